@@ -1,0 +1,1 @@
+"""Using a trained recognizer: model files and prediction."""

@@ -1,0 +1,1 @@
+"""From pixels to features: backbones and the files that hold their weights."""

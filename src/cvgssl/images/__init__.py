@@ -1,0 +1,1 @@
+"""From picture files to arrays: reading, listing, splitting, checking, storing, generating."""

@@ -1,0 +1,9 @@
+"""The one exception type whose message is meant for the person at the keyboard."""
+
+
+class UserError(ValueError):
+    """A mistake that the user can mend.
+
+    The message is one line (or one line per problem) that names the file or the flag and the
+    remedy. The command line prints it without a traceback and exits with code 2.
+    """
