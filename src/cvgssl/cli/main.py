@@ -48,7 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def guarded(command: Callable[[Sequence[str], str], int], argv: Sequence[str], prog: str) -> int:
-    """Run `command`; a mistake becomes one line per problem and exit code 2 (`--debug`: traceback)."""
+    """Run `command`; a mistake becomes one line per problem and exit code 2.
+
+    `--debug` shows the traceback instead.
+    """
     words = [word for word in argv if word != "--debug"]
     debug = len(words) < len(argv)
     try:
@@ -85,6 +88,6 @@ def _overview() -> str:
             "",
             *lines,
             "",
-            "  --version  print the version;  --debug  (any command) show the traceback of an error",
+            "  --version  print the version;  --debug  (any command) show an error's traceback",
         ]
     )

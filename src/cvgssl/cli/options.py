@@ -121,7 +121,7 @@ def to_yaml(config: Any) -> str:
 def _add(parser: argparse.ArgumentParser, name: str, field: FieldInfo, positional: bool) -> None:
     kind, is_list = _plain_type(field.annotation)
     required = field.is_required()
-    default = field.get_default(call_default_factory=True)  # type: ignore[call-arg]
+    default = field.get_default(call_default_factory=True)
     text = field.description or ""
     if not required and default not in (None, (), ""):
         shown = " ".join(map(str, default)) if isinstance(default, tuple) else default

@@ -1,0 +1,70 @@
+"""Progress that people can read: a bar on a terminal, a plain line now and then elsewhere."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+PLAIN_EVERY = 10.0  # seconds between plain lines
+
+
+@contextmanager
+def progress(label: str, total: int, shown: bool = True) -> Iterator[Callable[[int], None]]:
+    """Give `advance(n)`, to be called as work gets done; shows rate and time left on stderr.
+
+    On a terminal a bar; elsewhere (a log file, a pipe) a plain line every ten seconds, so that
+    short work prints nothing. `shown=False` counts silently (processes other than the first).
+    """
+    if not shown or total <= 0:
+        yield lambda _n: None
+    elif sys.stderr.isatty():
+        with _bar(label, total) as advance:
+            yield advance
+    else:
+        yield _PlainLines(label, total).advance
+
+
+@contextmanager
+def _bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]:.0f}/s"),
+        TimeRemainingColumn(),
+    )
+    start = time.monotonic()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=total, rate=0.0)
+
+        def advance(n: int) -> None:
+            done = bar.tasks[0].completed + n
+            bar.update(task, advance=n, rate=done / max(time.monotonic() - start, 1e-6))
+
+        yield advance
+
+
+class _PlainLines:
+    def __init__(self, label: str, total: int) -> None:
+        self.label, self.total, self.done = label, total, 0
+        self.start = self.last = time.monotonic()
+
+    def advance(self, n: int) -> None:
+        self.done += n
+        now = time.monotonic()
+        if now - self.last < PLAIN_EVERY:
+            return
+        self.last = now
+        rate = self.done / (now - self.start)
+        left = (self.total - self.done) / rate if rate else 0.0
+        line = f"{self.label}: {self.done} of {self.total}, {rate:.1f}/s, {left:.0f} s left"
+        print(line, file=sys.stderr, flush=True)
