@@ -1,0 +1,165 @@
+"""Weight files of any container format to plain dictionaries of tensors; nothing in them is run.
+
+- safetensors: tensors and text only.
+- torch.save, zip and old format: torch's weights-only reader. Classes that training frameworks
+  leave in their files (options, schedulers, NumPy scalars) are replaced by an inert stand-in; any
+  other class or function is refused by name.
+- TorchScript archives: see `torchscript.py`.
+"""
+
+import pickle
+import tarfile
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+
+from cvgssl.encoders.torchscript import read_torchscript
+from cvgssl.runtime.errors import UserError
+
+# Never imported: an object of these is read as an empty stand-in.
+_ALWAYS_INERT = (
+    "argparse.Namespace",
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray.scalar",
+    "numpy.dtype",
+    "pathlib.PosixPath",
+)
+_INERT_PACKAGES = (
+    "argparse",
+    "collections",
+    "enum",
+    "lightly",
+    "lightly_train",
+    "lightning",
+    "lightning_fabric",
+    "numpy",
+    "omegaconf",
+    "pathlib",
+    "pytorch_lightning",
+    "torch.nn",
+    "torch.optim",
+    "typing",
+)
+
+
+@dataclass
+class Contents:
+    """What a weight file holds.
+
+    container: `safetensors`, `torch` or `torchscript`.
+    tree: the top-level dictionary; for safetensors and TorchScript, names to tensors.
+    metadata: text of a safetensors header.
+    """
+
+    container: str
+    tree: dict[str, Any]
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+class _Inert:
+    """Takes whatever a pickle gives and does nothing with it."""
+
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> "_Inert":
+        return super().__new__(cls)
+
+    def __init__(self, *_args: Any, **_kwargs: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+def read_contents(path: Path) -> Contents:
+    """Read a weight file by content, whatever its name.
+
+    Raises UserError naming the file when it is empty, damaged, of no known kind, or holds
+    anything that would have to be executed.
+    """
+    with path.open("rb") as file:
+        start = file.read(16)
+    if not start:
+        raise UserError(f"{path}: the file is empty; copy or download it again")
+    if start.startswith(b"version https://g"):
+        raise UserError(f"{path}: a Git LFS pointer, not the weights; fetch it with `git lfs pull`")
+    if start[8:9] == b"{":
+        return _read_safetensors(path)
+    if zipfile.is_zipfile(path):
+        return _read_zip(path)
+    if start.startswith(b"PK"):
+        raise UserError(f"{path}: damaged or cut short; copy or download it again")
+    if start[:1] != b"\x80":
+        raise UserError(
+            f"{path}: not a weight file (safetensors, torch.save and TorchScript are read)"
+        )
+    if tarfile.is_tarfile(path):
+        raise UserError(f"{path}: torch's oldest format (tar); save it again with a newer torch")
+    return _read_torch(path, _ALWAYS_INERT)
+
+
+def _read_safetensors(path: Path) -> Contents:
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return Contents("safetensors", tensors, dict(file.metadata() or {}))
+    except (SafetensorError, OSError) as error:
+        raise _damaged(path, error) from error
+
+
+def _read_zip(path: Path) -> Contents:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = {name.partition("/")[2] for name in archive.namelist()}
+        if "data.pkl" not in names:
+            raise UserError(f"{path}: a zip archive without weights; unpack it first")
+        if "constants.pkl" in names:
+            return Contents("torchscript", dict(read_torchscript(path)))
+        found = get_unsafe_globals_in_checkpoint(path)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a damaged archive provokes in zipfile and torch
+        raise _damaged(path, error) from error
+    return _read_torch(path, {*_ALWAYS_INERT, *filter(_is_inert, found)})
+
+
+def _is_inert(name: str) -> bool:
+    return any(name.startswith(package + ".") for package in _INERT_PACKAGES)
+
+
+def _read_torch(path: Path, inert: Iterable[str]) -> Contents:
+    stand_ins: list[Any] = [(type("Inert", (_Inert,), {}), name) for name in inert]
+    try:
+        # an open file, because torch would judge a path by its ending
+        with safe_globals(stand_ins), path.open("rb") as file:
+            tree = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(f"{path}: {_refusal(str(error))}") from error
+    except Exception as error:  # whatever a damaged file provokes in pickle and torch
+        raise _damaged(path, error) from error
+    if not isinstance(tree, dict):
+        raise UserError(
+            f"{path}: holds a {type(tree).__name__}, not a dictionary of weights; save the model's "
+            "state_dict()"
+        )
+    return Contents("torch", tree)
+
+
+def _refusal(message: str) -> str:
+    words = message.partition("GLOBAL ")[2].split()
+    if not words:
+        words = message.partition("class blocklisted_module ")[2].split()
+    what = f"asks for {words[0]}" if words else "holds more than weights"
+    return (
+        f"refused: it {what}, and code inside weight files is never run; save the model's "
+        "state_dict() as safetensors (lightly-train: `lightly-train export`)"
+    )
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return UserError(f"{path}: damaged or cut short ({reason}); copy or download it again")

@@ -1,0 +1,194 @@
+"""Whose checkpoint a file is: where its backbone lies, and what its pixels must look like.
+
+One row of `LAYOUTS` per family, told apart by the names of the tensors. Prefixes after those of
+the published code: MoCo (`encoder_q.`), MoCo v3 (`base_encoder.` beside `momentum_encoder.`),
+DINO (`backbone.` inside `teacher`), CLIP and open_clip (`visual.`), solo-learn and lightly
+(`backbone.`), lightly-train (a chain that ends in `wrapped_model._model.`).
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from cvgssl.encoders.containers import Contents
+from cvgssl.encoders.normalization import CLIP, HALF, IMAGENET, Normalization
+from cvgssl.encoders.renaming import from_children, from_torchvision_vit
+
+Weights = Mapping[str, Tensor]
+
+# Names under which a dictionary of weights is kept in a larger one, best first.
+_NESTED = ("state_dict_ema", "state_dict", "teacher", "model_state_dict", "model", "student")
+_WRAPPERS = ("module.", "_orig_mod.")
+_CLIP_NUMBERS = {"input_resolution", "context_length", "vocab_size"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A family of checkpoints.
+
+    is_it: tells by the names (wrappers removed) and the whole file.
+    prefix: what the backbone's names begin with; a regular expression.
+    normalization: that the family trains with; None: timm knows it by the architecture.
+    rename: brings what follows the prefix to timm's names, where they differ.
+    keeps_prefix: timm's own converter of this family wants the names as they are.
+    """
+
+    name: str
+    is_it: Callable[[Weights, Contents], bool]
+    prefix: str
+    normalization: Normalization | None
+    rename: Callable[[Weights], dict[str, Tensor]] = dict
+    keeps_prefix: bool = False
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file's backbone.
+
+    weights: its tensors under timm's names (CLIP's own names for the CLIP layouts).
+    left: names of all other tensors: heads, text towers, momentum copies.
+    arch: the architecture that the file itself names, if any.
+    """
+
+    layout: Layout
+    weights: dict[str, Tensor]
+    left: tuple[str, ...]
+    normalization: Normalization | None
+    arch: str | None = None
+
+
+def _starts(*prefixes: str) -> Callable[[Weights, Contents], bool]:
+    return lambda weights, _: all(
+        any(name.startswith(prefix) for name in weights) for prefix in prefixes
+    )
+
+
+def _is_openai(weights: Weights, contents: Contents) -> bool:
+    """Only OpenAI's files are archives, carry these numbers, or keep the towers in float16."""
+    if not any(name.startswith("visual.") for name in weights):
+        return False
+    half = weights.get("visual.conv1.weight")
+    return contents.container == "torchscript" or bool(
+        _CLIP_NUMBERS & weights.keys() or (half is not None and half.element_size() == 2)
+    )
+
+
+def _is_headless_vit(weights: Weights, _: Contents) -> bool:
+    plain = "patch_embed.proj.weight" in weights and "cls_token" in weights
+    return plain and not any(name.startswith(("head", "norm_pre", "fc_norm")) for name in weights)
+
+
+def _any(_weights: Weights, _contents: Contents) -> bool:
+    return True
+
+
+LAYOUTS = (
+    Layout("cvgssl model", _starts("backbone.body."), r"backbone\.body\.", HALF),
+    Layout(
+        "MoCo v3",
+        _starts("base_encoder.", "momentum_encoder."),
+        r"base_encoder\.",
+        IMAGENET,
+    ),
+    Layout("CVGSSL", _starts("base_encoder."), r"base_encoder\.", HALF),
+    Layout("MoCo v1/v2", _starts("encoder_q."), r"encoder_q\.", IMAGENET),
+    Layout("OpenAI CLIP", _is_openai, r"visual\.", CLIP, keeps_prefix=True),
+    Layout("open_clip, timm tower", _starts("visual.trunk."), r"visual\.trunk\.", CLIP),
+    Layout("open_clip", _starts("visual."), r"visual\.", CLIP, keeps_prefix=True),
+    Layout(
+        "DINO",
+        lambda weights, contents: (
+            bool({"teacher", "student"} & contents.tree.keys())
+            and _starts("backbone.")(weights, contents)
+        ),
+        r"backbone\.",
+        IMAGENET,
+    ),
+    Layout(
+        "lightly-train",
+        lambda weights, _: any("wrapped_model._model." in name for name in weights),
+        r".*teacher.*wrapped_model\._model\.|(?!.*teacher).*wrapped_model\._model\.",
+        IMAGENET,
+    ),
+    Layout(
+        "lightly",
+        _starts("backbone.0.", "backbone.4.0."),
+        r"backbone\.",
+        IMAGENET,
+        from_children,
+    ),
+    Layout("Lightning (solo-learn, lightly)", _starts("backbone."), r"backbone\.", IMAGENET),
+    Layout(
+        "Lightning (solo-learn before 1.0)",
+        lambda weights, contents: (
+            "pytorch-lightning_version" in contents.tree and _starts("encoder.")(weights, contents)
+        ),
+        r"encoder\.",
+        IMAGENET,
+    ),
+    Layout(
+        "torchvision ViT",
+        _starts("conv_proj.", "encoder.layers.encoder_layer_0."),
+        "",
+        IMAGENET,
+        from_torchvision_vit,
+    ),
+    Layout("torchvision", _starts("features."), "", IMAGENET),
+    Layout("ViT without classifier (as DINO publishes it)", _is_headless_vit, "", IMAGENET),
+    Layout("timm or torchvision", _starts("layer1.0.conv1.", "fc."), "", None),
+    Layout("timm", _any, "", None),
+)
+
+
+def find_backbone(contents: Contents) -> Found | None:
+    """Recognise a file's layout and take its backbone out; None when it holds no weights."""
+    weights = _unwrap(_state_dict(contents.tree))
+    if not weights:
+        return None
+    layout = next(row for row in LAYOUTS if row.is_it(weights, contents))
+    inside, left = _take(weights, layout)
+    # fmt: off
+    normalization = HALF if "logit_bias" in weights and layout.normalization is CLIP else layout.normalization
+    # fmt: on
+    arch = contents.tree.get("arch")
+    return Found(
+        layout,
+        layout.rename(inside),
+        left,
+        normalization,
+        arch if isinstance(arch, str) else None,
+    )
+
+
+def _take(weights: Weights, layout: Layout) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    inside: dict[str, Tensor] = {}
+    left = []
+    chosen = None  # several copies of a backbone may fit the pattern: the first one is taken
+    for name, tensor in weights.items():
+        match = re.match(layout.prefix, name)
+        if match is None or chosen not in (None, match[0]):
+            left.append(name)
+            continue
+        chosen = match[0]
+        inside[name if layout.keeps_prefix else name[match.end() :]] = tensor
+    return inside, tuple(left)
+
+
+def _state_dict(tree: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The dictionary of weights in a file's tree."""
+    for key in _NESTED:
+        value = tree.get(key)
+        if isinstance(value, Mapping) and any(isinstance(v, Tensor) for v in value.values()):
+            return _state_dict(value)
+    return {str(name): value for name, value in tree.items() if isinstance(value, Tensor)}
+
+
+def _unwrap(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Without the prefixes that data-parallel and compiled models put before every name."""
+    for wrapper in (*_WRAPPERS, *_WRAPPERS):
+        if weights and all(name.startswith(wrapper) for name in weights):
+            weights = {name.removeprefix(wrapper): value for name, value in weights.items()}
+    return weights
