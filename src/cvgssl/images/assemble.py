@@ -1,0 +1,82 @@
+"""From (picture, class, split) entries to a checked Dataset, whatever they were read from."""
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from cvgssl.images.listing import natural_path
+from cvgssl.images.table import Dataset, ImageTable
+from cvgssl.runtime.errors import UserError
+
+Split = Literal["train", "test"]
+
+
+class Entry(NamedTuple):
+    """One labelled picture of a data set."""
+
+    path: Path
+    label: str
+    split: Split
+
+
+def assemble(root: Path, entries: Sequence[Entry]) -> Dataset:
+    """The data set of these entries; within a split by class, then by path in natural order.
+
+    Raises UserError, with one line per problem, when a split is empty, there is only one class, a
+    class has test pictures but none in train, or one real file is listed more than once.
+    """
+    listed = [entry._replace(label=normal(entry.label)) for entry in entries]
+    classes = tuple(sorted({entry.label for entry in listed if entry.split == "train"}))
+    missing = {entry.label for entry in listed if entry.split == "test"} - set(classes)
+    problems = [
+        f"{root}: class {label!r} has test pictures but none in train" for label in sorted(missing)
+    ]
+    if not classes:
+        problems = [f"{root}: no train pictures"]
+    elif len(classes) == 1 and not missing:
+        problems.append(f"{root}: only one class, {classes[0]!r}; at least two are needed")
+    if not any(entry.split == "test" for entry in listed):
+        problems.append(f"{root}: no test pictures")
+    problems += [
+        f"{second.path}: {second.split} picture of class {second.label!r} is the same file as "
+        f"{first.path}, {first.split} picture of class {first.label!r}; keep one"
+        for first, second in _repeated(listed)
+    ]
+    if problems:
+        raise UserError("\n".join(problems))
+    return Dataset(root, _table(listed, "train", classes), _table(listed, "test", classes))
+
+
+def normal(label: str) -> str:
+    """A class name in Unicode's composed form: some systems store folder names decomposed."""
+    return unicodedata.normalize("NFC", label)
+
+
+def _table(entries: Sequence[Entry], split: Split, classes: tuple[str, ...]) -> ImageTable:
+    rows = [entry for entry in entries if entry.split == split]
+    rows.sort(key=lambda entry: (entry.label, natural_path(entry.path)))
+    index = {label: i for i, label in enumerate(classes)}
+    labels = np.array([index[entry.label] for entry in rows], np.int64)
+    return ImageTable(tuple(entry.path for entry in rows), labels, classes)
+
+
+def _repeated(entries: Iterable[Entry]) -> list[tuple[Entry, Entry]]:
+    """Pairs of entries whose paths lead to one real file: the first mention and a later one."""
+    folders: dict[Path, Path] = {}
+    first: dict[Path, Entry] = {}
+    pairs = []
+    for entry in entries:
+        parent = entry.path.parent
+        if parent not in folders:
+            folders[parent] = parent.resolve()
+        real = (
+            entry.path.resolve() if entry.path.is_symlink() else folders[parent] / entry.path.name
+        )
+        if real in first:
+            pairs.append((first[real], entry))
+        else:
+            first[real] = entry
+    return pairs
