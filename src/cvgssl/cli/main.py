@@ -4,6 +4,7 @@ Nothing heavy is imported before a command is chosen, so `cvgssl --help` answers
 """
 
 import importlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -56,16 +57,13 @@ def guarded(command: Callable[[Sequence[str], str], int], argv: Sequence[str], p
     debug = len(words) < len(argv)
     try:
         return command(words, prog)
-    except UserError as error:
+    except (UserError, OSError) as error:
         if debug:
             raise
-        for line in str(error).splitlines():
-            print(f"{prog}: {line}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        if debug:
-            raise
-        print(f"{prog}: {_describe(error)}", file=sys.stderr)
+        text = _describe(error) if isinstance(error, OSError) else str(error)
+        if os.environ.get("RANK", "0") == "0":  # torchrun's other processes say the same
+            for line in text.splitlines():
+                print(f"{prog}: {line}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)

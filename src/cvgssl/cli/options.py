@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import pydantic
-import yaml
 from pydantic.fields import FieldInfo
 
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_text
+from cvgssl.runtime.options import CONFIG, explain, fields_of, read_yaml, to_yaml
 
 T = TypeVar("T")
+
 
 
 def parse(config: type[T], argv: Sequence[str], prog: str, positional: Sequence[str] = ()) -> T:
@@ -27,7 +28,8 @@ def parse(config: type[T], argv: Sequence[str], prog: str, positional: Sequence[
 
     Flags may be written with hyphens or underscores; a boolean flag stands alone or takes
     true/false. Fields named in `positional` come without a flag, in that order.
-    Raises UserError listing every unknown, missing and impossible value.
+    `--resume RUN` (where the dataclass has it) takes the options of that run; others given
+    beside it must agree. Raises UserError listing every unknown, missing and impossible value.
     """
     parser = argparse.ArgumentParser(
         prog=prog, description=_summary(config), allow_abbrev=False, exit_on_error=False
@@ -45,12 +47,16 @@ def parse(config: type[T], argv: Sequence[str], prog: str, positional: Sequence[
     given = {name: value for name, value in vars(found).items() if value is not None}
     file, save = given.pop("config", None), given.pop("save_config", None)
     problems = [f"{word}: no such option; see {prog} --help" for word in unknown]
-    values = (read_yaml(Path(file)) if file else {}) | given
+    if "resume" in given:
+        file = str(Path(given["resume"]) / CONFIG)
+    values = read_yaml(Path(file)) if file else {}
     made = None
     try:
-        made = config(**values)
+        made = config(**(values | given))
     except pydantic.ValidationError as error:
         problems += explain(error, positional)
+    if made is not None and "resume" in given:
+        problems += _changes(config(**values), made)
     if problems or made is None:
         raise UserError("\n".join(problems))
     if save:
@@ -60,62 +66,14 @@ def parse(config: type[T], argv: Sequence[str], prog: str, positional: Sequence[
     return made
 
 
-def fields_of(config: type) -> dict[str, FieldInfo]:
-    """The dataclass's fields with their help texts, defaults and bounds."""
-    fields: dict[str, FieldInfo] = config.__pydantic_fields__  # type: ignore[attr-defined]
-    return fields
-
-
-def explain(error: pydantic.ValidationError, positional: Sequence[str] = ()) -> list[str]:
-    """One line per mistake, each naming its flag."""
-    lines = []
-    for problem in error.errors(include_url=False):
-        place = problem["loc"]
-        message = problem["msg"].removeprefix("Value error, ")
-        if not place:
-            lines += message.splitlines()
-            continue
-        name = str(place[0])
-        flag = name.upper() if name in positional else "--" + name.replace("_", "-")
-        if problem["type"] == "missing":
-            lines.append(f"{flag} is needed")
-        elif problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-            lines.append(f"{name}: no such option")
-        else:
-            message = message[:1].lower() + message[1:]
-            lines.append(f"{flag} {problem['input']}: {message}")
-    return lines
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Options from a YAML file, keys with hyphens or underscores; raises UserError."""
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"--config {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"--config {path}: not YAML: {' '.join(str(error).split())}") from error
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise UserError(f"--config {path}: must hold `option: value` lines")
-    return {str(key).replace("-", "_"): value for key, value in values.items()}
-
-
-def to_dict(config: Any) -> dict[str, Any]:
-    """The options as plain JSON values."""
-    values: dict[str, Any] = pydantic.TypeAdapter(type(config)).dump_python(config, mode="json")
-    return values
-
-
-def to_yaml(config: Any) -> str:
-    """The options as YAML, every one preceded by its help text."""
-    lines = []
-    values = to_dict(config)
-    for name, field in fields_of(type(config)).items():
-        lines.append(f"# {field.description}")
-        lines.append(yaml.safe_dump({name: values[name]}, allow_unicode=True).rstrip())
-    return "\n".join(lines) + "\n"
+def _changes(before: Any, after: Any) -> list[str]:
+    """Options that differ from those an interrupted run was started with."""
+    return [
+        f"--{name.replace('_', '-')} {getattr(after, name)}: the run was started with "
+        f"{getattr(before, name)}; leave it out to resume, or start a new run"
+        for name in fields_of(type(after))
+        if name != "resume" and getattr(after, name) != getattr(before, name)
+    ]
 
 
 def _add(parser: argparse.ArgumentParser, name: str, field: FieldInfo, positional: bool) -> None:

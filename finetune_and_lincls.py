@@ -1,0 +1,8 @@
+"""The published command: few-shot fine-tuning and linear evaluation. Same as `cvgssl finetune`."""
+
+import sys
+
+from cvgssl.cli.published import main
+
+if __name__ == "__main__":
+    sys.exit(main())

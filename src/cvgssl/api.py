@@ -1,0 +1,27 @@
+"""What the commands `finetune` and `linear` do, from Python."""
+
+from pathlib import Path
+
+from cvgssl.fewshot.config import AdaptConfig, FinetuneConfig, LinearConfig
+from cvgssl.fewshot.protocol import adapt
+from cvgssl.fewshot.summary import Summary
+from cvgssl.report.adaptation import write_figures
+from cvgssl.runtime.launch import is_first_process
+
+
+def finetune(config: FinetuneConfig) -> tuple[Path, Summary]:
+    """Fine-tune on every draw; gives the run folder and the summary of the figures in it."""
+    return adapt_and_draw(config)
+
+
+def linear(config: LinearConfig) -> tuple[Path, Summary]:
+    """Train linear heads on every draw; gives the run folder and the summary of its figures."""
+    return adapt_and_draw(config)
+
+
+def adapt_and_draw(config: AdaptConfig) -> tuple[Path, Summary]:
+    """Do the job and draw its figures into the run folder."""
+    folder, summary = adapt(config)
+    if is_first_process():
+        write_figures(folder, summary)
+    return folder, summary

@@ -1,0 +1,55 @@
+"""The published command, `python finetune_and_lincls.py ...`, on top of the package."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Literal
+
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from cvgssl.cli.adapt import run_adaptation
+from cvgssl.cli.main import guarded
+from cvgssl.cli.options import parse
+from cvgssl.fewshot.config import STRICT, AdaptConfig, FinetuneConfig, LinearConfig
+
+
+@dataclass(frozen=True, config=STRICT)
+class PublishedConfig(FinetuneConfig):
+    """Fine-tune a backbone, or train a linear classifier on its features, as published."""
+
+    builder: Literal["cgssl", "cvgssl"] = Field(
+        "cvgssl", description="how --pretrained was trained; both names mean the same"
+    )
+    finetune_model: bool | None = Field(
+        None, description="true: train the whole model; the default unless --softmax-lincls"
+    )
+    softmax_lincls: bool = Field(
+        False, description="true: train a linear classifier on the frozen backbone"
+    )
+
+    @model_validator(mode="after")
+    def _check_mode(self) -> "PublishedConfig":
+        if self.finetune_model is not None and self.finetune_model == self.softmax_lincls:
+            raise ValueError(
+                f"--finetune-model {self.finetune_model} --softmax-lincls {self.softmax_lincls}: "
+                "exactly one of them must be true"
+            )
+        if self.softmax_lincls and (self.augment or self.layer_decay < 1):
+            raise ValueError("--augment and --layer-decay: only with --finetune-model true")
+        return self
+
+    def adaptation(self) -> AdaptConfig:
+        """The same options as `cvgssl finetune` or `cvgssl linear` would have them."""
+        kind = LinearConfig if self.softmax_lincls else FinetuneConfig
+        return kind(**{field.name: getattr(self, field.name) for field in fields(kind)})
+
+
+def run(argv: Sequence[str], prog: str) -> int:
+    """Parse the published flags and do the job."""
+    return run_adaptation(parse(PublishedConfig, argv, prog).adaptation(), prog)
+
+
+def main() -> int:
+    """Entry point of finetune_and_lincls.py."""
+    return guarded(run, sys.argv[1:], "finetune_and_lincls.py")

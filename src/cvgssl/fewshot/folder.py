@@ -1,0 +1,79 @@
+"""Making a run folder, or opening that of an interrupted run."""
+
+import hashlib
+from itertools import count
+from pathlib import Path
+
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+
+from cvgssl.fewshot.config import AdaptConfig, FinetuneConfig
+from cvgssl.fewshot.data import Task
+from cvgssl.fewshot.draws import save_draws
+from cvgssl.fewshot.summary import SUMMARY
+from cvgssl.images.splits import write_split
+from cvgssl.runtime.environment import environment
+from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.files import read_json, write_json, write_text
+from cvgssl.runtime.options import CONFIG, to_yaml
+from cvgssl.runtime.run_folder import RunFolder
+
+ENVIRONMENT, DRAWS, SPLIT = "environment.json", "draws.json", "split.csv"
+
+
+def open_folder(config: AdaptConfig, task: Task, accelerator: Accelerator) -> RunFolder:
+    """The folder of `config.resume`, or a new one with options, environment, draws and split.
+
+    Raises UserError when a new folder's place is taken, or when the run to resume is finished or
+    was started with other pictures.
+    """
+    writes = accelerator.is_main_process
+    fingerprint = _fingerprint(task)
+    if config.resume is not None:
+        _check_resumable(config.resume, fingerprint)
+        return RunFolder(config.resume, writes)
+    # the first process chooses, so that all agree
+    path = broadcast_object_list([_new_path(config) if writes else None])[0]
+    if writes:
+        path.mkdir(parents=True, exist_ok=True)
+        write_json(path / ENVIRONMENT, environment() | {"pictures_sha256": fingerprint})
+        save_draws(task.draws, path / DRAWS)
+        write_split(task.dataset, path / SPLIT)
+        write_text(path / CONFIG, to_yaml(config))  # last: a folder with it can be resumed
+    return RunFolder(path, writes)
+
+
+def _check_resumable(path: Path, fingerprint: str) -> None:
+    if (path / SUMMARY).exists():
+        raise UserError(f"--resume {path}: this run is finished; its result is in {SUMMARY}")
+    if read_json(path / ENVIRONMENT)["pictures_sha256"] != fingerprint:
+        raise UserError(
+            f"--resume {path}: the pictures, the split or the draws changed since the run "
+            "started; start a new run"
+        )
+
+
+def _new_path(config: AdaptConfig) -> Path:
+    if config.out is not None:
+        if config.out.exists() and any(config.out.iterdir()):
+            raise UserError(
+                f"--out {config.out}: exists already; choose another folder, or --resume it"
+            )
+        return config.out
+    mode = "finetune" if isinstance(config, FinetuneConfig) else "linear"
+    name = f"{config.data.resolve().stem}_{config.arch.replace(':', '-')}_{mode}_{config.shot}shot"
+    names = (name if number == 1 else f"{name}_{number}" for number in count(1))
+    return next(path for path in map(config.log_dir.joinpath, names) if not path.exists())
+
+
+def _fingerprint(task: Task) -> str:
+    """SHA-256 over labels, pixels and draws: resuming with others would mix two experiments."""
+    digest = hashlib.sha256(repr((task.classes, task.draws.runs)).encode())
+    for labels, pixels in (
+        (task.train_labels, task.train_pixels),
+        (task.test_labels, task.test_pixels),
+    ):
+        digest.update(labels.numpy().data)
+        for start in range(0, len(pixels), 1024):  # memory-mapped pixels stay on disk
+            digest.update(pixels[start : start + 1024].data)
+    return digest.hexdigest()

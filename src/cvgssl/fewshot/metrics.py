@@ -1,0 +1,61 @@
+"""Accuracy, macro-recall and what the draws say about their spread. All in per cent."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean of a figure over draws, sample standard deviation, half width of the 95 % interval.
+
+    std and ci95 are None with a single draw, which says nothing about spread.
+    """
+
+    mean: float
+    std: float | None
+    ci95: float | None
+
+    def __str__(self) -> str:
+        if self.ci95 is None:
+            return f"{self.mean:.2f}"
+        return f"{self.mean:.2f} ± {self.ci95:.2f}"
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Mean, standard deviation (n - 1) and t interval over independent draws."""
+    n = len(values)
+    mean = float(np.mean(values))
+    if n < 2:
+        return Spread(mean, None, None)
+    from scipy import stats  # slow to import, needed once at the end
+
+    std = float(np.std(values, ddof=1))
+    return Spread(mean, std, float(stats.t.ppf(0.975, n - 1)) * std / n**0.5)
+
+
+def confusion(
+    labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: int
+) -> NDArray[np.int64]:
+    """Counts [K, K]: row true class, column predicted class."""
+    pairs = labels * classes + predicted
+    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+
+
+def accuracy(counts: NDArray[np.int64]) -> float:
+    """Share of pictures on the diagonal of a confusion matrix [K, K], per cent."""
+    return 100.0 * float(np.trace(counts)) / float(counts.sum())
+
+
+def recalls(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Recall per class [K], per cent; NaN for a class without test pictures."""
+    totals = counts.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        return 100.0 * np.diag(counts) / np.where(totals > 0, totals, np.nan)
+
+
+def macro_recall(counts: NDArray[np.int64]) -> float:
+    """Mean recall over the classes that have test pictures (balanced accuracy), per cent."""
+    return float(np.nanmean(recalls(counts)))

@@ -1,0 +1,198 @@
+"""The few-shot protocol: one training per draw, a summary; resumable anywhere."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from cvgssl.encoders.backbone import Backbone
+from cvgssl.fewshot.batches import forward_all
+from cvgssl.fewshot.config import AdaptConfig, FinetuneConfig
+from cvgssl.fewshot.data import Task, load_task
+from cvgssl.fewshot.folder import open_folder
+from cvgssl.fewshot.model_file import save_model
+from cvgssl.fewshot.models import ModelSource
+from cvgssl.fewshot.recognizer import Recognizer
+from cvgssl.fewshot.summary import SUMMARY, Summary, score_runs
+from cvgssl.fewshot.training import RunResult, Split, Trainer
+from cvgssl.runtime.environment import hardware
+from cvgssl.runtime.files import write_json
+from cvgssl.runtime.launch import launch
+from cvgssl.runtime.options import to_dict
+from cvgssl.runtime.progress import progress
+from cvgssl.runtime.run_folder import SNAPSHOT, RunFolder
+from cvgssl.runtime.stopping import stop_requests
+
+
+def adapt(config: AdaptConfig) -> tuple[Path, Summary]:
+    """Fine-tune (FinetuneConfig) or train linear heads (LinearConfig) on every draw.
+
+    Gives the run folder and the summary, which also stands there as summary.json. Raises
+    UserError before anything is written when data, weights or options do not fit, and Stopped
+    after a SIGTERM, when the folder can be resumed.
+    """
+    started = time.monotonic()
+    accelerator = launch(config.gpu, config.precision, config.track)
+    task = load_task(config, accelerator)
+    source = ModelSource(config, task.classes, task.geometry)
+    folder = open_folder(config, task, accelerator)
+    with stop_requests() as stopping:
+        job = _Job(config, task, source, accelerator, folder, stopping)
+        results = job.run_all(started)
+    seconds = time.monotonic() - job.started
+    summary = _summarize(config, task, source, results, seconds, accelerator.num_processes)
+    if accelerator.is_main_process:
+        write_json(folder.path / SUMMARY, asdict(summary))
+        (folder.path / SNAPSHOT).unlink(missing_ok=True)
+    accelerator.end_training()
+    folder.close()
+    return folder.path, summary
+
+
+class _Job:
+    """All runs of one folder."""
+
+    def __init__(
+        self,
+        config: AdaptConfig,
+        task: Task,
+        source: ModelSource,
+        accelerator: Accelerator,
+        folder: RunFolder,
+        stopping: Callable[[], bool],
+    ) -> None:
+        self.config, self.task, self.source = config, task, source
+        self.accelerator, self.folder, self.stopping = accelerator, folder, stopping
+        self.backbone: Backbone | None = None
+        self.started = 0.0
+
+    def run_all(self, started: float) -> list[RunResult]:
+        """Train on every draw, from where the folder's snapshot stands, if it has one."""
+        snapshot = self.folder.load_snapshot()
+        if snapshot is None:
+            snapshot = {"finished": [], "trainer": None, "seconds": 0.0}
+            self.folder.log(self.task.describe())
+            self.folder.log(self.source.start)
+        self.started = started - snapshot["seconds"]
+        finished = [RunResult(**result) for result in snapshot["finished"]]
+        trackers = {"wandb": {"dir": str(self.folder.path)}}
+        self.accelerator.project_configuration.set_directories(str(self.folder.path))
+        self.accelerator.init_trackers("cvgssl", _flat(to_dict(self.config)), trackers)
+        train, test = self._inputs()
+        for run in range(len(finished) + 1, len(self.task.draws.runs) + 1):
+            rows = self.task.support_rows(run)
+            support = Split(train[rows], self.task.train_labels[rows])
+            trainer = Trainer(run, self._model(run), support, test, self.config, self.accelerator)
+            if snapshot["trainer"] is not None:
+                trainer.load_state(snapshot["trainer"])
+                snapshot["trainer"] = None
+            trainer.fit(self.folder, self.stopping, lambda t=trainer: self._save(finished, t))
+            if run == 1 or self.config.save_weights == "all":
+                self._save_weights(trainer)
+            finished.append(trainer.result)
+            self._save(finished, None)
+            self.accelerator.free_memory()
+        return finished
+
+    def _inputs(self) -> tuple[Any, Split]:
+        """What models see: pictures, or features computed once for all runs and epochs.
+
+        Gives the inputs of all training pictures, as an indexable array, and the test split.
+        """
+        if isinstance(self.config, FinetuneConfig):
+            return self.task.train_pixels, Split(self.task.test_pixels, self.task.test_labels)
+        self.backbone = self.source.frozen().to(self.accelerator.device)
+        runs = range(1, len(self.task.draws.runs) + 1)
+        needed = np.unique(np.concatenate([self.task.support_rows(run) for run in runs]))
+        with progress("features", len(needed) + len(self.task.test_labels)) as advance:
+            support = self._features(self.task.train_pixels, needed, advance)
+            test = self._features(self.task.test_pixels, None, advance)
+        train = support.new_full((len(self.task.train_labels), support.shape[1]), float("nan"))
+        train[needed] = support
+        return train, Split(test, self.task.test_labels)
+
+    def _features(
+        self,
+        pixels: np.ndarray[Any, np.dtype[np.uint8]],
+        rows: np.ndarray[Any, np.dtype[np.intp]] | None,
+        advance: Callable[[int], None],
+    ) -> Tensor:
+        assert self.backbone is not None
+        chosen = pixels if rows is None else pixels[rows]
+        return forward_all(
+            self.backbone, chosen, self.config.eval_batch_size, self.accelerator, advance
+        ).cpu()
+
+    def _model(self, run: int) -> nn.Module:
+        if self.backbone is None:
+            return self.source.recognizer(run)
+        return self.source.head(run)
+
+    def _save(self, finished: list[RunResult], trainer: Trainer | None) -> None:
+        self.folder.save_snapshot(
+            {
+                "finished": [asdict(result) for result in finished],
+                "trainer": trainer.state() if trainer else None,
+                "seconds": time.monotonic() - self.started,
+            }
+        )
+
+    def _save_weights(self, trainer: Trainer) -> None:
+        """The final model of a run and, with --ema, of its averaged weights."""
+        if not self.accelerator.is_main_process:
+            return
+        models = {"": trainer.model}
+        if trainer.average is not None:
+            models["_ema"] = trainer.average.module
+        for suffix, model in models.items():
+            if isinstance(model, nn.Linear):
+                assert self.backbone is not None
+                head, model = model, Recognizer(self.backbone, len(self.task.classes))
+                model.head = head
+            path = self.folder.path / "weights" / f"run_{trainer.run}{suffix}.safetensors"
+            save_model(path, model, self.source.card())
+
+
+def _summarize(
+    config: AdaptConfig,
+    task: Task,
+    source: ModelSource,
+    results: list[RunResult],
+    seconds: float,
+    processes: int,
+) -> Summary:
+    last, averaged, best = score_runs(results, task.classes)
+    return Summary(
+        mode="fine-tuning" if isinstance(config, FinetuneConfig) else "linear evaluation",
+        setting="inductive",
+        data=str(config.data),
+        classes=list(task.classes),
+        train_pictures=len(task.train_labels),
+        test_pictures=len(task.test_labels),
+        skipped_pictures=task.skipped,
+        arch=config.arch,
+        pretrained=config.pretrained,
+        pretrained_sha256=source.report.sha256 if source.report else None,
+        image_size=config.image_size,
+        shot=task.draws.shot,
+        imbalance=task.draws.imbalance,
+        seed=task.draws.seed,
+        draws=len(results),
+        epochs=config.epochs,
+        hardware=hardware(),
+        processes=processes,
+        seconds=seconds,
+        last_epoch=last,
+        ema_last_epoch=averaged,
+        best_on_test=best,
+    )
+
+
+def _flat(options: dict[str, Any]) -> dict[str, str | int | float | bool]:
+    """Options as trackers take them: no lists, no None."""
+    return {k: v if isinstance(v, (str, int, float, bool)) else str(v) for k, v in options.items()}

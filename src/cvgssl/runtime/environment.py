@@ -1,0 +1,54 @@
+"""Where a result was made: versions and hardware, for the run folder."""
+
+import os
+import platform
+import sys
+from importlib import metadata
+from typing import Any
+
+import torch
+
+PACKAGES = ("cvgssl", "torch", "torchvision", "timm", "accelerate", "numpy", "pillow", "scipy")
+
+
+def environment() -> dict[str, Any]:
+    """Command line, versions, processor and GPU as JSON values."""
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "command": [os.path.basename(sys.argv[0]), *sys.argv[1:]],  # noqa: PTH119
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpus": gpus,
+    }
+
+
+def hardware() -> str:
+    """The machine in a few words, for tables: `NVIDIA H200` or `AMD EPYC, 2 cores`."""
+    facts = environment()
+    if facts["gpus"]:
+        return " + ".join(facts["gpus"])
+    return f"{facts['processor']}, {facts['cores']} cores"
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
+            names = [
+                line.split(":", 1)[1].strip() for line in file if line.startswith("model name")
+            ]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()

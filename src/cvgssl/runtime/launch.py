@@ -1,0 +1,59 @@
+"""Device, precision, processes and trackers, through accelerate."""
+
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+
+from cvgssl.runtime.errors import UserError
+
+MODES = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that prints and writes files."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def launch(
+    gpu: int | None = None,
+    precision: str = "fp32",
+    track: Sequence[str] = (),
+    folder: Path | None = None,
+) -> Accelerator:
+    """Set up this process, alone or as one of those that torchrun started.
+
+    gpu: CUDA device of a single process; without a GPU the CPU is used, with a warning.
+    Raises UserError for fp16 without a GPU, a GPU number that does not exist and a tracker whose
+    package is not installed.
+    """
+    for name in track:
+        if importlib.util.find_spec(PACKAGES[name]) is None:
+            raise UserError(f"--track {name}: not installed; pip install 'cvgssl[{name}]'")
+    if "wandb" in track and not os.environ.get("WANDB_API_KEY"):
+        # Without an account wandb would ask for one on the terminal; its files stay local.
+        os.environ.setdefault("WANDB_MODE", "offline")
+    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+    on_gpu = torch.cuda.is_available()
+    if gpu is not None and not on_gpu:
+        print(f"--gpu {gpu}: no GPU here, the CPU is used", file=sys.stderr)
+    elif gpu is not None and gpu >= torch.cuda.device_count():
+        raise UserError(f"--gpu {gpu}: there are {torch.cuda.device_count()} GPUs, from 0")
+    elif gpu is not None and alone:
+        torch.cuda.set_device(gpu)
+    if precision == "fp16" and not on_gpu:
+        raise UserError("--precision fp16: needs a GPU; use --precision bf16 on the CPU")
+    # accelerate keeps the settings of an earlier run in this Python process; start afresh.
+    AcceleratorState._reset_state()
+    return Accelerator(
+        mixed_precision=MODES[precision],
+        cpu=not on_gpu,
+        log_with=list(track) or None,
+        project_dir=str(folder) if folder else None,
+    )

@@ -1,0 +1,73 @@
+"""Options as data: a pydantic dataclass to and from YAML, and its mistakes in plain words."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import yaml
+from pydantic.fields import FieldInfo
+
+from cvgssl.runtime.errors import UserError
+
+CONFIG = "config.yaml"  # where a run folder keeps its options
+
+
+def fields_of(config: type) -> dict[str, FieldInfo]:
+    """The dataclass's fields with their help texts, defaults and bounds."""
+    fields: dict[str, FieldInfo] = config.__pydantic_fields__  # type: ignore[attr-defined]
+    return fields
+
+
+def explain(error: pydantic.ValidationError, positional: Sequence[str] = ()) -> list[str]:
+    """One line per mistake, each naming its flag."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        place = problem["loc"]
+        message = problem["msg"].removeprefix("Value error, ")
+        if not place:
+            lines += message.splitlines()
+            continue
+        name = str(place[0])
+        flag = name.upper() if name in positional else "--" + name.replace("_", "-")
+        if problem["type"] == "missing":
+            lines.append(f"{flag} is needed")
+        elif problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+            lines.append(f"{name}: no such option")
+        else:
+            message = message[:1].lower() + message[1:]
+            lines.append(f"{flag} {problem['input']}: {message}")
+    return lines
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Options from a YAML file, keys with hyphens or underscores; raises UserError."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"--config {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"--config {path}: not YAML: {' '.join(str(error).split())}") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise UserError(f"--config {path}: must hold `option: value` lines")
+    return {str(key).replace("-", "_"): value for key, value in values.items()}
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The options as plain JSON values."""
+    values: dict[str, Any] = pydantic.TypeAdapter(type(config)).dump_python(config, mode="json")
+    return values
+
+
+def to_yaml(config: Any) -> str:
+    """The options as YAML, every one preceded by its help text."""
+    lines = []
+    values = to_dict(config)
+    for name, field in fields_of(type(config)).items():
+        lines.append(f"# {field.description}")
+        lines.append(yaml.safe_dump({name: values[name]}, allow_unicode=True).rstrip())
+    return "\n".join(lines) + "\n"
+
+

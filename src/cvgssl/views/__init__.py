@@ -1,0 +1,1 @@
+"""Random views of pictures as batched tensor operations with explicit parameters."""
