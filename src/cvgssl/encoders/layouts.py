@@ -6,6 +6,7 @@ DINO (`backbone.` inside `teacher`), CLIP and open_clip (`visual.`), solo-learn 
 (`backbone.`), lightly-train (a chain that ends in `wrapped_model._model.`).
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -67,13 +68,13 @@ def _starts(*prefixes: str) -> Callable[[Weights, Contents], bool]:
 
 
 def _is_openai(weights: Weights, contents: Contents) -> bool:
-    """Only OpenAI's files are archives, carry these numbers, or keep the towers in float16."""
-    if not any(name.startswith("visual.") for name in weights):
+    """OpenAI's files are archives, carry three numbers, or mix float16 with float32 norms."""
+    if "visual.conv1.weight" not in weights:
         return False
-    half = weights.get("visual.conv1.weight")
-    return contents.container == "torchscript" or bool(
-        _CLIP_NUMBERS & weights.keys() or (half is not None and half.element_size() == 2)
-    )
+    half = weights["visual.conv1.weight"].element_size() == 2
+    norm = weights.get("visual.ln_pre.weight", weights.get("visual.bn1.weight"))
+    mixed = half and norm is not None and norm.element_size() == 4
+    return contents.container == "torchscript" or mixed or bool(_CLIP_NUMBERS & weights.keys())
 
 
 def _is_headless_vit(weights: Weights, _: Contents) -> bool:
@@ -150,17 +151,14 @@ def find_backbone(contents: Contents) -> Found | None:
         return None
     layout = next(row for row in LAYOUTS if row.is_it(weights, contents))
     inside, left = _take(weights, layout)
-    # fmt: off
-    normalization = HALF if "logit_bias" in weights and layout.normalization is CLIP else layout.normalization
-    # fmt: on
+    normalization = layout.normalization
+    if layout.name == "cvgssl model":
+        normalization = _own_normalization(contents) or normalization
+    elif layout.name.startswith("open_clip") and "logit_bias" in weights:
+        normalization = HALF  # SigLIP
     arch = contents.tree.get("arch")
-    return Found(
-        layout,
-        layout.rename(inside),
-        left,
-        normalization,
-        arch if isinstance(arch, str) else None,
-    )
+    named = arch if isinstance(arch, str) else _own_card(contents).get("arch")
+    return Found(layout, layout.rename(inside), left, normalization, named)
 
 
 def _take(weights: Weights, layout: Layout) -> tuple[dict[str, Tensor], tuple[str, ...]]:
@@ -175,6 +173,23 @@ def _take(weights: Weights, layout: Layout) -> tuple[dict[str, Tensor], tuple[st
         chosen = match[0]
         inside[name if layout.keeps_prefix else name[match.end() :]] = tensor
     return inside, tuple(left)
+
+
+def _own_card(contents: Contents) -> dict[str, Any]:
+    """The model card in the header of a file that cvgssl wrote, else nothing."""
+    try:
+        card = json.loads(contents.metadata.get("cvgssl", ""))["card"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return card if isinstance(card, dict) else {}
+
+
+def _own_normalization(contents: Contents) -> Normalization | None:
+    try:
+        value = _own_card(contents)["normalization"]
+        return Normalization(tuple(value["mean"]), tuple(value["std"]))
+    except (KeyError, TypeError):
+        return None
 
 
 def _state_dict(tree: Mapping[str, Any]) -> dict[str, Tensor]:

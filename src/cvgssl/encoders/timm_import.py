@@ -45,6 +45,6 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     _declare_missing_operators()
     import timm
-    import torchvision  # type: ignore[import-untyped]
+    import torchvision
 
 __all__ = ["timm", "torchvision"]

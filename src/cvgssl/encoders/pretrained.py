@@ -1,0 +1,179 @@
+"""Pretrained weights into a backbone: found, read, recognised, fitted, reported."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from torch import nn
+
+from cvgssl.encoders.backbone import Backbone
+from cvgssl.encoders.containers import read_contents
+from cvgssl.encoders.fitting import Fit, all_finite, fit
+from cvgssl.encoders.hub import PREFIX, download, hub_normalization
+from cvgssl.encoders.inference import infer_arch
+from cvgssl.encoders.layouts import Found, find_backbone
+from cvgssl.encoders.normalization import IMAGENET, Normalization
+from cvgssl.encoders.timm_import import timm
+from cvgssl.encoders.weights_folder import find_weights
+from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.files import sha256_file
+
+LEAST = 0.9
+"""Share of a backbone's numbers that a file must give."""
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What was read into a backbone.
+
+    matched, total: tensors of the backbone. missing: its tensors that stayed random.
+    unexpected: the file's tensors that were not used, heads and text towers for example.
+    shape_mismatched: name, the file's shape and the backbone's.
+    normalization: what the backbone now applies, as the weights were trained.
+    notes: conversions worth knowing.
+    """
+
+    path: Path
+    sha256: str
+    layout: str
+    arch: str
+    matched: int
+    total: int
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    shape_mismatched: tuple[str, ...]
+    normalization: Normalization
+    notes: tuple[str, ...] = ()
+
+    def summary(self) -> str:
+        """One line for the log."""
+        parts = [
+            f"pretrained: {self.path.name} ({self.layout} layout, sha256 {self.sha256[:8]}), "
+            f"{self.matched} of {self.total} tensors of {self.arch}"
+        ]
+        if self.missing:
+            parts.append(f"left random: {_examples(self.missing)}")
+        if self.shape_mismatched:
+            parts.append(f"wrong shape, left random: {_examples(self.shape_mismatched)}")
+        if self.unexpected:
+            parts.append(f"not used: {_groups(self.unexpected)}")
+        return "; ".join([*parts, *self.notes])
+
+
+def load_pretrained(
+    backbone: Backbone, source: str | Path, folder: Path | None = None
+) -> LoadReport:
+    """Load weights into `backbone` and set the normalisation that they were trained with.
+
+    source: a path; a bare file name, looked for here and in `folder` (see `weights_folder`); or
+        `timm:NAME` to download a model of timm's, `timm:resnet18.a1_in1k` for example.
+    Raises UserError when the file is not found, damaged, refused as unsafe, or hardly fits; the
+    backbone is then unchanged.
+    """
+    hub_name = str(source).removeprefix(PREFIX) if str(source).startswith(PREFIX) else None
+    path = download(hub_name) if hub_name else find_weights(source, folder)
+    found = find_backbone(read_contents(path))
+    if found is None:
+        raise UserError(f"--pretrained {path}: holds no weights")
+    result = fit(found.weights, backbone.body)
+    _check(path, backbone, found, result)
+    backbone.body.load_state_dict(result.taken, strict=False)
+    hub = hub_normalization(hub_name) if hub_name else None
+    backbone.normalization = hub or found.normalization or _of_architecture(backbone.body)
+    notes = list(result.notes)
+    if found.layout.name == "open_clip" and _activation(backbone.body) == "gelu":
+        notes.append(f"plain GELU; weights by OpenAI would need --arch {_quick(backbone.arch)}")
+    return LoadReport(
+        path=path,
+        sha256=sha256_file(path),
+        layout=found.layout.name,
+        arch=backbone.arch,
+        matched=len(result.taken),
+        total=len(result.taken) + len(result.missing) + len(result.mismatched),
+        missing=result.missing,
+        unexpected=(*result.unexpected, *found.left),
+        shape_mismatched=result.mismatched,
+        normalization=backbone.normalization,
+        notes=tuple(notes),
+    )
+
+
+def _check(path: Path, backbone: Backbone, found: Found, result: Fit) -> None:
+    name = found.layout.name
+    openai = name == "OpenAI CLIP"
+    likely = infer_arch(found.weights, openai) or found.arch
+    remedy = f"; the file looks like --arch {likely}" if likely and likely != backbone.arch else ""
+    where = f"--pretrained {path} ({name} layout) does not fit --arch {backbone.arch}: "
+    if result.numbers < LEAST:
+        target = backbone.body.state_dict()
+        absent = [*result.mismatched, *result.missing] or list(target)
+        raise UserError(
+            f"{where}{len(result.taken)} of {len(target)} tensors ({100 * result.numbers:.0f} % of "
+            f"the numbers) match; wanted {_examples(absent)}; "
+            f"the file has {_examples(result.unexpected) or 'nothing else'}{remedy}"
+        )
+    extra = result.part_of_the_trunk()
+    if extra:
+        raise UserError(
+            f"{where}the file's backbone has more: {_examples(extra)}, so its features would be "
+            f"others{remedy}"
+        )
+    if openai and _activation(backbone.body) == "gelu":
+        raise UserError(
+            f"{where}CLIP by OpenAI needs the QuickGELU activation; use --arch "
+            f"{_quick(backbone.arch)}"
+        )
+    if name == "MoCo v3" and _heads(backbone.body, 384) not in (None, 12):
+        raise UserError(
+            f"{where}MoCo v3's small ViT has 12 attention heads; use --arch "
+            f"{backbone.arch.split(',')[0]},num_heads=12"
+        )
+    if not all_finite(result.taken):
+        raise UserError(f"--pretrained {path}: has infinite or undefined numbers; it is damaged")
+
+
+def _of_architecture(body: nn.Module) -> Normalization:
+    config = cast("dict[str, Any] | None", getattr(body, "pretrained_cfg", None))
+    return to_normalization(config) if config else IMAGENET
+
+
+def to_normalization(config: dict[str, Any]) -> Normalization:
+    """Mean and standard deviation of a timm `pretrained_cfg`."""
+    return Normalization(tuple(config["mean"]), tuple(config["std"]))
+
+
+def _activation(body: nn.Module) -> str | None:
+    """`quick_gelu` or `gelu`; None for a model without transformer blocks."""
+    blocks = getattr(body, "blocks", None)
+    mlp = getattr(blocks[0], "mlp", None) if isinstance(blocks, nn.Sequential) else None
+    if mlp is None or not hasattr(mlp, "act"):
+        return None
+    return "quick_gelu" if isinstance(mlp.act, timm.layers.QuickGELU) else "gelu"
+
+
+def _quick(arch: str) -> str:
+    name = arch.split(",")[0].replace("_clip_", "_clip_quickgelu_")
+    return name if timm.is_model(name) and "quickgelu" in name else f"{arch},act_layer=quick_gelu"
+
+
+def _heads(body: nn.Module, width: int) -> int | None:
+    """Attention heads of a transformer of this width, else None."""
+    blocks = getattr(body, "blocks", None)
+    attention = getattr(blocks[0], "attn", None) if isinstance(blocks, nn.Sequential) else None
+    if attention is None or getattr(body, "embed_dim", None) != width:
+        return None
+    return int(attention.num_heads)
+
+
+def _examples(names: Iterable[str], count: int = 3) -> str:
+    listed = list(names)
+    more = f" and {len(listed) - count} more" if len(listed) > count else ""
+    return ", ".join(listed[:count]) + more
+
+
+def _groups(names: Iterable[str], count: int = 6) -> str:
+    groups = Counter(name.removeprefix("visual.").partition(".")[0] for name in names)
+    shown = [f"{name} ({number})" for name, number in groups.most_common(count)]
+    return ", ".join(shown) + (" and more" if len(groups) > count else "")
