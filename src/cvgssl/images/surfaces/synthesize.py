@@ -1,0 +1,104 @@
+"""A whole folder of generated pictures, laid out like NEU-CLS."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image
+
+from cvgssl.images.surfaces.generate import KINDS, generate_surface
+from cvgssl.images.surfaces.texture import SIDE
+from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.progress import progress
+
+ImageFormat = Literal["bmp", "png"]
+
+_PREFIXES = dict(zip(KINDS, ("Cr", "In", "Pa", "PS", "RS", "Sc"), strict=True))
+_BATCH = 10  # pictures per task of a worker process
+
+
+def synthesize(
+    dst: Path,
+    per_class: int,
+    seed: int,
+    size: int = SIDE,
+    test_fraction: float = 0.3,
+    image_format: ImageFormat = "bmp",
+    workers: int = 1,
+) -> None:
+    """Write `dst`/train/CLASS and `dst`/test/CLASS with `per_class` pictures of each class.
+
+    Pictures are numbered from 1, as NEU's (Cr_1.bmp); the last `test_fraction` of the numbers,
+    rounded, form the test split, so that test shows coils that train does not. The same
+    arguments give the same bytes. The folder appears whole or not at all.
+
+    workers: processes; more than one needs a caller that guards its `__main__`.
+    Raises UserError when `dst` holds something, or when a split would be empty.
+    """
+    held_out = round(per_class * test_fraction)
+    if not 0 < held_out < per_class:
+        raise UserError(
+            f"--per-class {per_class} with --test-fraction {test_fraction} leaves "
+            f"{held_out} pictures of a class for test and {per_class - held_out} for train; "
+            "each needs at least 1"
+        )
+    known = per_class - held_out
+    jobs = []
+    with _appearing(dst) as aside:
+        for kind in KINDS:
+            for index in range(per_class):
+                folder = aside / ("train" if index < known else "test") / kind
+                folder.mkdir(parents=True, exist_ok=True)
+                path = folder / f"{_PREFIXES[kind]}_{index + 1}.{image_format}"
+                jobs.append((kind, seed, index, size, path))
+        batches = [jobs[i : i + _BATCH] for i in range(0, len(jobs), _BATCH)]
+        with progress("generating", len(jobs)) as advance:
+            _run(batches, min(workers, len(batches)), advance)
+
+
+_Job = tuple[str, int, int, int, Path]
+
+
+def _run(batches: list[list[_Job]], workers: int, advance: Callable[[int], None]) -> None:
+    if workers <= 1:
+        for batch in batches:
+            advance(_save(batch))
+        return
+    # Processes start afresh: a fork of a process with threads, torch's say, may hang.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        pending: set[Future[int]] = {pool.submit(_save, batch) for batch in batches}
+        try:
+            while pending:
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                for future in done:
+                    advance(future.result())
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _save(batch: list[_Job]) -> int:
+    for kind, seed, index, size, path in batch:
+        Image.fromarray(generate_surface(kind, seed, index, size)).save(path)
+    return len(batch)
+
+
+@contextmanager
+def _appearing(dst: Path) -> Iterator[Path]:
+    """Give a folder beside `dst` that takes its place on success and is removed on failure."""
+    if dst.exists() and (not dst.is_dir() or any(dst.iterdir())):
+        raise UserError(f"{dst}: exists and is not an empty folder; name a new one")
+    aside = dst.absolute().parent / f".{dst.name}.{os.getpid()}"
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+        if dst.exists():
+            dst.rmdir()
+        aside.rename(dst)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
