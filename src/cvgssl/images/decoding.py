@@ -1,0 +1,92 @@
+"""Files to squares of pixels, in threads and in order."""
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvgssl.images.fit import fit_square
+from cvgssl.images.geometry import Geometry
+from cvgssl.images.reader import UnreadablePicture, decode, read_bytes
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Square:
+    """What became of one file.
+
+    digest: SHA-256 of its bytes, or a word for a file that cannot be opened.
+    pixels: uint8 [1 or 3, S, S], or None with the `reason` why not.
+    brightest: see `reader.Decoded`.
+    """
+
+    digest: str
+    pixels: NDArray[np.uint8] | None = None
+    reason: str = ""
+    brightest: int | None = None
+
+
+def decode_squares(paths: Sequence[Path], geometry: Geometry) -> Iterator[Square]:
+    """The files' squares, in order; every file is read once, few are in memory at a time."""
+    return _in_threads(partial(_square, geometry=geometry), paths)
+
+
+def hash_files(paths: Sequence[Path]) -> list[str]:
+    """The digests that `decode_squares` would give, without decoding."""
+    return list(_in_threads(_digest, paths))
+
+
+def _square(path: Path, geometry: Geometry) -> Square:
+    try:
+        data = read_bytes(path)
+    except UnreadablePicture as error:
+        return Square(_UNOPENED, reason=error.reason)
+    digest = hashlib.sha256(data).hexdigest()
+    try:
+        decoded = decode(data, path, geometry.bit_depth)
+        return Square(digest, fit_square(decoded.pixels, geometry), brightest=decoded.brightest)
+    except UnreadablePicture as error:
+        return Square(digest, reason=error.reason)
+    except ValueError as error:  # does not fit the square
+        return Square(digest, reason=str(error))
+
+
+_UNOPENED = "unopened"
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(read_bytes(path)).hexdigest()
+    except UnreadablePicture:
+        return _UNOPENED
+
+
+def _in_threads(work: Callable[[Path], R], paths: Sequence[Path]) -> Iterator[R]:
+    workers = _cores()
+    pending: deque[Future[R]] = deque()
+    pool = ThreadPoolExecutor(workers)
+    try:
+        for path in paths:
+            pending.append(pool.submit(work, path))
+            if len(pending) > 8 * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

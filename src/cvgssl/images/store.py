@@ -1,0 +1,162 @@
+"""Pictures decoded once into a compact uint8 array, in memory or memory-mapped from a cache.
+
+N pictures, C channels (1 when every picture is gray, else 3), S the side of the square.
+"""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvgssl.images.cache import default_cache_dir
+from cvgssl.images.collect import Job, Progress
+from cvgssl.images.geometry import Geometry
+from cvgssl.images.table import Dataset
+from cvgssl.runtime.errors import UserError
+
+GIB = 2**30
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Decoded pictures.
+
+    pixels: uint8 [N, C, S, S], read-only; gray (C = 1) or RGB (C = 3).
+    digests: SHA-256 of each of the N files' bytes.
+    """
+
+    pixels: NDArray[np.uint8]
+    digests: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        assert len(self.pixels) == len(self.digests)
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def part(self, start: int, stop: int) -> "Pictures":
+        """Pictures `start` up to `stop`, without copying."""
+        return Pictures(self.pixels[start:stop], self.digests[start:stop])
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all files in order: the same only for the same pictures."""
+        return hashlib.sha256(" ".join(self.digests).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class LoadedDataset:
+    """A data set with its pixels; `skipped` maps the files left out to the reason."""
+
+    dataset: Dataset
+    train: Pictures
+    test: Pictures
+    skipped: dict[Path, str]
+
+
+def load_dataset_pictures(
+    dataset: Dataset,
+    geometry: Geometry,
+    *,
+    memory_budget: int = GIB,
+    cache_dir: Path | None = None,
+    skip_corrupt: bool = False,
+    workers: int = 0,
+    progress: Progress | None = None,
+) -> LoadedDataset:
+    """Decode train and test alike; see `load_pictures`. The tables keep the readable rows only.
+
+    Both splits have one channel only when every picture of both is gray; a gray picture with
+    three equal channels is the same picture, so nothing of test/ reaches train/ by this.
+    Raises UserError also when skipping leaves a class of train/ or all of test/ empty.
+    """
+    train, test = dataset.train, dataset.test
+    pictures, unreadable = load_pictures(
+        train.paths + test.paths,
+        geometry,
+        memory_budget=memory_budget,
+        cache_dir=cache_dir,
+        skip_corrupt=skip_corrupt,
+        workers=workers,
+        progress=progress,
+    )
+    readable = np.array([row for row in range(len(train) + len(test)) if row not in unreadable])
+    train = train.take(readable[readable < len(train)].astype(np.intp))
+    test = test.take(
+        (readable[readable >= len(dataset.train)] - len(dataset.train)).astype(np.intp)
+    )
+    empty = [name for name, n in zip(train.classes, train.counts(), strict=True) if not n]
+    if empty:
+        raise UserError(f"{dataset.root}: no readable train picture of {', '.join(empty)}")
+    if not len(test):
+        raise UserError(f"{dataset.root}: no readable test picture")
+    paths = dataset.train.paths + dataset.test.paths
+    return LoadedDataset(
+        Dataset(dataset.root, train, test),
+        pictures.part(0, len(train)),
+        pictures.part(len(train), len(pictures)),
+        {paths[row]: reason for row, reason in unreadable.items()},
+    )
+
+
+def load_pictures(
+    paths: Sequence[Path],
+    geometry: Geometry,
+    *,
+    memory_budget: int = GIB,
+    cache_dir: Path | None = None,
+    skip_corrupt: bool = False,
+    workers: int = 0,
+    progress: Progress | None = None,
+) -> tuple[Pictures, dict[int, str]]:
+    """Decode and resize every file once, in threads; order is kept.
+
+    memory_budget: bytes. A larger store is memory-mapped from a file in `cache_dir` (default:
+        `default_cache_dir()`) and found there again as long as no picture file changes.
+    skip_corrupt: leave unreadable files out; the second item maps their rows to the reason.
+    workers: threads that decode; 0: one per core.
+    progress: called with the number of newly finished files.
+
+    Raises UserError: without `skip_corrupt` when files are unreadable, naming them all; when no
+    file is readable; when the cache cannot be written.
+    """
+    job = Job(tuple(paths), geometry, memory_budget, cache_dir or default_cache_dir())
+    found = job.cached()
+    if found is None:
+        found = job.decoded(skip_corrupt, progress)
+    elif progress:
+        progress(len(paths))
+    if found.unreadable and (not skip_corrupt or len(found.unreadable) == len(paths)):
+        raise UserError(_listing(paths, found.unreadable, skip_corrupt))
+    _warn_if_dark(found.brightest, geometry)
+    kept = tuple(d for row, d in enumerate(found.digests) if row not in found.unreadable)
+    return Pictures(found.pixels, kept), found.unreadable
+
+
+def _listing(paths: Sequence[Path], unreadable: dict[int, str], skip_corrupt: bool) -> str:
+    lines = [f"{paths[row]}: {reason}" for row, reason in unreadable.items()]
+    if skip_corrupt:
+        lines.append("no readable picture is left")
+    else:
+        lines.append(f"{len(lines)} unreadable; mend them, or go on without by --skip-corrupt")
+    return "\n".join(lines)
+
+
+def _warn_if_dark(brightest: int | None, geometry: Geometry) -> None:
+    """Cameras with 10, 12 or 14 bits write 16-bit files that come out nearly black."""
+    if brightest is None or brightest.bit_length() > geometry.bit_depth - 2:
+        return
+    depth = next(bits for bits in (8, 10, 12, 14) if brightest.bit_length() <= bits)
+    log.warning(
+        "the brightest value in the 16-bit pictures is %d of %d; if the camera reads fewer bits, "
+        "give --bit-depth %d",
+        brightest,
+        2**geometry.bit_depth - 1,
+        depth,
+    )
