@@ -1,0 +1,70 @@
+"""`cvgssl data check`: what would spoil a result on these pictures."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pydantic
+from pydantic import ConfigDict, Field
+
+from cvgssl.cli.options import parse
+
+EXAMPLES = 3  # groups of files shown per finding; the JSON has all
+
+
+@pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class CheckConfig:
+    """Find what would spoil a result on a folder of pictures.
+
+    Exit code 1 when a result would be spoiled: files that cannot be read, a picture in both train
+    and test, a picture under two labels, or a class of test that train does not have. Other
+    findings are warnings and hints, exit code 0.
+    """
+
+    data: Path = Field(
+        description="folder with train/ and test/, folder of classes, plain folder, or CSV of "
+        "path,label,split"
+    )
+    json: str = Field("", description="write all findings to this file as JSON; - for stdout")
+
+
+def run(argv: Sequence[str], prog: str) -> int:
+    """Check, print a table (or only JSON) and tell by the exit code."""
+    config = parse(CheckConfig, argv, prog, positional=("data",))
+
+    from cvgssl.images.check import CheckReport, check_data
+    from cvgssl.report.tables import print_table
+    from cvgssl.runtime.files import write_json
+
+    def show(report: CheckReport) -> None:
+        splits = sorted({name for row in report.counts.values() for name in row}, reverse=True)
+        rows = [
+            [label or "(no label)", *(str(row.get(name, 0)) for name in splits)]
+            for label, row in report.counts.items()
+        ]
+        print_table(str(config.data), ["class", *(name or "pictures" for name in splits)], rows)
+        if report.findings:
+            print()
+            found = [
+                [finding.severity, finding.message, _examples(finding.items)]
+                for finding in report.findings
+            ]
+            print_table("", ["", "finding", "for example"], found)
+        print()
+        outcome = "a result would be spoiled" if report.spoiled else "nothing spoils a result"
+        print(f"{report.pictures} pictures: {outcome}")
+
+    report = check_data(config.data)
+    if config.json == "-":
+        print(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
+    else:
+        show(report)
+        if config.json:
+            write_json(Path(config.json), report.to_json())
+            print(f"all findings in {config.json}")
+    return 1 if report.spoiled else 0
+
+
+def _examples(items: Sequence[Sequence[str]]) -> str:
+    shown = [": ".join(item[:3]) for item in items[:EXAMPLES]]
+    return "; ".join(shown) + ("; ..." if len(items) > EXAMPLES else "")

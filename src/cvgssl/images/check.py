@@ -1,0 +1,191 @@
+"""What would spoil a result on a folder of pictures, and what is worth knowing about it.
+
+Four things spoil: files that cannot be read, a picture in both train and test, a picture under
+two labels, and a class of test that train does not have. "A picture" means its decoded pixels, so
+a PNG copy of a BMP counts. Everything else is a warning or a hint.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cvgssl.images.check_copies import exact_duplicates, near_duplicates
+from cvgssl.images.check_facts import measure_all
+from cvgssl.images.check_finding import Finding, Picture, Severity
+from cvgssl.images.check_layout import Listed, list_data
+from cvgssl.runtime.errors import UserError
+
+SHORTCUT_LEAST = 5  # files that must share a property before it counts as a shortcut to a label
+IMBALANCE = 3  # largest class by smallest, from which on accuracy alone misleads
+CAMERA_BITS = (10, 12, 14)
+KINDS = {
+    ".bmp": "BMP",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".png": "PNG",
+    ".pgm": "PPM",
+    ".ppm": "PPM",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WEBP",
+}
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """counts[class][split]; a split or class without a name is the empty string."""
+
+    data: str
+    pictures: int
+    counts: dict[str, dict[str, int]]
+    findings: list[Finding]
+
+    @property
+    def spoiled(self) -> bool:
+        """Whether a result on these pictures could not be believed."""
+        return any(finding.severity == "spoils" for finding in self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"spoiled": self.spoiled} | asdict(self)
+
+
+def check_data(data: Path) -> CheckReport:
+    """Check train/ and test/ folders, a folder of classes, a split CSV or a plain folder.
+
+    Raises UserError when `data` is none of these or holds no picture.
+    """
+    entries = list_data(data)
+    if not entries:
+        raise UserError(f"{data}: no pictures; give a folder of them or a CSV that names them")
+    facts = measure_all([entry.path for entry in entries])
+    readable, unreadable = [], []
+    for entry, fact in zip(entries, facts, strict=True):
+        shown = _shown(entry.path, data)
+        if isinstance(fact, str):
+            unreadable.append([shown, fact])
+        else:
+            readable.append(Picture(entry, fact, shown))
+    findings = [
+        *_unreadable(unreadable),
+        *_classes(entries),
+        *exact_duplicates(readable),
+        *near_duplicates(readable),
+        *_extensions(readable),
+        *_shortcuts(readable),
+        *_sizes(readable),
+        *_bit_depth(readable),
+    ]
+    order: tuple[Severity, ...] = ("spoils", "warning", "hint")
+    findings.sort(key=lambda finding: order.index(finding.severity))
+    counts: dict[str, dict[str, int]] = {}
+    for entry in entries:
+        splits = counts.setdefault(entry.label, {})
+        splits[entry.split] = splits.get(entry.split, 0) + 1
+    return CheckReport(str(data), len(entries), dict(sorted(counts.items())), findings)
+
+
+def _shown(path: Path, data: Path) -> str:
+    return str(path.relative_to(data)) if path.is_relative_to(data) else str(path)
+
+
+def _unreadable(bad: list[list[str]]) -> Iterator[Finding]:
+    if bad:
+        yield Finding("unreadable", "spoils", f"{len(bad)} files cannot be read", bad)
+
+
+def _classes(entries: Sequence[Listed]) -> Iterator[Finding]:
+    loose = [[str(entry.path)] for entry in entries if not entry.label]
+    if loose and len(loose) < len(entries):
+        text = f"{len(loose)} pictures lie outside any class folder and have no label"
+        yield Finding("no_label", "warning", text, loose)
+    counts = Counter((entry.split, entry.label) for entry in entries if entry.label)
+    labels = {split: {own for s, own in counts if s == split} for split in ("train", "test", "")}
+    if labels["train"] and labels["test"]:
+        unknown = sorted(labels["test"] - labels["train"])
+        untested = sorted(labels["train"] - labels["test"])
+        if unknown:
+            text = f"classes of test that train does not have: {', '.join(unknown)}"
+            yield Finding("class_missing_from_train", "spoils", text, [[name] for name in unknown])
+        if untested:
+            text = f"classes of train that test does not have: {', '.join(untested)}"
+            yield Finding("class_missing_from_test", "warning", text, [[name] for name in untested])
+    for split in ("train", ""):
+        yield from _imbalance({own: counts[split, own] for own in sorted(labels[split])})
+
+
+def _imbalance(sizes: dict[str, int]) -> Iterator[Finding]:
+    if len(sizes) < 2:
+        return
+    most, least = max(sizes, key=sizes.__getitem__), min(sizes, key=sizes.__getitem__)
+    ratio = sizes[most] / sizes[least]
+    if ratio >= IMBALANCE:
+        text = (
+            f"{most} has {ratio:.1f} times the pictures of {least}: "
+            "look at macro-recall, not at accuracy alone"
+        )
+        yield Finding(
+            "imbalance", "warning", text, [[most, str(sizes[most])], [least, str(sizes[least])]]
+        )
+
+
+def _extensions(pictures: Sequence[Picture]) -> Iterator[Finding]:
+    wrong = [
+        [picture.shown, f"is {picture.facts.kind}"]
+        for picture in pictures
+        if KINDS.get(picture.entry.path.suffix.lower(), picture.facts.kind) != picture.facts.kind
+    ]
+    if wrong:
+        text = (
+            f"{len(wrong)} files have the extension of another format; they are read all the same"
+        )
+        yield Finding("extension", "warning", text, wrong)
+
+
+def _shortcuts(pictures: Sequence[Picture]) -> Iterator[Finding]:
+    """A file property that only one class has, while others exist, gives the label away."""
+    labelled = [picture for picture in pictures if picture.entry.label]
+    if len({picture.entry.label for picture in labelled}) < 2:
+        return
+    properties = {
+        "format": [picture.facts.kind for picture in labelled],
+        "size": [f"{p.facts.size[1]}x{p.facts.size[0]}" for p in labelled],
+        "colour": ["gray" if picture.facts.gray else "colour" for picture in labelled],
+    }
+    for name, values in properties.items():
+        for value, count in Counter(values).items():
+            holders = [p for p, own in zip(labelled, values, strict=True) if own == value]
+            classes = {picture.entry.label for picture in holders}
+            if len(classes) == 1 and SHORTCUT_LEAST <= count < len(labelled):
+                text = (
+                    f"all {count} {value} files are of class {classes.pop()}: "
+                    f"a model can learn the {name} instead of the defect"
+                )
+                yield Finding(f"{name}_shortcut", "warning", text, [[p.shown] for p in holders])
+
+
+def _sizes(pictures: Sequence[Picture]) -> Iterator[Finding]:
+    sizes = Counter(picture.facts.size for picture in pictures)
+    if len(sizes) > 1:
+        (height, width), count = sizes.most_common(1)[0]
+        other = [
+            [p.shown, f"{p.facts.size[1]}x{p.facts.size[0]}"]
+            for p in pictures
+            if p.facts.size != (height, width)
+        ]
+        text = f"{len(sizes)} sizes; {count} files are {width}x{height}, {len(other)} are not"
+        yield Finding("sizes", "hint", text, other)
+
+
+def _bit_depth(pictures: Sequence[Picture]) -> Iterator[Finding]:
+    deep = [p for p in pictures if p.facts.brightest is not None]
+    brightest = max((p.facts.brightest or 0 for p in deep), default=0)
+    bits = next((bits for bits in CAMERA_BITS if brightest < 2**bits), None)
+    if deep and bits:
+        text = (
+            f"the {len(deep)} 16-bit files go up to {brightest} only; "
+            f"if the camera gives {bits} bits, use --bit-depth {bits}"
+        )
+        yield Finding("bit_depth", "hint", text, [[picture.shown] for picture in deep])
