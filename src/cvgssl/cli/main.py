@@ -12,6 +12,7 @@ from cvgssl import __version__
 from cvgssl.runtime.errors import UserError
 
 COMMANDS = {
+    "demo": ("demo", "the main job from end to end on generated pictures, in a few minutes"),
     "finetune": ("finetune", "fine-tune a backbone on a few labelled pictures per class"),
     "linear": ("linear", "train a linear classifier on a frozen backbone's features"),
     "predict": ("predict", "name the class of pictures with a trained run"),

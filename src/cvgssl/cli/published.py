@@ -19,13 +19,13 @@ class PublishedConfig(FinetuneConfig):
     """Fine-tune a backbone, or train a linear classifier on its features, as published."""
 
     builder: Literal["cgssl", "cvgssl"] = Field(
-        "cvgssl", description="how --pretrained was trained; both names mean the same"
+        default="cvgssl", description="how --pretrained was trained; both names mean the same"
     )
     finetune_model: bool | None = Field(
-        None, description="true: train the whole model; the default unless --softmax-lincls"
+        default=None, description="true: train the whole model; the default unless --softmax-lincls"
     )
     softmax_lincls: bool = Field(
-        False, description="true: train a linear classifier on the frozen backbone"
+        default=False, description="true: train a linear classifier on the frozen backbone"
     )
 
     @model_validator(mode="after")

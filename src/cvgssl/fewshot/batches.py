@@ -40,7 +40,7 @@ def forward_all(
     world, rank, total = accelerator.num_processes, accelerator.process_index, len(inputs)
     mine = torch.arange(rank, total, world)
     parts = []
-    for rows in mine.split(batch_size):
+    for rows in torch.split(mine, batch_size):
         with accelerator.autocast():
             parts.append(module(take(inputs, rows, accelerator.device)).float())
         advance(min(len(rows) * world, total))

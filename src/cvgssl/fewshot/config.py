@@ -23,56 +23,86 @@ class AdaptConfig:
         description="folder with train/CLASS and test/CLASS, one folder of classes, or a CSV of "
         "path,label,split"
     )
-    arch: str = Field("resnet18", min_length=1, description="any timm model, such as resnet50")
+    arch: str = Field(
+        default="resnet18", min_length=1, description="any timm model, such as resnet50"
+    )
     pretrained: str = Field(
-        "",
+        default="",
         description="weights: a path, a bare name in pretrained/ or $CVGSSL_WEIGHTS, or "
         "timm:MODEL; empty trains from scratch",
     )
-    shot: int = Field(4, ge=1, description="labelled pictures per class")
-    n: int = Field(5, ge=1, description="runs, each with its own draw of labelled pictures")
-    seed: int = Field(0, ge=0, description="seed of draws, initial weights and order")
+    shot: int = Field(default=4, ge=1, description="labelled pictures per class")
+    n: int = Field(default=5, ge=1, description="runs, each with its own draw of labelled pictures")
+    seed: int = Field(default=0, ge=0, description="seed of draws, initial weights and order")
     draws: Path | None = Field(
-        None, description="draws.json of another run: use its pictures; --shot, --n then unused"
+        default=None,
+        description="draws.json of another run: use its pictures; --shot, --n then unused",
     )
     imbalance: float = Field(
-        1.0, ge=1, description="largest class over smallest in a long-tailed draw; 1 is balanced"
+        default=1.0,
+        ge=1,
+        description="largest class over smallest in a long-tailed draw; 1 is balanced",
     )
-    class_num: int | None = Field(None, ge=2, description="number of classes, checked when given")
+    class_num: int | None = Field(
+        default=None, ge=2, description="number of classes, checked when given"
+    )
     test_fraction: float = Field(
-        0.3, gt=0, lt=1, description="share of test pictures when DATA has no test split"
+        default=0.3, gt=0, lt=1, description="share of test pictures when DATA has no test split"
     )
-    image_size: int = Field(224, ge=16, le=2048, description="side of the input square, pixels")
-    fit: Fit = Field("stretch", description="how a picture that is not square becomes one")
-    bit_depth: int = Field(16, ge=8, le=16, description="white level of 16-bit files, in bits")
+    image_size: int = Field(
+        default=224, ge=16, le=2048, description="side of the input square, pixels"
+    )
+    fit: Fit = Field(default="stretch", description="how a picture that is not square becomes one")
+    bit_depth: int = Field(
+        default=16, ge=8, le=16, description="white level of 16-bit files, in bits"
+    )
     normalize: Literal["auto", "half", "imagenet", "clip"] = Field(
-        "auto", description="pixel mean and std; auto: what the weights were trained with"
+        default="auto", description="pixel mean and std; auto: what the weights were trained with"
     )
-    skip_corrupt: bool = Field(False, description="leave unreadable pictures out and go on")
-    epochs: int = Field(100, ge=1, description="passes over the labelled pictures")
-    start_epoch: int = Field(0, ge=0, description="first epoch of the schedule, from 0")
-    batch_size: int = Field(256, ge=1, description="labelled pictures per step, all processes")
-    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="optimizer")
-    lr: float = Field(0.003, gt=0, description="learning rate at the start of a cosine schedule")
-    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD")
-    weight_decay: float = Field(1e-4, ge=0, description="weight decay")
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="label smoothing")
-    eval_every: int = Field(1, ge=1, description="epochs between looks at the test pictures")
-    eval_batch_size: int = Field(64, ge=1, description="pictures per step without gradient")
+    skip_corrupt: bool = Field(default=False, description="leave unreadable pictures out and go on")
+    epochs: int = Field(default=100, ge=1, description="passes over the labelled pictures")
+    start_epoch: int = Field(default=0, ge=0, description="first epoch of the schedule, from 0")
+    batch_size: int = Field(
+        default=256, ge=1, description="labelled pictures per step, all processes"
+    )
+    optimizer: Literal["sgd", "adamw"] = Field(default="sgd", description="optimizer")
+    lr: float = Field(
+        default=0.003, gt=0, description="learning rate at the start of a cosine schedule"
+    )
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="momentum of SGD")
+    weight_decay: float = Field(default=1e-4, ge=0, description="weight decay")
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="label smoothing")
+    eval_every: int = Field(
+        default=1, ge=1, description="epochs between looks at the test pictures"
+    )
+    eval_batch_size: int = Field(default=64, ge=1, description="pictures per step without gradient")
     ema: float | None = Field(
-        None, gt=0, lt=1, description="decay of averaged weights, evaluated beside the raw ones"
+        default=None,
+        gt=0,
+        lt=1,
+        description="decay of averaged weights, evaluated beside the raw ones",
     )
-    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="arithmetic")
-    gpu: int | None = Field(None, ge=0, description="number of the GPU; the CPU if there is none")
-    workers: int = Field(0, ge=0, description="threads that decode pictures; 0: one per core")
-    track: tuple[Tracker, ...] = Field((), description="also log to tensorboard, wandb, mlflow")
-    out: Path | None = Field(None, description="run folder; named after the options if left out")
-    log_dir: Path = Field(Path("logs"), description="where run folders without --out are made")
+    precision: Literal["fp32", "bf16", "fp16"] = Field(default="fp32", description="arithmetic")
+    gpu: int | None = Field(
+        default=None, ge=0, description="number of the GPU; the CPU if there is none"
+    )
+    workers: int = Field(
+        default=0, ge=0, description="threads that decode pictures; 0: one per core"
+    )
+    track: tuple[Tracker, ...] = Field(
+        default=(), description="also log to tensorboard, wandb, mlflow"
+    )
+    out: Path | None = Field(
+        default=None, description="run folder; named after the options if left out"
+    )
+    log_dir: Path = Field(
+        default=Path("logs"), description="where run folders without --out are made"
+    )
     resume: Path | None = Field(
-        None, description="folder of an interrupted run to finish, with the options it has"
+        default=None, description="folder of an interrupted run to finish, with the options it has"
     )
     save_weights: Literal["first", "all"] = Field(
-        "first", description="keep the final weights of the first run or of every run"
+        default="first", description="keep the final weights of the first run or of every run"
     )
 
     @model_validator(mode="after")
@@ -99,8 +129,12 @@ class FinetuneConfig(AdaptConfig):
     """Fine-tune a backbone and a linear head on a few labelled pictures per class."""
 
     augment: bool = Field(
-        False, description="random crops, flips, brightness and contrast of labelled pictures"
+        default=False,
+        description="random crops, flips, brightness and contrast of labelled pictures",
     )
     layer_decay: float = Field(
-        1.0, gt=0, le=1, description="factor of the learning rate per layer towards the input"
+        default=1.0,
+        gt=0,
+        le=1,
+        description="factor of the learning rate per layer towards the input",
     )

@@ -1,7 +1,7 @@
 """The data of a job: decoded pictures, labels and the draws of its runs."""
 
+import hashlib
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cvgssl.fewshot.config import AdaptConfig
-from cvgssl.fewshot.draws import DRAWS, Draws, draw, load_draws
+from cvgssl.fewshot.draws import Draws, draw, load_draws
 from cvgssl.images.geometry import Geometry
 from cvgssl.images.scan import load_dataset
-from cvgssl.images.store import load_dataset_pictures
+from cvgssl.images.store import LoadedDataset, load_dataset_pictures
 from cvgssl.images.table import Dataset
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.progress import progress
@@ -21,11 +21,90 @@ from cvgssl.runtime.progress import progress
 
 @dataclass(frozen=True)
 class Task:
-    """What is learned from what. Pixels are uint8 [N, C, S, S], labels int64 [N] on the CPU."""
+    """What is learned from what.
 
-    dataset: Dataset
+    loaded: the decoded pictures, uint8 [N, C, S, S], of both splits, and their tables.
+    train_labels, test_labels: int64 [N] on the CPU.
+    supports: rows of the training pictures in each run's support.
+    """
+
+    loaded: LoadedDataset
     geometry: Geometry
     draws: Draws
-    train_pixels: NDArray[np.uint8]
-    test_pixels: NDArray[np.uint8]
-    skipped: int
+    train_labels: Tensor
+    test_labels: Tensor
+    supports: tuple[NDArray[np.intp], ...]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of labels and logits."""
+        return self.loaded.dataset.train.classes
+
+    def describe(self) -> str:
+        """One line for the log."""
+        skipped = len(self.loaded.skipped)
+        left_out = f", {skipped} unreadable left out" if skipped else ""
+        sizes = sorted({len(rows) for rows in self.supports})
+        labelled = " or ".join(map(str, sizes))
+        return (
+            f"data: {self.loaded.dataset.root}: {len(self.classes)} classes, {labelled} labelled "
+            f"of {len(self.train_labels)} training pictures, {len(self.test_labels)} test "
+            f"pictures{left_out}"
+        )
+
+    def fingerprint(self) -> str:
+        """SHA-256 over labels, picture files and draws: equal for the same experiment only."""
+        digest = hashlib.sha256(repr((self.classes, self.draws.runs)).encode())
+        for labels, pictures in (
+            (self.train_labels, self.loaded.train),
+            (self.test_labels, self.loaded.test),
+        ):
+            digest.update(labels.numpy().data)
+            digest.update(pictures.digest.encode())
+        return digest.hexdigest()
+
+
+def load_task(config: AdaptConfig, accelerator: Accelerator) -> Task:
+    """Find, draw and decode; raises UserError for whatever does not fit, cheap checks first."""
+    dataset = load_dataset(config.data, test_fraction=config.test_fraction, seed=config.seed)
+    _check_classes(dataset, config)
+    draws = _draws(dataset, config)
+    geometry = Geometry(config.image_size, config.fit, bit_depth=config.bit_depth)
+    total = len(dataset.train) + len(dataset.test)
+    first = accelerator.is_main_process
+    # the first process fills the cache that the others on its machine then find
+    with accelerator.local_main_process_first(), progress("decoding", total, first) as advance:
+        loaded = load_dataset_pictures(
+            dataset,
+            geometry,
+            workers=config.workers,
+            skip_corrupt=config.skip_corrupt,
+            progress=advance,
+        )
+    if loaded.skipped:
+        draws = _draws(loaded.dataset, config)
+    train, test = loaded.dataset.train, loaded.dataset.test
+    supports = tuple(draws.rows(run, train, dataset.root) for run in range(len(draws.runs)))
+    return Task(
+        loaded,
+        geometry,
+        draws,
+        torch.from_numpy(train.labels),
+        torch.from_numpy(test.labels),
+        supports,
+    )
+
+
+def _draws(dataset: Dataset, config: AdaptConfig) -> Draws:
+    if config.draws is not None:
+        return load_draws(config.draws, dataset.train.classes)
+    return draw(dataset, config.shot, config.n, config.seed, config.imbalance)
+
+
+def _check_classes(dataset: Dataset, config: AdaptConfig) -> None:
+    found = len(dataset.train.classes)
+    if config.class_num not in (None, found):
+        raise UserError(
+            f"--class-num {config.class_num}: {config.data} has {found} classes: "
+            f"{', '.join(dataset.train.classes)}"
+        )

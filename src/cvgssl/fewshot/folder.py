@@ -1,6 +1,5 @@
 """Making a run folder, or opening that of an interrupted run."""
 
-import hashlib
 from itertools import count
 from pathlib import Path
 
@@ -28,7 +27,7 @@ def open_folder(config: AdaptConfig, task: Task, accelerator: Accelerator) -> Ru
     was started with other pictures.
     """
     writes = accelerator.is_main_process
-    fingerprint = _fingerprint(task)
+    fingerprint = task.fingerprint()
     if config.resume is not None:
         _check_resumable(config.resume, fingerprint)
         return RunFolder(config.resume, writes)
@@ -38,7 +37,7 @@ def open_folder(config: AdaptConfig, task: Task, accelerator: Accelerator) -> Ru
         path.mkdir(parents=True, exist_ok=True)
         write_json(path / ENVIRONMENT, environment() | {"pictures_sha256": fingerprint})
         save_draws(task.draws, path / DRAWS)
-        write_split(task.dataset, path / SPLIT)
+        write_split(task.loaded.dataset, path / SPLIT)
         write_text(path / CONFIG, to_yaml(config))  # last: a folder with it can be resumed
     return RunFolder(path, writes)
 
@@ -64,16 +63,3 @@ def _new_path(config: AdaptConfig) -> Path:
     name = f"{config.data.resolve().stem}_{config.arch.replace(':', '-')}_{mode}_{config.shot}shot"
     names = (name if number == 1 else f"{name}_{number}" for number in count(1))
     return next(path for path in map(config.log_dir.joinpath, names) if not path.exists())
-
-
-def _fingerprint(task: Task) -> str:
-    """SHA-256 over labels, pixels and draws: resuming with others would mix two experiments."""
-    digest = hashlib.sha256(repr((task.classes, task.draws.runs)).encode())
-    for labels, pixels in (
-        (task.train_labels, task.train_pixels),
-        (task.test_labels, task.test_pixels),
-    ):
-        digest.update(labels.numpy().data)
-        for start in range(0, len(pixels), 1024):  # memory-mapped pixels stay on disk
-            digest.update(pixels[start : start + 1024].data)
-    return digest.hexdigest()

@@ -1,11 +1,12 @@
 """Optimizers of few-shot training and their learning rates."""
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
 
-from cvgssl.encoders.timm_import import timm
+from cvgssl.encoders.timm_import import param_groups_layer_decay
 from cvgssl.fewshot.config import AdaptConfig, FinetuneConfig
 from cvgssl.fewshot.recognizer import Recognizer
 from cvgssl.runtime.errors import UserError
@@ -30,7 +31,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, epoch: int, epochs: int)
         group["lr"] = group["initial_lr"] * factor
 
 
-def _groups(model: nn.Module, config: AdaptConfig) -> list[dict[str, object]]:
+def _groups(model: nn.Module, config: AdaptConfig) -> list[dict[str, Any]]:
     decay = config.layer_decay if isinstance(config, FinetuneConfig) else 1.0
     if decay == 1.0:
         return [{"params": list(model.parameters())}]
@@ -38,7 +39,7 @@ def _groups(model: nn.Module, config: AdaptConfig) -> list[dict[str, object]]:
     body = model.backbone.body
     if not hasattr(body, "group_matcher"):
         raise UserError(f"--layer-decay: {config.arch} does not tell its layers; leave it out")
-    groups: list[dict[str, object]] = timm.optim.param_groups_layer_decay(
+    groups: list[dict[str, Any]] = param_groups_layer_decay(
         body,
         weight_decay=config.weight_decay,
         weight_decay_exclude_1d=False,

@@ -3,12 +3,13 @@
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import nn
 
 from cvgssl.encoders.backbone import Backbone
 from cvgssl.fewshot.batches import forward_all
@@ -84,14 +85,14 @@ class _Job:
         self.accelerator.project_configuration.set_directories(str(self.folder.path))
         self.accelerator.init_trackers("cvgssl", _flat(to_dict(self.config)), trackers)
         train, test = self._inputs()
-        for run in range(len(finished) + 1, len(self.task.draws.runs) + 1):
-            rows = self.task.support_rows(run)
+        for run in range(len(finished) + 1, len(self.task.supports) + 1):
+            rows = self.task.supports[run - 1]
             support = Split(train[rows], self.task.train_labels[rows])
             trainer = Trainer(run, self._model(run), support, test, self.config, self.accelerator)
             if snapshot["trainer"] is not None:
                 trainer.load_state(snapshot["trainer"])
                 snapshot["trainer"] = None
-            trainer.fit(self.folder, self.stopping, lambda t=trainer: self._save(finished, t))
+            trainer.fit(self.folder, self.stopping, partial(self._save, finished))
             if run == 1 or self.config.save_weights == "all":
                 self._save_weights(trainer)
             finished.append(trainer.result)
@@ -104,29 +105,23 @@ class _Job:
 
         Gives the inputs of all training pictures, as an indexable array, and the test split.
         """
+        train, test = self.task.loaded.train.pixels, self.task.loaded.test.pixels
         if isinstance(self.config, FinetuneConfig):
-            return self.task.train_pixels, Split(self.task.test_pixels, self.task.test_labels)
+            return train, Split(test, self.task.test_labels)
         self.backbone = self.source.frozen().to(self.accelerator.device)
-        runs = range(1, len(self.task.draws.runs) + 1)
-        needed = np.unique(np.concatenate([self.task.support_rows(run) for run in runs]))
-        with progress("features", len(needed) + len(self.task.test_labels)) as advance:
-            support = self._features(self.task.train_pixels, needed, advance)
-            test = self._features(self.task.test_pixels, None, advance)
-        train = support.new_full((len(self.task.train_labels), support.shape[1]), float("nan"))
-        train[needed] = support
-        return train, Split(test, self.task.test_labels)
-
-    def _features(
-        self,
-        pixels: np.ndarray[Any, np.dtype[np.uint8]],
-        rows: np.ndarray[Any, np.dtype[np.intp]] | None,
-        advance: Callable[[int], None],
-    ) -> Tensor:
-        assert self.backbone is not None
-        chosen = pixels if rows is None else pixels[rows]
-        return forward_all(
-            self.backbone, chosen, self.config.eval_batch_size, self.accelerator, advance
-        ).cpu()
+        needed = np.unique(np.concatenate(self.task.supports))
+        total = len(needed) + len(test)
+        with progress("features", total, self.accelerator.is_main_process) as advance:
+            support, tested = (
+                forward_all(
+                    self.backbone, pixels, self.config.eval_batch_size, self.accelerator, advance
+                ).cpu()
+                for pixels in (train[needed], test)
+            )
+        # rows that no draw holds stay unset, so that draws index features and pictures alike
+        features = support.new_full((len(train), support.shape[1]), float("nan"))
+        features[needed] = support
+        return features, Split(tested, self.task.test_labels)
 
     def _model(self, run: int) -> nn.Module:
         if self.backbone is None:
@@ -174,7 +169,7 @@ def _summarize(
         classes=list(task.classes),
         train_pictures=len(task.train_labels),
         test_pictures=len(task.test_labels),
-        skipped_pictures=task.skipped,
+        skipped_pictures=len(task.loaded.skipped),
         arch=config.arch,
         pretrained=config.pretrained,
         pretrained_sha256=source.report.sha256 if source.report else None,

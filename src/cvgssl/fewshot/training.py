@@ -97,10 +97,12 @@ class Trainer:
         self.wrapped, self.optimizer = accelerator.prepare(model, optimizer)
         self.average: AveragedModel | None = None
         if config.ema is not None:
-            average = get_ema_multi_avg_fn(config.ema)
+            average = get_ema_multi_avg_fn(config.ema)  # type: ignore[no-untyped-call]
             self.average = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
 
-    def fit(self, folder: RunFolder, stopping: Callable[[], bool], save: Callable[[], None]) -> None:
+    def fit(
+        self, folder: RunFolder, stopping: Callable[[], bool], save: Callable[["Trainer"], None]
+    ) -> None:
         """Train to the last epoch, logging each; `save` is called now and then for resuming.
 
         Raises Stopped, after saving, when any process was asked to stop.
@@ -122,7 +124,7 @@ class Trainer:
                 row |= self._evaluate()
             self._report(row, folder)
             if stop or time.monotonic() - saved > SNAPSHOT_EVERY:
-                save()
+                save(self)
                 saved = time.monotonic()
             if stop and self.epoch < epochs:
                 raise Stopped(folder.path)
@@ -160,7 +162,7 @@ class Trainer:
         inputs = self._augmented()
         self.wrapped.train()
         sums = torch.zeros(3, dtype=torch.float64, device=device)
-        for rows in order.split(config.batch_size):
+        for rows in torch.split(order, config.batch_size):
             mine = rows[rank::world]
             labels = self.train.labels[mine].to(device)
             with self.accelerator.autocast():

@@ -35,9 +35,9 @@ class Square:
     brightest: int | None = None
 
 
-def decode_squares(paths: Sequence[Path], geometry: Geometry) -> Iterator[Square]:
+def decode_squares(paths: Sequence[Path], geometry: Geometry, workers: int = 0) -> Iterator[Square]:
     """The files' squares, in order; every file is read once, few are in memory at a time."""
-    return _in_threads(partial(_square, geometry=geometry), paths)
+    return _in_threads(partial(_square, geometry=geometry), paths, workers)
 
 
 def hash_files(paths: Sequence[Path]) -> list[str]:
@@ -70,8 +70,8 @@ def _digest(path: Path) -> str:
         return _UNOPENED
 
 
-def _in_threads(work: Callable[[Path], R], paths: Sequence[Path]) -> Iterator[R]:
-    workers = _cores()
+def _in_threads(work: Callable[[Path], R], paths: Sequence[Path], workers: int = 0) -> Iterator[R]:
+    workers = workers or _cores()
     pending: deque[Future[R]] = deque()
     pool = ThreadPoolExecutor(workers)
     try:

@@ -1,0 +1,41 @@
+"""Shared pictures and commands for the tests."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: test processes share the cores
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def steel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small generated data set: six classes, 7 training and 3 test pictures each, 64 px."""
+    from cvgssl.images.surfaces import synthesize
+
+    folder = tmp_path_factory.mktemp("steel") / "data"
+    synthesize(folder, per_class=10, seed=1, size=64, test_fraction=0.3)
+    return folder
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    """Run `cvgssl WORDS...` as a user would, in a folder of its own; gives what it printed."""
+
+    def call(*words: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "cvgssl", *map(str, words)],
+            capture_output=True,
+            text=True,
+            timeout=240,
+            **({"cwd": tmp_path} | options),  # type: ignore[call-overload]
+        )
+
+    return call
