@@ -1,0 +1,94 @@
+"""`cvgssl predict RUN IMAGES...`: names the class of pictures with a trained run."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from cvgssl.cli.options import parse
+from cvgssl.runtime.files import write_text
+
+if TYPE_CHECKING:
+    from cvgssl.deploy.predict import Prediction
+
+STDOUT = Path("-")
+SHOWN = 100  # rows of the table; more are for a file
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class PredictConfig:
+    """Name the class of pictures with a trained run, with probabilities.
+
+    Prints a table, or writes CSV or JSON with the probabilities of all classes.
+    """
+
+    model: Path = Field(description="run folder, or a .safetensors file from its weights/")
+    images: tuple[Path, ...] = Field(
+        description="picture files, and folders to be searched for pictures"
+    )
+    csv: Path | None = Field(None, description="write CSV to this file; - is standard output")
+    json: Path | None = Field(None, description="write JSON to this file; - is standard output")
+    run: int = Field(1, ge=1, description="which run of a run folder")
+    weights: Literal["final", "ema"] = Field(
+        "final", description="last weights of the run, or their running average"
+    )
+    batch_size: int = Field(64, ge=1, description="pictures per step")
+    skip_corrupt: bool = Field(False, description="leave unreadable pictures out and go on")
+
+    @model_validator(mode="after")
+    def _check(self) -> "PredictConfig":
+        problems = []
+        if not self.images:
+            problems.append("IMAGES: name at least one picture file or folder")
+        if self.csv == STDOUT and self.json == STDOUT:
+            problems.append("--csv - --json -: only one of them can go to standard output")
+        for flag, path in (("--csv", self.csv), ("--json", self.json)):
+            if path is not None and path.is_dir():
+                problems.append(f"{flag} {path}: is a folder; name a file")
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+
+def run(argv: Sequence[str], prog: str) -> int:
+    """Run the command; 0 when all pictures got a class."""
+    config = parse(PredictConfig, argv, prog, positional=("model", "images"))
+    from cvgssl.deploy.outputs import summary, to_csv, to_json
+    from cvgssl.deploy.predict import predict
+
+    predictions = predict(
+        config.model,
+        config.images,
+        run=config.run,
+        weights=config.weights,
+        batch_size=config.batch_size,
+        skip_corrupt=config.skip_corrupt,
+    )
+    for path, to_text in ((config.csv, to_csv), (config.json, to_json)):
+        if path == STDOUT:
+            sys.stdout.buffer.write(to_text(predictions).encode("utf-8"))
+        elif path is not None:
+            write_text(path, to_text(predictions))
+            print(f"written to {path}", file=sys.stderr)
+    if config.csv is None and config.json is None:
+        _show(predictions)
+    print(summary(predictions), file=sys.stderr)
+    return 0
+
+
+def _show(predictions: "Sequence[Prediction]") -> None:
+    """A table of path, class, probability and runner-up."""
+    from cvgssl.deploy.outputs import path_text
+    from cvgssl.report.tables import print_table
+
+    rows = []
+    for prediction in predictions[:SHOWN]:
+        (label, first), *others = prediction.ranked()
+        second = f"{others[0][0]} {100 * others[0][1]:.1f} %" if others else ""
+        rows.append([path_text(prediction.path), label, f"{100 * first:.1f} %", second])
+    print_table("", ["path", "class", "probability", "runner-up"], rows)
+    if len(predictions) > SHOWN:
+        print(f"... and {len(predictions) - SHOWN} more; --csv FILE writes all")
