@@ -1,19 +1,17 @@
 """Device, precision, processes and trackers, through accelerate."""
 
-import importlib.util
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.trackers import prepare_trackers
 
 MODES = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
-PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
 
 
 def is_first_process() -> bool:
@@ -22,23 +20,16 @@ def is_first_process() -> bool:
 
 
 def launch(
-    gpu: int | None = None,
-    precision: str = "fp32",
-    track: Sequence[str] = (),
-    folder: Path | None = None,
+    gpu: int | None = None, precision: str = "fp32", track: Sequence[str] = ()
 ) -> Accelerator:
     """Set up this process, alone or as one of those that torchrun started.
 
     gpu: CUDA device of a single process; without a GPU the CPU is used, with a warning.
+    track: trackers, which `trackers.start_trackers` starts once there is a run folder.
     Raises UserError for fp16 without a GPU, a GPU number that does not exist and a tracker whose
     package is not installed.
     """
-    for name in track:
-        if importlib.util.find_spec(PACKAGES[name]) is None:
-            raise UserError(f"--track {name}: not installed; pip install 'cvgssl[{name}]'")
-    if "wandb" in track and not os.environ.get("WANDB_API_KEY"):
-        # Without an account wandb would ask for one on the terminal; its files stay local.
-        os.environ.setdefault("WANDB_MODE", "offline")
+    prepare_trackers(track)
     alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
     on_gpu = torch.cuda.is_available()
     if gpu is not None and not on_gpu:
@@ -55,5 +46,5 @@ def launch(
         mixed_precision=MODES[precision],
         cpu=not on_gpu,
         log_with=list(track) or None,
-        project_dir=str(folder) if folder else None,
+        project_dir=".",  # asked for by some trackers; nothing is written there
     )
