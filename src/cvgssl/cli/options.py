@@ -21,6 +21,8 @@ from cvgssl.runtime.options import CONFIG, explain, fields_of, read_yaml, to_yam
 
 T = TypeVar("T")
 
+# as pydantic reads them
+BOOLEAN_WORDS = ("true", "false", "1", "0", "yes", "no", "on", "off", "t", "f", "y", "n")
 
 
 def parse(config: type[T], argv: Sequence[str], prog: str, positional: Sequence[str] = ()) -> T:
@@ -39,16 +41,21 @@ def parse(config: type[T], argv: Sequence[str], prog: str, positional: Sequence[
         _add(parser, name, field, name in positional)
     parser.add_argument("--config", metavar="FILE", help="YAML file of these options; flags win")
     parser.add_argument("--save-config", metavar="FILE", help="write the options as YAML and stop")
-    hyphenated = [_hyphens(word) for word in argv]
     try:
-        found, unknown = parser.parse_known_args(hyphenated)
+        found, unknown = parser.parse_known_intermixed_args(_words(argv, fields))
     except argparse.ArgumentError as error:
-        raise UserError(f"{error}; see {prog} --help") from error
-    given = {name: value for name, value in vars(found).items() if value is not None}
+        raise UserError(f"{error.argument_name}: {error.message}; see {prog} --help") from error
+    given = {
+        name: value
+        for name, value in vars(found).items()
+        if value is not None and not (value == [] and name in positional)
+    }
     file, save = given.pop("config", None), given.pop("save_config", None)
-    problems = [f"{word}: no such option; see {prog} --help" for word in unknown]
+    problems = [_unexpected(word, prog) for word in unknown]
     if "resume" in given:
-        file = str(Path(given["resume"]) / CONFIG)
+        if file:
+            problems.append("--config: leave it out, --resume takes the options of the run")
+        file = str(_resumed_options(Path(given["resume"])))
     values = read_yaml(Path(file)) if file else {}
     made = None
     try:
@@ -64,6 +71,12 @@ def parse(config: type[T], argv: Sequence[str], prog: str, positional: Sequence[
         print(f"options written to {save}")
         raise SystemExit(0)
     return made
+
+
+def _resumed_options(run: Path) -> Path:
+    if not (run / CONFIG).is_file():
+        raise UserError(f"--resume {run}: not a run folder, it has no {CONFIG}")
+    return run / CONFIG
 
 
 def _changes(before: Any, after: Any) -> list[str]:
@@ -86,14 +99,12 @@ def _add(parser: argparse.ArgumentParser, name: str, field: FieldInfo, positiona
         text += f" (default: {shown})"
     options: dict[str, Any] = {"help": text.replace("%", "%%"), "metavar": _metavar(kind)}
     if is_list:
-        options["nargs"] = "*"
+        options |= {"nargs": "*", "action": "extend"}
     elif kind is bool:
-        options |= {"nargs": "?", "const": True}
+        options["nargs"] = "?"  # for the help text; `_words` makes it `--flag=true`
     if positional:
         options["metavar"] = name.upper()
-        if not is_list and not required:
-            options["nargs"] = "?"
-        elif not is_list:
+        if not is_list:
             options["nargs"] = "?"  # pydantic reports what is missing, with everything else
         parser.add_argument(name, default=None, **options)
     else:
@@ -124,9 +135,46 @@ def _summary(config: type) -> str:
     return (config.__doc__ or "").strip()
 
 
-def _hyphens(word: str) -> str:
-    """`--weight_decay=1` to `--weight-decay=1`; values stay as they are."""
-    if not word.startswith("--"):
-        return word
-    flag, equals, value = word.partition("=")
-    return flag.replace("_", "-") + equals + value
+def _unexpected(word: str, prog: str) -> str:
+    what = "no such option" if word.startswith("-") else "not expected here"
+    return f"{word}: {what}; see {prog} --help"
+
+
+def _words(argv: Sequence[str], fields: dict[str, FieldInfo]) -> list[str]:
+    """The command line as argparse takes it without guessing.
+
+    `--weight_decay` becomes `--weight-decay`, a boolean flag that stands alone `--flag=true`,
+    `--lr -1e-3` (which argparse takes for two flags) `--lr=-1e-3`, a path after `--` `./-path`.
+    """
+    booleans = {
+        f"--{name.replace('_', '-')}"
+        for name, field in fields.items()
+        if _plain_type(field.annotation)[0] is bool
+    }
+    words: list[str] = []
+    for place, word in enumerate(argv):
+        following = argv[place + 1] if place + 1 < len(argv) else ""
+        if word == "--":
+            paths = argv[place + 1 :]
+            return words + [f"./{path}" if path.startswith("-") else path for path in paths]
+        if word.startswith("--"):
+            flag, equals, value = word.partition("=")
+            word = flag.replace("_", "-") + equals + value
+            if word in booleans and following.lower() not in BOOLEAN_WORDS:
+                word += "=true"
+        elif _is_negative_number(word) and words and _awaits_value(words[-1]):
+            words[-1] += f"={word}"
+            continue
+        words.append(word)
+    return words
+
+
+def _awaits_value(word: str) -> bool:
+    return word.startswith("--") and "=" not in word
+
+
+def _is_negative_number(word: str) -> bool:
+    try:
+        return word.startswith("-") and float(word) <= 0
+    except ValueError:
+        return False

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from cvgssl.images.geometry import Fit
 
-STRICT = ConfigDict(extra="forbid")
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
 
 

@@ -69,5 +69,3 @@ def to_yaml(config: Any) -> str:
         lines.append(f"# {field.description}")
         lines.append(yaml.safe_dump({name: values[name]}, allow_unicode=True).rstrip())
     return "\n".join(lines) + "\n"
-
-
