@@ -15,8 +15,13 @@ def writing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success it is flushed to disk and takes its place.
 
     When the block raises (a full disk, an interruption), the temporary file is removed and what
-    stood at `path` before is untouched. Missing folders are made.
+    stood at `path` before is untouched. Missing folders are made. A symbolic link stays and its
+    target is replaced; what is no file (a pipe, /dev/null) is written to directly.
     """
+    path = path.resolve()
+    if path.exists() and not path.is_file() and not path.is_dir():
+        yield path
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
     os.close(handle)
@@ -27,6 +32,10 @@ def writing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         aside.chmod(0o666 & ~_umask())
         aside.replace(path)
+    except OSError as error:
+        if error.filename in (None, name):
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
         aside.unlink(missing_ok=True)
 

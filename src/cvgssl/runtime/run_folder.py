@@ -58,11 +58,13 @@ class RunFolder:
     def load_snapshot(self) -> dict[str, Any] | None:
         """The last snapshot, or None; cuts the growing files back to where they were then."""
         path = self.path / SNAPSHOT
-        state: dict[str, Any] = {"sizes": {}}
+        state: dict[str, Any] = {}
+        sizes: dict[str, int] = {}
         found = path.exists()
         if found:
             try:
                 state = torch.load(path, map_location="cpu", weights_only=True)
+                sizes = state.pop("sizes")
             except Exception as error:
                 raise UserError(f"{path}: damaged; remove it to start the run again") from error
         if self.writes:
@@ -70,7 +72,7 @@ class RunFolder:
             for name in (LOG, METRICS):
                 if (self.path / name).exists():
                     with (self.path / name).open("r+b") as file:
-                        file.truncate(state["sizes"].get(name, 0))
+                        file.truncate(min(sizes.get(name, 0), file.seek(0, io.SEEK_END)))
         return state if found else None
 
     def close(self) -> None:
