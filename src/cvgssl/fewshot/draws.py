@@ -1,13 +1,15 @@
 """Draws: which pictures of train/ are the labelled support of each run.
 
 Draws are seeded, written to a file and shared by all methods, so that differences between methods
-are paired. The order of pictures comes from a hash of (seed, run, class, path), not from a random
+are paired. The order of pictures comes from a hash of (seed, run, path), not from a random
 generator: the same folder gives the same draws on every machine and library version, and
 the support at `shot` k is contained in the support at any larger shot.
 """
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +38,18 @@ class Draws:
         """Rows of `table` in the support of `run` (from 0), class by class; raises UserError."""
         places = {name: row for row, name in enumerate(picture_names(table, root))}
         rows, missing = [], []
-        for paths in self.runs[run].values():
+        for label, paths in self.runs[run].items():
             for name in paths:
-                rows.append(places.get(name, -1))
-                if rows[-1] < 0:
+                row = places.get(name)
+                if row is None:
                     missing.append(name)
+                elif table.classes[table.labels[row]] != label:
+                    raise UserError(
+                        f"--draws: run {run + 1} has {name} under {label}, but its class is "
+                        f"{table.classes[table.labels[row]]}"
+                    )
+                else:
+                    rows.append(row)
         if missing:
             raise UserError(
                 f"--draws: run {run + 1} names {len(missing)} pictures that are not in the "
@@ -109,7 +118,7 @@ def save_draws(draws: Draws, path: Path) -> None:
 
 
 def load_draws(path: Path, classes: tuple[str, ...]) -> Draws:
-    """Read draws; raises UserError unless every run has every class and no others."""
+    """Read draws; raises UserError unless every run has every class, and a picture only once."""
     try:
         value: Any = read_json(path)
         runs = tuple(
@@ -126,6 +135,9 @@ def load_draws(path: Path, classes: tuple[str, ...]) -> Draws:
                 f"--draws {path}: run {number} has the classes {', '.join(sorted(run))}; "
                 f"the data have {', '.join(classes)}, and each needs a picture"
             )
+        for name, times in Counter(chain.from_iterable(run.values())).items():
+            if times > 1:
+                raise UserError(f"--draws {path}: run {number} has {name} {times} times")
     if not runs:
         raise UserError(f"--draws {path}: holds no runs")
     return Draws(runs, value.get("shot"), value.get("imbalance"), value.get("seed"))
