@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 
-PACKAGES = ("cvgssl", "torch", "torchvision", "timm", "accelerate", "numpy", "pillow", "scipy")
+from cvgssl import __version__
+
+PACKAGES = ("torch", "torchvision", "timm", "accelerate", "numpy", "pillow", "scipy")
 
 
 def environment() -> dict[str, Any]:
@@ -17,7 +19,7 @@ def environment() -> dict[str, Any]:
     return {
         "command": [os.path.basename(sys.argv[0]), *sys.argv[1:]],  # noqa: PTH119
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {"cvgssl": __version__} | {name: _version(name) for name in PACKAGES},
         "platform": platform.platform(),
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0))

@@ -7,7 +7,7 @@ of one" has to be testable. Shapes: B pictures, C channels, then any spatial siz
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
+from torch.distributed.nn import functional as differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
@@ -38,14 +38,14 @@ class SyncBatchNorm(_BatchNorm):
         shape = [1, -1] + [1] * (input.dim() - 2)
         values = input.float()
         count = values.new_full((1,), input.numel() / input.shape[1])
-        sums = all_reduce(torch.cat([values.sum(axes), count]))
+        sums = _sum_over_processes(torch.cat([values.sum(axes), count]))
         total = sums[-1].detach()
         mean = sums[:-1] / total
         centred = values - mean.view(shape)
         # a second pass: E[x^2] - E[x]^2 would cancel in float32
-        variance = all_reduce(centred.square().sum(axes)) / total
+        variance = _sum_over_processes(centred.square().sum(axes)) / total
         self._update(mean.detach(), variance.detach() * total / (total - 1).clamp_min(1))
-        normal = centred * torch.rsqrt(variance + self.eps).view(shape)
+        normal: Tensor = centred * torch.rsqrt(variance + self.eps).view(shape)
         if self.affine:
             normal = normal * self.weight.view(shape) + self.bias.view(shape)
         return normal.to(input.dtype)
@@ -61,6 +61,11 @@ class SyncBatchNorm(_BatchNorm):
 
     def _check_input_dim(self, input: Tensor) -> None:
         assert input.dim() >= 2
+
+
+def _sum_over_processes(values: Tensor) -> Tensor:
+    summed: Tensor = differentiable.all_reduce(values)  # type: ignore[no-untyped-call]
+    return summed
 
 
 def synchronize_batch_norm(model: nn.Module) -> None:

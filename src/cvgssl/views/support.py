@@ -57,7 +57,7 @@ def apply_views(pixels: Tensor, parameters: ViewParameters) -> Tensor:
     affine[:, 0, 2] = (1 - p["scale"]) * (2 * p["left"] - 1)
     affine[:, 1, 2] = (1 - p["scale"]) * (2 * p["top"] - 1)
     grid = F.affine_grid(affine, list(pixels.shape), align_corners=False)
-    views = F.grid_sample(pixels.float(), grid, padding_mode="border", align_corners=False)
+    views: Tensor = F.grid_sample(pixels.float(), grid, padding_mode="border", align_corners=False)
     views = views * p["brightness"].view(-1, 1, 1, 1)
     mean = views.mean(dim=(1, 2, 3), keepdim=True)
     views = (views - mean) * p["contrast"].view(-1, 1, 1, 1) + mean
