@@ -39,8 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             prog = "cvgssl " + " ".join(words[:length])
             module = importlib.import_module(f"cvgssl.cli.{entry[0]}")
             return guarded(module.run, words[length:], prog)
-    asked = not words or words[0] in ("-h", "--help")
-    if not asked:
+    asked = [word for word in words if word not in ("-h", "--help")]
+    if asked and asked not in [name.split()[:1] for name in COMMANDS if " " in name]:
         print(
             f"cvgssl: no command named {' '.join(words[:2])!r}; see cvgssl --help", file=sys.stderr
         )
