@@ -13,8 +13,8 @@ from typing import Any
 
 from cvgssl.images.check_copies import exact_duplicates, near_duplicates
 from cvgssl.images.check_facts import measure_all
-from cvgssl.images.check_finding import Finding, Picture, Severity
-from cvgssl.images.check_layout import Listed, list_data
+from cvgssl.images.check_finding import Finding, Picture, Severity, counted
+from cvgssl.images.check_layout import Listed, list_data, shown_path
 from cvgssl.runtime.errors import UserError
 
 SHORTCUT_LEAST = 5  # files that must share a property before it counts as a shortcut to a label
@@ -61,16 +61,17 @@ def check_data(data: Path) -> CheckReport:
     if not entries:
         raise UserError(f"{data}: no pictures; give a folder of them or a CSV that names them")
     facts = measure_all([entry.path for entry in entries])
+    root = data.parent if data.is_file() else data
     readable, unreadable = [], []
     for entry, fact in zip(entries, facts, strict=True):
-        shown = _shown(entry.path, data)
+        shown = shown_path(entry.path, root)
         if isinstance(fact, str):
             unreadable.append([shown, fact])
         else:
             readable.append(Picture(entry, fact, shown))
     findings = [
         *_unreadable(unreadable),
-        *_classes(entries),
+        *_classes(entries, root),
         *exact_duplicates(readable),
         *near_duplicates(readable),
         *_extensions(readable),
@@ -87,19 +88,15 @@ def check_data(data: Path) -> CheckReport:
     return CheckReport(str(data), len(entries), dict(sorted(counts.items())), findings)
 
 
-def _shown(path: Path, data: Path) -> str:
-    return str(path.relative_to(data)) if path.is_relative_to(data) else str(path)
-
-
 def _unreadable(bad: list[list[str]]) -> Iterator[Finding]:
     if bad:
-        yield Finding("unreadable", "spoils", f"{len(bad)} files cannot be read", bad)
+        yield Finding("unreadable", "spoils", f"{counted(len(bad), 'file')} cannot be read", bad)
 
 
-def _classes(entries: Sequence[Listed]) -> Iterator[Finding]:
-    loose = [[str(entry.path)] for entry in entries if not entry.label]
+def _classes(entries: Sequence[Listed], root: Path) -> Iterator[Finding]:
+    loose = [[shown_path(entry.path, root)] for entry in entries if not entry.label]
     if loose and len(loose) < len(entries):
-        text = f"{len(loose)} pictures lie outside any class folder and have no label"
+        text = f"outside any class folder, without a label: {counted(len(loose), 'picture')}"
         yield Finding("no_label", "warning", text, loose)
     counts = Counter((entry.split, entry.label) for entry in entries if entry.label)
     labels = {split: {own for s, own in counts if s == split} for split in ("train", "test", "")}
@@ -138,9 +135,7 @@ def _extensions(pictures: Sequence[Picture]) -> Iterator[Finding]:
         if KINDS.get(picture.entry.path.suffix.lower(), picture.facts.kind) != picture.facts.kind
     ]
     if wrong:
-        text = (
-            f"{len(wrong)} files have the extension of another format; they are read all the same"
-        )
+        text = f"extension of another format: {counted(len(wrong), 'file')}; read all the same"
         yield Finding("extension", "warning", text, wrong)
 
 
@@ -175,7 +170,7 @@ def _sizes(pictures: Sequence[Picture]) -> Iterator[Finding]:
             for p in pictures
             if p.facts.size != (height, width)
         ]
-        text = f"{len(sizes)} sizes; {count} files are {width}x{height}, {len(other)} are not"
+        text = f"{len(sizes)} sizes: {count} of {len(pictures)} pictures are {width}x{height}"
         yield Finding("sizes", "hint", text, other)
 
 
@@ -185,7 +180,7 @@ def _bit_depth(pictures: Sequence[Picture]) -> Iterator[Finding]:
     bits = next((bits for bits in CAMERA_BITS if brightest < 2**bits), None)
     if deep and bits:
         text = (
-            f"the {len(deep)} 16-bit files go up to {brightest} only; "
+            f"{counted(len(deep), '16-bit file')} with no sample above {brightest}; "
             f"if the camera gives {bits} bits, use --bit-depth {bits}"
         )
         yield Finding("bit_depth", "hint", text, [[picture.shown] for picture in deep])

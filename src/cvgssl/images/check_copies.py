@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cvgssl.images.check_finding import Finding, Picture, Severity
+from cvgssl.images.check_finding import Finding, Picture, Severity, counted
 from cvgssl.images.duplicates import near_pairs
 
 Twins = tuple[Picture, Picture]
@@ -28,14 +28,16 @@ def exact_duplicates(pictures: Sequence[Picture]) -> Iterator[Finding]:
         if max(splits.values()) > 1:
             copies.append(names)
     if shared:
-        text = f"{len(shared)} pictures are in train and in test"
+        text = f"in train and in test: {counted(len(shared), 'picture')}"
         yield Finding("train_test_overlap", "spoils", text, shared)
     if two_labels:
-        text = f"{len(two_labels)} pictures stand under two labels"
+        text = f"under two labels: {counted(len(two_labels), 'picture')}"
         yield Finding("two_labels", "spoils", text, two_labels)
     if copies:
         extra = sum(map(len, copies)) - len(copies)
-        text = f"{len(copies)} pictures come more than once ({extra} files too many)"
+        text = (
+            f"more than once: {counted(len(copies), 'picture')} ({counted(extra, 'file')} too many)"
+        )
         yield Finding("exact_duplicates", "warning", text, copies)
 
 
@@ -57,8 +59,8 @@ def near_duplicates(pictures: Sequence[Picture]) -> Iterator[Finding]:
     if across:
         seen = len({a.facts.content for a, _ in across})
         text = (
-            f"{seen} of {len(test)} test pictures have a near twin in train "
-            f"({_count(across)}): accuracy may flatter"
+            f"test pictures with a near twin in train: {seen} of {len(test)} "
+            f"({_count(across)}); accuracy may flatter"
         )
         yield Finding("near_train_test", "warning", text, _names(across))
     for split in np.unique(splits):
@@ -73,8 +75,7 @@ def near_duplicates(pictures: Sequence[Picture]) -> Iterator[Finding]:
 
 def _count(pairs: Sequence[Twins]) -> str:
     other = sum(a.entry.label != b.entry.label for a, b in pairs)
-    text = "1 pair" if len(pairs) == 1 else f"{len(pairs)} pairs"
-    return text + (f", {other} of them of two classes" if other else "")
+    return counted(len(pairs), "pair") + (f", {other} of them of two classes" if other else "")
 
 
 def _names(pairs: Sequence[Twins]) -> list[list[str]]:

@@ -1,6 +1,7 @@
 """Which pictures `data check` looks at, with their split and label, without judging them."""
 
 import csv
+import os
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,11 @@ def list_data(data: Path) -> list[Listed]:
     if not halves:
         return _of_folder(data, "")
     return [item for name in SPLITS if name in halves for item in _of_folder(halves[name], name)]
+
+
+def shown_path(path: Path, root: Path) -> str:
+    """`path` as the user knows it, below `root`; bytes that are no UTF-8 as escapes."""
+    return _printable(str(path.relative_to(root) if path.is_relative_to(root) else path))
 
 
 def _of_folder(folder: Path, split: str) -> list[Listed]:
@@ -73,4 +79,8 @@ def _of_csv(file: Path) -> list[Listed]:
 
 
 def _normal(label: str) -> str:
-    return unicodedata.normalize("NFC", label)
+    return unicodedata.normalize("NFC", _printable(label))
+
+
+def _printable(name: str) -> str:
+    return os.fsencode(name).decode("utf-8", "backslashreplace")

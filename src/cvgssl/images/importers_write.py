@@ -1,5 +1,6 @@
 """Bring a public data set from its distributed form to train/CLASS and test/CLASS."""
 
+import os
 import shutil
 import uuid
 from collections import Counter
@@ -72,7 +73,7 @@ def import_dataset(
     aside.mkdir(parents=True)
     try:
         counts = _write(items, splits, aside, boxes, margin, notes)
-        report = ImportReport(rule, counts, {k: v for k, v in notes.items() if v}, missing)
+        report = ImportReport(rule, counts, _told(notes), missing)
         options = {"dataset": dataset, "source": str(source), "boxes": boxes, "split": rule}
         if boxes == "crop":
             options["margin"] = str(margin)
@@ -85,6 +86,15 @@ def import_dataset(
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return report
+
+
+def _told(notes: Notes) -> dict[str, list[str]]:
+    """Notes without empty kinds; bytes in file names that are no UTF-8 become escapes."""
+    return {
+        kind: [os.fsencode(name).decode("utf-8", "backslashreplace") for name in names]
+        for kind, names in notes.items()
+        if names
+    }
 
 
 def _refuse_target(target: Path) -> None:
