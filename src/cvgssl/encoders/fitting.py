@@ -14,6 +14,12 @@ Weights = Mapping[str, Tensor]
 # Parts of a transformer that change its features, so none may be left over unseen.
 _ESSENTIAL = {"cls_token", "dist_token", "reg_token", "pos_embed", "norm", "norm_pre", "fc_norm"}
 
+_CLIP_NAMES = {
+    "pos_embed": "visual.positional_embedding",
+    "patch_embed.proj.weight": "visual.conv1.weight",
+    "head.pos_embed": "visual.attnpool.positional_embedding",
+}
+
 
 @dataclass
 class Fit:
@@ -33,7 +39,7 @@ class Fit:
 
     def part_of_the_trunk(self) -> list[str]:
         """Unexpected tensors that are no head: further blocks, another norm, other tokens."""
-        trunk = {name.partition(".")[0] for name in self.taken} | _ESSENTIAL
+        trunk = ({name.partition(".")[0] for name in self.taken} | _ESSENTIAL) - {"head"}
         return [name for name in self.unexpected if name.partition(".")[0] in trunk]
 
 
@@ -61,6 +67,8 @@ def fit(weights: Weights, body: nn.Module) -> Fit:
         if wanted.ndim == 4 and tensor.ndim == 4 and (tensor.shape[1], wanted.shape[1]) == (1, 3):
             tensor = to_three_channels(tensor)
             notes.append(f"{name} spread from gray to 3 channels")
+        if name == "head.pos_embed" and tensor.shape != wanted.shape:
+            tensor = _pooling_positions(tensor, wanted)
         if tensor.shape != wanted.shape:
             mismatched.append(f"{name} {list(tensor.shape)} for {list(wanted.shape)}")
             continue
@@ -90,6 +98,17 @@ def _timm_converter(weights: dict[str, Tensor], body: nn.Module) -> dict[str, Te
     return converted
 
 
+def _pooling_positions(table: Tensor, wanted: Tensor) -> Tensor:
+    """Positions [1 + grid * grid, D] of CLIP's attention pooling for another grid."""
+    side = round((wanted.shape[0] - 1) ** 0.5)
+    if table.shape[1] != wanted.shape[1] or side * side + 1 != wanted.shape[0]:
+        return table
+    from timm.layers.pos_embed import resample_abs_pos_embed
+
+    resampled: Tensor = resample_abs_pos_embed(table[None], [side, side])
+    return resampled[0]
+
+
 def _without_wrapper(weights: dict[str, Tensor], target: Weights) -> tuple[dict[str, Tensor], str]:
     """Weights without a prefix that no layout knows, and that prefix."""
     if len(weights.keys() & target.keys()) * 2 > len(target):
@@ -110,9 +129,9 @@ def _without_wrapper(weights: dict[str, Tensor], target: Weights) -> tuple[dict[
 
 def _resampled(before: Weights, after: Weights) -> list[str]:
     notes = []
-    for name in ("pos_embed", "patch_embed.proj.weight"):
-        old, new = before.get(name), after.get(name)
-        if old is not None and new is not None and old.shape != new.shape and old.ndim == new.ndim:
+    for name in ("pos_embed", "patch_embed.proj.weight", "head.pos_embed"):
+        old, new = before.get(name, before.get(_CLIP_NAMES[name])), after.get(name)
+        if old is not None and new is not None and old.numel() != new.numel():
             notes.append(f"{name} resampled {list(old.shape)} to {list(new.shape)}")
     return notes
 

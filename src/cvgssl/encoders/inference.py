@@ -20,6 +20,10 @@ _CLIP_RESNETS: dict[tuple[int, ...], str] = {
     (6, 8, 18, 8, 96): "resnet50x16_clip",
     (3, 15, 36, 10, 128): "resnet50x64_clip",
 }
+_SQUEEZENETS: dict[tuple[int, ...], str] = {
+    (64, 3, 3, 3): "squeezenet1_1",
+    (96, 3, 7, 7): "squeezenet1_0",
+}
 _VITS = {(192, 12): "tiny", (384, 12): "small", (768, 12): "base", (1024, 24): "large"}
 _PATCHES = {8, 14, 16, 32}
 _CLIP_VITS = {("base", 32), ("base", 16), ("large", 14)}
@@ -38,7 +42,7 @@ def infer_arch(weights: Weights, openai: bool = False) -> str | None:
         return _resnet(weights)
     if "features.0.weight" in weights and "features.3.squeeze.weight" in weights:
         stem = tuple(weights["features.0.weight"].shape)
-        name = {(64, 3, 3, 3): "squeezenet1_1", (96, 3, 7, 7): "squeezenet1_0"}.get(stem)
+        name = _SQUEEZENETS.get(stem)
         return f"torchvision:{name}" if name else None
     return _vit(weights)
 

@@ -23,6 +23,8 @@ Weights = Mapping[str, Tensor]
 # Names under which a dictionary of weights is kept in a larger one, best first.
 _NESTED = ("state_dict_ema", "state_dict", "teacher", "model_state_dict", "model", "student")
 _WRAPPERS = ("module.", "_orig_mod.")
+_WRAPPED = r"wrapped_model\._model\."
+_TEACHER = rf"teacher\w*\.{_WRAPPED}"
 _CLIP_NUMBERS = {"input_resolution", "context_length", "vocab_size"}
 
 
@@ -67,6 +69,10 @@ def _starts(*prefixes: str) -> Callable[[Weights, Contents], bool]:
     )
 
 
+def _contains(pattern: str) -> Callable[[Weights, Contents], bool]:
+    return lambda weights, _: any(re.search(pattern, name) for name in weights)
+
+
 def _is_openai(weights: Weights, contents: Contents) -> bool:
     """OpenAI's files are archives, carry three numbers, or mix float16 with float32 norms."""
     if "visual.conv1.weight" not in weights:
@@ -108,12 +114,8 @@ LAYOUTS = (
         r"backbone\.",
         IMAGENET,
     ),
-    Layout(
-        "lightly-train",
-        lambda weights, _: any("wrapped_model._model." in name for name in weights),
-        r".*teacher.*wrapped_model\._model\.|(?!.*teacher).*wrapped_model\._model\.",
-        IMAGENET,
-    ),
+    Layout("lightly-train", _contains(_TEACHER), rf".*{_TEACHER}", IMAGENET),
+    Layout("lightly-train", _contains(_WRAPPED), rf".*{_WRAPPED}", IMAGENET),
     Layout(
         "lightly",
         _starts("backbone.0.", "backbone.4.0."),

@@ -30,7 +30,6 @@ class LoadReport:
 
     matched, total: tensors of the backbone. missing: its tensors that stayed random.
     unexpected: the file's tensors that were not used, heads and text towers for example.
-    shape_mismatched: name, the file's shape and the backbone's.
     normalization: what the backbone now applies, as the weights were trained.
     notes: conversions worth knowing.
     """
@@ -43,7 +42,6 @@ class LoadReport:
     total: int
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
-    shape_mismatched: tuple[str, ...]
     normalization: Normalization
     notes: tuple[str, ...] = ()
 
@@ -55,8 +53,6 @@ class LoadReport:
         ]
         if self.missing:
             parts.append(f"left random: {_examples(self.missing)}")
-        if self.shape_mismatched:
-            parts.append(f"wrong shape, left random: {_examples(self.shape_mismatched)}")
         if self.unexpected:
             parts.append(f"not used: {_groups(self.unexpected)}")
         return "; ".join([*parts, *self.notes])
@@ -91,10 +87,9 @@ def load_pretrained(
         layout=found.layout.name,
         arch=backbone.arch,
         matched=len(result.taken),
-        total=len(result.taken) + len(result.missing) + len(result.mismatched),
+        total=len(result.taken) + len(result.missing),
         missing=result.missing,
         unexpected=(*result.unexpected, *found.left),
-        shape_mismatched=result.mismatched,
         normalization=backbone.normalization,
         notes=tuple(notes),
     )
@@ -106,7 +101,7 @@ def _check(path: Path, backbone: Backbone, found: Found, result: Fit) -> None:
     likely = infer_arch(found.weights, openai) or found.arch
     remedy = f"; the file looks like --arch {likely}" if likely and likely != backbone.arch else ""
     where = f"--pretrained {path} ({name} layout) does not fit --arch {backbone.arch}: "
-    if result.numbers < LEAST:
+    if result.numbers < LEAST or result.mismatched:
         target = backbone.body.state_dict()
         absent = [*result.mismatched, *result.missing] or list(target)
         raise UserError(
@@ -136,12 +131,7 @@ def _check(path: Path, backbone: Backbone, found: Found, result: Fit) -> None:
 
 def _of_architecture(body: nn.Module) -> Normalization:
     config = cast("dict[str, Any] | None", getattr(body, "pretrained_cfg", None))
-    return to_normalization(config) if config else IMAGENET
-
-
-def to_normalization(config: dict[str, Any]) -> Normalization:
-    """Mean and standard deviation of a timm `pretrained_cfg`."""
-    return Normalization(tuple(config["mean"]), tuple(config["std"]))
+    return Normalization(tuple(config["mean"]), tuple(config["std"])) if config else IMAGENET
 
 
 def _activation(body: nn.Module) -> str | None:

@@ -13,7 +13,7 @@ _TORCHVISION_VIT = (
     (r"^class_token$", "cls_token"),
     (r"^encoder\.pos_embedding$", "pos_embed"),
     (r"^encoder\.ln\.", "norm."),
-    (r"^heads\.", "head."),
+    (r"^heads\.(?:head\.)?", "head."),
     (r"^encoder\.layers\.encoder_layer_(\d+)\.", r"blocks.\1."),
     (r"\.ln_([12])\.", r".norm\1."),
     (r"\.self_attention\.in_proj_", ".attn.qkv."),

@@ -46,6 +46,6 @@ with warnings.catch_warnings():
     _declare_missing_operators()
     import timm
     import torchvision
-    from timm.optim import param_groups_layer_decay
+    from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]
 
 __all__ = ["param_groups_layer_decay", "timm", "torchvision"]

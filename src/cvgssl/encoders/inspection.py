@@ -1,0 +1,75 @@
+"""What a weight file holds, without building its model."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cvgssl.encoders.containers import read_contents
+from cvgssl.encoders.inference import infer_arch
+from cvgssl.encoders.layouts import find_backbone
+from cvgssl.encoders.normalization import IMAGENET, Normalization
+from cvgssl.encoders.timm_import import timm
+from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.files import sha256_file
+
+
+@dataclass(frozen=True)
+class WeightsInfo:
+    """One weight file.
+
+    arch: for `--arch`; None when names and shapes do not decide it.
+    tensors, parameters: of the backbone, without heads and text towers; buffers count.
+    size, interpolation: pixels and filter that the architecture's weights were trained with.
+    problem: why the file cannot be read, else None.
+    """
+
+    file: str
+    bytes: int
+    sha256: str | None = None
+    layout: str | None = None
+    arch: str | None = None
+    tensors: int | None = None
+    parameters: int | None = None
+    normalization: Normalization | None = None
+    size: int | None = None
+    interpolation: str | None = None
+    problem: str | None = None
+
+
+def inspect_weights(path: Path) -> WeightsInfo:
+    """Describe a file; one that cannot be read is described by its problem."""
+    try:
+        found = find_backbone(read_contents(path))
+        if found is None:
+            raise UserError(f"{path}: holds no weights")
+        sha256 = sha256_file(path)
+    except (UserError, OSError) as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        return WeightsInfo(path.name, path.stat().st_size, problem=reason)
+    own = found.layout.name == "cvgssl model"
+    arch = found.arch if own else infer_arch(found.weights, found.layout.name == "OpenAI CLIP")
+    config = _config(arch)
+    known = Normalization(tuple(config["mean"]), tuple(config["std"])) if config else None
+    return WeightsInfo(
+        file=path.name,
+        bytes=path.stat().st_size,
+        sha256=sha256,
+        layout=found.layout.name,
+        arch=arch,
+        tensors=len(found.weights),
+        parameters=sum(tensor.numel() for tensor in found.weights.values()),
+        normalization=found.normalization or known,
+        size=int(config["input_size"][-1]) if config else None,
+        interpolation=str(config["interpolation"]) if config else None,
+    )
+
+
+def _config(arch: str | None) -> dict[str, Any]:
+    """timm's preprocessing of an architecture; empty when not known."""
+    if arch is None:
+        return {}
+    if arch.startswith("torchvision:"):
+        mean, std = IMAGENET.mean, IMAGENET.std
+        return {"mean": mean, "std": std, "input_size": (3, 224, 224), "interpolation": "bilinear"}
+    config = timm.get_pretrained_cfg(arch.partition(",")[0])
+    return {} if config is None else dict(vars(config))

@@ -1,0 +1,58 @@
+import pytest
+import torch
+
+from cvgssl.encoders.inference import infer_arch
+from cvgssl.encoders.timm_import import timm, torchvision
+
+
+@pytest.mark.parametrize(
+    "arch",
+    [
+        "resnet18",
+        "resnet34",
+        "resnet50",
+        "resnet101",
+        "vit_tiny_patch16_224",
+        "vit_small_patch16_224",
+        "vit_small_patch32_224",
+        "vit_base_patch16_224",
+        "vit_base_patch32_224",
+        "vit_base_patch16_clip_224",
+    ],
+)
+def test_architecture_from_names_and_shapes(arch: str) -> None:
+    with torch.device("meta"):
+        assert infer_arch(timm.create_model(arch).state_dict()) == arch
+
+
+@pytest.mark.parametrize(
+    "arch", ["wide_resnet50_2", "resnext50_32x4d", "resnet18d", "deit_tiny_distilled_patch16_224"]
+)
+def test_look_alikes_are_unknown(arch: str) -> None:
+    with torch.device("meta"):
+        assert infer_arch(timm.create_model(arch).state_dict()) is None
+
+
+def test_squeezenets_of_torchvision() -> None:
+    for name in ("squeezenet1_0", "squeezenet1_1"):
+        weights = torchvision.models.get_model(name).state_dict()
+        assert infer_arch(weights) == f"torchvision:{name}"
+
+
+@pytest.mark.parametrize(
+    ("name", "arch", "openai"),
+    [
+        ("ViT-B-32", "vit_base_patch32_clip_quickgelu_224", True),
+        ("ViT-B-32", "vit_base_patch32_clip_224", False),
+        ("ViT-B-16", "vit_base_patch16_clip_quickgelu_224", True),
+        ("ViT-L-14-336", "vit_large_patch14_clip_quickgelu_336", True),
+        ("RN50", "resnet50_clip", True),
+        ("RN101", "resnet101_clip", True),
+    ],
+)
+def test_clip_towers(name: str, arch: str, openai: bool) -> None:
+    open_clip = pytest.importorskip("open_clip")
+    with torch.device("meta"):
+        model = open_clip.model.CLIP(**open_clip.get_model_config(name))
+    assert infer_arch(model.state_dict(), openai) == arch
+    assert timm.is_model(arch)
