@@ -129,6 +129,8 @@ def _eight_bit(image: Image.Image) -> NDArray[np.uint8]:
         image = image.convert("RGBA").convert("RGB")  # by way of RGBA, else Pillow warns of alpha
     elif image.mode in ("1", "LA", "La"):
         image = image.convert("L")
+    elif image.mode == "LAB":
+        raise UnusableError("unsupported colours (CIELAB); save it as gray or RGB")
     elif image.mode not in ("L", "RGB"):
         image = image.convert("RGB")
     return np.asarray(image)

@@ -1,0 +1,67 @@
+"""`cvgssl data split` as a user runs it."""
+
+import csv
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from cvgssl.images.scan import load_dataset
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def classes(tmp_path: Path) -> Path:
+    for name, count in (("scratches", 10), ("压入 氧化皮", 4)):
+        for i in range(count):
+            path = tmp_path / "mill" / name / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (8, 8), 10 * i).save(path)
+    return tmp_path / "mill"
+
+
+def test_split_is_written_shown_and_usable(command: Command, classes: Path, tmp_path: Path) -> None:
+    words = ("data", "split", classes, "--out", "lists/split.csv", "--test-fraction", "0.3")
+    done = command(*words, "--seed", "5")
+    assert (done.returncode, done.stderr) == (0, "")
+    table = [line.split() for line in done.stdout.splitlines()]
+    assert ["scratches", "7", "3"] in table
+    assert ["压入", "氧化皮", "3", "1"] in table
+    assert ["all", "10", "4"] in table
+    assert "split written to lists/split.csv" in done.stdout
+
+    file = tmp_path / "lists/split.csv"
+    with file.open(encoding="utf-8", newline="") as opened:
+        rows = list(csv.DictReader(opened))
+    assert len(rows) == 14
+    dataset = load_dataset(file)
+    assert dataset.train.counts().tolist() == [7, 3]
+    assert dataset.test.counts().tolist() == [3, 1]
+
+    first = file.read_bytes()
+    command(*words, "--seed", "5")
+    assert file.read_bytes() == first
+    command(*words, "--seed", "6")
+    assert file.read_bytes() != first
+
+
+def test_mistakes(command: Command, classes: Path, tmp_path: Path) -> None:
+    def fails(*words: str | Path) -> str:
+        done = command("data", "split", *words)
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
+        return done.stderr
+
+    message = fails(classes, "--test-fraction", "1.5", "--seed", "-1")
+    assert "--test-fraction 1.5" in message
+    assert "--seed -1" in message
+    assert "no such folder" in fails(tmp_path / "nowhere")
+    assert "name a file such as" in fails(classes, "--out", tmp_path)
+    assert "DATA is needed" in fails()
+    for split in ("train", "test"):
+        (tmp_path / "done" / split).mkdir(parents=True)
+    assert "already split into train and test" in fails(tmp_path / "done")
+    assert not (tmp_path / "split.csv").exists()

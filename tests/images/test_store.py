@@ -1,0 +1,434 @@
+"""The store: the same pixels wherever they are kept, never stale, never half."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from cvgssl.images import rows
+from cvgssl.images.assemble import Entry, assemble
+from cvgssl.images.cache import default_cache_dir
+from cvgssl.images.fit import fit_square
+from cvgssl.images.geometry import Fit, Geometry, Interpolation
+from cvgssl.images.store import load_dataset_pictures, load_pictures
+from cvgssl.images.table import Dataset
+from cvgssl.runtime.errors import UserError
+
+GEOMETRY = Geometry(size=16)
+
+
+def pictures(folder: Path, count: int = 6, colour: int | None = None, side: int = 40) -> list[Path]:
+    """Noise of `count` different sizes; the one at row `colour` is in colour."""
+    rng = np.random.default_rng(count)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for i in range(count):
+        shape = (side + i, side, 3) if i == colour else (side + i, side)
+        path = folder / f"{i}.png"
+        Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(path)
+        paths.append(path)
+    return paths
+
+
+def with_pillow(path: Path, geometry: Geometry = GEOMETRY) -> NDArray[np.uint8]:
+    size = (geometry.size, geometry.size)
+    return np.asarray(Image.open(path).convert("RGB").resize(size, Image.Resampling.BILINEAR))
+
+
+def test_gray_pictures_are_kept_as_one_channel_in_order(tmp_path: Path) -> None:
+    paths = pictures(tmp_path, count=50)
+    stored, unreadable = load_pictures(paths, GEOMETRY)
+    assert stored.pixels.shape == (50, 1, 16, 16)
+    assert stored.pixels.dtype == np.uint8
+    assert len(stored) == len(stored.digests) == 50
+    assert unreadable == {}
+    for square, path in zip(stored.pixels, paths, strict=True):
+        np.testing.assert_array_equal(square[0], with_pillow(path)[..., 0])
+    with pytest.raises(ValueError, match="read-only"):
+        stored.pixels[0] = 0
+
+
+@pytest.mark.parametrize("colour", [0, 3, 5])
+@pytest.mark.parametrize("budget", [2**30, 6 * 16 * 16, 0], ids=["memory", "outgrown", "disk"])
+def test_one_picture_in_colour_makes_three_channels(
+    tmp_path: Path, colour: int, budget: int
+) -> None:
+    paths = pictures(tmp_path / "d", colour=colour)
+    stored, _ = load_pictures(paths, GEOMETRY, memory_budget=budget, cache_dir=tmp_path / "c")
+    assert stored.pixels.shape == (6, 3, 16, 16)
+    for square, path in zip(stored.pixels, paths, strict=True):
+        np.testing.assert_array_equal(square.transpose(1, 2, 0), with_pillow(path))
+    files = [path.suffix for path in (tmp_path / "c").glob("*")]
+    assert sorted(files) == ([] if budget == 2**30 else [".json", ".npy"])
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [(50, 40), (300, 31), (9, 200), (7, 7)])
+@pytest.mark.parametrize("gray", [True, False])
+def test_stretch_and_crop_equal_torchvision(
+    interpolation: Interpolation, size: tuple[int, int], gray: bool
+) -> None:
+    transforms = pytest.importorskip("cvgssl.encoders.timm_import").torchvision.transforms
+    shape = size if gray else (*size, 3)
+    pixels = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+    mode = transforms.InterpolationMode(interpolation)
+    image = Image.fromarray(pixels)
+    for fit, steps in {
+        "stretch": [transforms.Resize((33, 33), mode)],
+        "crop": [transforms.Resize(33, mode), transforms.CenterCrop(33)],
+    }.items():
+        wanted = np.asarray(transforms.Compose(steps)(image))
+        found = fit_square(pixels, Geometry(33, "crop" if fit == "crop" else "stretch", mode.value))
+        np.testing.assert_array_equal(found.transpose(1, 2, 0).reshape(wanted.shape), wanted)
+
+
+@pytest.mark.parametrize("shape", [(10, 40), (40, 10), (40, 10, 3), (1, 500), (21, 21)])
+def test_pad_keeps_the_aspect_and_fills_with_the_mean(shape: tuple[int, ...]) -> None:
+    pixels = np.zeros(shape, np.uint8)
+    pixels[: shape[0] // 2] = 200
+    mean = round(float(pixels.mean()))
+    found = fit_square(pixels, Geometry(20, "pad"))
+    assert found.shape == (3 if len(shape) == 3 else 1, 20, 20)
+    wide = max(1, round(20 * shape[1] / max(shape[:2])))
+    high = max(1, round(20 * shape[0] / max(shape[:2])))
+    left, top = (20 - wide) // 2, (20 - high) // 2
+    border = np.ones((20, 20), bool)
+    border[top : top + high, left : left + wide] = False
+    assert (found[:, border] == mean).all()
+    inner = np.asarray(Image.fromarray(pixels).resize((wide, high), Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(
+        found[:, top : top + high, left : left + wide],
+        inner[None] if inner.ndim == 2 else inner.transpose(2, 0, 1),
+    )
+
+
+@pytest.mark.parametrize("fit", ["stretch", "pad", "crop"])
+def test_constant_pictures_stay_constant(fit: Fit) -> None:
+    assert (fit_square(np.full((31, 77), 93, np.uint8), Geometry(24, fit)) == 93).all()
+
+
+def test_a_picture_too_thin_to_crop_is_unreadable(tmp_path: Path) -> None:
+    Image.new("L", (200_000, 1)).save(tmp_path / "line.png")
+    with pytest.raises(UserError, match=r"line\.png: too thin for --fit crop .*stretch or pad"):
+        load_pictures([tmp_path / "line.png"], Geometry(224, "crop"))
+
+
+def test_the_store_on_disk_equals_the_one_in_memory(tmp_path: Path) -> None:
+    paths = pictures(tmp_path / "d", colour=2)
+    memory, _ = load_pictures(paths, GEOMETRY)
+    for _ in range(2):
+        disk, _ = load_pictures(paths, GEOMETRY, memory_budget=0, cache_dir=tmp_path / "c")
+        assert isinstance(disk.pixels, np.memmap)
+        assert not disk.pixels.flags.writeable
+        np.testing.assert_array_equal(disk.pixels, memory.pixels)
+        assert disk.digests == memory.digests
+        assert disk.digest == memory.digest
+    assert len(list((tmp_path / "c").iterdir())) == 2
+
+
+def test_the_cache_is_used_again(tmp_path: Path) -> None:
+    paths, cache = pictures(tmp_path / "d"), tmp_path / "c"
+    load_pictures(paths, GEOMETRY, memory_budget=0, cache_dir=cache)
+    (file,) = cache.glob("*.npy")
+    with file.open("r+b") as opened:  # a mark that only reading the cache can show
+        opened.seek(-1, os.SEEK_END)
+        opened.write(b"\x07" if np.load(file)[-1, -1, -1, -1] != 7 else b"\x08")
+    memory, _ = load_pictures(paths, GEOMETRY)
+    again, _ = load_pictures(paths, GEOMETRY, memory_budget=0, cache_dir=cache)
+    assert (again.pixels != memory.pixels).sum() == 1
+
+
+def test_an_edited_picture_is_never_served_stale(tmp_path: Path) -> None:
+    paths, cache = pictures(tmp_path / "d"), tmp_path / "c"
+    load_pictures(paths, GEOMETRY, memory_budget=0, cache_dir=cache)
+    (before,) = cache.glob("*.npy")
+    status = paths[3].stat()
+    image = Image.open(paths[3])
+    image.putpixel((0, 0), 255 - int(image.getpixel((0, 0))))  # type: ignore[arg-type]
+    image.save(paths[3])
+    with paths[3].open("ab") as file:  # the same size and time as before
+        file.write(b"\0" * max(0, status.st_size - paths[3].stat().st_size))
+    os.utime(paths[3], ns=(status.st_atime_ns, status.st_mtime_ns))
+    stored, _ = load_pictures(paths, GEOMETRY, memory_budget=0, cache_dir=cache)
+    np.testing.assert_array_equal(stored.pixels[3, 0], with_pillow(paths[3])[..., 0])
+    (after,) = cache.glob("*.npy")  # and the outdated file is gone
+    assert after != before
+
+
+@pytest.mark.parametrize(
+    "geometry", [Geometry(17), Geometry(16, "pad"), Geometry(16, "stretch", "bicubic")]
+)
+def test_another_geometry_is_another_cache(tmp_path: Path, geometry: Geometry) -> None:
+    paths, cache = pictures(tmp_path / "d"), tmp_path / "c"
+    load_pictures(paths, GEOMETRY, memory_budget=0, cache_dir=cache)
+    other, _ = load_pictures(paths, geometry, memory_budget=0, cache_dir=cache)
+    wanted, _ = load_pictures(paths, geometry)
+    np.testing.assert_array_equal(other.pixels, wanted.pixels)
+    assert len(list(cache.glob("*.npy"))) == 2
+
+
+def test_damaged_cache_files_are_made_anew(tmp_path: Path) -> None:
+    paths, cache = pictures(tmp_path / "d"), tmp_path / "c"
+    memory, _ = load_pictures(paths, GEOMETRY)
+    load_pictures(paths, GEOMETRY, memory_budget=0, cache_dir=cache)
+    for suffix in (".npy", ".json"):
+        (file,) = cache.glob(f"*{suffix}")
+        file.write_bytes(file.read_bytes()[:50])
+        again, _ = load_pictures(paths, GEOMETRY, memory_budget=0, cache_dir=cache)
+        np.testing.assert_array_equal(again.pixels, memory.pixels)
+
+
+SLOW_LOAD = """
+import sys, time
+from pathlib import Path
+from cvgssl.images.geometry import Geometry
+from cvgssl.images.store import load_pictures
+paths = sorted(Path(sys.argv[1]).glob("*.png"))
+def progress(n):
+    print("one", flush=True)
+    time.sleep(60)
+load_pictures(paths, Geometry(16), memory_budget=0, cache_dir=Path(sys.argv[2]), progress=progress)
+"""
+
+
+def test_a_killed_writer_leaves_nothing_that_is_used(tmp_path: Path) -> None:
+    paths, cache = pictures(tmp_path / "d"), tmp_path / "c"
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW_LOAD, str(tmp_path / "d"), str(cache)], stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"one\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    (left,) = cache.iterdir()
+    memory, _ = load_pictures(paths, GEOMETRY)
+    stored, _ = load_pictures(paths, GEOMETRY, memory_budget=0, cache_dir=cache)
+    np.testing.assert_array_equal(stored.pixels, memory.pixels)
+    assert left.exists()  # it might belong to a process at work
+    long_ago = time.time() - 2 * rows._ABANDONED_S
+    os.utime(left, (long_ago, long_ago))
+    load_pictures(paths, Geometry(8), memory_budget=0, cache_dir=cache)
+    assert not left.exists()
+
+
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+from cvgssl.images.geometry import Geometry
+from cvgssl.images.store import load_pictures
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    load_pictures(sorted(Path(sys.argv[1]).glob("*.png")), Geometry(16), memory_budget=0)
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_a_write_that_fails_is_a_clear_error_and_leaves_nothing(tmp_path: Path) -> None:
+    pictures(tmp_path / "d", count=60)
+    cache = tmp_path / "c"
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path / "d")],
+        env=os.environ | {"CVGSSL_CACHE": str(cache)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"{cache}: the picture cache cannot be written (File too large)" in done.stdout
+    assert "set CVGSSL_CACHE" in done.stdout
+    assert list(cache.iterdir()) == []
+
+
+def test_too_little_space_is_found_before_any_work(tmp_path: Path) -> None:
+    paths = pictures(tmp_path / "d", count=1)
+    calls: list[int] = []
+    with pytest.raises(UserError, match=r"GiB needed, .* GiB free"):
+        load_pictures(
+            paths * 2,
+            Geometry(10**8),
+            cache_dir=tmp_path / "c",
+            progress=calls.append,
+        )
+    assert calls == []
+
+
+def test_all_unreadable_files_are_named_at_once(tmp_path: Path) -> None:
+    paths = pictures(tmp_path)
+    paths[1].write_bytes(b"")
+    paths[4].write_bytes(paths[4].read_bytes()[:400])
+    paths.append(tmp_path / "missing.png")
+    calls: list[int] = []
+    with pytest.raises(UserError) as error:
+        load_pictures(paths, GEOMETRY, progress=calls.append)
+    lines = str(error.value).splitlines()
+    assert lines[0] == f"{paths[1]}: the file is empty"
+    assert lines[1] == f"{paths[4]}: truncated"
+    assert lines[2] == f"{paths[6]}: No such file or directory"
+    assert lines[3] == "3 unreadable; mend them, or go on without by --skip-corrupt"
+    assert sum(calls) == 7
+
+
+@pytest.mark.parametrize("budget", [2**30, 0], ids=["memory", "disk"])
+def test_skip_corrupt_keeps_the_others_in_order(tmp_path: Path, budget: int) -> None:
+    paths, cache = pictures(tmp_path / "d"), tmp_path / "c"
+    wanted, _ = load_pictures(paths, GEOMETRY)
+    paths[0].write_bytes(b"")
+    paths[4].write_bytes(b"not a picture")
+    for _ in range(2):  # decoded, then from the cache
+        stored, unreadable = load_pictures(
+            paths, GEOMETRY, memory_budget=budget, cache_dir=cache, skip_corrupt=True
+        )
+        assert unreadable == {0: "the file is empty", 4: "not a picture in a known format"}
+        np.testing.assert_array_equal(stored.pixels, wanted.pixels[[1, 2, 3, 5]])
+        assert stored.digests == tuple(wanted.digests[i] for i in (1, 2, 3, 5))
+    with pytest.raises(UserError, match="2 unreadable"):  # a cache made so does not hide them
+        load_pictures(paths, GEOMETRY, memory_budget=budget, cache_dir=cache)
+
+
+@pytest.mark.parametrize("budget", [2**30, 0], ids=["memory", "disk"])
+def test_nothing_readable_is_an_error_even_when_skipping(tmp_path: Path, budget: int) -> None:
+    (tmp_path / "a.png").touch()
+    for _ in range(2):
+        with pytest.raises(UserError, match="no readable picture is left"):
+            load_pictures(
+                [tmp_path / "a.png"],
+                GEOMETRY,
+                memory_budget=budget,
+                cache_dir=tmp_path / "c",
+                skip_corrupt=True,
+            )
+
+
+def test_progress_counts_every_file_once(tmp_path: Path) -> None:
+    paths = pictures(tmp_path / "d", count=40)
+    for _ in range(2):
+        calls: list[int] = []
+        load_pictures(
+            paths, GEOMETRY, memory_budget=0, cache_dir=tmp_path / "c", progress=calls.append
+        )
+        assert sum(calls) == 40
+
+
+def test_dark_sixteen_bit_pictures_are_pointed_out_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    paths = [tmp_path / "1.tif", tmp_path / "2.tif", tmp_path / "3.tif"]
+    for path, brightest in zip(paths, (900, 3000, 40000), strict=True):
+        tifffile.imwrite(path, np.full((8, 8), brightest, np.uint16))
+    load_pictures(paths[:2], GEOMETRY)
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "3000 of 65535" in record.message
+    assert "--bit-depth 12" in record.message
+    caplog.clear()
+    load_pictures(paths, GEOMETRY)
+    load_pictures(paths[:2], Geometry(16, bit_depth=12))
+    assert caplog.records == []
+
+
+def dataset_of(folder: Path, broken: tuple[str, ...] = ()) -> Dataset:
+    paths = pictures(folder, count=8, colour=7)
+    splits = ("train", "train", "train", "test")
+    entries = [
+        Entry(path, "ab"[row // 4], "train" if splits[row % 4] == "train" else "test")
+        for row, path in enumerate(paths)
+    ]
+    for name in broken:
+        (folder / name).write_bytes(b"broken")
+    return assemble(folder, entries)
+
+
+def test_train_and_test_are_decoded_alike(tmp_path: Path) -> None:
+    loaded = load_dataset_pictures(dataset_of(tmp_path), GEOMETRY)
+    assert loaded.train.pixels.shape == (6, 3, 16, 16)  # the one in colour is in test/
+    assert loaded.test.pixels.shape == (2, 3, 16, 16)
+    assert loaded.skipped == {}
+    for table, stored in (
+        (loaded.dataset.train, loaded.train),
+        (loaded.dataset.test, loaded.test),
+    ):
+        for path, square in zip(table.paths, stored.pixels, strict=True):
+            np.testing.assert_array_equal(square.transpose(1, 2, 0), with_pillow(path))
+
+
+def test_tables_follow_what_was_skipped(tmp_path: Path) -> None:
+    dataset = dataset_of(tmp_path, ("1.png", "7.png"))
+    loaded = load_dataset_pictures(dataset, GEOMETRY, skip_corrupt=True)
+    assert [path.stem for path in loaded.dataset.train.paths] == ["0", "2", "4", "5", "6"]
+    assert [path.stem for path in loaded.dataset.test.paths] == ["3"]
+    assert loaded.dataset.train.labels.tolist() == [0, 0, 1, 1, 1]
+    assert (len(loaded.train), len(loaded.test)) == (5, 1)
+    assert [path.stem for path in loaded.skipped] == ["1", "7"]
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [(("4.png", "5.png", "6.png"), "no readable train picture of b"),
+     (("3.png", "7.png"), "no readable test picture")],
+)  # fmt: skip
+def test_a_class_that_is_lost_by_skipping_is_an_error(
+    tmp_path: Path, broken: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        load_dataset_pictures(dataset_of(tmp_path, broken), GEOMETRY, skip_corrupt=True)
+
+
+def test_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CVGSSL_CACHE", str(tmp_path / "mine"))
+    assert default_cache_dir() == tmp_path / "mine"
+    monkeypatch.delenv("CVGSSL_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_cache_dir() == tmp_path / "cvgssl"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert default_cache_dir() == tmp_path / ".cache" / "cvgssl"
+
+
+PEAK = """
+import resource, sys
+from pathlib import Path
+from cvgssl.images.geometry import Geometry
+from cvgssl.images.store import load_pictures
+paths = sorted(Path(sys.argv[1]).glob("*.png")) * 20
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+load_pictures(paths, Geometry(512), memory_budget=0, cache_dir=Path(sys.argv[2]))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, len(paths) * 512 * 512)
+"""
+
+
+def test_a_store_on_disk_takes_little_memory(tmp_path: Path) -> None:
+    pictures(tmp_path / "d", count=20, side=64)
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, str(tmp_path / "d"), str(tmp_path / "c")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    grown_kib, stored = map(int, done.stdout.split())
+    assert stored >= 100 * 2**20
+    assert grown_kib * 1024 < 50 * 2**20
+
+
+@pytest.mark.real
+@pytest.mark.skipif("CVGSSL_DATA" not in os.environ, reason="needs CVGSSL_DATA")
+def test_real_data_sets_are_gray_and_fast() -> None:
+    from cvgssl.images.scan import load_dataset
+
+    data = Path(os.environ["CVGSSL_DATA"])
+    start = time.perf_counter()
+    neu = load_dataset_pictures(load_dataset(data / "NEU-CLS"), Geometry())
+    assert time.perf_counter() - start < 5
+    assert neu.train.pixels.shape == (1439, 1, 224, 224)
+    xsdd = load_dataset_pictures(load_dataset(data / "X-SDD"), Geometry())
+    assert xsdd.test.pixels.shape == (405, 1, 224, 224)  # RGB files, all of equal channels
