@@ -89,6 +89,7 @@ def test_neu_det_flat_whole_takes_the_largest_area(tmp_path: Path) -> None:
         "train/crazing/crazing_1.jpg",
         "test/scratches/pitted_surface_300.jpg",
     }
+    assert "rolled-in_scale_7" in report.notes["in the split list but not found"]
     several = report.notes["boxes of several classes, class of the largest total area"]
     assert several == ["pitted_surface_300"]
 

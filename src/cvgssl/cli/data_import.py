@@ -17,11 +17,13 @@ class ImportConfig:
     """Bring a public data set, as distributed, to DST/train/CLASS and DST/test/CLASS.
 
     NEU-CLS, NEU-DET and X-SDD are split by a list that comes with cvgssl, so that two people get
-    the same split; GC10-DET has no customary one and is split by roll. Exit code 1 when pictures
-    of the list are missing from SRC.
+    the same split; GC10-DET has no customary one and is split by the series in its
+    file names. Exit code 1 when pictures of the list are missing from SRC.
     """
 
-    dataset: Literal["neu-cls", "neu-det", "x-sdd", "gc10-det"] = Field(description="which set")
+    dataset: Literal["neu-cls", "neu-det", "x-sdd", "gc10-det"] = Field(
+        description="neu-cls, neu-det, x-sdd or gc10-det"
+    )
     src: Path = Field(description="the unpacked data set, in any nesting of folders")
     dst: Path = Field(description="new or empty folder to write")
     boxes: Literal["whole", "crop"] = Field(

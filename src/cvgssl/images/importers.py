@@ -51,7 +51,7 @@ GC10 = {  # number -> the name in the annotations (pinyin, with and without a sl
     9: ("zhehen", "crease"),
     10: ("yaozhe", "waist_folding"),
 }
-GC10_ROLL = re.compile(r"img_\d+_([0-9a-z]+)_\d+", re.IGNORECASE)  # camera, roll, count
+GC10_SERIES = re.compile(r"img_\d+_([0-9a-z]+)_\d+", re.IGNORECASE)  # camera, series, count
 
 
 @dataclass(frozen=True)
@@ -159,9 +159,9 @@ def _gc10(source: Path, notes: Notes) -> list[Item]:
     """A picture's folder (1..10) gives its class only where it has no annotation."""
     items = []
     for path in list_pictures(source):
-        roll = GC10_ROLL.match(path.stem)
+        series = GC10_SERIES.match(path.stem)
         label = _gc10_class(path.parent.name) or ""
-        items.append(Item(path, path.stem, label, roll[1] if roll else path.stem))
+        items.append(Item(path, path.stem, label, series[1] if series else path.stem))
     return _annotated(items, source, _gc10_class, notes)
 
 

@@ -3,7 +3,8 @@
 NEU-CLS, NEU-DET and X-SDD have a list that ships with the package, so that two people get the
 same split. NEU: numbers 1..240 of each class train, 241..300 test. X-SDD: 70/30 within each
 class, drawn once. `dropped` marks pictures equal to another one of the set. GC10-DET has no
-customary split: whole rolls are drawn by hash, which depends on names and seed alone.
+customary split: whole series, pictures with one serial number in their names, are drawn by hash,
+which depends on names and seed alone.
 """
 
 import csv
@@ -12,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from importlib.resources import files
 
-from cvgssl.images.importers import Item, Name, Notes
+from cvgssl.images.importers import NEU, Item, Name, Notes
 
 Splits = dict[str, str]  # item name -> "train" or "test"
 
@@ -32,8 +33,15 @@ def split_by_list(dataset: Name, items: Sequence[Item], notes: Notes) -> Splits:
         else:
             splits[item.name] = split
     wanted = [name for name, split in listed.items() if split != "dropped"]
-    notes["in the split list but not found"].extend(sorted(set(wanted) - splits.keys()))
+    absent = sorted(set(wanted) - splits.keys())
+    notes["in the split list but not found"].extend(_own_name(dataset, name) for name in absent)
     return splits
+
+
+def _own_name(dataset: Name, name: str) -> str:
+    """The list's `Cr_1` is `crazing_1` to users of NEU-DET."""
+    code, _, number = name.partition("_")
+    return f"{NEU[code]}_{number}" if dataset == "neu-det" else name
 
 
 def read_list(file: str) -> Splits:

@@ -63,7 +63,7 @@ def import_dataset(
         splits = split_by_list(dataset, found.items, notes)
         items = _without_copies([item for item in found.items if item.name in splits], notes)
     else:
-        rule = f"by hash of the roll's name, seed {seed}, {test_fraction:.0%} test"
+        rule = f"whole series by hash, seed {seed}, {test_fraction:.0%} test"
         items = _without_copies(found.items, notes)
         splits = split_by_hash(items, test_fraction, seed)
     if not items:
