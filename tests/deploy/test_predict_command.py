@@ -15,7 +15,7 @@ def test_table_csv_and_json_agree_with_the_python_call(
     run_folder: Path, pictures: Path, tmp_path: Path, command: Command
 ) -> None:
     expected = predict(run_folder, [pictures])
-    done = command("predict", run_folder, pictures, "--csv", "out/p.csv", "--json", "-")
+    done = command("predict", run_folder, "--csv", "out/p.csv", pictures, "--json", "-")
     assert done.returncode == 0, done.stderr
     with (tmp_path / "out" / "p.csv").open(encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
@@ -61,7 +61,7 @@ def test_mistakes_write_nothing_and_come_together(
     assert "--batch-size 0" in done.stderr and "--run 0" in done.stderr
 
     done = command("predict", run_folder)
-    assert done.returncode == 2 and "IMAGES: name at least one" in done.stderr
+    assert done.returncode == 2 and "IMAGES" in done.stderr
 
 
 def test_file_names_that_are_not_unicode(

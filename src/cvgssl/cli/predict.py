@@ -27,7 +27,7 @@ class PredictConfig:
 
     model: Path = Field(description="run folder, or a .safetensors file from its weights/")
     images: tuple[Path, ...] = Field(
-        description="picture files, and folders to be searched for pictures"
+        min_length=1, description="picture files, and folders to be searched for pictures"
     )
     csv: Path | None = Field(None, description="write CSV to this file; - is standard output")
     json: Path | None = Field(None, description="write JSON to this file; - is standard output")
@@ -41,8 +41,6 @@ class PredictConfig:
     @model_validator(mode="after")
     def _check(self) -> "PredictConfig":
         problems = []
-        if not self.images:
-            problems.append("IMAGES: name at least one picture file or folder")
         if self.csv == STDOUT and self.json == STDOUT:
             problems.append("--csv - --json -: only one of them can go to standard output")
         for flag, path in (("--csv", self.csv), ("--json", self.json)):
