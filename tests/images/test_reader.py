@@ -51,7 +51,7 @@ def write_png(path: Path, samples: NDArray[Any], colour_type: int, bits: int) ->
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".tiff", ".pgm", ".webp"])
 def test_eight_bit_gray_is_read_as_it_stands(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
-    Image.fromarray(GRAY).save(path, **({"lossless": True} if suffix == ".webp" else {}))
+    Image.fromarray(GRAY).save(path, lossless=True)  # for WebP
     np.testing.assert_array_equal(read_picture(path), GRAY)
     assert suffix in EXTENSIONS
 
@@ -59,7 +59,7 @@ def test_eight_bit_gray_is_read_as_it_stands(tmp_path: Path, suffix: str) -> Non
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".ppm", ".webp"])
 def test_rgb_is_read_as_it_stands(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
-    Image.fromarray(RGB).save(path, **({"lossless": True} if suffix == ".webp" else {}))
+    Image.fromarray(RGB).save(path, lossless=True)  # for WebP
     np.testing.assert_array_equal(read_picture(path), RGB)
 
 
@@ -271,7 +271,8 @@ def test_orientation_is_applied(tmp_path: Path, suffix: str, orientation: int) -
 def test_orientation_of_deep_tiff_is_applied_once(
     tmp_path: Path, kind: str, compression: str | None
 ) -> None:
-    samples = {"gray": DEEP, "rgb": DEEP_RGB, "wide": DEEP.astype(np.int32)}[kind]
+    kinds: dict[str, NDArray[Any]] = {"gray": DEEP, "rgb": DEEP_RGB, "wide": DEEP.astype(np.int32)}
+    samples = kinds[kind]
     photometric = "rgb" if kind == "rgb" else "minisblack"
     tifffile.imwrite(
         tmp_path / "a.tif",

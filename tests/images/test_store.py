@@ -310,6 +310,18 @@ def test_nothing_readable_is_an_error_even_when_skipping(tmp_path: Path, budget:
             )
 
 
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_number_of_threads_changes_nothing(tmp_path: Path, workers: int) -> None:
+    paths = pictures(tmp_path / "d", count=40, colour=11)
+    wanted, _ = load_pictures(paths, GEOMETRY)
+    for _ in range(2):
+        stored, _ = load_pictures(
+            paths, GEOMETRY, memory_budget=0, cache_dir=tmp_path / "c", workers=workers
+        )
+        np.testing.assert_array_equal(stored.pixels, wanted.pixels)
+        assert stored.digests == wanted.digests
+
+
 def test_progress_counts_every_file_once(tmp_path: Path) -> None:
     paths = pictures(tmp_path / "d", count=40)
     for _ in range(2):

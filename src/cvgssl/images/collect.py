@@ -33,12 +33,13 @@ class Found:
 
 @dataclass(frozen=True)
 class Job:
-    """Files to decode; a store of over `memory_budget` bytes goes to `cache_dir`."""
+    """Files to decode in `workers` threads; a store over `memory_budget` bytes goes on disk."""
 
     paths: tuple[Path, ...]
     geometry: Geometry
     memory_budget: int
     cache_dir: Path
+    workers: int = 0
 
     def cached(self) -> Found | None:
         """The decoded pictures of an earlier run, if no file has changed since."""
@@ -47,7 +48,7 @@ class Job:
         entry = self._entry()
         if not entry.candidates():  # then hashing the files would be in vain
             return None
-        digests = hash_files(self.paths)
+        digests = hash_files(self.paths, self.workers)
         loaded = entry.load(digests)
         if loaded is None:
             return None
@@ -60,7 +61,8 @@ class Job:
         found = Found()
         rows = self._rows(channels=1)
         try:
-            for row, square in enumerate(decode_squares(self.paths, self.geometry)):
+            squares = decode_squares(self.paths, self.geometry, self.workers)
+            for row, square in enumerate(squares):
                 found.digests.append(square.digest)
                 if square.pixels is None:
                     found.unreadable[row] = square.reason

@@ -36,13 +36,16 @@ class Square:
 
 
 def decode_squares(paths: Sequence[Path], geometry: Geometry, workers: int = 0) -> Iterator[Square]:
-    """The files' squares, in order; every file is read once, few are in memory at a time."""
+    """The files' squares, in order; every file is read once, few are in memory at a time.
+
+    workers: threads; 0: one per core.
+    """
     return _in_threads(partial(_square, geometry=geometry), paths, workers)
 
 
-def hash_files(paths: Sequence[Path]) -> list[str]:
+def hash_files(paths: Sequence[Path], workers: int = 0) -> list[str]:
     """The digests that `decode_squares` would give, without decoding."""
-    return list(_in_threads(_digest, paths))
+    return list(_in_threads(_digest, paths, workers))
 
 
 def _square(path: Path, geometry: Geometry) -> Square:
@@ -70,7 +73,7 @@ def _digest(path: Path) -> str:
         return _UNOPENED
 
 
-def _in_threads(work: Callable[[Path], R], paths: Sequence[Path], workers: int = 0) -> Iterator[R]:
+def _in_threads(work: Callable[[Path], R], paths: Sequence[Path], workers: int) -> Iterator[R]:
     workers = workers or _cores()
     pending: deque[Future[R]] = deque()
     pool = ThreadPoolExecutor(workers)

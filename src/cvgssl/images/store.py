@@ -126,7 +126,7 @@ def load_pictures(
     Raises UserError: without `skip_corrupt` when files are unreadable, naming them all; when no
     file is readable; when the cache cannot be written.
     """
-    job = Job(tuple(paths), geometry, memory_budget, cache_dir or default_cache_dir())
+    job = Job(tuple(paths), geometry, memory_budget, cache_dir or default_cache_dir(), workers)
     found = job.cached()
     if found is None:
         found = job.decoded(skip_corrupt, progress)
