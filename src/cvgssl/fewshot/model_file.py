@@ -57,7 +57,7 @@ def save_model(path: Path, model: "nn.Module", card: ModelCard) -> None:
     The same weights and card give the same bytes.
     """
     import torch
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     # copies: safetensors takes neither channels-last nor shared memory
     tensors = {
@@ -66,8 +66,10 @@ def save_model(path: Path, model: "nn.Module", card: ModelCard) -> None:
     }
     described = asdict(card)
     header = {"format": FORMAT, "sha256": _digest(described, tensors), "card": described}
+    # safetensors' own file writing reports a full disk as an error without a cause
+    content = save(tensors, {KEY: json.dumps(header, ensure_ascii=False)})
     with writing(path) as aside:
-        save_file(tensors, aside, {KEY: json.dumps(header, ensure_ascii=False)})
+        aside.write_bytes(content)
 
 
 def load_model(path: Path, device: "torch.device | str" = "cpu") -> tuple["Recognizer", ModelCard]:

@@ -1,0 +1,159 @@
+"""A job that was stopped in any way resumes and ends with the numbers it would have had."""
+
+import json
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cvgssl.fewshot import training
+from cvgssl.fewshot.config import FinetuneConfig
+from cvgssl.fewshot.protocol import adapt
+from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.run_folder import RunFolder
+
+OPTIONS = ["--arch", "test_resnet", "--shot", "3", "--n", "2", "--epochs", "12", "--ema", "0.9"]
+OPTIONS += ["--image-size", "32", "--batch-size", "8", "--lr", "0.05", "--augment"]
+
+
+def start(data: Path, out: Path, *words: str, **options: Any) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "cvgssl", "finetune", str(data), *OPTIONS, "--out", str(out)]
+    if words:
+        command = [sys.executable, "-m", "cvgssl", "finetune", *words]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
+
+
+def outcome(folder: Path) -> tuple[Any, list[str], list[str]]:
+    """Everything of a run that must not depend on interruptions."""
+    summary = json.loads((folder / "summary.json").read_text())
+    figures = {key: summary[key] for key in ("last_epoch", "ema_last_epoch", "best_on_test")}
+    log = (folder / "log.txt").read_text().splitlines()
+    return figures, (folder / "metrics.jsonl").read_text().splitlines(), log
+
+
+@pytest.fixture(scope="module")
+def undisturbed(steel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("undisturbed") / "run"
+    process = start(steel, out)
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    return out
+
+
+def wait_for_line(process: "subprocess.Popen[str]", beginning: str) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith(beginning):
+            return
+    raise AssertionError(f"{beginning!r} never came: {process.stderr and process.stderr.read()}")
+
+
+@pytest.mark.parametrize(
+    ("line", "sign"),
+    [("[Run 1] Epoch [5/", signal.SIGTERM), ("[Run 2] Epoch [4/", signal.SIGKILL)],
+)
+def test_signal(
+    steel: Path, tmp_path: Path, undisturbed: Path, line: str, sign: signal.Signals
+) -> None:
+    out = tmp_path / "run"
+    process = start(steel, out)
+    wait_for_line(process, line)
+    process.send_signal(sign)
+    rest, _ = process.communicate(timeout=60)
+    assert not (out / "summary.json").exists()
+    if sign == signal.SIGTERM:
+        assert process.returncode == 0
+        assert f"--resume {out}" in rest
+
+    resumed = start(steel, out, "--resume", str(out))
+    _, errors = resumed.communicate(timeout=240)
+    assert resumed.returncode == 0, errors
+    assert outcome(out) == outcome(undisturbed)
+    same = "weights/run_1.safetensors", "weights/run_1_ema.safetensors"
+    for name in same:
+        assert (out / name).read_bytes() == (undisturbed / name).read_bytes()
+    again = start(steel, out, "--resume", str(out))
+    _, errors = again.communicate(timeout=60)
+    assert again.returncode == 2
+    assert "finished" in errors
+
+
+def test_full_disk(steel: Path, tmp_path: Path, undisturbed: Path) -> None:
+    """A limit of the system on file size: the log still fits, the snapshot does not."""
+    out = tmp_path / "run"
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+
+    process = start(steel, out, preexec_fn=limit)
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 2
+    assert "Traceback" not in errors
+    assert "too large" in errors.lower()
+    assert not list(out.rglob("*.pt")), "nothing half-written stays"
+
+    resumed = start(steel, out, "--resume", str(out))
+    _, errors = resumed.communicate(timeout=240)
+    assert resumed.returncode == 0, errors
+    assert outcome(out) == outcome(undisturbed)
+
+
+def test_crash_between_snapshots(
+    steel: Path, tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines written after the last snapshot are neither lost nor doubled."""
+    monkeypatch.setattr(training, "SNAPSHOT_EVERY", 0.0)
+    config = _config(steel, tmp_path / "run")
+    log = RunFolder.log
+
+    def failing(self: RunFolder, line: str) -> None:
+        log(self, line)
+        if line.startswith("[Run 2] Epoch [7/"):
+            raise OSError("pulled the plug")
+
+    monkeypatch.setattr(RunFolder, "log", failing)
+    with pytest.raises(OSError, match="plug"):
+        adapt(config)
+    monkeypatch.setattr(RunFolder, "log", log)
+    path, _ = adapt(_config(steel, None, resume=tmp_path / "run"))
+    assert outcome(path) == outcome(undisturbed)
+
+
+def test_resuming_with_other_pictures_is_refused(steel: Path, tmp_path: Path) -> None:
+    import shutil
+
+    data = tmp_path / "data"
+    shutil.copytree(steel, data)
+    process = start(data, tmp_path / "run")
+    wait_for_line(process, "[Run 1] Epoch [2/")
+    process.kill()
+    process.communicate(timeout=60)
+    victim = next((data / "test").rglob("*.bmp"))
+    content = bytearray(victim.read_bytes())
+    content[-1] ^= 255
+    victim.write_bytes(content)
+    with pytest.raises(UserError, match="changed since"):
+        adapt(_config(data, None, resume=tmp_path / "run"))
+
+
+def _config(data: Path, out: Path | None, resume: Path | None = None) -> FinetuneConfig:
+    return FinetuneConfig(
+        data=data,
+        arch="test_resnet",
+        shot=3,
+        n=2,
+        epochs=12,
+        ema=0.9,
+        image_size=32,
+        batch_size=8,
+        lr=0.05,
+        augment=True,
+        out=out,
+        resume=resume,
+    )
