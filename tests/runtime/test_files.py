@@ -1,0 +1,115 @@
+import os
+import stat
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from cvgssl.runtime.files import read_json, sha256_file, write_json, write_text, writing
+
+
+def test_a_block_that_raises_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "result.txt"
+    write_text(path, "old")
+
+    def interrupted() -> None:
+        with writing(path) as aside:
+            aside.write_text("half of the new")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_old_file_stands_until_the_block_ends(tmp_path: Path) -> None:
+    path = tmp_path / "result.txt"
+    write_text(path, "old")
+    with writing(path) as aside:
+        aside.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_leaves_the_old_file_and_is_told_with_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "result.txt"
+    write_text(path, "old")
+    script = """
+        import resource, signal, sys
+        from pathlib import Path
+        from cvgssl.runtime.files import write_text
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        try:
+            write_text(Path(sys.argv[1]), "x" * 5000)
+        except OSError as error:
+            print(error.filename)
+    """
+    told = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert told.strip() == str(path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
+def test_permissions_follow_the_umask(tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        write_text(tmp_path / "a", "x")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o666 & ~mask
+
+
+def test_missing_folders_are_made_and_the_suffix_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "c.json"
+    with writing(path) as aside:
+        assert aside.suffix == ".json"  # some writers choose the format by it
+        aside.write_text("{}")
+    assert read_json(path) == {}
+
+
+def test_a_symbolic_link_stays_and_its_target_is_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "elsewhere" / "real.txt"
+    write_text(target, "old")
+    link = tmp_path / "link.txt"
+    link.symlink_to(target)
+    write_text(link, "new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+
+
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE, text=True)
+    write_text(pipe, "hello")
+    assert reader.communicate(timeout=10)[0] == "hello"
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_writing_over_a_folder_names_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError) as caught:
+        write_text(tmp_path, "x")
+    assert caught.value.filename == str(tmp_path)
+    assert list(tmp_path.parent.glob(f".{tmp_path.name}*")) == []
+
+
+def test_json_and_hash(tmp_path: Path) -> None:
+    value = {"größe": [1, 2.5, None, "µm"]}
+    write_json(tmp_path / "a.json", value)
+    assert read_json(tmp_path / "a.json") == value
+    assert "größe" in (tmp_path / "a.json").read_text(encoding="utf-8")
+    write_text(tmp_path / "abc", "abc")
+    assert sha256_file(tmp_path / "abc") == (
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    )

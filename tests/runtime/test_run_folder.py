@@ -1,0 +1,142 @@
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.run_folder import LOG, METRICS, SNAPSHOT, RunFolder
+
+
+def test_lines_after_the_snapshot_vanish_and_none_stands_twice(tmp_path: Path) -> None:
+    first = RunFolder(tmp_path)
+    for epoch in (1, 2, 3):
+        first.log(f"epoch {epoch}")
+        first.metrics({"epoch": epoch})
+        if epoch == 2:
+            first.save_snapshot({"epoch": 2, "weight": torch.arange(3)})
+
+    second = RunFolder(tmp_path)
+    state = second.load_snapshot()
+    assert state is not None
+    assert state["epoch"] == 2
+    assert state["weight"].tolist() == [0, 1, 2]
+    for epoch in (3, 4):
+        second.log(f"epoch {epoch}")
+        second.metrics({"epoch": epoch})
+    assert [row["epoch"] for row in second.rows()] == [1, 2, 3, 4]
+    assert (tmp_path / LOG).read_text() == "epoch 1\nepoch 2\nepoch 3\nepoch 4\n"
+
+
+def test_a_killed_process_loses_only_what_came_after_its_snapshot(tmp_path: Path) -> None:
+    script = """
+        import sys, time
+        from pathlib import Path
+        from cvgssl.runtime.run_folder import RunFolder
+        folder = RunFolder(Path(sys.argv[1]))
+        folder.log("kept ä")
+        folder.save_snapshot({"epoch": 1})
+        folder.log("lost")
+        time.sleep(60)
+    """
+    child = subprocess.Popen(
+        [sys.executable, "-u", "-c", textwrap.dedent(script), str(tmp_path)],
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+    )
+    assert child.stdout is not None
+    assert [child.stdout.readline() for _ in range(2)] == ["kept ä\n", "lost\n"]
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    folder = RunFolder(tmp_path)
+    assert folder.load_snapshot() == {"epoch": 1}
+    assert (tmp_path / LOG).read_text(encoding="utf-8") == "kept ä\n"
+
+
+def test_without_a_snapshot_a_run_starts_with_empty_files(tmp_path: Path) -> None:
+    before = RunFolder(tmp_path)
+    before.log("from a run that was killed before its first snapshot")
+    after = RunFolder(tmp_path)
+    assert after.load_snapshot() is None
+    assert (tmp_path / LOG).read_text() == ""
+
+
+def test_a_log_shorter_than_the_snapshot_remembers_is_not_padded(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.log("a line that the power cut kept from the disk")
+    folder.save_snapshot({"epoch": 1})
+    os.truncate(tmp_path / LOG, 6)
+    folder.load_snapshot()
+    assert (tmp_path / LOG).read_bytes() == b"a line"
+
+
+def _cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _of_something_else(path: Path) -> None:
+    torch.save({"weight": torch.zeros(2)}, path)
+
+
+@pytest.mark.parametrize("damage", [_cut, _empty, _of_something_else])
+def test_a_damaged_snapshot_is_an_error_that_names_it(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    folder = RunFolder(tmp_path)
+    folder.log("line")
+    folder.save_snapshot({"weight": torch.zeros(100)})
+    damage(tmp_path / SNAPSHOT)
+    with pytest.raises(UserError, match=r"snapshot\.pt: damaged; remove it"):
+        RunFolder(tmp_path).load_snapshot()
+    assert (tmp_path / LOG).read_text() == "line\n"  # nothing is cut on the way
+
+
+class _Malicious:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.path),)
+
+
+def test_code_in_a_snapshot_is_refused_and_not_run(tmp_path: Path) -> None:
+    proof = tmp_path / "code was run"
+    state = {"sizes": {}, "epoch": _Malicious(proof)}
+    torch.save(state, tmp_path / SNAPSHOT)
+    with pytest.raises(UserError):
+        RunFolder(tmp_path).load_snapshot()
+    (tmp_path / SNAPSHOT).write_bytes(pickle.dumps(state))
+    with pytest.raises(UserError):
+        RunFolder(tmp_path).load_snapshot()
+    assert not proof.exists()
+    pickle.loads((tmp_path / SNAPSHOT).read_bytes())
+    assert proof.exists()  # the attack was a real one
+
+
+def test_other_processes_write_and_print_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main = RunFolder(tmp_path)
+    main.log("line")
+    main.metrics({"epoch": 1})
+    main.save_snapshot({"epoch": 1})
+    main.log("after")
+    other = RunFolder(tmp_path, writes=False)
+    other.log("again")
+    other.metrics({"epoch": 1})
+    other.save_snapshot({"epoch": 7})
+    assert other.load_snapshot() == {"epoch": 1}
+    assert (tmp_path / LOG).read_text() == "line\nafter\n"
+    assert (tmp_path / METRICS).read_text() == '{"epoch": 1}\n'
+    assert capsys.readouterr().out == "line\nafter\n"
