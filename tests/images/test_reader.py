@@ -1,5 +1,7 @@
 """Every format with its exact pixels, and every kind of broken file with its reason."""
 
+import io
+import math
 import struct
 import warnings
 import zlib
@@ -9,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -329,6 +333,38 @@ def test_truncated_deep_files_are_errors(tmp_path: Path, samples: NDArray[Any]) 
         path.write_bytes(path.read_bytes()[:-100])
         with pytest.raises(UnreadablePicture, match=r"truncated|damaged"):
             read_picture(path)
+
+
+def encoded(kind: str) -> bytes:
+    data = io.BytesIO()
+    if kind == "DEEP":
+        tifffile.imwrite(data, DEEP_RGB, photometric="rgb", compression="zlib")
+    else:
+        Image.fromarray(RGB).save(data, format=kind)
+    return data.getvalue()
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(["PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "DEEP"]),
+    st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=4),
+    st.floats(0, 1),
+)
+def test_whatever_the_damage_there_is_a_picture_or_a_reason(
+    kind: str, damage: list[tuple[float, int]], kept: float
+) -> None:
+    data = bytearray(encoded(kind))
+    for place, value in damage:
+        data[int(place * len(data))] = value
+    data = data[: math.ceil(kept * len(data))]
+    try:
+        pixels = decode(bytes(data), Path("a.png")).pixels
+    except UnreadablePicture as error:
+        assert str(error).startswith("a.png: ")
+        assert "\n" not in str(error)
+    else:
+        assert pixels.dtype == np.uint8
+        assert pixels.ndim == 2 or pixels.shape[2] == 3
 
 
 def test_what_is_no_picture_says_so(tmp_path: Path) -> None:
