@@ -1,0 +1,198 @@
+import errno
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from cvgssl import __version__
+from cvgssl.cli.main import COMMANDS, guarded, main
+from cvgssl.runtime.errors import UserError
+
+
+def cvgssl(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "cvgssl", *words], capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.mark.parametrize("words", [[], ["-h"], ["--help"], ["data"], ["data", "--help"]])
+def test_the_overview_lists_every_command(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    for name, (_file, text) in COMMANDS.items():
+        assert f"  {name} " in out
+        assert text in out
+
+
+@pytest.mark.parametrize("words", [["frobnicate"], ["data", "frobnicate"], ["frob", "--help"]])
+def test_an_unknown_command_is_one_line(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == f"cvgssl: no command named {' '.join(words)!r}; see cvgssl --help\n"
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"cvgssl {__version__}\n"
+
+
+def test_help_is_quick() -> None:
+    seconds = []
+    for _ in range(3):
+        start = time.monotonic()
+        assert cvgssl("--help").returncode == 0
+        seconds.append(time.monotonic() - start)
+    assert min(seconds) < 0.5
+
+
+def test_help_of_every_command_shows_defaults_and_imports_nothing_heavy() -> None:
+    script = """
+        import contextlib, io, sys
+        from cvgssl.cli.main import COMMANDS, main
+        for name in COMMANDS:
+            out = io.StringIO()
+            try:
+                with contextlib.redirect_stdout(out):
+                    main([*name.split(), "--help"])
+            except SystemExit as stopped:
+                assert stopped.code == 0, name
+            text = out.getvalue()
+            assert text.startswith("usage: cvgssl " + name), text
+            heavy = {"torch", "scipy", "timm", "matplotlib", "accelerate"} & sys.modules.keys()
+            assert not heavy, (name, heavy)
+            print(name, "(default: " in text, sep=":")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    told = dict(line.split(":") for line in done.stdout.splitlines())
+    assert set(told) == set(COMMANDS)
+    assert told["finetune"] == told["linear"] == "True"
+
+
+def test_a_users_mistakes_are_lines_without_a_traceback() -> None:
+    done = cvgssl("finetune", "--shot", "0", "--lr", "-1", "--bogus")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert len(lines) == 4
+    assert all(line.startswith("cvgssl finetune: ") for line in lines)
+    for name in ("--bogus", "DATA", "--shot 0", "--lr -1"):
+        assert name in done.stderr
+
+
+def test_debug_shows_the_traceback() -> None:
+    done = cvgssl("finetune", "--debug", "--shot", "0")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "UserError" in done.stderr
+
+
+def run_guarded(
+    error: BaseException | None, argv: Sequence[str] = (), code: int = 0
+) -> tuple[int, list[str]]:
+    seen: list[str] = []
+
+    def command(words: Sequence[str], prog: str) -> int:
+        seen.extend([prog, *words])
+        if error is not None:
+            raise error
+        return code
+
+    return guarded(command, argv, "prog"), seen
+
+
+def test_the_commands_own_exit_code_and_words() -> None:
+    assert run_guarded(None, ["a", "--b"], code=1) == (1, ["prog", "a", "--b"])
+
+
+@pytest.mark.parametrize(
+    ("error", "lines"),
+    [
+        (UserError("--a: wrong\n--b: wrong"), ["prog: --a: wrong", "prog: --b: wrong"]),
+        (
+            OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/x"),
+            ["prog: runs/x: No space left on device"],
+        ),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), ["prog: No space left on device"]),
+        (OSError("cannot identify image"), ["prog: cannot identify image"]),
+    ],
+)
+def test_mistakes_and_a_full_disk_are_one_line_each(
+    error: Exception, lines: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_guarded(error)[0] == 2
+    assert capsys.readouterr().err.splitlines() == lines
+    with pytest.raises(type(error)):
+        run_guarded(error, ["--debug"])
+
+
+def test_other_processes_of_one_job_do_not_repeat_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    assert run_guarded(UserError("wrong"))[0] == 2
+    assert capsys.readouterr().err == ""
+
+
+def test_a_fault_of_our_own_is_not_hidden() -> None:
+    with pytest.raises(ZeroDivisionError):
+        run_guarded(ZeroDivisionError())
+
+
+def _full_disk(folder: Path) -> tuple[list[str], Callable[[], None]]:
+    def limit() -> None:
+        import resource
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+
+    return ["finetune", "data", "--save-config", str(folder / "o.yaml")], limit
+
+
+def test_a_real_full_disk_names_the_file(tmp_path: Path) -> None:
+    words, limit = _full_disk(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-B", "-m", "cvgssl", *words],
+        preexec_fn=limit,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr == f"cvgssl finetune: {tmp_path / 'o.yaml'}: File too large\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_ends_with_130_and_one_line() -> None:
+    script = """
+        import sys, time
+        from cvgssl.cli.main import guarded
+        def command(words, prog):
+            print("ready", flush=True)
+            time.sleep(60)
+            return 0
+        sys.exit(guarded(command, [], "prog"))
+    """
+    child = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ready\n"
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=20)
+    assert (child.returncode, err) == (130, "prog: interrupted\n")

@@ -1,0 +1,301 @@
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import yaml
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from cvgssl.cli.options import parse
+from cvgssl.fewshot.config import FinetuneConfig
+from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.options import to_yaml
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Options:
+    """A command with every kind of option."""
+
+    model: Path = Field(description="first positional")
+    images: tuple[Path, ...] = Field((), description="any number of positionals")
+    learning_rate: float = Field(0.1, gt=0, description="a number, 100 % of it")
+    steps: int = Field(4, ge=1, description="a whole number")
+    name: str = Field("", description="a text")
+    kind: Literal["a", "b"] = Field("a", description="a choice")
+    track: tuple[Literal["x", "y"], ...] = Field((), description="several choices")
+    ema: float | None = Field(None, gt=0, lt=1, description="a number or nothing")
+    out: Path | None = Field(None, description="a path or nothing")
+    quick: bool = Field(False, description="yes or no")
+    maybe: bool | None = Field(None, description="yes, no or nothing")
+
+
+def options(*words: str) -> Options:
+    return parse(Options, words, "prog", positional=("model", "images"))
+
+
+def mistakes(*words: str) -> list[str]:
+    with pytest.raises(UserError) as caught:
+        options(*words)
+    return str(caught.value).splitlines()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--learning-rate", "0.5"),
+        ("--learning_rate", "0.5"),
+        ("--learning-rate=0.5",),
+        ("--learning_rate=0.5",),
+        ("--learning_rate", "5e-1"),
+    ],
+)
+def test_flags_with_hyphens_underscores_and_equals_signs(words: Sequence[str]) -> None:
+    assert options("m", *words).learning_rate == 0.5
+
+
+def test_underscores_in_values_stay() -> None:
+    assert options("m", "--name", "a_b").name == "a_b"
+    assert options("m", "--name=a_b=c_d").name == "a_b=c_d"
+
+
+@pytest.mark.parametrize("word", ["True", "true", "1", "yes", "on"])
+@pytest.mark.parametrize("flag", ["quick", "maybe"])
+def test_booleans_that_are_true(flag: str, word: str) -> None:
+    assert getattr(options("m", f"--{flag}", word), flag) is True
+    assert getattr(options("m", f"--{flag}={word}"), flag) is True
+    assert getattr(options("m", f"--{flag}"), flag) is True
+
+
+@pytest.mark.parametrize("word", ["False", "false", "0", "no", "off"])
+@pytest.mark.parametrize("flag", ["quick", "maybe"])
+def test_booleans_that_are_false(flag: str, word: str) -> None:
+    assert getattr(options("m", f"--{flag}", word), flag) is False
+    assert getattr(options("m", f"--{flag}={word}"), flag) is False
+
+
+def test_a_boolean_alone_swallows_no_path_and_no_flag() -> None:
+    made = options("--quick", "m", "--maybe", "--steps", "2")
+    assert (made.model, made.quick, made.maybe, made.steps) == (Path("m"), True, True, 2)
+
+
+def test_lists_on_one_flag_or_several() -> None:
+    assert options("m", "--track", "x", "y").track == ("x", "y")
+    assert options("m", "--track", "x", "--track=y").track == ("x", "y")
+    assert options("m", "--track").track == ()
+
+
+def test_optional_path_and_choice() -> None:
+    made = options("m", "--ema", "0.9", "--out", "a/b", "--kind", "b")
+    assert (made.ema, made.out, made.kind) == (0.9, Path("a/b"), "b")
+    assert (options("m").ema, options("m").out) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("m", "a", "b", "--steps", "2"),
+        ("--steps", "2", "m", "a", "b"),
+        ("m", "--steps", "2", "a", "b"),
+        ("m", "a", "--steps", "2", "b"),
+        ("--steps", "2", "--", "m", "a", "b"),
+    ],
+)
+def test_positionals_before_between_and_after_flags(words: Sequence[str]) -> None:
+    made = options(*words)
+    assert (made.model, made.images, made.steps) == (Path("m"), (Path("a"), Path("b")), 2)
+
+
+def test_paths_that_begin_with_hyphens() -> None:
+    made = options("--", "--odd_name", "-b")
+    assert (made.model, made.images) == (Path("--odd_name"), (Path("-b"),))
+    assert options("m", "--out=--odd_name").out == Path("--odd_name")
+
+
+@pytest.mark.parametrize("value", ["-1", "-0.5", "-1e-3", "-inf"])
+def test_a_negative_number_is_a_bad_value_and_not_a_flag(value: str) -> None:
+    (line,) = mistakes("m", "--learning-rate", value)
+    assert line.startswith(f"--learning-rate {value}: ")
+    assert "greater than 0" in line
+
+
+def test_a_negative_number_where_none_belongs() -> None:
+    with pytest.raises(UserError, match=r"^-1: no such option; see prog --help$"):
+        parse(FinetuneConfig, ["data", "--augment", "-1"], "prog", positional=("data",))
+
+
+def test_all_mistakes_at_once() -> None:
+    lines = mistakes("--steps", "0", "--kind", "c", "--bogus", "--ema", "x", "--track", "x", "z")
+    assert lines == [
+        "--bogus: no such option; see prog --help",
+        "MODEL is needed",
+        "--steps 0: input should be greater than or equal to 1",
+        "--kind c: input should be 'a' or 'b'",
+        "--track z: input should be 'x' or 'y'",
+        "--ema x: input should be a valid number, unable to parse string as a number",
+    ]
+
+
+def test_flags_are_not_abbreviated_and_extra_words_not_ignored() -> None:
+    assert mistakes("m", "--step", "3", "--name", "x")[0].startswith("--step: no such option")
+    with pytest.raises(UserError, match=r"^extra: not expected here; see prog --help$"):
+        parse(FinetuneConfig, ["data", "extra"], "prog", positional=("data",))
+
+
+def test_a_flag_without_its_value() -> None:
+    assert mistakes("m", "--steps") == ["--steps: expected one argument; see prog --help"]
+
+
+def test_not_a_number_and_infinity_are_no_learning_rates() -> None:
+    for word in ("nan", "inf"):
+        with pytest.raises(UserError, match="--lr"):
+            parse(FinetuneConfig, ["data", "--lr", word], "prog", positional=("data",))
+
+
+def test_checks_across_options_are_reported_one_per_line() -> None:
+    words = ["data", "--start-epoch", "9", "--epochs", "9", "--draws", "d", "--imbalance", "2"]
+    with pytest.raises(UserError) as caught:
+        parse(FinetuneConfig, words, "prog", positional=("data",))
+    assert str(caught.value).splitlines() == [
+        "--start-epoch 9: must be below --epochs 9",
+        "--imbalance: has no effect with --draws; leave one of them out",
+    ]
+
+
+EVERYTHING = [
+    *("m", "a", "b", "--learning-rate", "1e-5", "--steps", "7", "--name", "1e-3", "--kind", "b"),
+    *("--track", "x", "y", "--ema", "0.5", "--out", "no", "--quick", "--maybe", "false"),
+]
+
+
+def test_saved_options_give_the_same_options_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "options.yaml"
+    with pytest.raises(SystemExit) as stopped:
+        options(*EVERYTHING, "--save-config", str(file))
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out == f"options written to {file}\n"
+    assert options("--config", str(file)) == options(*EVERYTHING)
+    assert "# a number, 100 % of it\nlearning_rate: " in file.read_text()
+
+
+def test_defaults_survive_the_round_trip(tmp_path: Path) -> None:
+    config = FinetuneConfig(data=Path("größe/µm"))
+    (tmp_path / "o.yaml").write_text(to_yaml(config), encoding="utf-8")
+    assert parse(FinetuneConfig, ["--config", str(tmp_path / "o.yaml")], "prog") == config
+
+
+def test_flags_win_over_yaml_whose_keys_may_have_hyphens(tmp_path: Path) -> None:
+    file = tmp_path / "o.yaml"
+    file.write_text("model: m\nimages: [a]\nlearning-rate: 1e-3\nsteps: 5\nquick: true\n")
+    made = options("--steps", "6", "--config", str(file), "--quick", "false")
+    assert (made.learning_rate, made.steps, made.quick) == (0.001, 6, False)
+    assert (made.model, made.images) == (Path("m"), (Path("a"),))
+    assert options("other", "--config", str(file)).model == Path("other")
+
+
+def test_mistakes_in_yaml_and_flags_together(tmp_path: Path) -> None:
+    file = tmp_path / "o.yaml"
+    file.write_text("learning_rate: fast\nstep: 5\n")
+    lines = mistakes("--config", str(file), "--steps", "0")
+    assert sorted(line.split()[0].rstrip(":") for line in lines) == [
+        "--learning-rate", "--steps", "MODEL", "step",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b"a: [", "not YAML"),
+        (b"- 1\n- 2\n", "must hold `option: value` lines"),
+        (b"name: \xff\xfe\n", "not YAML"),
+        (b"model: !!python/object/apply:os.mkdir [x]\n", "not YAML"),
+        (None, "No such file"),
+    ],
+)
+def test_files_that_hold_no_options(tmp_path: Path, text: bytes | None, told: str) -> None:
+    file = tmp_path / "o.yaml"
+    if text is not None:
+        file.write_bytes(text)
+    (line,) = mistakes("m", "--config", str(file))
+    assert line.startswith(f"--config {file}: ")
+    assert told in line
+    assert list(Path().glob("x")) == []
+
+
+def test_an_empty_file_is_no_options(tmp_path: Path) -> None:
+    (tmp_path / "o.yaml").write_text("# nothing\n")
+    assert options("m", "--config", str(tmp_path / "o.yaml")) == options("m")
+
+
+class TestResume:
+    @pytest.fixture
+    def run(self, tmp_path: Path) -> Path:
+        config = FinetuneConfig(data=Path("d"), shot=8, track=("wandb",), ema=0.5)
+        (tmp_path / "config.yaml").write_text(to_yaml(config))
+        return tmp_path
+
+    def parse(self, *words: Any) -> FinetuneConfig:
+        return parse(FinetuneConfig, list(map(str, words)), "prog", positional=("data",))
+
+    def test_takes_the_options_of_the_run(self, run: Path) -> None:
+        made = self.parse("--resume", run)
+        assert made.resume == run
+        assert (made.data, made.shot, made.track, made.ema) == (Path("d"), 8, ("wandb",), 0.5)
+
+    def test_options_that_agree_may_be_repeated(self, run: Path) -> None:
+        assert self.parse("d", "--shot", 8, "--resume", run).shot == 8
+
+    def test_every_option_that_disagrees_is_told(self, run: Path) -> None:
+        with pytest.raises(UserError) as caught:
+            self.parse("other", "--shot", 4, "--lr", 0.003, "--resume", run)
+        first, second = str(caught.value).splitlines()
+        assert first.startswith("--data other: the run was started with d;")
+        assert second.startswith("--shot 4: the run was started with 8;")
+
+    def test_a_folder_that_is_no_run(self, tmp_path: Path) -> None:
+        for place in (tmp_path, tmp_path / "missing"):
+            with pytest.raises(UserError) as caught:
+                self.parse("--resume", place)
+            assert str(caught.value) == (
+                f"--resume {place}: not a run folder, it has no config.yaml"
+            )
+
+    def test_another_file_of_options_is_not_ignored(self, run: Path) -> None:
+        with pytest.raises(UserError, match="--config: leave it out"):
+            self.parse("--resume", run, "--config", run / "config.yaml")
+
+    def test_options_of_another_version_are_named(self, run: Path) -> None:
+        values = yaml.safe_load((run / "config.yaml").read_text()) | {"gone": 1}
+        (run / "config.yaml").write_text(yaml.safe_dump(values))
+        with pytest.raises(UserError, match=r"^gone: no such option$"):
+            self.parse("--resume", run)
+
+
+def test_help_shows_every_option_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        options("--help")
+    assert stopped.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "A command with every kind of option." in text
+    assert "[MODEL] [IMAGES ...]" in text
+    assert "--learning-rate NUMBER a number, 100 % of it (default: 0.1)" in text
+    assert "--steps INT a whole number (default: 4)" in text
+    assert "--kind {a,b} a choice (default: a)" in text
+    assert "--quick [true|false] yes or no (default: False)" in text
+    assert "--ema NUMBER a number or nothing --out" in text  # None is not shown
+
+
+def test_parsing_imports_no_torch() -> None:
+    script = (
+        "import sys\n"
+        "from cvgssl.cli.options import parse\n"
+        "from cvgssl.fewshot.config import FinetuneConfig\n"
+        "parse(FinetuneConfig, ['d', '--lr', '1'], 'prog', positional=('data',))\n"
+        "print(sorted({'torch', 'numpy', 'timm', 'accelerate'} & sys.modules.keys()))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stderr
