@@ -42,6 +42,7 @@ def test_list_and_json(folder: Path) -> None:
     assert [record["arch"] for record in records] == ["resnet18", "vit_tiny_patch16_224", None]
     assert len(records[0]["sha256"]) == 64 and records[0]["sha256"][:8] in blocks[0]
     assert records[1]["tensors"] == 150 and records[1]["parameters"] == 5524416
+    assert records[0]["tensors"] == 120  # without the classifier
     assert records[2]["problem"]
 
 

@@ -54,6 +54,17 @@ def test_other_width_or_depth_is_refused_naming_the_right_one(tmp_path: Path, vi
         load_pretrained(build_backbone("resnet18", 64), tmp_path / "r.pth")
 
 
+def test_mean_of_the_patches_instead_of_the_class_token(vit: Path) -> None:
+    mean = build_backbone(VIT + ",global_pool=avg,fc_norm=false", 64).eval()
+    assert load_pretrained(mean, vit).matched == len(mean.body.state_dict())
+    pixels = torch.randint(0, 256, (2, 1, 64, 64), dtype=torch.uint8)
+    with torch.no_grad():
+        tokens = mean.body.forward_features(mean.normalize(pixels))
+        torch.testing.assert_close(mean(pixels), tokens[:, 1:].mean(1))
+    with pytest.raises(UserError, match=r"more: norm\.bias"):
+        load_pretrained(build_backbone(VIT + ",global_pool=avg", 64), vit)
+
+
 def test_few_missing_tensors_are_told(tmp_path: Path) -> None:
     state = timm.create_model("resnet18", num_classes=0).state_dict()
     del state["layer1.0.bn1.weight"]

@@ -14,6 +14,7 @@ from cvgssl.encoders.timm_import import timm, torchvision
 from cvgssl.runtime.errors import UserError
 
 TORCHVISION = "torchvision:"
+_WORDS = {"true": True, "false": False}
 
 
 class Backbone(nn.Module):
@@ -110,7 +111,7 @@ def split_arch(arch: str) -> tuple[str, dict[str, Any]]:
         key, equals, value = word.partition("=")
         if not equals or not key.isidentifier() or not value:
             raise UserError(f"--arch {arch}: {word!r} must be of the form option=value")
-        options[key] = int(value) if value.isdecimal() else value
+        options[key] = int(value) if value.isdecimal() else _WORDS.get(value, value)
     return name, options
 
 

@@ -12,6 +12,8 @@ from cvgssl.encoders.timm_import import timm
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import sha256_file
 
+_CLASSIFIERS = ("classifier.", "fc.", "head.", "head_dist.")
+
 
 @dataclass(frozen=True)
 class WeightsInfo:
@@ -48,6 +50,7 @@ def inspect_weights(path: Path) -> WeightsInfo:
         return WeightsInfo(path.name, path.stat().st_size, problem=reason)
     own = found.layout.name == "cvgssl model"
     arch = found.arch if own else infer_arch(found.weights, found.layout.name == "OpenAI CLIP")
+    backbone = [t for name, t in found.weights.items() if not name.startswith(_CLASSIFIERS)]
     config = _config(arch)
     known = Normalization(tuple(config["mean"]), tuple(config["std"])) if config else None
     return WeightsInfo(
@@ -56,8 +59,8 @@ def inspect_weights(path: Path) -> WeightsInfo:
         sha256=sha256,
         layout=found.layout.name,
         arch=arch,
-        tensors=len(found.weights),
-        parameters=sum(tensor.numel() for tensor in found.weights.values()),
+        tensors=len(backbone),
+        parameters=sum(tensor.numel() for tensor in backbone),
         normalization=found.normalization or known,
         size=int(config["input_size"][-1]) if config else None,
         interpolation=str(config["interpolation"]) if config else None,

@@ -92,6 +92,10 @@ def _any(_weights: Weights, _contents: Contents) -> bool:
     return True
 
 
+HEADLESS_VIT = Layout(
+    "ViT without classifier (as DINO publishes it)", _is_headless_vit, "", IMAGENET
+)
+
 LAYOUTS = (
     Layout("cvgssl model", _starts("backbone.body."), r"backbone\.body\.", HALF),
     Layout(
@@ -140,7 +144,7 @@ LAYOUTS = (
         from_torchvision_vit,
     ),
     Layout("torchvision", _starts("features."), "", IMAGENET),
-    Layout("ViT without classifier (as DINO publishes it)", _is_headless_vit, "", IMAGENET),
+    HEADLESS_VIT,
     Layout("timm or torchvision", _starts("layer1.0.conv1.", "fc."), "", None),
     Layout("timm", _any, "", None),
 )

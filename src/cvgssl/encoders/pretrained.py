@@ -13,7 +13,7 @@ from cvgssl.encoders.containers import read_contents
 from cvgssl.encoders.fitting import Fit, all_finite, fit
 from cvgssl.encoders.hub import PREFIX, download, hub_normalization
 from cvgssl.encoders.inference import infer_arch
-from cvgssl.encoders.layouts import Found, find_backbone
+from cvgssl.encoders.layouts import HEADLESS_VIT, Found, find_backbone
 from cvgssl.encoders.normalization import IMAGENET, Normalization
 from cvgssl.encoders.timm_import import timm
 from cvgssl.encoders.weights_folder import find_weights
@@ -65,6 +65,8 @@ def load_pretrained(
 
     source: a path; a bare file name, looked for here and in `folder` (see `weights_folder`); or
         `timm:NAME` to download a model of timm's, `timm:resnet18.a1_in1k` for example.
+    A file by open_clip does not tell its activation: it is the one of the architecture, plain GELU
+    unless that says quickgelu, as in open_clip itself; a file by OpenAI is refused with plain GELU.
     Raises UserError when the file is not found, damaged, refused as unsafe, or hardly fits; the
     backbone is then unchanged.
     """
@@ -81,6 +83,8 @@ def load_pretrained(
     notes = list(result.notes)
     if found.layout.name == "open_clip" and _activation(backbone.body) == "gelu":
         notes.append(f"plain GELU; weights by OpenAI would need --arch {_quick(backbone.arch)}")
+    if found.layout is HEADLESS_VIT and hub is None:
+        notes.append("mean and std of ImageNet assumed")
     return LoadReport(
         path=path,
         sha256=sha256_file(path),
