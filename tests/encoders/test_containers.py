@@ -140,6 +140,23 @@ def test_damaged_files_are_errors_that_name_them(tmp_path: Path, kind: str, keep
         read_contents(path)
 
 
+@pytest.mark.parametrize("zipped", [True, False])
+def test_flipped_bytes_are_read_or_refused_but_nothing_else(tmp_path: Path, zipped: bool) -> None:
+    path, random = tmp_path / "flipped.pt", np.random.default_rng(0)
+    torch.save({"state_dict": WEIGHTS}, path, _use_new_zipfile_serialization=zipped)
+    data, refused = path.read_bytes(), 0
+    for _ in range(100):
+        flipped = bytearray(data)
+        for place in random.integers(len(data), size=3):
+            flipped[place] = random.integers(256)
+        path.write_bytes(flipped)
+        try:
+            read_contents(path)
+        except UserError:
+            refused += 1
+    assert refused > 10
+
+
 def test_other_files_are_not_weights(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("not weights, but long enough to be looked at")

@@ -89,10 +89,8 @@ def read_contents(path: Path) -> Contents:
         raise UserError(f"{path}: a Git LFS pointer, not the weights; fetch it with `git lfs pull`")
     if start[8:9] == b"{":
         return _read_safetensors(path)
-    if zipfile.is_zipfile(path):
-        return _read_zip(path)
     if start.startswith(b"PK"):
-        raise UserError(f"{path}: damaged or cut short; copy or download it again")
+        return _read_zip(path)
     if start[:1] != b"\x80":
         raise UserError(
             f"{path}: not a weight file (safetensors, torch.save and TorchScript are read)"
