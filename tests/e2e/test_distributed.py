@@ -1,0 +1,70 @@
+"""Two processes give the result of one, to rounding, and only the first writes files."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# the -- keeps torchrun from taking our --n for one of its own options
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+OPTIONS = ["--shot", "3", "--n", "2", "--epochs", "4", "--batch-size", "7", "--lr", "0.01"]
+OPTIONS += ["--image-size", "32", "--eval-batch-size", "4", "--seed", "3"]
+
+
+def run(mode: str, data: Path, out: Path, processes: int, *options: str) -> Path:
+    words = [mode, str(data), *OPTIONS, *options, "--out", str(out)]
+    python = [sys.executable, "-m", "cvgssl"]
+    if processes > 1:
+        python = [*TORCHRUN, f"--nproc-per-node={processes}", "-m", "--", "cvgssl"]
+    done = subprocess.run([*python, *words], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("[Run 1] Epoch [1/4] Train") == 1, "more than one process printed"
+    return out
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [
+        # batch norm over both processes' pictures, averaged weights, augmentation
+        ("finetune", ["--arch", "test_resnet", "--augment", "--ema", "0.9"]),
+        ("finetune", ["--arch", "test_vit"]),
+        ("linear", ["--arch", "test_resnet"]),
+    ],
+)
+def test_two_processes_give_the_result_of_one(
+    mode: str, options: list[str], steel: Path, tmp_path: Path
+) -> None:
+    one = run(mode, steel, tmp_path / "one", 1, *options)
+    two = run(mode, steel, tmp_path / "two", 2, *options)
+
+    assert len(rows(one)) == len(rows(two)) == 8
+    for single, double in zip(rows(one), rows(two), strict=True):
+        assert double == pytest.approx(single, rel=2e-3)
+    summary = json.loads((two / "summary.json").read_text())
+    assert summary["processes"] == 2
+    pictures = sum(map(sum, summary["last_epoch"]["confusion"]))
+    assert pictures == 2 * summary["test_pictures"] == 36, "every test picture once in each run"
+    written = {path.relative_to(two).as_posix() for path in two.rglob("*") if path.is_file()}
+    alone = {path.relative_to(one).as_posix() for path in one.rglob("*") if path.is_file()}
+    assert written == alone
+
+
+def test_more_processes_than_pictures_in_a_batch(steel: Path, tmp_path: Path) -> None:
+    words = ["finetune", str(steel), "--arch", "test_vit", "--image-size", "32", "--shot", "3"]
+    words += ["--batch-size", "17", "--out", str(tmp_path / "run")]
+    done = subprocess.run(
+        [*TORCHRUN, "--nproc-per-node=2", "-m", "--", "cvgssl", *words],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode != 0
+    message = "--batch-size 17: the last of 18 labelled pictures make a batch of 1"
+    assert done.stderr.count(message) == 1
