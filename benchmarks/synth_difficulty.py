@@ -93,6 +93,23 @@ def nearest_mean(describe: Callable[[Picture], Rows]) -> Callable[[Split, Split]
     return run
 
 
+def discriminant(describe: Callable[[Picture], Rows]) -> Callable[[Split, Split], float]:
+    """Nearest class mean after whitening within the classes (Fisher's discriminant, shrunk)."""
+
+    def run(train: Split, test: Split) -> float:
+        known, asked = _describe(describe, train), _describe(describe, test)
+        centre, spread = known.mean(axis=0), known.std(axis=0) + 1e-9
+        known, asked = (known - centre) / spread, (asked - centre) / spread
+        means = np.stack([known[train[1] == c].mean(axis=0) for c in np.unique(train[1])])
+        within = np.cov(known - means[train[1]], rowvar=False)
+        shrunk = 0.7 * within + 0.3 * np.eye(len(within))
+        whiten = np.linalg.inv(np.linalg.cholesky(shrunk)).T
+        found = _distances(asked @ whiten, means @ whiten).argmin(axis=1)
+        return balanced_accuracy(found, test[1])
+
+    return run
+
+
 def raw(side: int, centred: bool) -> Callable[[Picture], Rows]:
     def describe(picture: Picture) -> Rows:
         small = Image.fromarray(picture).resize((side, side), Image.Resampling.BOX)
@@ -152,6 +169,7 @@ METHODS = {
     "1-NN, mean and standard deviation": nearest_neighbour(mean_and_deviation),
     "1-NN, gray histogram": nearest_neighbour(histogram),
     "nearest class mean, texture statistics": nearest_mean(texture),
+    "Fisher discriminant, texture statistics": discriminant(texture),
 }
 
 
@@ -185,7 +203,9 @@ def vit_features(pictures: list[Picture], weights: Path) -> Rows:
     from cvgssl.encoders.backbone import build_backbone
 
     backbone = build_backbone("vit_tiny_patch16_224").eval()
-    backbone.body.load_state_dict(load_file(weights), strict=False)
+    lacking, _ = backbone.body.load_state_dict(load_file(weights), strict=False)
+    if lacking:
+        raise SystemExit(f"--weights {weights}: not ViT-Tiny's, {lacking[0]} is missing")
     rows = []
     with torch.inference_mode():
         for first in range(0, len(pictures), 32):
@@ -194,12 +214,13 @@ def vit_features(pictures: list[Picture], weights: Path) -> Rows:
                 for p in pictures[first : first + 32]
             ]
             pixels = backbone.normalize(torch.from_numpy(np.stack(resized))[:, None])
-            tokens = backbone.body.forward_features(pixels)  # type: ignore[operator]
+            tokens = backbone.body.forward_features(pixels)
             rows.append(
                 torch.cat([tokens[:, 0], tokens[:, 1:].mean(dim=1)], dim=1).double().numpy()
             )
-    features = np.concatenate(rows)
-    return features / np.linalg.norm(features, axis=1, keepdims=True)
+    features: Rows = np.concatenate(rows)
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    return features
 
 
 def _describe(describe: Callable[[Picture], Rows], split: Split) -> Rows:
@@ -208,7 +229,8 @@ def _describe(describe: Callable[[Picture], Rows], split: Split) -> Rows:
 
 def _distances(a: Rows, b: Rows) -> Rows:
     """Squared Euclidean distances [A, B]."""
-    return (a**2).sum(axis=1)[:, None] - 2 * a @ b.T + (b**2).sum(axis=1)[None, :]
+    distances: Rows = (a**2).sum(axis=1)[:, None] - 2 * a @ b.T + (b**2).sum(axis=1)[None, :]
+    return distances
 
 
 if __name__ == "__main__":

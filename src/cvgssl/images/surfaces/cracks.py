@@ -14,17 +14,17 @@ def crazing(surface: Field, coil: Coil, rng: np.random.Generator) -> Field:
     start = rng.uniform(-20, SIDE + 20, (count, 2))
     heading = coil.angle + np.pi / 2 + rng.normal(0, rng.uniform(0.1, 0.4), count)
     heading += np.pi * rng.integers(0, 2, count)
-    turn = rng.uniform(0.3, 0.5, count)
+    turn = rng.uniform(0.35, 0.65, count)
     lengths = np.clip(rng.lognormal(3.3, 0.6, count), 10, 110).astype(np.int64)
     found = nearest(walk(start, heading, turn, 0.0, rng, int(lengths.max())), lengths)
     cells = noise(rng, 3, 6, coil.angle) + 0.4 * noise(rng, 1.2, 1.2)
     dark = 0.45 * step(noise(rng, 20, 20) + 0.3, 1.0) * step(0.12 - np.abs(cells), 0.15)
     if found is not None:
-        width = rng.uniform(0.4, 1.1, count)[found.curve] + 0.4 * noise(rng, 2.5, 2.5)
+        width = rng.uniform(0.1, 0.8, count)[found.curve] + 0.5 * noise(rng, 1.5, 1.5)
         strength = rng.uniform(0.4, 1.0, count)[found.curve] * step(noise(rng, 5, 5) + 1, 0.8)
         dark = np.maximum(dark, strength * step(width - found.distance, 1.0))
     chips = specks(rng, rng.uniform(0, 6) / SIDE**2, 3.0, 1.8, coil.angle + rng.normal(0, 0.5))
-    dark = np.maximum(dark, step(chips + 0.4 * noise(rng, 2, 1) - 0.75, 0.3) * (chips > 0.1))
+    dark = np.maximum(dark, step(chips * (1 + 0.7 * noise(rng, 2, 1)) - 0.5, 0.3))
     depth = max(rng.uniform(0.4, 0.7), min(4.5 * coil.roughness, 0.75))
     edge = np.maximum(np.roll(dark, 2, axis=0) - dark, 0)  # a crack's far edge catches the light
     polarity = -1.0 if rng.random() < 0.95 else 0.9
@@ -72,7 +72,9 @@ def _bundle(coil: Coil, rng: np.random.Generator) -> Field:
     rope = _along_curve(noise(rng, 5, 3), found.along, found.across)
     gaps = _along_curve(noise(rng, 12, 40), found.along, found.across)
     strength = rng.uniform(0.4, 1.0, count)[found.curve]
-    strength = strength * step(gaps + rng.uniform(0.2, 2.0), 0.5) * np.clip(0.75 + 0.25 * rope, 0, 1)
+    strength = (
+        strength * step(gaps + rng.uniform(0.2, 2.0), 0.5) * np.clip(0.75 + 0.25 * rope, 0, 1)
+    )
     ends = np.clip(np.minimum(found.along, lengths[found.curve] - found.along) / 15, 0, 1)
     return strength * ends * step(width - found.distance, 0.8)
 

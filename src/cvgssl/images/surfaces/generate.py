@@ -20,7 +20,7 @@ _Defect = Callable[[Field, Coil, np.random.Generator], Field]
 _DEFECTS: dict[str, tuple[_Defect, Usual]] = {
     "crazing": (crazing, Usual(brightness=(100, 190), grain=(0.09, 0.16))),
     "inclusion": (inclusion, Usual(brightness=(70, 140), grain=(0.02, 0.04))),
-    "patches": (patches, Usual(brightness=(110, 225), grain=(0.07, 0.14))),
+    "patches": (patches, Usual(brightness=(110, 250), grain=(0.07, 0.14))),
     "pitted_surface": (pitted_surface, Usual(brightness=(140, 225), grain=(0.02, 0.05))),
     "rolled-in_scale": (rolled_in_scale, Usual(brightness=(100, 160), grain=(0.05, 0.1))),
     "scratches": (scratches, Usual(brightness=(60, 130), grain=(0.02, 0.06))),

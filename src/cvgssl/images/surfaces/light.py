@@ -12,7 +12,7 @@ def expose(surface: Field, coil: Coil, rng: np.random.Generator) -> NDArray[np.u
     """The 8-bit picture of a reflectance of about 1: uneven light, blur, camera noise, clipping."""
     brightness = coil.brightness * np.exp(rng.normal(0, 0.12))
     picture = brightness * surface * _light(coil, rng) * bands(coil, rng)
-    along = coil.blur + (rng.uniform(0.5, 2.0) if rng.random() < 0.15 else 0.0)  # strip in motion
+    along = coil.blur + (rng.uniform(0.4, 1.2) if rng.random() < 0.15 else 0.0)  # strip in motion
     picture = gaussian_filter(picture, (along, coil.blur), mode="nearest")
     picture += coil.sensor * noise(rng, 0.3, 0.3)
     return np.clip(np.rint(picture), 0, 255).astype(np.uint8)

@@ -44,7 +44,8 @@ def walk(
         wander = 0.9 * wander + turn * rng.standard_normal(count)
         direction[:, i] = heading + wander + drift * i
     steps = np.stack([np.cos(direction), np.sin(direction)], axis=-1)
-    return start[:, None, :] + np.cumsum(steps, axis=1)
+    points: Field = start[:, None, :] + np.cumsum(steps, axis=1)
+    return points
 
 
 def nearest(points: Field, lengths: NDArray[np.int64]) -> Nearest | None:

@@ -20,7 +20,7 @@ class Usual:
 
 
 ANY = Usual(brightness=(55, 225), grain=(0.02, 0.14))
-_UNUSUAL_SHARE = 0.3  # of the coils
+_UNUSUAL_SHARE = 0.25  # of the coils
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Coil:
 
 
 def draw_coil(rng: np.random.Generator, usual: Usual) -> Coil:
-    """A random coil, of the usual kind in seven cases of ten."""
+    """A random coil, of the usual kind in three cases of four."""
     bounds = ANY if rng.random() < _UNUSUAL_SHARE else usual
     angle = rng.normal(0, 0.04)
     oblique = rng.random() < 0.4
@@ -91,19 +91,20 @@ def ground(coil: Coil, rng: np.random.Generator) -> Field:
         texture += _drawn_lines(coil, rng)
     if rng.random() < 0.2:
         texture += _chips(coil, rng)
-    return 1 + texture
+    reflectance: Field = 1 + texture
+    return reflectance
 
 
 def _drawn_lines(coil: Coil, rng: np.random.Generator) -> Field:
     """Faint lines that guides draw along the strip; no defect."""
     lines = specks(rng, 4 / SIDE**2, 120, rng.uniform(0.6, 1.2), coil.angle)
-    return rng.choice([-0.12, -0.06, 0.06]) * np.minimum(lines, 1)
+    return float(rng.choice([-0.12, -0.06, 0.06])) * np.minimum(lines, 1)
 
 
 def _chips(coil: Coil, rng: np.random.Generator) -> Field:
     """A few dark crumbs of dirt."""
     bumps = specks(rng, rng.uniform(2, 6) / SIDE**2, 2.2, 1.3, coil.angle + rng.normal(0, 0.5))
-    return -0.45 * step(bumps + 0.2 * noise(rng, 1, 1) - 0.5, 0.2)
+    return -0.45 * step(bumps * (1 + 0.4 * noise(rng, 1, 1)) - 0.5, 0.3)
 
 
 def bands(coil: Coil, rng: np.random.Generator) -> Field:

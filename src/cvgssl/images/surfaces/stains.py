@@ -32,7 +32,7 @@ def _lenses(coil: Coil, rng: np.random.Generator, ragged: Field) -> Field:
     chance = np.exp(-0.5 * (line / spread) ** 2)
     count = 1 + rng.gamma(2.0, 40 / length)
     bumps = specks(rng, count * chance / chance.sum(), length, width, coil.angle)
-    return step(bumps + 0.15 * ragged - rng.uniform(0.3, 0.5), rng.uniform(0.2, 0.5))
+    return step(bumps * (1 + 0.35 * ragged) - rng.uniform(0.3, 0.5), rng.uniform(0.15, 0.3))
 
 
 def _stripe(coil: Coil, rng: np.random.Generator, ragged: Field) -> Field:
@@ -54,13 +54,14 @@ def patches(surface: Field, coil: Coil, rng: np.random.Generator) -> Field:
     """Large ragged areas, darker at their rim, with crumbs of scale about them."""
     shape = _islands(coil, rng) if rng.random() < 0.5 else _spots(coil, rng)
     shape += 0.15 * noise(rng, 5, 4, coil.angle) + 0.1 * noise(rng, 1, 0.8)
-    area = step(shape, rng.uniform(0.2, 0.5))
+    area = step(shape, rng.uniform(0.25, 0.6))
+    halo = step(shape + 0.5 + 0.4 * noise(rng, 8, 8), 1.0)
     rim = area * step(0.25 - np.abs(shape - 0.15), 0.25)
     depth = max(rng.uniform(0.4, 0.75), min(3.5 * coil.roughness, 0.75))
-    tone = 0.75 * area + 0.25 * rim
+    tone = (0.65 * area + 0.2 * rim) * (1 + 0.12 * noise(rng, 6, 5)) + 0.15 * halo
     if rng.random() < 0.6:
-        crumbs = specks(rng, rng.uniform(0, 40) * _clump(rng) / SIDE**2, 1.4, 1.1, coil.angle)
-        tone = np.maximum(tone, 1.3 * step(crumbs - 0.4, 0.2))
+        crumbs = specks(rng, rng.uniform(0, 60) * _clump(rng) / SIDE**2, 1.4, 1.1, coil.angle)
+        surface = surface * (1 - 0.7 * step(crumbs * (1 + 0.5 * noise(rng, 1, 1)) - 0.5, 0.4))
     polarity = -1.0 if rng.random() < 0.9 else 0.7
     return surface * np.clip(1 + polarity * depth * tone, 0.05, None)
 
@@ -82,5 +83,5 @@ def _spots(coil: Coil, rng: np.random.Generator) -> Field:
 
 def _clump(rng: np.random.Generator) -> Field:
     """Relative density of things that come in clumps, mean about 1."""
-    density: Field = np.exp(1.5 * noise(rng, 14, 14) - 1.1)
+    density: Field = np.exp(2 * noise(rng, 12, 10) - 2)
     return density

@@ -27,12 +27,13 @@ def noise(rng: np.random.Generator, along: float, across: float, angle: float = 
     `angle` and `across` at right angles to it.
     """
     gain = _gaussian(along, across, angle)
-    shape = gain.shape
-    spectrum = gain * (rng.standard_normal(shape) + 1j * rng.standard_normal(shape))
+    spectrum = rng.standard_normal((*gain.shape, 2)).view(np.complex128)[..., 0]
+    spectrum *= gain
     # Each frequency with 0 < fx < 1/2 stands for itself and its mirror image.
     energy = 2 * (gain**2).sum() - (gain[:, 0] ** 2).sum() - (gain[:, -1] ** 2).sum()
     scale = _CANVAS**2 / np.sqrt(2 * energy)
-    return _to_field(spectrum) * scale
+    field: Field = _to_field(spectrum) * scale
+    return field
 
 
 def specks(
@@ -46,7 +47,8 @@ def specks(
     hit = rng.random((SIDE, SIDE)) < density
     places[:SIDE, :SIDE] = hit * rng.uniform(0.6, 1.4, (SIDE, SIDE))
     peak = 2 * np.pi * along * across
-    return _to_field(fft.rfft2(places) * _gaussian(along, across, angle)) * peak
+    field: Field = _to_field(fft.rfft2(places) * _gaussian(along, across, angle)) * peak
+    return field
 
 
 def profile(rng: np.random.Generator, length: float, angle: float = 0.0) -> Field:
@@ -60,7 +62,8 @@ def profile(rng: np.random.Generator, length: float, angle: float = 0.0) -> Fiel
 def across_coordinate(angle: float) -> Field:
     """Signed distance from the line through the centre in the direction `angle`, pixels."""
     y, x = _ROWS - SIDE / 2, _COLUMNS - SIDE / 2
-    return x * np.cos(angle) - y * np.sin(angle)
+    distance: Field = x * np.cos(angle) - y * np.sin(angle)
+    return distance
 
 
 def along_coordinate(angle: float) -> Field:
@@ -70,18 +73,22 @@ def along_coordinate(angle: float) -> Field:
 
 def step(value: Field, softness: float) -> Field:
     """Smooth step from 0 to 1 as `value` goes from -softness to +softness."""
-    t = np.clip(0.5 + value / (2 * softness), 0, 1)
+    t: Field = np.clip(0.5 + value / (2 * softness), 0, 1)
     return t * t * (3 - 2 * t)
 
 
 def _gaussian(along: float, across: float, angle: float) -> Field:
     """Frequency response of a Gaussian filter, float64 [_CANVAS, _CANVAS // 2 + 1]."""
+    if angle == 0 or along == across:
+        column = np.exp(-2 * np.pi**2 * (along * _FREQ_Y) ** 2)
+        row = np.exp(-2 * np.pi**2 * (across * _FREQ_X) ** 2)
+        return column * row
     u = _FREQ_Y * np.cos(angle) + _FREQ_X * np.sin(angle)
     v = _FREQ_X * np.cos(angle) - _FREQ_Y * np.sin(angle)
     response: Field = np.exp(-2 * np.pi**2 * ((along * u) ** 2 + (across * v) ** 2))
     return response
 
 
-def _to_field(spectrum: NDArray[np.complex128]) -> Field:
+def _to_field(spectrum: NDArray[np.float64] | NDArray[np.complex128]) -> Field:
     canvas: Field = fft.irfft2(spectrum, s=(_CANVAS, _CANVAS))
     return canvas[:SIDE, :SIDE]

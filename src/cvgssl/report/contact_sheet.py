@@ -1,0 +1,54 @@
+"""Rows of example pictures with their class names, as one PNG."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.font_manager import findfont
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from cvgssl.report.fonts import DEFAULT, families_for
+from cvgssl.runtime.files import writing
+
+_GAP = 6  # pixels between pictures and around the sheet
+
+
+def contact_sheet(
+    rows: Mapping[str, Sequence[NDArray[np.uint8]]], path: Path, side: int = 150
+) -> None:
+    """Write a PNG with one row of pictures per class, its name at the left.
+
+    rows: class name to gray uint8 pictures [H, W] of any size; rows may differ in length.
+    side: pixels of a picture's longer side on the sheet; the aspect is kept.
+    Text is at least a tenth of `side` high. Raises ValueError when there is no picture.
+    """
+    columns = max((len(pictures) for pictures in rows.values()), default=0)
+    if columns == 0:
+        raise ValueError("a contact sheet needs at least one picture")
+    font = _font(rows, size=max(14, side // 8))
+    margin = max(round(font.getlength(name)) for name in rows) + 3 * _GAP
+    cell = side + _GAP
+    sheet = Image.new("L", (margin + columns * cell, len(rows) * cell + _GAP), 255)
+    draw = ImageDraw.Draw(sheet)
+    for row, (name, pictures) in enumerate(rows.items()):
+        top = _GAP + row * cell
+        draw.text((_GAP, top + side / 2), name, fill=0, font=font, anchor="lm")
+        for column, pixels in enumerate(pictures):
+            sheet.paste(_fit(pixels, side), (margin + column * cell, top))
+    with writing(path) as aside:
+        sheet.save(aside, format="PNG", optimize=True)
+
+
+def _fit(pixels: NDArray[np.uint8], side: int) -> Image.Image:
+    height, width = pixels.shape
+    scale = side / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS)
+
+
+def _font(names: Mapping[str, object], size: int) -> ImageFont.FreeTypeFont:
+    """The font that has most of the names' characters."""
+    families, _ = families_for(names)
+    family = families[-1] if families else DEFAULT
+    return ImageFont.truetype(findfont(family), size)
