@@ -10,7 +10,8 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from cvgssl.cli.options import parse
-from cvgssl.fewshot.config import FinetuneConfig
+from cvgssl.cli.published import PublishedConfig
+from cvgssl.fewshot.config import FinetuneConfig, LinearConfig
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.options import to_yaml
 
@@ -267,6 +268,21 @@ class TestResume:
     def test_another_file_of_options_is_not_ignored(self, run: Path) -> None:
         with pytest.raises(UserError, match="--config: leave it out"):
             self.parse("--resume", run, "--config", run / "config.yaml")
+
+    def test_an_impossible_value_in_the_run_is_told_even_where_a_flag_mends_it(
+        self, run: Path
+    ) -> None:
+        text = (run / "config.yaml").read_text()
+        (run / "config.yaml").write_text(text.replace("shot: 8", "shot: 0"))
+        with pytest.raises(UserError, match="--shot 0: input should be greater"):
+            self.parse("--resume", run, "--shot", "8")
+
+    def test_the_published_command_may_repeat_its_own_flags(self, run: Path) -> None:
+        words = ["--finetune_model", "True", "--softmax_lincls", "False", "--resume", str(run)]
+        made = parse(PublishedConfig, words, "prog").adaptation()
+        assert (type(made), made.shot) == (FinetuneConfig, 8)
+        words = ["--softmax_lincls", "True", "--resume", str(run)]
+        assert type(parse(PublishedConfig, words, "prog").adaptation()) is LinearConfig
 
     def test_options_of_another_version_are_named(self, run: Path) -> None:
         values = yaml.safe_load((run / "config.yaml").read_text()) | {"gone": 1}

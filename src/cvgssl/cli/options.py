@@ -8,7 +8,7 @@ key and a Python argument accept the same things, and all mistakes are reported 
 
 import argparse
 import types
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -60,10 +60,10 @@ def parse(config: type[T], argv: Sequence[str], prog: str, positional: Sequence[
     made = None
     try:
         made = config(**(values | given))
+        if "resume" in given:
+            problems += _changes(config(**values), made, values)
     except pydantic.ValidationError as error:
         problems += explain(error, positional)
-    if made is not None and "resume" in given:
-        problems += _changes(config(**values), made)
     if problems or made is None:
         raise UserError("\n".join(problems))
     if save:
@@ -79,12 +79,12 @@ def _resumed_options(run: Path) -> Path:
     return run / CONFIG
 
 
-def _changes(before: Any, after: Any) -> list[str]:
-    """Options that differ from those an interrupted run was started with."""
+def _changes(before: Any, after: Any, names: Iterable[str]) -> list[str]:
+    """Those of the options `names` that differ from what an interrupted run was started with."""
     return [
         f"--{name.replace('_', '-')} {getattr(after, name)}: the run was started with "
         f"{getattr(before, name)}; leave it out to resume, or start a new run"
-        for name in fields_of(type(after))
+        for name in names
         if name != "resume" and getattr(after, name) != getattr(before, name)
     ]
 
