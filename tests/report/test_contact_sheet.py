@@ -40,3 +40,10 @@ def test_no_picture_is_an_error_and_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at least one picture"):
         contact_sheet({"a": []}, tmp_path / "s.png")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_name_that_no_font_can_write_becomes_a_number(tmp_path: Path) -> None:
+    unassigned = chr(0x0378)
+    contact_sheet({unassigned: [flat(0)]}, tmp_path / "a.png")
+    contact_sheet({"class 1": [flat(0)]}, tmp_path / "b.png")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()

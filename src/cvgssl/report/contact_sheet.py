@@ -8,7 +8,7 @@ from matplotlib.font_manager import findfont
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from cvgssl.report.fonts import DEFAULT, families_for
+from cvgssl.report.fonts import families_for
 from cvgssl.runtime.files import writing
 
 _GAP = 6  # pixels between pictures and around the sheet
@@ -21,17 +21,17 @@ def contact_sheet(
 
     rows: class name to gray uint8 pictures [H, W] of any size; rows may differ in length.
     side: pixels of a picture's longer side on the sheet; the aspect is kept.
-    Text is at least a tenth of `side` high. Raises ValueError when there is no picture.
+    A name in a script that no installed font has is replaced by `class N`. Raises ValueError when there is no picture.
     """
     columns = max((len(pictures) for pictures in rows.values()), default=0)
     if columns == 0:
         raise ValueError("a contact sheet needs at least one picture")
-    font = _font(rows, size=max(14, side // 8))
-    margin = max(round(font.getlength(name)) for name in rows) + 3 * _GAP
+    names, font = _names_and_font(list(rows), size=max(14, side // 8))
+    margin = max(round(font.getlength(name)) for name in names) + 3 * _GAP
     cell = side + _GAP
     sheet = Image.new("L", (margin + columns * cell, len(rows) * cell + _GAP), 255)
     draw = ImageDraw.Draw(sheet)
-    for row, (name, pictures) in enumerate(rows.items()):
+    for row, (name, pictures) in enumerate(zip(names, rows.values(), strict=True)):
         top = _GAP + row * cell
         draw.text((_GAP, top + side / 2), name, fill=0, font=font, anchor="lm")
         for column, pixels in enumerate(pictures):
@@ -47,8 +47,8 @@ def _fit(pixels: NDArray[np.uint8], side: int) -> Image.Image:
     return Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS)
 
 
-def _font(names: Mapping[str, object], size: int) -> ImageFont.FreeTypeFont:
-    """The font that has most of the names' characters."""
-    families, _ = families_for(names)
-    family = families[-1] if families else DEFAULT
-    return ImageFont.truetype(findfont(family), size)
+def _names_and_font(names: list[str], size: int) -> tuple[list[str], ImageFont.FreeTypeFont]:
+    """A font for the names; a name that it cannot write becomes the class's number."""
+    families, missing = families_for(names)
+    written = [f"class {i}" if missing & set(n) else n for i, n in enumerate(names, 1)]
+    return written, ImageFont.truetype(findfont(families[-1]), size)

@@ -62,7 +62,7 @@ def patches(surface: Field, coil: Coil, rng: np.random.Generator) -> Field:
     if rng.random() < 0.6:
         crumbs = specks(rng, rng.uniform(0, 60) * _clump(rng) / SIDE**2, 1.4, 1.1, coil.angle)
         surface = surface * (1 - 0.7 * step(crumbs * (1 + 0.5 * noise(rng, 1, 1)) - 0.5, 0.4))
-    polarity = -1.0 if rng.random() < 0.9 else 0.7
+    polarity = 0.7 if coil.brightness < 140 and rng.random() < 0.2 else -1.0
     return surface * np.clip(1 + polarity * depth * tone, 0.05, None)
 
 
