@@ -21,7 +21,8 @@ def contact_sheet(
 
     rows: class name to gray uint8 pictures [H, W] of any size; rows may differ in length.
     side: pixels of a picture's longer side on the sheet; the aspect is kept.
-    A name in a script that no installed font has is replaced by `class N`. Raises ValueError when there is no picture.
+    A name in a script that no installed font has is replaced by `class N`.
+    Raises ValueError when there is no picture.
     """
     columns = max((len(pictures) for pictures in rows.values()), default=0)
     if columns == 0:

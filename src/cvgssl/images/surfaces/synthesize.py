@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
@@ -70,7 +71,13 @@ def _run(batches: list[list[_Job]], workers: int, advance: Callable[[int], None]
             advance(_save(batch))
         return
     # Processes start afresh: a fork of a process with threads, torch's say, may hang.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    # Ctrl-C reaches them, too, but ending them is the business of this process.
+    with ProcessPoolExecutor(
+        workers,
+        mp_context=get_context("spawn"),
+        initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_IGN),
+    ) as pool:
         pending: set[Future[int]] = {pool.submit(_save, batch) for batch in batches}
         try:
             while pending:
