@@ -42,6 +42,7 @@ def test_the_interval_is_that_of_students_t() -> None:
     low, high = stats.t.interval(0.95, 4, loc=np.mean(values), scale=stats.sem(values))
     assert found.mean == pytest.approx(np.mean(values))
     assert found.std == pytest.approx(np.std(values, ddof=1))
+    assert found.std is not None
     assert found.ci95 == pytest.approx((high - low) / 2)
     assert str(found) == f"81.55 ± {found.ci95:.2f}"
     # t of 4 degrees of freedom from a printed table

@@ -116,7 +116,7 @@ def test_code_in_a_snapshot_is_refused_and_not_run(tmp_path: Path) -> None:
     torch.save(state, tmp_path / SNAPSHOT)
     with pytest.raises(UserError):
         RunFolder(tmp_path).load_snapshot()
-    (tmp_path / SNAPSHOT).write_bytes(pickle.dumps(state))
+    (tmp_path / SNAPSHOT).write_bytes(pickle.dumps(state, protocol=2))
     with pytest.raises(UserError):
         RunFolder(tmp_path).load_snapshot()
     assert not proof.exists()

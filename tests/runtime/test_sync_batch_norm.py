@@ -2,6 +2,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -39,13 +40,15 @@ WORK = """
     dist.destroy_process_group()
 """
 
+BatchNormAct2d: Any = timm.layers.BatchNormAct2d  # type: ignore[attr-defined]
+
 
 def build(kind: str) -> nn.Module:
     """Two convolutions with batch norms: torch's, or timm's with a fused activation."""
     torch.manual_seed(0)
-    norm = {
+    norm: Any = {
         "plain": nn.BatchNorm2d,
-        "timm": lambda n: timm.layers.BatchNormAct2d(n, act_layer=nn.SiLU),
+        "timm": lambda n: BatchNormAct2d(n, act_layer=nn.SiLU),
     }[kind]
     model = nn.Sequential(
         nn.Conv2d(3, 4, 3), norm(4), nn.Sequential(nn.Conv2d(4, 4, 3, bias=False), norm(4))
@@ -60,7 +63,7 @@ def shares() -> tuple[Tensor, Tensor]:
     return pictures[:SPLIT], pictures[SPLIT:]
 
 
-def train(model: nn.Module, pictures: Tensor) -> dict[str, object]:
+def train(model: nn.Module, pictures: Tensor) -> dict[str, Any]:
     """Outputs, gradients and statistics of two steps. The loss is a sum over 8 pictures, times 2.
 
     With it the average of two processes' gradients is that of the mean over all pictures.
@@ -98,14 +101,16 @@ def test_two_processes_with_uneven_shares_give_the_result_of_one(folder: Path, k
     one = train(build(kind), torch.cat(shares()))
     two = [torch.load(folder / f"{kind}_{rank}.pt", weights_only=True) for rank in (0, 1)]
 
-    close = {"rtol": 1e-5, "atol": 1e-5}
+    def assert_close(found: object, expected: object) -> None:
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
     for name in ("outputs", "evaluated"):
-        torch.testing.assert_close(torch.cat([part[name] for part in two]), one[name], **close)
-    torch.testing.assert_close(torch.cat([part["inputs"] for part in two]), one["inputs"], **close)
+        assert_close(torch.cat([part[name] for part in two]), one[name])
+    assert_close(torch.cat([part["inputs"] for part in two]), one["inputs"])
     for part in two:
         halved = {name: gradient / 2 for name, gradient in one["gradients"].items()}
-        torch.testing.assert_close(part["gradients"], halved, **close)
-        torch.testing.assert_close(part["buffers"], one["buffers"], **close)
+        assert_close(part["gradients"], halved)
+        assert_close(part["buffers"], one["buffers"])
 
 
 def test_a_single_process_keeps_its_batch_norm() -> None:

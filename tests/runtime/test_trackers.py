@@ -88,9 +88,11 @@ def test_nothing_is_written_outside_the_run_folders(root: Path) -> None:
 
 
 def test_tensorboard_has_every_epoch_of_every_run_and_the_options(root: Path) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.backend.event_processing import (  # type: ignore[import-untyped]
+        event_accumulator,
+    )
 
-    events = EventAccumulator(str(root / "first" / "cvgssl"))
+    events = event_accumulator.EventAccumulator(str(root / "first" / "cvgssl"))
     events.Reload()
     found = {
         (run, event.step): event.value
