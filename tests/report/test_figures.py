@@ -69,6 +69,15 @@ def test_confusion_figure_of_any_number_of_classes(tmp_path: Path, number: int) 
     assert 200 < height < 4000 and 200 < width < 4000
 
 
+def test_a_long_title_is_not_cut_off(tmp_path: Path) -> None:
+    title = "/a/path/without/any/break" * 12
+    confusion_figure(COUNTS, CLASSES, tmp_path / "c.png", title)
+    learning_curves(rows(2, 3, 1), tmp_path / "l.png", title)
+    for name in ("c.png", "l.png"):
+        drawn = pixels(tmp_path / name)
+        assert (drawn[:, :6] == 255).all() and (drawn[:, -6:] == 255).all(), "empty margins"
+
+
 def test_names_without_a_font_are_numbered_and_told(tmp_path: Path) -> None:
     private = "\ue123\ue124"  # private use: in no ordinary font
     with pytest.warns(UserWarning, match=f"class 2 = {private}") as caught:

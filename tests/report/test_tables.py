@@ -41,6 +41,11 @@ def test_line_breaks_and_markup_in_cells_stay_what_they_are() -> None:
     assert lines[1].startswith(r"a\nb[red]\x1b[31m.png")
 
 
+def test_a_title_wider_than_the_table_stays_on_one_line() -> None:
+    title = "NEU-CLS: linear evaluation, " + "very " * 40 + "long"
+    assert printed(title, ["a"], [["b"]]) == [title, "a", "b"]
+
+
 def test_no_rows() -> None:
     assert printed("none", ["path", "class"], []) == ["none", "path  class"]
 

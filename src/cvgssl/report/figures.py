@@ -4,6 +4,7 @@ Only `Figure` objects are used, never pyplot: no global state, no display, safe 
 """
 
 import re
+import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -64,7 +65,8 @@ def confusion_figure(
     axes.set_xticks(range(number), labels=names, **font, **(slanted if lines == 2 else upright))
     axes.set_ylabel("true class (pictures)", fontsize=11)
     axes.set_xlabel("predicted class", fontsize=11)
-    axes.set_title(_without(title, missing), fontsize=12, pad=10, **font)
+    title = _title(title, missing, figure)
+    figure.suptitle(title, fontsize=12, **font)
     _write_cells(axes, counts, percent)
     bar = figure.colorbar(picture, ax=axes, shrink=0.6, aspect=25)
     bar.set_label("% of the true class")
@@ -90,7 +92,9 @@ def learning_curves(rows: Sequence[Mapping[str, Any]], path: Path, title: str = 
     loss.set_ylim(bottom=0)
     loss.set_ylabel("cross-entropy loss")
     accuracy.set_ylim(0, 101)
-    accuracy.set_ylabel("accuracy, %\ntest accuracy (watching only; never used to choose)")
+    accuracy.set_ylabel(
+        "accuracy, %\ntest accuracy (watching only; never used to choose)", fontsize=9
+    )
     for axes in (loss, accuracy):
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
@@ -101,8 +105,8 @@ def learning_curves(rows: Sequence[Mapping[str, Any]], path: Path, title: str = 
             axes.legend(frameon=False, loc="best" if axes is loss else "lower right")
     runs = len({row["run"] for row in rows})
     note = f"mean of {runs} runs ± 1 standard deviation" if runs > 1 else "one run"
-    title = _without(title, missing)
-    figure.suptitle(f"{title}   ({note})" if title else note, fontsize=12, fontfamily=families)
+    title = _title(f"{title} ({note})" if title else note, missing, figure)
+    figure.suptitle(title, fontsize=12, fontfamily=families)
     _save(figure, path)
 
 
@@ -161,8 +165,11 @@ def _writable(classes: Sequence[str], missing: set[str], path: Path) -> list[str
     return [numbered.get(name, name) for name in classes]
 
 
-def _without(text: str, missing: set[str]) -> str:
-    return "".join("?" if char in missing else char for char in text)
+def _title(text: str, missing: set[str], figure: Figure) -> str:
+    """In lines as wide as the figure, with `?` for characters that no font has."""
+    known = "".join("?" if char in missing else char for char in text)
+    per_line = int(figure.get_figwidth() * 9)  # of 12-point type
+    return textwrap.fill(known, per_line).replace("$", r"\$")
 
 
 def _shorten(name: str, lines: int, width: int = 20) -> str:

@@ -29,22 +29,18 @@ def print_table(
     out = file or sys.stdout
     console = Console(file=out, highlight=False, emoji=False, markup=False)
     plain = not console.is_terminal
-    table = Table(
-        title=Text(title, style="bold") if title else None,
-        title_justify="left",
-        box=None if plain else box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1),
-    )
+    table = Table(box=None if plain else box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for i, name in enumerate(columns):
         numeric = bool(rows) and all(_NUMBER.fullmatch(row[i]) for row in rows)
         table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(_one_line(cell)) for cell in row))
+    if title:  # by itself, as rich would fold it to the table's width
+        console.print(Text(title, style="bold"), soft_wrap=True)
     if plain:
         # rich assumes 80 columns without a terminal; a wrapped path cannot be copied
         console.width = 100_000
-        console.width = max(console.measure(table).maximum, len(title))
+        console.width = console.measure(table).maximum
         with console.capture() as capture:
             console.print(table)
         out.writelines(line.rstrip() + "\n" for line in capture.get().splitlines())
