@@ -12,6 +12,8 @@ from cvgssl.fewshot.config import STRICT, FinetuneConfig
 from cvgssl.runtime.errors import UserError
 
 PER_CLASS = 60
+SHOWN = 8  # pictures of each class in the figure
+GALLERY = "predictions.png"
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -27,19 +29,17 @@ def run(argv: Sequence[str], prog: str) -> int:
     """Run the demo; 0 when everything worked."""
     out = parse(DemoConfig, argv, prog, positional=("out",)).out
     _clear(out)
-    from cvgssl.cli import data_check, predict
+    from cvgssl.cli import data_check
     from cvgssl.cli.adapt import run_adaptation
     from cvgssl.images.surfaces import synthesize
     from cvgssl.report.adaptation import CONFUSION, CURVES
-    from cvgssl.report.gallery import data_sheet
 
     data, results = out / "data", out / "run"
-    print(f"1. Generate {PER_CLASS} pictures of each of six defects in {data}")
+    print(f"1. Generate {PER_CLASS} pictures of each of six defects in {data}", flush=True)
     synthesize(data, PER_CLASS, seed=0)
-    data_sheet(data, out / "pictures.png")
-    print("\n2. Check them for what would spoil a result")
+    print("\n2. Check them for what would spoil a result", flush=True)
     data_check.run([str(data)], "cvgssl data check")
-    print("\n3. Fine-tune a small network from scratch on 8 labelled pictures per class, 3 draws")
+    print("\n3. Fine-tune a small network on 8 labelled pictures of each, 3 draws", flush=True)
     config = FinetuneConfig(
         data=data,
         arch="resnet18",
@@ -53,17 +53,40 @@ def run(argv: Sequence[str], prog: str) -> int:
         out=results,
     )
     run_adaptation(config, prog)
-    print("\n4. Name the defects in new pictures")
-    predict.run([str(results), str(data / "test" / "scratches")], "cvgssl predict")
-    figures = (out / "pictures.png", results / CONFUSION, results / CURVES)
+    print("\n4. Name the defects in test pictures with the first draw's model", flush=True)
+    right, total = _draw_gallery(data, results, out / GALLERY)
+    print(f"{right} of {total} right in the figure")
+    figures = (out / GALLERY, results / CONFUSION, results / CURVES)
     print(f"\nLook at {', '.join(map(str, figures))}")
+    print(f"Your own pictures: cvgssl predict {results} FILES AND FOLDERS")
     return 0
+
+
+def _draw_gallery(data: Path, results: Path, path: Path) -> tuple[int, int]:
+    """Draw the first test pictures of each class with their predictions; right ones and all."""
+    from cvgssl.deploy.predict import predict
+    from cvgssl.images.reader import read_picture
+    from cvgssl.images.scan import load_dataset
+    from cvgssl.report.gallery import Judged, gallery_figure
+
+    test = load_dataset(data).test
+    rows = []
+    for label, name in enumerate(test.classes):
+        chosen = [test.paths[row] for row in (test.labels == label).nonzero()[0][:SHOWN]]
+        judged = []
+        for prediction in predict(results, chosen):
+            named, probability = prediction.ranked()[0]
+            judged.append(Judged(read_picture(prediction.path), name, named, probability))
+        rows.append(judged)
+    gallery_figure(rows, path, "Generated test pictures, named by a model that saw 8 of each")
+    right = sum(one.named == one.label for row in rows for one in row)
+    return right, sum(map(len, rows))
 
 
 def _clear(out: Path) -> None:
     """Remove an earlier demo, and nothing else."""
     if not out.exists() or not any(out.iterdir()):
         return
-    if not {path.name for path in out.iterdir()} <= {"data", "run", "pictures.png"}:
+    if not {path.name for path in out.iterdir()} <= {"data", "run", GALLERY}:
         raise UserError(f"{out}: holds other things than a demo; name another folder")
     shutil.rmtree(out)

@@ -47,7 +47,9 @@ class PublishedConfig(FinetuneConfig):
 
 def run(argv: Sequence[str], prog: str) -> int:
     """Parse the published flags and do the job."""
-    return run_adaptation(parse(PublishedConfig, argv, prog).adaptation(), prog)
+    config = parse(PublishedConfig, argv, prog)
+    again = f"{prog} --softmax_lincls True" if config.softmax_lincls else prog
+    return run_adaptation(config.adaptation(), again)
 
 
 def main() -> int:

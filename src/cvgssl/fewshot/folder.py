@@ -14,7 +14,7 @@ from cvgssl.images.splits import write_split
 from cvgssl.runtime.environment import environment
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import read_json, write_json, write_text
-from cvgssl.runtime.options import CONFIG, to_yaml
+from cvgssl.runtime.options import CONFIG, read_yaml, to_dict, to_yaml
 from cvgssl.runtime.run_folder import RunFolder
 
 ENVIRONMENT, DRAWS, SPLIT = "environment.json", "draws.json", "split.csv"
@@ -29,7 +29,7 @@ def open_folder(config: AdaptConfig, task: Task, accelerator: Accelerator) -> Ru
     writes = accelerator.is_main_process
     fingerprint = task.fingerprint()
     if config.resume is not None:
-        _check_resumable(config.resume, fingerprint)
+        _check_resumable(config, config.resume, fingerprint)
         return RunFolder(config.resume, writes)
     # the first process chooses, so that all agree
     path = broadcast_object_list([_new_path(config) if writes else None])[0]
@@ -42,7 +42,12 @@ def open_folder(config: AdaptConfig, task: Task, accelerator: Accelerator) -> Ru
     return RunFolder(path, writes)
 
 
-def _check_resumable(path: Path, fingerprint: str) -> None:
+def _check_resumable(config: AdaptConfig, path: Path, fingerprint: str) -> None:
+    if set(read_yaml(path / CONFIG)) != set(to_dict(config)):  # fine-tuning has more options
+        raise UserError(
+            f"--resume {path}: was started as the other of fine-tuning and linear evaluation; "
+            "resume it with the command that started it"
+        )
     if (path / SUMMARY).exists():
         raise UserError(f"--resume {path}: this run is finished; its result is in {SUMMARY}")
     if read_json(path / ENVIRONMENT)["pictures_sha256"] != fingerprint:

@@ -28,6 +28,7 @@ from cvgssl.runtime.options import to_dict
 from cvgssl.runtime.progress import progress
 from cvgssl.runtime.run_folder import SNAPSHOT, RunFolder
 from cvgssl.runtime.stopping import stop_requests
+from cvgssl.runtime.trackers import start_trackers
 
 
 def adapt(config: AdaptConfig) -> tuple[Path, Summary]:
@@ -81,9 +82,7 @@ class _Job:
             self.folder.log(self.source.start)
         self.started = started - snapshot["seconds"]
         finished = [RunResult(**result) for result in snapshot["finished"]]
-        trackers = {"wandb": {"dir": str(self.folder.path)}}
-        self.accelerator.project_configuration.set_directories(str(self.folder.path))
-        self.accelerator.init_trackers("cvgssl", _flat(to_dict(self.config)), trackers)
+        start_trackers(self.accelerator, self.folder.path, to_dict(self.config))
         train, test = self._inputs()
         for run in range(len(finished) + 1, len(self.task.supports) + 1):
             rows = self.task.supports[run - 1]
@@ -186,8 +185,3 @@ def _summarize(
         ema_last_epoch=averaged,
         best_on_test=best,
     )
-
-
-def _flat(options: dict[str, Any]) -> dict[str, str | int | float | bool]:
-    """Options as trackers take them: no lists, no None."""
-    return {k: v if isinstance(v, (str, int, float, bool)) else str(v) for k, v in options.items()}

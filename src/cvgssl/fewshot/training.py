@@ -26,6 +26,7 @@ from cvgssl.runtime.run_folder import RunFolder
 from cvgssl.runtime.seeds import seed_for
 from cvgssl.runtime.stopping import Stopped
 from cvgssl.runtime.sync_batch_norm import synchronize_batch_norm
+from cvgssl.runtime.trackers import track
 from cvgssl.views.support import apply_views, draw_parameters
 
 SNAPSHOT_EVERY = 60.0  # seconds; what a SIGKILL can cost
@@ -228,5 +229,5 @@ class Trainer:
             loss, value = row["ema_val_loss"], row["ema_val_acc"]
             folder.log(f"{head} EMA Val Loss: {loss:.4f}, Acc: {value:.2f}%")
         folder.metrics(row)
-        values = {f"run_{self.run}/{k}": v for k, v in row.items() if k not in ("run", "epoch")}
-        self.accelerator.log(values, step=row["epoch"])
+        values = {name: value for name, value in row.items() if name not in ("run", "epoch")}
+        track(self.accelerator, self.run, row["epoch"], values)
