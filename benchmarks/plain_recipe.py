@@ -3,7 +3,8 @@
 Every picture is opened and resized by PIL in a DataLoader with two workers, in every epoch; the
 backbone runs in every epoch, frozen or not; all of test/ is evaluated after every epoch. Nothing
 is made slow on purpose: a frozen backbone stays in eval mode and builds no graph, and evaluation
-runs without gradient.
+runs without gradient. Draws, initial weights and head are those of cvgssl with the same options, so
+that accuracies can be compared run by run.
 
     python benchmarks/plain_recipe.py DATA --mode linear --arch resnet18 --shot 4 --n 5
 
@@ -14,7 +15,6 @@ there is no final accuracy.
 
 import argparse
 import json
-import random
 import statistics
 import time
 from pathlib import Path
@@ -25,11 +25,16 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from cvgssl.encoders.timm_import import timm, torchvision
+from cvgssl.encoders.timm_import import torchvision
+from cvgssl.fewshot.config import FinetuneConfig, LinearConfig
+from cvgssl.fewshot.draws import draw
+from cvgssl.fewshot.models import ModelSource
+from cvgssl.images.geometry import Geometry
+from cvgssl.images.scan import load_dataset
+from cvgssl.images.table import ImageTable
 from cvgssl.runtime.files import write_json
 
 transforms = torchvision.transforms
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 Sample = tuple[Path, int]
 
 
@@ -58,30 +63,40 @@ class Pictures(Dataset[tuple[Tensor, int]]):
 def main() -> None:
     args = read_arguments()
     began = time.perf_counter()
-    classes = sorted(folder.name for folder in (args.data / "train").iterdir() if folder.is_dir())
-    test = [
-        (path, label)
-        for label, name in enumerate(classes)
-        for path in pictures_in(args.data / "test" / name)
-    ]
-    supports = read_draws(args, classes) if args.draws else make_draws(args, classes)
-    if args.limit_epochs:
-        supports = supports[:1]
-    runs = [train(args, i, support, test, len(classes)) for i, support in enumerate(supports)]
+    dataset = load_dataset(args.data)
+    train_table, test = dataset.train, samples(dataset.test)
+    draws = draw(dataset, args.shot, args.n, args.seed)
+    source = ModelSource(options(args), train_table.classes, Geometry(args.size))
+    runs = []
+    for run in range(1, 2 if args.limit_epochs else args.n + 1):
+        rows = draws.rows(run - 1, train_table, dataset.root)
+        recognizer = source.recognizer(run)
+        if args.mode == "linear":
+            recognizer.backbone = source.frozen()
+        body = recognizer.backbone.body.to(memory_format=torch.contiguous_format)
+        runs.append(train(args, run, body, recognizer.head, samples(train_table.take(rows)), test))
     report(args, runs, time.perf_counter() - began)
 
 
+def options(args: argparse.Namespace) -> LinearConfig | FinetuneConfig:
+    kind = LinearConfig if args.mode == "linear" else FinetuneConfig
+    return kind(data=args.data, arch=args.arch, pretrained=args.pretrained, seed=args.seed)
+
+
+def samples(table: ImageTable) -> list[Sample]:
+    return list(zip(table.paths, table.labels.tolist(), strict=True))
+
+
 def train(
-    args: argparse.Namespace, run: int, support: list[Sample], test: list[Sample], classes: int
+    args: argparse.Namespace,
+    run: int,
+    backbone: nn.Module,
+    head: nn.Linear,
+    support: list[Sample],
+    test: list[Sample],
 ) -> dict[str, Any]:
     """One run: seconds of every epoch, and accuracy on test/ in per cent after every epoch."""
-    torch.manual_seed(args.seed + run)
-    backbone = build_backbone(args).to(args.device)
-    features = int(backbone.num_features)  # type: ignore[arg-type]
-    head = nn.Linear(features, classes).to(args.device)
-    nn.init.normal_(head.weight, std=0.01)
-    nn.init.zeros_(head.bias)
-    model = nn.Sequential(backbone, head)
+    model = nn.Sequential(backbone, head).to(args.device)
     frozen = args.mode == "linear"
     backbone.requires_grad_(not frozen)
 
@@ -106,7 +121,7 @@ def train(
         seconds.append(time.perf_counter() - start)
         accuracies.append(val_acc)
         print(
-            f"[Run {run + 1}] Epoch [{epoch}/{args.epochs}] "
+            f"[Run {run}] Epoch [{epoch}/{args.epochs}] "
             f"Train Loss: {train_loss:.4f}, Acc: {train_acc:.2f}% | "
             f"Val Loss: {val_loss:.4f}, Acc: {val_acc:.2f}%  ({seconds[-1]:.2f} s)",
             flush=True,
@@ -134,43 +149,6 @@ def one_pass(
         correct += (logits.argmax(1) == labels).sum().item()
         total += len(labels)
     return loss_sum / total, 100 * correct / total
-
-
-def build_backbone(args: argparse.Namespace) -> nn.Module:
-    backbone: nn.Module = timm.create_model(args.arch, num_classes=0)
-    if args.weights:
-        from safetensors.torch import load_file
-
-        names = backbone.state_dict().keys()
-        state = {name: value for name, value in load_file(args.weights).items() if name in names}
-        backbone.load_state_dict(state)
-    return backbone
-
-
-def pictures_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-
-
-def read_draws(args: argparse.Namespace, classes: list[str]) -> list[list[Sample]]:
-    """The supports in a draws.json of cvgssl: per run, class name -> paths relative to DATA."""
-    runs = json.loads(args.draws.read_text(encoding="utf-8"))["runs"][: args.n]
-    return [
-        [(args.data / path, classes.index(name)) for name, paths in run.items() for path in paths]
-        for run in runs
-    ]
-
-
-def make_draws(args: argparse.Namespace, classes: list[str]) -> list[list[Sample]]:
-    generator = random.Random(args.seed)
-    pools = [pictures_in(args.data / "train" / name) for name in classes]
-    return [
-        [
-            (path, label)
-            for label, pool in enumerate(pools)
-            for path in generator.sample(pool, args.shot)
-        ]
-        for _ in range(args.n)
-    ]
 
 
 def report(args: argparse.Namespace, runs: list[dict[str, Any]], seconds: float) -> None:
@@ -205,13 +183,12 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("data", type=Path, help="folder with train/CLASS and test/CLASS")
     parser.add_argument("--mode", choices=["linear", "finetune"], default="finetune")
     parser.add_argument("--arch", default="resnet18", help="a timm model")
-    parser.add_argument("--weights", type=Path, help="safetensors in timm's layout")
+    parser.add_argument("--pretrained", default="", help="weights, as for cvgssl")
     parser.add_argument("--shot", type=int, default=4)
     parser.add_argument("--n", type=int, default=5, help="runs")
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--limit-epochs", type=int, help="run so many epochs of the first run")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--draws", type=Path, help="draws.json of cvgssl; --shot then unused")
     parser.add_argument("--lr", type=float, default=0.003)
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--workers", type=int, default=2)

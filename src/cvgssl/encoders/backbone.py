@@ -14,6 +14,8 @@ from cvgssl.encoders.timm_import import timm, torchvision
 from cvgssl.runtime.errors import UserError
 
 TORCHVISION = "torchvision:"
+# what timm would load or fetch by itself, or what this module decides
+_RESERVED = ("pretrained", "checkpoint", "cache", "num_classes", "img_size", "in_chans", "features")
 _WORDS = {"true": True, "false": False}
 
 
@@ -111,6 +113,8 @@ def split_arch(arch: str) -> tuple[str, dict[str, Any]]:
         key, equals, value = word.partition("=")
         if not equals or not key.isidentifier() or not value:
             raise UserError(f"--arch {arch}: {word!r} must be of the form option=value")
+        if key.startswith(_RESERVED):
+            raise UserError(f"--arch {arch}: {key} is not an option of the architecture")
         options[key] = int(value) if value.isdecimal() else _WORDS.get(value, value)
     return name, options
 

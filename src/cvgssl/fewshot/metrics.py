@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,8 @@ def spread(values: Sequence[float]) -> Spread:
     mean = float(np.mean(values))
     if n < 2:
         return Spread(mean, None, None)
-    from scipy import stats  # slow to import, needed once at the end
-
     std = float(np.std(values, ddof=1))
-    return Spread(mean, std, float(stats.t.ppf(0.975, n - 1)) * std / n**0.5)
+    return Spread(mean, std, float(stdtrit(n - 1, 0.975)) * std / n**0.5)
 
 
 def confusion(
