@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format docs clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -30,3 +30,6 @@ format: $(READY)
 
 clean:
 	rm -rf $(VENV) demo build
+
+docs: $(READY)
+	$(BIN)/python -m cvgssl.cli.reference > docs/options.md

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class WeightsList:
+class WeightsConfig:
     """Show the weight files that a bare name given to --pretrained finds."""
 
     folder: Path | None = Field(
@@ -31,7 +31,7 @@ class WeightsList:
 
 def run(argv: Sequence[str], prog: str) -> int:
     """List the folder; unreadable files are shown with their reason."""
-    options = parse(WeightsList, argv, prog, positional=("folder",))
+    options = parse(WeightsConfig, argv, prog, positional=("folder",))
     from cvgssl.encoders.weights_folder import weight_files, weights_folder
 
     folder = weights_folder(options.folder)

@@ -1,0 +1,62 @@
+"""The documentation's commands and code run as printed; its reference page is up to date."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cvgssl.cli.reference import reference
+
+ROOT = Path(__file__).parents[2]
+BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/guide.md"])
+def test_commands_and_code_run_as_printed(page: str, tmp_path: Path) -> None:
+    blocks = BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))
+    assert len(blocks) >= 2
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    for kind, text in blocks:
+        program = ["bash", "-euc", text] if kind == "sh" else [sys.executable, "-c", text]
+        done = subprocess.run(
+            program,
+            cwd=tmp_path,
+            env=os.environ | {"PATH": path},
+            capture_output=True,
+            text=True,
+            timeout=400,
+        )
+        assert done.returncode == 0, f"{text}\n{done.stderr}"
+
+
+def test_both_readmes_have_the_same_commands() -> None:
+    fences = re.compile(r"^```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    english, chinese = (
+        [
+            line.split("#")[0].rstrip()
+            for block in fences.findall(text)
+            for line in block.split("\n")
+        ]
+        for text in (
+            (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh-CN.md")
+        )
+    )
+    assert english == chinese
+
+
+def test_options_page_is_up_to_date() -> None:
+    assert (ROOT / "docs" / "options.md").read_text(encoding="utf-8") == reference(), "make docs"
+
+
+def test_links_lead_somewhere() -> None:
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")]
+    missing = [
+        f"{page.relative_to(ROOT)}: {target}"
+        for page in pages
+        for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8"))
+        if not (page.parent / target).exists()
+    ]
+    assert not missing
