@@ -1,4 +1,4 @@
-"""All commands and their options as Markdown: `python -m cvgssl.cli.reference > docs/options.md`."""
+"""All commands and their options as one Markdown page, docs/options.md (`make docs`)."""
 
 import importlib
 import inspect
@@ -45,7 +45,9 @@ def _default(field: Any) -> str:
     if field.is_required():
         return "needed"
     default = field.get_default(call_default_factory=True)
-    return "" if default in (None, (), "") else f"`{str(default).lower() if isinstance(default, bool) else default}`"
+    if default in (None, (), ""):
+        return ""
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 
 def _cell(text: str) -> str:

@@ -43,16 +43,18 @@ def adapt(config: AdaptConfig) -> tuple[Path, Summary]:
     task = load_task(config, accelerator)
     source = ModelSource(config, task.classes, task.geometry)
     folder = open_folder(config, task, accelerator)
-    with stop_requests() as stopping:
-        job = _Job(config, task, source, accelerator, folder, stopping)
-        results = job.run_all(started)
+    try:
+        with stop_requests() as stopping:
+            job = _Job(config, task, source, accelerator, folder, stopping)
+            results = job.run_all(started)
+    finally:
+        accelerator.end_training()
+        folder.close()
     seconds = time.monotonic() - job.started
     summary = _summarize(config, task, source, results, seconds, accelerator.num_processes)
     if accelerator.is_main_process:
         write_json(folder.path / SUMMARY, asdict(summary))
         (folder.path / SNAPSHOT).unlink(missing_ok=True)
-    accelerator.end_training()
-    folder.close()
     return folder.path, summary
 
 

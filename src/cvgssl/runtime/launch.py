@@ -41,7 +41,7 @@ def launch(
     if precision == "fp16" and not on_gpu:
         raise UserError("--precision fp16: needs a GPU; use --precision bf16 on the CPU")
     # accelerate keeps the settings of an earlier run in this Python process; start afresh.
-    AcceleratorState._reset_state()
+    AcceleratorState._reset_state(reset_partial_state=True)
     return Accelerator(
         mixed_precision=MODES[precision],
         cpu=not on_gpu,
