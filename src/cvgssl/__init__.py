@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from cvgssl.fewshot.draws import draw
     from cvgssl.fewshot.model_file import load_model
     from cvgssl.images.check import check_data
+    from cvgssl.images.importers_write import import_dataset
     from cvgssl.images.scan import load_dataset
+    from cvgssl.images.splits import write_split
     from cvgssl.images.surfaces import synthesize
     from cvgssl.runtime.errors import UserError
 
@@ -30,12 +32,14 @@ _HOMES = {
     "check_data": "cvgssl.images.check",
     "draw": "cvgssl.fewshot.draws",
     "finetune": "cvgssl.api",
+    "import_dataset": "cvgssl.images.importers_write",
     "linear": "cvgssl.api",
     "load_dataset": "cvgssl.images.scan",
     "load_model": "cvgssl.fewshot.model_file",
     "load_pretrained": "cvgssl.encoders.pretrained",
     "predict": "cvgssl.deploy.predict",
     "synthesize": "cvgssl.images.surfaces",
+    "write_split": "cvgssl.images.splits",
 }
 
 __all__ = [
@@ -46,12 +50,14 @@ __all__ = [
     "check_data",
     "draw",
     "finetune",
+    "import_dataset",
     "linear",
     "load_dataset",
     "load_model",
     "load_pretrained",
     "predict",
     "synthesize",
+    "write_split",
 ]
 
 
