@@ -35,7 +35,7 @@ def run(argv: Sequence[str], prog: str) -> int:
     from cvgssl.images.surfaces import synthesize
     from cvgssl.report.adaptation import CONFUSION, CURVES
 
-    data, results = out / "data", out / "run"
+    data, results = out / "steel", out / "run"
     print(f"1. Generate {PER_CLASS} pictures of each of six defects in {data}", flush=True)
     synthesize(data, PER_CLASS, seed=0)
     print("\n2. Check them for what would spoil a result", flush=True)
@@ -95,6 +95,6 @@ def _clear(out: Path) -> None:
     """Remove an earlier demo, and nothing else."""
     if not out.exists() or not any(out.iterdir()):
         return
-    if not {path.name for path in out.iterdir()} <= {"data", "run", GALLERY}:
+    if not {path.name for path in out.iterdir()} <= {"steel", "run", GALLERY}:
         raise UserError(f"{out}: holds other things than a demo; name another folder")
     shutil.rmtree(out)

@@ -46,4 +46,4 @@ def gallery_figure(rows: Sequence[Sequence[Judged]], path: Path, title: str) -> 
             )
     figure.suptitle(title, fontsize=10, family=families)
     with writing(path) as aside:
-        FigureCanvasAgg(figure).print_figure(str(aside), format="png", dpi=110)
+        FigureCanvasAgg(figure).print_figure(str(aside), format="png", dpi=90)
