@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--json", "--out", dest="out", type=Path)
+    parser.add_argument("--json", type=Path, help="write the result here")
     options = parser.parse_args()
 
     paths = list_pictures(options.data)
@@ -61,7 +61,7 @@ def main() -> None:
     medians = {name: statistics.median(values) for name, values in figures.items()}
     for name, median in medians.items():
         print(f"{name:10} {median:7.2f} s  {len(paths) / median:8.0f} pictures/s")
-    if options.out:
+    if options.json:
         result = {
             "pictures": len(paths),
             "size": options.size,
@@ -69,7 +69,7 @@ def main() -> None:
             "seconds": figures,
             "ratio_plain_to_memory": medians["plain"] / medians["memory"],
         }
-        options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

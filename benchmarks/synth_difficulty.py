@@ -4,7 +4,7 @@ Nearest neighbours on raw pixels and on brightness must do badly (else brightnes
 gives the class away) and texture statistics must do well (else there is nothing to recognize).
 All of train/ is used, all of test/ is scored; figures are balanced accuracies in per cent.
 
-    python benchmarks/synth_difficulty.py --out synth_difficulty.json
+    python benchmarks/synth_difficulty.py --json synth_difficulty.json
     python benchmarks/synth_difficulty.py --data NEU-CLS      # the same for real pictures
 """
 
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--weights", type=Path, help="ViT-Tiny .safetensors: adds few-shot figures")
-    parser.add_argument("--out", type=Path, help="JSON file for the figures")
+    parser.add_argument("--json", type=Path, help="JSON file for the figures")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         data, seconds = options.data, None
