@@ -49,10 +49,10 @@ def main() -> None:
         figures |= few_shot(train, test, options.weights)
     for name, value in figures.items():
         print(f"{name:<44} {value:5.1f} %")
-    if options.out:
+    if options.json:
         setting = {"data": "generated" if options.data is None else options.data.name}
         setting |= {"train": len(train[1]), "test": len(test[1]), "seed": options.seed}
-        write_json(options.out, setting | {"seconds": seconds, "balanced_accuracy": figures})
+        write_json(options.json, setting | {"seconds": seconds, "balanced_accuracy": figures})
 
 
 def load(folder: Path) -> Split:

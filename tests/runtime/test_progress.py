@@ -16,6 +16,7 @@ WORK = """
     with progress.progress("decoding", 40) as advance:
         for _ in range(20):
             advance(2)
+            print("an epoch's line", flush=True)
             time.sleep(0.05)
 """
 
@@ -23,7 +24,7 @@ WORK = """
 def test_plain_lines_with_rate_and_time_left_in_a_log(capfd: pytest.CaptureFixture[str]) -> None:
     subprocess.run([sys.executable, "-c", textwrap.dedent(WORK)], check=True)
     out, err = capfd.readouterr()
-    assert out == ""  # a command's output can be piped on
+    assert out == "an epoch's line\n" * 20  # a command's output can be piped on
     lines = err.splitlines()
     assert 2 <= len(lines) <= 5
     line = re.fullmatch(r"decoding: (\d+) of 40, (\d+\.\d)/s, (\d+) s left", lines[0])
@@ -38,7 +39,11 @@ def test_a_bar_on_a_terminal() -> None:
     main, terminal = pty.openpty()
     environ = os.environ | {"TERM": "xterm", "COLUMNS": "100"}
     child = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(WORK)], stderr=terminal, env=environ
+        [sys.executable, "-c", textwrap.dedent(WORK)],
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+        env=environ,
+        text=True,
     )
     os.close(terminal)
     shown = b""
@@ -51,10 +56,12 @@ def test_a_bar_on_a_terminal() -> None:
             break
         shown += part
     os.close(main)
-    assert child.wait(timeout=20) == 0
+    piped, _ = child.communicate(timeout=20)
+    assert child.returncode == 0
+    assert piped == "an epoch's line\n" * 20, "the bar must leave piped output alone"
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
     assert "━" in text
-    assert re.search(r"decoding .* \d+/40 +\d+/s", text)
+    assert re.search(r"decoding .* \d+/40 +[\d.]+/s", text)
     assert re.search(r"\d:\d\d:\d\d", text)  # time left
     assert shown.count(b"\x1b[2K") > 2  # redrawn in place
 

@@ -45,13 +45,12 @@ def adapt(config: AdaptConfig) -> tuple[Path, Summary]:
     folder = open_folder(config, task, accelerator)
     try:
         with stop_requests() as stopping:
-            job = _Job(config, task, source, accelerator, folder, stopping)
-            results = job.run_all(started)
+            job = _Job(config, task, source, accelerator, folder, stopping, started)
+            results = job.run_all()
     finally:
         accelerator.end_training()
         folder.close()
-    seconds = time.monotonic() - job.started
-    summary = _summarize(config, task, source, results, seconds, accelerator.num_processes)
+    summary = _summarize(config, task, source, results, job.seconds(), accelerator.num_processes)
     if accelerator.is_main_process:
         write_json(folder.path / SUMMARY, asdict(summary))
         (folder.path / SNAPSHOT).unlink(missing_ok=True)
@@ -69,37 +68,55 @@ class _Job:
         accelerator: Accelerator,
         folder: RunFolder,
         stopping: Callable[[], bool],
+        started: float,
     ) -> None:
         self.config, self.task, self.source = config, task, source
         self.accelerator, self.folder, self.stopping = accelerator, folder, stopping
         self.backbone: Backbone | None = None
-        self.started = 0.0
+        self.started = started
 
-    def run_all(self, started: float) -> list[RunResult]:
+    def seconds(self) -> float:
+        """Time spent on the job so far, before interruptions included."""
+        return time.monotonic() - self.started
+
+    def run_all(self) -> list[RunResult]:
         """Train on every draw, from where the folder's snapshot stands, if it has one."""
         snapshot = self.folder.load_snapshot()
         if snapshot is None:
             snapshot = {"finished": [], "trainer": None, "seconds": 0.0}
             self.folder.log(self.task.describe())
             self.folder.log(self.source.start)
-        self.started = started - snapshot["seconds"]
+        self.started -= snapshot["seconds"]
         finished = [RunResult(**result) for result in snapshot["finished"]]
         start_trackers(self.accelerator, self.folder.path, to_dict(self.config))
         train, test = self._inputs()
-        for run in range(len(finished) + 1, len(self.task.supports) + 1):
-            rows = self.task.supports[run - 1]
-            support = Split(train[rows], self.task.train_labels[rows])
-            trainer = Trainer(run, self._model(run), support, test, self.config, self.accelerator)
-            if snapshot["trainer"] is not None:
-                trainer.load_state(snapshot["trainer"])
-                snapshot["trainer"] = None
-            trainer.fit(self.folder, self.stopping, partial(self._save, finished))
-            if run == 1 or self.config.save_weights == "all":
-                self._save_weights(trainer)
-            finished.append(trainer.result)
-            self._save(finished, None)
-            self.accelerator.free_memory()
+        with progress("epochs", self._epochs_left(snapshot), self._is_first) as advance:
+            for run in range(len(finished) + 1, len(self.task.supports) + 1):
+                rows = self.task.supports[run - 1]
+                support = Split(train[rows], self.task.train_labels[rows])
+                model = self._model(run)
+                trainer = Trainer(run, model, support, test, self.config, self.accelerator)
+                if snapshot["trainer"] is not None:
+                    trainer.load_state(snapshot["trainer"])
+                    snapshot["trainer"] = None
+                save = partial(self._save, finished)
+                trainer.fit(self.folder, self.stopping, save, advance)
+                if run == 1 or self.config.save_weights == "all":
+                    self._save_weights(trainer)
+                finished.append(trainer.result)
+                self._save(finished, None)
+                self.accelerator.free_memory()
         return finished
+
+    @property
+    def _is_first(self) -> bool:
+        return bool(self.accelerator.is_main_process)
+
+    def _epochs_left(self, snapshot: dict[str, Any]) -> int:
+        first, trainer = self.config.start_epoch, snapshot["trainer"]
+        runs = len(self.task.supports) - len(snapshot["finished"])
+        done = trainer["epoch"] - first if trainer is not None else 0
+        return int(runs * (self.config.epochs - first) - done)
 
     def _inputs(self) -> tuple[Any, Split]:
         """What models see: pictures, or features computed once for all runs and epochs.
@@ -112,7 +129,7 @@ class _Job:
         self.backbone = self.source.frozen().to(self.accelerator.device)
         needed = np.unique(np.concatenate(self.task.supports))
         total = len(needed) + len(test)
-        with progress("features", total, self.accelerator.is_main_process) as advance:
+        with progress("features", total, self._is_first) as advance:
             support, tested = (
                 forward_all(
                     self.backbone, pixels, self.config.eval_batch_size, self.accelerator, advance
@@ -134,13 +151,13 @@ class _Job:
             {
                 "finished": [asdict(result) for result in finished],
                 "trainer": trainer.state() if trainer else None,
-                "seconds": time.monotonic() - self.started,
+                "seconds": self.seconds(),
             }
         )
 
     def _save_weights(self, trainer: Trainer) -> None:
         """The final model of a run and, with --ema, of its averaged weights."""
-        if not self.accelerator.is_main_process:
+        if not self._is_first:
             return
         models = {"": trainer.model}
         if trainer.average is not None:

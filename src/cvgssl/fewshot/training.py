@@ -102,9 +102,15 @@ class Trainer:
             self.average = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
 
     def fit(
-        self, folder: RunFolder, stopping: Callable[[], bool], save: Callable[["Trainer"], None]
+        self,
+        folder: RunFolder,
+        stopping: Callable[[], bool],
+        save: Callable[["Trainer"], None],
+        advance: Callable[[int], None],
     ) -> None:
         """Train to the last epoch, logging each; `save` is called now and then for resuming.
+
+        stopping: tells whether to end early. advance: takes the number of epochs just done.
 
         Raises Stopped, after saving, when any process was asked to stop.
         """
@@ -124,6 +130,7 @@ class Trainer:
             if self.epoch % self.config.eval_every == 0 or self.epoch == epochs:
                 row |= self._evaluate()
             self._report(row, folder)
+            advance(1)
             if stop or time.monotonic() - saved > SNAPSHOT_EVERY:
                 save(self)
                 saved = time.monotonic()

@@ -41,7 +41,7 @@ def write_figures(folder: Path, summary: Summary) -> None:
 
 def _title(summary: Summary) -> str:
     shots = f"{summary.shot} per class" if summary.shot is not None else "given draws"
-    start = summary.pretrained or "from scratch"
+    start = Path(summary.pretrained).name or "from scratch"
     return (
         f"{Path(summary.data).name}: {summary.mode}, {summary.arch}, {start}, {shots}, "
         f"{summary.draws} draws, {summary.setting}"
