@@ -3,7 +3,7 @@
     python recipes/collect.py OUT --json docs/results/few_shot_real.json
 
 Every row is one finished run folder below OUT, with its setting; unfinished ones are named on
-stderr and left out.
+stderr and left out. Rows that the JSON file has already stay unless they were measured again.
 """
 
 import argparse
@@ -31,18 +31,26 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the summaries here")
     args = parser.parse_args()
     folders = sorted(path.parent for path in args.out.glob("*/config.yaml"))
-    summaries = []
+    known = json.loads(args.json.read_text()) if args.json and args.json.exists() else []
+    cells = {key(summary): summary for summary in known}
     for folder in folders:
         if (folder / "summary.json").exists():
-            summaries.append(read(folder))
+            summary = read(folder)
+            cells[key(summary)] = summary
         else:
             print(f"{folder}: not finished, left out", file=sys.stderr)
-    summaries.sort(key=lambda s: (s["data"], s["mode"], s["pretrained"] == "", s["shot"]))
+    summaries = [cells[place] for place in sorted(cells)]
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
     for summary in summaries:
         print(f"| {' | '.join(row(summary))} |")
     if args.json:
         write_json(args.json, summaries)
+
+
+def key(summary: dict[str, Any]) -> tuple[str, str, str, bool, int]:
+    """What makes a row: data, method, network, whether from scratch, shot."""
+    names = summary["data"], summary["mode"], summary["arch"]
+    return *names, not summary["pretrained"], summary["shot"]
 
 
 def read(folder: Path) -> dict[str, Any]:

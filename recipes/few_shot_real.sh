@@ -3,11 +3,12 @@
 # linear evaluation and fine-tuning, from scratch and from ViT-Tiny weights (ImageNet-21k, then 1k).
 #
 #   CVGSSL_DATA=folder/with/NEU-CLS/and/X-SDD CVGSSL_WEIGHTS=folder/with/weights \
-#     recipes/few_shot_real.sh OUT
+#     recipes/few_shot_real.sh OUT ["linear finetune"] ["1 4"] ["weights scratch"]
 #
 # Settings are the published defaults (100 epochs, SGD 0.003, batch 256, 224 px, no augmentation),
 # with bf16 arithmetic in fine-tuning. Draws are the same for all methods, so differences are
-# paired. Finished cells are kept and interrupted ones go on when the script is started again.
+# paired. Finished cells are kept and interrupted ones go on when the script is started again; the
+# words after OUT choose commands, shots and starts.
 # Accuracy and hours: docs/results.md.
 set -euo pipefail
 out=${1:?give a folder for the results}
@@ -28,13 +29,10 @@ cell() { # command, data set, shot, scratch|weights
   $cvgssl "$1" "$CVGSSL_DATA/$2" "${options[@]}"
 }
 
-for start in weights scratch; do
-  for data in NEU-CLS X-SDD; do
-    for shot in 1 4; do cell linear "$data" "$shot" "$start"; done
-  done
-done
-for start in weights scratch; do
-  for shot in 1 4; do
-    for data in NEU-CLS X-SDD; do cell finetune "$data" "$shot" "$start"; done
+for command in ${2:-linear finetune}; do
+  for start in ${4:-weights scratch}; do
+    for shot in ${3:-1 4}; do
+      for data in NEU-CLS X-SDD; do cell "$command" "$data" "$shot" "$start"; done
+    done
   done
 done
