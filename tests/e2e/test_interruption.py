@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cvgssl.fewshot import training
-from cvgssl.fewshot.config import FinetuneConfig
+from cvgssl.fewshot.config import FinetuneConfig, LinearConfig
 from cvgssl.fewshot.protocol import adapt
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.run_folder import RunFolder
@@ -140,6 +140,12 @@ def test_resuming_with_other_pictures_is_refused(steel: Path, tmp_path: Path) ->
     victim.write_bytes(content)
     with pytest.raises(UserError, match="changed since"):
         adapt(_config(data, None, resume=tmp_path / "run"))
+
+
+def test_resuming_with_the_other_command_is_refused(steel: Path, undisturbed: Path) -> None:
+    config = LinearConfig(data=steel, arch="test_resnet", image_size=32, resume=undisturbed)
+    with pytest.raises(UserError, match="the command that started it"):
+        adapt(config)
 
 
 def _config(data: Path, out: Path | None, resume: Path | None = None) -> FinetuneConfig:

@@ -48,6 +48,7 @@ def test_learns_its_support(steel: Path, tmp_path: Path) -> None:
         {"seed": 1},
         {"start_epoch": 1},
         {"image_size": 48},
+        {"interpolation": "bicubic"},
         {"normalize": "imagenet"},
     ],
     ids=lambda change: next(iter(change)),

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from cvgssl.images.geometry import Fit
+from cvgssl.images.geometry import Fit, Interpolation
 
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
@@ -53,6 +53,9 @@ class AdaptConfig:
         default=224, ge=16, le=2048, description="side of the input square, pixels"
     )
     fit: Fit = Field(default="stretch", description="how a picture that is not square becomes one")
+    interpolation: Interpolation = Field(
+        default="bilinear", description="antialiased filter that resizes pictures"
+    )
     bit_depth: int = Field(
         default=16, ge=8, le=16, description="white level of 16-bit files, in bits"
     )

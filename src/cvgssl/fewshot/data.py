@@ -69,7 +69,7 @@ def load_task(config: AdaptConfig, accelerator: Accelerator) -> Task:
     dataset = load_dataset(config.data, test_fraction=config.test_fraction, seed=config.seed)
     _check_classes(dataset, config)
     draws = _draws(dataset, config)
-    geometry = Geometry(config.image_size, config.fit, bit_depth=config.bit_depth)
+    geometry = Geometry(config.image_size, config.fit, config.interpolation, config.bit_depth)
     total = len(dataset.train) + len(dataset.test)
     first = accelerator.is_main_process
     # the first process fills the cache that the others on its machine then find

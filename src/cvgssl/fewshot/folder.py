@@ -14,7 +14,7 @@ from cvgssl.images.splits import write_split
 from cvgssl.runtime.environment import environment
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import read_json, write_json, write_text
-from cvgssl.runtime.options import CONFIG, read_yaml, to_dict, to_yaml
+from cvgssl.runtime.options import CONFIG, read_yaml, to_yaml
 from cvgssl.runtime.run_folder import RunFolder
 
 ENVIRONMENT, DRAWS, SPLIT = "environment.json", "draws.json", "split.csv"
@@ -43,7 +43,8 @@ def open_folder(config: AdaptConfig, task: Task, accelerator: Accelerator) -> Ru
 
 
 def _check_resumable(config: AdaptConfig, path: Path, fingerprint: str) -> None:
-    if set(read_yaml(path / CONFIG)) != set(to_dict(config)):  # fine-tuning has more options
+    finetuned = "layer_decay" in read_yaml(path / CONFIG)  # an option of fine-tuning alone
+    if finetuned != isinstance(config, FinetuneConfig):
         raise UserError(
             f"--resume {path}: was started as the other of fine-tuning and linear evaluation; "
             "resume it with the command that started it"
