@@ -12,7 +12,7 @@ from cvgssl.fewshot.config import STRICT, FinetuneConfig
 from cvgssl.runtime.errors import UserError
 
 PER_CLASS = 60
-# The training options below were chosen on pictures of another seed.
+# Options tried on seed 0 and 5; the optimizer and size by seed 5, the epochs by time.
 SHOWN = 8  # pictures of each class in the figure
 GALLERY = "predictions.png"
 
