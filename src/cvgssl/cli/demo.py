@@ -8,8 +8,9 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from cvgssl.cli.options import parse
-from cvgssl.fewshot.config import STRICT, FinetuneConfig
+from cvgssl.fewshot.config import FinetuneConfig
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.job_options import STRICT
 
 PER_CLASS = 60
 # Options tried on seed 0 and 5; the optimizer and size by seed 5, the epochs by time.

@@ -11,7 +11,8 @@ from pydantic.dataclasses import dataclass
 from cvgssl.cli.adapt import run_adaptation
 from cvgssl.cli.main import guarded
 from cvgssl.cli.options import parse
-from cvgssl.fewshot.config import STRICT, AdaptConfig, FinetuneConfig, LinearConfig
+from cvgssl.fewshot.config import AdaptConfig, FinetuneConfig, LinearConfig
+from cvgssl.runtime.job_options import STRICT
 
 
 @dataclass(frozen=True, config=STRICT)

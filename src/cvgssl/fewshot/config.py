@@ -6,23 +6,17 @@ Imports no torch, so that `--help` is quick.
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from cvgssl.images.geometry import Fit, Interpolation
-
-STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
-Tracker = Literal["tensorboard", "wandb", "mlflow"]
+from cvgssl.images.picture_options import PictureOptions
+from cvgssl.runtime.job_options import STRICT, JobOptions
 
 
-@dataclass(frozen=True, config=STRICT)
-class AdaptConfig:
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class AdaptConfig(JobOptions, PictureOptions):
     """What fine-tuning and linear evaluation share; defaults are the published ones."""
 
-    data: Path = Field(
-        description="folder with train/CLASS and test/CLASS, one folder of classes, or a CSV of "
-        "path,label,split"
-    )
     arch: str = Field(
         default="resnet18", min_length=1, description="any timm model, such as resnet50"
     )
@@ -33,7 +27,6 @@ class AdaptConfig:
     )
     shot: int = Field(default=4, ge=1, description="labelled pictures per class")
     n: int = Field(default=5, ge=1, description="runs, each with its own draw of labelled pictures")
-    seed: int = Field(default=0, ge=0, description="seed of draws, initial weights and order")
     draws: Path | None = Field(
         default=None,
         description="draws.json of another run: use its pictures; --shot, --n then unused",
@@ -49,20 +42,9 @@ class AdaptConfig:
     test_fraction: float = Field(
         default=0.3, gt=0, lt=1, description="share of test pictures when DATA has no test split"
     )
-    image_size: int = Field(
-        default=224, ge=16, le=2048, description="side of the input square, pixels"
-    )
-    fit: Fit = Field(default="stretch", description="how a picture that is not square becomes one")
-    interpolation: Interpolation = Field(
-        default="bilinear", description="antialiased filter that resizes pictures"
-    )
-    bit_depth: int = Field(
-        default=16, ge=8, le=16, description="white level of 16-bit files, in bits"
-    )
     normalize: Literal["auto", "half", "imagenet", "clip"] = Field(
         default="auto", description="pixel mean and std; auto: what the weights were trained with"
     )
-    skip_corrupt: bool = Field(default=False, description="leave unreadable pictures out and go on")
     epochs: int = Field(default=100, ge=1, description="passes over the labelled pictures")
     start_epoch: int = Field(default=0, ge=0, description="first epoch of the schedule, from 0")
     batch_size: int = Field(
@@ -85,25 +67,6 @@ class AdaptConfig:
         lt=1,
         description="decay of averaged weights, evaluated beside the raw ones",
     )
-    precision: Literal["fp32", "bf16", "fp16"] = Field(default="fp32", description="arithmetic")
-    gpu: int | None = Field(
-        default=None, ge=0, description="number of the GPU; the CPU if there is none"
-    )
-    workers: int = Field(
-        default=0, ge=0, description="threads that decode pictures; 0: one per core"
-    )
-    track: tuple[Tracker, ...] = Field(
-        default=(), description="also log to tensorboard, wandb, mlflow"
-    )
-    out: Path | None = Field(
-        default=None, description="run folder; named after the options if left out"
-    )
-    log_dir: Path = Field(
-        default=Path("logs"), description="where run folders without --out are made"
-    )
-    resume: Path | None = Field(
-        default=None, description="folder of an interrupted run to finish, with the options it has"
-    )
     save_weights: Literal["first", "all"] = Field(
         default="first", description="keep the final weights of the first run or of every run"
     )
@@ -122,12 +85,12 @@ class AdaptConfig:
         return self
 
 
-@dataclass(frozen=True, config=STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class LinearConfig(AdaptConfig):
     """Train a linear classifier on the features of a frozen backbone."""
 
 
-@dataclass(frozen=True, config=STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class FinetuneConfig(AdaptConfig):
     """Fine-tune a backbone and a linear head on a few labelled pictures per class."""
 

@@ -69,14 +69,13 @@ def load_task(config: AdaptConfig, accelerator: Accelerator) -> Task:
     dataset = load_dataset(config.data, test_fraction=config.test_fraction, seed=config.seed)
     _check_classes(dataset, config)
     draws = _draws(dataset, config)
-    geometry = Geometry(config.image_size, config.fit, config.interpolation, config.bit_depth)
     total = len(dataset.train) + len(dataset.test)
     first = accelerator.is_main_process
     # the first process fills the cache that the others on its machine then find
     with accelerator.local_main_process_first(), progress("decoding", total, first) as advance:
         loaded = load_dataset_pictures(
             dataset,
-            geometry,
+            config.geometry,
             workers=config.workers,
             skip_corrupt=config.skip_corrupt,
             progress=advance,
@@ -87,7 +86,7 @@ def load_task(config: AdaptConfig, accelerator: Accelerator) -> Task:
     supports = tuple(draws.rows(run, train, dataset.root) for run in range(len(draws.runs)))
     return Task(
         loaded,
-        geometry,
+        config.geometry,
         draws,
         torch.from_numpy(train.labels),
         torch.from_numpy(test.labels),

@@ -1,0 +1,38 @@
+"""Options that say which pictures a job reads and how. Imports no torch."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from cvgssl.images.geometry import Fit, Geometry, Interpolation
+from cvgssl.runtime.job_options import STRICT
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PictureOptions:
+    """Which pictures, and how files of any size become squares."""
+
+    data: Path = Field(
+        description="folder with train/CLASS and test/CLASS, one folder of classes, or a CSV of "
+        "path,label,split"
+    )
+    image_size: int = Field(
+        default=224, ge=16, le=2048, description="side of the input square, pixels"
+    )
+    fit: Fit = Field(default="stretch", description="how a picture that is not square becomes one")
+    interpolation: Interpolation = Field(
+        default="bilinear", description="antialiased filter that resizes pictures"
+    )
+    bit_depth: int = Field(
+        default=16, ge=8, le=16, description="white level of 16-bit files, in bits"
+    )
+    skip_corrupt: bool = Field(default=False, description="leave unreadable pictures out and go on")
+    workers: int = Field(
+        default=0, ge=0, description="threads that decode pictures; 0: one per core"
+    )
+
+    @property
+    def geometry(self) -> Geometry:
+        """The steps between a file and a square picture."""
+        return Geometry(self.image_size, self.fit, self.interpolation, self.bit_depth)
