@@ -1,0 +1,1 @@
+"""Methods of pre-training, one file each."""

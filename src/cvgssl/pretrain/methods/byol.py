@@ -1,0 +1,43 @@
+"""BYOL (Grill et al.: Bootstrap Your Own Latent, NeurIPS 2020)."""
+
+from torch import Tensor
+
+from cvgssl.encoders.backbone import Backbone
+from cvgssl.pretrain.batch import Batch
+from cvgssl.pretrain.config import PretrainConfig
+from cvgssl.pretrain.methods.base import Method
+from cvgssl.pretrain.methods.lightly_parts import lightly_parts
+from cvgssl.pretrain.methods.pairs import mean_over_pairs
+from cvgssl.pretrain.methods.target import follow, frozen_copy, momentum_at
+
+
+class Byol(Method):
+    """Prediction of a momentum network's projection of another view; no negatives.
+
+    The weak view predicts every strong view and back, mean over strong views, -1 at best (the
+    paper's loss is 2 + 2 times this for each direction). Loss and heads from lightly, with
+    --mlp-dim and --out-dim.
+    """
+
+    def __init__(self, config: PretrainConfig, backbone: Backbone) -> None:
+        super().__init__(backbone)
+        loss, modules = lightly_parts("byol")
+        hidden, out = config.mlp_dim, config.out_dim
+        self.projector = modules.BYOLProjectionHead(backbone.feature_dim, hidden, out)
+        self.predictor = modules.BYOLPredictionHead(out, hidden, out)
+        self.target = frozen_copy(backbone, self.projector)
+        self.target_momentum = config.target_momentum
+        self.distance = loss.NegativeCosineSimilarity()
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Term `distance`, -1..1."""
+        predicted = [
+            self.predictor(self.projector(self.backbone(view))).float() for view in batch.views
+        ]
+        targets = [self.target(view).float() for view in batch.views]
+        return {"distance": mean_over_pairs(predicted, targets, self.distance)}
+
+    def after_step(self, progress: float) -> None:
+        """Let the target network follow."""
+        momentum = momentum_at(self.target_momentum, progress)
+        follow(self.target, [self.backbone, self.projector], momentum)

@@ -1,0 +1,41 @@
+"""SimCLR (Chen et al.: A Simple Framework for Contrastive Learning, ICML 2020)."""
+
+import torch
+from torch import Tensor
+
+from cvgssl.encoders.backbone import Backbone
+from cvgssl.pretrain.batch import Batch
+from cvgssl.pretrain.config import PretrainConfig
+from cvgssl.pretrain.contrastive import concat_all
+from cvgssl.pretrain.methods.base import Method
+from cvgssl.pretrain.methods.lightly_parts import lightly_parts
+
+
+class SimClr(Method):
+    """NT-Xent between views; negatives are the other pictures in both views, of all processes.
+
+    The weak view against every strong view, mean over them; the loss is symmetric in itself. Loss
+    and 2-layer head with batch norm from lightly, with --mlp-dim and --out-dim. The temperature is
+    0.5, the paper's choice for small batches and pictures (appendix B.9), not --t1.
+    """
+
+    TEMPERATURE = 0.5
+
+    def __init__(self, config: PretrainConfig, backbone: Backbone) -> None:
+        super().__init__(backbone)
+        loss, modules = lightly_parts("simclr")
+        self.projector = modules.SimCLRProjectionHead(
+            backbone.feature_dim, config.mlp_dim, config.out_dim
+        )
+        self.nt_xent = loss.NTXentLoss(self.TEMPERATURE)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Term `contrast`."""
+        # gathered here, so that every process computes the loss of the whole batch: lightly's own
+        # gathering puts its mask on the CPU and fails with several GPUs
+        weak, *strong = [
+            concat_all(self.projector(self.backbone(view)).float()) for view in batch.views
+        ]
+        with torch.autocast(weak.device.type, enabled=False):
+            losses = [self.nt_xent(weak, view) for view in strong]
+        return {"contrast": torch.stack(losses).mean()}

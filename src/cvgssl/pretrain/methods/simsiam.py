@@ -1,0 +1,34 @@
+"""SimSiam (Chen, He: Exploring Simple Siamese Representation Learning, CVPR 2021)."""
+
+from torch import Tensor
+
+from cvgssl.encoders.backbone import Backbone
+from cvgssl.pretrain.batch import Batch
+from cvgssl.pretrain.config import PretrainConfig
+from cvgssl.pretrain.methods.base import Method
+from cvgssl.pretrain.methods.lightly_parts import lightly_parts
+from cvgssl.pretrain.methods.pairs import mean_over_pairs
+
+
+class SimSiam(Method):
+    """Prediction of another view's projection, which is held fixed; no negatives, no momentum.
+
+    The weak view predicts every strong view and back, mean over strong views, -1 at best. Loss and
+    heads from lightly: a projector with --mlp-dim and --out-dim, and a predictor whose hidden
+    layer has a quarter of --out-dim, the paper's ratio.
+    """
+
+    def __init__(self, config: PretrainConfig, backbone: Backbone) -> None:
+        super().__init__(backbone)
+        loss, modules = lightly_parts("simsiam")
+        out = config.out_dim
+        self.projector = modules.SimSiamProjectionHead(backbone.feature_dim, config.mlp_dim, out)
+        self.predictor = modules.SimSiamPredictionHead(out, max(out // 4, 1), out)
+        self.distance = loss.NegativeCosineSimilarity()
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Term `distance`, -1..1."""
+        projected = [self.projector(self.backbone(view)) for view in batch.views]
+        predicted = [self.predictor(z).float() for z in projected]
+        fixed = [z.detach().float() for z in projected]
+        return {"distance": mean_over_pairs(predicted, fixed, self.distance)}
