@@ -13,6 +13,7 @@ from cvgssl.runtime.errors import UserError
 
 COMMANDS = {
     "demo": ("demo", "the main job from end to end on generated pictures, in a few minutes"),
+    "pretrain": ("pretrain", "pre-train a backbone on unlabelled pictures, guided by encoders"),
     "finetune": ("finetune", "fine-tune a backbone on a few labelled pictures per class"),
     "linear": ("linear", "train a linear classifier on a frozen backbone's features"),
     "predict": ("predict", "name the class of pictures with a trained run"),

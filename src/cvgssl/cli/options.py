@@ -25,12 +25,19 @@ T = TypeVar("T")
 BOOLEAN_WORDS = ("true", "false", "1", "0", "yes", "no", "on", "off", "t", "f", "y", "n")
 
 
-def parse(config: type[T], argv: Sequence[str], prog: str, positional: Sequence[str] = ()) -> T:
+def parse(
+    config: type[T],
+    argv: Sequence[str],
+    prog: str,
+    positional: Sequence[str] = (),
+    presets: Path | None = None,
+) -> T:
     """Make a `config` from command-line words, on top of `--config FILE.yaml` if given.
 
     Flags may be written with hyphens or underscores; a boolean flag stands alone or takes
     true/false. Fields named in `positional` come without a flag, in that order.
-    `--resume RUN` (where the dataclass has it) takes the options of that run; others given
+    `--preset NAME` takes options of NAME.yaml in the folder `presets`; those of --config and flags
+    win. `--resume RUN` (where the dataclass has it) takes the options of that run; others given
     beside it must agree. Raises UserError listing every unknown, missing and impossible value.
     """
     parser = argparse.ArgumentParser(
@@ -57,6 +64,9 @@ def parse(config: type[T], argv: Sequence[str], prog: str, positional: Sequence[
             problems.append("--config: leave it out, --resume takes the options of the run")
         file = str(_resumed_options(Path(given["resume"])))
     values = read_yaml(Path(file)) if file else {}
+    preset = given.get("preset", values.get("preset"))
+    if presets is not None and preset and (presets / f"{preset}.yaml").is_file():
+        values = read_yaml(presets / f"{preset}.yaml") | values
     made = None
     try:
         made = config(**(values | given))

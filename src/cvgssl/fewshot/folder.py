@@ -1,6 +1,5 @@
 """Making a run folder, or opening that of an interrupted run."""
 
-from itertools import count
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -15,7 +14,7 @@ from cvgssl.runtime.environment import environment
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import read_json, write_json, write_text
 from cvgssl.runtime.options import CONFIG, read_yaml, to_yaml
-from cvgssl.runtime.run_folder import RunFolder
+from cvgssl.runtime.run_folder import RunFolder, new_run_path
 
 ENVIRONMENT, DRAWS, SPLIT = "environment.json", "draws.json", "split.csv"
 
@@ -59,13 +58,6 @@ def _check_resumable(config: AdaptConfig, path: Path, fingerprint: str) -> None:
 
 
 def _new_path(config: AdaptConfig) -> Path:
-    if config.out is not None:
-        if config.out.exists() and any(config.out.iterdir()):
-            raise UserError(
-                f"--out {config.out}: exists already; choose another folder, or --resume it"
-            )
-        return config.out
     mode = "finetune" if isinstance(config, FinetuneConfig) else "linear"
     name = f"{config.data.resolve().stem}_{config.arch.replace(':', '-')}_{mode}_{config.shot}shot"
-    names = (name if number == 1 else f"{name}_{number}" for number in count(1))
-    return next(path for path in map(config.log_dir.joinpath, names) if not path.exists())
+    return new_run_path(config.out, config.log_dir, name)

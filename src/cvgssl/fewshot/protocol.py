@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from cvgssl.encoders.backbone import Backbone
-from cvgssl.fewshot.batches import forward_all
+from cvgssl.encoders.batches import forward_all
 from cvgssl.fewshot.config import AdaptConfig, FinetuneConfig
 from cvgssl.fewshot.data import Task, load_task
 from cvgssl.fewshot.folder import open_folder

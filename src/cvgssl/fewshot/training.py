@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from cvgssl.fewshot.batches import Inputs, forward_all, take
+from cvgssl.encoders.batches import Inputs, forward_all, take
 from cvgssl.fewshot.config import AdaptConfig, FinetuneConfig
 from cvgssl.fewshot.metrics import confusion
 from cvgssl.fewshot.optim import build_optimizer, set_learning_rate
@@ -27,7 +27,7 @@ from cvgssl.runtime.seeds import seed_for
 from cvgssl.runtime.stopping import Stopped
 from cvgssl.runtime.sync_batch_norm import synchronize_batch_norm
 from cvgssl.runtime.trackers import track
-from cvgssl.views.support import apply_views, draw_parameters
+from cvgssl.views.support import support_views
 
 SNAPSHOT_EVERY = 60.0  # seconds; what a SIGKILL can cost
 
@@ -196,9 +196,8 @@ class Trainer:
             return self.train.inputs
         pixels = self.train.inputs
         assert not isinstance(pixels, Tensor)
-        seed = seed_for(self.config.seed, "augment", self.run, self.epoch)
-        views = apply_views(torch.from_numpy(pixels), draw_parameters(len(pixels), seed))
-        return views.numpy()
+        seed = seed_for(self.config.seed, "augment", self.run)
+        return support_views(torch.from_numpy(pixels), seed, self.epoch).numpy()
 
     def _evaluate(self) -> dict[str, float]:
         """Test loss and accuracy of the raw and averaged weights; keeps the confusion counts."""

@@ -2,21 +2,28 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 PLAIN_EVERY = 10.0  # seconds between plain lines
 
 
+class Advance(Protocol):
+    """Says that `n` more are done; `note` (a loss, say) stands beside the count."""
+
+    def __call__(self, n: int, note: str = "", /) -> None: ...
+
+
 @contextmanager
-def progress(label: str, total: int, shown: bool = True) -> Iterator[Callable[[int], None]]:
+def progress(label: str, total: int, shown: bool = True) -> Iterator[Advance]:
     """Give `advance(n)`, to be called as work gets done; shows rate and time left on stderr.
 
     On a terminal a bar; elsewhere (a log file, a pipe) a plain line every ten seconds, so that
     short work prints nothing. `shown=False` counts silently (processes other than the first).
     """
     if not shown or total <= 0:
-        yield lambda _n: None
+        yield lambda _n, _note="": None
     elif sys.stderr.isatty():
         with _bar(label, total) as advance:
             yield advance
@@ -25,7 +32,7 @@ def progress(label: str, total: int, shown: bool = True) -> Iterator[Callable[[i
 
 
 @contextmanager
-def _bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
+def _bar(label: str, total: int) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -41,17 +48,18 @@ def _bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]:.1f}/s"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
     )
     start = time.monotonic()
     # lines printed meanwhile go above the bar, but those for a pipe or file stay on their way
     above = sys.stdout.isatty()
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, redirect_stdout=above) as bar:
-        task = bar.add_task(label, total=total, rate=0.0)
+        task = bar.add_task(label, total=total, rate=0.0, note="")
 
-        def advance(n: int) -> None:
-            done = bar.tasks[0].completed + n
-            bar.update(task, advance=n, rate=done / max(time.monotonic() - start, 1e-6))
+        def advance(n: int, note: str = "", /) -> None:
+            rate = (bar.tasks[0].completed + n) / max(time.monotonic() - start, 1e-6)
+            bar.update(task, advance=n, rate=rate, note=note)
 
         yield advance
 
@@ -61,7 +69,7 @@ class _PlainLines:
         self.label, self.total, self.done = label, total, 0
         self.start = self.last = time.monotonic()
 
-    def advance(self, n: int) -> None:
+    def advance(self, n: int, note: str = "", /) -> None:
         self.done += n
         now = time.monotonic()
         if now - self.last < PLAIN_EVERY:
@@ -70,4 +78,5 @@ class _PlainLines:
         rate = self.done / (now - self.start)
         left = (self.total - self.done) / rate if rate else 0.0
         line = f"{self.label}: {self.done} of {self.total}, {rate:.1f}/s, {left:.0f} s left"
+        line += f", {note}" if note else ""
         print(line, file=sys.stderr, flush=True)

@@ -2,6 +2,7 @@
 
 import io
 import json
+from itertools import count
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -88,3 +89,13 @@ class RunFolder:
         file = self._files[name]
         file.write(line + "\n")
         file.flush()
+
+
+def new_run_path(out: Path | None, log_dir: Path, name: str) -> Path:
+    """Where a new run goes: `out`, which must be free, else a free name in `log_dir`."""
+    if out is not None:
+        if out.exists() and any(out.iterdir()):
+            raise UserError(f"--out {out}: exists already; choose another folder, or --resume it")
+        return out
+    names = (name if number == 1 else f"{name}_{number}" for number in count(1))
+    return next(path for path in map(log_dir.joinpath, names) if not path.exists())

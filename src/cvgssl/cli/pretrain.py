@@ -1,0 +1,54 @@
+"""`cvgssl pretrain DATA`: pre-train a backbone on unlabelled pictures."""
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+from cvgssl.cli.options import parse
+from cvgssl.pretrain.config import PretrainConfig
+
+SHOWN = 4  # pictures in the figure of views
+
+
+def run(argv: Sequence[str], prog: str) -> int:
+    """Parse the options and do the job."""
+    presets = Path(str(resources.files("cvgssl.pretrain") / "presets"))
+    config = parse(PretrainConfig, argv, prog, positional=("data",), presets=presets)
+    return run_pretraining(config, prog)
+
+
+def run_pretraining(config: PretrainConfig, prog: str) -> int:
+    """Run the job, print what came of it and how to go on."""
+    from cvgssl.pretrain.job import pretrain
+    from cvgssl.runtime.launch import is_first_process
+    from cvgssl.runtime.stopping import Stopped
+
+    if config.show_views is not None:
+        return show_views(config, config.show_views)
+    try:
+        folder, summary = pretrain(config)
+    except Stopped as stopped:
+        if is_first_process():
+            print(f"{prog}: stopped and saved; go on with: {prog} --resume {stopped.folder}")
+        return 0
+    if is_first_process():
+        print(f"{summary.epochs} epochs over {summary.pictures} pictures, {summary.seconds:.0f} s")
+        print(f"backbone: {folder / 'backbone.safetensors'}")
+        print(
+            f"use it:   cvgssl finetune {config.data} --arch {config.arch} --pretrained "
+            f"{folder / 'backbone.safetensors'} --image-size {config.view_size}"
+        )
+    return 0
+
+
+def show_views(config: PretrainConfig, path: Path) -> int:
+    """Draw the views of a few pictures; nothing is trained."""
+    from cvgssl.pretrain.data import load_unlabelled
+    from cvgssl.report.views_figure import views_figure
+    from cvgssl.runtime.launch import launch
+
+    data = load_unlabelled(config, launch(config.gpu))
+    step = max(1, len(data) // SHOWN)
+    views_figure(data.pixels[::step][:SHOWN], config.recipes, config.seed, path)
+    print(f"views drawn in {path}")
+    return 0

@@ -1,0 +1,181 @@
+"""The view bank: the teachers' embeddings of a fixed number of views of each picture.
+
+A teacher that sees new views in every epoch costs more arithmetic than the student. A bank draws
+`versions` views of each kind once, keeps the embeddings, and the student draws the very same views
+again during training (stored augmentations: Faghri et al. 2023, dataset reinforcement; Wu et al.
+2022, TinyViT).
+
+On disk a bank is one folder per teacher and way of making views, named by their hash, and in it
+one file per block of pictures, named by the hash of their contents: float16
+[pictures, versions * roles, D]. A file appears whole or not at all, so an interrupted
+construction goes on where it was, and pictures added at the end leave earlier blocks valid.
+
+Shape letters: B pictures of a batch, V roles (the weak view and each strong one), D a teacher's
+width.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cvgssl.encoders.teacher import Teacher
+from cvgssl.pretrain.data import Unlabelled
+from cvgssl.pretrain.views import Views
+from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.files import writing
+from cvgssl.runtime.progress import Advance, progress
+
+FORMAT = 1
+BLOCK = 256  # pictures per file
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which embeddings a bank holds: everything that they depend on besides the pictures."""
+
+    teacher: Teacher
+    views: Views
+    versions: int
+
+    @property
+    def columns(self) -> int:
+        """Embeddings per picture."""
+        return self.versions * self.views.roles
+
+    def folder(self, place: Path) -> Path:
+        """Where this teacher's blocks lie below `place`."""
+        facts = {
+            "format": FORMAT,
+            "teacher": self.teacher.identity(),
+            "views": self.views.identity(),
+            "versions": self.versions,
+        }
+        text = json.dumps(facts, sort_keys=True)
+        return place / f"bank-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+
+
+class Bank:
+    """Stored embeddings of T teachers; `build_bank` makes one."""
+
+    def __init__(self, blocks: Sequence[Sequence[NDArray[np.float16]]]) -> None:
+        self._blocks = blocks  # by teacher, by block of pictures
+
+    def embeddings(self, teacher: int, rows: Tensor, columns: Tensor) -> Tensor:
+        """Float32 [B, V, D] for pictures `rows` [B] and stored views `columns` [B, V]."""
+        blocks, picked = self._blocks[teacher], columns.numpy()
+        found = [
+            blocks[row // BLOCK][row % BLOCK, picked[place]]
+            for place, row in enumerate(rows.tolist())
+        ]
+        return torch.from_numpy(np.stack(found)).float()
+
+
+def bank_size(plans: Sequence[Plan], pictures: int) -> int:
+    """Bytes on disk of the banks of `plans`."""
+    return sum(2 * pictures * plan.columns * plan.teacher.dim for plan in plans)
+
+
+def build_bank(
+    plans: Sequence[Plan], data: Unlabelled, place: Path, batch: int, accelerator: Accelerator
+) -> Bank:
+    """Compute what is missing, shared among the processes of a machine, and open it all.
+
+    batch: pictures per pass. Raises UserError when the disk has no room, or when a teacher gives
+    numbers that float16 cannot hold.
+    """
+    starts = range(0, len(data), BLOCK)
+    files = [[_block_file(plan, data, start, place) for start in starts] for plan in plans]
+    missing = [row for row in range(len(starts)) if any(_open(f[row]) is None for f in files)]
+    if missing:
+        _check_room(plans, len(missing) * BLOCK, place)
+        mine = missing[accelerator.local_process_index :: _processes_here(accelerator)]
+        total = sum(min(BLOCK, len(data) - starts[row]) for row in mine)
+        columns = max(plan.columns for plan in plans)
+        shown = accelerator.is_main_process
+        with progress("bank views", total * columns, shown) as advance:
+            for row in mine:
+                wanted = [
+                    (plan, file[row])
+                    for plan, file in zip(plans, files, strict=True)
+                    if _open(file[row]) is None
+                ]
+                _build_block(wanted, data, starts[row], batch, accelerator, advance)
+        accelerator.wait_for_everyone()
+    opened = [[_open(path) for path in teacher] for teacher in files]
+    return Bank([[block for block in blocks if block is not None] for blocks in opened])
+
+
+def _build_block(
+    wanted: Sequence[tuple[Plan, Path]],
+    data: Unlabelled,
+    start: int,
+    batch: int,
+    accelerator: Accelerator,
+    advance: Advance,
+) -> None:
+    """All views of one block of pictures, through the teachers whose file is missing."""
+    views, versions = wanted[0][0].views, wanted[0][0].versions
+    stop = min(start + BLOCK, len(data))
+    stored = [
+        np.empty((stop - start, plan.columns, plan.teacher.dim), np.float16) for plan, _ in wanted
+    ]
+    for first in range(start, stop, batch):
+        rows = torch.arange(first, min(first + batch, stop))
+        keys, stored_pixels = data.keys[rows], views.stored(data, rows, accelerator.device)
+        for version in range(versions):
+            for role in range(views.roles):
+                number = version * views.roles + role
+                numbers = torch.full_like(rows, number)
+                pixels = views.render(stored_pixels, keys, role, numbers)
+                for (plan, path), array in zip(wanted, stored, strict=True):
+                    with accelerator.autocast():
+                        found = plan.teacher(pixels).float().cpu()
+                    if not bool((found.abs() <= torch.finfo(torch.float16).max).all()):
+                        raise UserError(
+                            f"--teacher {plan.teacher.name}: gives numbers that {path.name} cannot "
+                            "hold; use --bank off, or --precision fp32"
+                        )
+                    array[first - start : first - start + len(rows), number] = found.numpy()
+                advance(len(rows))
+    for (_, path), array in zip(wanted, stored, strict=True):
+        with writing(path) as aside, aside.open("wb") as file:
+            np.save(file, array)
+
+
+def _block_file(plan: Plan, data: Unlabelled, start: int, place: Path) -> Path:
+    digests = data.pictures.digests[start : start + BLOCK]
+    name = hashlib.sha256(" ".join(digests).encode()).hexdigest()[:40]
+    return plan.folder(place) / f"{name}.npy"
+
+
+def _open(path: Path) -> NDArray[np.float16] | None:
+    """The block, memory-mapped; None when it is not there or damaged."""
+    try:
+        block: NDArray[np.float16] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError):
+        return None
+    return block
+
+
+def _check_room(plans: Sequence[Plan], pictures: int, place: Path) -> None:
+    place.mkdir(parents=True, exist_ok=True)
+    needed, free = bank_size(plans, pictures), shutil.disk_usage(place).free
+    if needed > free:
+        raise UserError(
+            f"--bank {plans[0].versions}: needs {needed / 2**20:.0f} MiB, {place} has "
+            f"{free / 2**20:.0f} free; lower it, or name another place with --bank-dir"
+        )
+
+
+def _processes_here(accelerator: Accelerator) -> int:
+    return int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))

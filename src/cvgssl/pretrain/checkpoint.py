@@ -1,0 +1,101 @@
+"""Files that leave pre-training: the published checkpoint and a backbone for everybody.
+
+A checkpoint has the published form, `{'epoch', 'arch', 'state_dict', 'optimizer'}` with the
+encoder's weights under `base_encoder.` (its projector in the place of the classifier), written by
+torch.save. Beside these it holds `cvgssl`, plain values that say how pixels have to be prepared
+and which teachers guided.
+"""
+
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from cvgssl import __version__
+from cvgssl.encoders.backbone import Backbone
+from cvgssl.runtime.files import writing
+
+BACKBONE = "backbone.safetensors"
+_NAME = re.compile(r"checkpoint_(\d+)\.pth\.tar")
+
+
+def published_state(backbone: Backbone, method: nn.Module) -> dict[str, Tensor]:
+    """The method's weights under their published names."""
+    classifier = _classifier(backbone)
+    state = {f"base_encoder.{name}": value for name, value in backbone.body.state_dict().items()}
+    for name, value in method.state_dict().items():
+        if name.startswith("projector."):
+            state[f"base_encoder.{classifier}.{name.removeprefix('projector.')}"] = value
+        elif not name.startswith("backbone."):
+            state[name] = value
+    return state
+
+
+def save_checkpoint(
+    folder: Path,
+    epoch: int,
+    method: nn.Module,
+    backbone: Backbone,
+    optimizer: torch.optim.Optimizer,
+    facts: dict[str, Any],
+    keep: int,
+) -> Path:
+    """Write `checkpoint_EPOCH.pth.tar` (whole or not at all); older ones beyond `keep` go."""
+    content = {
+        "epoch": epoch,
+        "arch": backbone.arch,
+        "state_dict": published_state(backbone, method),
+        "optimizer": optimizer.state_dict(),
+        "cvgssl": json.dumps(facts),
+    }
+    buffer = io.BytesIO()  # torch reports a full disk as a RuntimeError without a cause
+    torch.save(content, buffer)
+    path = folder / f"checkpoint_{epoch:04d}.pth.tar"
+    with writing(path) as aside:
+        aside.write_bytes(buffer.getbuffer())
+    for old in checkpoints(folder)[:-keep]:
+        old.unlink()
+    return path
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints in `folder`, oldest first."""
+    found = [path for path in folder.glob("checkpoint_*.pth.tar") if _NAME.fullmatch(path.name)]
+    return sorted(found, key=lambda path: int(_NAME.fullmatch(path.name)[1]))  # type: ignore[index]
+
+
+def save_backbone(path: Path, backbone: Backbone, facts: dict[str, Any]) -> None:
+    """Write the backbone alone, under timm's names, as safetensors.
+
+    `timm.create_model(ARCH, num_classes=0, checkpoint_path=path)` loads it, and so does
+    `--pretrained path`, which also takes the pixels' mean and standard deviation from it.
+    """
+    tensors = {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in backbone.body.state_dict().items()
+    }
+    content = save(tensors, {"cvgssl": json.dumps({"card": facts}, ensure_ascii=False)})
+    with writing(path) as aside:
+        aside.write_bytes(content)
+
+
+def backbone_facts(backbone: Backbone, options: dict[str, Any]) -> dict[str, Any]:
+    """What a user of the weights has to know, as JSON values."""
+    normalization = backbone.normalization
+    return {
+        "arch": backbone.arch,
+        "normalization": {"mean": normalization.mean, "std": normalization.std},
+        "version": __version__,
+    } | options
+
+
+def _classifier(backbone: Backbone) -> str:
+    """Where timm's model of this architecture has its classifier."""
+    config = getattr(backbone.body, "pretrained_cfg", None) or {}
+    name = config.get("classifier", "head")
+    return name if isinstance(name, str) else name[0]

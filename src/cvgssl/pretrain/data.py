@@ -1,0 +1,112 @@
+"""The unlabelled pictures of a job: found, decoded once, and given keys that outlive their order."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cvgssl.images.listing import list_pictures, subfolders
+from cvgssl.images.splits import read_split
+from cvgssl.images.store import Pictures, load_pictures
+from cvgssl.pretrain.config import PretrainConfig
+from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.progress import progress
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Unlabelled:
+    """N decoded pictures.
+
+    keys: int64 [N], from each file's content: what the views of a picture are drawn by, so that
+        they do not change when files are added or renamed.
+    folders: name of the folder directly below the pictures' root that each picture lies in, ""
+        for none; class names, if the folder has classes. Only monitors look at them.
+    held_out: whether the data itself names test pictures, which were left out.
+    """
+
+    root: Path
+    pictures: Pictures
+    keys: Tensor
+    folders: tuple[str, ...]
+    held_out: bool
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """Uint8 [N, C, S, S]."""
+        return self.pictures.pixels
+
+    def describe(self) -> str:
+        """One line for the log that says what a later evaluation may claim."""
+        count = f"data: {self.root}: {len(self)} pictures without their labels"
+        if self.held_out:
+            return f"{count}; its test pictures are not used"
+        return (
+            f"{count}; the folder names no test pictures, so all are used: accuracy on any of "
+            "them later counts as transductive (`cvgssl data split` makes a split)"
+        )
+
+
+def load_unlabelled(config: PretrainConfig, accelerator: Accelerator) -> Unlabelled:
+    """Find and decode; raises UserError for what is missing, unreadable or too little."""
+    root, paths, held_out = _find(config.data)
+    if len(paths) < config.batch_size:
+        raise UserError(
+            f"--batch-size {config.batch_size}: {root} has {len(paths)} pictures; a step needs a "
+            "full batch of different ones"
+        )
+    first = accelerator.is_main_process
+    with (
+        accelerator.local_main_process_first(),
+        progress("decoding", len(paths), first) as advance,
+    ):
+        pictures, unreadable = load_pictures(
+            paths,
+            config.geometry,
+            workers=config.workers,
+            skip_corrupt=config.skip_corrupt,
+            progress=advance,
+        )
+    if unreadable:
+        log.warning("%s: %d unreadable pictures left out", root, len(unreadable))
+    kept = [path for row, path in enumerate(paths) if row not in unreadable]
+    if len(kept) < config.batch_size:
+        raise UserError(f"--batch-size {config.batch_size}: only {len(kept)} pictures are readable")
+    keys = [int(digest[:16], 16) >> 1 for digest in pictures.digests]
+    return Unlabelled(
+        config.data,
+        pictures,
+        torch.tensor(keys, dtype=torch.int64),
+        tuple(_folder(path, root) for path in kept),
+        held_out,
+    )
+
+
+def _find(data: Path) -> tuple[Path, list[Path], bool]:
+    """Where the pictures lie, the pictures, and whether others are set apart for testing."""
+    if data.is_file():
+        return data.parent, list(read_split(data).train.paths), True
+    if not data.is_dir():
+        raise UserError(f"{data}: no such folder or CSV file")
+    splits = {path.name.lower(): path for path in subfolders(data)}
+    if "test" in splits and "train" not in splits:
+        raise UserError(f"{data}: has test/ but no train/; name the folder of training pictures")
+    root = splits.get("train", data)
+    paths = list_pictures(root)
+    if not paths:
+        raise UserError(f"{root}: no pictures")
+    return root, paths, "test" in splits
+
+
+def _folder(path: Path, root: Path) -> str:
+    parts = path.relative_to(root).parts if path.is_relative_to(root) else path.parts[-2:]
+    return parts[0] if len(parts) > 1 else ""

@@ -1,0 +1,288 @@
+"""A pre-training job from options to files."""
+
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from cvgssl.encoders.backbone import Backbone, build_backbone
+from cvgssl.encoders.pretrained import LoadReport, load_pretrained
+from cvgssl.encoders.teacher import Teacher
+from cvgssl.images.cache import default_cache_dir
+from cvgssl.pretrain.bank import Bank, Plan, bank_size, build_bank
+from cvgssl.pretrain.checkpoint import (
+    BACKBONE,
+    backbone_facts,
+    checkpoints,
+    save_backbone,
+    save_checkpoint,
+)
+from cvgssl.pretrain.config import WITH_TEACHERS, PretrainConfig
+from cvgssl.pretrain.data import Unlabelled, load_unlabelled
+from cvgssl.pretrain.folder import SUMMARY, open_folder
+from cvgssl.pretrain.guides import choose_teachers
+from cvgssl.pretrain.loop import Guides, Loop
+from cvgssl.pretrain.methods.build import build_method
+from cvgssl.pretrain.monitors import Monitor, warning
+from cvgssl.pretrain.views import Views
+from cvgssl.runtime.environment import hardware
+from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.files import write_json
+from cvgssl.runtime.launch import launch
+from cvgssl.runtime.options import to_dict
+from cvgssl.runtime.progress import progress
+from cvgssl.runtime.run_folder import SNAPSHOT, RunFolder
+from cvgssl.runtime.seeds import seed_for
+from cvgssl.runtime.stopping import Stopped, stop_requests
+from cvgssl.runtime.trackers import start_trackers, track
+
+
+@dataclass(frozen=True)
+class PretrainSummary:
+    """What a finished run was and what it ended with; also its summary.json.
+
+    losses: mean of each loss term over the last epoch. monitors: figures of the last look.
+    held_out: whether the data named test pictures, which were not used.
+    seconds: without interruptions; bank_seconds: of it, for building the bank.
+    """
+
+    data: str
+    pictures: int
+    held_out: bool
+    arch: str
+    init: str
+    builder: str
+    guidance: str
+    teachers: list[dict[str, Any]]
+    epochs: int
+    steps: int
+    hardware: str
+    processes: int
+    seconds: float
+    bank_seconds: float
+    losses: dict[str, float]
+    monitors: dict[str, float] = field(default_factory=dict)
+
+
+def pretrain(config: PretrainConfig) -> tuple[Path, PretrainSummary]:
+    """Pre-train a backbone; gives the run folder and the summary.
+
+    The folder holds backbone.safetensors (timm's names), checkpoints in the published format,
+    log.txt, metrics.jsonl, config.yaml, environment.json. Raises UserError before anything is
+    written when data, weights or options do not fit, and Stopped after a SIGTERM, when the folder
+    can be resumed.
+    """
+    started = time.monotonic()
+    accelerator = launch(config.gpu, config.precision, config.track)
+    data = load_unlabelled(config, accelerator)
+    backbone, report = student(config)
+    teachers: tuple[Teacher, ...] = ()
+    if config.builder in WITH_TEACHERS:
+        teachers = choose_teachers(config.teacher)
+    for teacher in teachers:
+        teacher.to(accelerator.device)
+    folder = open_folder(config, data, teachers, accelerator)
+    try:
+        with stop_requests() as stopping:
+            job = _Job(config, data, backbone, report, teachers, accelerator, folder, started)
+            job.run(stopping)
+    finally:
+        accelerator.end_training()
+        folder.close()
+    return folder.path, job.summary()
+
+
+def student(config: PretrainConfig) -> tuple[Backbone, LoadReport | None]:
+    """The backbone to train, and what was read into it with `--init`."""
+    recipes = config.recipes
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_for(config.seed, "backbone"))
+        backbone = build_backbone(config.arch, config.view_size)
+    sizes = {recipe.size for recipe in recipes}
+    fixed = getattr(getattr(backbone.body, "patch_embed", None), "strict_img_size", False)
+    if fixed and len(sizes) > 1:
+        raise UserError(
+            f"--size-crops: {config.arch} takes one size of view; leave it out, or use "
+            f"--arch {config.arch},dynamic_img_size=true"
+        )
+    if not config.init:
+        return backbone, None
+    return backbone, load_pretrained(backbone, config.init)
+
+
+class _Job:
+    """One run: what it needs, from the first epoch to the files it leaves."""
+
+    def __init__(
+        self,
+        config: PretrainConfig,
+        data: Unlabelled,
+        backbone: Backbone,
+        report: LoadReport | None,
+        teachers: tuple[Teacher, ...],
+        accelerator: Accelerator,
+        folder: RunFolder,
+        started: float,
+    ) -> None:
+        self.config, self.data, self.teachers = config, data, teachers
+        self.accelerator, self.folder, self.started = accelerator, folder, started
+        self.snapshot = folder.load_snapshot()
+        if self.snapshot is None:
+            self._introduce(report)
+        else:
+            self.started -= self.snapshot["seconds"]
+        self.views = Views(config.recipes, config.geometry, config.seed, config.bank)
+        self.bank_seconds = 0.0
+        guides = Guides(teachers, self._bank() if config.bank else None)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_for(config.seed, "heads"))
+            method = build_method(
+                config,
+                backbone,
+                [teacher.dim for teacher in teachers],
+                [teacher.weight for teacher in teachers],
+            )
+        self.loop = Loop(method, data, self.views, guides, config, accelerator)
+        self.monitor = Monitor(data, teachers, config.view_size, config.knn, accelerator)
+        self.losses: dict[str, float] = {}
+        self.figures: dict[str, float] = {}
+        if self.snapshot is not None:
+            self.loop.load_state(self.snapshot["loop"])
+            self.losses, self.figures = self.snapshot["losses"], self.snapshot["figures"]
+
+    def run(self, stopping: Any) -> None:
+        """Train to the last epoch and leave the files."""
+        config, loop = self.config, self.loop
+        start_trackers(self.accelerator, self.folder.path, to_dict(config))
+        views = config.batch_size * self.views.roles
+        left = round((config.epochs - loop.progress) * loop.steps)
+        with progress("views", left * views, self.accelerator.is_main_process) as advance:
+            while loop.epoch < config.epochs:
+                begun = time.monotonic()
+                losses = loop.run_epoch(stopping, self._save, advance)
+                if losses is None:
+                    raise Stopped(self.folder.path)
+                self.losses = losses
+                self._report(loop.steps * views / (time.monotonic() - begun))
+                if loop.epoch % config.save_freq == 0 or loop.epoch == config.epochs:
+                    self._checkpoint()
+        self._finish()
+
+    def summary(self) -> PretrainSummary:
+        """What the run was and ended with."""
+        config = self.config
+        return PretrainSummary(
+            data=str(config.data),
+            pictures=len(self.data),
+            held_out=self.data.held_out,
+            arch=config.arch,
+            init=config.init,
+            builder=config.builder,
+            guidance=config.guidance if config.builder == "cvgssl" else "",
+            teachers=[teacher.identity() for teacher in self.teachers],
+            epochs=config.epochs,
+            steps=self.loop.steps * config.epochs,
+            hardware=hardware(),
+            processes=self.accelerator.num_processes,
+            seconds=time.monotonic() - self.started,
+            bank_seconds=self.bank_seconds,
+            losses=self.losses,
+            monitors=self.figures,
+        )
+
+    def _introduce(self, report: LoadReport | None) -> None:
+        config, log = self.config, self.folder.log
+        log(self.data.describe())
+        log(report.summary() if report else f"student: {config.arch} from random weights")
+        for teacher in self.teachers:
+            log(f"teacher: {teacher.summary()}")
+        sizes = ", ".join(str(recipe.size) for recipe in config.recipes)
+        log(f"method: {config.builder}; views of {sizes} px, batch {config.batch_size}")
+
+    def _bank(self) -> Bank:
+        plans = [Plan(teacher, self.views, self.config.bank) for teacher in self.teachers]
+        place = self.config.bank_dir or default_cache_dir() / "banks"
+        if self.snapshot is None:
+            size = bank_size(plans, len(self.data)) / 2**20
+            self.folder.log(
+                f"bank: {plans[0].columns} views of each picture, {size:.1f} MiB on disk in {place}, "
+                "read from there as needed (memory only as the system's file cache)"
+            )
+        begun = time.monotonic()
+        bank = build_bank(plans, self.data, place, self.config.batch_size, self.accelerator)
+        self.bank_seconds = time.monotonic() - begun
+        return bank
+
+    def _report(self, rate: float) -> None:
+        """The epoch's log line, metrics.jsonl and trackers; now and then a look at the embedding."""
+        config, epoch, losses = self.config, self.loop.epoch, self.losses
+        terms = ", ".join(f"{k} {v:.4f}" for k, v in losses.items() if k != "loss")
+        line = f"Epoch [{epoch}/{config.epochs}] Loss: {losses['loss']:.4f} ({terms})"
+        row: dict[str, Any] = {"epoch": epoch} | losses
+        row["lr"] = self.loop.optimizer.param_groups[0]["lr"]
+        row["views_per_second"] = rate
+        if epoch % config.monitor_every == 0 or epoch == config.epochs:
+            self.figures = self.monitor.look(self.loop.method.backbone)
+            row |= self.figures
+            line += " | " + ", ".join(f"{k} {v:.3g}" for k, v in self.figures.items())
+        self.folder.log(f"{line} | {rate:.0f} views/s")
+        problem = warning(self.figures) if self.figures.keys() <= row.keys() else None
+        if problem and self.figures:
+            self.folder.log(f"WARNING: {problem}")
+        self.folder.metrics(row)
+        track(self.accelerator, 1, epoch, {k: v for k, v in row.items() if k != "epoch"})
+
+    def _save(self) -> None:
+        """The snapshot to resume from."""
+        if self.folder.writes:
+            self.folder.save_snapshot(
+                {
+                    "loop": self.loop.state(),
+                    "losses": self.losses,
+                    "figures": self.figures,
+                    "seconds": time.monotonic() - self.started,
+                }
+            )
+
+    def _checkpoint(self) -> None:
+        if not self.folder.writes:
+            return
+        self._save()
+        save_checkpoint(
+            self.folder.path,
+            self.loop.epoch,
+            self.loop.method,
+            self.loop.method.backbone,
+            self.loop.optimizer,
+            self._facts(),
+            self.config.keep,
+        )
+
+    def _facts(self) -> dict[str, Any]:
+        """What the weights need to be used, and where they come from."""
+        return backbone_facts(
+            self.loop.method.backbone,
+            {
+                "view_size": self.config.view_size,
+                "builder": self.config.builder,
+                "teachers": [teacher.identity() for teacher in self.teachers],
+                "pictures_sha256": self.data.pictures.digest,
+                "epoch": self.loop.epoch,
+            },
+        )
+
+    def _finish(self) -> None:
+        if not self.folder.writes:
+            return
+        path, backbone = self.folder.path, self.loop.method.backbone
+        save_backbone(path / BACKBONE, backbone, self._facts())
+        if self.loop.average is not None:
+            average = self.loop.average.module
+            assert isinstance(average, Backbone)
+            save_backbone(path / "backbone_ema.safetensors", average, self._facts())
+        write_json(path / SUMMARY, asdict(self.summary()))
+        (path / SNAPSHOT).unlink(missing_ok=True)
+        assert checkpoints(path)

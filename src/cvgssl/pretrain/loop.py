@@ -1,0 +1,221 @@
+"""The loop of pre-training: every method, any number of processes, resumable inside an epoch.
+
+Nothing random depends on what ran before: the order of pictures comes from (seed, epoch), views
+from (seed, picture, number), dropout from (seed, step). A snapshot is therefore weights, optimizer
+and a place, and going on from it gives the weights of a run that was never interrupted.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from cvgssl.encoders.teacher import Teacher
+from cvgssl.pretrain.bank import Bank
+from cvgssl.pretrain.batch import Batch
+from cvgssl.pretrain.config import PretrainConfig
+from cvgssl.pretrain.data import Unlabelled
+from cvgssl.pretrain.methods.base import Method
+from cvgssl.pretrain.optim import build_optimizer, learning_rate
+from cvgssl.pretrain.views import Views
+from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.progress import Advance
+from cvgssl.runtime.seeds import seed_for
+from cvgssl.runtime.sync_batch_norm import synchronize_batch_norm
+
+SNAPSHOT_EVERY = 60.0  # seconds; what a SIGKILL can cost
+CHECK_EVERY = 10  # steps between looks at losses and stop requests, which cost a synchronization
+
+
+@dataclass(frozen=True)
+class Guides:
+    """The teachers of a run and, with a bank, their stored embeddings."""
+
+    teachers: tuple[Teacher, ...] = ()
+    bank: Bank | None = None
+
+
+class Loop:
+    """A method, its optimizer and the place in the training."""
+
+    def __init__(
+        self,
+        method: Method,
+        data: Unlabelled,
+        views: Views,
+        guides: Guides,
+        config: PretrainConfig,
+        accelerator: Accelerator,
+    ) -> None:
+        self.data, self.views, self.guides = data, views, guides
+        self.config, self.accelerator = config, accelerator
+        self.steps = len(data) // config.batch_size
+        self.epoch, self.step = 0, 0  # the next step to do; step counts within the epoch
+        self.sums: dict[str, float] = {}  # loss terms of the epoch's finished steps
+        self.method = method.to(accelerator.device)
+        synchronize_batch_norm(self.method)
+        self.average: AveragedModel | None = None
+        if config.ema is not None:
+            average = get_ema_multi_avg_fn(config.ema)  # type: ignore[no-untyped-call]
+            self.average = AveragedModel(
+                self.method.backbone, multi_avg_fn=average, use_buffers=True
+            )
+        if config.compile:
+            self.method.backbone.body.compile()
+        optimizer = build_optimizer(self.method, config)
+        self.wrapped, self.optimizer = accelerator.prepare(self.method, optimizer)
+
+    def run_epoch(
+        self, stopping: Callable[[], bool], save: Callable[[], None], advance: Advance
+    ) -> dict[str, float] | None:
+        """Finish the current epoch; gives the mean of each loss term and `loss`, their sum.
+
+        save: is called now and then, when what it saves is sound. Gives None, after saving, when
+        any process was asked to stop. Raises UserError when the loss is no number.
+        """
+        seed = seed_for(self.config.seed, "order", self.epoch)
+        order = torch.randperm(len(self.data), generator=torch.Generator().manual_seed(seed))
+        batches = order[: self.steps * self.config.batch_size].view(self.steps, -1)
+        pending: dict[str, Tensor] = {}
+        saved = time.monotonic()
+        self.wrapped.train()
+        while self.step < self.steps:
+            for name, value in self._train_step(batches[self.step]).items():
+                pending[name] = pending[name] + value if name in pending else value
+            self.step += 1
+            last = self.step == self.steps
+            looks = last or self.step % CHECK_EVERY == 0
+            if looks or (self._alone and stopping()):
+                stop = self._collect(pending, stopping())
+                pending = {}
+                if stop or (time.monotonic() - saved > SNAPSHOT_EVERY):
+                    save()
+                    saved = time.monotonic()
+                if stop:
+                    return None
+            loss = sum(self.sums.values()) / self.step
+            advance(self.config.batch_size * self.views.roles, f"loss {loss:.3f}" if looks else "")
+        means = {name: value / self.steps for name, value in self.sums.items()}
+        self.epoch, self.step, self.sums = self.epoch + 1, 0, {}
+        return {"loss": sum(means.values())} | means
+
+    def state(self) -> dict[str, Any]:
+        """Everything needed to go on from here, for a snapshot."""
+        average, scaler = self.average, self.accelerator.scaler
+        return {
+            "epoch": self.epoch,
+            "step": self.step,
+            "sums": self.sums,
+            "method": self.method.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": average.state_dict() if average is not None else None,
+            "scaler": scaler.state_dict() if scaler is not None else None,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go back to where `state` was taken."""
+        self.epoch, self.step, self.sums = state["epoch"], state["step"], state["sums"]
+        self.method.load_state_dict(state["method"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        if self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+
+    @property
+    def progress(self) -> float:
+        """Epochs done, fractions included."""
+        return self.epoch + self.step / self.steps
+
+    @property
+    def _alone(self) -> bool:
+        return bool(self.accelerator.num_processes == 1)
+
+    def _train_step(self, rows: Tensor) -> dict[str, Tensor]:
+        """One step on the pictures `rows`, all processes'; the loss terms, without gradient."""
+        config, accelerator = self.config, self.accelerator
+        world, rank = accelerator.num_processes, accelerator.process_index
+        torch.manual_seed(seed_for(config.seed, "step", self.epoch, self.step, rank))
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(config, self.progress)
+        sums: dict[str, Tensor] = {}
+        parts = rows.chunk(config.accumulate)
+        for number, part in enumerate(parts):
+            batch = self._batch(part[rank::world])
+            accelerator.gradient_state._set_sync_gradients(number == len(parts) - 1)
+            with accelerator.autocast():
+                terms = self.wrapped(batch)
+            total = torch.stack([value.float() for value in terms.values()]).sum()
+            accelerator.backward(total / len(parts))
+            for name, value in terms.items():
+                share = value.detach().float() / len(parts)
+                sums[name] = sums[name] + share if name in sums else share
+        if config.clip_grad is not None:
+            accelerator.clip_grad_norm_(self.method.parameters(), config.clip_grad)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.method.after_step(self.progress / config.epochs)
+        if self.average is not None:
+            self.average.update_parameters(self.method.backbone)
+        return sums
+
+    def _batch(self, rows: Tensor) -> Batch:
+        """Views and teachers' embeddings of the pictures `rows`, for this epoch."""
+        device, views = self.accelerator.device, self.views
+        keys = self.data.keys[rows]
+        numbers = views.numbers(keys, self.epoch)
+        pixels = views.stored(self.data, rows, device)
+        rendered = tuple(
+            views.render(pixels, keys, role, numbers[:, role]) for role in range(views.roles)
+        )
+        return Batch(
+            views=rendered,
+            teachers=self._guidance(rows, numbers, rendered),
+            rows=rows.to(device),
+            progress=self.progress / self.config.epochs,
+        )
+
+    def _guidance(
+        self, rows: Tensor, numbers: Tensor, rendered: tuple[Tensor, ...]
+    ) -> tuple[Tensor, ...]:
+        """Per teacher, float32 [V, B, D]: from the bank, else by looking at the views."""
+        bank, device = self.guides.bank, self.accelerator.device
+        count = len(self.guides.teachers)
+        if bank is not None:
+            found = (bank.embeddings(teacher, rows, numbers) for teacher in range(count))
+            return tuple(one.transpose(0, 1).to(device, non_blocking=True) for one in found)
+        with self.accelerator.autocast():
+            return tuple(encode_views(teacher, rendered) for teacher in self.guides.teachers)
+
+    def _collect(self, pending: dict[str, Tensor], stopping: bool) -> bool:
+        """Add the terms of the last steps to the sums; whether any process was asked to stop."""
+        device = self.accelerator.device
+        values = [*pending.values(), torch.tensor(float(stopping), device=device)]
+        *terms, stops = self.accelerator.reduce(torch.stack(values).double(), "mean").tolist()
+        for name, value in zip(pending, terms, strict=True):
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        if not all(math.isfinite(value) for value in terms):
+            raise UserError(
+                f"epoch {self.epoch + 1}, step {self.step}: the loss is no number any more; what "
+                "was saved before is sound; start again with a lower --lr, --clip-grad 1 or "
+                "--precision fp32"
+            )
+        return stops > 0
+
+
+def encode_views(teacher: Teacher, views: tuple[Tensor, ...]) -> Tensor:
+    """Float32 [V, B, D]: all views through a teacher, those of one size in one pass."""
+    found: dict[int, Tensor] = {}
+    for size in {view.shape[-1] for view in views}:
+        places = [place for place, view in enumerate(views) if view.shape[-1] == size]
+        encoded = teacher(torch.cat([views[place] for place in places])).float()
+        found |= dict(zip(places, encoded.chunk(len(places)), strict=True))
+    return torch.stack([found[place] for place in range(len(views))])
+
+
