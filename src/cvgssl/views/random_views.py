@@ -1,0 +1,168 @@
+"""Random views of pictures: what makes a view is drawn first, as data, and rendered then.
+
+The steps and their distributions are those of torchvision's RandomResizedCrop (bilinear,
+antialiased), ColorJitter(brightness, contrast), RandomGrayscale, RandomApply(GaussianBlur) and
+Random{Horizontal,Vertical}Flip, in this order, on floats: nothing is rounded to 8 bits between.
+
+Shapes: B pictures, C channels (1 gray or 3), S side of the stored picture, s side of the view.
+"""
+
+import math
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from cvgssl.views.filtering import filtered, gaussian, resizing
+from cvgssl.views.philox import uniforms
+from cvgssl.views.recipe import ViewRecipe
+
+_TRIES = 10  # for a crop that fits, as torchvision
+_OTHERS = 10  # numbers that a view needs beside those
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601; of equal channels exactly their value
+_CHUNK = 16  # pictures rendered at a time on a CPU, so that they stay in its caches
+
+
+@dataclass(frozen=True)
+class ViewParameters:
+    """What makes one view of each of B pictures; tensors [B] on the CPU.
+
+    top, left, height, width: int64, the crop in pixels of the stored picture.
+    flip_x, flip_y: bool. brightness, contrast: float32 factors; contrast_first: bool, their order.
+    gray: bool. sigma: float32, standard deviation of the blur in pixels of the view, 0 for none.
+    """
+
+    top: Tensor
+    left: Tensor
+    height: Tensor
+    width: Tensor
+    flip_x: Tensor
+    flip_y: Tensor
+    brightness: Tensor
+    contrast: Tensor
+    contrast_first: Tensor
+    gray: Tensor
+    sigma: Tensor
+
+    def __len__(self) -> int:
+        return len(self.top)
+
+    def __getitem__(self, rows: slice | Tensor) -> "ViewParameters":
+        """The parameters of some of the pictures."""
+        return ViewParameters(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def to(self, device: torch.device) -> "ViewParameters":
+        """The same on another device."""
+        return ViewParameters(*(getattr(self, field.name).to(device) for field in fields(self)))
+
+
+def draw(recipe: ViewRecipe, seed: int, keys: Tensor, numbers: Tensor, side: int) -> ViewParameters:
+    """Parameters of one view of each picture, which depend on nothing but these arguments.
+
+    seed: 0..2**64 - 1. keys: int64 [B], what identifies each picture, on the CPU. numbers:
+    int64 [B], the number of the view, 0..2**32 - 1. side: S, pixels. A picture's parameters do
+    not depend on the others in the batch.
+    """
+    u = uniforms(seed, keys, numbers, _OTHERS + 2 * _TRIES).double()
+    flip_x, flip_y, gray, blur, order, brightness, contrast, sigma, down, across = u[
+        :, :_OTHERS
+    ].unbind(1)
+    top, left, height, width = _crops(recipe, side, u[:, _OTHERS:], down, across)
+    return ViewParameters(
+        top=top,
+        left=left,
+        height=height,
+        width=width,
+        flip_x=flip_x < recipe.flip_x,
+        flip_y=flip_y < recipe.flip_y,
+        brightness=_between(_factors(recipe.brightness), brightness).float(),
+        contrast=_between(_factors(recipe.contrast), contrast).float(),
+        contrast_first=order < 0.5,
+        gray=gray < recipe.gray,
+        sigma=torch.where(blur < recipe.blur, _between(recipe.blur_sigma, sigma), 0.0).float(),
+    )
+
+
+@torch.no_grad()
+def render(pixels: Tensor, parameters: ViewParameters, size: int) -> Tensor:
+    """Make one view of each picture: uint8 [B, C, S, S] to float32 [B, C, s, s] in 0..1.
+
+    Works on the device of the pixels, in float32 also under autocast. Gray pictures (C = 1) stay
+    of one channel and give the view that three equal channels would.
+    """
+    batch, channels, side, _ = pixels.shape
+    assert pixels.dtype == torch.uint8 and len(parameters) == batch and side == pixels.shape[3]
+    views = torch.empty(batch, channels, size, size, device=pixels.device)
+    chunk = _CHUNK if pixels.device.type == "cpu" else max(batch, 1)
+    with torch.autocast(pixels.device.type, enabled=False):
+        for first in range(0, batch, chunk):
+            part = slice(first, first + chunk)
+            views[part] = _render(pixels[part], parameters[part], size)
+    return views
+
+
+def _render(pixels: Tensor, drawn: ViewParameters, size: int) -> Tensor:
+    blurred = drawn.sigma.nonzero()[:, 0].to(pixels.device)  # sought on the CPU: no waiting
+    grayed = bool(drawn.gray.any()) and pixels.shape[1] == 3
+    p = drawn.to(pixels.device)
+    side = pixels.shape[-1]
+    vertical = resizing(p.top, p.height, p.flip_y, size, side)
+    horizontal = resizing(p.left, p.width, p.flip_x, size, side)
+    views = filtered(pixels, vertical.times(1 / 255), horizontal)
+    _jitter_(views, p)
+    if grayed:
+        views = torch.where(p.gray[:, None, None, None], _luma(views), views)
+    if len(blurred):
+        blur = gaussian(p.sigma[blurred], size)
+        views[blurred] = filtered(views[blurred], blur, blur)
+    return views
+
+
+def _jitter_(views: Tensor, p: ViewParameters) -> None:
+    """Brightness and contrast in each picture's order, clamped to 0..1 after either, in place."""
+    for contrast_now in (p.contrast_first, ~p.contrast_first):
+        factor = torch.where(contrast_now, p.contrast, p.brightness)[:, None, None, None]
+        mean = _luma(views.mean((2, 3), keepdim=True))
+        shift = (1 - factor) * mean * contrast_now[:, None, None, None]
+        views.mul_(factor).add_(shift).clamp_(0, 1)
+
+
+def _luma(pictures: Tensor) -> Tensor:
+    """Gray value of each pixel: [B, C, ...] to [B, 1, ...]."""
+    if pictures.shape[1] == 1:
+        return pictures
+    red, green, blue = pictures.unbind(1)
+    return (_LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue)[:, None]
+
+
+def _crops(
+    recipe: ViewRecipe, side: int, tries: Tensor, down: Tensor, across: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Top, left, height and width of each crop, int64 [B], from numbers in 0..1.
+
+    tries: [B, 2 * tries], a number for the area and one for the ratio of each. The first try that
+    fits the picture is taken; where none does, the largest crop in the middle whose ratio is
+    allowed.
+    """
+    least, most = recipe.ratio
+    area = side**2 * _between(recipe.scale, tries[:, ::2])
+    ratio = _between((math.log(least), math.log(most)), tries[:, 1::2]).exp()
+    sizes = torch.stack([area / ratio, area * ratio]).sqrt_().round_()  # heights, widths
+    fits = ((sizes > 0) & (sizes <= side)).all(0)  # [B, tries]
+    chosen = fits.int().argmax(1, keepdim=True).expand(2, -1, -1)  # argmax: the first True
+    height, width = sizes.gather(2, chosen)[..., 0].long()
+    none = ~fits.any(1)
+    height = torch.where(none, min(side, round(side / least)), height)
+    width = torch.where(none, min(side, round(side * most)), width)
+    top = torch.where(none, (side - height) // 2, (down * (side - height + 1)).long())
+    left = torch.where(none, (side - width) // 2, (across * (side - width + 1)).long())
+    return top, left, height, width
+
+
+def _factors(half_width: float) -> tuple[float, float]:
+    return max(0.0, 1 - half_width), 1 + half_width
+
+
+def _between(ends: tuple[float, float], share: Tensor) -> Tensor:
+    low, high = ends
+    return low + (high - low) * share
