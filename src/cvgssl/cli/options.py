@@ -62,7 +62,8 @@ def parse(
     if "resume" in given:
         if file:
             problems.append("--config: leave it out, --resume takes the options of the run")
-        file = str(_resumed_options(Path(given["resume"])))
+        given["resume"] = run = _run_folder(Path(given["resume"]))
+        file = str(run / CONFIG)
     values = read_yaml(Path(file)) if file else {}
     preset = given.get("preset", values.get("preset"))
     if presets is not None and preset and (presets / f"{preset}.yaml").is_file():
@@ -83,10 +84,12 @@ def parse(
     return made
 
 
-def _resumed_options(run: Path) -> Path:
+def _run_folder(named: Path) -> Path:
+    """The folder of a run, which may be named by a checkpoint in it."""
+    run = named.parent if named.is_file() else named
     if not (run / CONFIG).is_file():
-        raise UserError(f"--resume {run}: not a run folder, it has no {CONFIG}")
-    return run / CONFIG
+        raise UserError(f"--resume {named}: not a run folder, it has no {CONFIG}")
+    return run
 
 
 def _changes(before: Any, after: Any, names: Iterable[str]) -> list[str]:

@@ -4,9 +4,9 @@ Imports no torch, so that `--help` is quick.
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from cvgssl.images.picture_options import PictureOptions
@@ -16,6 +16,10 @@ from cvgssl.views.recipe import ViewRecipe
 Builder = Literal["cvgssl", "distill", "mocov3", "simclr", "byol", "simsiam", "dino"]
 Guidance = Literal["published", "relational"]
 WITH_TEACHERS = ("cvgssl", "distill")
+
+
+def _off_is_zero(value: object) -> object:
+    return 0 if value in ("off", False) else value  # YAML reads a bare `off` as False
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -91,18 +95,19 @@ class PretrainConfig(JobOptions, PictureOptions):
     show_views: Path | None = Field(
         default=None, description="draw the views of some pictures into this PNG and stop"
     )
-    bank: int = Field(
+    bank: Annotated[int, BeforeValidator(_off_is_zero)] = Field(
         default=0,
         ge=0,
         le=1000,
         description="views of each kind stored per picture with the teachers' embeddings, which "
-        "are then computed once; 0: new views and embeddings in every epoch",
+        "are then computed once; off or 0: new views and embeddings in every epoch",
     )
     bank_dir: Path | None = Field(
         default=None, description="where banks are kept; left out: the cache folder"
     )
 
     epochs: int = Field(default=300, ge=1, description="passes over the pictures")
+    start_epoch: int = Field(default=0, ge=0, description="first epoch of the schedule, from 0")
     batch_size: int = Field(default=64, ge=2, description="pictures per step, all processes")
     accumulate: int = Field(
         default=1, ge=1, description="parts of a batch computed one after another; negatives and "
@@ -129,6 +134,9 @@ class PretrainConfig(JobOptions, PictureOptions):
         "dino's target network; rises to 1"
     )
     compile: bool = Field(default=False, description="torch.compile the backbone")
+    print_freq: int = Field(
+        default=10, ge=1, description="steps between looks at the loss, which progress shows"
+    )
     monitor_every: int = Field(
         default=10, ge=1, description="epochs between looks at the embedding (collapse, agreement)"
     )
@@ -196,10 +204,10 @@ class PretrainConfig(JobOptions, PictureOptions):
             problems.append(
                 f"--warmup-epochs {self.warmup_epochs}: must be below --epochs {self.epochs}"
             )
-        if self.batch_size % self.accumulate:
-            problems.append(f"--accumulate {self.accumulate}: must divide --batch-size")
-        elif self.batch_size // self.accumulate < 2:
-            problems.append(f"--accumulate {self.accumulate}: leaves fewer than 2 pictures a part")
+        if self.start_epoch >= self.epochs:
+            problems.append(
+                f"--start-epoch {self.start_epoch}: must be below --epochs {self.epochs}"
+            )
         if self.builder not in WITH_TEACHERS:
             for name in ("teacher", "bank"):
                 if getattr(self, name):

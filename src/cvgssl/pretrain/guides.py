@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from cvgssl.encoders.teacher import Teacher, available_teachers, load_teachers
+from cvgssl.encoders.teacher import Teacher
+from cvgssl.encoders.teachers import available_teachers, load_teachers
 from cvgssl.encoders.weights_folder import weights_folder
 from cvgssl.runtime.errors import UserError
 
@@ -18,5 +19,6 @@ def choose_teachers(named: Sequence[str]) -> tuple[Teacher, ...]:
     found = available_teachers(folder)
     if len(found) == 1:
         return tuple(load_teachers(found))
-    listed = f"; {folder} has {', '.join(found)}" if found else f"; {folder} holds no CLIP file"
+    listed = f"; {folder} has {', '.join(map(str, found))}"
+    listed = listed if found else f"; {folder} holds no CLIP file"
     raise UserError(f"--teacher: name a frozen encoder, such as ViT-B/32=FILE{listed}")

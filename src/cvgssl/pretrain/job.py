@@ -77,6 +77,7 @@ def pretrain(config: PretrainConfig) -> tuple[Path, PretrainSummary]:
     """
     started = time.monotonic()
     accelerator = launch(config.gpu, config.precision, config.track)
+    _check_shares(config, accelerator.num_processes)
     data = load_unlabelled(config, accelerator)
     backbone, report = student(config)
     teachers: tuple[Teacher, ...] = ()
@@ -93,6 +94,16 @@ def pretrain(config: PretrainConfig) -> tuple[Path, PretrainSummary]:
         accelerator.end_training()
         folder.close()
     return folder.path, job.summary()
+
+
+def _check_shares(config: PretrainConfig, processes: int) -> None:
+    """Every process must get the same number of pictures, and more than one, in every part."""
+    share = config.batch_size / (processes * config.accumulate)
+    if share < 2 or share != int(share):
+        raise UserError(
+            f"--batch-size {config.batch_size}: must be at least 2 and a multiple of it for each of "
+            f"{processes} processes x --accumulate {config.accumulate}"
+        )
 
 
 def student(config: PretrainConfig) -> tuple[Backbone, LoadReport | None]:
@@ -198,7 +209,7 @@ class _Job:
         log(self.data.describe())
         log(report.summary() if report else f"student: {config.arch} from random weights")
         for teacher in self.teachers:
-            log(f"teacher: {teacher.summary()}")
+            log(teacher.summary())
         sizes = ", ".join(str(recipe.size) for recipe in config.recipes)
         log(f"method: {config.builder}; views of {sizes} px, batch {config.batch_size}")
 
@@ -224,13 +235,14 @@ class _Job:
         row: dict[str, Any] = {"epoch": epoch} | losses
         row["lr"] = self.loop.optimizer.param_groups[0]["lr"]
         row["views_per_second"] = rate
-        if epoch % config.monitor_every == 0 or epoch == config.epochs:
+        looks = epoch % config.monitor_every == 0 or epoch == config.epochs
+        if looks:
             self.figures = self.monitor.look(self.loop.method.backbone)
             row |= self.figures
             line += " | " + ", ".join(f"{k} {v:.3g}" for k, v in self.figures.items())
         self.folder.log(f"{line} | {rate:.0f} views/s")
-        problem = warning(self.figures) if self.figures.keys() <= row.keys() else None
-        if problem and self.figures:
+        problem = warning(self.figures) if looks else None
+        if problem:
             self.folder.log(f"WARNING: {problem}")
         self.folder.metrics(row)
         track(self.accelerator, 1, epoch, {k: v for k, v in row.items() if k != "epoch"})

@@ -30,7 +30,6 @@ from cvgssl.runtime.seeds import seed_for
 from cvgssl.runtime.sync_batch_norm import synchronize_batch_norm
 
 SNAPSHOT_EVERY = 60.0  # seconds; what a SIGKILL can cost
-CHECK_EVERY = 10  # steps between looks at losses and stop requests, which cost a synchronization
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class Loop:
         self.data, self.views, self.guides = data, views, guides
         self.config, self.accelerator = config, accelerator
         self.steps = len(data) // config.batch_size
-        self.epoch, self.step = 0, 0  # the next step to do; step counts within the epoch
+        self.epoch, self.step = config.start_epoch, 0  # the next step to do; step counts within the epoch
         self.sums: dict[str, float] = {}  # loss terms of the epoch's finished steps
         self.method = method.to(accelerator.device)
         synchronize_batch_norm(self.method)
@@ -90,7 +89,7 @@ class Loop:
                 pending[name] = pending[name] + value if name in pending else value
             self.step += 1
             last = self.step == self.steps
-            looks = last or self.step % CHECK_EVERY == 0
+            looks = last or self.step % self.config.print_freq == 0
             if looks or (self._alone and stopping()):
                 stop = self._collect(pending, stopping())
                 pending = {}

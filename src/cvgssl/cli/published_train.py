@@ -1,0 +1,44 @@
+"""The published pre-training command, `python train.py ...`, on top of the package."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from cvgssl.cli.main import guarded
+from cvgssl.cli.options import parse
+from cvgssl.cli.pretrain import run_pretraining
+from cvgssl.pretrain.config import PretrainConfig
+from cvgssl.runtime.job_options import STRICT
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PublishedTrainConfig(PretrainConfig):
+    """Pre-train a backbone guided by CLIP vision encoders, as published."""
+
+    save: Path | None = Field(default=None, description="folder for checkpoints; same as --out")
+    multi_crop: bool = Field(
+        default=True, description="false: one strong view, of the first kind of --nmb-crops"
+    )
+
+    def pretraining(self) -> PretrainConfig:
+        """The same options as `cvgssl pretrain` would have them."""
+        values = {field.name: getattr(self, field.name) for field in fields(PretrainConfig)}
+        values["out"] = self.save or self.out
+        if not self.multi_crop:
+            kinds = ("size_crops", "min_scale_crops", "max_scale_crops")
+            values |= {"nmb_crops": (1,)} | {name: values[name][:1] for name in kinds}
+        return PretrainConfig(**values)
+
+
+def run(argv: Sequence[str], prog: str) -> int:
+    """Parse the published flags and do the job."""
+    return run_pretraining(parse(PublishedTrainConfig, argv, prog).pretraining(), prog)
+
+
+def main() -> int:
+    """Entry point of train.py."""
+    return guarded(run, sys.argv[1:], "train.py")
