@@ -24,9 +24,27 @@ _SQUEEZENETS: dict[tuple[int, ...], str] = {
     (64, 3, 3, 3): "squeezenet1_1",
     (96, 3, 7, 7): "squeezenet1_0",
 }
-_VITS = {(192, 12): "tiny", (384, 12): "small", (768, 12): "base", (1024, 24): "large"}
+_VITS = {
+    (192, 12): "tiny",
+    (384, 12): "small",
+    (768, 12): "base",
+    (1024, 24): "large",
+    (1152, 27): "so400m",
+    (1280, 32): "huge",
+    (1408, 40): "giant",
+    (1664, 48): "gigantic",
+}
 _PATCHES = {8, 14, 16, 32}
-_CLIP_VITS = {("base", 32), ("base", 16), ("large", 14)}
+_CLIP_VITS = {
+    ("base", 32),
+    ("base", 16),
+    ("large", 14),
+    ("huge", 14),
+    ("giant", 14),
+    ("gigantic", 14),
+}
+_LARGER_CLIP_VITS = {("large", 14, 336), ("huge", 14, 378)}
+_SIGLIP_SIZES = {224, 256, 378, 384, 512}
 
 
 def infer_arch(weights: Weights, openai: bool = False) -> str | None:
@@ -81,21 +99,32 @@ def _clip_vit(weights: Weights, openai: bool) -> str | None:
     if size is None or positions is None or (size, patch) not in _CLIP_VITS:
         return None
     pixels = round((positions.shape[0] - 1) ** 0.5) * patch
-    if (size, patch, pixels) == ("large", 14, 336):
-        return f"vit_large_patch14_clip{'_quickgelu' if openai else ''}_336"
-    return f"vit_{size}_patch{patch}_clip{'_quickgelu' if openai else ''}_224"
+    pixels = pixels if (size, patch, pixels) in _LARGER_CLIP_VITS else 224
+    return f"vit_{size}_patch{patch}_clip{'_quickgelu' if openai else ''}_{pixels}"
 
 
 def _vit(weights: Weights) -> str | None:
     patches = weights.get("patch_embed.proj.weight")
-    if patches is None or "blocks.0.attn.qkv.weight" not in weights or "cls_token" not in weights:
+    if patches is None or "blocks.0.attn.qkv.weight" not in weights:
         return None
+    if "cls_token" not in weights:
+        return _siglip(weights, patches) if "attn_pool.latent" in weights else None
     if any("dist_token" in name or "reg_token" in name or "gamma" in name for name in weights):
         return None
     size = _VITS.get((patches.shape[0], _depth(weights, r"blocks\.(\d+)\.")))
     patch = patches.shape[-1]
-    if size is None or patch not in _PATCHES:
+    if size is None or size == "so400m" or patch not in _PATCHES:
         return None
     if "norm_pre.weight" in weights:
         return f"vit_{size}_patch{patch}_clip_224" if (size, patch) in _CLIP_VITS else None
     return f"vit_{size}_patch{patch}_224"
+
+
+def _siglip(weights: Weights, patches: Tensor) -> str | None:
+    """SigLIP's transformer: attention pooling, no class token."""
+    size = _VITS.get((patches.shape[0], _depth(weights, r"blocks\.(\d+)\.")))
+    positions, patch = weights.get("pos_embed"), patches.shape[-1]
+    if size is None or positions is None:
+        return None
+    pixels = round(positions.shape[1] ** 0.5) * patch
+    return f"vit_{size}_patch{patch}_siglip_{pixels}" if pixels in _SIGLIP_SIZES else None

@@ -9,7 +9,7 @@ DINO (`backbone.` inside `teacher`), CLIP and open_clip (`visual.`), solo-learn 
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -25,6 +25,7 @@ _NESTED = ("state_dict_ema", "state_dict", "teacher", "model_state_dict", "model
 _WRAPPERS = ("module.", "_orig_mod.")
 _WRAPPED = r"wrapped_model\._model\."
 _TEACHER = rf"teacher\w*\.{_WRAPPED}"
+_HEAD = "visual.head."
 _CLIP_NUMBERS = {"input_resolution", "context_length", "vocab_size"}
 
 
@@ -54,6 +55,8 @@ class Found:
     weights: its tensors under timm's names (CLIP's own names for the CLIP layouts).
     left: names of all other tensors: heads, text towers, momentum copies.
     arch: the architecture that the file itself names, if any.
+    head: what open_clip puts behind a tower of timm, names without `visual.head.`.
+    card: that cvgssl wrote into the file, else empty.
     """
 
     layout: Layout
@@ -61,6 +64,8 @@ class Found:
     left: tuple[str, ...]
     normalization: Normalization | None
     arch: str | None = None
+    head: dict[str, Tensor] = field(default_factory=dict)
+    card: dict[str, Any] = field(default_factory=dict)
 
 
 def _starts(*prefixes: str) -> Callable[[Weights, Contents], bool]:
@@ -158,13 +163,20 @@ def find_backbone(contents: Contents) -> Found | None:
     layout = next(row for row in LAYOUTS if row.is_it(weights, contents))
     inside, left = _take(weights, layout)
     normalization = layout.normalization
-    if layout.name == "cvgssl model":
-        normalization = _own_normalization(contents) or normalization
+    own = _own_normalization(contents)
+    if own is not None:
+        normalization = own
     elif layout.name.startswith("open_clip") and "logit_bias" in weights:
         normalization = HALF  # SigLIP
     arch = contents.tree.get("arch")
-    named = arch if isinstance(arch, str) else _own_card(contents).get("arch")
-    return Found(layout, layout.rename(inside), left, normalization, named)
+    card = _own_card(contents)
+    named = arch if isinstance(arch, str) else card.get("arch")
+    head = {
+        name.removeprefix(_HEAD): tensor
+        for name, tensor in weights.items()
+        if name.startswith(_HEAD)
+    }
+    return Found(layout, layout.rename(inside), left, normalization, named, head, card)
 
 
 def _take(weights: Weights, layout: Layout) -> tuple[dict[str, Tensor], tuple[str, ...]]:

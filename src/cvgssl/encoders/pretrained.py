@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from torch import nn
 
+from cvgssl.encoders.activations import activation, with_quick_gelu
 from cvgssl.encoders.backbone import Backbone
 from cvgssl.encoders.containers import read_contents
 from cvgssl.encoders.fitting import Fit, all_finite, fit
@@ -15,7 +16,6 @@ from cvgssl.encoders.hub import PREFIX, download, hub_normalization
 from cvgssl.encoders.inference import infer_arch
 from cvgssl.encoders.layouts import HEADLESS_VIT, Found, find_backbone
 from cvgssl.encoders.normalization import IMAGENET, Normalization
-from cvgssl.encoders.timm_import import timm
 from cvgssl.encoders.weights_folder import find_weights
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import sha256_file
@@ -72,17 +72,34 @@ def load_pretrained(
     """
     hub_name = str(source).removeprefix(PREFIX) if str(source).startswith(PREFIX) else None
     path = download(hub_name) if hub_name else find_weights(source, folder)
+    return load_found(backbone, read_backbone(path), path, hub_name)
+
+
+def read_backbone(path: Path) -> Found:
+    """Read a weight file and recognise its layout; raises UserError when it holds no weights."""
     found = find_backbone(read_contents(path))
     if found is None:
         raise UserError(f"--pretrained {path}: holds no weights")
+    return found
+
+
+def load_found(
+    backbone: Backbone, found: Found, path: Path, hub_name: str | None = None
+) -> LoadReport:
+    """Load what `read_backbone` gave, as `load_pretrained` does.
+
+    hub_name: timm's name of these weights, if they came from its hub.
+    """
     result = fit(found.weights, backbone.body)
     _check(path, backbone, found, result)
     backbone.body.load_state_dict(result.taken, strict=False)
     hub = hub_normalization(hub_name) if hub_name else None
     backbone.normalization = hub or found.normalization or _of_architecture(backbone.body)
     notes = list(result.notes)
-    if found.layout.name == "open_clip" and _activation(backbone.body) == "gelu":
-        notes.append(f"plain GELU; weights by OpenAI would need --arch {_quick(backbone.arch)}")
+    if found.layout.name == "open_clip" and activation(backbone.body) == "gelu":
+        notes.append(
+            f"plain GELU; weights by OpenAI would need --arch {with_quick_gelu(backbone.arch)}"
+        )
     if found.layout is HEADLESS_VIT and hub is None:
         notes.append("mean and std of ImageNet assumed")
     return LoadReport(
@@ -119,10 +136,10 @@ def _check(path: Path, backbone: Backbone, found: Found, result: Fit) -> None:
             f"{where}the file's backbone has more: {_examples(extra)}, so its features would be "
             f"others{remedy}"
         )
-    if openai and _activation(backbone.body) == "gelu":
+    if openai and activation(backbone.body) == "gelu":
         raise UserError(
             f"{where}CLIP by OpenAI needs the QuickGELU activation; use --arch "
-            f"{_quick(backbone.arch)}"
+            f"{with_quick_gelu(backbone.arch)}"
         )
     if name == "MoCo v3" and _heads(backbone.body, 384) not in (None, 12):
         raise UserError(
@@ -136,20 +153,6 @@ def _check(path: Path, backbone: Backbone, found: Found, result: Fit) -> None:
 def _of_architecture(body: nn.Module) -> Normalization:
     config = cast("dict[str, Any] | None", getattr(body, "pretrained_cfg", None))
     return Normalization(tuple(config["mean"]), tuple(config["std"])) if config else IMAGENET
-
-
-def _activation(body: nn.Module) -> str | None:
-    """`quick_gelu` or `gelu`; None for a model without transformer blocks."""
-    blocks = getattr(body, "blocks", None)
-    mlp = getattr(blocks[0], "mlp", None) if isinstance(blocks, nn.Sequential) else None
-    if mlp is None or not hasattr(mlp, "act"):
-        return None
-    return "quick_gelu" if isinstance(mlp.act, timm.layers.QuickGELU) else "gelu"
-
-
-def _quick(arch: str) -> str:
-    name = arch.split(",")[0].replace("_clip_", "_clip_quickgelu_")
-    return name if timm.is_model(name) and "quickgelu" in name else f"{arch},act_layer=quick_gelu"
 
 
 def _heads(body: nn.Module, width: int) -> int | None:

@@ -1,0 +1,126 @@
+"""A frozen vision encoder that guides a student.
+
+Shape letters: B views, C channels (1 gray or 3), s side of a view, D numbers of an embedding.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from cvgssl.encoders.activations import activation
+from cvgssl.encoders.backbone import Backbone
+from cvgssl.encoders.normalization import Normalization
+from cvgssl.encoders.preprocessing import resized
+from cvgssl.runtime.errors import UserError
+
+
+class Teacher(nn.Module):
+    """Views to embeddings: resized to its own size, normalised, encoded; never trained.
+
+    name: as asked for, `ViT-B/32` for example. weight: of its loss terms.
+    dim: D; for CLIP the joint space behind the projection.
+    file, sha256, layout: of the weights; None for random ones.
+    interpolation: `bicubic` or `bilinear`. notes: what was decided on loading, for the log.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        backbone: Backbone,
+        projection: nn.Module | None = None,
+        interpolation: str = "bicubic",
+        weight: float = 1.0,
+        file: str | None = None,
+        sha256: str | None = None,
+        layout: str | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        assert interpolation in ("bicubic", "bilinear")
+        super().__init__()
+        self.backbone = backbone
+        self.projection = projection or nn.Identity()
+        self.name, self.weight, self.interpolation = name, weight, interpolation
+        self.file, self.sha256, self.layout, self.notes = file, sha256, layout, notes
+        for child in self.children():
+            child.requires_grad_(False).eval()
+        self.training = False
+        self.dim = int(self.projection(torch.zeros(1, backbone.feature_dim)).shape[1])
+
+    @property
+    def arch(self) -> str:
+        """Name that `build_backbone` takes."""
+        return self.backbone.arch
+
+    @property
+    def image_size(self) -> int:
+        """Side of the pictures that it sees, pixels."""
+        return self.backbone.image_size
+
+    @property
+    def normalization(self) -> Normalization:
+        """Mean and standard deviation that it applies to pixels in 0..1."""
+        return self.backbone.normalization
+
+    def train(self, mode: bool = True) -> Self:  # noqa: ARG002
+        """Do nothing: a teacher is always in eval mode."""
+        return self
+
+    def forward(self, views: Tensor) -> Tensor:
+        """Float 0..1 [B, C, s, s] of any s to float32 [B, D], outside of any gradient."""
+        assert views.is_floating_point()
+        with torch.inference_mode():
+            pixels = resized(views, self.image_size, self.interpolation)
+            embedding: Tensor = self.projection(self.backbone(pixels)).float()
+        return embedding.clone()  # a tensor made in inference mode could not enter an adapter
+
+    def identity(self) -> dict[str, Any]:
+        """All that decides its embeddings, as JSON values, to be recorded and compared."""
+        return {
+            "name": self.name,
+            "arch": self.arch,
+            "sha256": self.sha256,
+            "size": self.image_size,
+            "mean": list(self.normalization.mean),
+            "std": list(self.normalization.std),
+            "interpolation": self.interpolation,
+            "activation": activation(self.backbone.body),
+            "dim": self.dim,
+        }
+
+    def summary(self) -> str:
+        """One line for the log."""
+        source = "random weights, for measuring speed only"
+        if self.file is not None:
+            source = f"{self.file} ({self.layout} layout, sha256 {(self.sha256 or '')[:8]})"
+        mean = ", ".join(f"{value:.3g}" for value in self.normalization.mean)
+        parts = [
+            f"teacher {self.name}: {source}, {self.arch}, {self.dim} numbers from "
+            f"{self.image_size} px {self.interpolation}, mean {mean}"
+        ]
+        if self.weight != 1:
+            parts.append(f"weight {self.weight:g}")
+        return "; ".join([*parts, *self.notes])
+
+
+def check_identity(recorded: Mapping[str, Any], teacher: Teacher) -> None:
+    """Raise UserError when `teacher` is not the one that `recorded` tells of (see `identity`).
+
+    The name may differ: `ViT-B/32` and `ViT-B-32-quickgelu` are the same tower.
+    """
+    now = teacher.identity()
+    changed = [
+        f"{key} {_short(recorded.get(key))}, now {_short(value)}"
+        for key, value in now.items()
+        if key != "name" and recorded.get(key) != value
+    ]
+    if changed:
+        raise UserError(
+            f"--teacher {teacher.name}: is not the teacher recorded as {recorded.get('name')}: "
+            f"{'; '.join(changed)}; give the same teacher and file, or start anew"
+        )
+
+
+def _short(value: Any) -> str:
+    return value[:12] if isinstance(value, str) and len(value) == 64 else str(value)

@@ -1,0 +1,146 @@
+"""A teacher from a weight file, or with random weights."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from cvgssl.encoders.activations import is_quick, with_quick_gelu
+from cvgssl.encoders.backbone import Backbone, build_backbone
+from cvgssl.encoders.clip_names import clip_name, clip_tower
+from cvgssl.encoders.hub import PREFIX
+from cvgssl.encoders.layouts import Found
+from cvgssl.encoders.normalization import Normalization
+from cvgssl.encoders.preprocessing import file_size, open_clip_config, published
+from cvgssl.encoders.pretrained import LoadReport, load_found
+from cvgssl.encoders.projection import projection
+from cvgssl.encoders.teacher import Teacher
+from cvgssl.encoders.teacher_spec import TeacherSpec
+from cvgssl.runtime.errors import UserError
+
+CLIP_LAYOUTS = ("OpenAI CLIP", "open_clip", "open_clip, timm tower")
+_RANDOM_SEED = 0
+
+
+def teacher_from(
+    spec: TeacherSpec, arch: str, path: Path, found: Found, hub: str | None = None
+) -> Teacher:
+    """The teacher of architecture `arch` with the weights `found` in the file `path`.
+
+    hub: timm's name of these weights, if that is known; decides mean, std, size and activation.
+    Raises UserError when the file does not give the whole tower.
+    """
+    tower = clip_tower(spec.name)
+    beside = open_clip_config(path)
+    arch, notes = _right_activation(arch, found, hub, beside.quick_gelu)
+    config = published(hub or arch)
+    size = file_size(found) or (tower.size if tower else _size(config))
+    backbone = build_backbone(arch, size)
+    report = load_found(backbone, found, path, hub)
+    _check_whole(report, found)
+    if beside.normalization is not None:
+        backbone.normalization = beside.normalization
+    behind = projection(found, _projecting_head(arch, hub, config), "_gap" in arch)
+    _check_fits(behind, backbone)
+    if tower is not None and behind is None and tower.width != backbone.feature_dim:
+        notes.append("the file has no projection: pooled features")
+    own = beside.interpolation or found.card.get("interpolation")
+    usual = "bicubic" if found.layout.name in CLIP_LAYOUTS else config.get("interpolation")
+    return Teacher(
+        spec.name,
+        backbone,
+        behind,
+        _filter(own or usual),
+        spec.weight,
+        file=path.name if hub is None or spec.file else PREFIX + hub,
+        sha256=report.sha256,
+        layout=report.layout,
+        notes=(*(note for note in report.notes if "plain GELU" not in note), *notes),
+    )
+
+
+def random_teacher(spec: TeacherSpec, arch: str) -> Teacher:
+    """Random weights, the same ones each time, so that equal identities mean equal embeddings."""
+    torch.default_generator.manual_seed(_RANDOM_SEED)  # of the CPU alone
+    tower, config = clip_tower(spec.name), published(arch)
+    backbone = build_backbone(arch, tower.size if tower else _size(config))
+    if "mean" in config:
+        backbone.normalization = Normalization(tuple(config["mean"]), tuple(config["std"]))
+    behind = None
+    if tower is not None and "_siglip_" not in arch:
+        behind = nn.Linear(backbone.feature_dim, tower.width, bias=False)
+    return Teacher(spec.name, backbone, behind, _filter(config.get("interpolation")), spec.weight)
+
+
+def _size(config: dict[str, Any]) -> int:
+    return int(config["input_size"][-1]) if config else 224
+
+
+def _filter(name: str | None) -> str:
+    return "bilinear" if name == "bilinear" else "bicubic"
+
+
+def _projecting_head(arch: str, hub: str | None, config: dict[str, Any]) -> str | None:
+    """Timm's name of a CLIP model's last layer; None for other encoders."""
+    tag = (hub or "").partition(".")[2]
+    return (
+        str(config.get("classifier", "head")) if "_clip_" in arch + "_" or "clip" in tag else None
+    )
+
+
+def _right_activation(
+    arch: str, found: Found, hub: str | None, config: bool | None
+) -> tuple[str, list[str]]:
+    """The architecture with the activation that the weights need, and notes for the log.
+
+    OpenAI's format, timm's record and open_clip's configuration (its quick_gelu, None without one)
+    tell; a bare open_clip file does not, and is taken as the name says.
+    """
+    if not arch.startswith("vit_") or "_clip_" not in arch:
+        return arch, []
+    if is_quick(arch):
+        if config is False:
+            raise UserError(
+                "open_clip_config.json beside the file says plain GELU, the name means QuickGELU; "
+                f"use {clip_name(arch.replace('_quickgelu', ''))}"
+            )
+    else:
+        notes = published(hub).get("notes") or () if hub else ()
+        reasons = {
+            "the file is by OpenAI": found.layout.name == "OpenAI CLIP",
+            "timm says": any("natively QuickGELU" in note for note in notes),
+            "open_clip_config.json says": config,
+        }
+        reason = next((reason for reason, holds in reasons.items() if holds), None)
+        if reason is not None:
+            return with_quick_gelu(arch), [f"QuickGELU, as {reason}"]
+    if found.layout.name == "open_clip" and config is None:
+        kind = "QuickGELU" if is_quick(arch) else "plain GELU"
+        return arch, [f"{kind}, as the name says (the file does not tell)"]
+    return arch, []
+
+
+def _check_whole(report: LoadReport, found: Found) -> None:
+    """No part of a teacher is random, and nothing of a CLIP tower is left out."""
+    if report.missing:
+        raise UserError(
+            f"{report.path}: lacks {', '.join(report.missing[:3])} of {report.arch}; give a file "
+            "of the whole encoder"
+        )
+    aside = {*found.left, "head.weight", "head.bias", "head.proj.weight", "head.proj.bias"}
+    left = [name for name in report.unexpected if name not in aside]
+    if left and found.layout.keeps_prefix:
+        raise UserError(
+            f"{report.path}: has {', '.join(left[:3])}, which {report.arch} has not, so its "
+            "embeddings would be others; such towers are not read"
+        )
+
+
+def _check_fits(behind: nn.Module | None, backbone: Backbone) -> None:
+    first = behind[0] if isinstance(behind, nn.Sequential) else behind
+    if isinstance(first, nn.Linear) and first.in_features != backbone.feature_dim:
+        raise UserError(
+            f"the file's projection takes {first.in_features} numbers, {backbone.arch} gives "
+            f"{backbone.feature_dim}; name the architecture that the file is of"
+        )

@@ -1,0 +1,132 @@
+"""Teachers by name: found, read, recognised, built."""
+
+import difflib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from cvgssl.encoders.backbone import TORCHVISION
+from cvgssl.encoders.clip_names import TOWERS, clip_name, clip_tower
+from cvgssl.encoders.hub import PREFIX, download
+from cvgssl.encoders.inference import infer_arch
+from cvgssl.encoders.layouts import Found
+from cvgssl.encoders.pretrained import read_backbone
+from cvgssl.encoders.teacher import Teacher
+from cvgssl.encoders.teacher_building import CLIP_LAYOUTS, random_teacher, teacher_from
+from cvgssl.encoders.teacher_spec import RANDOM, TeacherSpec, parse_teacher
+from cvgssl.encoders.timm_import import timm
+from cvgssl.encoders.weights_folder import find_weights, weight_files, weights_folder
+from cvgssl.runtime.errors import UserError
+
+
+def load_teachers(
+    teachers: Sequence[str | TeacherSpec], folder: Path | None = None
+) -> list[Teacher]:
+    """The teachers that `--teacher NAME[=FILE][:WEIGHT]` asks for, on the CPU.
+
+    folder: where bare file names and files for a bare NAME are looked for (see `weights_folder`).
+    A NAME alone takes the one file there that holds this architecture; a CLIP name of which the
+    folder has none, and `timm:NAME`, are downloaded. Random weights only by `NAME=random`.
+    Torch's random numbers are left as they were. Raises UserError naming --teacher.
+    """
+    specs = [parse_teacher(item) if isinstance(item, str) else item for item in teachers]
+    if not specs:
+        raise UserError("--teacher: at least one is needed")
+    for number, spec in enumerate(specs):
+        if any((spec.name, spec.file) == (other.name, other.file) for other in specs[:number]):
+            raise UserError(f"--teacher {spec}: is given twice; raise its :WEIGHT instead")
+    with torch.random.fork_rng(devices=[]):
+        return [_load(spec, folder) for spec in specs]
+
+
+def available_teachers(folder: Path | None = None) -> list[TeacherSpec]:
+    """CLIP vision towers among the files of the weights folder, by file name."""
+    found = []
+    for path in weight_files(weights_folder(folder)):
+        try:
+            file = read_backbone(path)
+        except (UserError, OSError):
+            continue
+        arch = _arch_of(file) if file.layout.name in CLIP_LAYOUTS else None
+        if arch is not None:
+            found.append(TeacherSpec(clip_name(arch), str(path)))
+    return found
+
+
+def _load(spec: TeacherSpec, folder: Path | None) -> Teacher:
+    tower = clip_tower(spec.name)
+    hub = spec.name.removeprefix(PREFIX) if spec.name.startswith(PREFIX) else None
+    arch = tower.arch if tower else spec.name
+    arch = hub.partition(".")[0] if hub else arch
+    with _naming(spec):
+        _check_known(arch)
+        if spec.file == RANDOM:
+            return random_teacher(spec, arch)
+        if spec.file:
+            path = find_weights(spec.file, folder)
+            return teacher_from(spec, arch, path, read_backbone(path), hub)
+        if hub is None:
+            matches, others = _in_folder(arch, weights_folder(folder))
+            if len(matches) == 1:
+                return teacher_from(spec, arch, *matches[0])
+            if matches or not (tower and tower.hub):
+                raise _not_one_file(spec.name, arch, folder, matches, others)
+            hub = f"{arch}.{tower.hub}"
+        path = download(hub)
+        return teacher_from(spec, arch, path, read_backbone(path), hub)
+
+
+def _check_known(arch: str) -> None:
+    name = arch.partition(",")[0]
+    if arch.startswith(TORCHVISION) or timm.is_model(name):
+        return
+    known = [*TOWERS, *timm.list_models()]
+    close = difflib.get_close_matches(name, known, n=4, cutoff=0.5)
+    hint = f"; did you mean {', '.join(close)}?" if close else ""
+    raise UserError(f"neither a CLIP model nor an architecture of timm's{hint}")
+
+
+def _in_folder(arch: str, folder: Path) -> tuple[list[tuple[Path, Found]], list[str]]:
+    """The files of `folder` that hold `arch`, and in words what the others hold."""
+    matches, others = [], []
+    for path in weight_files(folder):
+        try:
+            found = read_backbone(path)
+        except (UserError, OSError):
+            others.append(f"{path.name} (cannot be read)")
+            continue
+        held = _arch_of(found)
+        if held == arch:
+            matches.append((path, found))
+        else:
+            others.append(f"{path.name} ({held or 'architecture not certain'})")
+    return matches, others
+
+
+def _not_one_file(
+    name: str, arch: str, folder: Path | None, matches: list[tuple[Path, Found]], others: list[str]
+) -> UserError:
+    if matches:
+        names = ", ".join(path.name for path, _ in matches)
+        return UserError(f"several files hold {arch}: {names}; write {name}=FILE")
+    there = f" (it has {', '.join(others)})" if others else ""
+    return UserError(
+        f"no file in {weights_folder(folder)} holds {arch}{there}; write {name}=FILE, or "
+        f"{PREFIX}NAME to download a model of timm's"
+    )
+
+
+def _arch_of(found: Found) -> str | None:
+    return infer_arch(found.weights, found.layout.name == "OpenAI CLIP") or found.arch
+
+
+@contextmanager
+def _naming(spec: TeacherSpec) -> Iterator[None]:
+    """Errors of the parts in the words of --teacher."""
+    try:
+        yield
+    except UserError as error:
+        text = str(error).removeprefix("--pretrained ").removeprefix(f"--arch {spec.name}: ")
+        raise UserError(f"--teacher {spec}: {text.replace('--arch ', '')}") from error
