@@ -1,5 +1,7 @@
 """DINO (Caron et al.: Emerging Properties in Self-Supervised Vision Transformers, ICCV 2021)."""
 
+import warnings
+
 import torch
 from torch import Tensor, nn
 
@@ -30,9 +32,11 @@ class Dino(Method):
         loss, modules = lightly_parts("dino")
 
         def head() -> nn.Module:
-            made: nn.Module = modules.DINOProjectionHead(
-                backbone.feature_dim, config.mlp_dim, config.out_dim, self.PROTOTYPES
-            )
+            with warnings.catch_warnings():  # lightly uses torch's older weight norm
+                warnings.simplefilter("ignore", FutureWarning)
+                made: nn.Module = modules.DINOProjectionHead(
+                    backbone.feature_dim, config.mlp_dim, config.out_dim, self.PROTOTYPES
+                )
             return made
 
         self.head = head()

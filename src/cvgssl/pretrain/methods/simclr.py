@@ -27,7 +27,9 @@ class SimClr(Method):
         self.projector = modules.SimCLRProjectionHead(
             backbone.feature_dim, config.mlp_dim, config.out_dim
         )
-        self.nt_xent = loss.NTXentLoss(self.TEMPERATURE)
+        # a function, not a part of this module: the loss has an unused memory bank, whose
+        # uninitialised pointer would go into every checkpoint
+        self.nt_xent = loss.NTXentLoss(self.TEMPERATURE).forward
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Term `contrast`."""
