@@ -95,7 +95,7 @@ def _right_activation(
     """The architecture with the activation that the weights need, and notes for the log.
 
     OpenAI's format, timm's record and open_clip's configuration (its quick_gelu, None without one)
-    tell; a bare open_clip file does not, and is taken as the name says.
+    tell; another file alone does not, and is taken as the name says.
     """
     if not arch.startswith("vit_") or "_clip_" not in arch:
         return arch, []
@@ -115,7 +115,7 @@ def _right_activation(
         reason = next((reason for reason, holds in reasons.items() if holds), None)
         if reason is not None:
             return with_quick_gelu(arch), [f"QuickGELU, as {reason}"]
-    if found.layout.name == "open_clip" and config is None:
+    if found.layout.name != "OpenAI CLIP" and config is None and hub is None:
         kind = "QuickGELU" if is_quick(arch) else "plain GELU"
         return arch, [f"{kind}, as the name says (the file does not tell)"]
     return arch, []

@@ -1,0 +1,65 @@
+import subprocess
+import sys
+
+import pytest
+
+from cvgssl.encoders.teacher_spec import TeacherSpec, parse_teacher
+from cvgssl.runtime.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "file", "weight"),
+    [
+        ("RN50", "RN50", "", 1.0),
+        ("RN50:0.5", "RN50", "", 0.5),
+        ("ViT-B/32=ViT-B-32.pt", "ViT-B/32", "ViT-B-32.pt", 1.0),
+        ("ViT-B/32=ViT-B-32.pt:2", "ViT-B/32", "ViT-B-32.pt", 2.0),
+        ("ViT-L/14@336px=a/b c.pt:.25", "ViT-L/14@336px", "a/b c.pt", 0.25),
+        ("RN50=random", "RN50", "random", 1.0),
+        ("torchvision:squeezenet1_1", "torchvision:squeezenet1_1", "", 1.0),
+        ("torchvision:squeezenet1_1=s.pth:3", "torchvision:squeezenet1_1", "s.pth", 3.0),
+        ("timm:resnet18.a1_in1k:1e-2", "timm:resnet18.a1_in1k", "", 0.01),
+        (r"RN50=C:\clip\RN50.pt", "RN50", r"C:\clip\RN50.pt", 1.0),
+        (r"RN50=C:\clip\RN50.pt:0.5", "RN50", r"C:\clip\RN50.pt", 0.5),
+        ("RN50=runs/lr=0.1/a.pt", "RN50", "runs/lr=0.1/a.pt", 1.0),
+        ("RN50=a,b=c.pt", "RN50", "a,b=c.pt", 1.0),
+        ("vit_tiny_patch16_224,depth=4", "vit_tiny_patch16_224,depth=4", "", 1.0),
+        ("vit_x,depth=4,num_heads=3=f=g.pt:2", "vit_x,depth=4,num_heads=3", "f=g.pt", 2.0),
+        (" RN50 = a.pt : 2 ", "RN50", "a.pt", 2.0),
+    ],
+)
+def test_parts(text: str, name: str, file: str, weight: float) -> None:
+    spec = parse_teacher(text)
+    assert spec == TeacherSpec(name, file, weight)
+    assert parse_teacher(str(spec)) == spec
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "name is missing"),
+        ("=RN50.pt", "name is missing"),
+        (":2", "name is missing"),
+        ("RN50=", "file after '=' is missing"),
+        ("RN50=:2", "file after '=' is missing"),
+        ("RN50:", "weight after ':' is missing"),
+        ("RN50:0", "above 0"),
+        ("RN50=a.pt:-1", "above 0"),
+        ("RN50:nan", "finite"),
+        ("RN50:inf", "finite"),
+        ("vit,depth", "cannot be understood from ',depth'"),
+    ],
+)
+def test_mistakes_name_the_flag_and_the_remedy(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        parse_teacher(text)
+    assert str(caught.value).startswith(f"--teacher {text!r}: ")
+    assert "NAME[=FILE][:WEIGHT]" in str(caught.value)
+
+
+def test_needs_no_torch() -> None:
+    code = (
+        "import sys, cvgssl.encoders.teacher_spec, cvgssl.encoders.clip_names;"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
