@@ -25,6 +25,21 @@ def steel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def teacher_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of timm's test_vit: a tiny frozen encoder in a real file."""
+    import torch
+    from safetensors.torch import save_file
+
+    from cvgssl.encoders.timm_import import timm
+
+    path = tmp_path_factory.mktemp("teacher") / "tiny_vit.safetensors"
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        save_file(timm.create_model("test_vit", num_classes=0).state_dict(), path)
+    return path
+
+
 @pytest.fixture
 def command(tmp_path: Path) -> Command:
     """Run `cvgssl WORDS...` as a user would, in a folder of its own; gives what it printed."""

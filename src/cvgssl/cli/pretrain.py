@@ -43,12 +43,16 @@ def run_pretraining(config: PretrainConfig, prog: str) -> int:
 
 def show_views(config: PretrainConfig, path: Path) -> int:
     """Draw the views of a few pictures; nothing is trained."""
+    import torch
+
     from cvgssl.pretrain.data import load_unlabelled
     from cvgssl.report.views_figure import views_figure
     from cvgssl.runtime.launch import launch
 
     data = load_unlabelled(config, launch(config.gpu))
     step = max(1, len(data) // SHOWN)
-    views_figure(data.pixels[::step][:SHOWN], config.recipes, config.seed, path)
+    rows = torch.arange(0, len(data), step)[:SHOWN]
+    pictures = torch.from_numpy(data.pixels[rows.numpy()])
+    views_figure(pictures, config.recipes, config.seed, path, keys=data.keys[rows])
     print(f"views drawn in {path}")
     return 0
