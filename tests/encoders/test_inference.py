@@ -18,6 +18,11 @@ from cvgssl.encoders.timm_import import timm, torchvision
         "vit_base_patch16_224",
         "vit_base_patch32_224",
         "vit_base_patch16_clip_224",
+        "vit_huge_patch14_clip_224",
+        "vit_base_patch16_siglip_224",
+        "vit_base_patch32_siglip_256",
+        "vit_large_patch16_siglip_384",
+        "vit_so400m_patch14_siglip_378",
     ],
 )
 def test_architecture_from_names_and_shapes(arch: str) -> None:
@@ -26,7 +31,15 @@ def test_architecture_from_names_and_shapes(arch: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "arch", ["wide_resnet50_2", "resnext50_32x4d", "resnet18d", "deit_tiny_distilled_patch16_224"]
+    "arch",
+    [
+        "wide_resnet50_2",
+        "resnext50_32x4d",
+        "resnet18d",
+        "deit_tiny_distilled_patch16_224",
+        "vit_huge_patch14_224",
+        "vit_base_patch16_siglip_gap_224",
+    ],
 )
 def test_look_alikes_are_unknown(arch: str) -> None:
     with torch.device("meta"):
@@ -46,6 +59,9 @@ def test_squeezenets_of_torchvision() -> None:
         ("ViT-B-32", "vit_base_patch32_clip_224", False),
         ("ViT-B-16", "vit_base_patch16_clip_quickgelu_224", True),
         ("ViT-L-14-336", "vit_large_patch14_clip_quickgelu_336", True),
+        ("ViT-H-14", "vit_huge_patch14_clip_224", False),
+        ("ViT-H-14-378", "vit_huge_patch14_clip_378", False),
+        ("ViT-bigG-14", "vit_gigantic_patch14_clip_224", False),
         ("RN50", "resnet50_clip", True),
         ("RN101", "resnet101_clip", True),
     ],

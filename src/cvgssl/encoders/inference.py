@@ -34,6 +34,7 @@ _VITS = {
     (1408, 40): "giant",
     (1664, 48): "gigantic",
 }
+_PLAIN_VITS = {"tiny", "small", "base", "large"}
 _PATCHES = {8, 14, 16, 32}
 _CLIP_VITS = {
     ("base", 32),
@@ -113,11 +114,11 @@ def _vit(weights: Weights) -> str | None:
         return None
     size = _VITS.get((patches.shape[0], _depth(weights, r"blocks\.(\d+)\.")))
     patch = patches.shape[-1]
-    if size is None or size == "so400m" or patch not in _PATCHES:
+    if size is None or patch not in _PATCHES:
         return None
     if "norm_pre.weight" in weights:
         return f"vit_{size}_patch{patch}_clip_224" if (size, patch) in _CLIP_VITS else None
-    return f"vit_{size}_patch{patch}_224"
+    return f"vit_{size}_patch{patch}_224" if size in _PLAIN_VITS else None
 
 
 def _siglip(weights: Weights, patches: Tensor) -> str | None:
