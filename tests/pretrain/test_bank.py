@@ -12,8 +12,7 @@ from cvgssl.pretrain import bank as bank_module
 from cvgssl.pretrain.bank import Bank, Plan, bank_size, build_bank
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.pretrain.data import Unlabelled, load_unlabelled
-from cvgssl.pretrain.loop import encode_views
-from cvgssl.pretrain.views import Views
+from cvgssl.pretrain.views import Views, encode_views
 from cvgssl.runtime.errors import UserError
 
 VERSIONS = 2

@@ -79,6 +79,11 @@ class Bank:
         ]
         return torch.from_numpy(np.stack(found)).float()
 
+    def mean(self, teacher: int) -> Tensor:
+        """Float32 [N, D]: the mean of all stored views of each picture."""
+        found = [block.mean(axis=1, dtype=np.float32) for block in self._blocks[teacher]]
+        return torch.from_numpy(np.concatenate(found))
+
 
 def bank_size(plans: Sequence[Plan], pictures: int) -> int:
     """Bytes on disk of the banks of `plans`."""

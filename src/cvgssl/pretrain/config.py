@@ -14,7 +14,7 @@ from cvgssl.runtime.job_options import STRICT, JobOptions
 from cvgssl.views.recipe import ViewRecipe
 
 Builder = Literal["cvgssl", "distill", "mocov3", "simclr", "byol", "simsiam", "dino"]
-Guidance = Literal["published", "relational"]
+Guidance = Literal["published", "regression", "relational", "spectral"]
 WITH_TEACHERS = ("cvgssl", "distill")
 
 
@@ -63,6 +63,9 @@ class PretrainConfig(JobOptions, PictureOptions):
     t1: float = Field(default=1.0, gt=0, description="temperature of the contrastive losses")
     relation_temperature: float = Field(
         default=0.1, gt=0, description="temperature of similarity distributions (relational)"
+    )
+    neighbours: int = Field(
+        default=10, ge=2, description="edges per picture in the graph of all pictures (spectral)"
     )
     mlp_dim: int = Field(default=512, ge=1, description="width inside projector and predictor")
     adapter_dim: int = Field(default=1024, ge=1, description="width inside teachers' adapters")
@@ -208,6 +211,8 @@ class PretrainConfig(JobOptions, PictureOptions):
             problems.append(
                 f"--start-epoch {self.start_epoch}: must be below --epochs {self.epochs}"
             )
+        if self.builder == "cvgssl" and self.guidance == "spectral" and not self.bank:
+            problems.append("--guidance spectral: needs stored views; give --bank 8, for example")
         if self.builder not in WITH_TEACHERS:
             for name in ("teacher", "bank"):
                 if getattr(self, name):

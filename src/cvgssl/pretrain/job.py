@@ -11,8 +11,6 @@ from accelerate import Accelerator
 from cvgssl.encoders.backbone import Backbone, build_backbone
 from cvgssl.encoders.pretrained import LoadReport, load_pretrained
 from cvgssl.encoders.teacher import Teacher
-from cvgssl.images.cache import default_cache_dir
-from cvgssl.pretrain.bank import Bank, Plan, bank_size, build_bank
 from cvgssl.pretrain.checkpoint import (
     BACKBONE,
     backbone_facts,
@@ -23,8 +21,8 @@ from cvgssl.pretrain.checkpoint import (
 from cvgssl.pretrain.config import WITH_TEACHERS, PretrainConfig
 from cvgssl.pretrain.data import Unlabelled, load_unlabelled
 from cvgssl.pretrain.folder import SUMMARY, open_folder
-from cvgssl.pretrain.guides import choose_teachers
-from cvgssl.pretrain.loop import Guides, Loop
+from cvgssl.pretrain.guides import choose_teachers, prepare_guides
+from cvgssl.pretrain.loop import Loop
 from cvgssl.pretrain.methods.build import build_method
 from cvgssl.pretrain.monitors import Monitor, warning
 from cvgssl.pretrain.views import Views
@@ -46,7 +44,7 @@ class PretrainSummary:
 
     losses: mean of each loss term over the last epoch. monitors: figures of the last look.
     held_out: whether the data named test pictures, which were not used.
-    seconds: without interruptions; bank_seconds: of it, for building the bank.
+    seconds: without interruptions; guide_seconds: of it, for what teachers say about stored views.
     """
 
     data: str
@@ -62,7 +60,7 @@ class PretrainSummary:
     hardware: str
     processes: int
     seconds: float
-    bank_seconds: float
+    guide_seconds: float
     losses: dict[str, float]
     monitors: dict[str, float] = field(default_factory=dict)
 
@@ -159,15 +157,17 @@ class _Job:
         else:
             self.started -= self.snapshot["seconds"]
         self.views = Views(config.recipes, config.geometry, config.seed, config.bank)
-        self.bank_seconds = 0.0
-        guides = Guides(teachers, self._bank() if config.bank else None)
+        begun = time.monotonic()
+        say = folder.log if self.snapshot is None else lambda _line: None
+        guides = prepare_guides(teachers, self.views, data, config, accelerator, say)
+        self.guide_seconds = time.monotonic() - begun
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_for(config.seed, "heads"))
             method = build_method(
                 config,
                 backbone,
-                [teacher.dim for teacher in teachers],
-                [teacher.weight for teacher in teachers],
+                guides.dims,
+                guides.weights,
             )
         self.loop = Loop(method, data, self.views, guides, config, accelerator)
         self.monitor = Monitor(data, teachers, config.view_size, config.knn, accelerator)
@@ -212,7 +212,7 @@ class _Job:
             hardware=hardware(),
             processes=self.accelerator.num_processes,
             seconds=time.monotonic() - self.started,
-            bank_seconds=self.bank_seconds,
+            guide_seconds=self.guide_seconds,
             losses=self.losses,
             monitors=self.figures,
         )
@@ -225,20 +225,6 @@ class _Job:
             log(teacher.summary())
         sizes = ", ".join(str(recipe.size) for recipe in config.recipes)
         log(f"method: {config.builder}; views of {sizes} px, batch {config.batch_size}")
-
-    def _bank(self) -> Bank:
-        plans = [Plan(teacher, self.views, self.config.bank) for teacher in self.teachers]
-        place = self.config.bank_dir or default_cache_dir() / "banks"
-        if self.snapshot is None:
-            size = bank_size(plans, len(self.data)) / 2**20
-            self.folder.log(
-                f"bank: {plans[0].columns} views of each picture, {size:.1f} MiB on disk in {place}, "
-                "read from there as needed (memory only as the system's file cache)"
-            )
-        begun = time.monotonic()
-        bank = build_bank(plans, self.data, place, self.config.batch_size, self.accelerator)
-        self.bank_seconds = time.monotonic() - begun
-        return bank
 
     def _report(self, rate: float) -> None:
         """The epoch's log line, metrics.jsonl and trackers; now and then a look at the embedding."""

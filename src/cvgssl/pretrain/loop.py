@@ -8,7 +8,6 @@ and a place, and going on from it gives the weights of a run that was never inte
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,11 +15,10 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from cvgssl.encoders.teacher import Teacher
-from cvgssl.pretrain.bank import Bank
 from cvgssl.pretrain.batch import Batch
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.pretrain.data import Unlabelled
+from cvgssl.pretrain.guides import Guides
 from cvgssl.pretrain.methods.base import Method
 from cvgssl.pretrain.optim import build_optimizer, learning_rate
 from cvgssl.pretrain.views import Views
@@ -30,14 +28,6 @@ from cvgssl.runtime.seeds import seed_for
 from cvgssl.runtime.sync_batch_norm import synchronize_batch_norm
 
 SNAPSHOT_EVERY = 60.0  # seconds; what a SIGKILL can cost
-
-
-@dataclass(frozen=True)
-class Guides:
-    """The teachers of a run and, with a bank, their stored embeddings."""
-
-    teachers: tuple[Teacher, ...] = ()
-    bank: Bank | None = None
 
 
 class Loop:
@@ -173,24 +163,14 @@ class Loop:
         rendered = tuple(
             views.render(pixels, keys, role, numbers[:, role]) for role in range(views.roles)
         )
+        with self.accelerator.autocast():
+            guidance = self.guides.guidance(rows, numbers, rendered)
         return Batch(
             views=rendered,
-            teachers=self._guidance(rows, numbers, rendered),
+            teachers=tuple(one.to(device, non_blocking=True) for one in guidance),
             rows=rows.to(device),
             progress=self.progress / self.config.epochs,
         )
-
-    def _guidance(
-        self, rows: Tensor, numbers: Tensor, rendered: tuple[Tensor, ...]
-    ) -> tuple[Tensor, ...]:
-        """Per teacher, float32 [V, B, D]: from the bank, else by looking at the views."""
-        bank, device = self.guides.bank, self.accelerator.device
-        count = len(self.guides.teachers)
-        if bank is not None:
-            found = (bank.embeddings(teacher, rows, numbers) for teacher in range(count))
-            return tuple(one.transpose(0, 1).to(device, non_blocking=True) for one in found)
-        with self.accelerator.autocast():
-            return tuple(encode_views(teacher, rendered) for teacher in self.guides.teachers)
 
     def _collect(self, pending: dict[str, Tensor], stopping: bool) -> bool:
         """Add the terms of the last steps to the sums; whether any process was asked to stop."""
@@ -206,15 +186,3 @@ class Loop:
                 "--precision fp32"
             )
         return stops > 0
-
-
-def encode_views(teacher: Teacher, views: tuple[Tensor, ...]) -> Tensor:
-    """Float32 [V, B, D]: all views through a teacher, those of one size in one pass."""
-    found: dict[int, Tensor] = {}
-    for size in {view.shape[-1] for view in views}:
-        places = [place for place, view in enumerate(views) if view.shape[-1] == size]
-        encoded = teacher(torch.cat([views[place] for place in places])).float()
-        found |= dict(zip(places, encoded.chunk(len(places)), strict=True))
-    return torch.stack([found[place] for place in range(len(views))])
-
-

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cvgssl.encoders.teacher import Teacher
 from cvgssl.images.geometry import Geometry
 from cvgssl.pretrain.data import Unlabelled
 from cvgssl.views.numbering import view_numbers
@@ -32,6 +33,10 @@ class Views:
     def roles(self) -> int:
         """V, the views of each picture in a step."""
         return len(self.recipes)
+
+    def weak_only(self) -> "Views":
+        """The same without the strong views."""
+        return Views(self.recipes[:1], self.geometry, self.seed, self.bank)
 
     def identity(self) -> dict[str, Any]:
         """What the pixels of a view depend on besides picture and number, as JSON values."""
@@ -57,3 +62,13 @@ class Views:
         """Float32 [B, C, s, s] in 0..1: views `numbers` [B] of the pictures with `keys` [B]."""
         recipe = self.recipes[role]
         return render(pixels, draw(recipe, self.seed, keys, numbers, pixels.shape[-1]), recipe.size)
+
+
+def encode_views(teacher: Teacher, views: tuple[Tensor, ...]) -> Tensor:
+    """Float32 [V, B, D]: all views through a teacher, those of one size in one pass."""
+    found: dict[int, Tensor] = {}
+    for size in {view.shape[-1] for view in views}:
+        places = [place for place, view in enumerate(views) if view.shape[-1] == size]
+        encoded = teacher(torch.cat([views[place] for place in places])).float()
+        found |= dict(zip(places, encoded.chunk(len(places)), strict=True))
+    return torch.stack([found[place] for place in range(len(views))])

@@ -40,7 +40,7 @@ def _build_guided(
     parts = build_guidance(
         form, config.relation_temperature, backbone.feature_dim, dims, WeightedMean(weights)
     )
-    return Guided(backbone, dims, parts)
+    return Guided(backbone, dims, parts, standardized=form != "spectral")
 
 
 def _build_baseline(config: PretrainConfig, backbone: Backbone) -> Method:

@@ -15,14 +15,20 @@ class Guided(Method):
     """Every view's features, a pass of their own each, against the teachers' of that view.
 
     The loss is the sum of the terms of all `guidances`; all of them train the backbone and their
-    own heads.
+    own heads. standardized: bring every dimension of the teachers' to mean 0 and variance 1.
     """
 
     def __init__(
-        self, backbone: Backbone, teacher_dims: Sequence[int], guidances: Sequence[Guidance]
+        self,
+        backbone: Backbone,
+        teacher_dims: Sequence[int],
+        guidances: Sequence[Guidance],
+        standardized: bool = True,
     ) -> None:
         super().__init__(backbone)
-        self.standardize = nn.ModuleList(Standardizer(dim) for dim in teacher_dims)
+        self.standardize = nn.ModuleList(
+            Standardizer(dim) if standardized else nn.Identity() for dim in teacher_dims
+        )
         self.guidances = nn.ModuleList(guidances)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from cvgssl.pretrain.methods.weights import WeightedMean
 
 
 def build_guidance(
-    name: Literal["regression", "relational"],
+    name: Literal["regression", "relational", "spectral"],
     temperature: float,
     student_dim: int,
     teacher_dims: Sequence[int],

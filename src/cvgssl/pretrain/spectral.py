@@ -1,0 +1,91 @@
+"""What teachers say about all pictures together: a diffusion map of their embeddings.
+
+Few-shot heads compare distances to a handful of pictures. A frozen encoder spends most of its
+distances on light, scale and texture within a defect; the graph of nearest neighbours over the
+unlabelled pictures knows better which of them belong together. Its diffusion map (Coifman & Lafon
+2006) puts pictures close to each other between which many short steps lead. A student that
+regresses it from pixels learns the map for pictures that are not in the graph.
+
+Shape letters: N pictures, D width of their embeddings, E width of the map.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from scipy import sparse
+from scipy.sparse.linalg import eigsh
+from torch import Tensor
+from torch.nn import functional as F
+
+CHUNK = 1024  # rows of the similarity matrix that are in memory at once
+
+
+def joint_embedding(embeddings: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """Embeddings of several teachers, [N, D_t] each, as one float32 [N, sum of D_t], length 1.
+
+    Every teacher's are standardized and brought to length 1; squared distances then add up by
+    weight.
+    """
+    parts = [
+        F.normalize((one - one.mean(0)) / one.std(0).clamp_min(1e-6), dim=1) * weight**0.5
+        for one, weight in zip(embeddings, weights, strict=True)
+    ]
+    return F.normalize(torch.cat(parts, dim=1), dim=1)
+
+
+def diffusion_map(
+    embedding: Tensor, neighbours: int, time: float = 8.0, width: int = 64
+) -> Tensor:
+    """Float32 [N, E] from embeddings [N, D] of length 1; E = min(width, N - 2).
+
+    Coordinates are lambda_e^time * psi_e with the eigenvectors psi_e of the random walk on the
+    graph of `neighbours` nearest neighbours. Edge weights are exp(-d_ij^2 / (s_i s_j)), with s_i
+    the distance to a middle neighbour (Zelnik-Manor & Perona 2004), so nothing depends on the
+    scale of distances. The widest coordinate has standard deviation 1.
+    """
+    count = len(embedding)
+    neighbours = min(neighbours, count - 1)
+    weights = _graph(embedding, neighbours)
+    degree = np.asarray(weights.sum(axis=1)).ravel()
+    root = sparse.diags_array(1 / np.sqrt(degree))
+    size = min(width + 1, count - 1)
+    start = np.full(count, 1 / np.sqrt(count))  # the same result every time
+    values, vectors = eigsh(root @ weights @ root, k=size, which="LA", v0=start)
+    order = np.argsort(-values)
+    values, vectors = values[order].clip(0), vectors[:, order]
+    coordinates = vectors / np.sqrt(degree)[:, None]
+    # taking out the walk's resting place leaves nothing of the constant eigenvector
+    coordinates -= (degree[:, None] * coordinates).sum(0) / degree.sum()
+    spread = coordinates.std(axis=0)
+    kept = np.argsort(spread < 1e-6, kind="stable")[: size - 1]
+    coordinates = (coordinates * values**time)[:, kept]
+    largest = np.abs(coordinates).argmax(axis=0)
+    coordinates *= np.sign(coordinates[largest, np.arange(len(kept))])
+    return torch.from_numpy(coordinates / coordinates.std(axis=0).max()).float()
+
+
+def _graph(embedding: Tensor, neighbours: int) -> sparse.csr_array:
+    """Symmetric edge weights, float64 [N, N], of those who are a nearest neighbour of the other."""
+    count = len(embedding)
+    found = [_nearest(embedding, start, neighbours) for start in range(0, count, CHUNK)]
+    squared = np.concatenate([distances for distances, _ in found])
+    columns = np.concatenate([places for _, places in found])
+    scale = np.sqrt(squared[:, neighbours // 2]).clip(1e-6)
+    values = np.exp(-squared / (scale[:, None] * scale[columns]))
+    rows = np.repeat(np.arange(count), neighbours)
+    one_way = sparse.csr_array(
+        (values.ravel().clip(1e-12), (rows, columns.ravel())), shape=(count, count)
+    )
+    return one_way.maximum(one_way.T)
+
+
+def _nearest(
+    embedding: Tensor, start: int, neighbours: int
+) -> tuple["np.ndarray[tuple[int, int], np.dtype[np.float64]]", "np.ndarray[tuple[int, int], np.dtype[np.int64]]"]:
+    """Squared distances and places of the nearest others of rows start..start + CHUNK."""
+    own = embedding[start : start + CHUNK]
+    similarity = own @ embedding.T
+    similarity[torch.arange(len(own)), torch.arange(start, start + len(own))] = -2
+    cosine, places = similarity.topk(neighbours, dim=1)
+    return (2 - 2 * cosine.double()).clamp_min(0).numpy(), places.numpy()
