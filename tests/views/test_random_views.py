@@ -56,7 +56,7 @@ def reference(pixels: Tensor, parameters: ViewParameters, size: int) -> Tensor:
         if p["gray"]:
             view = functional.rgb_to_grayscale(view, num_output_channels=len(picture))
         if p["sigma"]:
-            reach = min(math.ceil(4 * p["sigma"]), size - 1)
+            reach = min(math.ceil(3 * p["sigma"]), size - 1)
             view = functional.gaussian_blur(view, 2 * reach + 1, [p["sigma"]])
         if p["flip_x"]:
             view = functional.horizontal_flip(view)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-_BLOCK = 32  # rows made at a time
+_BLOCK = 16  # rows made at a time
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class RowFilter:
     """How the rows (or columns) of a result come from those of a picture.
 
     rows: int64 [B, G, K], which rows each block needs; a weight of 0 stands by what it does not.
-    weights: float32 [B or 1, G or 1, n, K].
+    weights: float32 [B, G or 1, n, K].
     size: rows of the result, at most G * n; what is beyond is cut off.
     """
 
@@ -29,9 +29,13 @@ class RowFilter:
     weights: Tensor
     size: int
 
-    def times(self, factor: float) -> "RowFilter":
-        """The filter whose results are `factor` times as large."""
-        return replace(self, weights=self.weights * factor)
+    def __getitem__(self, part: slice) -> "RowFilter":
+        """The filter of some of the pictures."""
+        return RowFilter(self.rows[part], self.weights[part], self.size)
+
+    def times(self, factor: Tensor) -> "RowFilter":
+        """The filter whose results are `factor` times as large, float32 [B]."""
+        return replace(self, weights=self.weights * factor[:, None, None, None])
 
 
 def resizing(start: Tensor, length: Tensor, flip: Tensor, size: int, side: int) -> RowFilter:
@@ -54,21 +58,22 @@ def resizing(start: Tensor, length: Tensor, flip: Tensor, size: int, side: int) 
     needed = int((block - 1) * largest + 2 * max(largest, 1)) + 2
     step = torch.arange(needed, device=start.device)
     last = length[:, None, None] - 1
-    rows = start[:, None, None] + torch.minimum(first.long() + step, last)
+    wanted = first.long() + step  # [B, G, K] rows of the crop
     offset = (centre - first - 0.5).float()[..., None]
-    weights = 1 - (step - offset).abs_().div_(support.float()[..., None])
-    weights = weights.clamp_(min=0).mul_((first.long() + step <= last)[:, :, None])
-    return RowFilter(rows, weights.div_(weights.sum(-1, keepdim=True)), size)
+    distance = (step.float() - offset).abs_().div_(support.float()[..., None])
+    weights = distance.neg_().add_(1).clamp_(min=0).mul_((wanted <= last).float()[:, :, None])
+    weights = weights.div_(weights.sum(-1, keepdim=True))
+    return RowFilter(start[:, None, None] + torch.minimum(wanted, last), weights, size)
 
 
 def gaussian(sigma: Tensor, size: int) -> RowFilter:
     """Blur `size` rows with normal curves of standard deviation `sigma`, float32 [B], in rows.
 
-    Curves are cut off after ceil(4 sigma) rows to either side, or size - 1 if that is less;
+    Curves are cut off after ceil(3 sigma) rows to either side, or size - 1 if that is less;
     beyond the border the picture is mirrored without repeating its first and last row.
     """
     groups, block = _blocks(size)
-    reach = (4 * sigma).ceil().clamp(max=size - 1)[:, None, None]
+    reach = (3 * sigma).ceil().clamp(max=size - 1)[:, None, None]
     radius = int(reach.max())
     step = torch.arange(block + 2 * radius, device=sigma.device)
     first = block * torch.arange(groups, device=sigma.device)[:, None] - radius

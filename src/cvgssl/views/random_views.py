@@ -92,39 +92,41 @@ def render(pixels: Tensor, parameters: ViewParameters, size: int) -> Tensor:
     """
     batch, channels, side, _ = pixels.shape
     assert pixels.dtype == torch.uint8 and len(parameters) == batch and side == pixels.shape[3]
+    p = parameters.to(pixels.device)
+    blurred = parameters.sigma.nonzero()[:, 0]  # sought on the CPU: no GPU is waited for
     views = torch.empty(batch, channels, size, size, device=pixels.device)
     chunk = _CHUNK if pixels.device.type == "cpu" else max(batch, 1)
     with torch.autocast(pixels.device.type, enabled=False):
+        vertical = resizing(p.top, p.height, p.flip_y, size, side).times(p.brightness / 255)
+        horizontal = resizing(p.left, p.width, p.flip_x, size, side)
         for first in range(0, batch, chunk):
             part = slice(first, first + chunk)
-            views[part] = _render(pixels[part], parameters[part], size)
+            bright = filtered(pixels[part], vertical[part], horizontal[part])
+            _finish(bright, p[part], views[part])
+        for rows in torch.split(blurred.to(pixels.device), chunk) if len(blurred) else ():
+            blur = gaussian(p.sigma[rows], size)
+            views[rows] = filtered(views[rows], blur, blur)
     return views
 
 
-def _render(pixels: Tensor, drawn: ViewParameters, size: int) -> Tensor:
-    blurred = drawn.sigma.nonzero()[:, 0].to(pixels.device)  # sought on the CPU: no waiting
-    grayed = bool(drawn.gray.any()) and pixels.shape[1] == 3
-    p = drawn.to(pixels.device)
-    side = pixels.shape[-1]
-    vertical = resizing(p.top, p.height, p.flip_y, size, side)
-    horizontal = resizing(p.left, p.width, p.flip_x, size, side)
-    views = filtered(pixels, vertical.times(1 / 255), horizontal)
-    _jitter_(views, p)
-    if grayed:
-        views = torch.where(p.gray[:, None, None, None], _luma(views), views)
-    if len(blurred):
-        blur = gaussian(p.sigma[blurred], size)
-        views[blurred] = filtered(views[blurred], blur, blur)
-    return views
+def _finish(bright: Tensor, p: ViewParameters, views: Tensor) -> None:
+    """Write views but for the blur, given the resized crops times their brightness factors.
 
-
-def _jitter_(views: Tensor, p: ViewParameters) -> None:
-    """Brightness and contrast in each picture's order, clamped to 0..1 after either, in place."""
-    for contrast_now in (p.contrast_first, ~p.contrast_first):
-        factor = torch.where(contrast_now, p.contrast, p.brightness)[:, None, None, None]
-        mean = _luma(views.mean((2, 3), keepdim=True))
-        shift = (1 - factor) * mean * contrast_now[:, None, None, None]
-        views.mul_(factor).add_(shift).clamp_(0, 1)
+    Brightness and contrast each clamp to 0..1. Where brightness comes first, that is what is
+    done. Where contrast does, contrast and clamping scale with the brightness, so that the last
+    clamp is to 0..min(brightness, 1) and the first is not needed.
+    """
+    unbounded = torch.full_like(p.brightness, torch.inf)
+    before = torch.where(p.contrast_first, unbounded, 1)[:, None, None, None]
+    after = torch.where(p.contrast_first, p.brightness, 1).clamp_(max=1)[:, None, None, None]
+    contrast = p.contrast[:, None, None, None]
+    torch.minimum(bright, before, out=bright)
+    mean = _luma(bright.mean((2, 3), keepdim=True))
+    bright.mul_(contrast).add_((1 - contrast) * mean)
+    torch.minimum(bright, after, out=bright)
+    torch.clamp(bright, min=0, out=views)
+    if views.shape[1] == 3:
+        views.copy_(torch.where(p.gray[:, None, None, None], _luma(views), views))
 
 
 def _luma(pictures: Tensor) -> Tensor:
