@@ -5,11 +5,12 @@ the same number of pictures. The mean of a loss over processes, and the mean of 
 (which distributed training takes), are then those of one process with all W * B pictures.
 """
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
-from torch.distributed.nn import functional as differentiable
 
 
 def process_count() -> int:
@@ -25,16 +26,30 @@ def process_rank() -> int:
 def concat_all(tensor: Tensor) -> Tensor:
     """[B, ...] of every process to [W * B, ...] in order of rank, on every process.
 
-    Gradients flow back to the process that a row came from, summed over all that used it. Done as
-    a sum with zeros, which is exact and which, unlike a gather with gradients, takes the same
-    path on every backend.
+    Gradients flow back to the process that a row came from, summed over all that used it.
     """
     if process_count() == 1:
         return tensor
-    own = F.one_hot(torch.tensor(process_rank()), process_count()).to(tensor)
-    placed = own.view(-1, *[1] * tensor.dim()) * tensor
-    gathered: Tensor = differentiable.all_reduce(placed)  # type: ignore[no-untyped-call]
-    return gathered.flatten(0, 1)
+    gathered: Tensor = _Gather.apply(tensor)  # type: ignore[no-untyped-call]
+    return gathered
+
+
+class _Gather(torch.autograd.Function):
+    """torch's own gather with gradients is deprecated, and differs between backends."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        tensor = tensor.contiguous()
+        ctx.start, ctx.stop = process_rank() * len(tensor), (process_rank() + 1) * len(tensor)
+        parts = [torch.empty_like(tensor) for _ in range(process_count())]
+        dist.all_gather(parts, tensor)
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total[ctx.start : ctx.stop]
 
 
 def own_columns(count: int, device: torch.device) -> Tensor:

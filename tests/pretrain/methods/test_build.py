@@ -12,6 +12,8 @@ from cvgssl.pretrain.methods.build import build_method
 METHODS: list[tuple[str, dict[str, Any], set[str]]] = [
     ("cvgssl", {}, {"teachers", "views", "self"}),
     ("cvgssl", {"guidance": "relational"}, {"relation", "regression"}),
+    ("cvgssl", {"guidance": "regression"}, {"regression"}),
+    ("cvgssl", {"guidance": "spectral", "bank": 8}, {"relation", "regression"}),
     ("distill", {}, {"regression"}),
     ("mocov3", {}, {"contrast"}),
     ("simclr", {}, {"contrast"}),

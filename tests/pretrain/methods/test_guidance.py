@@ -10,6 +10,7 @@ import torch
 from numpy_losses import Array, cosine, gradient, relation
 from torch import nn
 
+from cvgssl.pretrain.batch import Batch
 from cvgssl.pretrain.methods.guidance.regression import Regression
 from cvgssl.pretrain.methods.guidance.relation import Relation
 from cvgssl.pretrain.methods.guidance.standardize import Standardizer
@@ -17,6 +18,7 @@ from cvgssl.pretrain.methods.weights import WeightedMean
 
 WEIGHTS = (1.0, 3.0)
 ROWS = torch.arange(4)
+SPECTRAL: dict[str, Any] = {"guidance": "spectral", "bank": 8}
 
 
 def features(seed: int) -> tuple[list[Array], list[Array]]:
@@ -116,3 +118,11 @@ def test_every_term_trains_the_backbone(
         term.backward(retain_graph=True)
         learning = {n.split(".")[0] for n, p in method.named_parameters() if p.grad is not None}
         assert learning == ({"backbone"} if name == "relation" else {"backbone", "guidances"})
+
+
+def test_features_are_standardized_unless_they_are_a_map() -> None:
+    batch = small.batch(guided=True)
+    moved = Batch(batch.views, tuple(9 + 4 * t for t in batch.teachers), batch.rows, 0.0)
+    for options, same in (({"guidance": "relational"}, True), (SPECTRAL, False)):
+        terms = [small.method("cvgssl", **options)(b)["relation"].item() for b in (batch, moved)]
+        assert (terms[0] == pytest.approx(terms[1], rel=1e-4)) == same
