@@ -18,7 +18,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,11 +91,16 @@ def bank_size(plans: Sequence[Plan], pictures: int) -> int:
 
 
 def build_bank(
-    plans: Sequence[Plan], data: Unlabelled, place: Path, batch: int, accelerator: Accelerator
+    plans: Sequence[Plan],
+    data: Unlabelled,
+    place: Path,
+    batch: int,
+    accelerator: Accelerator,
+    check: Callable[[], None] = lambda: None,
 ) -> Bank:
     """Compute what is missing, shared among the processes of a machine, and open it all.
 
-    batch: pictures per pass. Raises UserError when the disk has no room, or when a teacher gives
+    batch: pictures per pass. check: is called after each and may raise. Raises UserError when the disk has no room, or when a teacher gives
     numbers that float16 cannot hold.
     """
     starts = range(0, len(data), BLOCK)
@@ -114,7 +119,7 @@ def build_bank(
                     for plan, file in zip(plans, files, strict=True)
                     if _open(file[row]) is None
                 ]
-                _build_block(wanted, data, starts[row], batch, accelerator, advance)
+                _build_block(wanted, data, starts[row], batch, accelerator, check, advance)
         accelerator.wait_for_everyone()
     opened = [[_open(path) for path in teacher] for teacher in files]
     return Bank([[block for block in blocks if block is not None] for blocks in opened])
@@ -126,6 +131,7 @@ def _build_block(
     start: int,
     batch: int,
     accelerator: Accelerator,
+    check: Callable[[], None],
     advance: Advance,
 ) -> None:
     """All views of one block of pictures, through the teachers whose file is missing."""
@@ -136,22 +142,22 @@ def _build_block(
     ]
     for first in range(start, stop, batch):
         rows = torch.arange(first, min(first + batch, stop))
-        keys, stored_pixels = data.keys[rows], views.stored(data, rows, accelerator.device)
+        keys, pixels = data.keys[rows], views.stored(data, rows, accelerator.device)
         for version in range(versions):
-            for role in range(views.roles):
-                number = version * views.roles + role
-                numbers = torch.full_like(rows, number)
-                pixels = views.render(stored_pixels, keys, role, numbers)
-                for (plan, path), array in zip(wanted, stored, strict=True):
-                    with accelerator.autocast():
-                        found = plan.teacher(pixels).float().cpu()
-                    if not bool((found.abs() <= torch.finfo(torch.float16).max).all()):
-                        raise UserError(
-                            f"--teacher {plan.teacher.name}: gives numbers that {path.name} cannot "
-                            "hold; use --bank off, or --precision fp32"
-                        )
-                    array[first - start : first - start + len(rows), number] = found.numpy()
-                advance(len(rows))
+            check()
+            columns = version * views.roles + torch.arange(views.roles)
+            numbers = columns.expand(len(rows), -1)
+            for (plan, path), array in zip(wanted, stored, strict=True):
+                with accelerator.autocast():
+                    found = views.embed(plan.teacher, pixels, keys, numbers).cpu()
+                if not bool((found.abs() <= torch.finfo(torch.float16).max).all()):
+                    raise UserError(
+                        f"--teacher {plan.teacher.name}: gives numbers that {path.name} cannot "
+                        "hold; use --bank off, or --precision fp32"
+                    )
+                place = slice(first - start, first - start + len(rows))
+                array[place, columns.numpy()] = found.transpose(0, 1).numpy()
+            advance(len(rows) * views.roles)
     for (_, path), array in zip(wanted, stored, strict=True):
         with writing(path) as aside, aside.open("wb") as file:
             np.save(file, array)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from accelerate import Accelerator
 from torch import Tensor
 
@@ -16,7 +15,7 @@ from cvgssl.pretrain.bank import Bank, Plan, bank_size, build_bank
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.pretrain.data import Unlabelled
 from cvgssl.pretrain.spectral import diffusion_map, joint_embedding
-from cvgssl.pretrain.views import Views, encode_views
+from cvgssl.pretrain.views import Views
 from cvgssl.runtime.errors import UserError
 
 
@@ -59,12 +58,17 @@ class Guides:
         """Weight of each guiding embedding."""
         return [1.0] if self.targets is not None else [teacher.weight for teacher in self.teachers]
 
-    def guidance(self, rows: Tensor, numbers: Tensor, rendered: tuple[Tensor, ...]) -> list[Tensor]:
-        """For each guiding embedding float32 [V, B, D], for views `numbers` [B, V] of `rows`."""
+    def guidance(
+        self, rows: Tensor, numbers: Tensor, look: Callable[[Teacher], Tensor]
+    ) -> list[Tensor]:
+        """For each guiding embedding float32 [V, B, D], for views `numbers` [B, V] of `rows`.
+
+        look: shows these views to a teacher, where nothing is stored.
+        """
         if self.targets is not None:
-            return [self.targets[rows].expand(len(rendered), -1, -1)]
+            return [self.targets[rows].expand(numbers.shape[1], -1, -1)]
         if self.bank is None:
-            return [encode_views(teacher, rendered) for teacher in self.teachers]
+            return [look(teacher) for teacher in self.teachers]
         count = len(self.teachers)
         found = (self.bank.embeddings(number, rows, numbers) for number in range(count))
         return [embeddings.transpose(0, 1) for embeddings in found]
@@ -77,8 +81,12 @@ def prepare_guides(
     config: PretrainConfig,
     accelerator: Accelerator,
     log: Callable[[str], None],
+    check: Callable[[], None],
 ) -> Guides:
-    """Build or open the bank that the options ask for, and what is made of it."""
+    """Build or open the bank that the options ask for, and what is made of it.
+
+    check: is called now and then and may raise, when the job has been asked to stop.
+    """
     spectral = config.builder == "cvgssl" and config.guidance == "spectral"
     if not teachers or not config.bank:
         return Guides(teachers)
@@ -86,7 +94,7 @@ def prepare_guides(
     plans = [Plan(teacher, seen, config.bank) for teacher in teachers]
     place = config.bank_dir or default_cache_dir() / "banks"
     log(_announcement(plans, len(data), place))
-    bank = build_bank(plans, data, place, config.batch_size, accelerator)
+    bank = build_bank(plans, data, place, config.batch_size, accelerator, check)
     if not spectral:
         return Guides(teachers, bank)
     means = [bank.mean(number) for number in range(len(teachers))]

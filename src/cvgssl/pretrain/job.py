@@ -1,6 +1,7 @@
 """A pre-training job from options to files."""
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,8 +87,10 @@ def pretrain(config: PretrainConfig) -> tuple[Path, PretrainSummary]:
     folder = open_folder(config, data, teachers, accelerator)
     try:
         with stop_requests() as stopping:
-            job = _Job(config, data, backbone, report, teachers, accelerator, folder, started)
-            job.run(stopping)
+            job = _Job(
+                config, data, backbone, report, teachers, accelerator, folder, started, stopping
+            )
+            job.run()
     finally:
         accelerator.end_training()
         folder.close()
@@ -148,8 +151,10 @@ class _Job:
         accelerator: Accelerator,
         folder: RunFolder,
         started: float,
+        stopping: Callable[[], bool],
     ) -> None:
         self.config, self.data, self.teachers = config, data, teachers
+        self.stopping = stopping
         self.accelerator, self.folder, self.started = accelerator, folder, started
         self.snapshot = folder.load_snapshot()
         if self.snapshot is None:
@@ -159,7 +164,9 @@ class _Job:
         self.views = Views(config.recipes, config.geometry, config.seed, config.bank)
         begun = time.monotonic()
         say = folder.log if self.snapshot is None else lambda _line: None
-        guides = prepare_guides(teachers, self.views, data, config, accelerator, say)
+        guides = prepare_guides(
+            teachers, self.views, data, config, accelerator, say, self._check
+        )
         self.guide_seconds = time.monotonic() - begun
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_for(config.seed, "heads"))
@@ -177,7 +184,7 @@ class _Job:
             self.loop.load_state(self.snapshot["loop"])
             self.losses, self.figures = self.snapshot["losses"], self.snapshot["figures"]
 
-    def run(self, stopping: Any) -> None:
+    def run(self) -> None:
         """Train to the last epoch and leave the files."""
         config, loop = self.config, self.loop
         start_trackers(self.accelerator, self.folder.path, to_dict(config))
@@ -186,7 +193,7 @@ class _Job:
         with progress("views", left * views, self.accelerator.is_main_process) as advance:
             while loop.epoch < config.epochs:
                 begun = time.monotonic()
-                losses = loop.run_epoch(stopping, self._save, advance)
+                losses = loop.run_epoch(self.stopping, self._save, advance)
                 if losses is None:
                     raise Stopped(self.folder.path)
                 self.losses = losses
@@ -225,6 +232,10 @@ class _Job:
             log(teacher.summary())
         sizes = ", ".join(str(recipe.size) for recipe in config.recipes)
         log(f"method: {config.builder}; views of {sizes} px, batch {config.batch_size}")
+
+    def _check(self) -> None:
+        if self.stopping():
+            raise Stopped(self.folder.path)
 
     def _report(self, rate: float) -> None:
         """The epoch's log line, metrics.jsonl and trackers; now and then a look at the embedding."""

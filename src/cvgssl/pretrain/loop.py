@@ -164,7 +164,9 @@ class Loop:
             views.render(pixels, keys, role, numbers[:, role]) for role in range(views.roles)
         )
         with self.accelerator.autocast():
-            guidance = self.guides.guidance(rows, numbers, rendered)
+            guidance = self.guides.guidance(
+                rows, numbers, lambda one: views.embed(one, pixels, keys, numbers, rendered)
+            )
         return Batch(
             views=rendered,
             teachers=tuple(one.to(device, non_blocking=True) for one in guidance),

@@ -4,7 +4,7 @@ Shape letters: B pictures, C channels, s side of a view, V roles: the weak view 
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -58,17 +58,44 @@ class Views:
         """The stored pictures `rows` [B], uint8 [B, C, S, S], that views are made of."""
         return torch.from_numpy(data.pixels[rows.numpy()]).to(device, non_blocking=True)
 
-    def render(self, pixels: Tensor, keys: Tensor, role: int, numbers: Tensor) -> Tensor:
-        """Float32 [B, C, s, s] in 0..1: views `numbers` [B] of the pictures with `keys` [B]."""
+    def render(
+        self, pixels: Tensor, keys: Tensor, role: int, numbers: Tensor, size: int | None = None
+    ) -> Tensor:
+        """Float32 [B, C, s, s] in 0..1: views `numbers` [B] of the pictures with `keys` [B].
+
+        size: the same views with this side instead of the recipe's.
+        """
         recipe = self.recipes[role]
-        return render(pixels, draw(recipe, self.seed, keys, numbers, pixels.shape[-1]), recipe.size)
+        parameters = draw(recipe, self.seed, keys, numbers, pixels.shape[-1])
+        if size is None or size == recipe.size:
+            return render(pixels, parameters, recipe.size)
+        sigma = parameters.sigma * (size / recipe.size)
+        return render(pixels, replace(parameters, sigma=sigma), size)
 
+    def embed(
+        self,
+        teacher: Teacher,
+        pixels: Tensor,
+        keys: Tensor,
+        numbers: Tensor,
+        rendered: Sequence[Tensor] = (),
+    ) -> Tensor:
+        """Float32 [V, B, D]: what a teacher says about the views `numbers` [B, V] of pictures.
 
-def encode_views(teacher: Teacher, views: tuple[Tensor, ...]) -> Tensor:
-    """Float32 [V, B, D]: all views through a teacher, those of one size in one pass."""
-    found: dict[int, Tensor] = {}
-    for size in {view.shape[-1] for view in views}:
-        places = [place for place, view in enumerate(views) if view.shape[-1] == size]
-        encoded = teacher(torch.cat([views[place] for place in places])).float()
-        found |= dict(zip(places, encoded.chunk(len(places)), strict=True))
-    return torch.stack([found[place] for place in range(len(views))])
+        A teacher that takes larger pictures than the student sees the same views with more
+        pixels. rendered: the student's views, used where they are large enough. Views of one
+        size are one pass.
+        """
+        by_size: dict[int, dict[int, Tensor]] = {}
+        for role, recipe in enumerate(self.recipes):
+            size = max(recipe.size, teacher.image_size)
+            fits = rendered and size == recipe.size
+            view = (
+                rendered[role] if fits else self.render(pixels, keys, role, numbers[:, role], size)
+            )
+            by_size.setdefault(size, {})[role] = view
+        found: dict[int, Tensor] = {}
+        for views in by_size.values():
+            encoded = teacher(torch.cat(list(views.values()))).float()
+            found |= dict(zip(views, encoded.chunk(len(views)), strict=True))
+        return torch.stack([found[role] for role in range(self.roles)])
