@@ -70,7 +70,7 @@ def main() -> None:
 def stored(paths: list[Path], side: int, colour: bool) -> Tensor:
     """Decoded pictures, uint8 [N, C, S, S]."""
     loaded, _ = load_pictures(paths, Geometry(side))
-    pixels = torch.from_numpy(loaded.pixels)
+    pixels = torch.tensor(loaded.pixels)
     return pixels.expand(-1, 3, -1, -1).contiguous() if colour else pixels
 
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, safe_open
 
+from conftest import ROOT, Command
 from cvgssl.encoders.backbone import build_backbone
 from cvgssl.encoders.normalization import HALF
 from cvgssl.encoders.pretrained import load_pretrained
 from cvgssl.encoders.timm_import import timm
-from conftest import ROOT, Command
 
 SMALL = ["--arch", "test_resnet", "--image-size", "48", "--view-size", "32", "--batch-size", "8"]
 SMALL += ["--epochs", "2", "--warmup-epochs", "1", "--mlp-dim", "32", "--out-dim", "16"]
@@ -122,9 +122,7 @@ def test_published_train_command(steel: Path, teacher_file: Path, tmp_path: Path
     assert (folder / "checkpoint_0001.pth.tar").exists()
     (folder / "summary.json").unlink()
     last = str(folder / "checkpoint_0002.pth.tar")
-    done = subprocess.run(
-        [*train, "--resume", last], capture_output=True, text=True, cwd=tmp_path
-    )
+    done = subprocess.run([*train, "--resume", last], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
 
@@ -135,8 +133,10 @@ def test_published_train_command(steel: Path, teacher_file: Path, tmp_path: Path
         (["--builder", "mocov3", "--bank", "4"], "--bank"),
         (["--batch-size", "64"], "has 42 pictures"),
         (["--arch", "test_vit", "--size-crops", "32", "24", "24", "24"], "multiples of 16"),
-        (["--arch", "vit_tiny_patch16_224,depth=1", "--size-crops", "32", "16", "16", "16"],
-         "dynamic_img_size"),
+        (
+            ["--arch", "vit_tiny_patch16_224,depth=1", "--size-crops", "32", "16", "16", "16"],
+            "dynamic_img_size",
+        ),
         (["--optimizer", "lamb"], "--optimizer lamb"),
         (["--init", "nowhere.pth"], "nowhere.pth"),
         (["--batch-size", "9", "--accumulate", "2"], "--accumulate 2"),

@@ -131,9 +131,7 @@ def test_other_views_teachers_or_pictures_have_another_place(
     assert len(files(tmp_path)) == 2
 
 
-def test_what_float16_cannot_hold_is_an_error(
-    plan: Plan, data: Unlabelled, tmp_path: Path
-) -> None:
+def test_what_float16_cannot_hold_is_an_error(plan: Plan, data: Unlabelled, tmp_path: Path) -> None:
     with torch.no_grad():
         plan.teacher.backbone.body.norm.weight.fill_(1e6)
     with pytest.raises(UserError, match="--bank off"):

@@ -100,8 +100,8 @@ def build_bank(
 ) -> Bank:
     """Compute what is missing, shared among the processes of a machine, and open it all.
 
-    batch: pictures per pass. check: is called after each and may raise. Raises UserError when the disk has no room, or when a teacher gives
-    numbers that float16 cannot hold.
+    batch: pictures per pass. check: is called after each and may raise. Raises UserError when the
+    disk has no room, or when a teacher gives numbers that float16 cannot hold.
     """
     starts = range(0, len(data), BLOCK)
     files = [[_block_file(plan, data, start, place) for start in starts] for plan in plans]

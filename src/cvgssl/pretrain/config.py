@@ -71,9 +71,7 @@ class PretrainConfig(JobOptions, PictureOptions):
     adapter_dim: int = Field(default=1024, ge=1, description="width inside teachers' adapters")
     out_dim: int = Field(default=256, ge=2, description="width of what the losses compare")
 
-    view_size: int = Field(
-        default=224, ge=16, le=1024, description="side of the weak view, pixels"
-    )
+    view_size: int = Field(default=224, ge=16, le=1024, description="side of the weak view, pixels")
     weak_scale: tuple[float, float] = Field(
         default=(0.2, 1.0), description="area of the weak view's crop, least and most, 0..1"
     )
@@ -91,9 +89,7 @@ class PretrainConfig(JobOptions, PictureOptions):
     )
     brightness: float = Field(default=0.2, ge=0, le=1, description="brightness jitter, all views")
     contrast: float = Field(default=0.2, ge=0, le=1, description="contrast jitter, all views")
-    gray: float = Field(
-        default=0.2, ge=0, le=1, description="share of strong views without colour"
-    )
+    gray: float = Field(default=0.2, ge=0, le=1, description="share of strong views without colour")
     blur: float = Field(default=0.5, ge=0, le=1, description="share of strong views blurred")
     show_views: Path | None = Field(
         default=None, description="draw the views of some pictures into this PNG and stop"
@@ -113,8 +109,10 @@ class PretrainConfig(JobOptions, PictureOptions):
     start_epoch: int = Field(default=0, ge=0, description="first epoch of the schedule, from 0")
     batch_size: int = Field(default=64, ge=2, description="pictures per step, all processes")
     accumulate: int = Field(
-        default=1, ge=1, description="parts of a batch computed one after another; negatives and "
-        "batch norm then see one part"
+        default=1,
+        ge=1,
+        description="parts of a batch computed one after another; negatives and "
+        "batch norm then see one part",
     )
     optimizer: Literal["sgd", "adam", "adamw", "lars"] = Field(
         default="sgd", description="optimizer"
@@ -133,8 +131,11 @@ class PretrainConfig(JobOptions, PictureOptions):
         default=None, gt=0, lt=1, description="decay of averaged backbone weights, saved as well"
     )
     target_momentum: float = Field(
-        default=0.99, ge=0, lt=1, description="start of the momentum of mocov3's, byol's and "
-        "dino's target network; rises to 1"
+        default=0.99,
+        ge=0,
+        lt=1,
+        description="start of the momentum of mocov3's, byol's and "
+        "dino's target network; rises to 1",
     )
     compile: bool = Field(default=False, description="torch.compile the backbone")
     print_freq: int = Field(
@@ -197,8 +198,10 @@ class PretrainConfig(JobOptions, PictureOptions):
                 *zip(self.min_scale_crops, self.max_scale_crops, strict=True),
             ]
         ):
-            problems.append("crop areas (--weak-scale, --min-scale-crops, --max-scale-crops): "
-                            "must be above 0, at most 1, the least not above the largest")
+            problems.append(
+                "crop areas (--weak-scale, --min-scale-crops, --max-scale-crops): "
+                "must be above 0, at most 1, the least not above the largest"
+            )
         if any(size < 8 for size in self.size_crops) or any(n < 0 for n in self.nmb_crops):
             problems.append("--size-crops: at least 8 pixels; --nmb-crops: not below 0")
         elif sum(self.nmb_crops) < 1:

@@ -1,4 +1,4 @@
-"""The unlabelled pictures of a job: found, decoded once, and given keys that outlive their order."""
+"""The unlabelled pictures of a job: found, decoded once, given keys that outlive their order."""
 
 import logging
 from dataclasses import dataclass

@@ -24,7 +24,7 @@ from cvgssl.pretrain.data import Unlabelled, load_unlabelled
 from cvgssl.pretrain.folder import SUMMARY, open_folder
 from cvgssl.pretrain.guides import choose_teachers, prepare_guides
 from cvgssl.pretrain.loop import Loop
-from cvgssl.pretrain.methods.build import build_method
+from cvgssl.pretrain.methods.build import build_method, check_builder
 from cvgssl.pretrain.monitors import Monitor, warning
 from cvgssl.pretrain.views import Views
 from cvgssl.runtime.environment import hardware
@@ -78,6 +78,7 @@ def pretrain(config: PretrainConfig) -> tuple[Path, PretrainSummary]:
     accelerator = launch(config.gpu, config.precision, config.track)
     _check_shares(config, accelerator.num_processes)
     data = load_unlabelled(config, accelerator)
+    check_builder(config.builder)
     backbone, report = student(config)
     teachers: tuple[Teacher, ...] = ()
     if config.builder in WITH_TEACHERS:
@@ -102,7 +103,7 @@ def _check_shares(config: PretrainConfig, processes: int) -> None:
     share = config.batch_size / (processes * config.accumulate)
     if share < 2 or share != int(share):
         raise UserError(
-            f"--batch-size {config.batch_size}: must be at least 2 and a multiple of it for each of "
+            f"--batch-size {config.batch_size}: must be a multiple, 2 times at least, of "
             f"{processes} processes x --accumulate {config.accumulate}"
         )
 
@@ -164,9 +165,7 @@ class _Job:
         self.views = Views(config.recipes, config.geometry, config.seed, config.bank)
         begun = time.monotonic()
         say = folder.log if self.snapshot is None else lambda _line: None
-        guides = prepare_guides(
-            teachers, self.views, data, config, accelerator, say, self._check
-        )
+        guides = prepare_guides(teachers, self.views, data, config, accelerator, say, self._check)
         self.guide_seconds = time.monotonic() - begun
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_for(config.seed, "heads"))
@@ -238,7 +237,7 @@ class _Job:
             raise Stopped(self.folder.path)
 
     def _report(self, rate: float) -> None:
-        """The epoch's log line, metrics.jsonl and trackers; now and then a look at the embedding."""
+        """The epoch's log line, metrics.jsonl and trackers; now and then a look at features."""
         config, epoch, losses = self.config, self.loop.epoch, self.losses
         terms = ", ".join(f"{k} {v:.4f}" for k, v in losses.items() if k != "loss")
         line = f"Epoch [{epoch}/{config.epochs}] Loss: {losses['loss']:.4f} ({terms})"

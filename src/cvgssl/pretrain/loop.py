@@ -45,7 +45,8 @@ class Loop:
         self.data, self.views, self.guides = data, views, guides
         self.config, self.accelerator = config, accelerator
         self.steps = len(data) // config.batch_size
-        self.epoch, self.step = config.start_epoch, 0  # the next step to do; step counts within the epoch
+        # the next step to do; it counts within the epoch
+        self.epoch, self.step = config.start_epoch, 0
         self.sums: dict[str, float] = {}  # loss terms of the epoch's finished steps
         self.method = method.to(accelerator.device)
         synchronize_batch_norm(self.method)
@@ -187,4 +188,4 @@ class Loop:
                 "was saved before is sound; start again with a lower --lr, --clip-grad 1 or "
                 "--precision fp32"
             )
-        return stops > 0
+        return bool(stops > 0)

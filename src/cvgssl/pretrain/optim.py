@@ -28,7 +28,9 @@ def build_optimizer(method: nn.Module, config: PretrainConfig) -> torch.optim.Op
     ]
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, config.lr)
-    lars: torch.optim.Optimizer = timm.optim.Lars(groups, config.lr, momentum=config.momentum)
+    lars: torch.optim.Optimizer = timm.optim.Lars(  # type: ignore[attr-defined]
+        groups, config.lr, momentum=config.momentum
+    )
     return lars
 
 

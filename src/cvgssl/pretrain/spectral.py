@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import eigsh
 from torch import Tensor
@@ -34,9 +35,7 @@ def joint_embedding(embeddings: Sequence[Tensor], weights: Sequence[float]) -> T
     return F.normalize(torch.cat(parts, dim=1), dim=1)
 
 
-def diffusion_map(
-    embedding: Tensor, neighbours: int, time: float = 8.0, width: int = 64
-) -> Tensor:
+def diffusion_map(embedding: Tensor, neighbours: int, time: float = 8.0, width: int = 64) -> Tensor:
     """Float32 [N, E] from embeddings [N, D] of length 1; E = min(width, N - 2).
 
     Coordinates are lambda_e^time * psi_e with the eigenvectors psi_e of the random walk on the
@@ -82,7 +81,7 @@ def _graph(embedding: Tensor, neighbours: int) -> sparse.csr_array:
 
 def _nearest(
     embedding: Tensor, start: int, neighbours: int
-) -> tuple["np.ndarray[tuple[int, int], np.dtype[np.float64]]", "np.ndarray[tuple[int, int], np.dtype[np.int64]]"]:
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Squared distances and places of the nearest others of rows start..start + CHUNK."""
     own = embedding[start : start + CHUNK]
     similarity = own @ embedding.T

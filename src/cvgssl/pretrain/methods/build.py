@@ -8,6 +8,7 @@ from cvgssl.pretrain.methods.base import Method
 from cvgssl.pretrain.methods.cvgssl import Cvgssl
 from cvgssl.pretrain.methods.guidance.build import build_guidance
 from cvgssl.pretrain.methods.guided import Guided
+from cvgssl.pretrain.methods.lightly_parts import lightly_parts
 from cvgssl.pretrain.methods.weights import WeightedMean
 
 
@@ -28,6 +29,12 @@ def build_method(
         return _build_guided(config, backbone, teacher_dims, teacher_weights)
     assert not teacher_dims
     return _build_baseline(config, backbone)
+
+
+def check_builder(builder: str) -> None:
+    """Raise UserError if the package that a baseline needs is not installed."""
+    if builder in ("simclr", "byol", "simsiam", "dino"):
+        lightly_parts(builder)
 
 
 def _build_guided(
