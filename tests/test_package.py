@@ -19,17 +19,28 @@ BELOW = {
     "images": {"runtime"},
     "views": {"runtime"},
     "encoders": {"runtime"},
+    "pretrain": {"encoders", "images", "runtime", "views"},
     "fewshot": {"encoders", "images", "runtime", "views"},
-    "report": {"encoders", "fewshot", "images", "runtime", "views"},
+    "report": {"encoders", "fewshot", "images", "pretrain", "runtime", "views"},
     "deploy": {"encoders", "fewshot", "images", "runtime", "views"},
-    "api": {"deploy", "encoders", "fewshot", "images", "report", "runtime", "views"},
-    "cli": {"api", "deploy", "encoders", "fewshot", "images", "report", "runtime", "views"},
+    "api": {"deploy", "encoders", "fewshot", "images", "pretrain", "report", "runtime", "views"},
+    "cli": {
+        "api",
+        "deploy",
+        "encoders",
+        "fewshot",
+        "images",
+        "pretrain",
+        "report",
+        "runtime",
+        "views",
+    },  # fmt: skip
 }
 ENTRANCES = {"__init__", "__main__"}  # may name everything
 
 # Flags, help texts and checks come from these; they must be quick to import.
 LIGHT = ("runtime/errors.py", "runtime/files.py", "runtime/options.py", "images/geometry.py",
-         "fewshot/config.py")  # fmt: skip
+         "views/recipe.py", "fewshot/config.py", "pretrain/config.py")  # fmt: skip
 
 
 def name_of(path: Path) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from cvgssl.api import finetune, linear
+    from cvgssl.api import finetune, linear, pretrain_backbone
     from cvgssl.deploy.predict import predict
     from cvgssl.encoders.backbone import build_backbone
     from cvgssl.encoders.pretrained import load_pretrained
@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from cvgssl.images.scan import load_dataset
     from cvgssl.images.splits import write_split
     from cvgssl.images.surfaces import synthesize
+    from cvgssl.pretrain.config import PretrainConfig
     from cvgssl.runtime.errors import UserError
 
 _HOMES = {
     "FinetuneConfig": "cvgssl.fewshot.config",
     "LinearConfig": "cvgssl.fewshot.config",
+    "PretrainConfig": "cvgssl.pretrain.config",
     "UserError": "cvgssl.runtime.errors",
     "build_backbone": "cvgssl.encoders.backbone",
     "check_data": "cvgssl.images.check",
@@ -38,6 +40,7 @@ _HOMES = {
     "load_model": "cvgssl.fewshot.model_file",
     "load_pretrained": "cvgssl.encoders.pretrained",
     "predict": "cvgssl.deploy.predict",
+    "pretrain_backbone": "cvgssl.api",
     "synthesize": "cvgssl.images.surfaces",
     "write_split": "cvgssl.images.splits",
 }
@@ -45,6 +48,7 @@ _HOMES = {
 __all__ = [
     "FinetuneConfig",
     "LinearConfig",
+    "PretrainConfig",
     "UserError",
     "build_backbone",
     "check_data",
@@ -56,6 +60,7 @@ __all__ = [
     "load_model",
     "load_pretrained",
     "predict",
+    "pretrain_backbone",
     "synthesize",
     "write_split",
 ]

@@ -1,12 +1,19 @@
-"""What the commands `finetune` and `linear` do, from Python."""
+"""What the commands `pretrain`, `finetune` and `linear` do, from Python."""
 
 from pathlib import Path
 
 from cvgssl.fewshot.config import AdaptConfig, FinetuneConfig, LinearConfig
 from cvgssl.fewshot.protocol import adapt
 from cvgssl.fewshot.summary import Summary
+from cvgssl.pretrain.config import PretrainConfig
+from cvgssl.pretrain.job import PretrainSummary, pretrain
 from cvgssl.report.adaptation import write_figures
 from cvgssl.runtime.launch import is_first_process
+
+
+def pretrain_backbone(config: PretrainConfig) -> tuple[Path, PretrainSummary]:
+    """Pre-train on unlabelled pictures; gives the run folder, with backbone.safetensors in it."""
+    return pretrain(config)
 
 
 def finetune(config: FinetuneConfig) -> tuple[Path, Summary]:

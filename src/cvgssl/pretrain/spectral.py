@@ -61,7 +61,7 @@ def diffusion_map(embedding: Tensor, neighbours: int, time: float = 8.0, width: 
     coordinates = (coordinates * values**time)[:, kept]
     largest = np.abs(coordinates).argmax(axis=0)
     coordinates *= np.sign(coordinates[largest, np.arange(len(kept))])
-    return torch.from_numpy(coordinates / coordinates.std(axis=0).max()).float()
+    return torch.from_numpy(coordinates / coordinates.std(axis=0).max().clip(1e-12)).float()
 
 
 def _graph(embedding: Tensor, neighbours: int) -> sparse.csr_array:

@@ -33,6 +33,10 @@ class RowFilter:
         """The filter of some of the pictures."""
         return RowFilter(self.rows[part], self.weights[part], self.size)
 
+    def to(self, device: torch.device) -> "RowFilter":
+        """The same on another device."""
+        return RowFilter(self.rows.to(device), self.weights.to(device), self.size)
+
     def times(self, factor: Tensor) -> "RowFilter":
         """The filter whose results are `factor` times as large, float32 [B]."""
         return replace(self, weights=self.weights * factor[:, None, None, None])

@@ -20,7 +20,7 @@ from cvgssl.views.recipe import ViewRecipe
 _TRIES = 10  # for a crop that fits, as torchvision
 _OTHERS = 10  # numbers that a view needs beside those
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601; of equal channels exactly their value
-_CHUNK = 8  # pictures rendered at a time by each thread of a CPU, so that they stay in its cache
+_CHUNK = 8  # channels rendered at a time by each thread of a CPU, so that they stay in its cache
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,11 @@ def render(pixels: Tensor, parameters: ViewParameters, size: int) -> Tensor:
     batch, channels, side, _ = pixels.shape
     assert pixels.dtype == torch.uint8 and len(parameters) == batch and side == pixels.shape[3]
     p = parameters.to(pixels.device)
-    blurred = parameters.sigma.nonzero()[:, 0]  # sought on the CPU: no GPU is waited for
+    # how many they are is found out on the CPU: no GPU is waited for
+    blurred, grayed = parameters.sigma.nonzero()[:, 0], parameters.gray.nonzero()[:, 0]
     views = torch.empty(batch, channels, size, size, device=pixels.device)
     on_cpu = pixels.device.type == "cpu"
-    chunk = _CHUNK * torch.get_num_threads() if on_cpu else max(batch, 1)
+    chunk = -(-_CHUNK * torch.get_num_threads() // channels) if on_cpu else max(batch, 1)
     with torch.autocast(pixels.device.type, enabled=False):
         vertical = resizing(p.top, p.height, p.flip_y, size, side).times(p.brightness / 255)
         horizontal = resizing(p.left, p.width, p.flip_x, size, side)
@@ -104,14 +105,18 @@ def render(pixels: Tensor, parameters: ViewParameters, size: int) -> Tensor:
             part = slice(first, first + chunk)
             bright = filtered(pixels[part], vertical[part], horizontal[part])
             _finish(bright, p[part], views[part])
-        for rows in torch.split(blurred.to(pixels.device), chunk) if len(blurred) else ():
-            blur = gaussian(p.sigma[rows], size)
+        if channels == 3:
+            grayed = grayed.to(pixels.device)
+            views[grayed] = _luma(views[grayed]).expand(-1, 3, -1, -1)
+        for rows in torch.split(blurred, chunk) if len(blurred) else ():
+            blur = gaussian(parameters.sigma[rows], size).to(pixels.device)
+            rows = rows.to(pixels.device)
             views[rows] = filtered(views[rows], blur, blur)
     return views
 
 
 def _finish(bright: Tensor, p: ViewParameters, views: Tensor) -> None:
-    """Write views but for the blur, given the resized crops times their brightness factors.
+    """Write views but for gray and blur, given the resized crops times their brightness factors.
 
     Brightness and contrast each clamp to 0..1. Where brightness comes first, that is what is
     done. Where contrast does, contrast and clamping scale with the brightness, so that the last
@@ -126,8 +131,6 @@ def _finish(bright: Tensor, p: ViewParameters, views: Tensor) -> None:
     bright.mul_(contrast).add_((1 - contrast) * mean)
     torch.minimum(bright, after, out=bright)
     torch.clamp(bright, min=0, out=views)
-    if views.shape[1] == 3:
-        views.copy_(torch.where(p.gray[:, None, None, None], _luma(views), views))
 
 
 def _luma(pictures: Tensor) -> Tensor:
