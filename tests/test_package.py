@@ -34,7 +34,7 @@ BELOW = {
         "report",
         "runtime",
         "views",
-    },  # fmt: skip
+    },
 }
 ENTRANCES = {"__init__", "__main__"}  # may name everything
 

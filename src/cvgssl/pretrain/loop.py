@@ -47,7 +47,9 @@ class Loop:
         self.steps = len(data) // config.batch_size
         # the next step to do; it counts within the epoch
         self.epoch, self.step = config.start_epoch, 0
-        self.sums: dict[str, float] = {}  # loss terms of the epoch's finished steps
+        # loss terms summed over the epoch's finished steps: here, and over all processes
+        self.sums: dict[str, Tensor] = {}
+        self.totals: dict[str, float] = {}
         self.method = method.to(accelerator.device)
         synchronize_batch_norm(self.method)
         self.average: AveragedModel | None = None
@@ -72,27 +74,26 @@ class Loop:
         seed = seed_for(self.config.seed, "order", self.epoch)
         order = torch.randperm(len(self.data), generator=torch.Generator().manual_seed(seed))
         batches = order[: self.steps * self.config.batch_size].view(self.steps, -1)
-        pending: dict[str, Tensor] = {}
         saved = time.monotonic()
         self.wrapped.train()
         while self.step < self.steps:
             for name, value in self._train_step(batches[self.step]).items():
-                pending[name] = pending[name] + value if name in pending else value
+                # one by one, so that the sum does not depend on when somebody looked
+                self.sums[name] = self.sums.get(name, 0) + value.double()
             self.step += 1
             last = self.step == self.steps
             looks = last or self.step % self.config.print_freq == 0
             if looks or (self._alone and stopping()):
-                stop = self._collect(pending, stopping())
-                pending = {}
+                stop = self._collect(stopping())
                 if stop or (time.monotonic() - saved > SNAPSHOT_EVERY):
                     save()
                     saved = time.monotonic()
                 if stop:
                     return None
-            loss = sum(self.sums.values()) / self.step
+            loss = sum(self.totals.values()) / self.step
             advance(self.config.batch_size * self.views.roles, f"loss {loss:.3f}" if looks else "")
-        means = {name: value / self.steps for name, value in self.sums.items()}
-        self.epoch, self.step, self.sums = self.epoch + 1, 0, {}
+        means = {name: value / self.steps for name, value in self.totals.items()}
+        self.epoch, self.step, self.sums, self.totals = self.epoch + 1, 0, {}, {}
         return {"loss": sum(means.values())} | means
 
     def state(self) -> dict[str, Any]:
@@ -101,7 +102,7 @@ class Loop:
         return {
             "epoch": self.epoch,
             "step": self.step,
-            "sums": self.sums,
+            "totals": self.totals,
             "method": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": average.state_dict() if average is not None else None,
@@ -110,7 +111,11 @@ class Loop:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go back to where `state` was taken."""
-        self.epoch, self.step, self.sums = state["epoch"], state["step"], state["sums"]
+        self.epoch, self.step, self.totals = state["epoch"], state["step"], state["totals"]
+        self.sums = {
+            name: torch.tensor(value, dtype=torch.float64, device=self.accelerator.device)
+            for name, value in self.totals.items()
+        }
         self.method.load_state_dict(state["method"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
@@ -175,14 +180,15 @@ class Loop:
             progress=self.progress / self.config.epochs,
         )
 
-    def _collect(self, pending: dict[str, Tensor], stopping: bool) -> bool:
-        """Add the terms of the last steps to the sums; whether any process was asked to stop."""
+    def _collect(self, stopping: bool) -> bool:
+        """Bring the totals up to date; whether any process was asked to stop."""
         device = self.accelerator.device
-        values = [*pending.values(), torch.tensor(float(stopping), device=device)]
-        *terms, stops = self.accelerator.reduce(torch.stack(values).double(), "mean").tolist()
-        for name, value in zip(pending, terms, strict=True):
-            self.sums[name] = self.sums.get(name, 0.0) + value
-        if not all(math.isfinite(value) for value in terms):
+        stop = torch.tensor(stopping, dtype=torch.float64, device=device)
+        *sums, stops = self.accelerator.reduce(
+            torch.stack([*self.sums.values(), stop]), "mean"
+        ).tolist()
+        self.totals = dict(zip(self.sums, sums, strict=True))
+        if not all(math.isfinite(value) for value in sums):
             raise UserError(
                 f"epoch {self.epoch + 1}, step {self.step}: the loss is no number any more; what "
                 "was saved before is sound; start again with a lower --lr, --clip-grad 1 or "

@@ -1,0 +1,66 @@
+"""Two processes give the pre-training of one, to rounding, and build one bank between them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+OPTIONS = ["--image-size", "48", "--view-size", "32", "--batch-size", "8", "--mlp-dim", "32"]
+OPTIONS += ["--epochs", "2", "--warmup-epochs", "1", "--out-dim", "16", "--adapter-dim", "32"]
+OPTIONS += ["--lr", "0.05", "--nmb-crops", "1", "--min-scale-crops", "0.2"]
+OPTIONS += ["--max-scale-crops", "1", "--arch", "test_resnet"]
+
+
+def run(processes: int, data: Path, out: Path, *options: str) -> list[dict[str, Any]]:
+    python = [sys.executable, "-m", "cvgssl"]
+    if processes > 1:
+        python = [*TORCHRUN, f"--nproc-per-node={processes}", "-m", "--", "cvgssl"]
+    words = ["pretrain", str(data), *OPTIONS, *options, "--out", str(out)]
+    done = subprocess.run([*python, *words], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Epoch [1/2]") == 1, "more than one process printed"
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k != "views_per_second"} for row in rows]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--bank", "2", "--self-constraint", "margin"],
+        ["--accumulate", "2", "--clip-grad", "1"],
+        ["--bank", "2", "--guidance", "spectral", "--neighbours", "4"],
+    ],
+    ids=["published", "accumulated", "spectral"],
+)
+def test_two_processes_give_the_result_of_one(
+    options: list[str], steel: Path, teacher_file: Path, tmp_path: Path
+) -> None:
+    words = [*options, "--teacher", f"test_vit={teacher_file}"]
+    one = run(1, steel, tmp_path / "one", *words, "--bank-dir", str(tmp_path / "bank1"))
+    two = run(2, steel, tmp_path / "two", *words, "--bank-dir", str(tmp_path / "bank2"))
+    for single, double in zip(one, two, strict=True):
+        assert double == pytest.approx(single, rel=5e-3)
+    assert json.loads((tmp_path / "two" / "summary.json").read_text())["processes"] == 2
+    names = [
+        {path.name for path in (tmp_path / place).rglob("*.npy")} for place in ("bank1", "bank2")
+    ]
+    assert names[0] == names[1]
+    assert bool(names[0]) == ("--bank" in options)
+
+
+def test_batch_that_processes_cannot_share(steel: Path, tmp_path: Path) -> None:
+    words = ["pretrain", str(steel), *OPTIONS, "--builder", "mocov3", "--batch-size", "9"]
+    done = subprocess.run(
+        [*TORCHRUN, "--nproc-per-node=2", "-m", "--", "cvgssl", *words],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=tmp_path,
+    )
+    assert done.returncode != 0
+    assert done.stderr.count("--batch-size 9: must be a multiple") == 1
+    assert not (tmp_path / "logs").exists()
