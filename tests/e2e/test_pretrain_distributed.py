@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
+
+from cvgssl.pretrain.config import PretrainConfig
+from cvgssl.pretrain.job import student
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
 OPTIONS = ["--image-size", "48", "--view-size", "32", "--batch-size", "8", "--mlp-dim", "32"]
 OPTIONS += ["--epochs", "2", "--warmup-epochs", "1", "--out-dim", "16", "--adapter-dim", "32"]
-OPTIONS += ["--lr", "0.05", "--nmb-crops", "1", "--min-scale-crops", "0.2"]
+OPTIONS += ["--lr", "1e-4", "--nmb-crops", "1", "--min-scale-crops", "0.2"]
 OPTIONS += ["--max-scale-crops", "1", "--arch", "test_resnet"]
 
 
@@ -44,6 +48,15 @@ def test_two_processes_give_the_result_of_one(
     two = run(2, steel, tmp_path / "two", *words, "--bank-dir", str(tmp_path / "bank2"))
     for single, double in zip(one, two, strict=True):
         assert double == pytest.approx(single, rel=5e-3)
+    before = student(PretrainConfig(data=steel, arch="test_resnet", view_size=32))[0].body
+    start = before.state_dict()["conv1.0.weight"]
+    alone, both = (
+        load_file(tmp_path / place / "backbone.safetensors")["conv1.0.weight"]
+        for place in ("one", "two")
+    )
+    # rounding grows quickly in batches of 8, so the weights have moved a little only
+    assert (alone - start).norm() > 1e-4
+    assert (both - alone).norm() < 0.05 * (alone - start).norm()
     assert json.loads((tmp_path / "two" / "summary.json").read_text())["processes"] == 2
     names = [
         {path.name for path in (tmp_path / place).rglob("*.npy")} for place in ("bank1", "bank2")

@@ -141,9 +141,8 @@ class Loop:
             group["lr"] = learning_rate(config, self.progress)
         sums: dict[str, Tensor] = {}
         parts = rows.chunk(config.accumulate)
-        for number, part in enumerate(parts):
+        for part in parts:
             batch = self._batch(part[rank::world])
-            accelerator.gradient_state._set_sync_gradients(number == len(parts) - 1)
             with accelerator.autocast():
                 terms = self.wrapped(batch)
             total = torch.stack([value.float() for value in terms.values()]).sum()
