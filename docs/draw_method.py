@@ -6,10 +6,12 @@ Coordinates are pixels at the width of 900 that the picture is shown with, origi
 import io
 from pathlib import Path
 
+import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
+from numpy.typing import NDArray
 from PIL import Image
 
 from cvgssl.images.surfaces import generate_surface
@@ -157,7 +159,9 @@ def _arrow(
         "shrinkA": 0, "shrinkB": 0})  # fmt: skip
 
 
-def _thumbnail(axes: Axes, pixels: object, left: float, caption: str) -> None:
+def _thumbnail(
+    axes: Axes, pixels: NDArray[np.uint8] | NDArray[np.float32], left: float, caption: str
+) -> None:
     axes.imshow(pixels, cmap="gray", extent=(left, left + 96, 780, 876), zorder=2, aspect="auto")
     axes.text(left + 48, 776, caption, ha="center", va="top", size=8.5, color=INK)
     axes.set(xlim=(0, WIDTH), ylim=(0, HEIGHT))
