@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# What pre-training without labels is worth on NEU-CLS and X-SDD: every method in the same loop,
+# with the same views and the same number of steps, then frozen features with few-shot heads.
+#
+#   CVGSSL_DATA=folder/with/NEU-CLS/and/X-SDD CVGSSL_WEIGHTS=folder/with/weights \
+#     recipes/pretrain_real.sh OUT ["spectral relational ..."] ["NEU-CLS X-SDD"]
+#
+# Student: resnet18 from random weights, gray, views of 64 px (one weak, one strong), batch 64,
+# 50 epochs, SGD 0.3. Teacher: ViT-Tiny (ImageNet), standing in for CLIP, which cannot be shipped.
+# Only train/ is used, without labels; test/ is looked at once, by the heads (inductive).
+# Finished cells are kept and interrupted ones go on. Accuracy and hours: docs/results.md.
+set -euo pipefail
+out=${1:?give a folder for the results}
+here=$(dirname "$0")
+cvgssl=${CVGSSL:-cvgssl}
+python=${PYTHON:-python}
+vit=vit_tiny_patch16_224=vit_tiny_patch16_224.augreg_in21k_ft_in1k.safetensors
+squeezenet=torchvision:squeezenet1_1=squeezenet1_1.imagenet1k.safetensors
+common=(--arch resnet18 --image-size 96 --view-size 64 --nmb-crops 1 --min-scale-crops 0.2
+  --max-scale-crops 1 --epochs 50 --warmup-epochs 5 --precision bf16 --save-freq 50)
+
+options_of() { # what makes a method
+  case $1 in
+    spectral) echo "--guidance spectral --bank 8 --teacher $vit" ;;
+    spectral-two-teachers) echo "--guidance spectral --bank 8 --teacher $vit $squeezenet" ;;
+    relational) echo "--guidance relational --bank 8 --teacher $vit" ;;
+    regression) echo "--guidance regression --bank 8 --teacher $vit" ;;
+    published) echo "--guidance published --bank 8 --teacher $vit" ;;
+    published-two-teachers) echo "--guidance published --bank 8 --teacher $vit $squeezenet" ;;
+    published-margin) echo "--guidance published --self-constraint margin --bank 8 --teacher $vit" ;;
+    published-none) echo "--guidance published --self-constraint none --bank 8 --teacher $vit" ;;
+    relational-no-bank) echo "--guidance relational --bank off --teacher $vit" ;;
+    *) echo "--builder $1" ;; # mocov3, simclr, byol, simsiam, dino
+  esac
+}
+
+heads() { # name of the result, arguments of frozen_heads.py
+  [ -f "$out/$1.json" ] || "$python" "$here/frozen_heads.py" "${@:2}" --json "$out/$1.json"
+}
+
+for data in ${3:-NEU-CLS X-SDD}; do
+  heads "${data}_teacher" "$CVGSSL_DATA/$data" --teacher "$vit"
+  heads "${data}_random" "$CVGSSL_DATA/$data" --size 64
+  for method in ${2:-spectral relational published mocov3 simclr byol simsiam dino}; do
+    run="$out/${data}_$method"
+    if [ ! -f "$run/summary.json" ]; then
+      if [ -f "$run/config.yaml" ]; then
+        $cvgssl pretrain --resume "$run"
+      else
+        # shellcheck disable=SC2046
+        $cvgssl pretrain "$CVGSSL_DATA/$data" "${common[@]}" $(options_of "$method") --out "$run"
+      fi
+    fi
+    heads "${data}_$method" "$CVGSSL_DATA/$data" --weights "$run/backbone.safetensors" --size 64
+  done
+done
