@@ -43,6 +43,7 @@ class OnStored(nn.Module):
         self.teacher = teacher
 
     def forward(self, pixels: Tensor) -> Tensor:
+        """Uint8 [B, C, S, S] to embeddings [B, D]."""
         return self.teacher(pixels.float() / 255)
 
 

@@ -4,28 +4,40 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, safe_open
 
-from conftest import ROOT, Command
 from cvgssl.encoders.backbone import build_backbone
 from cvgssl.encoders.normalization import HALF
 from cvgssl.encoders.pretrained import load_pretrained
 from cvgssl.encoders.timm_import import timm
 
+ROOT = Path(__file__).parents[2]
+Command = Callable[..., subprocess.CompletedProcess[str]]
 SMALL = ["--arch", "test_resnet", "--image-size", "48", "--view-size", "32", "--batch-size", "8"]
 SMALL += ["--epochs", "2", "--warmup-epochs", "1", "--mlp-dim", "32", "--out-dim", "16"]
-SMALL += ["--adapter-dim", "32", "--save-freq", "1", "--keep", "1", "--monitor-every", "1"]
+SMALL += ["--save-freq", "1", "--keep", "1", "--monitor-every", "1"]
 
 
 @pytest.fixture(scope="module")
 def run(steel: Path, teacher_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pretrain")
     words = ["pretrain", steel, *SMALL, "--teacher", f"test_vit={teacher_file}:0.5"]
-    words += ["--bank", "2", "--bank-dir", folder / "bank", "--knn", "--out", folder / "run"]
+    words += [
+        "--bank",
+        "2",
+        "--bank-dir",
+        folder / "bank",
+        "--knn",
+        "--guidance",
+        "published",
+        "--out",
+        folder / "run",
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "cvgssl", *map(str, words)], capture_output=True, text=True
     )
@@ -113,7 +125,8 @@ def test_published_train_command(steel: Path, teacher_file: Path, tmp_path: Path
         --warmup-epochs 1 --print-freq 2 --gpu 0 --save {tmp_path}/new/deeper --save-freq 1
         --seed 1 --out-dim 16 --mlp-dim 32 --t1 0.5 --multi-crop True --nmb-crops 1 1
         --size-crops 32 24 --min-scale-crops 0.2 0.1 --max-scale-crops 1.0 0.5
-        --teacher test_vit={teacher_file} --image-size 48 --view-size 32""".split()
+        --teacher test_vit={teacher_file} --image-size 48 --view-size 32
+        --guidance published --bank off""".split()
     train = [sys.executable, str(ROOT / "train.py")]
     done = subprocess.run([*train, *words], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

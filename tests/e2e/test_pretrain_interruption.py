@@ -14,7 +14,7 @@ import pytest
 
 OPTIONS = ["--arch", "test_resnet", "--image-size", "48", "--view-size", "32", "--batch-size", "4"]
 OPTIONS += ["--epochs", "4", "--warmup-epochs", "1", "--mlp-dim", "32", "--out-dim", "16"]
-OPTIONS += ["--print-freq", "2", "--ema", "0.9", "--save-freq", "2", "--adapter-dim", "32"]
+OPTIONS += ["--print-freq", "2", "--ema", "0.9", "--save-freq", "2", "--guidance", "published"]
 # snapshots at every look instead of once a minute, so that kills fall between and into them
 PROGRAM = "from cvgssl.pretrain import loop; loop.SNAPSHOT_EVERY = 0.0; "
 PROGRAM += "from cvgssl.cli.main import main; raise SystemExit(main())"

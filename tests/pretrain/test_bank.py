@@ -66,7 +66,8 @@ def test_it_gives_the_teachers_embeddings_of_the_same_views(
     for epoch in (0, 5, 11):
         numbers = plan.views.numbers(data.keys[rows], epoch)
         pixels = plan.views.stored(data, rows, torch.device("cpu"))
-        seen = plan.views.embed(plan.teacher, pixels, data.keys[rows], numbers).transpose(0, 1)
+        (seen,) = plan.views.embed([plan.teacher], pixels, data.keys[rows], numbers)
+        seen = seen.transpose(0, 1)
         stored = bank.embeddings(0, rows, numbers)
         assert stored.shape == seen.shape == (5, 3, 64)
         torch.testing.assert_close(stored, seen, atol=2e-3, rtol=2e-3)

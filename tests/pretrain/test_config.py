@@ -37,19 +37,20 @@ def test_all_mistakes_at_once() -> None:
         PretrainConfig(
             data=Path("steel"),
             builder="byol",
+            margin=0.3,
             teacher=("RN50",),
             bank="4",  # type: ignore[arg-type]
             max_scale_crops=(1.0,),
             epochs=5,
         )
     text = str(caught.value)
-    for flag in ("--teacher", "--bank", "--max-scale-crops", "--warmup-epochs"):
+    for flag in ("--teacher", "--bank", "--margin", "--max-scale-crops", "--warmup-epochs"):
         assert flag in text
 
 
 @pytest.mark.parametrize(("word", "size"), [("off", 0), (False, 0), ("8", 8), (3, 3)])
 def test_bank_off_or_a_number(word: object, size: int) -> None:
-    assert PretrainConfig(data=Path("steel"), bank=word).bank == size  # type: ignore[arg-type]
+    assert PretrainConfig(data=Path("steel"), guidance="published", bank=word).bank == size  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -63,4 +64,20 @@ def test_bank_off_or_a_number(word: object, size: int) -> None:
 )
 def test_impossible_views(options: dict[str, object]) -> None:
     with pytest.raises(pydantic.ValidationError, match="crop"):
+        PretrainConfig(data=Path("steel"), **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "flag"),
+    [
+        ({"guidance": "relational", "neighbours": 5}, "--neighbours"),
+        ({"guidance": "published", "relation_temperature": 0.2}, "--relation-temperature"),
+        ({"self_constraint": "margin"}, "--self-constraint"),
+        ({"builder": "simclr", "t1": 0.2}, "--t1"),
+        ({"builder": "distill", "guidance": "relational"}, "--guidance"),
+        ({"bank": 0}, "--guidance spectral: needs stored views"),
+    ],
+)
+def test_options_without_effect_are_told(options: dict[str, object], flag: str) -> None:
+    with pytest.raises(pydantic.ValidationError, match=flag):
         PretrainConfig(data=Path("steel"), **options)  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cvgssl.pretrain import spectral
 from cvgssl.pretrain.spectral import diffusion_map, joint_embedding
 
 
@@ -72,6 +73,20 @@ def test_separate_groups_and_repeated_pictures() -> None:
     assert found.shape == (40, 38)
     within = torch.cdist(found[:20], found[:20]).mean()
     assert torch.cdist(found[:20], found[20:]).mean() > 1.5 * within
+
+
+@pytest.mark.parametrize("dense", [True, False])
+def test_a_graph_in_many_pieces(dense: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of 30 groups of twins is a piece; every one of them has its own place."""
+    monkeypatch.setattr(spectral, "DENSE", 10**6 if dense else 0)
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.randn(30, 40, generator=generator)
+    points = centres.repeat(20, 1) + 0.01 * torch.randn(600, 40, generator=generator)
+    found = diffusion_map(F.normalize(points, dim=1), 8)
+    middle = found.view(20, 30, -1).mean(0)
+    within = (found.view(20, 30, -1) - middle).norm(dim=2).mean()
+    between = torch.cdist(middle, middle) + 1e9 * torch.eye(30)
+    assert between.min() > 4 * within
 
 
 def test_the_same_pictures_give_the_same_map() -> None:

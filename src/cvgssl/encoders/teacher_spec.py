@@ -19,8 +19,8 @@ _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|[+-]?(?:nan|inf|in
 class TeacherSpec:
     """A teacher as asked for.
 
-    name: a CLIP model's usual name (see `clip_names`), a timm architecture, `torchvision:NAME` or
-        `timm:NAME`.
+    name: a CLIP model's usual name (see `clip_names`), a timm architecture, `torchvision:NAME`,
+        `timm:NAME` or `embedded`.
     file: weights; empty to look for them; `random` for made-up ones.
     weight: of its loss terms, above 0.
     """

@@ -9,6 +9,7 @@ import torch
 
 from cvgssl.encoders.backbone import TORCHVISION
 from cvgssl.encoders.clip_names import TOWERS, clip_name, clip_tower
+from cvgssl.encoders.embedded import EMBEDDED, embedded_guide
 from cvgssl.encoders.hub import PREFIX, download
 from cvgssl.encoders.inference import infer_arch
 from cvgssl.encoders.layouts import Found
@@ -28,7 +29,7 @@ def load_teachers(
 
     folder: where bare file names and files for a bare NAME are looked for (see `weights_folder`).
     A NAME alone takes the one file there that holds this architecture; a CLIP name of which the
-    folder has none, and `timm:NAME`, are downloaded. Random weights only by `NAME=random`.
+    folder has none, and `timm:NAME`, are downloaded; `embedded` is part of the package. Random weights only by `NAME=random`.
     Torch's random numbers are left as they were. Raises UserError naming --teacher.
     """
     specs = [parse_teacher(item) if isinstance(item, str) else item for item in teachers]
@@ -56,6 +57,10 @@ def available_teachers(folder: Path | None = None) -> list[TeacherSpec]:
 
 
 def _load(spec: TeacherSpec, folder: Path | None) -> Teacher:
+    if spec.name == EMBEDDED:
+        if spec.file:
+            raise UserError(f"--teacher {spec}: is part of the package; leave out ={spec.file}")
+        return embedded_guide(spec.weight)
     tower = clip_tower(spec.name)
     hub = spec.name.removeprefix(PREFIX) if spec.name.startswith(PREFIX) else None
     arch = tower.arch if tower else spec.name

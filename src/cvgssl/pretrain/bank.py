@@ -46,6 +46,7 @@ class Plan:
     teacher: Teacher
     views: Views
     versions: int
+    precision: str = "fp32"
 
     @property
     def columns(self) -> int:
@@ -59,6 +60,7 @@ class Plan:
             "teacher": self.teacher.identity(),
             "views": self.views.identity(),
             "versions": self.versions,
+            "precision": self.precision,
         }
         text = json.dumps(facts, sort_keys=True)
         return place / f"bank-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
@@ -108,21 +110,27 @@ def build_bank(
     missing = [row for row in range(len(starts)) if any(_open(f[row]) is None for f in files)]
     if missing:
         _check_room(plans, len(missing) * BLOCK, place)
-        mine = missing[accelerator.local_process_index :: _processes_here(accelerator)]
-        total = sum(min(BLOCK, len(data) - starts[row]) for row in mine)
-        columns = max(plan.columns for plan in plans)
-        shown = accelerator.is_main_process
-        with progress("bank views", total * columns, shown) as advance:
-            for row in mine:
-                wanted = [
-                    (plan, file[row])
-                    for plan, file in zip(plans, files, strict=True)
-                    if _open(file[row]) is None
-                ]
-                _build_block(wanted, data, starts[row], batch, accelerator, check, advance)
-        accelerator.wait_for_everyone()
-    opened = [[_open(path) for path in teacher] for teacher in files]
-    return Bank([[block for block in blocks if block is not None] for blocks in opened])
+    # by number, not by place in the list: another process may have listed fewer by now
+    rank, world = accelerator.local_process_index, _processes_here(accelerator)
+    mine = [row for row in missing if row % world == rank]
+    total = sum(min(BLOCK, len(data) - starts[row]) for row in mine)
+    with progress("bank views", total * plans[0].columns, accelerator.is_main_process) as advance:
+        for row in mine:
+            wanted = [
+                (plan, file[row])
+                for plan, file in zip(plans, files, strict=True)
+                if _open(file[row]) is None
+            ]
+            _build_block(wanted, data, starts[row], batch, accelerator, check, advance)
+    accelerator.wait_for_everyone()
+    return Bank([[_built(path) for path in teacher] for teacher in files])
+
+
+def _built(path: Path) -> NDArray[np.float16]:
+    block = _open(path)
+    if block is None:
+        raise UserError(f"{path}: cannot be read after it was written; is the disk sound?")
+    return block
 
 
 def _build_block(
@@ -147,9 +155,10 @@ def _build_block(
             check()
             columns = version * views.roles + torch.arange(views.roles)
             numbers = columns.expand(len(rows), -1)
-            for (plan, path), array in zip(wanted, stored, strict=True):
-                with accelerator.autocast():
-                    found = views.embed(plan.teacher, pixels, keys, numbers).cpu()
+            with accelerator.autocast():
+                seen = views.embed([plan.teacher for plan, _ in wanted], pixels, keys, numbers)
+            for (plan, path), array, embedded in zip(wanted, stored, seen, strict=True):
+                found = embedded.cpu()
                 if not bool((found.abs() <= torch.finfo(torch.float16).max).all()):
                     raise UserError(
                         f"--teacher {plan.teacher.name}: gives numbers that {path.name} cannot "
@@ -173,7 +182,7 @@ def _open(path: Path) -> NDArray[np.float16] | None:
     """The block, memory-mapped; None when it is not there or damaged."""
     try:
         block: NDArray[np.float16] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError):
+    except (OSError, ValueError, EOFError):
         return None
     return block
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
+from pydantic.fields import FieldInfo
 
 from cvgssl.images.picture_options import PictureOptions
 from cvgssl.runtime.job_options import STRICT, JobOptions
@@ -20,6 +21,11 @@ WITH_TEACHERS = ("cvgssl", "distill")
 
 def _off_is_zero(value: object) -> object:
     return 0 if value in ("off", False) else value  # YAML reads a bare `off` as False
+
+
+def _default(field: object) -> object:
+    """The default of a dataclass field, also where pydantic wraps it."""
+    return field.default if isinstance(field, FieldInfo) else field
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -51,7 +57,7 @@ class PretrainConfig(JobOptions, PictureOptions):
         "ViT-B/32=ViT-B-32.pt:0.5; several may be given",
     )
     guidance: Guidance = Field(
-        default="published", description="how teachers guide --builder cvgssl"
+        default="spectral", description="how teachers guide --builder cvgssl; see docs/method.md"
     )
     self_constraint: Literal["none", "published", "margin"] = Field(
         default="published", description="form of the self-constrained loss"
@@ -95,7 +101,7 @@ class PretrainConfig(JobOptions, PictureOptions):
         default=None, description="draw the views of some pictures into this PNG and stop"
     )
     bank: Annotated[int, BeforeValidator(_off_is_zero)] = Field(
-        default=0,
+        default=8,
         ge=0,
         le=1000,
         description="views of each kind stored per picture with the teachers' embeddings, which "
@@ -153,6 +159,16 @@ class PretrainConfig(JobOptions, PictureOptions):
     keep: int = Field(default=3, ge=1, description="newest checkpoints kept")
 
     @property
+    def spectral(self) -> bool:
+        """Whether a map of all pictures guides, instead of what teachers say about views."""
+        return self.builder == "cvgssl" and self.guidance == "spectral"
+
+    @property
+    def student_bank(self) -> int:
+        """Stored versions of each view that the student is kept to; 0: it sees new ones."""
+        return 0 if self.spectral else self.bank
+
+    @property
     def recipes(self) -> tuple[ViewRecipe, ...]:
         """The weak view's recipe, then those of the strong views."""
         weak = ViewRecipe(
@@ -206,7 +222,7 @@ class PretrainConfig(JobOptions, PictureOptions):
             problems.append("--size-crops: at least 8 pixels; --nmb-crops: not below 0")
         elif sum(self.nmb_crops) < 1:
             problems.append("--nmb-crops: at least one strong view is needed")
-        if self.warmup_epochs >= self.epochs and self.epochs > 1:
+        if self.warmup_epochs >= self.epochs:
             problems.append(
                 f"--warmup-epochs {self.warmup_epochs}: must be below --epochs {self.epochs}"
             )
@@ -214,12 +230,34 @@ class PretrainConfig(JobOptions, PictureOptions):
             problems.append(
                 f"--start-epoch {self.start_epoch}: must be below --epochs {self.epochs}"
             )
-        if self.builder == "cvgssl" and self.guidance == "spectral" and not self.bank:
+        if self.spectral and not self.bank:
             problems.append("--guidance spectral: needs stored views; give --bank 8, for example")
-        if self.builder not in WITH_TEACHERS:
-            for name in ("teacher", "bank"):
-                if getattr(self, name):
-                    problems.append(f"--{name}: has no effect with --builder {self.builder}")
+        problems += self._without_effect()
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+    def _without_effect(self) -> list[str]:
+        """Options that were given although the method does not look at them."""
+        guided = self.builder in WITH_TEACHERS
+        form = self.guidance if self.builder == "cvgssl" else ""
+        used = {
+            "teacher": guided,
+            "bank": guided,
+            "guidance": self.builder == "cvgssl",
+            "self_constraint": form == "published",
+            "margin": form == "published" and self.self_constraint == "margin",
+            "self_weight": form == "published" and self.self_constraint != "none",
+            "adapter_dim": form == "published",
+            "relation_temperature": form in ("relational", "spectral"),
+            "neighbours": form == "spectral",
+            "t1": form == "published" or self.builder == "mocov3",
+            "target_momentum": self.builder in ("mocov3", "byol", "dino"),
+        }
+        defaults = {name: field.default for name, field in type(self).__dataclass_fields__.items()}
+        return [
+            f"--{name.replace('_', '-')}: has no effect with --builder {self.builder}"
+            + (f" --guidance {form}" if form else "")
+            for name, matters in used.items()
+            if not matters and getattr(self, name) != _default(defaults[name])
+        ]

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+import numpy as np
+import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast
 from torch import Tensor
 
+from cvgssl.encoders.embedded import embedded_guide
 from cvgssl.encoders.teacher import Teacher
 from cvgssl.encoders.teachers import available_teachers, load_teachers
 from cvgssl.encoders.weights_folder import weights_folder
@@ -14,25 +17,33 @@ from cvgssl.images.cache import default_cache_dir
 from cvgssl.pretrain.bank import Bank, Plan, bank_size, build_bank
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.pretrain.data import Unlabelled
-from cvgssl.pretrain.spectral import diffusion_map, joint_embedding
+from cvgssl.pretrain.spectral import diffusion_map, joint_embedding, map_width
 from cvgssl.pretrain.views import Views
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.files import writing
+from cvgssl.runtime.run_folder import RunFolder
+
+TARGETS = "targets.npy"  # the map of all pictures, float32 [N, E], in a run's folder
 
 
 def choose_teachers(named: Sequence[str]) -> tuple[Teacher, ...]:
     """The teachers that the user named, else the only CLIP file in the weights folder.
 
-    Raises UserError when none is named and there is none, or more than one.
+    Where that holds none, the small guide of the package. Raises UserError when none is named and
+    there is more than one.
     """
     if named:
         return tuple(load_teachers(list(named)))
     folder = weights_folder()
     found = available_teachers(folder)
-    if len(found) == 1:
+    if len(found) > 1:
+        listed = ", ".join(map(str, found))
+        raise UserError(f"--teacher: name one or more of those in {folder}: {listed}")
+    if found:
         return tuple(load_teachers(found))
-    listed = f"; {folder} has {', '.join(map(str, found))}"
-    listed = listed if found else f"; {folder} holds no CLIP file"
-    raise UserError(f"--teacher: name a frozen encoder, such as ViT-B/32=FILE{listed}")
+    guide = embedded_guide()
+    guide.notes += (f"the default, as no --teacher is named and {folder} holds no CLIP file",)
+    return (guide,)
 
 
 @dataclass(frozen=True)
@@ -59,16 +70,19 @@ class Guides:
         return [1.0] if self.targets is not None else [teacher.weight for teacher in self.teachers]
 
     def guidance(
-        self, rows: Tensor, numbers: Tensor, look: Callable[[Teacher], Tensor]
+        self,
+        rows: Tensor,
+        numbers: Tensor,
+        look: Callable[[Sequence[Teacher]], list[Tensor]],
     ) -> list[Tensor]:
         """For each guiding embedding float32 [V, B, D], for views `numbers` [B, V] of `rows`.
 
-        look: shows these views to a teacher, where nothing is stored.
+        look: shows these views to teachers, where nothing is stored.
         """
         if self.targets is not None:
             return [self.targets[rows].expand(numbers.shape[1], -1, -1)]
         if self.bank is None:
-            return [look(teacher) for teacher in self.teachers]
+            return look(self.teachers)
         count = len(self.teachers)
         found = (self.bank.embeddings(number, rows, numbers) for number in range(count))
         return [embeddings.transpose(0, 1) for embeddings in found]
@@ -80,31 +94,50 @@ def prepare_guides(
     data: Unlabelled,
     config: PretrainConfig,
     accelerator: Accelerator,
-    log: Callable[[str], None],
+    folder: RunFolder,
     check: Callable[[], None],
 ) -> Guides:
-    """Build or open the bank that the options ask for, and what is made of it.
+    """Build or open what the options ask for.
 
+    A map of all pictures is kept in the run's folder, so that a resumed run has the very same.
     check: is called now and then and may raise, when the job has been asked to stop.
     """
-    spectral = config.builder == "cvgssl" and config.guidance == "spectral"
     if not teachers or not config.bank:
         return Guides(teachers)
-    seen = views.weak_only() if spectral else views
-    plans = [Plan(teacher, seen, config.bank) for teacher in teachers]
+    if not config.spectral:
+        return Guides(teachers, _bank(teachers, views, data, config, accelerator, folder, check))
+    path = folder.path / TARGETS
+    if not path.exists():
+        weak = views.weak_only()
+        bank = _bank(teachers, weak, data, config, accelerator, folder, check)
+        if accelerator.is_main_process:
+            means = [bank.mean(number) for number in range(len(teachers))]
+            joint = joint_embedding(means, [teacher.weight for teacher in teachers])
+            with writing(path) as aside, aside.open("wb") as file:
+                np.save(file, diffusion_map(joint, config.neighbours).numpy())
+        accelerator.wait_for_everyone()
+    targets = torch.empty(len(data), map_width(len(data)))
+    if accelerator.is_main_process:
+        targets.copy_(torch.from_numpy(np.load(path, allow_pickle=False)))
+    # other machines have no such file, and their own map would differ by rounding
+    targets = broadcast(targets.to(accelerator.device)).cpu()
+    return Guides(teachers, targets=targets)
+
+
+def _bank(
+    teachers: tuple[Teacher, ...],
+    views: Views,
+    data: Unlabelled,
+    config: PretrainConfig,
+    accelerator: Accelerator,
+    folder: RunFolder,
+    check: Callable[[], None],
+) -> Bank:
+    plans = [Plan(teacher, views, config.bank, config.precision) for teacher in teachers]
     place = config.bank_dir or default_cache_dir() / "banks"
-    log(_announcement(plans, len(data), place))
-    bank = build_bank(plans, data, place, config.batch_size, accelerator, check)
-    if not spectral:
-        return Guides(teachers, bank)
-    means = [bank.mean(number) for number in range(len(teachers))]
-    joint = joint_embedding(means, [teacher.weight for teacher in teachers])
-    return Guides(teachers, targets=diffusion_map(joint, config.neighbours))
-
-
-def _announcement(plans: Sequence[Plan], pictures: int, place: Path) -> str:
-    size = bank_size(plans, pictures) / 2**20
-    return (
+    size = bank_size(plans, len(data)) / 2**20
+    folder.log(
         f"bank: {plans[0].columns} views of each picture, {size:.1f} MiB on disk in {place}, read "
         "from there as needed (memory only as the system's file cache)"
     )
+    return build_bank(plans, data, place, config.batch_size, accelerator, check)

@@ -162,11 +162,14 @@ class _Job:
             self._introduce(report)
         else:
             self.started -= self.snapshot["seconds"]
-        self.views = Views(config.recipes, config.geometry, config.seed, config.bank)
+        self.views = Views(config.recipes, config.geometry, config.seed, config.student_bank)
         begun = time.monotonic()
-        say = folder.log if self.snapshot is None else lambda _line: None
-        guides = prepare_guides(teachers, self.views, data, config, accelerator, say, self._check)
+        guides = prepare_guides(
+            teachers, self.views, data, config, accelerator, folder, self._check
+        )
         self.guide_seconds = time.monotonic() - begun
+        if self.snapshot is not None:
+            self.guide_seconds += self.snapshot["guide_seconds"]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_for(config.seed, "heads"))
             method = build_method(
@@ -214,7 +217,7 @@ class _Job:
             guidance=config.guidance if config.builder == "cvgssl" else "",
             teachers=[teacher.identity() for teacher in self.teachers],
             epochs=config.epochs,
-            steps=self.loop.steps * config.epochs,
+            steps=self.loop.steps * (config.epochs - config.start_epoch),
             hardware=hardware(),
             processes=self.accelerator.num_processes,
             seconds=time.monotonic() - self.started,
@@ -257,7 +260,12 @@ class _Job:
         track(self.accelerator, 1, epoch, {k: v for k, v in row.items() if k != "epoch"})
 
     def _save(self) -> None:
-        """The snapshot to resume from."""
+        """The snapshot to resume from; refuses weights that the last step has spoilt."""
+        if not all(bool(value.isfinite().all()) for value in self.loop.method.parameters()):
+            raise UserError(
+                f"epoch {self.loop.epoch + 1}: weights are no numbers any more; what was saved "
+                "before is sound; start again with a lower --lr, --clip-grad 1 or --precision fp32"
+            )
         if self.folder.writes:
             self.folder.save_snapshot(
                 {
@@ -265,13 +273,14 @@ class _Job:
                     "losses": self.losses,
                     "figures": self.figures,
                     "seconds": time.monotonic() - self.started,
+                    "guide_seconds": self.guide_seconds,
                 }
             )
 
     def _checkpoint(self) -> None:
+        self._save()
         if not self.folder.writes:
             return
-        self._save()
         save_checkpoint(
             self.folder.path,
             self.loop.epoch,
@@ -291,6 +300,7 @@ class _Job:
                 "builder": self.config.builder,
                 "teachers": [teacher.identity() for teacher in self.teachers],
                 "pictures_sha256": self.data.pictures.digest,
+                "held_out": self.data.held_out,
                 "epoch": self.loop.epoch,
             },
         )

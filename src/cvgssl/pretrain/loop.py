@@ -170,7 +170,9 @@ class Loop:
         )
         with self.accelerator.autocast():
             guidance = self.guides.guidance(
-                rows, numbers, lambda one: views.embed(one, pixels, keys, numbers, rendered)
+                rows,
+                numbers,
+                lambda teachers: views.embed(teachers, pixels, keys, numbers, rendered),
             )
         return Batch(
             views=rendered,

@@ -12,6 +12,8 @@ from cvgssl.encoders.backbone import Backbone
 from cvgssl.encoders.batches import forward_all
 from cvgssl.encoders.teacher import Teacher
 from cvgssl.pretrain.data import Unlabelled
+from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.progress import progress
 
 MOST = 2000  # pictures looked at
 COLLAPSED_STD, COLLAPSED_RANK = 0.1, 2.0
@@ -31,10 +33,12 @@ class Monitor:
         step = -(-len(data) // MOST)
         self.pixels, self.size, self.accelerator = data.pixels[::step], size, accelerator
         self.labels = _labels(data.folders[::step]) if knn else None
-        self.teachers = {
-            teacher.name: forward_all(_InUnit(teacher), self.pixels, 64, accelerator).cpu()
-            for teacher in teachers
-        }
+        self.teachers = {}
+        shown = accelerator.is_main_process
+        with progress("teachers", len(self.pixels) * len(teachers), shown) as advance:
+            for teacher in teachers:
+                seen = forward_all(_InUnit(teacher), self.pixels, 64, accelerator, advance)
+                self.teachers[teacher.name] = seen.cpu()
 
     def look(self, backbone: Backbone) -> dict[str, float]:
         """Spread, effective rank, agreement with each teacher and, with labels, k-NN accuracy."""
@@ -89,7 +93,7 @@ def linear_cka(one: Tensor, other: Tensor) -> float:
 
 def nearest_neighbour_accuracy(embedding: Tensor, labels: Tensor) -> float:
     """Share, 0..1, of the N pictures whose nearest other picture (cosine) has the same label."""
-    normal = F.normalize(embedding, dim=1)
+    normal = F.normalize(embedding.double(), dim=1)
     similarity = normal @ normal.T
     similarity.fill_diagonal_(-2)
     return float((labels[similarity.argmax(dim=1)] == labels).double().mean())
@@ -97,6 +101,8 @@ def nearest_neighbour_accuracy(embedding: Tensor, labels: Tensor) -> float:
 
 def _labels(folders: tuple[str, ...]) -> Tensor:
     names = sorted(set(folders))
+    if len(names) < 2 or "" in names:
+        raise UserError("--knn: the pictures do not lie in class folders; leave it out")
     return torch.tensor([names.index(folder) for folder in folders])
 
 

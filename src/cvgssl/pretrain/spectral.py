@@ -15,10 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.sparse.linalg import eigsh
+from scipy.linalg import eigh
+from scipy.sparse.linalg import lobpcg
 from torch import Tensor
 from torch.nn import functional as F
 
+DENSE = 4000  # pictures up to which the graph is a dense matrix
 CHUNK = 1024  # rows of the similarity matrix that are in memory at once
 
 
@@ -35,8 +37,13 @@ def joint_embedding(embeddings: Sequence[Tensor], weights: Sequence[float]) -> T
     return F.normalize(torch.cat(parts, dim=1), dim=1)
 
 
+def map_width(pictures: int, width: int = 64) -> int:
+    """E: coordinates of the map of N pictures."""
+    return min(width, pictures - 2)
+
+
 def diffusion_map(embedding: Tensor, neighbours: int, time: float = 8.0, width: int = 64) -> Tensor:
-    """Float32 [N, E] from embeddings [N, D] of length 1; E = min(width, N - 2).
+    """Float32 [N, E] from embeddings [N, D] of length 1; E = map_width(N, width).
 
     Coordinates are lambda_e^time * psi_e with the eigenvectors psi_e of the random walk on the
     graph of `neighbours` nearest neighbours. Edge weights are exp(-d_ij^2 / (s_i s_j)), with s_i
@@ -48,11 +55,9 @@ def diffusion_map(embedding: Tensor, neighbours: int, time: float = 8.0, width: 
     weights = _graph(embedding, neighbours)
     degree = np.asarray(weights.sum(axis=1)).ravel()
     root = sparse.diags_array(1 / np.sqrt(degree))
-    size = min(width + 1, count - 1)
-    start = np.full(count, 1 / np.sqrt(count))  # the same result every time
-    values, vectors = eigsh(root @ weights @ root, k=size, which="LA", v0=start)
-    order = np.argsort(-values)
-    values, vectors = values[order].clip(0), vectors[:, order]
+    size = map_width(count, width) + 1
+    values, vectors = _largest(root @ weights @ root, size)
+    values = values.clip(0)
     coordinates = vectors / np.sqrt(degree)[:, None]
     # taking out the walk's resting place leaves nothing of the constant eigenvector
     coordinates -= (degree[:, None] * coordinates).sum(0) / degree.sum()
@@ -62,6 +67,22 @@ def diffusion_map(embedding: Tensor, neighbours: int, time: float = 8.0, width: 
     largest = np.abs(coordinates).argmax(axis=0)
     coordinates *= np.sign(coordinates[largest, np.arange(len(kept))])
     return torch.from_numpy(coordinates / coordinates.std(axis=0).max().clip(1e-12)).float()
+
+
+def _largest(matrix: sparse.csr_array, count: int) -> tuple[NDArray[np.float64], ...]:
+    """The largest eigenvalues of a symmetric matrix, falling, and their eigenvectors [N, count].
+
+    A graph in pieces has the eigenvalue 1 once for each, which the usual Lanczos iteration finds
+    only in part; small matrices are therefore made dense, large ones iterated as a block.
+    """
+    total = matrix.shape[0]
+    if total <= DENSE:
+        values, vectors = eigh(matrix.toarray(), subset_by_index=[total - count, total - 1])
+    else:
+        start = np.random.default_rng(0).standard_normal((total, count + 16))
+        values, vectors = lobpcg(matrix, start, largest=True, maxiter=300, tol=1e-6)
+    order = np.argsort(-values)[:count]
+    return values[order], vectors[:, order]
 
 
 def _graph(embedding: Tensor, neighbours: int) -> sparse.csr_array:

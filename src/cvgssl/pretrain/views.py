@@ -74,28 +74,31 @@ class Views:
 
     def embed(
         self,
-        teacher: Teacher,
+        teachers: Sequence[Teacher],
         pixels: Tensor,
         keys: Tensor,
         numbers: Tensor,
         rendered: Sequence[Tensor] = (),
-    ) -> Tensor:
-        """Float32 [V, B, D]: what a teacher says about the views `numbers` [B, V] of pictures.
+    ) -> list[Tensor]:
+        """Per teacher float32 [V, B, D]: what it says about the views `numbers` [B, V].
 
         A teacher that takes larger pictures than the student sees the same views with more
         pixels. rendered: the student's views, used where they are large enough. Views of one
         size are one pass.
         """
-        by_size: dict[int, dict[int, Tensor]] = {}
-        for role, recipe in enumerate(self.recipes):
-            size = max(recipe.size, teacher.image_size)
-            fits = rendered and size == recipe.size
-            view = (
-                rendered[role] if fits else self.render(pixels, keys, role, numbers[:, role], size)
-            )
-            by_size.setdefault(size, {})[role] = view
-        found: dict[int, Tensor] = {}
-        for views in by_size.values():
-            encoded = teacher(torch.cat(list(views.values()))).float()
-            found |= dict(zip(views, encoded.chunk(len(views)), strict=True))
-        return torch.stack([found[role] for role in range(self.roles)])
+        # no view is rendered twice
+        made = {(role, view.shape[-1]): view for role, view in enumerate(rendered)}
+        embeddings = []
+        for teacher in teachers:
+            by_size: dict[int, list[int]] = {}
+            for role, recipe in enumerate(self.recipes):
+                size = max(recipe.size, teacher.image_size)
+                by_size.setdefault(size, []).append(role)
+                if (role, size) not in made:
+                    made[role, size] = self.render(pixels, keys, role, numbers[:, role], size)
+            found: dict[int, Tensor] = {}
+            for size, roles in by_size.items():
+                encoded = teacher(torch.cat([made[role, size] for role in roles])).float()
+                found |= dict(zip(roles, encoded.chunk(len(roles)), strict=True))
+            embeddings.append(torch.stack([found[role] for role in range(self.roles)]))
+        return embeddings

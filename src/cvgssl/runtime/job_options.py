@@ -14,7 +14,7 @@ Tracker = Literal["tensorboard", "wandb", "mlflow"]
 class JobOptions:
     """Where and how a training job runs."""
 
-    seed: int = Field(default=0, ge=0, description="seed of every random choice")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="seed of every random choice")
     precision: Literal["fp32", "bf16", "fp16"] = Field(default="fp32", description="arithmetic")
     gpu: int | None = Field(
         default=None, ge=0, description="number of the GPU; the CPU if there is none"

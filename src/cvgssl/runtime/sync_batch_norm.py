@@ -4,10 +4,11 @@ torch's own SyncBatchNorm refuses the CPU, where the promise "several processes 
 of one" has to be testable. Shapes: B pictures, C channels, then any spatial sizes.
 """
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn import functional as differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
@@ -63,8 +64,26 @@ class SyncBatchNorm(_BatchNorm):
         assert input.dim() >= 2
 
 
+class _Sum(torch.autograd.Function):
+    """Sum over processes with gradients; torch's own is deprecated."""
+
+    @staticmethod
+    def forward(_ctx: Any, values: Tensor) -> Tensor:
+        return _summed(values)
+
+    @staticmethod
+    def backward(_ctx: Any, gradient: Tensor) -> Tensor:
+        return _summed(gradient)
+
+
+def _summed(values: Tensor) -> Tensor:
+    total = values.clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(total)
+    return total
+
+
 def _sum_over_processes(values: Tensor) -> Tensor:
-    summed: Tensor = differentiable.all_reduce(values)  # type: ignore[no-untyped-call]
+    summed: Tensor = _Sum.apply(values)  # type: ignore[no-untyped-call]
     return summed
 
 

@@ -17,13 +17,10 @@ SIDE = 32
 
 
 def config(builder: str, **options: Any) -> PretrainConfig:
-    words: dict[str, Any] = {
-        "data": Path(),
-        "builder": builder,
-        "mlp_dim": 16,
-        "adapter_dim": 12,
-        "out_dim": 8,
-    }
+    """Narrow heads; guidance as published unless `options` say otherwise."""
+    words: dict[str, Any] = {"data": Path(), "builder": builder, "mlp_dim": 16, "out_dim": 8}
+    if builder == "cvgssl" and options.get("guidance", "published") == "published":
+        words |= {"guidance": "published", "adapter_dim": 12}
     return PretrainConfig(**(words | options))
 
 

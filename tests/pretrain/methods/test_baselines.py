@@ -54,7 +54,9 @@ def views(generator: torch.Generator, count: int = 3) -> tuple[Tensor, ...]:
 def train(builder: str) -> tuple[Method, dict[str, Tensor], list[float]]:
     """The trained method, its state before, and the losses."""
     torch.manual_seed(0)
-    options: dict[str, Any] = {"mlp_dim": 64, "out_dim": 32, "target_momentum": 0.9}
+    options: dict[str, Any] = {"mlp_dim": 64, "out_dim": 32}
+    if builder in ("mocov3", "byol", "dino"):
+        options["target_momentum"] = 0.9
     if builder == "mocov3":
         options["t1"] = 0.2
     method = build_method(small.config(builder, **options), build_backbone("test_resnet", 32))

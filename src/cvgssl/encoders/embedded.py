@@ -1,0 +1,24 @@
+"""The small guide that comes with the package, for those who have no CLIP file."""
+
+from importlib.resources import as_file, files
+
+from cvgssl.encoders.pretrained import read_backbone
+from cvgssl.encoders.teacher import Teacher
+from cvgssl.encoders.teacher_building import teacher_from
+from cvgssl.encoders.teacher_spec import TeacherSpec
+
+EMBEDDED = "embedded"
+"""Its name, as in `--teacher embedded`."""
+
+GUIDE = files("cvgssl.encoders") / "guide" / "guide.safetensors"
+"""Its weights, float16; GUIDE.md beside them says how they came about and what they are worth."""
+
+
+def embedded_guide(weight: float = 1.0) -> Teacher:
+    """The guide, trained by this project on its own generated pictures; nothing is downloaded.
+
+    weight: of its loss terms, above 0.
+    """
+    with as_file(GUIDE) as path:
+        found = read_backbone(path)
+        return teacher_from(TeacherSpec(EMBEDDED, weight=weight), found.card["arch"], path, found)
