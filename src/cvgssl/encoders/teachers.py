@@ -29,8 +29,9 @@ def load_teachers(
 
     folder: where bare file names and files for a bare NAME are looked for (see `weights_folder`).
     A NAME alone takes the one file there that holds this architecture; a CLIP name of which the
-    folder has none, and `timm:NAME`, are downloaded; `embedded` is part of the package. Random weights only by `NAME=random`.
-    Torch's random numbers are left as they were. Raises UserError naming --teacher.
+    folder has none, and `timm:NAME`, are downloaded; `embedded` is part of the package. Random
+    weights only by `NAME=random`. Torch's random numbers are left as they were. Raises UserError
+    naming --teacher.
     """
     specs = [parse_teacher(item) if isinstance(item, str) else item for item in teachers]
     if not specs:
