@@ -75,7 +75,7 @@ def test_plain_timm_loads_the_backbone(run: Path) -> None:
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
     with safe_open(path, framework="pt") as file:
         card = json.loads(file.metadata()["cvgssl"])["card"]
-    assert card["view_size"] == 32
+    assert card["image_size"] == 32
     assert card["teachers"][0]["arch"] == "test_vit"
 
 
@@ -190,7 +190,10 @@ def test_unlabelled_folder_without_a_split(
     done = command("pretrain", "flat", *SMALL, *words, "--out", "run")
     assert done.returncode == 0, done.stderr
     assert "transductive" in done.stdout
-    assert "backbone.safetensors" in done.stdout
+    words = ["--arch", "test_resnet", "--pretrained", "run/backbone.safetensors", "--shot", "2"]
+    done = command("linear", steel, *words, "--image-size", "32", "--n", "2", "--epochs", "1")
+    assert done.returncode == 0, done.stderr
+    assert "transductive if pre-training saw these test pictures" in done.stdout
 
 
 def test_views_are_drawn_without_training(steel: Path, command: Command, tmp_path: Path) -> None:

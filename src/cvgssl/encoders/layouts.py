@@ -194,9 +194,9 @@ def _take(weights: Weights, layout: Layout) -> tuple[dict[str, Tensor], tuple[st
 
 
 def _own_card(contents: Contents) -> dict[str, Any]:
-    """The model card in the header of a file that cvgssl wrote, else nothing."""
+    """The model card that cvgssl wrote into a header or a checkpoint, else nothing."""
     try:
-        card = json.loads(contents.metadata.get("cvgssl", ""))["card"]
+        card = json.loads(contents.metadata.get("cvgssl") or contents.tree["cvgssl"])["card"]
     except (ValueError, KeyError, TypeError):
         return {}
     return card if isinstance(card, dict) else {}

@@ -32,6 +32,7 @@ class LoadReport:
     unexpected: the file's tensors that were not used, heads and text towers for example.
     normalization: what the backbone now applies, as the weights were trained.
     notes: conversions worth knowing.
+    held_out: False when cvgssl pre-trained these weights on a folder that named no test pictures.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class LoadReport:
     unexpected: tuple[str, ...]
     normalization: Normalization
     notes: tuple[str, ...] = ()
+    held_out: bool = True
 
     def summary(self) -> str:
         """One line for the log."""
@@ -102,6 +104,9 @@ def load_found(
         )
     if found.layout is HEADLESS_VIT and hub is None:
         notes.append("mean and std of ImageNet assumed")
+    held_out = bool(found.card.get("held_out", True))
+    if not held_out:
+        notes.append("pre-trained on a folder that named no test pictures")
     return LoadReport(
         path=path,
         sha256=sha256_file(path),
@@ -113,6 +118,7 @@ def load_found(
         unexpected=(*result.unexpected, *found.left),
         normalization=backbone.normalization,
         notes=tuple(notes),
+        held_out=held_out,
     )
 
 

@@ -30,6 +30,9 @@ from cvgssl.runtime.run_folder import SNAPSHOT, RunFolder
 from cvgssl.runtime.stopping import stop_requests
 from cvgssl.runtime.trackers import start_trackers
 
+INDUCTIVE = "inductive"
+MAYBE_TRANSDUCTIVE = "transductive if pre-training saw these test pictures"
+
 
 def adapt(config: AdaptConfig) -> tuple[Path, Summary]:
     """Fine-tune (FinetuneConfig) or train linear heads (LinearConfig) on every draw.
@@ -179,10 +182,11 @@ def _summarize(
     seconds: float,
     processes: int,
 ) -> Summary:
+    report = source.report
     last, averaged, best = score_runs(results, task.classes)
     return Summary(
         mode="fine-tuning" if isinstance(config, FinetuneConfig) else "linear evaluation",
-        setting="inductive",
+        setting=INDUCTIVE if report is None or report.held_out else MAYBE_TRANSDUCTIVE,
         data=str(config.data),
         classes=list(task.classes),
         train_pictures=len(task.train_labels),
@@ -190,7 +194,7 @@ def _summarize(
         skipped_pictures=len(task.loaded.skipped),
         arch=config.arch,
         pretrained=config.pretrained,
-        pretrained_sha256=source.report.sha256 if source.report else None,
+        pretrained_sha256=report.sha256 if report else None,
         image_size=config.image_size,
         shot=task.draws.shot,
         imbalance=task.draws.imbalance,

@@ -51,7 +51,7 @@ def save_checkpoint(
         "arch": backbone.arch,
         "state_dict": published_state(backbone, method),
         "optimizer": optimizer.state_dict(),
-        "cvgssl": json.dumps(facts),
+        "cvgssl": json.dumps({"card": facts}),
     }
     buffer = io.BytesIO()  # torch reports a full disk as a RuntimeError without a cause
     torch.save(content, buffer)

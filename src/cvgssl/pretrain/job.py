@@ -296,7 +296,7 @@ class _Job:
         return backbone_facts(
             self.loop.method.backbone,
             {
-                "view_size": self.config.view_size,
+                "image_size": self.config.view_size,
                 "builder": self.config.builder,
                 "teachers": [teacher.identity() for teacher in self.teachers],
                 "pictures_sha256": self.data.pictures.digest,
