@@ -16,7 +16,7 @@ cvgssl=${CVGSSL:-cvgssl}
 python=${PYTHON:-python}
 vit=vit_tiny_patch16_224=vit_tiny_patch16_224.augreg_in21k_ft_in1k.safetensors
 squeezenet=torchvision:squeezenet1_1=squeezenet1_1.imagenet1k.safetensors
-common=(--arch resnet18 --image-size 96 --view-size 64 --nmb-crops 1 --min-scale-crops 0.2
+common=(--arch resnet18 --image-size 224 --view-size 64 --nmb-crops 1 --min-scale-crops 0.2
   --max-scale-crops 1 --epochs 50 --warmup-epochs 5 --precision bf16 --save-freq 50)
 
 options_of() { # what makes a method
