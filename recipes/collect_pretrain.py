@@ -1,0 +1,80 @@
+"""Results of pretrain_real.sh to Markdown tables and one JSON file.
+
+    python recipes/collect_pretrain.py OUT --json docs/results/pretrain_real.json
+
+Rows are encoders, columns heads and shots: macro-recall ± half width of the 95 % interval, and in
+brackets the paired difference to the teacher on the same draws. Rows that the JSON file has
+already stay unless they were measured again.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from cvgssl.fewshot.metrics import spread
+from cvgssl.runtime.files import write_json
+
+HEADS = {"nearest class mean": "NCM", "logistic regression": "LR"}
+Result = dict[str, Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    known = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
+    found = known | {path.stem: read(args.out, path) for path in sorted(args.out.glob("*.json"))}
+    for data in sorted({result["data"] for result in found.values()}):
+        rows = {name: result for name, result in found.items() if result["data"] == data}
+        print(f"\n**{data}**\n")
+        print(table(data, rows))
+    if args.json:
+        write_json(args.json, found)
+
+
+def read(out: Path, path: Path) -> Result:
+    """A result with the options, losses and seconds of the run that made the encoder."""
+    result: Result = json.loads(path.read_text())
+    run = out / path.stem
+    if (run / "summary.json").exists():
+        summary = json.loads((run / "summary.json").read_text())
+        names = ("builder", "guidance", "teachers", "epochs", "steps", "seconds", "guide_seconds")
+        result["run"] = {name: summary[name] for name in names}
+        result["run"]["hardware"] = summary["hardware"]
+    return result
+
+
+def table(data: str, rows: dict[str, Result]) -> str:
+    shots = list(next(iter(rows.values()))["macro_recall"]["nearest class mean"])
+    columns = [f"{short} {shot}" for short in HEADS.values() for shot in shots]
+    lines = ["| encoder | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
+    teacher = rows.get(f"{data}_teacher")
+    for name, result in sorted(rows.items(), key=lambda row: -first(row[1])):
+        cells = []
+        for head in HEADS:
+            for shot in shots:
+                values = result["macro_recall"][head][shot]
+                cell = show(values)
+                if teacher is not None and result is not teacher:
+                    base = teacher["macro_recall"][head][shot]
+                    gain = spread([a - b for a, b in zip(values, base, strict=True)])
+                    cell += f" ({gain.mean:+.1f} ± {gain.ci95:.1f})"
+                cells.append(cell)
+        lines.append(f"| {name.removeprefix(f'{data}_')} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def first(result: Result) -> float:
+    shots = result["macro_recall"]["nearest class mean"]
+    return spread(next(iter(shots.values()))).mean
+
+
+def show(values: list[float]) -> str:
+    found = spread(values)
+    return f"{found.mean:.1f} ± {found.ci95:.1f}"
+
+
+if __name__ == "__main__":
+    main()
