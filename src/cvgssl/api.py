@@ -6,7 +6,8 @@ from cvgssl.fewshot.config import AdaptConfig, FinetuneConfig, LinearConfig
 from cvgssl.fewshot.protocol import adapt
 from cvgssl.fewshot.summary import Summary
 from cvgssl.pretrain.config import PretrainConfig
-from cvgssl.pretrain.job import PretrainSummary, pretrain
+from cvgssl.pretrain.job import pretrain
+from cvgssl.pretrain.summary import PretrainSummary
 from cvgssl.report.adaptation import write_figures
 from cvgssl.runtime.launch import is_first_process
 

@@ -10,7 +10,7 @@ import pytest
 from safetensors.torch import load_file
 
 from cvgssl.pretrain.config import PretrainConfig
-from cvgssl.pretrain.job import student
+from cvgssl.pretrain.student import student
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
 OPTIONS = ["--image-size", "48", "--view-size", "32", "--batch-size", "8", "--mlp-dim", "32"]

@@ -2,15 +2,15 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 
-from cvgssl.encoders.backbone import Backbone, build_backbone
-from cvgssl.encoders.pretrained import LoadReport, load_pretrained
+from cvgssl.encoders.backbone import Backbone
+from cvgssl.encoders.pretrained import LoadReport
 from cvgssl.encoders.teacher import Teacher
 from cvgssl.pretrain.checkpoint import (
     BACKBONE,
@@ -26,6 +26,8 @@ from cvgssl.pretrain.guides import choose_teachers, prepare_guides
 from cvgssl.pretrain.loop import Loop
 from cvgssl.pretrain.methods.build import build_method, check_builder
 from cvgssl.pretrain.monitors import Monitor, warning
+from cvgssl.pretrain.student import student
+from cvgssl.pretrain.summary import PretrainSummary
 from cvgssl.pretrain.views import Views
 from cvgssl.runtime.environment import hardware
 from cvgssl.runtime.errors import UserError
@@ -37,33 +39,6 @@ from cvgssl.runtime.run_folder import SNAPSHOT, RunFolder
 from cvgssl.runtime.seeds import seed_for
 from cvgssl.runtime.stopping import Stopped, stop_requests
 from cvgssl.runtime.trackers import start_trackers, track
-
-
-@dataclass(frozen=True)
-class PretrainSummary:
-    """What a finished run was and what it ended with; also its summary.json.
-
-    losses: mean of each loss term over the last epoch. monitors: figures of the last look.
-    held_out: whether the data named test pictures, which were not used.
-    seconds: without interruptions; guide_seconds: of it, for what teachers say about stored views.
-    """
-
-    data: str
-    pictures: int
-    held_out: bool
-    arch: str
-    init: str
-    builder: str
-    guidance: str
-    teachers: list[dict[str, Any]]
-    epochs: int
-    steps: int
-    hardware: str
-    processes: int
-    seconds: float
-    guide_seconds: float
-    losses: dict[str, float]
-    monitors: dict[str, float] = field(default_factory=dict)
 
 
 def pretrain(config: PretrainConfig) -> tuple[Path, PretrainSummary]:
@@ -105,37 +80,6 @@ def _check_shares(config: PretrainConfig, processes: int) -> None:
         raise UserError(
             f"--batch-size {config.batch_size}: must be a multiple, 2 times at least, of "
             f"{processes} processes x --accumulate {config.accumulate}"
-        )
-
-
-def student(config: PretrainConfig) -> tuple[Backbone, LoadReport | None]:
-    """The backbone to train, and what was read into it with `--init`."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_for(config.seed, "backbone"))
-        backbone = build_backbone(config.arch, config.view_size)
-    _check_sizes(config, backbone)
-    if not config.init:
-        return backbone, None
-    return backbone, load_pretrained(backbone, config.init)
-
-
-def _check_sizes(config: PretrainConfig, backbone: Backbone) -> None:
-    """A transformer takes multiples of its patch, and views of several sizes only if told to."""
-    embed = getattr(backbone.body, "patch_embed", None)
-    if embed is None or not hasattr(embed, "patch_size"):
-        return
-    patch = embed.patch_size[0]
-    sizes = {recipe.size for recipe in config.recipes}
-    if len(sizes) > 1 and embed.strict_img_size:
-        raise UserError(
-            f"--size-crops: {config.arch} takes one size of view; leave it out, or use "
-            f"--arch {config.arch},dynamic_img_size=true"
-        )
-    odd = [size for size in sizes if size % patch]
-    if odd:
-        raise UserError(
-            f"--view-size, --size-crops: {config.arch} takes multiples of {patch} pixels, not "
-            f"{', '.join(map(str, sorted(odd)))}"
         )
 
 

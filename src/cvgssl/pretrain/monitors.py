@@ -15,7 +15,7 @@ from cvgssl.pretrain.data import Unlabelled
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.progress import progress
 
-MOST = 2000  # pictures looked at
+MOST = 1000  # pictures looked at
 COLLAPSED_STD, COLLAPSED_RANK = 0.1, 2.0
 
 
