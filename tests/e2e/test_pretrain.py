@@ -125,12 +125,12 @@ def test_published_train_command(steel: Path, teacher_file: Path, tmp_path: Path
         --warmup-epochs 1 --print-freq 2 --gpu 0 --save {tmp_path}/new/deeper --save-freq 1
         --seed 1 --out-dim 16 --mlp-dim 32 --t1 0.5 --multi-crop True --nmb-crops 1 1
         --size-crops 32 24 --min-scale-crops 0.2 0.1 --max-scale-crops 1.0 0.5
-        --teacher test_vit={teacher_file} --image-size 48 --view-size 32
-        --guidance published --bank off""".split()
+        --teacher test_vit={teacher_file} --image-size 48 --view-size 32""".split()
     train = [sys.executable, str(ROOT / "train.py")]
     done = subprocess.run([*train, *words], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "views of 32, 32, 24 px" in done.stdout
+    assert "(teachers " in done.stdout, "guided as published"
     folder = tmp_path / "new" / "deeper"
     assert (folder / "checkpoint_0001.pth.tar").exists()
     (folder / "summary.json").unlink()

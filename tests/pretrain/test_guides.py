@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import torch
 from safetensors.torch import save_file
 
 from cvgssl.encoders.timm_import import timm
@@ -27,7 +26,8 @@ def test_embedded_guide_where_nothing_else_is(folder: Path) -> None:
     assert "\n" not in line and f"the default, as no --teacher is named and {folder}" in line
 
 
-def test_named_teacher_comes_first(folder: Path) -> None:
+@pytest.mark.usefixtures("folder")
+def test_named_teacher_comes_first() -> None:
     (teacher,) = choose_teachers(["resnet10t=resnet.safetensors"])
     assert teacher.file == "resnet.safetensors"
     (embedded,) = choose_teachers(["embedded"])
@@ -42,5 +42,5 @@ def test_clip_file_comes_before_the_embedded_guide(folder: Path) -> None:
     (teacher,) = choose_teachers([])
     assert (teacher.name, teacher.file) == ("RN50", "clip.safetensors")
     (folder / "copy.safetensors").hardlink_to(folder / "clip.safetensors")
-    with pytest.raises(UserError, match="name one or more .*RN50=.*clip.*, RN50=.*copy"):
+    with pytest.raises(UserError, match=r"name one or more .*RN50=.*clip.*, RN50=.*copy"):
         choose_teachers([])

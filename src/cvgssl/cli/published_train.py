@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from cvgssl.cli.main import guarded
 from cvgssl.cli.options import parse
 from cvgssl.cli.pretrain import run_pretraining
-from cvgssl.pretrain.config import PretrainConfig
+from cvgssl.pretrain.config import WITH_TEACHERS, Bank, Guidance, PretrainConfig
 from cvgssl.runtime.job_options import STRICT
 
 
@@ -19,6 +19,12 @@ from cvgssl.runtime.job_options import STRICT
 class PublishedTrainConfig(PretrainConfig):
     """Pre-train a backbone guided by CLIP vision encoders, as published."""
 
+    guidance: Guidance = Field(
+        default="published", description="how teachers guide --builder cvgssl; see docs/method.md"
+    )
+    bank: Bank = Field(
+        default=0, ge=0, le=1000, description="views stored per picture, as `cvgssl pretrain` has"
+    )
     save: Path | None = Field(default=None, description="folder for checkpoints; same as --out")
     multi_crop: bool = Field(
         default=True, description="false: one strong view, of the first kind of --nmb-crops"
@@ -28,6 +34,10 @@ class PublishedTrainConfig(PretrainConfig):
         """The same options as `cvgssl pretrain` would have them."""
         values = {field.name: getattr(self, field.name) for field in fields(PretrainConfig)}
         values["out"] = self.save or self.out
+        if self.builder != "cvgssl":  # where these have other defaults and no effect
+            del values["guidance"]
+        if self.builder not in WITH_TEACHERS:
+            del values["bank"]
         if not self.multi_crop:
             kinds = ("size_crops", "min_scale_crops", "max_scale_crops")
             values |= {"nmb_crops": (1,)} | {name: values[name][:1] for name in kinds}

@@ -23,6 +23,9 @@ def _off_is_zero(value: object) -> object:
     return 0 if value in ("off", False) else value  # YAML reads a bare `off` as False
 
 
+Bank = Annotated[int, BeforeValidator(_off_is_zero)]
+
+
 def _default(field: object) -> object:
     """The default of a dataclass field, also where pydantic wraps it."""
     return field.default if isinstance(field, FieldInfo) else field
@@ -100,7 +103,7 @@ class PretrainConfig(JobOptions, PictureOptions):
     show_views: Path | None = Field(
         default=None, description="draw the views of some pictures into this PNG and stop"
     )
-    bank: Annotated[int, BeforeValidator(_off_is_zero)] = Field(
+    bank: Bank = Field(
         default=8,
         ge=0,
         le=1000,
