@@ -1,11 +1,11 @@
 """How the settings of `--guidance spectral` were chosen: on train/ alone, no student trained.
 
-    python recipes/diffusion_settings.py FOLDER/NEU-CLS FOLDER/X-SDD --teacher NAME=FILE --json out.json
+    python recipes/diffusion_settings.py NEU-CLS X-SDD --teacher NAME=FILE --json out.json
 
 The map of a part of train/ is made without labels and then learned from the teacher's own features
 by kernel ridge, standing in for a student. How well nearest class mean does on it is measured on
-the rest of train/: three folds, each a block of a quarter of every class in the order of file names,
-so that neighbours in number, which are often twins, are not on both sides. Figures are
+the rest of train/: three folds, each a block of a quarter of every class in the order of file
+names, so that neighbours in number, which are often twins, are not on both sides. Figures are
 macro-recall, per cent, mean over folds and 20 draws. Test pictures are not opened.
 """
 
