@@ -1,0 +1,82 @@
+"""Two network namespaces as two machines, each with its own address, cache and process.
+
+Needs the right to make namespaces (root on Linux); skipped elsewhere.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+NAMES = ("cvgssl-one", "cvgssl-two")
+ADDRESSES = ("10.97.13.1", "10.97.13.2")
+
+
+def ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+@pytest.fixture
+def machines() -> Iterator[tuple[str, str]]:
+    if shutil.which("ip") is None or os.name != "posix" or os.geteuid() != 0:
+        pytest.skip("network namespaces need root and iproute2")
+    try:
+        for name in NAMES:
+            ip("netns", "add", name)
+    except subprocess.CalledProcessError:
+        pytest.skip("network namespaces are not allowed here")
+    try:
+        ip("link", "add", "cvgssl0", "netns", NAMES[0], "type", "veth", "peer", "name", "cvgssl1",
+           "netns", NAMES[1])  # fmt: skip
+        for number, name in enumerate(NAMES):
+            inside = ("-n", name)
+            ip(*inside, "addr", "add", f"{ADDRESSES[number]}/24", "dev", f"cvgssl{number}")
+            ip(*inside, "link", "set", f"cvgssl{number}", "up")
+            ip(*inside, "link", "set", "lo", "up")
+        yield NAMES
+    finally:
+        for name in NAMES:
+            subprocess.run(["ip", "netns", "del", name], capture_output=True)
+
+
+@pytest.mark.slow
+def test_two_machines_train_together(
+    machines: tuple[str, str], steel: Path, teacher_file: Path, tmp_path: Path
+) -> None:
+    options = ["--arch", "test_resnet", "--image-size", "48", "--view-size", "32", "--bank", "2"]
+    options += ["--batch-size", "8", "--epochs", "2", "--warmup-epochs", "1", "--neighbours", "4"]
+    options += ["--nmb-crops", "1", "--min-scale-crops", "0.2", "--max-scale-crops", "1"]
+    processes = []
+    for rank, name in enumerate(machines):
+        here = tmp_path / name  # of the first machine comes the result; caches are each one's own
+        here.mkdir()
+        command = ["ip", "netns", "exec", name, sys.executable, "-m", "torch.distributed.run"]
+        command += ["--nnodes", "2", "--node-rank", str(rank), "--nproc-per-node", "1"]
+        command += ["--master-addr", ADDRESSES[0], "--master-port", "29500", "-m", "--", "cvgssl"]
+        command += ["pretrain", str(steel), *options, "--teacher", f"test_vit={teacher_file}"]
+        command += ["--out", "run"]
+        environment = os.environ | {
+            "GLOO_SOCKET_IFNAME": f"cvgssl{rank}",
+            "CVGSSL_CACHE": str(here / "cache"),
+        }
+        processes.append(
+            subprocess.Popen(
+                command, cwd=here, env=environment, stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE, text=True,
+            )
+        )  # fmt: skip
+    results = [process.communicate(timeout=240) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], results
+    first, second = (tmp_path / name for name in machines)
+    assert json.loads((first / "run" / "summary.json").read_text())["processes"] == 2
+    assert (first / "run" / "backbone.safetensors").exists()
+    assert not (second / "run").exists(), "only the first machine writes the run"
+    for here in (first, second):
+        assert list((here / "cache" / "banks").rglob("*.npy")), "each machine has its own bank"
+    assert results[0][0].count("Epoch [1/2]") == 1
+    assert "Epoch" not in results[1][0]
