@@ -17,7 +17,7 @@ demo: $(READY)
 	$(BIN)/cvgssl demo demo
 
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses auto
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 check: $(READY)
 	$(BIN)/ruff check
