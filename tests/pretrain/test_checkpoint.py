@@ -19,14 +19,14 @@ from cvgssl.pretrain.methods.base import Method
 
 
 class Plain(Method):
-    """A backbone and a projector, no loss."""
+    """A backbone and a projector, without anything to learn."""
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__(backbone)
         self.projector = torch.nn.Sequential(torch.nn.Linear(backbone.feature_dim, 4))
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
-        raise AssertionError("no loss is asked for here")
+        return {"zero": self.projector(self.backbone(batch.views[0])).sum() * 0}
 
 
 @pytest.fixture(params=["test_resnet", "vit_tiny_patch16_224,depth=1"])
