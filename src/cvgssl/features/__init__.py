@@ -1,0 +1,1 @@
+"""Embeddings of whole folders, computed once and read by heads, selection and benchmark."""
