@@ -20,13 +20,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cvgssl.encoders.teachers import load_teachers
+from cvgssl.features.diffusion import diffusion_map
 from cvgssl.fewshot.metrics import confusion, macro_recall
 from cvgssl.images.cache import default_cache_dir
 from cvgssl.images.scan import load_dataset
 from cvgssl.pretrain.bank import Plan, build_bank
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.pretrain.data import load_unlabelled
-from cvgssl.pretrain.spectral import diffusion_map, joint_embedding
+from cvgssl.pretrain.spectral import joint_embedding
 from cvgssl.pretrain.views import Views
 from cvgssl.runtime.files import write_json
 
@@ -72,7 +73,7 @@ def measure(folder: Path, name: str) -> dict[str, list[float]]:
         joint = joint_embedding([known], [1.0])
         for values in itertools.product(*GRID.values()):
             options = dict(zip(GRID, values, strict=True))
-            target = diffusion_map(joint, options["neighbours"], options["time"], options["width"])
+            target = torch.from_numpy(diffusion_map(joint.numpy(), **options))
             learned = kernel_ridge(source, target, query)
             key = ", ".join(f"{option} {value}" for option, value in options.items())
             results.setdefault(key, []).append(few_shot(*learned, *judge))

@@ -19,9 +19,10 @@ BELOW = {
     "images": {"runtime"},
     "views": {"runtime"},
     "encoders": {"runtime"},
-    "pretrain": {"encoders", "images", "runtime", "views"},
-    "fewshot": {"encoders", "images", "runtime", "views"},
-    "report": {"encoders", "fewshot", "images", "pretrain", "runtime", "views"},
+    "features": {"encoders", "images", "runtime", "views"},
+    "pretrain": {"encoders", "features", "images", "runtime", "views"},
+    "fewshot": {"encoders", "features", "images", "runtime", "views"},
+    "report": {"encoders", "features", "fewshot", "images", "pretrain", "runtime", "views"},
     "deploy": {"encoders", "fewshot", "images", "runtime", "views"},
     "api": {"deploy", "encoders", "fewshot", "images", "pretrain", "report", "runtime", "views"},
     "cli": {

@@ -1,97 +1,8 @@
-"""The diffusion map, on graphs whose answer is known and against a dense computation."""
+"""Several teachers' embeddings side by side."""
 
-import numpy as np
-import pytest
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
-from cvgssl.pretrain import spectral
-from cvgssl.pretrain.spectral import diffusion_map, joint_embedding
-
-
-def clusters(count: int, noise: float, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Four long, thin groups: their ends are farther apart than the groups are."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(count) % 4
-    along = torch.rand(count, generator=generator) * 1.2 - 0.6
-    centres = torch.eye(6)[labels] * 0.35
-    centres[:, 4] = along
-    noisy = centres + noise * torch.randn(count, 6, generator=generator)
-    noisy[:, 5] += 1.5
-    return F.normalize(noisy, dim=1), labels
-
-
-def nearest_mean(features: Tensor, labels: Tensor) -> float:
-    """Accuracy of the nearest of one picture per class, by cosine."""
-    features = F.normalize(features, dim=1)
-    support = torch.stack([features[labels == label][0] for label in range(4)])
-    return float((torch.cdist(features, support).argmin(1) == labels).double().mean())
-
-
-def test_it_brings_together_what_a_chain_of_neighbours_connects() -> None:
-    embedding, labels = clusters(400, 0.04)
-    assert nearest_mean(embedding, labels) < 0.7
-    steps = [nearest_mean(diffusion_map(embedding, 8, time), labels) for time in (2, 8, 32)]
-    assert sorted(steps) == steps, "more steps, more of a chain is one"
-    assert steps[-1] > 0.97
-
-
-def test_it_agrees_with_a_dense_computation() -> None:
-    embedding, _ = clusters(60, 0.1, seed=3)
-    found = diffusion_map(embedding, 7, time=2.0, width=5).double().numpy()
-
-    points = embedding.double().numpy()
-    squared = np.square(points[:, None] - points[None]).sum(-1)
-    np.fill_diagonal(squared, np.inf)
-    order = np.argsort(squared, axis=1)[:, :7]
-    scale = np.sqrt(squared[np.arange(60), order[:, 3]])
-    weights = np.zeros((60, 60))
-    for i in range(60):
-        for j in order[i]:
-            weights[i, j] = weights[j, i] = np.exp(-squared[i, j] / (scale[i] * scale[j]))
-    walk = weights / weights.sum(1, keepdims=True)
-    values, vectors = np.linalg.eig(walk)
-    best = np.argsort(-values.real)[1:6]
-    expected = vectors.real[:, best] / np.sqrt(
-        (weights.sum(1)[:, None] * vectors.real[:, best] ** 2).sum(0)
-    )
-    expected = expected * values.real[best] ** 2
-    expected /= expected.std(0).max()
-    signs = np.sign((expected * found).sum(0))
-    np.testing.assert_allclose(found, expected * signs, atol=2e-4)
-
-
-def test_separate_groups_and_repeated_pictures() -> None:
-    generator = torch.Generator().manual_seed(1)
-    apart = torch.zeros(40, 5)
-    apart[:20, 0] = apart[20:, 1] = 1
-    apart[:, 2:] = 0.05 * torch.randn(40, 3, generator=generator)
-    apart[5:10] = apart[4]
-    found = diffusion_map(F.normalize(apart, dim=1), 3)
-    assert found.isfinite().all()
-    assert found.shape == (40, 38)
-    within = torch.cdist(found[:20], found[:20]).mean()
-    assert torch.cdist(found[:20], found[20:]).mean() > 1.5 * within
-
-
-@pytest.mark.parametrize("dense", [True, False])
-def test_a_graph_in_many_pieces(dense: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of 30 groups of twins is a piece; every one of them has its own place."""
-    monkeypatch.setattr(spectral, "DENSE", 10**6 if dense else 0)
-    generator = torch.Generator().manual_seed(0)
-    centres = torch.randn(30, 40, generator=generator)
-    points = centres.repeat(20, 1) + 0.01 * torch.randn(600, 40, generator=generator)
-    found = diffusion_map(F.normalize(points, dim=1), 8)
-    middle = found.view(20, 30, -1).mean(0)
-    within = (found.view(20, 30, -1) - middle).norm(dim=2).mean()
-    between = torch.cdist(middle, middle) + 1e9 * torch.eye(30)
-    assert between.min() > 4 * within
-
-
-def test_the_same_pictures_give_the_same_map() -> None:
-    embedding, _ = clusters(200, 0.05)
-    assert torch.equal(diffusion_map(embedding, 10), diffusion_map(embedding, 10))
+from cvgssl.pretrain.spectral import joint_embedding
 
 
 def test_joint_embedding_weighs_teachers_whatever_their_scale() -> None:
@@ -102,11 +13,3 @@ def test_joint_embedding_weighs_teachers_whatever_their_scale() -> None:
     torch.testing.assert_close(joint[:, :8].square().sum(1), torch.full((50,), 0.75))
     torch.testing.assert_close(joint, joint_embedding([one, other * 5], [6.0, 2.0]))
     assert joint_embedding([torch.ones(4, 3)], [1.0]).isfinite().all()
-
-
-@pytest.mark.parametrize("count", [3, 4, 12])
-def test_few_pictures(count: int) -> None:
-    embedding = F.normalize(torch.randn(count, 4, generator=torch.Generator().manual_seed(2)))
-    found = diffusion_map(embedding, 10)
-    assert found.shape == (count, count - 2)
-    assert found.isfinite().all()

@@ -160,7 +160,9 @@ def _columns(table: FeatureTable) -> dict[str, list[str]]:
 
 
 def _save_npz(table: FeatureTable, path: Path) -> None:
-    texts = {name: np.array(column, dtype=np.str_) for name, column in _columns(table).items()}
+    texts: dict[str, Any] = {
+        name: np.array(column, dtype=np.str_) for name, column in _columns(table).items()
+    }
     with path.open("wb") as file:
         np.savez(file, values=table.values, about=np.str_(json.dumps(table.about)), **texts)
 

@@ -13,11 +13,12 @@ from cvgssl.encoders.embedded import embedded_guide
 from cvgssl.encoders.teacher import Teacher
 from cvgssl.encoders.teachers import available_teachers, load_teachers
 from cvgssl.encoders.weights_folder import weights_folder
+from cvgssl.features.diffusion import diffusion_map, map_width
 from cvgssl.images.cache import default_cache_dir
 from cvgssl.pretrain.bank import Bank, Plan, bank_size, build_bank
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.pretrain.data import Unlabelled
-from cvgssl.pretrain.spectral import diffusion_map, joint_embedding, map_width
+from cvgssl.pretrain.spectral import joint_embedding
 from cvgssl.pretrain.views import Views
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import writing
@@ -114,7 +115,7 @@ def prepare_guides(
             means = [bank.mean(number) for number in range(len(teachers))]
             joint = joint_embedding(means, [teacher.weight for teacher in teachers])
             with writing(path) as aside, aside.open("wb") as file:
-                np.save(file, diffusion_map(joint, config.neighbours).numpy())
+                np.save(file, diffusion_map(joint.numpy(), config.neighbours))
         accelerator.wait_for_everyone()
     targets = torch.empty(len(data), map_width(len(data)))
     if accelerator.is_main_process:

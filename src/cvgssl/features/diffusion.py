@@ -1,0 +1,71 @@
+"""Which pictures belong together: a diffusion map of the graph of nearest neighbours.
+
+Few-shot heads compare distances to a handful of pictures. A frozen encoder spends most of its
+distances on light, scale and texture within a defect; the graph of nearest neighbours over the
+unlabelled pictures knows better which of them belong together. Its diffusion map (Coifman & Lafon
+2006) puts pictures close to each other between which many short steps lead.
+
+Shape letters: N pictures, D width of their embeddings, E width of the map.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.linalg import eigh
+from scipy.sparse.linalg import lobpcg
+
+from cvgssl.features.graph import Floats, neighbour_graph
+
+DENSE = 4000  # pictures up to which the graph is a dense matrix
+
+
+def map_width(pictures: int, width: int = 64) -> int:
+    """E: coordinates of the map of N pictures."""
+    return min(width, pictures - 2)
+
+
+def diffusion_map(
+    rows: Floats, neighbours: int = 10, time: float = 8.0, width: int = 64
+) -> NDArray[np.float32]:
+    """Float32 [N, E] from rows [N, D] of length 1; E = map_width(N, width).
+
+    Coordinates are lambda_e^time * psi_e with the eigenvectors psi_e of the random walk on the
+    graph of `neighbours` nearest neighbours. Edge weights are exp(-d_ij^2 / (s_i s_j)), with s_i
+    the distance to a middle neighbour (Zelnik-Manor & Perona 2004), so nothing depends on the
+    scale of distances. The widest coordinate has standard deviation 1.
+    """
+    count = len(rows)
+    neighbours = min(neighbours, count - 1)
+    weights = neighbour_graph(rows, neighbours)
+    degree = np.asarray(weights.sum(axis=1)).ravel()
+    root = sparse.diags_array(1 / np.sqrt(degree))
+    size = map_width(count, width) + 1
+    values, vectors = _largest(root @ weights @ root, size)
+    values = values.clip(0)
+    coordinates = vectors / np.sqrt(degree)[:, None]
+    # taking out the walk's resting place leaves nothing of the constant eigenvector
+    coordinates -= (degree[:, None] * coordinates).sum(0) / degree.sum()
+    spread = coordinates.std(axis=0)
+    kept = np.argsort(spread < 1e-6, kind="stable")[: size - 1]
+    coordinates = (coordinates * values**time)[:, kept]
+    largest = np.abs(coordinates).argmax(axis=0)
+    coordinates *= np.sign(coordinates[largest, np.arange(len(kept))])
+    scaled = coordinates / coordinates.std(axis=0).max().clip(1e-12)
+    single: NDArray[np.float32] = scaled.astype(np.float32)
+    return single
+
+
+def _largest(matrix: sparse.csr_array, count: int) -> tuple[NDArray[np.float64], ...]:
+    """The largest eigenvalues of a symmetric matrix, falling, and their eigenvectors [N, count].
+
+    A graph in pieces has the eigenvalue 1 once for each, which the usual Lanczos iteration finds
+    only in part; small matrices are therefore made dense, large ones iterated as a block.
+    """
+    total = matrix.shape[0]
+    if total <= DENSE:
+        values, vectors = eigh(matrix.toarray(), subset_by_index=[total - count, total - 1])
+    else:
+        start = np.random.default_rng(0).standard_normal((total, count + 16))
+        values, vectors = lobpcg(matrix, start, largest=True, maxiter=300, tol=1e-6)
+    order = np.argsort(-values)[:count]
+    return values[order], vectors[:, order]

@@ -1,0 +1,100 @@
+"""What all few-shot heads share: scikit-learn classifiers on features, -1 for unlabelled rows.
+
+Shape letters: N rows given to `fit`, L of them labelled, M rows to be classified, D features,
+K classes.
+"""
+
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+Floats = NDArray[np.float64]
+UNLABELLED = -1
+
+
+class FewShotHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A classifier on features; subclasses give `_fit` and `_scores`.
+
+    uses_unlabelled: whether rows with y = -1 change the result. Heads that do not use them leave
+        them out.
+    classes_: the labels seen, sorted [K].
+    transduction_: (heads that use unlabelled rows) the class of each of the N rows of `fit`.
+    """
+
+    uses_unlabelled: ClassVar[bool] = False
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:  # noqa: N803
+        """Fit to rows X [N, D] with labels y [N]; an integer label -1 says "not labelled".
+
+        Raises ValueError for other shapes, NaN, or without a labelled row.
+        """
+        features, labels = validate_data(self, X, y, dtype=np.float64)
+        check_classification_targets(labels)
+        known = np.ones(len(labels), dtype=bool)
+        if labels.dtype.kind in "if":
+            known = labels != UNLABELLED
+        if not known.any():
+            raise ValueError("y labels no row: all are -1")
+        self.classes_, codes = np.unique(labels[known], return_inverse=True)
+        target = np.full(len(labels), UNLABELLED, dtype=np.int64)
+        target[known] = codes
+        if not self.uses_unlabelled:
+            features, target = features[known], target[known]
+        self._fit(features, target)
+        return self
+
+    def predict_proba(self, X: ArrayLike) -> Floats:  # noqa: N803
+        """Probabilities [M, K] of the classes, each row by itself (inductive)."""
+        check_is_fitted(self)
+        return self._probabilities(validate_data(self, X, dtype=np.float64, reset=False))
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
+        """The likeliest class of each row [M], each row by itself (inductive)."""
+        check_is_fitted(self)
+        chosen: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        return chosen
+
+    @property
+    def transduction_(self) -> NDArray[Any]:
+        """The class of each row of `fit` [N], decided for all of them together."""
+        chosen: NDArray[Any] = self.classes_[self.label_distributions_.argmax(axis=1)]
+        return chosen
+
+    def _fit(self, features: Floats, target: NDArray[np.int64]) -> None:
+        """Learn from rows [N, D] and target [N], 0..K-1 or -1."""
+        raise NotImplementedError
+
+    def _probabilities(self, features: Floats) -> Floats:
+        """Probabilities [M, K]."""
+        raise NotImplementedError
+
+
+def softmax(scores: Floats) -> Floats:
+    """Softmax over the last axis."""
+    shifted = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    result: Floats = shifted / shifted.sum(axis=-1, keepdims=True)
+    return result
+
+
+def one_hot(target: NDArray[np.int64], classes: int) -> Floats:
+    """Rows [N, K] with a 1 at the target; rows of target -1 are zero."""
+    rows: Floats = (target[:, None] == np.arange(classes)).astype(np.float64)
+    return rows
+
+
+def unit(rows: Floats) -> Floats:
+    """Rows brought to length 1; a row of zeros stays."""
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    scaled: Floats = rows / np.where(length > 0, length, 1)
+    return scaled
+
+
+def class_means(features: Floats, weight: Floats) -> Floats:
+    """Means [K, D] of rows [N, D] weighted by [N, K]."""
+    total = weight.sum(axis=0)[:, None]
+    means: Floats = weight.T @ features / np.where(total > 0, total, 1)
+    return means

@@ -1,0 +1,116 @@
+"""Few labels on the diffusion map of all pictures instead of on their features."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+
+from cvgssl.features.diffusion import diffusion_map
+from cvgssl.features.memo import digest, remembered
+from cvgssl.fewshot.heads.base import FewShotHead, Floats, unit
+from cvgssl.fewshot.heads.linear import Logistic
+
+LANDMARKS = 4000  # rows at most from which the map is learned
+LEAST_ROWS = 20  # for a graph
+
+
+class KernelMap:
+    """The map as a smooth function of features: kernel ridge regression of its coordinates.
+
+    rows: float [N, D] of length 1; coordinates: [N, E]. Kernel exp(-|a - b|^2 / width), width the
+    median squared distance.
+    """
+
+    def __init__(self, rows: Floats, coordinates: Floats, ridge: float) -> None:
+        order = np.random.default_rng(0).permutation(len(rows))[:LANDMARKS]
+        self.rows = rows[np.sort(order)]
+        kept = coordinates[np.sort(order)]
+        self.width = max(float(np.median(2 - 2 * self.rows @ self.rows.T)), 1e-6)
+        self.mean = kept.mean(axis=0)
+        matrix = self._kernel(self.rows)
+        matrix[np.diag_indices(len(matrix))] += ridge * len(matrix)
+        self.dual = cho_solve(cho_factor(matrix), kept - self.mean)
+
+    def _kernel(self, rows: Floats) -> Floats:
+        kernel: Floats = np.exp((2 * rows @ self.rows.T - 2) / self.width)
+        return kernel
+
+    def __call__(self, rows: Floats) -> Floats:
+        """Coordinates [M, E] of rows [M, D] of length 1."""
+        found: Floats = self._kernel(rows) @ self.dual + self.mean
+        return found
+
+
+class MapHead(FewShotHead):
+    """A head that works on the diffusion map of all rows (Coifman & Lafon 2006).
+
+    The map is made from labelled and unlabelled rows alike and learned as a function of the
+    features, so a new row is classified by itself. With fewer than 20 rows there is no graph to
+    speak of, and the head works on the features themselves. Subclasses give `_fit_mapped` and
+    `_score_mapped`.
+
+    neighbours, time, width: of the map. ridge: of the function.
+    label_distributions_: probabilities [N, K] of the rows of `fit`.
+    """
+
+    uses_unlabelled = True
+
+    def __init__(
+        self, neighbours: int = 10, time: float = 8.0, width: int = 64, ridge: float = 1e-5
+    ) -> None:
+        self.neighbours = neighbours
+        self.time = time
+        self.width = width
+        self.ridge = ridge
+
+    def _fit(self, features: Floats, target: NDArray[np.int64]) -> None:
+        rows = unit(features)
+        self.map_ = None
+        mapped = rows
+        if len(rows) >= LEAST_ROWS:
+            options = (self.neighbours, self.time, self.width, self.ridge)
+            key = ("diffusion", digest(rows), *options)
+            self.map_, mapped = remembered(key, lambda: self._learn(rows))
+        self.label_distributions_ = self._fit_mapped(mapped, target)
+
+    def _learn(self, rows: Floats) -> tuple[KernelMap, Floats]:
+        coordinates = diffusion_map(rows, self.neighbours, self.time, self.width)
+        learned = KernelMap(rows, coordinates.astype(np.float64), self.ridge)
+        return learned, unit(learned(rows))
+
+    def _probabilities(self, features: Floats) -> Floats:
+        rows = unit(features)
+        return self._score_mapped(rows if self.map_ is None else unit(self.map_(rows)))
+
+    def _fit_mapped(self, rows: Floats, target: NDArray[np.int64]) -> Floats:
+        """Learn from rows [N, E] of length 1; the probabilities [N, K] of all of them."""
+        raise NotImplementedError
+
+    def _score_mapped(self, rows: Floats) -> Floats:
+        """Probabilities [M, K] of rows [M, E] of length 1."""
+        raise NotImplementedError
+
+
+class DiffusionHead(MapHead):
+    """Logistic regression of the labelled rows on the diffusion map of all rows; see `MapHead`.
+
+    strength: of `Logistic`.
+    """
+
+    def __init__(
+        self,
+        neighbours: int = 10,
+        time: float = 8.0,
+        width: int = 64,
+        ridge: float = 1e-5,
+        strength: float = 10.0,
+    ) -> None:
+        super().__init__(neighbours, time, width, ridge)
+        self.strength = strength
+
+    def _fit_mapped(self, rows: Floats, target: NDArray[np.int64]) -> Floats:
+        self.head_ = Logistic(self.strength)
+        self.head_.fit(rows, target)
+        return self._score_mapped(rows)
+
+    def _score_mapped(self, rows: Floats) -> Floats:
+        return self.head_.predict_proba(rows)

@@ -1,0 +1,177 @@
+"""All heads: scikit-learn's own checks, and what each has to be able to do."""
+
+from unittest import SkipTest
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+from cvgssl.fewshot.heads import HEADS
+from cvgssl.fewshot.heads.base import UNLABELLED, FewShotHead
+
+SEMI = [name for name, head in HEADS.items() if head.uses_unlabelled]
+Rows = tuple[NDArray[np.float64], NDArray[np.int64]]
+
+
+def wide(count: int, seed: int = 0, shares: tuple[float, ...] = (1, 1, 1)) -> Rows:
+    """Three groups so wide in 30 directions that one label each says little about distances."""
+    generator = np.random.default_rng(seed)
+    labels = generator.choice(3, size=count, p=np.array(shares) / sum(shares))
+    return np.eye(30)[labels] * 1.2 + 0.4 * generator.standard_normal((count, 30)), labels
+
+
+def blobs(count: int, seed: int = 0) -> Rows:
+    generator = np.random.default_rng(seed)
+    labels = np.arange(count) % 3
+    return np.eye(6)[labels] + 0.3 * generator.standard_normal((count, 6)), labels
+
+
+def support(labels: NDArray[np.int64], shots: int) -> NDArray[np.int64]:
+    """Labels of the first `shots` rows of every class, -1 elsewhere."""
+    target = np.full(len(labels), UNLABELLED)
+    for label in np.unique(labels):
+        target[np.flatnonzero(labels == label)[:shots]] = label
+    return target
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_scikit_learn_accepts_it(name: str) -> None:
+    passed = 0
+    for estimator, check in estimator_checks_generator(HEADS[name]()):
+        if check.func.__name__ == "check_classifiers_classes":
+            continue  # takes -1 for a class; here it says "not labelled"
+        try:
+            check(estimator)
+            passed += 1
+        except SkipTest:  # a library that is not installed
+            continue
+    assert passed > 30
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_well_separated_groups_are_told_apart(name: str) -> None:
+    rows, labels = blobs(90)
+    new, truth = blobs(60, seed=1)
+    head = HEADS[name]().fit(rows, support(labels, 5))
+    assert (head.predict(new) == truth).mean() > 0.85
+    probabilities = head.predict_proba(new)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    assert probabilities.min() >= 0
+    assert probabilities.max(axis=1).std() > 0, "doubtful pictures are less sure"
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_each_new_row_is_classified_by_itself(name: str) -> None:
+    rows, labels = blobs(60)
+    new, _ = blobs(40, seed=1)
+    head = HEADS[name]().fit(rows, support(labels, 2))
+    together = head.predict_proba(new)
+    alone = np.concatenate([head.predict_proba(row[None]) for row in new])
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", SEMI)
+def test_unlabelled_rows_help_where_they_should(name: str) -> None:
+    """Groups that are there to be seen: one label each is enough to name them."""
+    rows, labels = wide(300)
+    new, truth = wide(200, seed=1)
+    target = support(labels, 1)
+    head = HEADS[name]().fit(rows, target)
+    alone = HEADS["nearest-mean"]().fit(rows, target)
+    lead = (head.predict(new) == truth).mean() - (alone.predict(new) == truth).mean()
+    assert lead > 0.1
+    assert (head.transduction_ == labels).mean() > 0.8
+    np.testing.assert_allclose(head.label_distributions_.sum(axis=1), 1)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", [name for name in HEADS if name not in SEMI])
+def test_heads_of_labels_alone_ignore_the_others(name: str) -> None:
+    rows, labels = blobs(60)
+    target = support(labels, 3)
+    kept = target != UNLABELLED
+    one, other = HEADS[name]().fit(rows, target), HEADS[name]().fit(rows[kept], target[kept])
+    np.testing.assert_array_equal(one.predict_proba(rows), other.predict_proba(rows))
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_one_class_has_many_labels(name: str) -> None:
+    """Fifty labels of one class against one of the others: it does not swallow them."""
+    rows, labels = blobs(300)
+    target = np.where(labels == 0, 0, UNLABELLED)
+    target[np.flatnonzero(labels == 0)[50:]] = UNLABELLED
+    target[[1, 2]] = labels[[1, 2]]
+    head = HEADS[name]().fit(rows, target)
+    found = head.predict(rows)
+    recall = [(found[labels == label] == label).mean() for label in range(3)]
+    assert min(recall) > 0.45
+
+
+@pytest.mark.parametrize("name", SEMI)
+def test_classes_of_unequal_size(name: str) -> None:
+    rows, labels = wide(300, seed=3, shares=(6, 3, 1))
+    head = HEADS[name]().fit(rows, support(labels, 2))
+    found = head.transduction_
+    assert min((found[labels == label] == label).mean() for label in range(3)) > 0.5
+
+
+def test_words_as_labels_and_mistakes() -> None:
+    rows, labels = blobs(30)
+    words = np.array(["dent", "hole", "scratch"])[labels]
+    head = HEADS["nearest-mean"]().fit(rows, words)
+    assert list(head.classes_) == ["dent", "hole", "scratch"]
+    with pytest.raises(ValueError, match="labels no row"):
+        clone(head).fit(rows, np.full(30, UNLABELLED))
+    with pytest.raises(ValueError, match="kernel"):
+        HEADS["kernel-ridge"](kernel="cubic").fit(rows, labels)  # type: ignore[call-arg]
+    with pytest.raises(ValueError, match="anchors"):
+        HEADS["tip-adapter"](anchors=np.ones((2, 6))).fit(rows, labels)  # type: ignore[call-arg]
+
+
+def test_anchors_of_the_classes_decide_without_good_labels() -> None:
+    rows, labels = blobs(90)
+    wrong = np.array([0, 1, 2])
+    few = rows[[1, 2, 0]]  # a label of each class, all wrong
+    anchored = HEADS["tip-adapter"](anchors=np.eye(3, 6))  # type: ignore[call-arg]
+    assert (anchored.fit(few, wrong).predict(rows) == labels).mean() > 0.85
+    assert (HEADS["tip-adapter"]().fit(few, wrong).predict(rows) == labels).mean() < 0.3
+
+
+def test_logistic_is_scikit_learns_on_balanced_rows() -> None:
+    rows, labels = blobs(24)
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    expected = LogisticRegression(C=10, tol=1e-8, max_iter=1000).fit(rows / length, labels)
+    head: FewShotHead = HEADS["logistic"]().fit(rows, labels)
+    found = head.predict_proba(rows)
+    np.testing.assert_allclose(found, expected.predict_proba(rows / length), atol=0.02)
+
+
+def test_discriminant_is_the_dense_formula() -> None:
+    """Against the inverse of the shrunken covariance, written out."""
+    from sklearn.covariance import ledoit_wolf
+
+    rows, labels = blobs(45)
+    rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    means = np.stack([rows[labels == label].mean(axis=0) for label in range(3)])
+    residual = rows - means[labels]
+    _, shrinkage = ledoit_wolf(residual, assume_centered=True)
+    scatter = residual.T @ residual / (45 - 3)
+    covariance = (1 - shrinkage) * scatter + shrinkage * np.trace(scatter) / 6 * np.eye(6)
+    away = rows[:, None] - means
+    scores = -0.05 * np.einsum("mkd,de,mke->mk", away, np.linalg.inv(covariance), away)
+    expected = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    found = HEADS["discriminant"]().fit(rows, labels).predict_proba(rows)
+    np.testing.assert_allclose(found, expected, atol=1e-8)
+
+
+def test_propagation_in_steps_is_the_inverse(monkeypatch: pytest.MonkeyPatch) -> None:
+    from cvgssl.fewshot.heads import propagation
+
+    rows, labels = wide(200)
+    target = support(labels, 2)
+    whole = HEADS["propagation"]().fit(rows, target).label_distributions_  # type: ignore[attr-defined]
+    monkeypatch.setattr(propagation, "DENSE", 0)
+    steps = HEADS["propagation"]().fit(rows, target).label_distributions_  # type: ignore[attr-defined]
+    np.testing.assert_allclose(steps, whole, atol=0.02)
