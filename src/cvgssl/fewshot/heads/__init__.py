@@ -1,5 +1,6 @@
 """Few-shot heads: scikit-learn classifiers on features. `HEADS` names them all."""
 
+from cvgssl.fewshot.heads.auto import AutoHead
 from cvgssl.fewshot.heads.base import FewShotHead
 from cvgssl.fewshot.heads.diffusion import DiffusionHead
 from cvgssl.fewshot.heads.laplacian import LaplacianShot
@@ -22,4 +23,5 @@ HEADS: dict[str, type[FewShotHead]] = {
     "diffusion": DiffusionHead,
     "mixture": MixtureHead,
     "transport": TransportHead,
+    "auto": AutoHead,
 }

@@ -47,7 +47,7 @@ class LabelPropagation(FewShotHead):
         return sparse.csr_array(root @ weights @ root)
 
     def _inverse(self) -> Floats:
-        matrix = np.eye(len(self.rows_)) - self.alpha * self._normalised().toarray()
+        matrix: Floats = np.eye(len(self.rows_)) - self.alpha * self._normalised().toarray()
         inverse: Floats = np.linalg.inv(matrix)
         return inverse
 

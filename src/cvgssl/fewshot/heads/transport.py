@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from cvgssl.fewshot.heads.base import Floats, class_means, one_hot, softmax, unit
 from cvgssl.fewshot.heads.diffusion import MapHead
 
-ROUNDS, STEPS = 15, 30
+ROUNDS, STEPS = 10, 10
 
 
 class TransportHead(MapHead):
