@@ -195,7 +195,7 @@ def test_auto_leaves_unlabelled_pictures_alone_when_they_mislead() -> None:
 
 
 def test_auto_leaves_every_label_out_once_and_keeps_a_label_of_each_class() -> None:
-    from cvgssl.fewshot.heads.auto import left_out_parts
+    from cvgssl.fewshot.heads.left_out import left_out_parts
 
     target = np.array([0, 1, 1, 2, 2, 2, 2, 2, 2, 2, -1, -1])
     parts = left_out_parts(target)
@@ -204,3 +204,23 @@ def test_auto_leaves_every_label_out_once_and_keeps_a_label_of_each_class() -> N
         kept = np.setdiff1d(np.flatnonzero(target >= 0), part)
         assert set(target[kept]) == {0, 1, 2}
     assert left_out_parts(np.array([0, 1, -1])) == []
+
+
+def test_temperature_makes_probabilities_honest() -> None:
+    """A head that is far too sure, and one that is far too doubtful, after calibration."""
+    from cvgssl.fewshot.heads import CalibratedHead
+
+    rows, labels = wide(700)
+    new, truth = rows[500:], labels[500:]
+    target = support(labels[:500], 20)
+    for scale, way in ((60.0, 1), (1.0, -1)):
+        plain = HEADS["nearest-mean"](scale=scale).fit(rows[:500], target)  # type: ignore[call-arg]
+        head = CalibratedHead(clone(plain)).fit(rows[:500], target)
+        assert (head.temperature_ > 1) == (way > 0)
+        likely = [
+            np.log(one.predict_proba(new)[np.arange(200), truth].clip(1e-12)).mean()
+            for one in (plain, head)
+        ]
+        assert likely[1] > likely[0] + 0.05
+        np.testing.assert_array_equal(head.predict(new), plain.predict(new))
+    assert CalibratedHead().fit(rows[:500], support(labels[:500], 1)).temperature_ == 1

@@ -2,6 +2,7 @@
 
 from cvgssl.fewshot.heads.auto import AutoHead
 from cvgssl.fewshot.heads.base import FewShotHead
+from cvgssl.fewshot.heads.calibrated import CalibratedHead
 from cvgssl.fewshot.heads.diffusion import DiffusionHead
 from cvgssl.fewshot.heads.laplacian import LaplacianShot
 from cvgssl.fewshot.heads.linear import Discriminant, KernelRidge, Logistic, Ridge
@@ -9,6 +10,8 @@ from cvgssl.fewshot.heads.mixture import MixtureHead
 from cvgssl.fewshot.heads.nearest_mean import CosineKnn, NearestMean, TipAdapter
 from cvgssl.fewshot.heads.propagation import LabelPropagation
 from cvgssl.fewshot.heads.transport import TransportHead
+
+__all__ = ["HEADS", "CalibratedHead", "FewShotHead"]
 
 HEADS: dict[str, type[FewShotHead]] = {
     "nearest-mean": NearestMean,

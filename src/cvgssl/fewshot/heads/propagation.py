@@ -47,8 +47,8 @@ class LabelPropagation(FewShotHead):
         return sparse.csr_array(root @ weights @ root)
 
     def _inverse(self) -> Floats:
-        matrix: Floats = np.eye(len(self.rows_)) - self.alpha * self._normalised().toarray()
-        inverse: Floats = np.linalg.inv(matrix)
+        matrix = np.eye(len(self.rows_)) - self.alpha * self._normalised().toarray()
+        inverse: Floats = np.linalg.inv(matrix).astype(np.float64)
         return inverse
 
     def _probabilities(self, features: Floats) -> Floats:
