@@ -17,6 +17,7 @@ COMMANDS = {
     "finetune": ("finetune", "fine-tune a backbone on a few labelled pictures per class"),
     "linear": ("linear", "train a linear classifier on a frozen backbone's features"),
     "predict": ("predict", "name the class of pictures with a trained run"),
+    "bench": ("bench", "compare heads over data sets, encoders, settings, shots and draws"),
     "data check": (
         "data_check",
         "find what would spoil a result: corrupt files, duplicates, leaks",

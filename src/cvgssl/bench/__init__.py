@@ -1,0 +1,1 @@
+"""The benchmark: data sets x encoders x heads x settings x shots x draws, resumable and paired."""

@@ -1,0 +1,158 @@
+"""Options of the benchmark: flags, YAML keys, docs and checks. Imports no torch and no sklearn."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic.dataclasses import dataclass
+
+from cvgssl.runtime.job_options import STRICT
+
+Setting = Literal[
+    "inductive",
+    "semi-supervised",
+    "transductive",
+    "transductive-balanced",
+    "transductive-dirichlet",
+]
+SETTINGS: tuple[Setting, ...] = get_args(Setting)
+SHOTS = (1, 2, 3, 4, 5, 8, 10, 16)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class FeatureSource:
+    """One features file: embeddings of one data set by one encoder.
+
+    data, encoder: what tables call them; empty: what the file says, else the file's name.
+    pictures: folder that the names in the file are relative to, for the gallery of mistakes.
+    """
+
+    file: Path
+    data: str = ""
+    encoder: str = ""
+    pictures: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class HeadChoice:
+    """A head by its name in cvgssl.fewshot.heads, parameters that differ, and its name in tables.
+
+    The same head may stand in a benchmark several times under different labels.
+    """
+
+    head: str
+    label: str
+    params: dict[str, Any]
+
+
+def _source(value: Any) -> Any:
+    if isinstance(value, FeatureSource):
+        value = {name: getattr(value, name) for name in ("file", "data", "encoder", "pictures")}
+    if not isinstance(value, dict):
+        value = {"file": value}
+    unknown = sorted(set(value) - {"file", "data", "encoder", "pictures"})
+    if unknown or "file" not in value:
+        raise ValueError(
+            f"{', '.join(unknown)}: no such key" if unknown else "file: FEATURES.npz is missing"
+        )
+    file = Path(value["file"])
+    if file.suffix not in (".npz", ".parquet"):
+        raise ValueError("features are read from .npz or .parquet; `cvgssl embed` makes them")
+    if not file.is_file():
+        raise ValueError("no such file; `cvgssl embed` makes features")
+    return value
+
+
+def _choice(value: Any) -> Any:
+    """`knn`, {head: knn, k: 3} or {head: knn, label: knn 3, params: {k: 3}}; checked."""
+    from cvgssl.fewshot.heads import HEADS  # only here, as it takes a second
+
+    if isinstance(value, HeadChoice):
+        value = {"head": value.head, "label": value.label, "params": value.params}
+    given = dict(value) if isinstance(value, dict) else {"head": value}
+    name, label = str(given.pop("head", "")), given.pop("label", "")
+    params = given.pop("params", None) or given
+    if name not in HEADS:
+        raise ValueError(f"no such head; there are {', '.join(HEADS)}")
+    known = HEADS[name]().get_params()
+    unknown = sorted(set(params) - set(known))
+    if unknown:
+        raise ValueError(
+            f"{name} has no parameter {', '.join(unknown)}; it has {', '.join(known) or 'none'}"
+        )
+    extra = ", ".join(f"{key}={params[key]}" for key in sorted(params))
+    return {"head": name, "label": str(label or f"{name} {extra}".strip()), "params": params}
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class BenchConfig:
+    """Compare heads on features of one or several data sets and encoders.
+
+    `cvgssl bench CONFIG.yaml` takes these options from a file; `cvgssl bench --features FILE` needs
+    none. What has been computed in the folder --out before is not computed again.
+    """
+
+    features: tuple[Annotated[FeatureSource, BeforeValidator(_source)], ...] = Field(
+        min_length=1,
+        description="features files (.npz, .parquet) by `cvgssl embed` or anybody else; in YAML "
+        "also {file, data, encoder, pictures}",
+    )
+    heads: tuple[Annotated[HeadChoice, BeforeValidator(_choice)], ...] = Field(
+        default=(),
+        description="heads to compare, all if left out; in YAML also {head, label, PARAMETER: ...}",
+    )
+    settings: tuple[Setting, ...] = Field(
+        default=("inductive", "semi-supervised", "transductive"),
+        min_length=1,
+        description=f"what may be used beside the labelled pictures: {', '.join(SETTINGS)}",
+    )
+    shots: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        default=SHOTS, min_length=1, description="labelled pictures per class"
+    )
+    draws: int = Field(default=100, ge=1, description="draws of labelled pictures, shared by all")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="seed of the draws")
+    preparation: Literal["none", "center", "standardize", "whiten"] = Field(
+        default="center",
+        description="of features, learned from unlabelled train pictures (inductive: from the "
+        "labelled ones alone)",
+    )
+    queries_per_class: int = Field(
+        default=15, ge=1, description="test pictures of a Dirichlet draw, times the classes"
+    )
+    alpha: float = Field(
+        default=2.0, gt=0, description="of the Dirichlet distribution of class shares; 1: any"
+    )
+    baseline: str = Field(
+        default="", description="head that others are compared with; the first if left out"
+    )
+    jobs: int = Field(default=0, ge=0, description="processes; 0: one per core")
+    out: Path = Field(default=Path("bench"), description="folder for results and report")
+
+    @field_validator("heads", "settings", "shots")
+    @classmethod
+    def _once(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        names = [getattr(value, "label", value) for value in values]
+        twice = sorted({str(name) for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)} stands there twice")
+        return values
+
+    @field_validator("baseline")
+    @classmethod
+    def _known(cls, baseline: str, info: ValidationInfo) -> str:
+        from cvgssl.fewshot.heads import HEADS
+
+        labels = [choice.label for choice in info.data.get("heads", ())] or list(HEADS)
+        if baseline and "heads" in info.data and baseline not in labels:
+            raise ValueError(f"not among the heads: {', '.join(labels)}")
+        return baseline
+
+    def choices(self) -> tuple[HeadChoice, ...]:
+        """The heads to compare, all that there are if none was named."""
+        from cvgssl.fewshot.heads import HEADS
+
+        return self.heads or tuple(HeadChoice(head=name, label=name, params={}) for name in HEADS)
+
+    def baseline_label(self) -> str:
+        """The head that the others are compared with."""
+        return self.baseline or self.choices()[0].label

@@ -1,0 +1,144 @@
+"""The benchmark from options to tables: load, draw, compute what is missing, summarise."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from cvgssl.bench.cells import Cell, CellResult, read_cell
+from cvgssl.bench.config import BenchConfig
+from cvgssl.bench.recorded import digest_of, record
+from cvgssl.bench.running import Work, run_all
+from cvgssl.bench.sources import Source, load_sources, read_table
+from cvgssl.bench.statistics import Row, summarize
+from cvgssl.bench.tables import Table, runs_to_csv, tables_of, to_csv, to_latex, to_markdown
+from cvgssl.runtime.environment import hardware
+from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.files import write_text
+from cvgssl.runtime.options import CONFIG, to_yaml
+from cvgssl.runtime.progress import progress
+
+TABLES = "tables"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A finished benchmark.
+
+    computed, found: cells computed now, and cells that lay in the folder already.
+    skipped: shots left out, and cells whose head ended with an error: one line for each.
+    failed: how many of these lines are errors.
+    """
+
+    config: BenchConfig
+    sources: list[Source]
+    results: list[CellResult]
+    rows: list[Row]
+    tables: list[Table]
+    baseline: str
+    computed: int
+    found: int
+    skipped: list[str]
+    failed: int
+    seconds: float
+    hardware: str
+
+    def notes(self) -> list[str]:
+        """What a reader of the tables must know."""
+        config = self.config
+        return [
+            f"{config.draws} draws of labelled pictures from train/, seed {config.seed}, the same "
+            "for all heads and encoders (files in draws/); figures are means over the draws, ± is "
+            "the half width of the 95 % t-interval over the draws: it tells how much the choice of "
+            "labelled pictures matters, not how another plant's pictures would fare.",
+            f"Features: {config.preparation}, learned from unlabelled train pictures (inductive: "
+            "from the labelled ones alone), then length 1. No test picture chose anything.",
+            f"Heads with their default parameters unless the label says otherwise; {self.hardware}"
+            ", one thread for each cell.",
+            *self.skipped,
+        ]
+
+
+def run_bench(config: BenchConfig) -> Bench:
+    """Compute the cells that are missing in `config.out`, and write the tables there.
+
+    Raises UserError before a cell is computed when features do not fit or no shot can be drawn.
+    """
+    started = time.monotonic()
+    sources = load_sources(config.features)
+    works, skipped = _plan(config, sources)
+    if not works:
+        raise UserError("\n".join(skipped))
+    write_text(config.out / CONFIG, to_yaml(config))
+    done: dict[Path, CellResult] = {}
+    missing = []
+    for work in works:
+        path = work.cell.path(config.out)
+        result = read_cell(path, work.cell.key())
+        if result is None:
+            missing.append(work)
+        else:
+            done[path] = result
+    found = len(done)
+    errors = []
+    with progress("cells", len(missing)) as advance:
+        for cell, result_or_error in run_all(missing, config.out, config.jobs):
+            if isinstance(result_or_error, str):
+                errors.append(_failure(cell, result_or_error))
+            else:
+                done[cell.path(config.out)] = result_or_error
+            advance(1, f"{cell.choice.label}, {cell.setting}")
+    paths = [work.cell.path(config.out) for work in works]
+    results = [done[path] for path in paths if path in done]
+    rows = summarize(results, config.baseline_label())
+    bench = Bench(
+        config,
+        sources,
+        results,
+        rows,
+        tables_of(rows),
+        config.baseline_label(),
+        len(done) - found,
+        found,
+        skipped + sorted(errors),
+        len(errors),
+        time.monotonic() - started,
+        hardware(),
+    )
+    _write_tables(bench)
+    return bench
+
+
+def _plan(config: BenchConfig, sources: list[Source]) -> tuple[list[Work], list[str]]:
+    """All cells with their draws, and a line for each shot that cannot be drawn."""
+    works, skipped = [], []
+    recorded = {}
+    for source in sources:
+        if source.data not in recorded:
+            recorded[source.data] = record(read_table(source.file), source.data, config)
+            for shot, reason in recorded[source.data].skipped.items():
+                skipped.append(f"{source.data}: shot {shot} left out: {reason}")
+        draws = recorded[source.data]
+        # cells that share a graph stand together, so that a process can use it again
+        for setting in config.settings:
+            queries = draws.queries.get(setting)
+            digests = {shot: digest_of(one, queries) for shot, one in draws.supports.items()}
+            for choice in config.choices():
+                for shot, supports in draws.supports.items():
+                    cell = Cell(source, choice, setting, shot, config.preparation, digests[shot])
+                    works.append(Work(cell, supports, queries))
+    return works, skipped
+
+
+def _failure(cell: Cell, error: str) -> str:
+    return (
+        f"{cell.source.data}, {cell.source.encoder}, {cell.setting}: {cell.choice.label} at "
+        f"{cell.shot} shot failed and is in no table: {' '.join(error.split())}"
+    )
+
+
+def _write_tables(bench: Bench) -> None:
+    folder: Path = bench.config.out / TABLES
+    write_text(folder / "results.md", to_markdown(bench.tables, bench.baseline, bench.notes()))
+    write_text(folder / "results.tex", to_latex(bench.tables, bench.baseline))
+    write_text(folder / "results.csv", to_csv(bench.rows))
+    write_text(folder / "runs.csv", runs_to_csv(bench.results))

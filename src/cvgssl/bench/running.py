@@ -1,0 +1,175 @@
+"""Computing cells: every draw of a head in its setting, many cells at a time.
+
+Shape letters: N rows of train/, Q of test/ that are asked, D numbers each, K classes.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from joblib import Parallel, cpu_count, delayed
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from cvgssl.bench.cells import Cell, CellResult, parameters, write_cell
+from cvgssl.bench.sources import read_parts
+from cvgssl.features.prepare import Preparation
+from cvgssl.features.table import UNLABELLED, FeatureTable
+from cvgssl.fewshot.draws import Draws
+from cvgssl.fewshot.heads import HEADS
+from cvgssl.fewshot.metrics import accuracy, confusion, macro_recall
+
+Rows = NDArray[np.intp]
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Work:
+    """A cell with its draws. queries: names asked in each run; None: all labelled test pictures."""
+
+    cell: Cell
+    supports: Draws
+    queries: list[list[str]] | None
+
+
+def run_all(works: Sequence[Work], out: Path, jobs: int) -> Iterator[tuple[Cell, CellResult | str]]:
+    """Compute `works` in `jobs` processes (0: one per core) and write each cell as it is done.
+
+    Gives cell and result in the order they finish; in place of a result the words of the error
+    that a head ended with, whose cell is then not written. Every process uses one thread.
+    """
+    processes = min(jobs or cpu_count(), max(len(works), 1))
+    pool = Parallel(n_jobs=processes, return_as="generator_unordered", pre_dispatch="2*n_jobs")
+    yield from pool(delayed(_one)(work, out) for work in works)
+
+
+def _one(work: Work, out: Path) -> tuple[Cell, CellResult | str]:
+    with threadpool_limits(1):
+        try:
+            result = compute(work)
+        except Exception as error:  # one head's trouble must not cost the others' hours
+            return work.cell, f"{type(error).__name__}: {error}"
+    write_cell(result, work.cell.path(out))
+    return work.cell, result
+
+
+def compute(work: Work) -> CellResult:
+    """Fit and test the head on every draw of the cell."""
+    cell = work.cell
+    train, test = read_parts(cell.source.file)
+    names = {name: row for row, name in enumerate(train.names)}
+    asked = _asked(test, work.queries)
+    classes = len(test.classes)
+    predict = PREDICT[cell.setting]
+    seconds, matrices = [], []
+    votes = np.zeros((len(test), classes), dtype=np.int64)
+    for run, support in enumerate(work.supports.runs):
+        rows = np.array([names[name] for paths in support.values() for name in paths])
+        queries = asked[run % len(asked)]
+        begun, predicted = predict(cell, rows, queries)
+        seconds.append(time.perf_counter() - begun)
+        matrices.append(confusion(test.labels[queries], predicted, classes))
+        votes[queries, predicted] += 1
+    return CellResult(
+        cell.key(),
+        cell.source.data,
+        cell.source.encoder,
+        cell.choice.label,
+        cell.setting,
+        cell.shot,
+        HEADS[cell.choice.head].uses_unlabelled,
+        parameters(cell.choice),
+        [accuracy(counts) for counts in matrices],
+        [macro_recall(counts) for counts in matrices],
+        seconds,
+        list(test.classes),
+        np.sum(matrices, axis=0).tolist(),
+        _mistakes(test, votes),
+    )
+
+
+def _inductive(cell: Cell, support: Rows, queries: Rows) -> tuple[float, Labels]:
+    """Only the labelled pictures are known; each test picture is classified alone."""
+    train, test = read_parts(cell.source.file)
+    begun = time.perf_counter()
+    preparation = Preparation(cell.preparation).fit(train.values[support])  # type: ignore[arg-type]
+    head = HEADS[cell.choice.head](**cell.choice.params)
+    head.fit(preparation.transform(train.values[support]), train.labels[support])
+    return begun, head.predict(preparation.transform(test.values[queries]))
+
+
+def _semi_supervised(cell: Cell, support: Rows, queries: Rows) -> tuple[float, Labels]:
+    """All of train/ is known without labels; each test picture is classified alone."""
+    known, test, labels = _prepared(cell.source.file, cell.source.digest, cell.preparation)
+    begun = time.perf_counter()
+    head = HEADS[cell.choice.head](**cell.choice.params)
+    head.fit(known, _only(labels, support))
+    return begun, head.predict(test[queries])
+
+
+def _transductive(cell: Cell, support: Rows, queries: Rows) -> tuple[float, Labels]:
+    """All of train/ and the test pictures asked together are known without labels."""
+    known, test, labels = _prepared(cell.source.file, cell.source.digest, cell.preparation)
+    together = np.concatenate([known, test[queries]])
+    target = np.concatenate([_only(labels, support), np.full(len(queries), UNLABELLED)])
+    begun = time.perf_counter()
+    head = HEADS[cell.choice.head](**cell.choice.params).fit(together, target)
+    if not head.uses_unlabelled:
+        return begun, head.predict(test[queries])
+    return begun, head.transduction_[len(known) :]
+
+
+PREDICT: dict[str, Callable[[Cell, Rows, Rows], tuple[float, Labels]]] = {
+    "inductive": _inductive,
+    "semi-supervised": _semi_supervised,
+    "transductive": _transductive,
+    "transductive-balanced": _transductive,
+    "transductive-dirichlet": _transductive,
+}
+
+
+@lru_cache(maxsize=4)
+def _prepared(
+    file: Path, _digest: str, mode: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Train rows [N, D] and test rows, prepared by the train rows alone, and train labels [N].
+
+    The rows are the same and in the same order for every draw, so that a head may remember what
+    depends on them alone, such as a graph of neighbours.
+    """
+    train, test = read_parts(file)
+    preparation = Preparation(mode).fit(train.values)  # type: ignore[arg-type]
+    return preparation.transform(train.values), preparation.transform(test.values), train.labels
+
+
+def _only(labels: Labels, support: Rows) -> Labels:
+    """The labels of the support; all others are unknown."""
+    target = np.full(len(labels), UNLABELLED, dtype=np.int64)
+    target[support] = labels[support]
+    return target
+
+
+def _asked(test: FeatureTable, queries: list[list[str]] | None) -> list[Rows]:
+    if queries is None:
+        return [np.flatnonzero(test.labels != UNLABELLED)]
+    rows = {name: row for row, name in enumerate(test.names)}
+    return [np.array([rows[name] for name in names], dtype=np.intp) for names in queries]
+
+
+def _mistakes(test: FeatureTable, votes: NDArray[np.int64]) -> dict[str, tuple[int, int, int, int]]:
+    """By picture: true class, class it was most often mistaken for, how often, times asked."""
+    times = votes.sum(axis=1)
+    wrong = votes.copy()
+    wrong[np.arange(len(test)), test.labels] = 0
+    return {
+        test.names[row]: (
+            int(test.labels[row]),
+            int(wrong[row].argmax()),
+            int(wrong[row].max()),
+            int(times[row]),
+        )
+        for row in np.flatnonzero(wrong.sum(axis=1))
+    }

@@ -1,0 +1,120 @@
+"""The features that a benchmark runs on, which data set each belongs to, and their digests."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cvgssl.bench.config import FeatureSource
+from cvgssl.features.table import UNLABELLED, FeatureTable, load_features
+from cvgssl.runtime.errors import UserError
+
+
+@dataclass(frozen=True)
+class Source:
+    """One data set as one encoder sees it.
+
+    digest: SHA-256 of all that the features file says, but for `about`.
+    facts: what the report tells of it (JSON values).
+    """
+
+    data: str
+    encoder: str
+    file: Path
+    digest: str
+    pictures: Path | None
+    facts: dict[str, Any]
+
+
+def load_sources(given: Sequence[FeatureSource]) -> list[Source]:
+    """Read every file once; raises UserError that lists all that do not fit together."""
+    sources = list[Source]()
+    problems = list[str]()
+    pictures = dict[str, tuple[Path, str]]()
+    for one in given:
+        try:
+            table = read_table(one.file)
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        source = _source(one, table)
+        problems += [f"{one.file}: {problem}" for problem in _unfit(table)]
+        if any((source.data, source.encoder) == (other.data, other.encoder) for other in sources):
+            problems.append(
+                f"{one.file}: {source.data} by {source.encoder} stands there twice; give data: and "
+                "encoder: names in the configuration"
+            )
+        first, known = pictures.setdefault(source.data, (one.file, _digest_of_names(table)))
+        if known != _digest_of_names(table):
+            problems.append(
+                f"{one.file}: other pictures or classes than {first}, which is called "
+                f"{source.data} too; give them data: names of their own"
+            )
+        sources.append(source)
+    if problems:
+        raise UserError("\n".join(problems))
+    return sources
+
+
+def read_table(file: Path) -> FeatureTable:
+    """The table in `file`, pictures sorted by name: the order in a file must change nothing."""
+    table = load_features(file)
+    return table.take(np.argsort(np.array(table.names), kind="stable"))
+
+
+def read_parts(file: Path) -> tuple[FeatureTable, FeatureTable]:
+    """Train and test of `file`; remembered while the file stays as it is."""
+    state = file.stat()
+    return _parts(file, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=4)
+def _parts(file: Path, _changed: int, _size: int) -> tuple[FeatureTable, FeatureTable]:
+    table = read_table(file)
+    return table.part("train"), table.part("test")
+
+
+def _source(one: FeatureSource, table: FeatureTable) -> Source:
+    about = table.about
+    data = one.data or Path(str(about.get("data", ""))).name or one.file.stem
+    encoder = one.encoder or str(about.get("encoder", "")) or one.file.stem
+    folder = one.pictures or (Path(str(about["data"])) if about.get("data") else None)
+    train, test = (table.part(split) for split in ("train", "test"))
+    facts = {
+        "numbers": table.values.shape[1],
+        "classes": list(table.classes),
+        "train": [int((train.labels == label).sum()) for label in range(len(table.classes))],
+        "test": [int((test.labels == label).sum()) for label in range(len(table.classes))],
+        "unlabelled_train": int((train.labels == UNLABELLED).sum()),
+        "about": about,
+    }
+    return Source(data, encoder, one.file, _digest(table), folder, facts)
+
+
+def _unfit(table: FeatureTable) -> list[str]:
+    problems = []
+    if len(table.classes) < 2:
+        problems.append("fewer than two classes are labelled; a benchmark needs labels")
+    if not (table.part("test").labels != UNLABELLED).any():
+        problems.append("no labelled test picture; names in test/CLASS/ or a column splits say it")
+    return problems
+
+
+def _digest_of_names(table: FeatureTable) -> str:
+    text = "\n".join(
+        f"{name}\t{label}\t{split}"
+        for name, label, split in zip(table.names, table.labels, table.splits, strict=True)
+    )
+    return hashlib.sha256("\n".join((*table.classes, "", text)).encode()).hexdigest()
+
+
+def _digest(table: FeatureTable) -> str:
+    values = np.ascontiguousarray(table.values, dtype="<f4")
+    digest = hashlib.sha256(_digest_of_names(table).encode())
+    digest.update(str(values.shape).encode())
+    digest.update(values.data)
+    return digest.hexdigest()

@@ -1,0 +1,36 @@
+"""`cvgssl bench CONFIG.yaml`: compare heads over data sets, encoders, settings, shots and draws."""
+
+import sys
+from collections.abc import Sequence
+
+from cvgssl.bench.config import BenchConfig
+from cvgssl.cli.options import parse
+
+
+def run(argv: Sequence[str], prog: str) -> int:
+    """Compute what is missing, print the tables, write the page; 1 when a cell failed."""
+    words = list(argv)
+    if words and not words[0].startswith("-"):
+        words.insert(0, "--config")
+    config = parse(BenchConfig, words, prog)
+
+    from cvgssl.bench.job import run_bench
+    from cvgssl.bench.tables import captions, grid
+    from cvgssl.report.bench import write_report
+    from cvgssl.report.tables import print_table
+
+    bench = run_bench(config)
+    print(
+        f"{bench.computed} cells computed, {bench.found} found in {config.out}, "
+        f"{bench.seconds:.0f} s",
+        file=sys.stderr,
+    )
+    for table in bench.tables:
+        columns = ["head", *(f"{shot} shot" for shot in table.shots)]
+        print_table(f"{table.title}: {captions('')['macro_recall']}", columns, grid(table))
+        print()
+    page = write_report(bench)
+    for line in bench.skipped:
+        print(line, file=sys.stderr)
+    print(f"report: {page}; tables, figures, draws beside it")
+    return 1 if bench.failed else 0

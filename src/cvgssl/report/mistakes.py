@@ -1,0 +1,94 @@
+"""A gallery of the test pictures that a benchmark's heads name wrongly most often."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from cvgssl.bench.cells import CellResult
+from cvgssl.images.reader import read_picture
+from cvgssl.report.fonts import families_for
+from cvgssl.report.gallery import RIGHT, WRONG
+from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.files import writing
+
+COLUMNS, SHOWN = 8, 24
+ALL_ASKED = ("inductive", "semi-supervised", "transductive")  # every test picture in every draw
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A test picture: its class, the class it is most often mistaken for, in what share of asks."""
+
+    name: str
+    label: str
+    named: str
+    share: float
+
+
+def worst_mistakes(results: Sequence[CellResult], shown: int = SHOWN) -> list[Mistake]:
+    """The pictures most often mistaken for one class, over all these cells and their draws.
+
+    No head is chosen for it. Cells that ask other pictures in each draw are left out.
+    """
+    results = [one for one in results if one.setting in ALL_ASKED]
+    asked = sum(len(one.accuracy) for one in results)
+    times: dict[tuple[str, int], Counter[int]] = defaultdict(Counter)
+    for one in results:
+        for name, (label, named, often, _) in one.mistakes.items():
+            times[name, label][named] += often
+    found = []
+    for (name, label), counts in times.items():
+        named, often = max(counts.items(), key=lambda item: (item[1], -item[0]))
+        found.append((often, name, label, named))
+    classes = results[0].classes if results else []
+    return [
+        Mistake(name, classes[label], classes[named], often / asked)
+        for often, name, label, named in sorted(found, key=lambda one: (-one[0], one[1]))[:shown]
+    ]
+
+
+def mistakes_figure(
+    mistakes: Sequence[Mistake], folder: Path, path: Path, title: str
+) -> Path | None:
+    """Draw the JPEG file `path`; None (and no file) when no picture is found in `folder`."""
+    pictures = [
+        (one, pixels) for one in mistakes if (pixels := _read(folder / one.name)) is not None
+    ]
+    if not pictures:
+        return None
+    families, missing = families_for([title, *(f"{one.label}{one.named}" for one in mistakes)])
+
+    def plain(text: str, width: int = 22) -> str:
+        text = text if len(text) <= width else text[: width - 1] + "…"
+        return "".join("?" if char in missing else char for char in text).replace("$", r"\$")
+
+    lines = -(-len(pictures) // COLUMNS)
+    figure = Figure(figsize=(1.55 * COLUMNS, 2.0 * lines + 0.4), layout="constrained")
+    grid = figure.subplots(lines, COLUMNS, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, (one, pixels) in zip(grid.flat, pictures, strict=False):
+        axes.imshow(pixels, cmap="gray", vmin=0, vmax=255)
+        shared = {"fontsize": 7, "fontfamily": families, "ha": "center"}
+        axes.text(0.5, 1.14, plain(one.label), color=RIGHT, transform=axes.transAxes, **shared)
+        text = f"{plain(one.named, 17)} {100 * one.share:.0f} %"
+        axes.text(0.5, 1.02, text, color=WRONG, transform=axes.transAxes, **shared)
+    figure.suptitle(plain(title, 200), fontsize=10, fontfamily=families)
+    with writing(path) as aside:
+        FigureCanvasAgg(figure).print_figure(
+            str(aside), format="jpeg", dpi=90, pil_kwargs={"quality": 80}
+        )
+    return path
+
+
+def _read(path: Path) -> NDArray[np.uint8] | None:
+    try:
+        return read_picture(path)
+    except (UserError, OSError):
+        return None  # the features may have travelled without the pictures

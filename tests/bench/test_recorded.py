@@ -1,0 +1,59 @@
+import json
+from pathlib import Path
+
+from clouds import CLASSES, clouds
+
+from cvgssl.bench.config import BenchConfig
+from cvgssl.bench.recorded import digest_of, file_name, record, supports_of
+from cvgssl.fewshot.draws import draw, load_draws
+
+
+def test_draws_are_those_of_fine_tuning_at_every_shot() -> None:
+    table = clouds()
+    supports, skipped = supports_of(table, (4, 1, 12), runs=3, seed=7)
+    assert skipped == {}
+    for shot, draws in supports.items():
+        assert draws == draw(table.dataset(), shot, 3, 7)
+
+
+def test_a_shot_with_too_few_pictures_is_left_out_with_the_reason() -> None:
+    supports, skipped = supports_of(clouds(), (1, 13), runs=2, seed=0)
+    assert list(supports) == [1]
+    assert "dent has 12 of 13" in skipped[13]
+    assert supports_of(clouds(), (13,), 2, 0)[0] == {}
+
+
+def test_draws_and_queries_are_written_down(features: Path, tmp_path: Path) -> None:
+    config = BenchConfig(
+        features=(features,),  # type: ignore[arg-type]
+        settings=("transductive-balanced", "transductive-dirichlet"),
+        shots=(2, 3),
+        draws=4,
+        out=tmp_path / "out",
+    )
+    made = record(clouds(), "steel", config)
+    folder = tmp_path / "out" / "draws" / "steel"
+    assert load_draws(folder / "shot_3.json", CLASSES) == made.supports[3]
+    for setting in config.settings:
+        written = json.loads((folder / f"queries_{setting}.json").read_text())
+        assert written["runs"] == made.queries[setting]
+
+
+def test_the_digest_depends_on_labelled_and_asked_pictures() -> None:
+    supports, _ = supports_of(clouds(), (1, 2), 2, 0)
+    digests = {
+        digest_of(supports[1], None),
+        digest_of(supports[2], None),
+        digest_of(supports[1], [["test/pit/000.png"], ["test/pit/001.png"]]),
+    }
+    assert len(digests) == 3
+
+
+def test_file_names_are_safe_and_differ() -> None:
+    names = ["a/b", "a b", "a_b", "../..", "", "缺陷", "x" * 300, "x" * 299]
+    files = [file_name(name) for name in names]
+    assert len(set(files)) == len(names)
+    assert all(
+        "/" not in file and file not in (".", "..", "") and len(file) < 100 for file in files
+    )
+    assert file_name("vit-tiny") == "vit-tiny"
