@@ -55,7 +55,8 @@ Strategy = Callable[[Pool, int, int], Picked]
 
 def squared_distances(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
     """Squared Euclidean distances [A, B], at least 0."""
-    found = -2 * (a @ b.T)
+    found: NDArray[np.float32] = -2 * (a @ b.T)
     found += np.square(a).sum(axis=1)[:, None]
     found += np.square(b).sum(axis=1)
-    return np.maximum(found, 0, out=found)
+    np.maximum(found, 0, out=found)
+    return found

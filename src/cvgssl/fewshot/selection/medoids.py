@@ -60,7 +60,7 @@ def _add(mapped: NDArray[np.float32], pool: Pool, budget: int, seed: int) -> Pic
     if len(pool) > max(SAMPLE, budget):
         generator = np.random.default_rng(seed_for(seed, "medoids"))
         asked = np.where(pool.closed, 0, weight)
-        size = min(max(SAMPLE, budget), np.count_nonzero(asked))
+        size = min(max(SAMPLE, budget), int(np.count_nonzero(asked)))
         looked = generator.choice(len(pool), size, replace=False, p=asked / asked.sum())
         weight = np.ones(len(pool))
     rows, closed = mapped[looked], pool.closed[looked].copy()

@@ -28,8 +28,7 @@ def probcover(pool: Pool, budget: int, seed: int) -> Picked:
     codes = cluster(rows, min(max(budget + len(pool.covered), 2), CLUSTERS, count), seed)
     balls = _balls(rows, _radius(rows, codes))
     covered = np.zeros(balls.shape[1], dtype=np.uint8)
-    for row in np.flatnonzero(closed):
-        covered |= balls[row]
+    covered |= np.bitwise_or.reduce(balls[closed], axis=0)
     tie = generator.permutation(count)
     order, scores = [], []
     for _ in range(budget):

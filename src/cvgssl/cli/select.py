@@ -1,0 +1,78 @@
+"""`cvgssl select DATA --budget N`: which pictures to label first."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cvgssl.cli.options import parse
+from cvgssl.fewshot.selection.config import SelectConfig
+
+if TYPE_CHECKING:
+    from cvgssl.features.table import FeatureTable
+
+SHEET = "selection.png"
+
+
+def run(argv: Sequence[str], prog: str) -> int:
+    """Choose, write the folder, say what comes next."""
+    config = parse(SelectConfig, argv, prog, positional=("data",))
+
+    from cvgssl.fewshot.selection.job import LIST, select, write_selection
+    from cvgssl.fewshot.selection.label_list import read_labels
+    from cvgssl.report.selection import selection_sheet
+    from cvgssl.runtime.new_folder import new_folder
+
+    lines = read_labels(config.labelled, "--labelled") if config.labelled else []
+    table = _features(config)
+    found = select(table, config.budget, config.strategy, lines, config.seed)
+    with new_folder(config.out, "--out") as folder:
+        write_selection(found, folder, _facts(config, table))
+        note = selection_sheet(found.chosen, _pictures(config, table), folder / SHEET)
+    before = f", beside {len(found.kept)} in {config.labelled}" if config.labelled else ""
+    print(f"chosen: {config.budget} of {found.pool} train pictures by {config.strategy}{before}")
+    if note:
+        print(note)
+    print(
+        f"fill in the labels in {config.out / LIST} (? where nobody can tell), then\n"
+        f"  cvgssl finetune DATA --draws {config.out / LIST}     to train on them\n"
+        f"  cvgssl select DATA --labelled {config.out / LIST} ...     to add what teaches most"
+    )
+    return 0
+
+
+def _features(config: SelectConfig) -> "FeatureTable":
+    if config.is_features_file:
+        from cvgssl.features.table import load_features
+
+        return load_features(config.data)
+    from cvgssl.features.config import EmbedConfig
+    from cvgssl.features.embed import embed
+
+    encoder = config.encoder or (() if config.weights else ("embedded",))
+    return embed(
+        EmbedConfig(
+            data=config.data,
+            weights=config.weights,
+            encoder=encoder,
+            unlabelled=config.unlabelled,
+        )
+    )
+
+
+def _facts(config: SelectConfig, table: "FeatureTable") -> dict[str, Any]:
+    return {
+        "strategy": config.strategy,
+        "budget": config.budget,
+        "seed": config.seed,
+        "data": str(config.data),
+        "labelled": None if config.labelled is None else str(config.labelled),
+        "features": {"numbers": int(table.values.shape[1])} | table.about,
+    }
+
+
+def _pictures(config: SelectConfig, table: "FeatureTable") -> Path:
+    """The folder that the names in the table are relative to, as far as is known."""
+    if config.pictures is not None:
+        return config.pictures
+    data = Path(str(table.about.get("data", ""))) if config.is_features_file else config.data
+    return data.parent if data.is_file() else data
