@@ -14,11 +14,12 @@ GUIDE = files("cvgssl.encoders") / "guide" / "guide.safetensors"
 """Its weights, float16; GUIDE.md beside them says how they came about and what they are worth."""
 
 
-def embedded_guide(weight: float = 1.0) -> Teacher:
+def embedded_guide(weight: float = 1.0, size: int | None = None) -> Teacher:
     """The guide, trained by this project on its own generated pictures; nothing is downloaded.
 
-    weight: of its loss terms, above 0.
+    weight: of its loss terms, above 0. size: side of the pictures that it sees instead of its own.
     """
     with as_file(GUIDE) as path:
         found = read_backbone(path)
-        return teacher_from(TeacherSpec(EMBEDDED, weight=weight), found.card["arch"], path, found)
+        spec = TeacherSpec(EMBEDDED, weight=weight)
+        return teacher_from(spec, found.card["arch"], path, found, size=size)

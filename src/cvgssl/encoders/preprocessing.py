@@ -36,6 +36,8 @@ def file_size(found: Found) -> int | None:
     """Side of the pictures that a file's position embedding was trained for; None without one."""
     if "image_size" in found.card:
         return int(found.card["image_size"])
+    if "geometry" in found.card:
+        return int(found.card["geometry"]["size"])
     weights = found.weights
     pooling = weights.get("visual.attnpool.positional_embedding", weights.get("head.pos_embed"))
     if pooling is not None:

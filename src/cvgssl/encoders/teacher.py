@@ -23,6 +23,7 @@ class Teacher(nn.Module):
     dim: D; for CLIP the joint space behind the projection.
     file, sha256, layout: of the weights; None for random ones.
     interpolation: `bicubic` or `bilinear`. notes: what was decided on loading, for the log.
+    card: what cvgssl wrote into the file, else empty.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Teacher(nn.Module):
         sha256: str | None = None,
         layout: str | None = None,
         notes: tuple[str, ...] = (),
+        card: Mapping[str, Any] | None = None,
     ) -> None:
         assert interpolation in ("bicubic", "bilinear")
         super().__init__()
@@ -43,6 +45,7 @@ class Teacher(nn.Module):
         self.projection = projection or nn.Identity()
         self.name, self.weight, self.interpolation = name, weight, interpolation
         self.file, self.sha256, self.layout, self.notes = file, sha256, layout, notes
+        self.card = dict(card or {})
         for child in self.children():
             child.requires_grad_(False).eval()
         self.training = False

@@ -24,18 +24,24 @@ _RANDOM_SEED = 0
 
 
 def teacher_from(
-    spec: TeacherSpec, arch: str, path: Path, found: Found, hub: str | None = None
+    spec: TeacherSpec,
+    arch: str,
+    path: Path,
+    found: Found,
+    hub: str | None = None,
+    size: int | None = None,
 ) -> Teacher:
     """The teacher of architecture `arch` with the weights `found` in the file `path`.
 
     hub: timm's name of these weights, if that is known; decides mean, std, size and activation.
+    size: side of the pictures that it sees instead of its own, pixels.
     Raises UserError when the file does not give the whole tower.
     """
     tower = clip_tower(spec.name)
     beside = open_clip_config(path)
     arch, notes = _right_activation(arch, found, hub, beside.quick_gelu)
     config = published(hub or arch)
-    size = file_size(found) or (tower.size if tower else _size(config))
+    size = size or file_size(found) or (tower.size if tower else _size(config))
     backbone = build_backbone(arch, size)
     report = load_found(backbone, found, path, hub)
     _check_whole(report, found)
@@ -45,7 +51,8 @@ def teacher_from(
     _check_fits(behind, backbone)
     if tower is not None and behind is None and tower.width != backbone.feature_dim:
         notes.append("the file has no projection: pooled features")
-    own = beside.interpolation or found.card.get("interpolation")
+    geometry = found.card.get("geometry", found.card)
+    own = beside.interpolation or geometry.get("interpolation")
     usual = "bicubic" if found.layout.name in CLIP_LAYOUTS else config.get("interpolation")
     return Teacher(
         spec.name,
@@ -57,14 +64,18 @@ def teacher_from(
         sha256=report.sha256,
         layout=report.layout,
         notes=(*(note for note in report.notes if "plain GELU" not in note), *notes),
+        card=found.card,
     )
 
 
-def random_teacher(spec: TeacherSpec, arch: str) -> Teacher:
-    """Random weights, the same ones each time, so that equal identities mean equal embeddings."""
+def random_teacher(spec: TeacherSpec, arch: str, size: int | None = None) -> Teacher:
+    """Random weights, the same ones each time, so that equal identities mean equal embeddings.
+
+    size: side of the pictures that it sees instead of its own, pixels.
+    """
     torch.default_generator.manual_seed(_RANDOM_SEED)  # of the CPU alone
     tower, config = clip_tower(spec.name), published(arch)
-    backbone = build_backbone(arch, tower.size if tower else _size(config))
+    backbone = build_backbone(arch, size or (tower.size if tower else _size(config)))
     if "mean" in config:
         backbone.normalization = Normalization(tuple(config["mean"]), tuple(config["std"]))
     behind = None

@@ -23,11 +23,12 @@ from cvgssl.runtime.errors import UserError
 
 
 def load_teachers(
-    teachers: Sequence[str | TeacherSpec], folder: Path | None = None
+    teachers: Sequence[str | TeacherSpec], folder: Path | None = None, size: int | None = None
 ) -> list[Teacher]:
     """The teachers that `--teacher NAME[=FILE][:WEIGHT]` asks for, on the CPU.
 
     folder: where bare file names and files for a bare NAME are looked for (see `weights_folder`).
+    size: side of the pictures that they see instead of their own, pixels.
     A NAME alone takes the one file there that holds this architecture; a CLIP name of which the
     folder has none, and `timm:NAME`, are downloaded; `embedded` is part of the package. Random
     weights only by `NAME=random`. Torch's random numbers are left as they were. Raises UserError
@@ -40,7 +41,7 @@ def load_teachers(
         if any((spec.name, spec.file) == (other.name, other.file) for other in specs[:number]):
             raise UserError(f"--teacher {spec}: is given twice; raise its :WEIGHT instead")
     with torch.random.fork_rng(devices=[]):
-        return [_load(spec, folder) for spec in specs]
+        return [_load(spec, folder, size) for spec in specs]
 
 
 def available_teachers(folder: Path | None = None) -> list[TeacherSpec]:
@@ -57,11 +58,11 @@ def available_teachers(folder: Path | None = None) -> list[TeacherSpec]:
     return found
 
 
-def _load(spec: TeacherSpec, folder: Path | None) -> Teacher:
+def _load(spec: TeacherSpec, folder: Path | None, size: int | None) -> Teacher:
     if spec.name == EMBEDDED:
         if spec.file:
             raise UserError(f"--teacher {spec}: is part of the package; leave out ={spec.file}")
-        return embedded_guide(spec.weight)
+        return embedded_guide(spec.weight, size)
     tower = clip_tower(spec.name)
     hub = spec.name.removeprefix(PREFIX) if spec.name.startswith(PREFIX) else None
     arch = tower.arch if tower else spec.name
@@ -69,19 +70,19 @@ def _load(spec: TeacherSpec, folder: Path | None) -> Teacher:
     with _naming(spec):
         _check_known(arch)
         if spec.file == RANDOM:
-            return random_teacher(spec, arch)
+            return random_teacher(spec, arch, size)
         if spec.file:
             path = find_weights(spec.file, folder)
-            return teacher_from(spec, arch, path, read_backbone(path), hub)
+            return teacher_from(spec, arch, path, read_backbone(path), hub, size)
         if hub is None:
             matches, others = _in_folder(arch, weights_folder(folder))
             if len(matches) == 1:
-                return teacher_from(spec, arch, *matches[0])
+                return teacher_from(spec, arch, *matches[0], size=size)
             if matches or not (tower and tower.hub):
                 raise _not_one_file(spec.name, arch, folder, matches, others)
             hub = f"{arch}.{tower.hub}"
         path = download(hub)
-        return teacher_from(spec, arch, path, read_backbone(path), hub)
+        return teacher_from(spec, arch, path, read_backbone(path), hub, size)
 
 
 def _check_known(arch: str) -> None:

@@ -10,19 +10,12 @@ from cvgssl.runtime.job_options import STRICT
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class PictureOptions:
-    """Which pictures, and how files of any size become squares."""
+class FileOptions:
+    """Which picture files, and how they are read."""
 
     data: Path = Field(
         description="folder with train/CLASS and test/CLASS, one folder of classes, or a CSV of "
         "path,label,split"
-    )
-    image_size: int = Field(
-        default=224, ge=16, le=2048, description="side of the input square, pixels"
-    )
-    fit: Fit = Field(default="stretch", description="how a picture that is not square becomes one")
-    interpolation: Interpolation = Field(
-        default="bilinear", description="antialiased filter that resizes pictures"
     )
     bit_depth: int = Field(
         default=16, ge=8, le=16, description="white level of 16-bit files, in bits"
@@ -30,6 +23,19 @@ class PictureOptions:
     skip_corrupt: bool = Field(default=False, description="leave unreadable pictures out and go on")
     workers: int = Field(
         default=0, ge=0, description="threads that decode pictures; 0: one per core"
+    )
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PictureOptions(FileOptions):
+    """Which pictures, and how files of any size become squares."""
+
+    image_size: int = Field(
+        default=224, ge=16, le=2048, description="side of the input square, pixels"
+    )
+    fit: Fit = Field(default="stretch", description="how a picture that is not square becomes one")
+    interpolation: Interpolation = Field(
+        default="bilinear", description="antialiased filter that resizes pictures"
     )
 
     @property

@@ -42,3 +42,12 @@ class Dataset:
     root: Path
     train: ImageTable
     test: ImageTable
+
+
+def picture_names(table: ImageTable, root: Path) -> list[str]:
+    """How draws and features call pictures: relative to the data folder, else the whole path."""
+    base = root if root.is_dir() else root.parent
+    return [
+        (path.relative_to(base) if path.is_relative_to(base) else path).as_posix()
+        for path in table.paths
+    ]

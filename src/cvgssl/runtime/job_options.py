@@ -1,4 +1,4 @@
-"""Options that every training command has. Imports no torch, so that `--help` is quick."""
+"""Options that commands share. Imports no torch, so that `--help` is quick."""
 
 from pathlib import Path
 from typing import Literal
@@ -11,14 +11,20 @@ Tracker = Literal["tensorboard", "wandb", "mlflow"]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class JobOptions:
-    """Where and how a training job runs."""
+class DeviceOptions:
+    """What computes, and how precisely."""
 
-    seed: int = Field(default=0, ge=0, lt=2**63, description="seed of every random choice")
     precision: Literal["fp32", "bf16", "fp16"] = Field(default="fp32", description="arithmetic")
     gpu: int | None = Field(
         default=None, ge=0, description="number of the GPU; the CPU if there is none"
     )
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class JobOptions(DeviceOptions):
+    """Where and how a training job runs."""
+
+    seed: int = Field(default=0, ge=0, lt=2**63, description="seed of every random choice")
     track: tuple[Tracker, ...] = Field(
         default=(), description="also log to tensorboard, wandb, mlflow"
     )
