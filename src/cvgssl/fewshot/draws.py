@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cvgssl.fewshot.selection.label_list import UNSURE, read_labels
+from cvgssl.images.assemble import normal
 from cvgssl.images.table import Dataset, ImageTable
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import read_json, write_json
@@ -118,7 +120,13 @@ def save_draws(draws: Draws, path: Path) -> None:
 
 
 def load_draws(path: Path, classes: tuple[str, ...]) -> Draws:
-    """Read draws; raises UserError unless every run has every class, and a picture only once."""
+    """Read draws; raises UserError unless every run has every class, and a picture only once.
+
+    A .csv of path,label, as `cvgssl select` writes it for filling in, is a single run, whose
+    classes may differ in size; pictures labelled "?" are left out of it.
+    """
+    if path.suffix.lower() == ".csv":
+        return Draws((_listed(path, classes),))
     try:
         value: Any = read_json(path)
         runs = tuple(
@@ -141,6 +149,29 @@ def load_draws(path: Path, classes: tuple[str, ...]) -> Draws:
     if not runs:
         raise UserError(f"--draws {path}: holds no runs")
     return Draws(runs, value.get("shot"), value.get("imbalance"), value.get("seed"))
+
+
+def _listed(path: Path, classes: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Class -> pictures of a filled-in list; raises UserError with one line per problem."""
+    run: dict[str, list[str]] = {name: [] for name in classes}
+    problems = []
+    for line in read_labels(path, "--draws"):
+        label, where = normal(line.label), f"--draws {path} line {line.number}"
+        if not label:
+            problems.append(f"{where}: {line.path} has no label; write one, or ? for unsure")
+        elif label in run:
+            run[label].append(line.path)
+        elif label != UNSURE:
+            problems.append(f"{where}: {label!r} is none of the classes {', '.join(classes)}")
+    if problems:
+        raise UserError("\n".join(problems))
+    missing = [name for name, paths in run.items() if not paths]
+    if missing:
+        raise UserError(
+            f"--draws {path}: no picture of {', '.join(missing)}; `cvgssl select --labelled "
+            f"{path}` finds more to label"
+        )
+    return {name: tuple(paths) for name, paths in run.items()}
 
 
 def _rank(seed: int, run: int, path: str) -> bytes:
