@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from clouds import clouds
 
-from cvgssl.bench.cells import Cell, CellResult, read_cell, write_cell
+from cvgssl.bench.cells import Cell, CellResult, code_files, read_cell, write_cell
 from cvgssl.bench.config import SETTINGS, FeatureSource, HeadChoice
 from cvgssl.bench.queries import dirichlet
 from cvgssl.bench.recorded import digest_of, supports_of
@@ -159,3 +159,10 @@ def test_a_cell_is_read_only_if_whole_and_of_the_same_key(tmp_path: Path) -> Non
     assert read_cell(path, "another key") is None
     path.write_text(path.read_text()[:-30])
     assert read_cell(path, key) is None
+
+
+def test_the_code_of_heads_and_what_they_import_is_part_of_the_key() -> None:
+    names = {"/".join(path.parts[-2:]) for path in code_files()}
+    assert {"heads/base.py", "heads/propagation.py", "features/prepare.py"} <= names
+    assert "features/graph.py" in names, "propagation imports it"
+    assert "bench/tables.py" not in names

@@ -1,11 +1,13 @@
 import json
 from pathlib import Path
 
+import pytest
 from clouds import CLASSES, clouds
 
-from cvgssl.bench.config import BenchConfig
-from cvgssl.bench.recorded import digest_of, file_name, record, supports_of
+from cvgssl.bench.config import BenchConfig, ChosenLabels
+from cvgssl.bench.recorded import chosen_supports, digest_of, file_name, record, supports_of
 from cvgssl.fewshot.draws import draw, load_draws
+from cvgssl.runtime.errors import UserError
 
 
 def test_draws_are_those_of_fine_tuning_at_every_shot() -> None:
@@ -57,3 +59,20 @@ def test_file_names_are_safe_and_differ() -> None:
         "/" not in file and file not in (".", "..", "") and len(file) < 100 for file in files
     )
     assert file_name("vit-tiny") == "vit-tiny"
+
+
+def test_chosen_labels_are_read_and_checked(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text(
+        "path,label\ntrain/dent/000.png,dent\ntrain/pit/003.png,pit\ntrain/pit/004.png,pit\n"
+        "train/scratch/001.png,scratch\ntrain/scratch/002.png,?\ntrain/dent/009.png,dent\n"
+    )
+    (one,) = chosen_supports(
+        clouds(), [ChosenLabels(name="select", files=(tmp_path / "list.csv",) * 2)]
+    )
+    assert (one.name, one.shot, len(one.supports.runs)) == ("select", 2, 2)
+    assert one.supports.runs[0]["pit"] == ("train/pit/003.png", "train/pit/004.png")
+    (tmp_path / "wrong.csv").write_text(
+        "path,label\ntrain/dent/000.png,pit\nx.png,dent\ntrain/scratch/001.png,scratch\n"
+    )
+    with pytest.raises(UserError, match=r"chosen select, .*wrong\.csv: run 1 has train/dent/000"):
+        chosen_supports(clouds(), [ChosenLabels(name="select", files=(tmp_path / "wrong.csv",))])

@@ -213,3 +213,23 @@ def test_a_head_that_fails_costs_only_its_own_cells(here: Here, tmp_path: Path) 
     assert "2 cells computed, 0 found" in said
     assert re.search(r"^ridge ", out, re.MULTILINE)
     assert not re.search(r"^broken ", out, re.MULTILINE)
+
+
+def test_chosen_labels_stand_beside_random_ones(here: Here, tmp_path: Path) -> None:
+    outside_features(tmp_path / "a.npz")
+    (tmp_path / "picks.csv").write_text(
+        "path,label\ntrain/R&D_dent/0.png,R&D_dent\ntrain/pit$/0.png,pit$\n"
+        "train/scratch/0.png,scratch\n"
+    )
+    chosen = [{"name": "picked", "files": ["picks.csv"]}]
+    options = {"features": ["a.npz"], "heads": ["ridge"], "settings": ["inductive"], "draws": 2}
+    (tmp_path / "bench.yaml").write_text(yaml.safe_dump(options | {"chosen": chosen}))
+    code, out, said = here("bench.yaml", "--shots", "1")
+    assert code == 0, said
+    (row,) = re.findall(r"^ridge, picked +(.*?) *$", out, re.MULTILINE)
+    assert re.fullmatch(r"\d+\.\d\d", row), "one run has no interval"
+    chosen[0] |= {"data": "elsewhere"}
+    (tmp_path / "bench.yaml").write_text(yaml.safe_dump(options | {"chosen": chosen}))
+    code, _, said = here("bench.yaml")
+    assert code == 2
+    assert "chosen picked: data: elsewhere; there are a" in said

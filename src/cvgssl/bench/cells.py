@@ -4,6 +4,7 @@ Its result is a JSON file, keyed by a digest of all that it depends on: a benchm
 computes what is missing or has changed.
 """
 
+import ast
 import hashlib
 import json
 from dataclasses import asdict, dataclass
@@ -11,11 +12,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import cvgssl.features
-import cvgssl.fewshot.heads
+import cvgssl
 from cvgssl.bench.config import HeadChoice
 from cvgssl.bench.recorded import file_name
 from cvgssl.bench.sources import Source
+from cvgssl.fewshot.heads import HEADS
 from cvgssl.runtime.files import read_json, write_text
 
 CELLS = "cells"
@@ -24,7 +25,10 @@ FORM = 1  # raise when a cell's file or the way it is computed changes
 
 @dataclass(frozen=True)
 class Cell:
-    """What is to be computed. `draws` is the digest of its draws."""
+    """What is to be computed.
+
+    draws: digest of its draws. chosen: who chose the labelled pictures; empty: drawn at random.
+    """
 
     source: Source
     choice: HeadChoice
@@ -32,6 +36,12 @@ class Cell:
     shot: int
     preparation: str
     draws: str
+    chosen: str = ""
+
+    @property
+    def label(self) -> str:
+        """The head as tables call it, with how its pictures were chosen."""
+        return f"{self.choice.label}, {self.chosen}" if self.chosen else self.choice.label
 
     def key(self) -> str:
         """SHA-256 of features, draws, head with all its parameters, and the code of the heads."""
@@ -49,7 +59,7 @@ class Cell:
 
     def path(self, out: Path) -> Path:
         """Where the result lies in the benchmark's folder."""
-        parts = (self.source.data, self.source.encoder, self.setting, self.choice.label)
+        parts = (self.source.data, self.source.encoder, self.setting, self.label)
         return out.joinpath(CELLS, *map(file_name, parts), f"shot_{self.shot}.json")
 
 
@@ -57,6 +67,7 @@ class Cell:
 class CellResult:
     """What a cell found.
 
+    draws: digest of who was labelled and asked: cells of the same digest are paired.
     uses_unlabelled: whether the head looks at pictures without a label.
     accuracy, macro_recall: per cent, for each draw. seconds: of fit and prediction, for each.
     confusion: counts [K, K] summed over the draws, row true class.
@@ -70,6 +81,7 @@ class CellResult:
     head: str
     setting: str
     shot: int
+    draws: str
     uses_unlabelled: bool
     params: dict[str, Any]
     accuracy: list[float]
@@ -82,7 +94,7 @@ class CellResult:
 
 def parameters(choice: HeadChoice) -> dict[str, Any]:
     """All parameters of the head, defaults included."""
-    head = cvgssl.fewshot.heads.HEADS[choice.head](**choice.params)
+    head = HEADS[choice.head](**choice.params)
     return dict(head.get_params())
 
 
@@ -104,9 +116,25 @@ def read_cell(path: Path, key: str) -> CellResult | None:
 
 @cache
 def code_digest() -> str:
-    """SHA-256 of the source of heads and features: other code may give other numbers."""
-    folders = [Path(package.__path__[0]) for package in (cvgssl.features, cvgssl.fewshot.heads)]
+    """SHA-256 of the source of heads and preparation: other code may give other numbers."""
     digest = hashlib.sha256()
-    for file in (file for folder in folders for file in sorted(folder.rglob("*.py"))):
+    for file in code_files():
         digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()
+
+
+def code_files() -> list[Path]:
+    """The modules of this package that heads and preparation consist of, imports followed."""
+    package = Path(cvgssl.__path__[0])
+    waiting = [*(package / "fewshot" / "heads").rglob("*.py"), package / "features" / "prepare.py"]
+    found = set[Path]()
+    while waiting:
+        file = waiting.pop()
+        if file in found or not file.is_file():
+            continue
+        found.add(file)
+        for node in ast.walk(ast.parse(file.read_bytes())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cvgssl."):
+                module = package.joinpath(*str(node.module).split(".")[1:])
+                waiting += [module.with_suffix(".py"), module / "__init__.py"]
+    return sorted(found)

@@ -45,6 +45,20 @@ class HeadChoice:
     params: dict[str, Any]
 
 
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ChosenLabels:
+    """Labelled pictures that somebody chose, in place of random draws: rows of their own.
+
+    name: what tables add to the head's name. files: draws as JSON, or filled-in lists as CSV (what
+    `cvgssl select` writes), each a run or several. data: the data set they are of; may be empty
+    when there is only one.
+    """
+
+    name: str
+    files: tuple[Path, ...] = Field(min_length=1)
+    data: str = ""
+
+
 def _source(value: Any) -> Any:
     if isinstance(value, FeatureSource):
         value = {name: getattr(value, name) for name in ("file", "data", "encoder", "pictures")}
@@ -101,6 +115,11 @@ class BenchConfig:
         default=(),
         description="heads to compare, all if left out; in YAML also {head, label, PARAMETER: ...}",
     )
+    chosen: tuple[ChosenLabels, ...] = Field(
+        default=(),
+        description="in YAML: labelled pictures chosen otherwise than at random, {name, data, "
+        "files: [draws.json or filled-in CSV, ...]}",
+    )
     settings: tuple[Setting, ...] = Field(
         default=("inductive", "semi-supervised", "transductive"),
         min_length=1,
@@ -146,6 +165,14 @@ class BenchConfig:
         if baseline and "heads" in info.data and baseline not in labels:
             raise ValueError(f"not among the heads: {', '.join(labels)}")
         return baseline
+
+    @field_validator("chosen")
+    @classmethod
+    def _there(cls, chosen: tuple[ChosenLabels, ...]) -> tuple[ChosenLabels, ...]:
+        missing = [str(file) for one in chosen for file in one.files if not file.is_file()]
+        if missing:
+            raise ValueError(f"no such file: {', '.join(missing)}")
+        return chosen
 
     def choices(self) -> tuple[HeadChoice, ...]:
         """The heads to compare, all that there are if none was named."""

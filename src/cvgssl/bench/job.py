@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cvgssl.bench.cells import Cell, CellResult, read_cell
 from cvgssl.bench.config import BenchConfig
-from cvgssl.bench.recorded import digest_of, record
+from cvgssl.bench.recorded import chosen_supports, digest_of, record
 from cvgssl.bench.running import Work, run_all
 from cvgssl.bench.sources import Source, load_sources, read_table
 from cvgssl.bench.statistics import Row, summarize
@@ -65,6 +65,7 @@ def run_bench(config: BenchConfig) -> Bench:
     """
     started = time.monotonic()
     sources = load_sources(config.features)
+    _check_names(config, sources)
     works, skipped = _plan(config, sources)
     if not works:
         raise UserError("\n".join(skipped))
@@ -111,10 +112,13 @@ def run_bench(config: BenchConfig) -> Bench:
 def _plan(config: BenchConfig, sources: list[Source]) -> tuple[list[Work], list[str]]:
     """All cells with their draws, and a line for each shot that cannot be drawn."""
     works, skipped = [], []
-    recorded = {}
+    recorded, chosen = {}, {}
     for source in sources:
         if source.data not in recorded:
-            recorded[source.data] = record(read_table(source.file), source.data, config)
+            table = read_table(source.file)
+            own = [one for one in config.chosen if one.data in (source.data, "")]
+            chosen[source.data] = chosen_supports(table, own)
+            recorded[source.data] = record(table, source.data, config)
             for shot, reason in recorded[source.data].skipped.items():
                 skipped.append(f"{source.data}: shot {shot} left out: {reason}")
         draws = recorded[source.data]
@@ -126,7 +130,25 @@ def _plan(config: BenchConfig, sources: list[Source]) -> tuple[list[Work], list[
                 for shot, supports in draws.supports.items():
                     cell = Cell(source, choice, setting, shot, config.preparation, digests[shot])
                     works.append(Work(cell, supports, queries))
+                for one in chosen[source.data]:
+                    digest = digest_of(one.supports, queries)
+                    cell = Cell(
+                        source, choice, setting, one.shot, config.preparation, digest, one.name
+                    )
+                    works.append(Work(cell, one.supports, queries))
     return works, skipped
+
+
+def _check_names(config: BenchConfig, sources: list[Source]) -> None:
+    names = list(dict.fromkeys(source.data for source in sources))
+    strange = [one for one in config.chosen if one.data not in names]
+    if strange and not (len(names) == 1 and all(one.data == "" for one in strange)):
+        raise UserError(
+            "\n".join(
+                f"chosen {one.name}: data: {one.data or 'is missing'}; there are {', '.join(names)}"
+                for one in strange
+            )
+        )
 
 
 def _failure(cell: Cell, error: str) -> str:

@@ -5,11 +5,12 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from cvgssl.bench.config import BenchConfig
+from cvgssl.bench.config import BenchConfig, ChosenLabels
 from cvgssl.bench.queries import BALANCED, DIRICHLET, balanced, dirichlet
 from cvgssl.features.table import FeatureTable
-from cvgssl.fewshot.draws import Draws, draw, save_draws
+from cvgssl.fewshot.draws import Draws, draw, load_draws, save_draws
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_json
 
@@ -28,6 +29,15 @@ class Recorded:
     supports: dict[int, Draws]
     skipped: dict[int, str]
     queries: dict[str, list[list[str]]]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Labelled pictures that somebody chose; `shot`: how many per class, on the average."""
+
+    name: str
+    shot: int
+    supports: Draws
 
 
 def record(table: FeatureTable, data: str, config: BenchConfig) -> Recorded:
@@ -77,6 +87,34 @@ def supports_of(
         for shot in usable
     }
     return supports, skipped
+
+
+def chosen_supports(table: FeatureTable, chosen: Sequence[ChosenLabels]) -> list[Chosen]:
+    """The lists, each with the number of labels per class that it comes nearest to.
+
+    Raises UserError, one line per problem, for pictures or classes that are not in train.
+    """
+    train = table.dataset().train
+    found, problems = [], []
+    for one in chosen:
+        runs = list[dict[str, tuple[str, ...]]]()
+        for file in one.files:
+            try:
+                draws = load_draws(file, table.classes)
+                for run in range(len(draws.runs)):
+                    draws.rows(run, train, Path())  # checks pictures and their classes
+                runs += draws.runs
+            except UserError as error:
+                where = f"chosen {one.name}, {file}: "
+                for line in str(error).splitlines():
+                    plain = line.removeprefix("--draws").removeprefix(f" {file}").lstrip(": ")
+                    problems.append(where + plain)
+        labels = sum(len(paths) for run in runs for paths in run.values())
+        shot = max(1, round(labels / max(1, len(runs)) / len(table.classes)))
+        found.append(Chosen(one.name, shot, Draws(tuple(runs))))
+    if problems:
+        raise UserError("\n".join(problems))
+    return found
 
 
 def digest_of(supports: Draws, queries: Sequence[Sequence[str]] | None) -> str:

@@ -43,6 +43,7 @@ def run_all(works: Sequence[Work], out: Path, jobs: int) -> Iterator[tuple[Cell,
     """
     processes = min(jobs or cpu_count(), max(len(works), 1))
     pool = Parallel(n_jobs=processes, return_as="generator_unordered", pre_dispatch="2*n_jobs")
+    out = out.resolve()  # a process may have been started elsewhere
     yield from pool(delayed(_one)(work, out) for work in works)
 
 
@@ -77,9 +78,10 @@ def compute(work: Work) -> CellResult:
         cell.key(),
         cell.source.data,
         cell.source.encoder,
-        cell.choice.label,
+        cell.label,
         cell.setting,
         cell.shot,
+        cell.draws,
         HEADS[cell.choice.head].uses_unlabelled,
         parameters(cell.choice),
         [accuracy(counts) for counts in matrices],

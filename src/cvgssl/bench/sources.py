@@ -92,7 +92,7 @@ def _source(one: FeatureSource, table: FeatureTable) -> Source:
         "unlabelled_train": int((train.labels == UNLABELLED).sum()),
         "about": about,
     }
-    return Source(data, encoder, one.file, _digest(table), folder, facts)
+    return Source(data, encoder, one.file.resolve(), _digest(table), folder, facts)
 
 
 def _unfit(table: FeatureTable) -> list[str]:

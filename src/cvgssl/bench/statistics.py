@@ -27,7 +27,8 @@ class Difference:
 
 @dataclass(frozen=True)
 class Row:
-    """One cell, summarised. difference is None for the baseline itself and without one."""
+    """One cell, summarised. difference is None for the baseline itself and without
+    one of the same draws."""
 
     data: str
     encoder: str
@@ -51,7 +52,11 @@ def summarize(results: Sequence[CellResult], baseline: str) -> list[Row]:
     rows = []
     for family in _families(results):
         base = {one.shot: one for one in family if one.head == baseline}
-        compared = [one for one in family if one.head != baseline and one.shot in base]
+        compared = [
+            one
+            for one in family
+            if one.head != baseline and one.shot in base and one.draws == base[one.shot].draws
+        ]
         raw = [_paired(one, base[one.shot]) for one in compared]
         corrected = holm([p for _, p in raw])
         differences = {
@@ -92,8 +97,7 @@ def _families(results: Sequence[CellResult]) -> Iterable[list[CellResult]]:
 
 
 def _paired(one: CellResult, base: CellResult) -> tuple[Spread, float | None]:
-    # fine-tuning may have fewer draws: the first of the same ones
-    pairs = zip(one.macro_recall, base.macro_recall, strict=False)
+    pairs = zip(one.macro_recall, base.macro_recall, strict=True)
     differences = [a - b for a, b in pairs]
     return spread(differences), paired_p(differences)
 

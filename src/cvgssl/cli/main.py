@@ -18,6 +18,7 @@ COMMANDS = {
     "linear": ("linear", "train a linear classifier on a frozen backbone's features"),
     "predict": ("predict", "name the class of pictures with a trained run"),
     "bench": ("bench", "compare heads over data sets, encoders, settings, shots and draws"),
+    "embed": ("embed", "embeddings of a folder of pictures by frozen encoders, into one file"),
     "data check": (
         "data_check",
         "find what would spoil a result: corrupt files, duplicates, leaks",
