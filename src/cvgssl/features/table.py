@@ -74,13 +74,30 @@ def _images(table: FeatureTable) -> ImageTable:
     return ImageTable(tuple(map(Path, known.names)), known.labels, known.classes)
 
 
-def save_features(table: FeatureTable, path: Path) -> None:
-    """Write `table` as .npz or .parquet, by the ending; raises UserError for another ending."""
-    writers = {".npz": _save_npz, ".parquet": _save_parquet}
-    if path.suffix not in writers:
+def check_target(path: Path) -> None:
+    """Raise UserError if `save_features` could not write such a file: before any work is done."""
+    if path.suffix not in (".npz", ".parquet"):
         raise UserError(f"{path}: features are written as .npz or .parquet")
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; name a file")
+    if path.suffix == ".parquet":
+        _parquet()
+
+
+def save_features(table: FeatureTable, path: Path) -> None:
+    """Write `table` as .npz or .parquet, by the ending, whole or not at all.
+
+    Raises UserError for another ending, a missing package, and names that are no Unicode text.
+    """
+    check_target(path)
     with writing(path) as aside:
-        writers[path.suffix](table, aside)
+        try:
+            (_save_npz if path.suffix == ".npz" else _save_parquet)(table, aside)
+        except UnicodeEncodeError as error:
+            raise UserError(
+                f"{path}: a file name is not valid Unicode: {error.object!r}; rename it, or use "
+                ".npz"
+            ) from error
 
 
 def load_features(path: Path) -> FeatureTable:

@@ -134,7 +134,7 @@ def load_pictures(
         progress(len(paths))
     if found.unreadable and (not skip_corrupt or len(found.unreadable) == len(paths)):
         raise UserError(_listing(paths, found.unreadable, skip_corrupt))
-    _warn_if_dark(found.brightest, geometry)
+    warn_if_dark(found.brightest, geometry)
     kept = tuple(d for row, d in enumerate(found.digests) if row not in found.unreadable)
     return Pictures(found.pixels, kept), found.unreadable
 
@@ -148,7 +148,7 @@ def _listing(paths: Sequence[Path], unreadable: dict[int, str], skip_corrupt: bo
     return "\n".join(lines)
 
 
-def _warn_if_dark(brightest: int | None, geometry: Geometry) -> None:
+def warn_if_dark(brightest: int | None, geometry: Geometry) -> None:
     """Cameras with 10, 12 or 14 bits write 16-bit files that come out nearly black."""
     if brightest is None or brightest.bit_length() > geometry.bit_depth - 2:
         return

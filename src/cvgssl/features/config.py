@@ -1,0 +1,130 @@
+"""Options of `cvgssl embed`: the one source of flags, YAML keys, docs, checks. Imports no torch."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from cvgssl.images.picture_options import FileOptions
+from cvgssl.runtime.job_options import STRICT, DeviceOptions
+
+AUTO = "auto"
+POOLS = ("cls", "mean", "max")
+ENDINGS = (".npz", ".parquet")
+Flips = Literal["none", "horizontal", "both", "rotations"]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class EmbedConfig(DeviceOptions, FileOptions):
+    """Embed all pictures of a folder once: what frozen encoders say of them, into one file."""
+
+    data: Path = Field(
+        description="folder with train/CLASS and test/CLASS, one folder of classes, a CSV of "
+        "path,label,split, or a folder of unlabelled pictures"
+    )
+    out: Path = Field(default=Path("features.npz"), description="file to write, .npz or .parquet")
+    weights: str = Field(
+        default="",
+        description="weights of the encoder: a path, a bare name in pretrained/ or "
+        "$CVGSSL_WEIGHTS, or a run folder",
+    )
+    arch: str = Field(
+        default="", description="architecture of --weights; left out: read from the file"
+    )
+    encoder: tuple[str, ...] = Field(
+        default=(),
+        description="instead of --weights: NAME[=FILE][:WEIGHT], a weight file, a run folder, or "
+        "embedded; several are put side by side, each standardized by the train pictures",
+    )
+    unlabelled: bool = Field(
+        default=False, description="folders are not classes: no picture has a label"
+    )
+    image_size: int | None = Field(
+        default=None,
+        ge=16,
+        le=2048,
+        description="side of the square that encoders see, pixels; left out: their own",
+    )
+    fit: Literal["auto", "stretch", "pad", "crop"] = Field(
+        default="auto",
+        description="how a picture that is not square becomes one; auto: as the weights were "
+        "fine-tuned, else stretch",
+    )
+    interpolation: Literal["auto", "bilinear", "bicubic"] = Field(
+        default="auto", description="antialiased filter that resizes; auto: the encoder's own"
+    )
+    pool: str = Field(
+        default=AUTO,
+        description="auto: the encoder's own output; or cls, mean, max of its tokens, several "
+        "joined by +, such as cls+mean",
+    )
+    layers: tuple[int, ...] = Field(
+        default=(),
+        description="depths to pool, from 1; -1 is the last; several are put side by side; left "
+        "out: the last",
+    )
+    crops: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="average over so many crops of each picture; 1: the whole picture",
+    )
+    crop_side: float = Field(
+        default=0.8, ge=0.1, le=1, description="side of these crops, as a share of the picture's"
+    )
+    flips: Flips = Field(
+        default="none",
+        description="average over mirror images: 2 (horizontal), 4 (both axes), or 8 with quarter "
+        "turns (rotations)",
+    )
+    center: bool = Field(
+        default=False,
+        description="take out the mean of the train pictures, no labels used; rows to length 1",
+    )
+    whiten: bool = Field(
+        default=False,
+        description="and their covariance (ZCA, shrunken by Ledoit and Wolf); rows to length 1",
+    )
+    batch_size: int = Field(default=64, ge=1, description="pictures per step")
+    test_fraction: float = Field(
+        default=0.3, gt=0, lt=1, description="share of test pictures when DATA has no test split"
+    )
+    seed: int = Field(default=0, ge=0, lt=2**63, description="seed of that split")
+
+    @model_validator(mode="after")
+    def _check(self) -> "EmbedConfig":
+        problems = []
+        if self.out.suffix not in ENDINGS:
+            problems.append(f"--out {self.out}: must end in {' or '.join(ENDINGS)}")
+        if bool(self.weights) == bool(self.encoder):
+            problems.append(
+                "--weights FILE (or --encoder SPEC, such as embedded) is needed"
+                if not self.weights
+                else "--weights, --encoder: name all encoders with --encoder, or one by --weights"
+            )
+        if self.arch and not self.weights:
+            problems.append("--arch: belongs to --weights; with --encoder write NAME=FILE")
+        if not set(self.pools) <= set(POOLS) or len(set(self.pools)) < len(self.pools):
+            problems.append(
+                f"--pool {self.pool}: auto, or {', '.join(POOLS)}, each at most once, joined by +"
+            )
+        if self.layers and self.pool == AUTO:
+            problems.append("--layers: say with --pool how to pool them, such as --pool mean")
+        if 0 in self.layers:
+            problems.append("--layers 0: layers are numbered from 1; -1 is the last")
+        if self.center and self.whiten:
+            problems.append("--center, --whiten: whitening centres too; leave --center out")
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """The ways of pooling, side by side; none: the encoder's own output."""
+        return () if self.pool == AUTO else tuple(self.pool.split("+"))
+
+    @property
+    def prepare(self) -> Literal["none", "center", "whiten"]:
+        """What is learned from the train pictures and applied to all."""
+        return "whiten" if self.whiten else "center" if self.center else "none"

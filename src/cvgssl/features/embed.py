@@ -1,0 +1,187 @@
+"""Embeddings of all pictures of a data set, each computed once.
+
+`embed` is where to begin reading: it lists the pictures, hashes their files, asks the cache which
+embeddings are there, computes the others, and puts encoders side by side. torch is imported only
+when something is to be computed.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvgssl import __version__
+from cvgssl.features.cache import FeatureStore, Values
+from cvgssl.features.config import AUTO, EmbedConfig
+from cvgssl.features.encoder_specs import Asked, asked_encoders
+from cvgssl.features.pictures import Listing, list_data
+from cvgssl.features.plan import Plan, recall, remember
+from cvgssl.features.table import SPLITS, FeatureTable
+from cvgssl.images.cache import default_cache_dir
+from cvgssl.images.decoding import hash_files
+from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.progress import progress
+
+if TYPE_CHECKING:
+    from cvgssl.features.encoder import Encoder
+
+Rows = NDArray[np.intp]
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one call did: pictures embedded, by all encoders; pictures left out; seconds."""
+
+    computed: int
+    skipped: int
+    seconds: float
+
+
+def embed(config: EmbedConfig) -> FeatureTable:
+    """The embeddings of all pictures of `config.data`; `config.out` is not written.
+
+    The values may lie in a file, memory-mapped, that goes with them. Test pictures influence
+    nothing but their own rows.
+    Raises UserError for whatever is wrong with data, encoders or pictures.
+    """
+    return embed_counting(config)[0]
+
+
+def embed_counting(config: EmbedConfig) -> tuple[FeatureTable, Work]:
+    """The same, and what it took."""
+    start = time.monotonic()
+    cache = default_cache_dir()
+    asked = asked_encoders(config)
+    listing = list_data(config)
+    digests = hash_files(listing.paths, config.workers)
+    computed = 0
+    found: list[tuple[Plan, FeatureStore]] = []
+    skipped: set[int] = set()
+    for one in asked:
+        plan, store, count, unreadable = _complete(one, config, listing.paths, digests, cache)
+        computed += count
+        skipped |= unreadable
+        found.append((plan, store))
+    kept = np.array([row for row in range(len(digests)) if row not in skipped], np.intp)
+    _check_left(listing, kept, config)
+    wanted = [digests[row] for row in kept]
+    splits = tuple(listing.splits[row] for row in kept)
+    train = np.flatnonzero(np.array(splits) == SPLITS[0])
+    table = FeatureTable(
+        _values([store.gather(wanted) for _, store in found], [p for p, _ in found], train, config),
+        tuple(listing.names[row] for row in kept),
+        listing.labels[kept],
+        splits,
+        listing.classes,
+        _about([plan for plan, _ in found], config),
+    )
+    return table, Work(computed, len(skipped), time.monotonic() - start)
+
+
+def _complete(
+    asked: Asked, config: EmbedConfig, paths: Sequence[Path], digests: Sequence[str], cache: Path
+) -> tuple[Plan, FeatureStore, int, set[int]]:
+    """Plan and store with every readable picture; how many were computed; unreadable rows."""
+    encoder: Encoder | None = None
+    plan = recall(asked, config, cache)
+    if plan is None:
+        encoder, plan = _build(asked, config)
+        remember(asked, config, cache, plan)
+    store = FeatureStore(plan.folder(cache))
+    first: dict[str, int] = {}  # copies of a picture are computed once
+    for row, digest in enumerate(digests):
+        if digest not in store:
+            first.setdefault(digest, row)
+    if not first:
+        return plan, store, 0, set()
+    from cvgssl.features.compute import compute
+    from cvgssl.runtime.launch import launch
+
+    accelerator = launch(config.gpu, config.precision)
+    if encoder is None:
+        encoder, _ = _build(asked, config)
+    missing = [paths[row] for row in first.values()]
+    with progress(f"embedding ({plan.name})", len(missing)) as advance:
+        unreadable = compute(encoder, missing, store, config, accelerator, advance)
+    if unreadable and not config.skip_corrupt:
+        lines = [f"{path}: {reason}" for path, reason in unreadable.items()]
+        lines.append(f"{len(lines)} unreadable; mend them, or go on without by --skip-corrupt")
+        raise UserError("\n".join(lines))
+    for path, reason in unreadable.items():
+        log.warning("%s: %s; left out", path, reason)
+    bad = {digest for digest, row in first.items() if paths[row] in unreadable}
+    changed = [first[digest] for digest in first if digest not in bad and digest not in store]
+    if changed:
+        raise UserError(f"{paths[changed[0]]}: changed while it was read; run the command again")
+    rows = {row for row, digest in enumerate(digests) if digest in bad}
+    return plan, store, len(missing) - len(unreadable), rows
+
+
+def _build(asked: Asked, config: EmbedConfig) -> "tuple[Encoder, Plan]":
+    from cvgssl.features.encoder import load_encoder
+
+    encoder = load_encoder(asked, config)
+    log.info("%s", encoder.teacher.summary().replace("teacher ", "encoder ", 1))
+    return encoder, encoder.plan()
+
+
+def _check_left(listing: Listing, kept: Rows, config: EmbedConfig) -> None:
+    if not len(kept):
+        raise UserError(f"{config.data}: none of the {len(listing.paths)} pictures is readable")
+    left = set(listing.labels[kept].tolist())
+    empty = [name for label, name in enumerate(listing.classes) if label not in left]
+    if empty:
+        raise UserError(f"{config.data}: no readable picture of {', '.join(empty)}")
+
+
+def _values(found: list[Values], plans: Sequence[Plan], train: Rows, config: EmbedConfig) -> Values:
+    """One array of all encoders' embeddings, prepared as the options say."""
+    if len(found) == 1 and config.prepare == "none":
+        return found[0]
+    if not len(train):
+        raise UserError(f"{config.data}: no train picture to learn mean and scale from")
+    from cvgssl.features.combine import combined, prepared
+
+    folder = default_cache_dir()
+    joint = found[0]
+    if len(found) > 1:
+        joint = combined(found, [plan.weight for plan in plans], train, folder)
+    if config.prepare != "none":
+        prepared(joint, config.prepare, train, joint)
+    return joint
+
+
+def _about(plans: Sequence[Plan], config: EmbedConfig) -> dict[str, Any]:
+    """What made the table, as JSON values; the same for the same numbers."""
+    return {
+        "data": str(config.data.resolve()),
+        "encoder": _label(plans, config),
+        "encoders": [
+            {"name": plan.name, "file": plan.file, "weight": plan.weight} | plan.facts
+            for plan in plans
+        ],
+        "prepared": config.prepare,
+        "version": __version__,
+    }
+
+
+def _label(plans: Sequence[Plan], config: EmbedConfig) -> str:
+    """A few words for tables."""
+    words = ["+".join(plan.name for plan in plans)]
+    if config.pool != AUTO:
+        words.append(config.pool)
+    if config.layers:
+        words.append("layers " + ",".join(map(str, config.layers)))
+    if config.crops > 1:
+        words.append(f"{config.crops} crops")
+    if config.flips != "none":
+        words.append({"horizontal": "2", "both": "4", "rotations": "8"}[config.flips] + " turns")
+    if config.prepare != "none":
+        words.append({"center": "centred", "whiten": "whitened"}[config.prepare])
+    return ", ".join(words)

@@ -1,0 +1,124 @@
+"""A frozen encoder as embedding needs it: network, pooling, and the looks that are averaged.
+
+Shape letters: B pictures, C channels (1 gray or 3), S side in pixels, D numbers of an embedding.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any, cast
+
+import PIL
+import torch
+from torch import Tensor, nn
+
+from cvgssl.encoders.inference import infer_arch
+from cvgssl.encoders.preprocessing import resized
+from cvgssl.encoders.pretrained import read_backbone
+from cvgssl.encoders.teacher import Teacher
+from cvgssl.encoders.teacher_building import teacher_from
+from cvgssl.encoders.teacher_spec import TeacherSpec
+from cvgssl.encoders.teachers import load_teachers
+from cvgssl.features.config import EmbedConfig
+from cvgssl.features.crops import looks
+from cvgssl.features.encoder_specs import Asked
+from cvgssl.features.plan import Plan
+from cvgssl.features.pooling import Pooling
+from cvgssl.images.geometry import Fit, Geometry, Interpolation
+from cvgssl.images.reader import VERSION as READER
+from cvgssl.runtime.errors import UserError
+
+FORMAT = 1  # raise when the same options would give other numbers
+
+
+class Encoder(nn.Module):
+    """Stored pictures to embeddings; never trained."""
+
+    def __init__(self, teacher: Teacher, config: EmbedConfig) -> None:
+        super().__init__()
+        self.teacher, self.config = teacher, config
+        self.pooling = (
+            Pooling(teacher.backbone, config.pools, config.layers) if config.pools else None
+        )
+
+    @property
+    def geometry(self) -> Geometry:
+        """How its pictures become squares; as the weights were fine-tuned unless options differ."""
+        config, own = self.config, self.teacher.card.get("geometry", {})
+        fit = own.get("fit", "stretch") if config.fit == "auto" else config.fit
+        chosen = config.interpolation
+        interpolation = self.teacher.interpolation if chosen == "auto" else chosen
+        return Geometry(
+            self.teacher.image_size,
+            cast(Fit, fit),
+            cast(Interpolation, interpolation),
+            config.bit_depth,
+        )
+
+    @torch.inference_mode()
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Uint8 [B, C, S, S] to float32 [B, D], the mean over all looks."""
+        config = self.config
+        views = looks(pixels.float() / 255, config.crops, config.crop_side, config.flips)
+        total, count = self._encode(next(views)), 1
+        for view in views:
+            total, count = total + self._encode(view), count + 1
+        return total / count
+
+    def plan(self) -> Plan:
+        """What decides its numbers besides the pictures."""
+        config = self.config
+        facts: dict[str, Any] = {
+            "format": FORMAT,
+            "reader": [READER, PIL.__version__],
+            "encoder": {k: v for k, v in self.teacher.identity().items() if k != "name"},
+            "geometry": asdict(self.geometry),
+            "pool": list(config.pools),
+            "layers": list(self.pooling.layers) if self.pooling else [],
+            "crops": [config.crops, config.crop_side if config.crops > 1 else 1.0],
+            "flips": config.flips,
+            "precision": config.precision,
+        }
+        return Plan(self.teacher.name, self.teacher.file, self.teacher.weight, facts)
+
+    def _encode(self, view: Tensor) -> Tensor:
+        if self.pooling is None:
+            return cast(Tensor, self.teacher(view))
+        backbone = self.teacher.backbone
+        pixels = resized(view, self.teacher.image_size, self.teacher.interpolation)
+        return cast(Tensor, self.pooling(backbone.normalize(pixels)))
+
+
+def load_encoder(asked: Asked, config: EmbedConfig) -> Encoder:
+    """Build and fill what was asked for, on the CPU; raises UserError naming its flag."""
+    with _naming(asked):
+        if asked.spec.name:
+            (teacher,) = load_teachers([asked.spec], size=config.image_size)
+        else:
+            teacher = _of_file(asked, config)
+    return Encoder(teacher, config)
+
+
+def _of_file(asked: Asked, config: EmbedConfig) -> Teacher:
+    """The encoder of a file that says itself what it is of."""
+    assert asked.file is not None
+    found = read_backbone(asked.file)
+    openai = found.layout.name == "OpenAI CLIP"
+    arch = found.card.get("arch") or infer_arch(found.weights, openai) or found.arch
+    if not arch:
+        how = "--arch NAME" if asked.flag.startswith("--weights") else "it as NAME=FILE"
+        raise UserError(f"does not tell its architecture; give {how}")
+    spec = TeacherSpec(str(arch), asked.spec.file, asked.spec.weight)
+    with torch.random.fork_rng(devices=[]):
+        return teacher_from(spec, str(arch), asked.file, found, size=config.image_size)
+
+
+@contextmanager
+def _naming(asked: Asked) -> Iterator[None]:
+    """Errors of the parts in the words of the flag."""
+    try:
+        yield
+    except UserError as error:
+        text = str(error).removeprefix(f"--teacher {asked.spec}: ").removeprefix("--pretrained ")
+        text = text.removeprefix(f"{asked.file}: ")
+        raise UserError(f"{asked.flag}: {text}") from error

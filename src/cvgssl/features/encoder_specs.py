@@ -1,0 +1,78 @@
+"""Encoders as the user names them. Imports no torch: a result in the cache needs none."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cvgssl.encoders.teacher_spec import TeacherSpec, parse_teacher
+from cvgssl.encoders.weights_folder import ENDINGS, find_weights
+from cvgssl.features.config import EmbedConfig
+from cvgssl.runtime.errors import UserError
+
+_IN_RUNS = ("backbone.safetensors", "weights/run_1.safetensors")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An encoder as asked for.
+
+    spec: what `load_teachers` takes; its name is empty when the file is to say the architecture.
+    file: its weights, where they are a file that was named.
+    flag: for messages.
+    """
+
+    spec: TeacherSpec
+    file: Path | None
+    flag: str
+
+
+def asked_encoders(config: EmbedConfig) -> list[Asked]:
+    """The encoders of --weights or --encoder; raises UserError naming the flag."""
+    if config.weights:
+        flag = f"--weights {config.weights}"
+        file = _file(config.weights, flag)
+        return [Asked(TeacherSpec(config.arch, str(file)), file, flag)]
+    found = [_asked(text) for text in config.encoder]
+    for number, one in enumerate(found):
+        if any(
+            (one.spec.name, one.spec.file) == (o.spec.name, o.spec.file) for o in found[:number]
+        ):
+            raise UserError(f"{one.flag}: is given twice; raise its :WEIGHT instead")
+    return found
+
+
+def _asked(text: str) -> Asked:
+    flag = f"--encoder {text}"
+    try:
+        spec = parse_teacher(text)
+    except UserError as error:
+        raise UserError(str(error).replace("--teacher", "--encoder", 1)) from error
+    if not spec.file and _names_a_file(spec.name):
+        file = _file(spec.name, flag)
+        return Asked(TeacherSpec("", str(file), spec.weight), file, flag)
+    if spec.file and spec.file != "random":
+        file = _file(spec.file, flag)
+        return Asked(TeacherSpec(spec.name, str(file), spec.weight), file, flag)
+    return Asked(spec, None, flag)
+
+
+def _names_a_file(name: str) -> bool:
+    return name.lower().endswith(ENDINGS) or _in_run(Path(name).expanduser()) is not None
+
+
+def _in_run(folder: Path) -> Path | None:
+    """The weights of the run that `folder` is of, if it is one."""
+    return next((folder / name for name in _IN_RUNS if (folder / name).is_file()), None)
+
+
+def _file(named: str, flag: str) -> Path:
+    """The weight file that is meant: itself, a bare name's, or a run's."""
+    path = Path(named).expanduser()
+    if path.is_dir():
+        inside = _in_run(path)
+        if inside is None:
+            raise UserError(f"{flag}: is a folder without {' or '.join(_IN_RUNS)}; name a file")
+        return inside
+    try:
+        return find_weights(path)
+    except UserError as error:
+        raise UserError(str(error).replace(f"--pretrained {path}", flag, 1)) from error

@@ -1,0 +1,86 @@
+"""Which pictures are embedded, and what is known of each: DATA to names, labels and splits."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvgssl.features.config import EmbedConfig
+from cvgssl.features.table import SPLITS, UNLABELLED
+from cvgssl.images.listing import list_pictures, subfolders
+from cvgssl.images.scan import has_own_split, load_dataset
+from cvgssl.images.table import picture_names
+from cvgssl.runtime.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """N picture files; the other fields are those of `FeatureTable`."""
+
+    paths: tuple[Path, ...]
+    names: tuple[str, ...]
+    labels: NDArray[np.int64]
+    splits: tuple[str, ...]
+    classes: tuple[str, ...]
+
+
+def list_data(config: EmbedConfig) -> Listing:
+    """The pictures of `config.data`, train before test.
+
+    Labelled ones as `load_dataset` finds them. A folder that has pictures but no folders in it,
+    and any folder with `config.unlabelled`, is without labels (-1): then pictures below test/ are
+    of the split test, all others train.
+    Raises UserError for what is missing, empty or listed twice.
+    """
+    if config.unlabelled or _is_plain(config.data):
+        return _unlabelled(config.data)
+    dataset = load_dataset(config.data, test_fraction=config.test_fraction, seed=config.seed)
+    if not has_own_split(config.data):
+        log.warning(
+            "%s: no test/; %d of its pictures, drawn by --seed %d, are called test",
+            config.data,
+            len(dataset.test),
+            config.seed,
+        )
+    names = [
+        name for part in (dataset.train, dataset.test) for name in picture_names(part, dataset.root)
+    ]
+    return Listing(
+        dataset.train.paths + dataset.test.paths,
+        tuple(names),
+        np.concatenate([dataset.train.labels, dataset.test.labels]),
+        (SPLITS[0],) * len(dataset.train) + (SPLITS[1],) * len(dataset.test),
+        dataset.train.classes,
+    )
+
+
+def _is_plain(data: Path) -> bool:
+    """Whether `data` is a folder that can hold loose pictures only."""
+    return data.is_dir() and not subfolders(data)
+
+
+def _unlabelled(data: Path) -> Listing:
+    if not data.is_dir():
+        raise UserError(f"{data}: --unlabelled needs a folder of pictures")
+    paths = list_pictures(data)
+    if not paths:
+        raise UserError(f"{data}: no pictures")
+    found = [(path.relative_to(data).as_posix(), path) for path in paths]
+    found.sort(key=lambda pair: _split(pair[0]) == SPLITS[1])  # stable: train comes first
+    names = tuple(name for name, _ in found)
+    return Listing(
+        tuple(path for _, path in found),
+        names,
+        np.full(len(found), UNLABELLED, np.int64),
+        tuple(map(_split, names)),
+        (),
+    )
+
+
+def _split(name: str) -> str:
+    top, slash, _ = name.partition("/")
+    return SPLITS[1] if slash and top.lower() == SPLITS[1] else SPLITS[0]

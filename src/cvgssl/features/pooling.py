@@ -1,0 +1,81 @@
+"""Which of a network's inner maps are pooled how, side by side.
+
+Shape letters: B pictures, T tokens, W width of a layer, L layers, P ways of pooling.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cvgssl.encoders.backbone import Backbone
+from cvgssl.runtime.errors import UserError
+
+WAYS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cls": lambda prefix, _patches: prefix[:, 0],
+    "mean": lambda _prefix, patches: patches.mean(dim=1),
+    "max": lambda _prefix, patches: patches.amax(dim=1),
+}
+
+
+class Pooling(nn.Module):
+    """Normalised pixels to float32 [B, L * P * W]: layers outside, ways of pooling inside.
+
+    A transformer's tokens pass through its last norm, as those of the last layer do (Caron et
+    al. 2021, DINO, evaluate so); its prefix holds the class token first, registers are left out.
+    Other networks are pooled over the places of their maps.
+    Raises UserError for a network without a class token, without layers, or with fewer of them.
+    """
+
+    def __init__(self, backbone: Backbone, ways: Sequence[str], layers: Sequence[int]) -> None:
+        super().__init__()
+        body = backbone.body
+        forward = getattr(body, "forward_intermediates", None)
+        if forward is None:
+            raise UserError(
+                f"--pool {'+'.join(ways)}: {backbone.arch} does not show its layers; leave it out"
+            )
+        self.has_tokens = "return_prefix_tokens" in inspect.signature(forward).parameters
+        if "cls" in ways and getattr(body, "cls_token", None) is None:
+            raise UserError(
+                f"--pool {'+'.join(ways)}: {backbone.arch} has no class token; use --pool mean"
+            )
+        self.forward_layers, self.ways = forward, tuple(ways)
+        self.layers = _places(backbone, layers or (-1,))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Float [B, 3, S, S] to float32 [B, L * P * W]."""
+        options: dict[str, Any] = {"indices": list(self.layers), "intermediates_only": True}
+        if self.has_tokens:
+            options |= {"norm": True, "output_fmt": "NLC", "return_prefix_tokens": True}
+        parts = []
+        for found in self.forward_layers(pixels, **options):
+            patches, prefix = found if isinstance(found, tuple) else (found, found[:, :0])
+            if patches.ndim == 4:  # maps
+                patches = patches.flatten(2).transpose(1, 2)
+            parts += [WAYS[way](prefix.float(), patches.float()) for way in self.ways]
+        return torch.cat(parts, dim=1)
+
+
+def _places(backbone: Backbone, layers: Sequence[int]) -> tuple[int, ...]:
+    """Depths counted from 1, or from the end, as places from 0, the shallowest first."""
+    count = _count(backbone)
+    wrong = [layer for layer in layers if not 1 <= abs(layer) <= count]
+    if wrong:
+        raise UserError(
+            f"--layers {wrong[0]}: {backbone.arch} has {count}, from 1 (or -1, the last)"
+        )
+    return tuple(sorted({layer - 1 if layer > 0 else count + layer for layer in layers}))
+
+
+@torch.inference_mode()
+def _count(backbone: Backbone) -> int:
+    """Layers that the network shows."""
+    side = backbone.image_size
+    pixels = backbone.normalize(torch.zeros(1, 1, side, side, dtype=torch.uint8))
+    was_training = backbone.training
+    found = backbone.eval().body.forward_intermediates(pixels, intermediates_only=True)
+    backbone.train(was_training)
+    return len(found)
