@@ -233,3 +233,24 @@ def test_chosen_labels_stand_beside_random_ones(here: Here, tmp_path: Path) -> N
     code, _, said = here("bench.yaml")
     assert code == 2
     assert "chosen picked: data: elsewhere; there are a" in said
+
+
+def test_pictures_are_embedded_when_an_encoder_is_given(
+    here: Here, steel: Path, teacher_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    encoder = {"name": "tiny", "weights": str(teacher_file), "arch": "test_vit", "flips": "none"}
+    options = {"data": [str(steel)], "heads": ["ridge"], "shots": [2], "draws": 2}
+    (tmp_path / "bench.yaml").write_text(yaml.safe_dump(options | {"encoders": [encoder]}))
+    code, out, said = here("bench.yaml", "--settings", "inductive")
+    assert code == 0, said
+    assert f"{steel.name}, tiny, inductive" in out
+    assert "1 cells computed" in said
+    assert "0 cells computed, 1 found" in here("bench.yaml", "--settings", "inductive")[2]
+    encoder |= {"poool": "cls", "flips": "twice"}
+    (tmp_path / "bench.yaml").write_text(yaml.safe_dump(options | {"encoders": [encoder]}))
+    code, _, said = here("bench.yaml")
+    assert code == 2
+    assert "poool: no such option" in said
+    assert "--flips twice" in said
+    assert here("--data", steel)[2] == "cvgssl bench: --data, --encoders: one needs the other\n"

@@ -3,10 +3,19 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass
 
+from cvgssl.features.config import EmbedConfig
 from cvgssl.runtime.job_options import STRICT
+from cvgssl.runtime.options import explain
 
 Setting = Literal[
     "inductive",
@@ -31,6 +40,14 @@ class FeatureSource:
     data: str = ""
     encoder: str = ""
     pictures: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class EncoderChoice:
+    """An encoder for `data`: its name in tables and the options of `cvgssl embed`."""
+
+    name: str
+    options: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -77,6 +94,26 @@ def _source(value: Any) -> Any:
     return value
 
 
+def _encoder(value: Any) -> Any:
+    """`FILE` or {name: vit, weights: FILE, OPTION: ...}, options of `cvgssl embed`; checked."""
+    if isinstance(value, EncoderChoice):
+        value = {"name": value.name, "options": value.options}
+    given: dict[str, Any] = dict(value) if isinstance(value, dict) else {"weights": str(value)}
+    name = given.pop("name", "")
+    options = given.pop("options", None) or given
+    options = {str(key).replace("-", "_"): value for key, value in options.items()}
+    problems = [f"{key}: belongs to the benchmark" for key in ("data", "out") if key in options]
+    if not problems:
+        try:
+            EmbedConfig(data=Path(), **options)
+        except ValidationError as error:
+            problems = explain(error)
+    if problems:
+        raise ValueError("; ".join(problems))
+    weights = options.get("weights") or "+".join(options["encoder"])
+    return {"name": str(name or Path(weights).stem), "options": options}
+
+
 def _choice(value: Any) -> Any:
     """`knn`, {head: knn, k: 3} or {head: knn, label: knn 3, params: {k: 3}}; checked."""
     from cvgssl.fewshot.heads import HEADS  # only here, as it takes a second
@@ -107,9 +144,17 @@ class BenchConfig:
     """
 
     features: tuple[Annotated[FeatureSource, BeforeValidator(_source)], ...] = Field(
-        min_length=1,
+        default=(),
         description="features files (.npz, .parquet) by `cvgssl embed` or anybody else; in YAML "
         "also {file, data, encoder, pictures}",
+    )
+    data: tuple[Path, ...] = Field(
+        default=(), description="data sets to embed with --encoders: folders or CSV files"
+    )
+    encoders: tuple[Annotated[EncoderChoice, BeforeValidator(_encoder)], ...] = Field(
+        default=(),
+        description="weight files; in YAML also {name, weights, OPTION: ...} with the options of "
+        "`cvgssl embed`",
     )
     heads: tuple[Annotated[HeadChoice, BeforeValidator(_choice)], ...] = Field(
         default=(),
@@ -147,10 +192,26 @@ class BenchConfig:
     jobs: int = Field(default=0, ge=0, description="processes; 0: one per core")
     out: Path = Field(default=Path("bench"), description="folder for results and report")
 
-    @field_validator("heads", "settings", "shots")
+    @model_validator(mode="after")
+    def _something(self) -> "BenchConfig":
+        if bool(self.data) != bool(self.encoders):
+            raise ValueError("--data, --encoders: one needs the other")
+        if not self.features and not self.data:
+            raise ValueError("--features FILE, or --data DATA and --encoders WEIGHTS, is needed")
+        return self
+
+    @field_validator("data")
+    @classmethod
+    def _is_there(cls, data: tuple[Path, ...]) -> tuple[Path, ...]:
+        missing = [str(path) for path in data if not path.exists()]
+        if missing:
+            raise ValueError(f"no such folder or file: {', '.join(missing)}")
+        return data
+
+    @field_validator("heads", "settings", "shots", "encoders")
     @classmethod
     def _once(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
-        names = [getattr(value, "label", value) for value in values]
+        names = [getattr(value, "label", getattr(value, "name", value)) for value in values]
         twice = sorted({str(name) for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"{', '.join(twice)} stands there twice")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cvgssl.bench.cells import Cell, CellResult, read_cell
 from cvgssl.bench.config import BenchConfig
+from cvgssl.bench.embedding import all_features
 from cvgssl.bench.recorded import chosen_supports, digest_of, record
 from cvgssl.bench.running import Work, run_all
 from cvgssl.bench.sources import Source, load_sources, read_table
@@ -64,7 +65,7 @@ def run_bench(config: BenchConfig) -> Bench:
     Raises UserError before a cell is computed when features do not fit or no shot can be drawn.
     """
     started = time.monotonic()
-    sources = load_sources(config.features)
+    sources = load_sources(all_features(config))
     _check_names(config, sources)
     works, skipped = _plan(config, sources)
     if not works:

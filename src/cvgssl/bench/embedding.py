@@ -1,0 +1,33 @@
+"""Features of a benchmark's own data sets and encoders, where it is not given files of them."""
+
+from pathlib import Path
+
+from cvgssl.bench.config import BenchConfig, FeatureSource
+from cvgssl.bench.recorded import file_name
+from cvgssl.features.config import EmbedConfig
+from cvgssl.features.embed import embed
+from cvgssl.features.table import save_features
+
+FEATURES = "features"
+
+
+def all_features(config: BenchConfig) -> list[FeatureSource]:
+    """The files given, and one for each of `data` by each of `encoders` in `out/features/`.
+
+    Pictures that were embedded before, by any command, are not embedded again.
+    """
+    sources = list(config.features)
+    for data in config.data:
+        name = data.stem if data.is_file() else data.resolve().name
+        for encoder in config.encoders:
+            file = config.out / FEATURES / f"{file_name(name)}_{file_name(encoder.name)}.npz"
+            options = EmbedConfig(data=data, **encoder.options)
+            save_features(embed(options), file)
+            sources.append(
+                FeatureSource(file=file, data=name, encoder=encoder.name, pictures=_folder(data))
+            )
+    return sources
+
+
+def _folder(data: Path) -> Path:
+    return data.parent if data.is_file() else data
