@@ -22,13 +22,16 @@ BELOW = {
     "features": {"encoders", "images", "runtime", "views"},
     "pretrain": {"encoders", "features", "images", "runtime", "views"},
     "fewshot": {"encoders", "features", "images", "runtime", "views"},
-    "report": {"encoders", "features", "fewshot", "images", "pretrain", "runtime", "views"},
+    "bench": {"encoders", "features", "fewshot", "images", "pretrain", "runtime", "views"},
+    "report": {"bench", "encoders", "features", "fewshot", "images", "pretrain", "runtime", "views"},
     "deploy": {"encoders", "fewshot", "images", "runtime", "views"},
     "api": {"deploy", "encoders", "fewshot", "images", "pretrain", "report", "runtime", "views"},
     "cli": {
         "api",
+        "bench",
         "deploy",
         "encoders",
+        "features",
         "fewshot",
         "images",
         "pretrain",
@@ -41,7 +44,8 @@ ENTRANCES = {"__init__", "__main__"}  # may name everything
 
 # Flags, help texts and checks come from these; they must be quick to import.
 LIGHT = ("runtime/errors.py", "runtime/files.py", "runtime/options.py", "images/geometry.py",
-         "views/recipe.py", "fewshot/config.py", "pretrain/config.py")  # fmt: skip
+         "views/recipe.py", "fewshot/config.py", "pretrain/config.py",
+         "features/config.py", "fewshot/selection/config.py", "bench/config.py")  # fmt: skip
 
 
 def name_of(path: Path) -> str:
