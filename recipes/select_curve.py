@@ -1,0 +1,177 @@
+"""What labels are worth that were chosen: strategies of `cvgssl select` against chance.
+
+    cvgssl embed NEU-CLS --weights vit_tiny_patch16_224.augreg_in21k_ft_in1k.safetensors \
+        --pool cls --out NEU-CLS.npz                                        (and X-SDD)
+    python recipes/select_curve.py NEU-CLS.npz X-SDD.npz --json select.json --figure select.png
+    python recipes/select_curve.py GENERATED.npz ... --on train         (how settings are chosen)
+
+In each of 10 repetitions the pool is another 80 % of train/. From it K, 2K, 4K, 8K and 16K pictures
+are chosen (K classes), then labelled. Figures: classes found, and macro-recall, per cent, of heads
+on all of test/, or (--on train) on train/; a class that was not found counts 0. `medoids in rounds`
+labels K pictures first, then asks again up to each number, with the labels so far. `equal shots` is
+the usual draw of the same number for every class, which only those can make who know all labels.
+The head nearest-mean is inductive, the head diffusion semi-supervised: it sees the pool, too.
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from cvgssl.features.prepare import Preparation
+from cvgssl.features.table import FeatureTable, load_features
+from cvgssl.fewshot.heads import HEADS
+from cvgssl.fewshot.metrics import confusion, macro_recall, spread
+from cvgssl.fewshot.selection.base import Pool
+from cvgssl.fewshot.selection.strategies import STRATEGIES
+from cvgssl.runtime.files import write_json, writing
+from cvgssl.runtime.progress import progress
+from cvgssl.runtime.seeds import seed_for
+
+SHOTS = (1, 2, 4, 8, 16)
+SHARE = 0.8
+ROUNDS, EQUAL = "medoids in rounds", "equal shots"
+METHODS = (*STRATEGIES, ROUNDS, EQUAL)
+COLOURS = ("#0b5cad", "#c8501e", "#2e7d32", "#8e44ad", "#7f7f7f", "#00a3c4", "#000000")
+FOUND = "classes found"
+
+Labels = NDArray[np.int64]
+Rows = NDArray[np.intp]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("features", type=Path, nargs="+")
+    parser.add_argument("--on", choices=["train", "test"], default="test")
+    parser.add_argument("--repeat", type=int, default=10)
+    parser.add_argument("--heads", nargs="+", default=["nearest-mean", "diffusion"])
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--figure", type=Path)
+    args = parser.parse_args()
+    results = {}
+    for file in args.features:
+        table = load_features(file)
+        with progress(file.stem, args.repeat * len(METHODS)) as advance:
+            values = [repetition(table, args, seed, advance) for seed in range(args.repeat)]
+        results[file.stem] = summary(values)
+        show(file.stem, results[file.stem], len(table.classes))
+    if args.json:
+        facts = {"on": args.on, "repeat": args.repeat, "pool": SHARE}
+        write_json(args.json, facts | {"results": results})
+    if args.figure:
+        draw(results, args.figure)
+
+
+def repetition(
+    table: FeatureTable, args: argparse.Namespace, seed: int, advance: Callable[[int], None]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Figure -> method -> number of labels -> value, for one pool."""
+    train, asked = table.part("train"), table.part(args.on)
+    generator = np.random.default_rng(seed_for(seed, "pool"))
+    size = round(SHARE * len(train))
+    pool = train.take(np.sort(generator.permutation(len(train))[:size]))
+    preparation = Preparation("center").fit(pool.values)
+    rows, query = (preparation.transform(part.values) for part in (pool, asked))
+    classes = len(table.classes)
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for method in METHODS:
+        for shot in SHOTS:
+            chosen = choose(method, rows.astype(np.float32), pool.labels, shot * classes, seed)
+            target = np.full(len(pool), -1)
+            target[chosen] = pool.labels[chosen]
+            figures = {FOUND: float(len(np.unique(pool.labels[chosen])))}
+            for name in args.heads:
+                head = HEADS[name]().fit(rows, target)
+                counts = confusion(asked.labels, head.predict(query), classes)
+                figures[name] = macro_recall(counts)
+            for name, value in figures.items():
+                found.setdefault(name, {}).setdefault(method, {})[str(shot * classes)] = value
+        advance(1)
+    return found
+
+
+def choose(method: str, rows: NDArray[np.float32], truth: Labels, budget: int, seed: int) -> Rows:
+    """Rows of the pool that `method` has labelled."""
+    if method == EQUAL:
+        return equal_shots(truth, budget, seed)
+    labels, classes = np.full(len(rows), -1), len(np.unique(truth))
+    if method != ROUNDS:
+        return STRATEGIES[method](Pool(rows, labels, labels >= 0), budget, seed).order
+    chosen = np.array([], dtype=np.intp)
+    for total in (shot * classes for shot in SHOTS if shot * classes <= budget):
+        pool = Pool(rows, labels.copy(), labels >= 0)
+        chosen = np.concatenate(
+            [chosen, STRATEGIES["medoids"](pool, total - len(chosen), seed).order]
+        )
+        labels[chosen] = truth[chosen]
+    return chosen
+
+
+def equal_shots(truth: Labels, budget: int, seed: int) -> Rows:
+    """As many of each class as there are, at most; classes that run out have fewer."""
+    generator = np.random.default_rng(seed_for(seed, EQUAL))
+    shuffled = generator.permutation(len(truth))
+    shot = budget // len(np.unique(truth))
+    return np.concatenate([shuffled[truth[shuffled] == label][:shot] for label in np.unique(truth)])
+
+
+def summary(values: list[dict[str, Any]]) -> dict[str, Any]:
+    """Figure -> method -> number -> mean, half width of the 95 % interval, and all values."""
+    made: dict[str, Any] = {}
+    for name, methods in values[0].items():
+        for method, numbers in methods.items():
+            for number in numbers:
+                every = [one[name][method][number] for one in values]
+                kept = spread(every)
+                made.setdefault(name, {}).setdefault(method, {})[number] = {
+                    "mean": kept.mean,
+                    "ci95": kept.ci95,
+                    "values": every,
+                }
+    return made
+
+
+def show(data: str, result: dict[str, Any], classes: int) -> None:
+    for name, methods in result.items():
+        numbers = list(next(iter(methods.values())))
+        of = f" of {classes}" if name == FOUND else ""
+        print(f"\n{data}, {name}{of}\n| strategy | {' | '.join(f'{n} labels' for n in numbers)} |")
+        print("|---" * (len(numbers) + 1) + "|")
+        for method, values in methods.items():
+            shown = (f"{v['mean']:.1f} ± {v['ci95'] or 0:.1f}" for v in values.values())
+            print(f"| {method} | {' | '.join(shown)} |", flush=True)
+
+
+def draw(results: dict[str, Any], path: Path) -> None:
+    """One row of curves for each data set: classes found and each head, 95 % intervals as bands."""
+    columns = len(next(iter(results.values())))
+    figure = Figure(figsize=(4.4 * columns, 3.6 * len(results) + 0.5), layout="constrained")
+    panels = figure.subplots(len(results), columns, squeeze=False)
+    for line, (data, result) in zip(panels, results.items(), strict=True):
+        for axes, (name, methods) in zip(line, result.items(), strict=True):
+            for (method, values), colour in zip(methods.items(), COLOURS, strict=True):
+                at = [int(number) for number in values]
+                mean = np.array([value["mean"] for value in values.values()])
+                half = np.array([value["ci95"] or 0 for value in values.values()])
+                dashes = ":" if method == EQUAL else "--" if method == ROUNDS else "-"
+                axes.plot(at, mean, dashes, color=colour, marker="o", ms=3, lw=1.5, label=method)
+                axes.fill_between(at, mean - half, mean + half, color=colour, alpha=0.1, lw=0)
+            axes.set_xscale("log", base=2)
+            axes.set_xticks(at, labels=map(str, at))
+            axes.set_title(f"{data}: {name}", fontsize=10)
+            axes.set_xlabel("labels")
+            axes.set_ylabel(name if name == FOUND else "macro-recall, %")
+            axes.grid(color="0.9", linewidth=0.8)
+    handles, names = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=len(names), fontsize=8)
+    with writing(path) as aside:
+        FigureCanvasAgg(figure).print_figure(str(aside), format="png", dpi=90)
+
+
+if __name__ == "__main__":
+    main()
