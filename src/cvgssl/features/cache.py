@@ -33,14 +33,14 @@ class FeatureStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._files: list[Path] = []
-        self._places: dict[bytes, tuple[int, int]] = {}  # digest to file and row
+        self._places: dict[str, tuple[int, int]] = {}  # digest to file and row
         for path in sorted(folder.glob("*.npz")):
             digests = _member(path, "digests")
             if digests is not None:
                 self._note(path, digests)
 
     def __contains__(self, digest: str) -> bool:
-        return bytes.fromhex(digest) in self._places
+        return digest in self._places
 
     def add(self, digests: Sequence[str], values: Values) -> None:
         """Keep the embeddings [n, D] of pictures with these digests; raises UserError."""
@@ -56,7 +56,7 @@ class FeatureStore:
         Raises UserError when a block was damaged; it is then removed, so that the next call
         computes it again.
         """
-        places = [self._places[bytes.fromhex(digest)] for digest in digests]
+        places = [self._places[digest] for digest in digests]
         files = np.array([file for file, _ in places])
         inside = np.array([row for _, row in places])
         gathered: Values | None = None
@@ -76,7 +76,7 @@ class FeatureStore:
 
     def _note(self, path: Path, digests: NDArray[np.uint8]) -> None:
         for row, digest in enumerate(digests):
-            self._places[digest.tobytes()] = (len(self._files), row)
+            self._places[digest.tobytes().hex()] = (len(self._files), row)
         self._files.append(path)
 
 

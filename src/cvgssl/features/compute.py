@@ -28,20 +28,22 @@ def compute(
     config: EmbedConfig,
     accelerator: Accelerator,
     advance: Callable[[int], None],
-) -> dict[Path, str]:
+) -> dict[int, str]:
     """Embed the files and keep the result in `store`, block by block; gives the unreadable ones.
+
+    What is given: places in `paths`, and the reasons.
 
     Without --skip-corrupt the first unreadable file ends the embedding, not the search for more.
     Raises UserError for numbers that are not finite.
     """
     encoder = encoder.to(accelerator.device)
-    unreadable: dict[Path, str] = {}
+    unreadable: dict[int, str] = {}
     digests: list[str] = []
     values: list[NDArray[np.float32]] = []
     brightest = None
-    decoded = zip(paths, decode_squares(paths, encoder.geometry, config.workers), strict=True)
+    decoded = enumerate(decode_squares(paths, encoder.geometry, config.workers))
     while batch := list(islice(decoded, config.batch_size)):
-        unreadable |= {path: square.reason for path, square in batch if square.pixels is None}
+        unreadable |= {place: square.reason for place, square in batch if square.pixels is None}
         readable = [square for _, square in batch if square.pixels is not None]
         deep = [square.brightest for square in readable if square.brightest is not None]
         brightest = max(deep, default=brightest) if brightest is None else max([brightest, *deep])

@@ -106,21 +106,29 @@ def _complete(
     accelerator = launch(config.gpu, config.precision)
     if encoder is None:
         encoder, _ = _build(asked, config)
-    missing = [paths[row] for row in first.values()]
-    with progress(f"embedding ({plan.name})", len(missing)) as advance:
-        unreadable = compute(encoder, missing, store, config, accelerator, advance)
-    if unreadable and not config.skip_corrupt:
-        lines = [f"{path}: {reason}" for path, reason in unreadable.items()]
-        lines.append(f"{len(lines)} unreadable; mend them, or go on without by --skip-corrupt")
-        raise UserError("\n".join(lines))
-    for path, reason in unreadable.items():
-        log.warning("%s: %s; left out", path, reason)
-    bad = {digest for digest, row in first.items() if paths[row] in unreadable}
-    changed = [first[digest] for digest in first if digest not in bad and digest not in store]
+    with progress(f"embedding ({plan.name})", len(first)) as advance:
+        missing = [paths[row] for row in first.values()]
+        found = compute(encoder, missing, store, config, accelerator, advance)
+    wanted = list(first)
+    reasons = {wanted[place]: reason for place, reason in found.items()}  # by content
+    unreadable = {row: reasons[digest] for row, digest in enumerate(digests) if digest in reasons}
+    _report(unreadable, paths, config)
+    changed = [
+        row for digest, row in first.items() if digest not in store and row not in unreadable
+    ]
     if changed:
         raise UserError(f"{paths[changed[0]]}: changed while it was read; run the command again")
-    rows = {row for row, digest in enumerate(digests) if digest in bad}
-    return plan, store, len(missing) - len(unreadable), rows
+    return plan, store, len(first) - len(found), set(unreadable)
+
+
+def _report(unreadable: dict[int, str], paths: Sequence[Path], config: EmbedConfig) -> None:
+    """Warn of pictures that are left out, or raise UserError that names them."""
+    lines = [f"{paths[row]}: {reason}" for row, reason in unreadable.items()]
+    if lines and not config.skip_corrupt:
+        lines.append(f"{len(lines)} unreadable; mend them, or go on without by --skip-corrupt")
+        raise UserError("\n".join(lines))
+    for line in lines:
+        log.warning("%s; left out", line)
 
 
 def _build(asked: Asked, config: EmbedConfig) -> "tuple[Encoder, Plan]":

@@ -125,6 +125,9 @@ def _assemble(path: Path, columns: dict[str, Any]) -> FeatureTable:
     missing = [name for name in ("values", "names") if name not in columns]
     if missing:
         raise UserError(f"{path}: has no {' and no '.join(missing)}; see docs/features.md")
+    for name in ("names", "splits", "labels"):
+        if np.ndim(columns.get(name, ())) != 1:
+            raise UserError(f"{path}: {name} must be one text for each picture")
     names = tuple(str(name) for name in columns["names"])
     values = np.asarray(columns["values"])
     if values.ndim != 2 or len(values) != len(names) or values.dtype.kind not in "fiu":
@@ -153,8 +156,18 @@ def _assemble(path: Path, columns: dict[str, Any]) -> FeatureTable:
         np.array([places[label] for label in labels], dtype=np.int64),
         splits,
         classes,
-        json.loads(str(columns["about"])) if "about" in columns else {},
+        _about(path, columns.get("about")),
     )
+
+
+def _about(path: Path, text: Any) -> dict[str, Any]:
+    try:
+        about = {} if text is None else json.loads(str(text))
+    except ValueError as error:
+        raise UserError(f"{path}: about is not JSON: {error}") from error
+    if not isinstance(about, dict):
+        raise UserError(f"{path}: about must be a JSON object")
+    return about
 
 
 def _split_of(name: str) -> str:
@@ -185,7 +198,10 @@ def _save_npz(table: FeatureTable, path: Path) -> None:
 
 
 def _read_npz(path: Path) -> dict[str, Any]:
-    with np.load(path, allow_pickle=False) as file:
+    found = np.load(path, allow_pickle=False)
+    if not isinstance(found, np.lib.npyio.NpzFile):
+        raise ValueError("a single array, not .npz")
+    with found as file:
         return {name: file[name] for name in file.files}
 
 
@@ -198,16 +214,28 @@ def _save_parquet(table: FeatureTable, path: Path) -> None:
 
 
 def _read_parquet(path: Path) -> dict[str, Any]:
-    _, parquet = _parquet()
+    pyarrow, parquet = _parquet()
     made = parquet.read_table(path)
     columns: dict[str, Any] = {
         name: made[name].to_pylist() for name in made.column_names if name != "values"
     }
     if "values" in made.column_names:
-        rows = made["values"].combine_chunks()
-        columns["values"] = rows.flatten().to_numpy().reshape(len(rows), -1)
+        columns["values"] = _matrix(pyarrow, made["values"].combine_chunks())
     about = (made.schema.metadata or {}).get(b"about")
     return columns | ({"about": about.decode()} if about else {})
+
+
+def _matrix(pyarrow: Any, lists: Any) -> NDArray[Any]:
+    """A column of lists of one length, [N, D]; raises ValueError."""
+    if pyarrow.types.is_fixed_size_list(lists.type):
+        width = lists.type.list_size
+    else:
+        lengths = set(lists.value_lengths().to_pylist())
+        if len(lengths) > 1:
+            raise ValueError("the lists in values are not of one length")
+        width = lengths.pop() if lengths else 0
+    flat: NDArray[Any] = lists.flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(len(lists), width or 0)
 
 
 def _parquet() -> tuple[Any, Any]:

@@ -1,0 +1,74 @@
+"""Options of embedding: defaults, combinations that make no sense, and how encoders are named."""
+
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import pytest
+
+from cvgssl.features.config import EmbedConfig
+from cvgssl.features.encoder_specs import asked_encoders
+from cvgssl.runtime.errors import UserError
+
+
+def config(**options: Any) -> EmbedConfig:
+    return EmbedConfig(**({"data": "d", "encoder": ("embedded",)} | options))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"encoder": ()}, "--weights FILE .* is needed"),
+        ({"weights": "w.pt"}, "--weights, --encoder: name all encoders with --encoder"),
+        ({"arch": "resnet18"}, "--arch: belongs to --weights"),
+        ({"out": "x.csv"}, r"--out x\.csv: must end in \.npz or \.parquet"),
+        ({"pool": "gem"}, "--pool gem: auto, or cls, mean, max"),
+        ({"pool": "cls+cls"}, "at most once"),
+        ({"pool": ""}, "--pool : auto"),
+        ({"layers": (3,)}, "--layers: say with --pool"),
+        ({"layers": (0,), "pool": "cls"}, "--layers 0: layers are numbered from 1"),
+        ({"center": True, "whiten": True}, "--center, --whiten: whitening centres too"),
+    ],
+)
+def test_mistakes(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(pydantic.ValidationError, match=message):
+        config(**options)
+
+
+def test_what_follows_from_options() -> None:
+    assert config().pools == () and config().prepare == "none"
+    assert config(pool="cls+mean").pools == ("cls", "mean")
+    assert config(center=True).prepare == "center" and config(whiten=True).prepare == "whiten"
+
+
+def test_encoders_by_name_file_and_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CVGSSL_WEIGHTS", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for name in ("w.safetensors", "run/backbone.safetensors", "tuned/weights/run_1.safetensors"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "resnet18").mkdir()  # a folder that happens to be called like a network
+    names = ("w.safetensors:2", "run", "tuned", "resnet18=w.safetensors", "resnet18", "ViT-B/32")
+    asked = asked_encoders(config(encoder=names))
+    assert [one.spec.name for one in asked] == ["", "", "", "resnet18", "resnet18", "ViT-B/32"]
+    files = [one.file and one.file.name for one in asked]
+    bare = "w.safetensors"
+    assert files == [bare, "backbone.safetensors", "run_1.safetensors", bare, None, None]
+    assert asked[0].spec.weight == 2
+    (one,) = asked_encoders(config(encoder=(), weights="run", arch="resnet50"))
+    assert one.spec.name == "resnet50" and one.file == Path("run/backbone.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"encoder": ("embedded", "embedded")}, "--encoder embedded: is given twice"),
+        ({"encoder": ("absent.pt",)}, r"--encoder absent\.pt: no such file; looked here"),
+        ({"encoder": ("a=b=c:0",)}, "--encoder 'a=b=c:0': the weight must be"),
+        ({"encoder": (), "weights": "absent.pt"}, r"--weights absent\.pt: no such file"),
+        ({"encoder": (), "weights": "/"}, "--weights /: is a folder without backbone"),
+    ],
+)
+def test_encoders_that_are_not_there(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        asked_encoders(config(**options))
