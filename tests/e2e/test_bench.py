@@ -254,3 +254,42 @@ def test_pictures_are_embedded_when_an_encoder_is_given(
     assert "poool: no such option" in said
     assert "--flips twice" in said
     assert here("--data", steel)[2] == "cvgssl bench: --data, --encoders: one needs the other\n"
+
+
+def test_fine_tuning_stands_beside_heads_on_the_same_draws(
+    here: Here, steel: Path, teacher_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CVGSSL_CACHE", str(tmp_path / "cache"))
+    tuned = {
+        "name": "tuned", "arch": "test_vit", "pretrained": str(teacher_file), "epochs": 2,
+        "image_size": 160, "lr": 0.01, "eval_every": 2,
+    }  # fmt: skip
+    options = {
+        "data": [str(steel)],
+        "encoders": [{"name": "tiny", "weights": str(teacher_file), "arch": "test_vit"}],
+        "heads": ["ridge"], "settings": ["inductive"], "shots": [2], "draws": 3,
+        "finetune": [tuned], "finetune_draws": 2,
+    }  # fmt: skip
+    (tmp_path / "bench.yaml").write_text(yaml.safe_dump(options))
+    code, out, said = here("bench.yaml")
+    assert code == 0, said
+    assert re.search(r"^tuned +\d+\.\d\d ± ", out, re.MULTILINE)
+    (run,) = [path for path in (tmp_path / "bench" / "finetune").iterdir() if path.is_dir()]
+    draws = json.loads((tmp_path / "bench" / "draws" / steel.name / "shot_2.json").read_text())
+    assert json.loads((run / "draws.json").read_text())["runs"] == draws["runs"][:2]
+    rows = list(csv.DictReader((tmp_path / "bench" / "tables" / "runs.csv").open()))
+    recall = [
+        [float(r["macro_recall"]) for r in rows if r["head"] == h] for h in ("ridge", "tuned")
+    ]
+    assert list(map(len, recall)) == [3, 2]
+    summary = json.loads((run / "summary.json").read_text())["last_epoch"]["runs"]
+    assert recall[1] == pytest.approx([one["macro_recall"] for one in summary], abs=1e-3)
+    results = csv.DictReader((tmp_path / "bench" / "tables" / "results.csv").open())
+    (difference,) = [float(r["difference_mean"]) for r in results if r["head"] == "tuned"]
+    assert difference == pytest.approx(np.mean(np.subtract(recall[1], recall[0][:2])), abs=1e-3)
+    (run / "summary.json").unlink()
+    assert here("bench.yaml")[0] == 0, "the cell is there: nothing is trained"
+    assert not (run / "summary.json").exists()
+    tuned |= {"epoch": 3, "shot": 5}
+    (tmp_path / "bench.yaml").write_text(yaml.safe_dump(options))
+    assert "shot: belongs to the benchmark" in here("bench.yaml")[2]

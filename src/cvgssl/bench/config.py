@@ -14,6 +14,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 
 from cvgssl.features.config import EmbedConfig
+from cvgssl.fewshot.config import FinetuneConfig
 from cvgssl.runtime.job_options import STRICT
 from cvgssl.runtime.options import explain
 
@@ -76,6 +77,18 @@ class ChosenLabels:
     data: str = ""
 
 
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class FinetuneChoice:
+    """A way of fine-tuning: its name in tables, the options of `cvgssl finetune`.
+
+    encoder: in whose table it stands; empty: in that of the first.
+    """
+
+    name: str
+    encoder: str
+    options: dict[str, Any]
+
+
 def _source(value: Any) -> Any:
     if isinstance(value, FeatureSource):
         value = {name: getattr(value, name) for name in ("file", "data", "encoder", "pictures")}
@@ -112,6 +125,28 @@ def _encoder(value: Any) -> Any:
         raise ValueError("; ".join(problems))
     weights = options.get("weights") or "+".join(options["encoder"])
     return {"name": str(name or Path(weights).stem), "options": options}
+
+
+def _finetune(value: Any) -> Any:
+    """{name: ..., encoder: ..., OPTION: ...} with options of `cvgssl finetune`; checked."""
+    if isinstance(value, FinetuneChoice):
+        value = {"name": value.name, "encoder": value.encoder, "options": value.options}
+    if not isinstance(value, dict):
+        raise ValueError("in YAML: {name: ..., OPTION of `cvgssl finetune`: ...}")
+    given = dict(value)
+    name, encoder = given.pop("name", "fine-tuning"), given.pop("encoder", "")
+    options = given.pop("options", None) or given
+    options = {str(key).replace("-", "_"): value for key, value in options.items()}
+    theirs = sorted({"data", "out", "draws", "n", "shot", "resume", "imbalance"} & set(options))
+    problems = [f"{key}: belongs to the benchmark" for key in theirs]
+    if not problems:
+        try:
+            FinetuneConfig(data=Path(), **options)
+        except ValidationError as error:
+            problems = explain(error)
+    if problems:
+        raise ValueError("; ".join(problems))
+    return {"name": str(name), "encoder": str(encoder), "options": options}
 
 
 def _choice(value: Any) -> Any:
@@ -159,6 +194,14 @@ class BenchConfig:
     heads: tuple[Annotated[HeadChoice, BeforeValidator(_choice)], ...] = Field(
         default=(),
         description="heads to compare, all if left out; in YAML also {head, label, PARAMETER: ...}",
+    )
+    finetune: tuple[Annotated[FinetuneChoice, BeforeValidator(_finetune)], ...] = Field(
+        default=(),
+        description="in YAML: fine-tuning beside the heads, {name, encoder, OPTION: ...} with the "
+        "options of `cvgssl finetune`",
+    )
+    finetune_draws: int = Field(
+        default=5, ge=1, description="draws for fine-tuning, the first of the same"
     )
     chosen: tuple[ChosenLabels, ...] = Field(
         default=(),
@@ -208,7 +251,7 @@ class BenchConfig:
             raise ValueError(f"no such folder or file: {', '.join(missing)}")
         return data
 
-    @field_validator("heads", "settings", "shots", "encoders")
+    @field_validator("heads", "settings", "shots", "encoders", "finetune")
     @classmethod
     def _once(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
         names = [getattr(value, "label", getattr(value, "name", value)) for value in values]

@@ -4,14 +4,15 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from cvgssl.bench.cells import Cell, CellResult, read_cell
+from cvgssl.bench.cells import Cell, CellResult, read_cell, write_cell
 from cvgssl.bench.config import BenchConfig
 from cvgssl.bench.embedding import all_features
-from cvgssl.bench.recorded import chosen_supports, digest_of, record
+from cvgssl.bench.recorded import Chosen, Recorded, chosen_supports, digest_of, record
 from cvgssl.bench.running import Work, run_all
 from cvgssl.bench.sources import Source, load_sources, read_table
 from cvgssl.bench.statistics import Row, summarize
 from cvgssl.bench.tables import Table, runs_to_csv, tables_of, to_csv, to_latex, to_markdown
+from cvgssl.bench.tuning import Tuning, plan_tunings
 from cvgssl.runtime.environment import hardware
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_text
@@ -46,6 +47,11 @@ class Bench:
     def notes(self) -> list[str]:
         """What a reader of the tables must know."""
         config = self.config
+        tuned = [
+            f"{one.name}: fine-tuning, over the first {config.finetune_draws} of these draws only; "
+            "its differences are over these."
+            for one in config.finetune
+        ]
         return [
             f"{config.draws} draws of labelled pictures from train/, seed {config.seed}, the same "
             "for all heads and encoders (files in draws/); figures are means over the draws, ± is "
@@ -55,6 +61,7 @@ class Bench:
             "from the labelled ones alone), then length 1. No test picture chose anything.",
             f"Heads with their default parameters unless the label says otherwise; {self.hardware}"
             ", one thread for each cell.",
+            *tuned,
             *self.skipped,
         ]
 
@@ -67,7 +74,8 @@ def run_bench(config: BenchConfig) -> Bench:
     started = time.monotonic()
     sources = load_sources(all_features(config))
     _check_names(config, sources)
-    works, skipped = _plan(config, sources)
+    works, recorded, skipped = _plan(config, sources)
+    tunings = plan_tunings(config, sources, recorded)
     if not works:
         raise UserError("\n".join(skipped))
     write_text(config.out / CONFIG, to_yaml(config))
@@ -91,6 +99,7 @@ def run_bench(config: BenchConfig) -> Bench:
             advance(1, f"{cell.choice.label}, {cell.setting}")
     paths = [work.cell.path(config.out) for work in works]
     results = [done[path] for path in paths if path in done]
+    results += _tuned(config, tunings)
     rows = summarize(results, config.baseline_label())
     bench = Bench(
         config,
@@ -110,10 +119,26 @@ def run_bench(config: BenchConfig) -> Bench:
     return bench
 
 
-def _plan(config: BenchConfig, sources: list[Source]) -> tuple[list[Work], list[str]]:
-    """All cells with their draws, and a line for each shot that cannot be drawn."""
+def _tuned(config: BenchConfig, tunings: list[Tuning]) -> list[CellResult]:
+    """The fine-tuning cells, one after another: each takes all cores or the GPU."""
+    results = []
+    for tuning in tunings:
+        path = tuning.path(config.out)
+        result = read_cell(path, tuning.key())
+        if result is None:
+            result = tuning.run(config.out)
+            write_cell(result, path)
+        results.append(result)
+    return results
+
+
+def _plan(
+    config: BenchConfig, sources: list[Source]
+) -> tuple[list[Work], dict[str, Recorded], list[str]]:
+    """All heads' cells, the draws by data set, and a line for each shot that cannot be drawn."""
     works, skipped = [], []
-    recorded, chosen = {}, {}
+    recorded = dict[str, Recorded]()
+    chosen = dict[str, list[Chosen]]()
     for source in sources:
         if source.data not in recorded:
             table = read_table(source.file)
@@ -137,7 +162,7 @@ def _plan(config: BenchConfig, sources: list[Source]) -> tuple[list[Work], list[
                         source, choice, setting, one.shot, config.preparation, digest, one.name
                     )
                     works.append(Work(cell, one.supports, queries))
-    return works, skipped
+    return works, recorded, skipped
 
 
 def _check_names(config: BenchConfig, sources: list[Source]) -> None:

@@ -97,7 +97,8 @@ def _families(results: Sequence[CellResult]) -> Iterable[list[CellResult]]:
 
 
 def _paired(one: CellResult, base: CellResult) -> tuple[Spread, float | None]:
-    pairs = zip(one.macro_recall, base.macro_recall, strict=True)
+    # fine-tuning has the first of the same draws only
+    pairs = zip(one.macro_recall, base.macro_recall, strict=False)
     differences = [a - b for a, b in pairs]
     return spread(differences), paired_p(differences)
 

@@ -18,8 +18,13 @@ def run(argv: Sequence[str], prog: str) -> int:
     from cvgssl.bench.tables import captions, grid
     from cvgssl.report.bench import write_report
     from cvgssl.report.tables import print_table
+    from cvgssl.runtime.stopping import Stopped
 
-    bench = run_bench(config)
+    try:
+        bench = run_bench(config)
+    except Stopped as stopped:
+        print(f"{prog}: stopped in {stopped.folder}; the same command goes on", file=sys.stderr)
+        return 143
     print(
         f"{bench.computed} cells computed, {bench.found} found in {config.out}, "
         f"{bench.seconds:.0f} s",

@@ -36,7 +36,7 @@ def worst_mistakes(results: Sequence[CellResult], shown: int = SHOWN) -> list[Mi
 
     No head is chosen for it. Cells that ask other pictures in each draw are left out.
     """
-    results = [one for one in results if one.setting in ALL_ASKED]
+    results = [one for one in results if one.setting in ALL_ASKED and _recorded(one)]
     asked = sum(len(one.accuracy) for one in results)
     times: dict[tuple[str, int], Counter[int]] = defaultdict(Counter)
     for one in results:
@@ -51,6 +51,12 @@ def worst_mistakes(results: Sequence[CellResult], shown: int = SHOWN) -> list[Mi
         Mistake(name, classes[label], classes[named], often / asked)
         for often, name, label, named in sorted(found, key=lambda one: (-one[0], one[1]))[:shown]
     ]
+
+
+def _recorded(one: CellResult) -> bool:
+    """Whether the cell knows its mistakes by picture; fine-tuning knows their number only."""
+    counts = np.array(one.confusion)
+    return bool(one.mistakes) or counts.sum() == np.trace(counts)
 
 
 def mistakes_figure(

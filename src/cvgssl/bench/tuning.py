@@ -1,0 +1,119 @@
+"""Fine-tuning as cells of the benchmark: the runs of `cvgssl finetune` on the benchmark's draws.
+
+They are inductive, take the first `finetune_draws` of the draws that heads take all of, and stand
+in the table of the encoder that they start from, paired with the same draws.
+"""
+
+import contextlib
+import hashlib
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cvgssl.bench.cells import CELLS, CellResult
+from cvgssl.bench.config import BenchConfig, FinetuneChoice
+from cvgssl.bench.recorded import Recorded, digest_of, file_name
+from cvgssl.bench.sources import Source
+from cvgssl.fewshot.config import FinetuneConfig
+from cvgssl.fewshot.draws import Draws, save_draws
+from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.files import read_json, sha256_file
+from cvgssl.runtime.options import CONFIG, to_dict
+
+RUNS, INDUCTIVE = "finetune", "inductive"
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """One data set, one way of fine-tuning, one shot. draws: digest of all the heads' draws."""
+
+    source: Source
+    choice: FinetuneChoice
+    shot: int
+    supports: Draws
+    draws: str
+
+    def key(self) -> str:
+        """SHA-256 of pictures' names, draws, options and weights."""
+        named = self.choice.options.get("pretrained", "")
+        weights = sha256_file(Path(named)) if named and Path(named).is_file() else named
+        options = to_dict(self._config()) | {"out": None, "draws": None, "resume": None}
+        parts = [1, self.source.digest, self.supports.runs, options, weights]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def path(self, out: Path) -> Path:
+        """Where the cell lies, beside those of heads."""
+        parts = (self.source.data, self.source.encoder, INDUCTIVE, self.choice.name)
+        return out.joinpath(CELLS, *map(file_name, parts), f"shot_{self.shot}.json")
+
+    def run(self, out: Path) -> CellResult:
+        """Fine-tune on every draw, or finish a run that was interrupted.
+
+        Raises UserError for what `cvgssl finetune` does, and Stopped after a SIGTERM.
+        """
+        from cvgssl.fewshot.protocol import adapt
+        from cvgssl.fewshot.summary import SUMMARY
+
+        name = f"{file_name(self.source.data)}_{file_name(self.choice.name)}_{self.shot}"
+        folder = out / RUNS / f"{name}_{self.key()[:8]}"
+        if not (folder / SUMMARY).is_file():
+            draws = out / RUNS / f"{name}_draws.json"
+            save_draws(self.supports, draws)
+            resume = folder if (folder / CONFIG).is_file() else None
+            config = self._config(draws=draws, out=folder, resume=resume)
+            with contextlib.redirect_stdout(sys.stderr):
+                adapt(config)
+        return self._result(read_json(folder / SUMMARY))
+
+    def _config(self, **more: Any) -> FinetuneConfig:
+        assert self.source.pictures is not None, "planned only where there are pictures"
+        return FinetuneConfig(data=self.source.pictures, **(self.choice.options | more))
+
+    def _result(self, summary: dict[str, Any]) -> CellResult:
+        scores = summary["last_epoch"]
+        runs = scores["runs"]
+        known = {"setting": summary["setting"]}  # says if pre-training may have seen test pictures
+        return CellResult(
+            self.key(),
+            self.source.data,
+            self.source.encoder,
+            self.choice.name,
+            INDUCTIVE,
+            self.shot,
+            self.draws,
+            False,
+            self.choice.options | known,
+            [run["accuracy"] for run in runs],
+            [run["macro_recall"] for run in runs],
+            [summary["seconds"] / len(runs)] * len(runs),
+            summary["classes"],
+            scores["confusion"],
+            {},
+        )
+
+
+def plan_tunings(
+    config: BenchConfig, sources: list[Source], recorded: dict[str, Recorded]
+) -> list[Tuning]:
+    """All fine-tuning cells; raises UserError for those that have no pictures to tune on."""
+    tunings, problems = [], []
+    if config.finetune and INDUCTIVE not in config.settings:
+        problems.append("finetune: is inductive; add it to settings, or leave finetune out")
+    for choice in config.finetune:
+        fitting = [one for one in sources if choice.encoder in (one.encoder, "") and one.pictures]
+        if not fitting:
+            problems.append(
+                f"finetune {choice.name}: no features with pictures"
+                + (f" of the encoder {choice.encoder}" if choice.encoder else "")
+            )
+        for source in {one.data: one for one in reversed(fitting)}.values():
+            for shot, draws in recorded[source.data].supports.items():
+                first = Draws(
+                    draws.runs[: config.finetune_draws], shot, draws.imbalance, draws.seed
+                )
+                tunings.append(Tuning(source, choice, shot, first, digest_of(draws, None)))
+    if problems:
+        raise UserError("\n".join(problems))
+    return tunings
