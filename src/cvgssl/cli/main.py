@@ -19,6 +19,7 @@ COMMANDS = {
     "predict": ("predict", "name the class of pictures with a trained run"),
     "bench": ("bench", "compare heads over data sets, encoders, settings, shots and draws"),
     "embed": ("embed", "embeddings of a folder of pictures by frozen encoders, into one file"),
+    "select": ("select", "choose which pictures to label first"),
     "data check": (
         "data_check",
         "find what would spoil a result: corrupt files, duplicates, leaks",

@@ -10,7 +10,7 @@ from cvgssl.fewshot.heads.base import FewShotHead, Floats, unit
 from cvgssl.fewshot.heads.linear import Logistic
 
 LANDMARKS = 4000  # rows at most from which the map is learned
-LEAST_ROWS = 20  # for a graph
+LEAST_ROWS = 100  # for a graph that says more than the rows themselves
 
 
 class KernelMap:
@@ -44,7 +44,7 @@ class MapHead(FewShotHead):
     """A head that works on the diffusion map of all rows (Coifman & Lafon 2006).
 
     The map is made from labelled and unlabelled rows alike and learned as a function of the
-    features, so a new row is classified by itself. With fewer than 20 rows there is no graph to
+    features, so a new row is classified by itself. With fewer than 100 rows there is no graph to
     speak of, and the head works on the features themselves. Subclasses give `_fit_mapped` and
     `_score_mapped`.
 
