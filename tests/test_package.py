@@ -23,7 +23,16 @@ BELOW = {
     "pretrain": {"encoders", "features", "images", "runtime", "views"},
     "fewshot": {"encoders", "features", "images", "runtime", "views"},
     "bench": {"encoders", "features", "fewshot", "images", "pretrain", "runtime", "views"},
-    "report": {"bench", "encoders", "features", "fewshot", "images", "pretrain", "runtime", "views"},
+    "report": {
+        "bench",
+        "encoders",
+        "features",
+        "fewshot",
+        "images",
+        "pretrain",
+        "runtime",
+        "views",
+    },
     "deploy": {"encoders", "fewshot", "images", "runtime", "views"},
     "api": {"deploy", "encoders", "fewshot", "images", "pretrain", "report", "runtime", "views"},
     "cli": {

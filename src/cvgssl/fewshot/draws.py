@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from cvgssl.fewshot.selection.label_list import UNSURE, read_labels
 from cvgssl.images.assemble import normal
-from cvgssl.images.table import Dataset, ImageTable
+from cvgssl.images.table import Dataset, ImageTable, picture_names
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import read_json, write_json
 
@@ -102,15 +102,6 @@ def draw(dataset: Dataset, shot: int, runs: int, seed: int, imbalance: float = 1
             support[name] = tuple(order[: wanted[label]])
         drawn.append(support)
     return Draws(tuple(drawn), shot, imbalance, seed)
-
-
-def picture_names(table: ImageTable, root: Path) -> list[str]:
-    """How draws call the pictures: the path relative to the data folder, else the whole path."""
-    base = root if root.is_dir() else root.parent
-    return [
-        (path.relative_to(base) if path.is_relative_to(base) else path).as_posix()
-        for path in table.paths
-    ]
 
 
 def save_draws(draws: Draws, path: Path) -> None:

@@ -1,0 +1,148 @@
+"""`cvgssl embed` as a user runs it: cold, warm, interrupted, and into what the heads read."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cvgssl.features.prepare import Preparation
+from cvgssl.features.table import load_features
+from cvgssl.fewshot.draws import draw
+from cvgssl.fewshot.heads import HEADS
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+PICTURES = 900
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CVGSSL_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def computed(done: subprocess.CompletedProcess[str]) -> int:
+    found = re.search(r"(\d+) embeddings computed", done.stderr)
+    assert done.returncode == 0 and found, done.stderr
+    return int(found[1])
+
+
+def test_once_computed_then_found_without_torch(
+    command: Command, steel: Path, teacher_file: Path, tmp_path: Path
+) -> None:
+    words = ["embed", steel, "--weights", teacher_file, "--arch", "test_vit", "--image-size", "32"]
+    cold = command(*words, "--out", "cold.npz")
+    assert computed(cold) == 60 and "60 pictures (60 labelled), 64 numbers each" in cold.stderr
+    warm = command(*words, "--out", "warm.npz")
+    assert computed(warm) == 0 and "60 found in the cache" in warm.stderr
+    assert (tmp_path / "cold.npz").read_bytes() == (tmp_path / "warm.npz").read_bytes()
+    script = (
+        "import sys; from cvgssl.cli.main import main; code = main(sys.argv[1:]); "
+        "sys.exit(code or ('torch' in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *map(str, words)], cwd=tmp_path)
+    assert done.returncode == 0
+
+
+def test_from_a_folder_to_class_names(command: Command, steel: Path, tmp_path: Path) -> None:
+    """The table that comes out has the draws of fine-tuning and serves a head."""
+    words = ["embed", steel, "--encoder", "embedded", "--flips", "both", "--out", "f.npz"]
+    computed(command(*words))
+    table = load_features(tmp_path / "f.npz")
+    assert table.about["encoder"] == "embedded, 4 turns"
+    train, test = table.part("train"), table.part("test")
+    dataset = table.dataset()
+    rows = draw(dataset, 3, 1, 0).rows(0, dataset.train, dataset.root)
+    y = np.full(len(train), -1)
+    y[rows] = train.labels[rows]
+    prepared = Preparation("center").fit(train.values)
+    head = HEADS["nearest-mean"]().fit(prepared.transform(train.values), y)
+    accuracy = (head.predict(prepared.transform(test.values)) == test.labels).mean()
+    assert accuracy > 0.5, "chance is 0.17"
+
+
+def test_mistakes_are_one_line(command: Command, steel: Path) -> None:
+    for words, message in (
+        ((steel,), "--weights FILE (or --encoder SPEC, such as embedded) is needed"),
+        ((steel, "--encoder", "embedded", "--out", "x.txt"), "must end in .npz or .parquet"),
+        ((steel, "--encoder", "embedded", "--pool", "cls"), "has no class token; use --pool mean"),
+    ):
+        done = command("embed", *words)
+        assert done.returncode == 2 and message in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
+def test_killed_and_run_again(
+    command: Command, teacher_file: Path, tmp_path: Path, cache: Path
+) -> None:
+    folder = tmp_path / "loose"
+    folder.mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (PICTURES, 8, 8), dtype=np.uint8)
+    for number, pixels in enumerate(noise):
+        Image.fromarray(pixels).save(folder / f"{number}.bmp")
+    encoder = f"test_vit={teacher_file}"
+    words = ["embed", str(folder), "--encoder", encoder, "--image-size", "32", "--batch-size", "4"]
+    program = [sys.executable, "-m", "cvgssl", *words]
+    process = subprocess.Popen(program, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    while not list(cache.rglob("*/[0-9a-f]*.npz")):
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "features.npz").exists()
+    rest = computed(command(*words))
+    assert rest in (PICTURES - 256, PICTURES - 512)
+    table = load_features(tmp_path / "features.npz")
+    assert len(table) == PICTURES and set(table.labels) == {-1} and table.names[2] == "2.bmp"
+    for block in cache.rglob("*/*.npz"):
+        block.unlink()
+    assert computed(command(*words, "--out", "again.npz")) == PICTURES
+    again = load_features(tmp_path / "again.npz")
+    np.testing.assert_allclose(again.values, table.values, atol=1e-5)
+
+
+@pytest.mark.real
+@pytest.mark.skipif(
+    not (os.environ.get("CVGSSL_WEIGHTS") and os.environ.get("CVGSSL_DATA")),
+    reason="CVGSSL_WEIGHTS and CVGSSL_DATA are not both set",
+)
+def test_the_mean_of_eight_crops_helps_one_shot_on_real_steel(
+    command: Command, tmp_path: Path
+) -> None:
+    """Nearest class mean inside NEU-CLS train/, 30 pictures of each class, 200 draws."""
+    folder = Path(os.environ["CVGSSL_DATA"]) / "NEU-CLS" / "train"
+    for kind in folder.iterdir():
+        (tmp_path / "neu" / kind.name).mkdir(parents=True)
+        for picture in sorted(kind.iterdir())[::8]:
+            (tmp_path / "neu" / kind.name / picture.name).symlink_to(picture)
+    weights = "vit_tiny_patch16_224.augreg_in21k_ft_in1k.safetensors"
+    words = ["embed", "neu", "--weights", weights, "--pool", "cls+mean", "--precision", "bf16"]
+    found = {}
+    for crops in ("1", "8"):
+        computed(command(*words, "--crops", crops, timeout=900))
+        table = load_features(tmp_path / "features.npz")
+        found[crops] = nearest_mean(table.values, table.labels)
+    print(json.dumps(found))
+    assert found["8"] > found["1"] + 0.01
+
+
+def nearest_mean(values: np.ndarray, labels: np.ndarray, draws: int = 200) -> float:
+    """Mean accuracy with one picture per class, on all others."""
+    rows = Preparation("center").fit_transform(values)
+    right = []
+    for seed in range(draws):
+        generator = np.random.default_rng(seed)
+        support = [generator.choice(np.flatnonzero(labels == one)) for one in np.unique(labels)]
+        others = np.setdiff1d(np.arange(len(labels)), support)
+        guess = (rows[others] @ rows[support].T).argmax(axis=1)
+        right.append((guess == labels[others]).mean())
+    return float(np.mean(right))
