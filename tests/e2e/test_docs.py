@@ -14,7 +14,9 @@ ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/guide.md", "docs/heads.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/guide.md", "docs/heads.md", "docs/features.md"]
+)
 def test_commands_and_code_run_as_printed(page: str, tmp_path: Path) -> None:
     blocks = BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))
     assert blocks
