@@ -5,6 +5,7 @@ Shape letters: N rows of train/, Q of test/ that are asked, D numbers each, K cl
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +22,7 @@ from cvgssl.features.table import UNLABELLED, FeatureTable
 from cvgssl.fewshot.draws import Draws
 from cvgssl.fewshot.heads import HEADS
 from cvgssl.fewshot.metrics import accuracy, confusion, macro_recall
+from cvgssl.runtime.errors import UserError
 
 Rows = NDArray[np.intp]
 Labels = NDArray[np.int64]
@@ -40,11 +42,18 @@ def run_all(works: Sequence[Work], out: Path, jobs: int) -> Iterator[tuple[Cell,
 
     Gives cell and result in the order they finish; in place of a result the words of the error
     that a head ended with, whose cell is then not written. Every process uses one thread.
+    Raises UserError when a process was killed.
     """
     processes = min(jobs or cpu_count(), max(len(works), 1))
     pool = Parallel(n_jobs=processes, return_as="generator_unordered", pre_dispatch="2*n_jobs")
     out = out.resolve()  # a process may have been started elsewhere
-    yield from pool(delayed(_one)(work, out) for work in works)
+    try:
+        yield from pool(delayed(_one)(work, out) for work in works)
+    except BrokenProcessPool as error:
+        raise UserError(
+            "--jobs: a process was killed, perhaps for want of memory; what is done is kept, run "
+            f"it again with --jobs {max(1, processes // 2)}"
+        ) from error
 
 
 def _one(work: Work, out: Path) -> tuple[Cell, CellResult | str]:
