@@ -3,7 +3,7 @@
     python benchmarks/propagation.py [--pictures 200000] [--width 384] [--json propagation.json]
 
 Features are made up: six groups, each a chain of smaller ones, as float32 of length 1. One label
-per smaller group of one chain end is given. The peak is that of the whole process, minus nothing.
+per smaller group of one chain end is given. The peak is that of the whole process.
 """
 
 import argparse

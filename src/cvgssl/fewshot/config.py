@@ -29,7 +29,8 @@ class AdaptConfig(JobOptions, PictureOptions):
     n: int = Field(default=5, ge=1, description="runs, each with its own draw of labelled pictures")
     draws: Path | None = Field(
         default=None,
-        description="draws.json of another run: use its pictures; --shot, --n then unused",
+        description="draws.json of another run, or a filled-in selection.csv: use its pictures; "
+        "--shot, --n then unused",
     )
     imbalance: float = Field(
         default=1.0,
