@@ -27,6 +27,7 @@ class Options:
     name: str = Field("", description="a text")
     kind: Literal["a", "b"] = Field("a", description="a choice")
     track: tuple[Literal["x", "y"], ...] = Field((), description="several choices")
+    depths: tuple[int, ...] = Field((), description="several numbers")
     ema: float | None = Field(None, gt=0, lt=1, description="a number or nothing")
     out: Path | None = Field(None, description="a path or nothing")
     quick: bool = Field(False, description="yes or no")
@@ -120,6 +121,11 @@ def test_a_negative_number_is_a_bad_value_and_not_a_flag(value: str) -> None:
     (line,) = mistakes("m", "--learning-rate", value)
     assert line.startswith(f"--learning-rate {value}: ")
     assert "greater than 0" in line
+
+
+def test_a_list_may_hold_negative_numbers() -> None:
+    assert options("m", "--depths", "-1", "2", "-3", "--steps", "2").depths == (-1, 2, -3)
+    assert options("--depths", "4", "--depths=-1", "m").depths == (4, -1)
 
 
 def test_a_negative_number_where_none_belongs() -> None:

@@ -15,9 +15,7 @@ def run(argv: Sequence[str], prog: str) -> int:
     config = parse(BenchConfig, words, prog)
 
     from cvgssl.bench.job import run_bench
-    from cvgssl.bench.tables import captions, grid
-    from cvgssl.report.bench import write_report
-    from cvgssl.report.tables import print_table
+    from cvgssl.report.bench import print_bench, write_report
     from cvgssl.runtime.stopping import Stopped
 
     try:
@@ -30,10 +28,7 @@ def run(argv: Sequence[str], prog: str) -> int:
         f"{bench.seconds:.0f} s",
         file=sys.stderr,
     )
-    for table in bench.tables:
-        columns = ["head", *(f"{shot} shot" for shot in table.shots)]
-        print_table(f"{table.title}: {captions('')['macro_recall']}", columns, grid(table))
-        print()
+    print_bench(bench)
     page = write_report(bench)
     for line in bench.skipped:
         print(line, file=sys.stderr)

@@ -18,13 +18,14 @@ PER_CLASS = 60
 SHOWN = 8  # pictures of each class in the figure
 GALLERY = "predictions.png"
 STEEL, BANKS, PRETRAINED = "steel", "banks", "pretrained"
-SCRATCH, ADAPTED = "scratch", "run"
+SCRATCH, ADAPTED, COMPARED = "scratch", "run", "bench"
+HEADS = ("nearest-mean", "logistic", "diffusion", "auto")
 ARCH, SIZE, SHOT = "resnet10t", 64, 16
 
 
 @dataclass(frozen=True, config=STRICT)
 class DemoConfig:
-    """Generate pictures, check them, pre-train, fine-tune on a few labels, predict."""
+    """Generate pictures, check them, pre-train, fine-tune on a few labels, predict, compare."""
 
     out: Path = Field(
         default=Path("demo"), description="folder for pictures and results, made anew"
@@ -71,8 +72,11 @@ def _demonstrate(out: Path) -> None:
     print("\n6. Name the defects in test pictures with the first draw's model", flush=True)
     right, total = _draw_gallery(data, results, out / GALLERY)
     print(f"{right} of {total} right in the figure")
+    print("\n7. Compare training-free heads on the pre-trained network's features, 20 draws")
+    page = _compare(data, out / PRETRAINED / BACKBONE, out / COMPARED)
     figures = (out / GALLERY, results / CONFUSION, results / CURVES)
     print(f"\nLook at {', '.join(map(str, figures))}")
+    print(f"All of the comparison on one page that can be sent by mail: {page}")
     print(f"Your own pictures: cvgssl predict {results} FILES AND FOLDERS")
 
 
@@ -126,6 +130,29 @@ def _fine_tune(data: Path, out: Path, pretrained: str) -> str:
     return str(summary.last_epoch.accuracy)
 
 
+def _compare(data: Path, weights: Path, out: Path) -> Path:
+    """Few-shot heads with and without the unlabelled pictures; the page with all figures."""
+    from cvgssl.bench.config import BenchConfig, EncoderChoice, HeadChoice
+    from cvgssl.bench.job import run_bench
+    from cvgssl.report.bench import print_bench, write_report
+
+    encoder = {"weights": str(weights), "image_size": SIZE}
+    bench = run_bench(
+        BenchConfig(
+            data=(data,),
+            encoders=(EncoderChoice(name="pre-trained", options=encoder),),
+            heads=tuple(HeadChoice(head=name, label=name, params={}) for name in HEADS),
+            settings=("inductive", "semi-supervised"),
+            shots=(1, 4, SHOT),
+            draws=20,
+            baseline="logistic",
+            out=out,
+        )
+    )
+    print_bench(bench)
+    return write_report(bench)
+
+
 def _draw_gallery(data: Path, results: Path, path: Path) -> tuple[int, int]:
     """Draw some test pictures of each class with their predictions; how many are right, of all."""
     from cvgssl.deploy.predict import predict
@@ -160,6 +187,7 @@ def _clear(out: Path) -> None:
         BANKS,
         SCRATCH,
         ADAPTED,
+        COMPARED,
         GALLERY,
     }:
         raise UserError(f"{out}: holds other things than a demo; name another folder")

@@ -157,14 +157,17 @@ def _words(argv: Sequence[str], fields: dict[str, FieldInfo]) -> list[str]:
     """The command line as argparse takes it without guessing.
 
     `--weight_decay` becomes `--weight-decay`, a boolean flag that stands alone `--flag=true`,
-    `--lr -1e-3` (which argparse takes for two flags) `--lr=-1e-3`, a path after `--` `./-path`.
+    `--lr -1e-3` (which argparse takes for two flags) `--lr=-1e-3`, `--layers -1 2` the same flag
+    twice for the same reason, a path after `--` `./-path`.
     """
-    booleans = {
-        f"--{name.replace('_', '-')}"
+    kinds = {
+        f"--{name.replace('_', '-')}": _plain_type(field.annotation)
         for name, field in fields.items()
-        if _plain_type(field.annotation)[0] is bool
     }
+    booleans = {flag for flag, (kind, _) in kinds.items() if kind is bool}
+    lists = {flag for flag, (_, is_list) in kinds.items() if is_list}
     words: list[str] = []
+    filled = ""  # the list flag whose values come now
     for place, word in enumerate(argv):
         following = argv[place + 1] if place + 1 < len(argv) else ""
         if word == "--":
@@ -175,6 +178,11 @@ def _words(argv: Sequence[str], fields: dict[str, FieldInfo]) -> list[str]:
             word = flag.replace("_", "-") + equals + value
             if word in booleans and following.lower() not in BOOLEAN_WORDS:
                 word += "=true"
+            filled = word if word in lists and following and not following[:2] == "--" else ""
+            if filled:
+                continue
+        elif filled:
+            word = f"{filled}={word}"
         elif _is_negative_number(word) and words and _awaits_value(words[-1]):
             words[-1] += f"={word}"
             continue

@@ -15,9 +15,18 @@ from cvgssl.report.curves import curves_figure
 from cvgssl.report.embedding_map import map_figure
 from cvgssl.report.mistakes import mistakes_figure, worst_mistakes
 from cvgssl.report.page import Page
+from cvgssl.report.tables import print_table
 from cvgssl.runtime.options import to_yaml
 
 PAGE, FIGURES = "report.html", "figures"
+
+
+def print_bench(bench: Bench) -> None:
+    """Print the tables of macro-recall, one for each data set, encoder and setting."""
+    for table in bench.tables:
+        columns = ["head", *(f"{shot} shot" for shot in table.shots)]
+        print_table(f"{table.title}: {captions('')['macro_recall']}", columns, grid(table))
+        print()
 
 
 def write_report(bench: Bench) -> Path:
