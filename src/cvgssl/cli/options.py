@@ -178,7 +178,7 @@ def _words(argv: Sequence[str], fields: dict[str, FieldInfo]) -> list[str]:
             word = flag.replace("_", "-") + equals + value
             if word in booleans and following.lower() not in BOOLEAN_WORDS:
                 word += "=true"
-            filled = word if word in lists and following and not following[:2] == "--" else ""
+            filled = word if word in lists and following and following[:2] != "--" else ""
             if filled:
                 continue
         elif filled:
