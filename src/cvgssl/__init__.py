@@ -11,11 +11,17 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from cvgssl.api import finetune, linear, pretrain_backbone
+    from cvgssl.bench.config import BenchConfig
+    from cvgssl.bench.job import run_bench
     from cvgssl.deploy.predict import predict
     from cvgssl.encoders.backbone import build_backbone
     from cvgssl.encoders.pretrained import load_pretrained
+    from cvgssl.features.config import EmbedConfig
+    from cvgssl.features.embed import embed
+    from cvgssl.features.table import FeatureTable, load_features, save_features
     from cvgssl.fewshot.config import FinetuneConfig, LinearConfig
     from cvgssl.fewshot.draws import draw
+    from cvgssl.fewshot.heads import FewShotHead
     from cvgssl.fewshot.model_file import load_model
     from cvgssl.images.check import check_data
     from cvgssl.images.importers_write import import_dataset
@@ -26,6 +32,10 @@ if TYPE_CHECKING:
     from cvgssl.runtime.errors import UserError
 
 _HOMES = {
+    "BenchConfig": "cvgssl.bench.config",
+    "EmbedConfig": "cvgssl.features.config",
+    "FeatureTable": "cvgssl.features.table",
+    "FewShotHead": "cvgssl.fewshot.heads",
     "FinetuneConfig": "cvgssl.fewshot.config",
     "LinearConfig": "cvgssl.fewshot.config",
     "PretrainConfig": "cvgssl.pretrain.config",
@@ -33,19 +43,27 @@ _HOMES = {
     "build_backbone": "cvgssl.encoders.backbone",
     "check_data": "cvgssl.images.check",
     "draw": "cvgssl.fewshot.draws",
+    "embed": "cvgssl.features.embed",
     "finetune": "cvgssl.api",
     "import_dataset": "cvgssl.images.importers_write",
     "linear": "cvgssl.api",
     "load_dataset": "cvgssl.images.scan",
+    "load_features": "cvgssl.features.table",
     "load_model": "cvgssl.fewshot.model_file",
     "load_pretrained": "cvgssl.encoders.pretrained",
     "predict": "cvgssl.deploy.predict",
     "pretrain_backbone": "cvgssl.api",
+    "run_bench": "cvgssl.bench.job",
+    "save_features": "cvgssl.features.table",
     "synthesize": "cvgssl.images.surfaces",
     "write_split": "cvgssl.images.splits",
 }
 
 __all__ = [
+    "BenchConfig",
+    "EmbedConfig",
+    "FeatureTable",
+    "FewShotHead",
     "FinetuneConfig",
     "LinearConfig",
     "PretrainConfig",
@@ -53,14 +71,18 @@ __all__ = [
     "build_backbone",
     "check_data",
     "draw",
+    "embed",
     "finetune",
     "import_dataset",
     "linear",
     "load_dataset",
+    "load_features",
     "load_model",
     "load_pretrained",
     "predict",
     "pretrain_backbone",
+    "run_bench",
+    "save_features",
     "synthesize",
     "write_split",
 ]
