@@ -35,6 +35,7 @@ def rows(folder: Path) -> list[dict[str, Any]]:
         # batch norm over both processes' pictures, averaged weights, augmentation
         ("finetune", ["--arch", "test_resnet", "--augment", "--ema", "0.9"]),
         ("finetune", ["--arch", "test_vit"]),
+        ("finetune", ["--arch", "test_vit", "--trainable", "lora:2"]),
         ("linear", ["--arch", "test_resnet"]),
     ],
 )

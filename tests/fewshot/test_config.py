@@ -57,6 +57,8 @@ def test_linear_evaluation_has_no_options_that_only_fine_tuning_uses() -> None:
     assert set(fields_of(FinetuneConfig)) - set(fields_of(LinearConfig)) == {
         "augment",
         "layer_decay",
+        "lora_alpha",
+        "trainable",
     }
     with pytest.raises(pydantic.ValidationError):
         LinearConfig(data=Path("d"), augment=True)  # type: ignore[call-arg]

@@ -13,6 +13,14 @@ from cvgssl.cli.main import guarded
 from cvgssl.cli.options import parse
 from cvgssl.fewshot.config import AdaptConfig, FinetuneConfig, LinearConfig
 from cvgssl.runtime.job_options import STRICT
+from cvgssl.runtime.options import fields_of
+
+# options that linear evaluation does not have, and their defaults
+_TUNING = {
+    name: field.default
+    for name, field in fields_of(FinetuneConfig).items()
+    if name not in fields_of(LinearConfig)
+}
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -36,8 +44,10 @@ class PublishedConfig(FinetuneConfig):
                 f"--finetune-model {self.finetune_model} --softmax-lincls {self.softmax_lincls}: "
                 "exactly one of them must be true"
             )
-        if self.softmax_lincls and (self.augment or self.layer_decay < 1):
-            raise ValueError("--augment and --layer-decay: only with --finetune-model true")
+        changed = [name for name in _TUNING if getattr(self, name) != _TUNING[name]]
+        if self.softmax_lincls and changed:
+            flags = ", ".join("--" + name.replace("_", "-") for name in changed)
+            raise ValueError(f"{flags}: only with --finetune-model true")
         return self
 
     def adaptation(self) -> AdaptConfig:

@@ -46,6 +46,7 @@ with warnings.catch_warnings():
     _declare_missing_operators()
     import timm
     import torchvision
+    from timm.models import group_parameters
     from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]
 
-__all__ = ["param_groups_layer_decay", "timm", "torchvision"]
+__all__ = ["group_parameters", "param_groups_layer_decay", "timm", "torchvision"]

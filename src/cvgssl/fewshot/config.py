@@ -6,9 +6,10 @@ Imports no torch, so that `--help` is quick.
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
+from cvgssl.fewshot.trainable import parse_trainable
 from cvgssl.images.picture_options import PictureOptions
 from cvgssl.runtime.job_options import STRICT, JobOptions
 
@@ -105,3 +106,18 @@ class FinetuneConfig(AdaptConfig):
         le=1,
         description="factor of the learning rate per layer towards the input",
     )
+    trainable: str = Field(
+        default="all",
+        description="what is trained beside the classifier: all; head (nothing); norm (scale and "
+        "shift of normalisation layers); blocks:N (the last N blocks); lora:RANK (low-rank updates "
+        "of a transformer's attention)",
+    )
+    lora_alpha: float = Field(
+        default=8.0, gt=0, description="scale of the updates of lora:RANK, times RANK"
+    )
+
+    @field_validator("trainable")
+    @classmethod
+    def _check_trainable(cls, text: str) -> str:
+        parse_trainable(text)
+        return text

@@ -8,9 +8,11 @@ from torch import nn
 from cvgssl.encoders.backbone import Backbone, build_backbone
 from cvgssl.encoders.normalization import CLIP, HALF, IMAGENET
 from cvgssl.encoders.pretrained import LoadReport, load_pretrained
-from cvgssl.fewshot.config import AdaptConfig
+from cvgssl.fewshot.config import AdaptConfig, FinetuneConfig
 from cvgssl.fewshot.model_file import ModelCard
+from cvgssl.fewshot.partial import choose_part, count_trained, train_only
 from cvgssl.fewshot.recognizer import Recognizer, new_head
+from cvgssl.fewshot.trainable import parse_trainable
 from cvgssl.images.geometry import Geometry
 from cvgssl.runtime.seeds import seed_for
 
@@ -31,6 +33,10 @@ class ModelSource:
             self.report = load_pretrained(self._backbone, config.pretrained)
         if config.normalize != "auto":
             self._backbone.normalization = NORMALIZATIONS[config.normalize]
+        self._part = None
+        if isinstance(config, FinetuneConfig):
+            trainable = parse_trainable(config.trainable)
+            self._part = choose_part(self._backbone, trainable, config.lora_alpha)
 
     @property
     def start(self) -> str:
@@ -38,6 +44,13 @@ class ModelSource:
         if self.report is None:
             return f"from scratch: no --pretrained, {self.config.arch} starts with random weights"
         return self.report.summary()
+
+    @property
+    def trained(self) -> str:
+        """One line that says which part of the recognizer fine-tuning changes; empty: all of it."""
+        if not isinstance(self.config, FinetuneConfig) or self.config.trainable == "all":
+            return ""
+        return f"trained: {self.config.trainable}, {count_trained(self.recognizer(1))}"
 
     def frozen(self) -> Backbone:
         """The backbone that linear evaluation uses in every run, in eval mode."""
@@ -52,6 +65,9 @@ class ModelSource:
             backbone.normalization = self._backbone.normalization
         recognizer = Recognizer(backbone, len(self.classes))
         recognizer.head = self.head(run)
+        if self._part is not None:
+            seed = seed_for(self.config.seed, "lora", run)
+            train_only(recognizer, self._part, torch.Generator().manual_seed(seed))
         return recognizer
 
     def head(self, run: int) -> nn.Linear:

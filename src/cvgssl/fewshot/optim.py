@@ -13,7 +13,7 @@ from cvgssl.runtime.errors import UserError
 
 
 def build_optimizer(model: nn.Module, config: AdaptConfig) -> torch.optim.Optimizer:
-    """SGD or AdamW over every parameter; each group's `initial_lr` is what the schedule scales."""
+    """SGD or AdamW over all that is trained; `initial_lr` is what the schedule scales."""
     groups = _groups(model, config)
     for group in groups:
         group["initial_lr"] = group["lr"] = config.lr * group.pop("lr_scale", 1.0)
@@ -34,7 +34,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, epoch: int, epochs: int)
 def _groups(model: nn.Module, config: AdaptConfig) -> list[dict[str, Any]]:
     decay = config.layer_decay if isinstance(config, FinetuneConfig) else 1.0
     if decay == 1.0:
-        return [{"params": list(model.parameters())}]
+        return [{"params": [one for one in model.parameters() if one.requires_grad]}]
     assert isinstance(model, Recognizer)
     body = model.backbone.body
     if not hasattr(body, "group_matcher"):

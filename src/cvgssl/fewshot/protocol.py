@@ -16,6 +16,7 @@ from cvgssl.encoders.batches import forward_all
 from cvgssl.fewshot.config import AdaptConfig, FinetuneConfig
 from cvgssl.fewshot.data import Task, load_task
 from cvgssl.fewshot.folder import open_folder
+from cvgssl.fewshot.lora import merged
 from cvgssl.fewshot.model_file import save_model
 from cvgssl.fewshot.models import ModelSource
 from cvgssl.fewshot.recognizer import Recognizer
@@ -89,6 +90,8 @@ class _Job:
             snapshot = {"finished": [], "trainer": None, "seconds": 0.0}
             self.folder.log(self.task.describe())
             self.folder.log(self.source.start)
+            if self.source.trained:
+                self.folder.log(self.source.trained)
         self.started -= snapshot["seconds"]
         finished = [RunResult(**result) for result in snapshot["finished"]]
         start_trackers(self.accelerator, self.folder.path, to_dict(self.config))
@@ -171,7 +174,14 @@ class _Job:
                 head, model = model, Recognizer(self.backbone, len(self.task.classes))
                 model.head = head
             path = self.folder.path / "weights" / f"run_{trainer.run}{suffix}.safetensors"
-            save_model(path, model, self.source.card())
+            save_model(path, merged(model), self.source.card())
+
+
+def _mode(config: AdaptConfig) -> str:
+    """What was done, for titles and tables."""
+    if not isinstance(config, FinetuneConfig):
+        return "linear evaluation"
+    return "fine-tuning" + (f" ({config.trainable})" if config.trainable != "all" else "")
 
 
 def _summarize(
@@ -185,7 +195,7 @@ def _summarize(
     report = source.report
     last, averaged, best = score_runs(results, task.classes)
     return Summary(
-        mode="fine-tuning" if isinstance(config, FinetuneConfig) else "linear evaluation",
+        mode=_mode(config),
         setting=INDUCTIVE if report is None or report.held_out else MAYBE_TRANSDUCTIVE,
         data=str(config.data),
         classes=list(task.classes),

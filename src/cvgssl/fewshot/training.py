@@ -21,6 +21,7 @@ from cvgssl.encoders.batches import Inputs, forward_all, take
 from cvgssl.fewshot.config import AdaptConfig, FinetuneConfig
 from cvgssl.fewshot.metrics import confusion
 from cvgssl.fewshot.optim import build_optimizer, set_learning_rate
+from cvgssl.fewshot.partial import train_mode
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.run_folder import RunFolder
 from cvgssl.runtime.seeds import seed_for
@@ -168,7 +169,7 @@ class Trainer:
         seed = seed_for(config.seed, "order", self.run, self.epoch)
         order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(seed))
         inputs = self._augmented()
-        self.wrapped.train()
+        train_mode(self.wrapped)
         sums = torch.zeros(3, dtype=torch.float64, device=device)
         for rows in torch.split(order, config.batch_size):
             mine = rows[rank::world]

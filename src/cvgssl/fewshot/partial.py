@@ -1,0 +1,96 @@
+"""Fine-tuning of a part of the network: which tensors are trained, what stays as it is."""
+
+import re
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from cvgssl.encoders.backbone import Backbone
+from cvgssl.encoders.timm_import import group_parameters
+from cvgssl.fewshot.lora import add_updates, attention_layers
+from cvgssl.fewshot.recognizer import Recognizer
+from cvgssl.fewshot.trainable import Trainable
+from cvgssl.runtime.errors import UserError
+
+
+@dataclass(frozen=True)
+class Part:
+    """The part of a backbone that is trained.
+
+    tensors: names of parameters of the backbone's body that change themselves.
+    layers: names of its linear layers that get low-rank updates of `rank`, scaled by alpha / rank.
+    """
+
+    tensors: frozenset[str]
+    layers: list[str] = field(default_factory=list)
+    rank: int = 0
+    alpha: float = 0.0
+
+
+def choose_part(backbone: Backbone, trainable: Trainable, alpha: float) -> Part:
+    """What `--trainable` means for this network; raises UserError where it means nothing."""
+    body, arch = backbone.body, backbone.arch
+    could = {name for name, tensor in body.named_parameters() if tensor.requires_grad}
+    if trainable.kind == "lora":
+        layers = attention_layers(body, arch, trainable.number)
+        return Part(frozenset(), layers, trainable.number, alpha)
+    if trainable.kind == "norm":
+        return Part(frozenset(_normalization(body, arch) & could))
+    if trainable.kind == "blocks":
+        return Part(frozenset(_last_blocks(body, arch, trainable.number) & could))
+    return Part(frozenset(could if trainable.kind == "all" else ()))
+
+
+def train_only(recognizer: Recognizer, part: Part, generator: torch.Generator) -> None:
+    """Freeze, in place, all of the backbone but `part`; low-rank updates begin at zero."""
+    body = recognizer.backbone.body
+    for name, tensor in body.named_parameters():
+        tensor.requires_grad_(name in part.tensors)
+    add_updates(body, part.layers, part.rank, part.alpha, generator)
+
+
+def train_mode(model: nn.Module) -> None:
+    """`model.train()`, but batch norm of which nothing is trained keeps its statistics."""
+    model.train()
+    if all(tensor.requires_grad for tensor in model.parameters()):
+        return
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.train(any(tensor.requires_grad for tensor in module.parameters()))
+
+
+def count_trained(model: nn.Module) -> str:
+    """How many of the model's numbers are trained, in words."""
+    total = sum(tensor.numel() for tensor in model.parameters())
+    trained = sum(tensor.numel() for tensor in model.parameters() if tensor.requires_grad)
+    return f"{trained:,} of {total:,} weights"
+
+
+def _normalization(body: nn.Module, arch: str) -> set[str]:
+    names = {
+        f"{name}.{own}"
+        for name, module in body.named_modules()
+        if "norm" in type(module).__name__.lower()
+        for own, _ in module.named_parameters(recurse=False)
+    }
+    if not names:
+        raise UserError(f"--trainable norm: {arch} has no normalisation layers; take blocks:N")
+    return names
+
+
+def _last_blocks(body: nn.Module, arch: str, number: int) -> set[str]:
+    """The last blocks, as timm counts them, and all that follows."""
+    flag = f"--trainable blocks:{number}"
+    matcher = getattr(body, "group_matcher", None)
+    if matcher is None:
+        raise UserError(f"{flag}: {arch} does not tell its blocks; take all or head")
+    groups = group_parameters(body, matcher(coarse=False))
+    ordered = [groups[place] for place in sorted(groups)]
+    blocks = [  # a stem, a last norm or a pooling has no number
+        place for place, names in enumerate(ordered) if re.search(r"\.\d+\.", names[0])
+    ]
+    if number > len(blocks):
+        raise UserError(f"{flag}: {arch} has {len(blocks)}")
+    return {name for names in ordered[blocks[-number] :] for name in names}
