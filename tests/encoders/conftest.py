@@ -38,16 +38,16 @@ def make_clip() -> MakeClip:
 
 
 @pytest.fixture(scope="session")
-def save_archive() -> Callable[[nn.Module, Path, int], None]:
-    """`save_archive(model, path, size)`: TorchScript in float16 with OpenAI's three numbers."""
+def save_archive() -> Callable[..., None]:
+    """`save_archive(model, path, size, context)`: TorchScript as OpenAI's, in float16."""
 
-    def save(model: nn.Module, path: Path, size: int) -> None:
+    def save(model: nn.Module, path: Path, size: int, context: int = 8) -> None:
         for name in ("input_resolution", "context_length", "vocab_size"):
             model.__dict__.pop(name, None)
             model.register_buffer(name, torch.tensor(8))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            images, text = torch.zeros(1, 3, size, size), torch.zeros(1, 8, dtype=torch.long)
+            images, text = torch.zeros(1, 3, size, size), torch.zeros(1, context, dtype=torch.long)
             traced = torch.jit.trace_module(
                 model, {"encode_image": (images,), "encode_text": (text,)}, check_trace=False
             )

@@ -55,6 +55,15 @@ _OPEN_CLIP = (
     ClipTower("convnext_large_d_320", "convnext_large", 320, 768),
 )
 
+# their vision towers are OpenAI's, whose ReLU no name changes: the text towers differ
+_QUICK_RESNETS = (
+    ClipTower("RN50-quickgelu", "resnet50_clip", 224, 1024, "openai"),
+    ClipTower("RN101-quickgelu", "resnet101_clip", 224, 512, "openai"),
+    ClipTower("RN50x4-quickgelu", "resnet50x4_clip", 288, 640, "openai"),
+    ClipTower("RN50x16-quickgelu", "resnet50x16_clip", 384, 768, "openai"),
+    ClipTower("RN50x64-quickgelu", "resnet50x64_clip", 448, 1024, "openai"),
+)
+
 _QUICK = (
     ClipTower("ViT-B-32-quickgelu", "vit_base_patch32_clip_quickgelu_224", 224, 512, "openai"),
     ClipTower("ViT-B-16-quickgelu", "vit_base_patch16_clip_quickgelu_224", 224, 512, "openai"),
@@ -88,7 +97,9 @@ def _siglip() -> list[ClipTower]:
     ]
 
 
-TOWERS = {tower.name: tower for tower in (*_OPENAI, *_OPEN_CLIP, *_QUICK, *_siglip())}
+TOWERS = {
+    tower.name: tower for tower in (*_OPENAI, *_OPEN_CLIP, *_QUICK_RESNETS, *_QUICK, *_siglip())
+}
 _LOWER = {name.lower(): tower for name, tower in TOWERS.items()}
 
 

@@ -157,7 +157,7 @@ LAYOUTS = (
 
 def find_backbone(contents: Contents) -> Found | None:
     """Recognise a file's layout and take its backbone out; None when it holds no weights."""
-    weights = _unwrap(_state_dict(contents.tree))
+    weights = all_weights(contents)
     if not weights:
         return None
     layout = next(row for row in LAYOUTS if row.is_it(weights, contents))
@@ -177,6 +177,11 @@ def find_backbone(contents: Contents) -> Found | None:
         if name.startswith(_HEAD)
     }
     return Found(layout, layout.rename(inside), left, normalization, named, head, card)
+
+
+def all_weights(contents: Contents) -> dict[str, Tensor]:
+    """All tensors of a file, without the prefixes of data-parallel and compiled models."""
+    return _unwrap(_state_dict(contents.tree))
 
 
 def _take(weights: Weights, layout: Layout) -> tuple[dict[str, Tensor], tuple[str, ...]]:

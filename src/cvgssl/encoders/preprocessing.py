@@ -60,11 +60,15 @@ def _grid(count: int, pixels: int) -> int | None:
 
 @dataclass(frozen=True)
 class OpenClipConfig:
-    """What `open_clip_config.json` beside a downloaded open_clip file says; None where nothing."""
+    """What `open_clip_config.json` beside a downloaded open_clip file says; None where nothing.
+
+    text: its options of the text tower, as open_clip names them.
+    """
 
     quick_gelu: bool | None = None
     normalization: Normalization | None = None
     interpolation: str | None = None
+    text: dict[str, Any] | None = None
 
 
 def open_clip_config(path: Path) -> OpenClipConfig:
@@ -83,6 +87,7 @@ def open_clip_config(path: Path) -> OpenClipConfig:
             bool(model.get("quick_gelu", False)),
             Normalization(_three(pixels["mean"]), _three(pixels["std"])) if known else None,
             pixels.get("interpolation"),
+            dict(model["text_cfg"]) if "text_cfg" in model else None,
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(

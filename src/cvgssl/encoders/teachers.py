@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -63,26 +64,49 @@ def _load(spec: TeacherSpec, folder: Path | None, size: int | None) -> Teacher:
         if spec.file:
             raise UserError(f"--teacher {spec}: is part of the package; leave out ={spec.file}")
         return embedded_guide(spec.weight, size)
+    with naming(spec, "--teacher"):
+        if spec.file == RANDOM:
+            return random_teacher(spec, _meant(spec)[0], size)
+        at = locate(spec, folder)
+        return teacher_from(spec, at.arch, at.path, at.found, at.hub, size)
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where an encoder's weights lie. hub: timm's name of them, if they are its own."""
+
+    arch: str
+    path: Path
+    found: Found
+    hub: str | None
+
+
+def locate(spec: TeacherSpec, folder: Path | None = None) -> Located:
+    """The file that `NAME[=FILE]` means, read; see `load_teachers`. Raises UserError."""
+    tower = clip_tower(spec.name)
+    arch, hub = _meant(spec)
+    if spec.file:
+        path = find_weights(spec.file, folder)
+        return Located(arch, path, read_backbone(path), hub)
+    if hub is None:
+        matches, others = _in_folder(arch, weights_folder(folder))
+        if len(matches) == 1:
+            return Located(arch, *matches[0], None)
+        if matches or not (tower and tower.hub):
+            raise _not_one_file(spec.name, arch, folder, matches, others)
+        hub = f"{arch}.{tower.hub}"
+    path = download(hub)
+    return Located(arch, path, read_backbone(path), hub)
+
+
+def _meant(spec: TeacherSpec) -> tuple[str, str | None]:
+    """Architecture, and timm's name of the weights where that is what is named."""
     tower = clip_tower(spec.name)
     hub = spec.name.removeprefix(PREFIX) if spec.name.startswith(PREFIX) else None
     arch = tower.arch if tower else spec.name
     arch = hub.partition(".")[0] if hub else arch
-    with _naming(spec):
-        _check_known(arch)
-        if spec.file == RANDOM:
-            return random_teacher(spec, arch, size)
-        if spec.file:
-            path = find_weights(spec.file, folder)
-            return teacher_from(spec, arch, path, read_backbone(path), hub, size)
-        if hub is None:
-            matches, others = _in_folder(arch, weights_folder(folder))
-            if len(matches) == 1:
-                return teacher_from(spec, arch, *matches[0], size=size)
-            if matches or not (tower and tower.hub):
-                raise _not_one_file(spec.name, arch, folder, matches, others)
-            hub = f"{arch}.{tower.hub}"
-        path = download(hub)
-        return teacher_from(spec, arch, path, read_backbone(path), hub, size)
+    _check_known(arch)
+    return arch, hub
 
 
 def _check_known(arch: str) -> None:
@@ -130,10 +154,12 @@ def _arch_of(found: Found) -> str | None:
 
 
 @contextmanager
-def _naming(spec: TeacherSpec) -> Iterator[None]:
-    """Errors of the parts in the words of --teacher."""
+def naming(spec: TeacherSpec, flag: str) -> Iterator[None]:
+    """Errors of the parts in the words of the flag, `--teacher` for example."""
     try:
         yield
     except UserError as error:
         text = str(error).removeprefix("--pretrained ").removeprefix(f"--arch {spec.name}: ")
-        raise UserError(f"--teacher {spec}: {text.replace('--arch ', '')}") from error
+        raise type(error)(
+            f"{flag} {str(spec).lstrip('=')}: {text.replace('--arch ', '')}"
+        ) from error

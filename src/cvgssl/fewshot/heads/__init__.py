@@ -1,4 +1,7 @@
-"""Few-shot heads: scikit-learn classifiers on features. `HEADS` names them all."""
+"""Few-shot heads: scikit-learn classifiers on features. `ALL_HEADS` names them all.
+
+`HEADS` need features and labels alone, `TEXT_HEADS` also text embeddings of the classes.
+"""
 
 from cvgssl.fewshot.heads.auto import AutoHead
 from cvgssl.fewshot.heads.base import FewShotHead
@@ -9,9 +12,10 @@ from cvgssl.fewshot.heads.linear import Discriminant, KernelRidge, Logistic, Rid
 from cvgssl.fewshot.heads.mixture import MixtureHead
 from cvgssl.fewshot.heads.nearest_mean import CosineKnn, NearestMean, TipAdapter
 from cvgssl.fewshot.heads.propagation import LabelPropagation
+from cvgssl.fewshot.heads.text_anchored import TextHead, TextRidge, TextTip, ZeroShot
 from cvgssl.fewshot.heads.transport import TransportHead
 
-__all__ = ["HEADS", "CalibratedHead", "FewShotHead"]
+__all__ = ["ALL_HEADS", "HEADS", "TEXT_HEADS", "CalibratedHead", "FewShotHead"]
 
 HEADS: dict[str, type[FewShotHead]] = {
     "nearest-mean": NearestMean,
@@ -28,3 +32,11 @@ HEADS: dict[str, type[FewShotHead]] = {
     "transport": TransportHead,
     "auto": AutoHead,
 }
+
+TEXT_HEADS: dict[str, type[TextHead]] = {
+    "zero-shot": ZeroShot,
+    "text-tip": TextTip,
+    "text-ridge": TextRidge,
+}
+
+ALL_HEADS: dict[str, type[FewShotHead]] = {**HEADS, **TEXT_HEADS}

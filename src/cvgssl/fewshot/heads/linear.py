@@ -58,17 +58,20 @@ class KernelRidge(FewShotHead):
         self.scale = scale
 
     def _fit(self, features: Floats, target: NDArray[np.int64]) -> None:
-        if self.kernel not in ("linear", "gauss"):
-            raise ValueError(f"kernel {self.kernel!r}: one of linear, gauss")
-        self.rows_ = unit(features)
-        squared = 2 - 2 * self.rows_ @ self.rows_.T
-        apart = squared[np.triu_indices(len(squared), 1)]
-        self.width_ = max(float(np.median(apart)), 1e-6) if len(apart) else 1.0
+        matrix = self._matrix(unit(features), target)
         wanted = one_hot(target, len(self.classes_))
         self.mean_ = np.full(len(self.classes_), 1 / len(self.classes_))
-        weight = class_balance(target)
-        matrix = self._kernel(self.rows_) + np.diag(self.ridge / weight)
         self.dual_ = cho_solve(cho_factor(matrix), wanted - self.mean_)
+
+    def _matrix(self, rows: Floats, target: NDArray[np.int64]) -> Floats:
+        """The matrix [L, L] to be solved for labelled rows [L, D] of length 1; keeps the rows."""
+        if self.kernel not in ("linear", "gauss"):
+            raise ValueError(f"kernel {self.kernel!r}: one of linear, gauss")
+        self.rows_ = rows
+        squared = 2 - 2 * rows @ rows.T
+        apart = squared[np.triu_indices(len(squared), 1)]
+        self.width_ = max(float(np.median(apart)), 1e-6) if len(apart) else 1.0
+        return self._kernel(rows) + np.diag(self.ridge / class_balance(target))
 
     def _kernel(self, rows: Floats) -> Floats:
         cosine: Floats = rows @ self.rows_.T

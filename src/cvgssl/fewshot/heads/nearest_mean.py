@@ -1,7 +1,7 @@
 """Heads that compare a picture with labelled ones: class means, neighbours, a cache."""
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from cvgssl.fewshot.heads.base import FewShotHead, Floats, class_means, one_hot, softmax, unit
 
@@ -61,7 +61,7 @@ class TipAdapter(FewShotHead):
         self,
         alpha: float = 10.0,
         beta: float = 5.5,
-        anchors: Floats | None = None,
+        anchors: ArrayLike | None = None,
         anchor_scale: float = 100.0,
     ) -> None:
         self.alpha = alpha
@@ -70,9 +70,7 @@ class TipAdapter(FewShotHead):
         self.anchor_scale = anchor_scale
 
     def _fit(self, features: Floats, target: NDArray[np.int64]) -> None:
-        shares = one_hot(target, len(self.classes_))
-        self.values_ = shares / shares.sum(axis=0)
-        self.keys_ = unit(features)
+        self._remember(features, target)
         if self.anchors is not None and np.shape(self.anchors) != (
             len(self.classes_),
             features.shape[1],
@@ -82,9 +80,21 @@ class TipAdapter(FewShotHead):
                 f"each of {len(self.classes_)} classes is needed"
             )
 
+    def _remember(self, features: Floats, target: NDArray[np.int64]) -> None:
+        shares = one_hot(target, len(self.classes_))
+        self.values_ = shares / np.maximum(shares.sum(axis=0), 1)
+        self.keys_ = unit(features)
+
+    def _cached(self, rows: Floats) -> Floats:
+        """Scores [M, K] of rows of length 1 by the cache alone."""
+        scores: Floats = np.exp(self.beta * (rows @ self.keys_.T - 1)) @ self.values_
+        return self.alpha * scores
+
     def _probabilities(self, features: Floats) -> Floats:
         rows = unit(features)
-        scores = self.alpha * (np.exp(self.beta * (rows @ self.keys_.T - 1)) @ self.values_)
+        scores = self._cached(rows)
         if self.anchors is not None:
-            scores = scores + self.anchor_scale * (rows @ unit(np.asarray(self.anchors)).T)
+            scores = scores + self.anchor_scale * (
+                rows @ unit(np.asarray(self.anchors, dtype=np.float64)).T
+            )
         return softmax(scores)
