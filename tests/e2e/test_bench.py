@@ -292,20 +292,31 @@ def test_fine_tuning_stands_beside_heads_on_the_same_draws(
         "name": "tuned", "arch": "test_vit", "pretrained": str(teacher_file), "epochs": 2,
         "image_size": 160, "lr": 0.01, "eval_every": 2,
     }  # fmt: skip
+    guessing = tuned | {"name": "guessing", "pseudo_labels": True}
     options = {
         "data": [str(steel)],
         "encoders": [{"name": "tiny", "weights": str(teacher_file), "arch": "test_vit"}],
         "heads": ["ridge"], "settings": ["inductive"], "shots": [2], "draws": 3,
-        "finetune": [tuned], "finetune_draws": 2,
+        "finetune": [tuned, guessing], "finetune_draws": 2,
     }  # fmt: skip
+    (tmp_path / "bench.yaml").write_text(yaml.safe_dump(options))
+    assert "finetune guessing: is semi-supervised; add that to settings" in here("bench.yaml")[2]
+    options["settings"] = ["inductive", "semi-supervised"]
     (tmp_path / "bench.yaml").write_text(yaml.safe_dump(options))
     code, out, said = here("bench.yaml")
     assert code == 0, said
-    assert re.search(r"^tuned +\d+\.\d\d ± ", out, re.MULTILINE)
-    (run,) = [path for path in (tmp_path / "bench" / "finetune").iterdir() if path.is_dir()]
+    inductive, semi_supervised = out.split("semi-supervised", 1)
+    assert re.search(r"^tuned +\d+\.\d\d ± ", inductive, re.MULTILINE)
+    assert re.search(r"^guessing +\d+\.\d\d ± ", semi_supervised, re.MULTILINE)
+    assert "guessing" not in inductive
+    assert "tuned" not in semi_supervised
+    folders = sorted(path for path in (tmp_path / "bench" / "finetune").iterdir() if path.is_dir())
+    other, run = folders  # by name
+    assert json.loads((other / "summary.json").read_text())["setting"] == "semi-supervised"
     draws = json.loads((tmp_path / "bench" / "draws" / steel.name / "shot_2.json").read_text())
     assert json.loads((run / "draws.json").read_text())["runs"] == draws["runs"][:2]
-    rows = list(csv.DictReader((tmp_path / "bench" / "tables" / "runs.csv").open()))
+    rows = csv.DictReader((tmp_path / "bench" / "tables" / "runs.csv").open())
+    rows = [row for row in rows if row["setting"] == "inductive"]
     recall = [
         [float(r["macro_recall"]) for r in rows if r["head"] == h] for h in ("ridge", "tuned")
     ]

@@ -56,8 +56,11 @@ def test_every_option_explains_itself() -> None:
 def test_linear_evaluation_has_no_options_that_only_fine_tuning_uses() -> None:
     assert set(fields_of(FinetuneConfig)) - set(fields_of(LinearConfig)) == {
         "augment",
+        "labelled_share",
         "layer_decay",
         "lora_alpha",
+        "pool_share",
+        "pseudo_labels",
         "trainable",
     }
     with pytest.raises(pydantic.ValidationError):

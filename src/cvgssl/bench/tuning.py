@@ -1,7 +1,8 @@
 """Fine-tuning as cells of the benchmark: the runs of `cvgssl finetune` on the benchmark's draws.
 
-They are inductive, take the first `finetune_draws` of the draws that heads take all of, and stand
-in the table of the encoder that they start from, paired with the same draws.
+They are inductive, or semi-supervised with pseudo-labels, take the first `finetune_draws` of the
+draws that heads take all of, and stand in the table of the encoder that they start from, paired
+with the same draws.
 """
 
 import contextlib
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cvgssl.bench.cells import CELLS, CellResult
-from cvgssl.bench.config import BenchConfig, FinetuneChoice
+from cvgssl.bench.config import BenchConfig, FinetuneChoice, Setting
 from cvgssl.bench.recorded import Recorded, digest_of, file_name
 from cvgssl.bench.sources import Source
 from cvgssl.fewshot.config import FinetuneConfig
@@ -22,7 +23,7 @@ from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import read_json, sha256_file
 from cvgssl.runtime.options import CONFIG, to_dict
 
-RUNS, INDUCTIVE = "finetune", "inductive"
+RUNS = "finetune"
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Tuning:
 
     def path(self, out: Path) -> Path:
         """Where the cell lies, beside those of heads."""
-        parts = (self.source.data, self.source.encoder, INDUCTIVE, self.choice.name)
+        parts = (self.source.data, self.source.encoder, setting_of(self.choice), self.choice.name)
         return out.joinpath(CELLS, *map(file_name, parts), f"shot_{self.shot}.json")
 
     def run(self, out: Path) -> CellResult:
@@ -80,10 +81,10 @@ class Tuning:
             self.source.data,
             self.source.encoder,
             self.choice.name,
-            INDUCTIVE,
+            setting_of(self.choice),
             self.shot,
             self.draws,
-            False,
+            _uses_unlabelled(self.choice),
             self.choice.options | known,
             [run["accuracy"] for run in runs],
             [run["macro_recall"] for run in runs],
@@ -94,14 +95,26 @@ class Tuning:
         )
 
 
+def setting_of(choice: FinetuneChoice) -> Setting:
+    """What it uses beside the labelled pictures; test pictures are always classified alone."""
+    return "semi-supervised" if _uses_unlabelled(choice) else "inductive"
+
+
+def _uses_unlabelled(choice: FinetuneChoice) -> bool:
+    return FinetuneConfig(data=Path(), **choice.options).pseudo_labels
+
+
 def plan_tunings(
     config: BenchConfig, sources: list[Source], recorded: dict[str, Recorded]
 ) -> list[Tuning]:
     """All fine-tuning cells; raises UserError for those that have no pictures to tune on."""
     tunings, problems = [], []
-    if config.finetune and INDUCTIVE not in config.settings:
-        problems.append("finetune: is inductive; add it to settings, or leave finetune out")
     for choice in config.finetune:
+        if setting_of(choice) not in config.settings:
+            problems.append(
+                f"finetune {choice.name}: is {setting_of(choice)}; add that to settings, or leave "
+                "it out"
+            )
         fitting = [one for one in sources if choice.encoder in (one.encoder, "") and one.pictures]
         if not fitting:
             problems.append(

@@ -115,9 +115,36 @@ class FinetuneConfig(AdaptConfig):
     lora_alpha: float = Field(
         default=8.0, gt=0, description="scale of the updates of lora:RANK, times RANK"
     )
+    pseudo_labels: bool = Field(
+        default=False,
+        description="semi-supervised: train on unlabelled pictures of train/ too, as the head auto "
+        "names them on features of the backbone before fine-tuning",
+    )
+    pool_share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="with --pseudo-labels: share of the unlabelled pictures used, the surest of "
+        "each class",
+    )
+    labelled_share: float = Field(
+        default=0.25,
+        gt=0,
+        lt=1,
+        description="with --pseudo-labels: share of labelled pictures in a batch; unlabelled ones "
+        "come on top of --batch-size",
+    )
 
     @field_validator("trainable")
     @classmethod
     def _check_trainable(cls, text: str) -> str:
         parse_trainable(text)
         return text
+
+    @model_validator(mode="after")
+    def _check_pool(self) -> "FinetuneConfig":
+        if self.pseudo_labels and not self.pretrained:
+            raise ValueError(
+                "--pseudo-labels: needs --pretrained; a random network cannot guess classes"
+            )
+        return self

@@ -19,6 +19,7 @@ from cvgssl.fewshot.folder import open_folder
 from cvgssl.fewshot.lora import merged
 from cvgssl.fewshot.model_file import save_model
 from cvgssl.fewshot.models import ModelSource
+from cvgssl.fewshot.pool import PoolSource
 from cvgssl.fewshot.recognizer import Recognizer
 from cvgssl.fewshot.summary import SUMMARY, Summary, score_runs
 from cvgssl.fewshot.training import RunResult, Split, Trainer
@@ -31,7 +32,7 @@ from cvgssl.runtime.run_folder import SNAPSHOT, RunFolder
 from cvgssl.runtime.stopping import stop_requests
 from cvgssl.runtime.trackers import start_trackers
 
-INDUCTIVE = "inductive"
+INDUCTIVE, SEMI_SUPERVISED = "inductive", "semi-supervised"
 MAYBE_TRANSDUCTIVE = "transductive if pre-training saw these test pictures"
 
 
@@ -96,15 +97,19 @@ class _Job:
         finished = [RunResult(**result) for result in snapshot["finished"]]
         start_trackers(self.accelerator, self.folder.path, to_dict(self.config))
         train, test = self._inputs()
+        pools = self._pools()
         with progress("epochs", self._epochs_left(snapshot), self._is_first) as advance:
             for run in range(len(finished) + 1, len(self.task.supports) + 1):
                 rows = self.task.supports[run - 1]
                 support = Split(train[rows], self.task.train_labels[rows])
                 model = self._model(run)
-                trainer = Trainer(run, model, support, test, self.config, self.accelerator)
+                pool = pools.pool(run) if pools is not None else None
+                trainer = Trainer(run, model, support, test, self.config, self.accelerator, pool)
                 if snapshot["trainer"] is not None:
                     trainer.load_state(snapshot["trainer"])
                     snapshot["trainer"] = None
+                elif pool is not None:
+                    self.folder.log(f"[Run {run}] {pool.describe()}")
                 save = partial(self._save, finished)
                 trainer.fit(self.folder, self.stopping, save, advance)
                 if run == 1 or self.config.save_weights == "all":
@@ -147,6 +152,11 @@ class _Job:
         features[needed] = support
         return features, Split(tested, self.task.test_labels)
 
+    def _pools(self) -> PoolSource | None:
+        if not (isinstance(self.config, FinetuneConfig) and self.config.pseudo_labels):
+            return None
+        return PoolSource(self.task, self.source, self.config, self.accelerator)
+
     def _model(self, run: int) -> nn.Module:
         if self.backbone is None:
             return self.source.recognizer(run)
@@ -181,7 +191,15 @@ def _mode(config: AdaptConfig) -> str:
     """What was done, for titles and tables."""
     if not isinstance(config, FinetuneConfig):
         return "linear evaluation"
-    return "fine-tuning" + (f" ({config.trainable})" if config.trainable != "all" else "")
+    part = [config.trainable] if config.trainable != "all" else []
+    part += ["pseudo-labels"] if config.pseudo_labels else []
+    return "fine-tuning" + (f" ({', '.join(part)})" if part else "")
+
+
+def _setting(config: AdaptConfig) -> str:
+    """What was known beside the labelled pictures, if the weights have not seen test/."""
+    semi_supervised = isinstance(config, FinetuneConfig) and config.pseudo_labels
+    return SEMI_SUPERVISED if semi_supervised else INDUCTIVE
 
 
 def _summarize(
@@ -196,7 +214,7 @@ def _summarize(
     last, averaged, best = score_runs(results, task.classes)
     return Summary(
         mode=_mode(config),
-        setting=INDUCTIVE if report is None or report.held_out else MAYBE_TRANSDUCTIVE,
+        setting=_setting(config) if report is None or report.held_out else MAYBE_TRANSDUCTIVE,
         data=str(config.data),
         classes=list(task.classes),
         train_pictures=len(task.train_labels),
@@ -216,5 +234,7 @@ def _summarize(
         seconds=seconds,
         last_epoch=last,
         ema_last_epoch=averaged,
+        pseudo_labels=[r.pseudo_labels for r in results if r.pseudo_labels is not None] or None,
+        pseudo_right=[r.pseudo_right for r in results if r.pseudo_right is not None] or None,
         best_on_test=best,
     )

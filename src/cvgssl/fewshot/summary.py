@@ -31,10 +31,13 @@ class Scores:
 class Summary:
     """A finished job, as in summary.json.
 
-    setting: `inductive`: each test picture is classified alone.
+    setting: `inductive`: each test picture is classified alone; `semi-supervised`: the same, but
+        unlabelled training pictures were used.
     last_epoch: the headline. ema_last_epoch: the same of averaged weights, if there are any.
     best_on_test: mean over the draws of the best epoch's accuracy, chosen by looking at the test
         pictures: optimistic, printed because published logs have it.
+    pseudo_labels, pseudo_right: pseudo-labelled pictures trained on in each run, and how many of
+        their labels agree with the class folders, per cent; None without them.
     """
 
     mode: str
@@ -59,6 +62,8 @@ class Summary:
     last_epoch: Scores
     ema_last_epoch: Scores | None
     best_on_test: Spread
+    pseudo_labels: list[int] | None = None
+    pseudo_right: list[float] | None = None
 
 
 def scores(matrices: Sequence[list[list[int]]], classes: Sequence[str]) -> Scores:

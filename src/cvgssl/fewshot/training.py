@@ -5,7 +5,7 @@ frozen backbone's features; nothing else differs. Shapes: N pictures, K classes.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ from cvgssl.fewshot.config import AdaptConfig, FinetuneConfig
 from cvgssl.fewshot.metrics import confusion
 from cvgssl.fewshot.optim import build_optimizer, set_learning_rate
 from cvgssl.fewshot.partial import train_mode
+from cvgssl.fewshot.pool import Drawn, Pool, beside
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.run_folder import RunFolder
 from cvgssl.runtime.seeds import seed_for
@@ -52,6 +53,8 @@ class RunResult:
     ema_confusion: the same of the averaged weights, None without them.
     best_accuracy, best_epoch: highest accuracy on test/ of any evaluated epoch, per cent. It was
         chosen with the test pictures, so it is optimistic.
+    pseudo_labels: pictures that were trained on with one, pseudo_right: how many of these agree
+        with the class folders, per cent; None without them.
     """
 
     run: int
@@ -59,6 +62,8 @@ class RunResult:
     ema_confusion: list[list[int]] | None = None
     best_accuracy: float = -1.0
     best_epoch: int = 0
+    pseudo_labels: int | None = None
+    pseudo_right: float | None = None
 
 
 @dataclass(frozen=True)
@@ -81,11 +86,15 @@ class Trainer:
         test: Split,
         config: AdaptConfig,
         accelerator: Accelerator,
+        pool: Pool | None = None,
     ) -> None:
-        self.run, self.train, self.test = run, train, test
+        self.run, self.train, self.test, self.pool = run, train, test, pool
         self.config, self.accelerator = config, accelerator
         self.epoch = config.start_epoch  # the next one to train, from 0
         self.result = RunResult(run)
+        if pool is not None:
+            self.result.pseudo_labels = len(pool.guesses.rows)
+            self.result.pseudo_right = pool.right
         smallest = len(train) % config.batch_size or config.batch_size
         if smallest < accelerator.num_processes:
             raise UserError(
@@ -163,24 +172,35 @@ class Trainer:
         self.result = RunResult(**state["result"])
 
     def _train_epoch(self, stopping: bool) -> tuple[float, float, bool]:
-        """One pass over the support: mean loss, accuracy in per cent, whether to stop."""
+        """One pass over the support, with the pool's pictures: whether to stop at the end.
+
+        The mean loss and the accuracy in per cent before it are those of the support.
+        """
         config, device = self.config, self.accelerator.device
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         seed = seed_for(config.seed, "order", self.run, self.epoch)
         order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(seed))
         inputs = self._augmented()
+        batches = torch.split(order, config.batch_size)
         train_mode(self.wrapped)
         sums = torch.zeros(3, dtype=torch.float64, device=device)
-        for rows in torch.split(order, config.batch_size):
+        for rows, others in zip(batches, self._others(batches), strict=True):
             mine = rows[rank::world]
             labels = self.train.labels[mine].to(device)
+            batch, size = take(inputs, mine, device), len(rows)
+            if others is not None:
+                size += len(others.labels)
+                others = others.take(slice(rank, None, world))
+                batch = torch.cat([batch, others.pixels.to(device)])
             with self.accelerator.autocast():
-                logits = self.wrapped(take(inputs, mine, device)).float()
+                logits = self.wrapped(batch).float()
+                logits, guessed = logits[: len(mine)], logits[len(mine) :]
                 total = F.cross_entropy(
                     logits, labels, reduction="sum", label_smoothing=config.label_smoothing
                 )
+                loss = total if others is None else total + self._guessed_loss(guessed, others)
             # processes average their gradients, so each must weigh its sum by world / batch
-            self.accelerator.backward(total * world / len(rows))
+            self.accelerator.backward(loss * world / size)
             self.optimizer.step()
             self.optimizer.zero_grad()
             if self.average is not None:
@@ -190,6 +210,23 @@ class Trainer:
         sums[2] = float(stopping)
         loss, correct, stop = self.accelerator.reduce(sums, "sum").tolist()
         return loss / len(self.train), 100 * correct / len(self.train), stop > 0
+
+    def _others(self, batches: Sequence[Tensor]) -> list[Drawn | None]:
+        """The pool's pictures beside each of the epoch's batches."""
+        if self.pool is None:
+            return [None] * len(batches)
+        assert isinstance(self.config, FinetuneConfig)
+        counts = [beside(len(rows), self.config.labelled_share) for rows in batches]
+        drawn = self.pool.drawn(sum(counts), self.run, self.epoch, self.config)
+        ends = np.cumsum(counts)
+        return [drawn.take(slice(end - n, end)) for n, end in zip(counts, ends, strict=True)]
+
+    def _guessed_loss(self, logits: Tensor, others: Drawn) -> Tensor:
+        """Sum over pool pictures of cross-entropy times the probability of the pseudo-label."""
+        labels, weights = others.labels.to(logits.device), others.weights.to(logits.device)
+        smoothing = self.config.label_smoothing
+        each = F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
+        return (each * weights).sum()
 
     def _augmented(self) -> Inputs:
         """The support's inputs for this epoch; views are drawn for all pictures, in their order."""
