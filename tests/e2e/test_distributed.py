@@ -1,6 +1,7 @@
 """Two processes give the result of one, to rounding, and only the first writes files."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
 OPTIONS = ["--shot", "3", "--n", "2", "--epochs", "4", "--batch-size", "7", "--lr", "0.01"]
 OPTIONS += ["--image-size", "32", "--eval-batch-size", "4", "--seed", "3"]
+WEIGHTS = ["--arch", "test_vit", "--pretrained", "FILE"]
 
 
 def run(mode: str, data: Path, out: Path, processes: int, *options: str) -> Path:
@@ -19,7 +21,8 @@ def run(mode: str, data: Path, out: Path, processes: int, *options: str) -> Path
     python = [sys.executable, "-m", "cvgssl"]
     if processes > 1:
         python = [*TORCHRUN, f"--nproc-per-node={processes}", "-m", "--", "cvgssl"]
-    done = subprocess.run([*python, *words], capture_output=True, text=True, timeout=300)
+    own = os.environ | {"CVGSSL_CACHE": str(out) + "_cache"}  # features are computed by each
+    done = subprocess.run([*python, *words], capture_output=True, text=True, timeout=300, env=own)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("[Run 1] Epoch [1/4] Train") == 1, "more than one process printed"
     return out
@@ -35,13 +38,14 @@ def rows(folder: Path) -> list[dict[str, Any]]:
         # batch norm over both processes' pictures, averaged weights, augmentation
         ("finetune", ["--arch", "test_resnet", "--augment", "--ema", "0.9"]),
         ("finetune", ["--arch", "test_vit"]),
-        ("finetune", ["--arch", "test_vit", "--trainable", "lora:2"]),
+        ("finetune", [*WEIGHTS, "--trainable", "lora:2", "--pseudo-labels"]),
         ("linear", ["--arch", "test_resnet"]),
     ],
 )
 def test_two_processes_give_the_result_of_one(
-    mode: str, options: list[str], steel: Path, tmp_path: Path
+    mode: str, options: list[str], steel: Path, teacher_file: Path, tmp_path: Path
 ) -> None:
+    options = [str(teacher_file) if word == "FILE" else word for word in options]
     one = run(mode, steel, tmp_path / "one", 1, *options)
     two = run(mode, steel, tmp_path / "two", 2, *options)
 
