@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import cvgssl
+from cvgssl.bench.anchor_file import read_anchors
 from cvgssl.bench.config import HeadChoice
 from cvgssl.bench.recorded import file_name
 from cvgssl.bench.sources import Source
-from cvgssl.fewshot.heads import HEADS
+from cvgssl.fewshot.heads import ALL_HEADS, TEXT_HEADS, FewShotHead
 from cvgssl.runtime.files import read_json, write_text
 
 CELLS = "cells"
@@ -55,7 +56,18 @@ class Cell:
             "preparation": self.preparation,
             "code": code_digest(),
         }
+        if self.choice.head in TEXT_HEADS:
+            parts["anchors"] = self.source.anchors_digest
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=repr).encode()).hexdigest()
+
+    def head(self) -> FewShotHead:
+        """The head, not fitted."""
+        known: dict[str, Any] = {}
+        if self.choice.head in TEXT_HEADS:
+            assert self.source.anchors is not None, "planned only where there are texts"
+            values, scale = read_anchors(self.source.anchors, self.source.anchors_digest)
+            known = {"anchors": values, "anchor_scale": scale}
+        return ALL_HEADS[self.choice.head](**known | self.choice.params)
 
     def path(self, out: Path) -> Path:
         """Where the result lies in the benchmark's folder."""
@@ -93,9 +105,12 @@ class CellResult:
 
 
 def parameters(choice: HeadChoice) -> dict[str, Any]:
-    """All parameters of the head, defaults included."""
-    head = HEADS[choice.head](**choice.params)
-    return dict(head.get_params())
+    """All parameters of the head, defaults included, but for what comes with the features."""
+    found = dict(ALL_HEADS[choice.head](**choice.params).get_params())
+    if choice.head in TEXT_HEADS:
+        own = {"anchors", "classes", "anchor_scale"} - choice.params.keys()
+        found = {name: value for name, value in found.items() if name not in own}
+    return found
 
 
 def write_cell(result: CellResult, path: Path) -> None:

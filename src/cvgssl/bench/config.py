@@ -35,20 +35,30 @@ class FeatureSource:
 
     data, encoder: what tables call them; empty: what the file says, else the file's name.
     pictures: folder that the names in the file are relative to, for the gallery of mistakes.
+    text: NAME=FILE of the CLIP that made them, for heads that read the classes' names; may be
+        empty. prompts: file that describes the classes.
     """
 
     file: Path
     data: str = ""
     encoder: str = ""
     pictures: Path | None = None
+    text: str = ""
+    prompts: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class EncoderChoice:
-    """An encoder for `data`: its name in tables and the options of `cvgssl embed`."""
+    """An encoder for `data`: its name in tables and the options of `cvgssl embed`.
+
+    text: whether its own weights have a text tower to be used, or NAME=FILE of the one; left out:
+        its own, where a head asks for it. prompts: file that describes the classes.
+    """
 
     name: str
     options: dict[str, Any]
+    text: bool | str | None = None
+    prompts: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -89,12 +99,15 @@ class FinetuneChoice:
     options: dict[str, Any]
 
 
+_SOURCE = ("file", "data", "encoder", "pictures", "text", "prompts")
+
+
 def _source(value: Any) -> Any:
     if isinstance(value, FeatureSource):
-        value = {name: getattr(value, name) for name in ("file", "data", "encoder", "pictures")}
+        value = {name: getattr(value, name) for name in _SOURCE}
     if not isinstance(value, dict):
         value = {"file": value}
-    unknown = sorted(set(value) - {"file", "data", "encoder", "pictures"})
+    unknown = sorted(set(value) - set(_SOURCE))
     if unknown or "file" not in value:
         raise ValueError(
             f"{', '.join(unknown)}: no such key" if unknown else "file: FEATURES.npz is missing"
@@ -104,15 +117,24 @@ def _source(value: Any) -> Any:
         raise ValueError("features are read from .npz or .parquet; `cvgssl embed` makes them")
     if not file.is_file():
         raise ValueError("no such file; `cvgssl embed` makes features")
+    if value.get("prompts") and not value.get("text"):
+        raise ValueError("prompts: give text: NAME=FILE of the CLIP too")
+    _check_prompts(value.get("prompts"))
     return value
+
+
+def _check_prompts(file: Any) -> None:
+    if file is not None and not Path(file).is_file():
+        raise ValueError(f"prompts: no such file: {file}")
 
 
 def _encoder(value: Any) -> Any:
     """`FILE` or {name: vit, weights: FILE, OPTION: ...}, options of `cvgssl embed`; checked."""
     if isinstance(value, EncoderChoice):
-        value = {"name": value.name, "options": value.options}
+        value = {one: getattr(value, one) for one in ("name", "options", "text", "prompts")}
     given: dict[str, Any] = dict(value) if isinstance(value, dict) else {"weights": str(value)}
-    name = given.pop("name", "")
+    name, text, prompts = given.pop("name", ""), given.pop("text", None), given.pop("prompts", None)
+    _check_prompts(prompts)
     options = given.pop("options", None) or given
     options = {str(key).replace("-", "_"): value for key, value in options.items()}
     problems = [f"{key}: belongs to the benchmark" for key in ("data", "out") if key in options]
@@ -124,7 +146,8 @@ def _encoder(value: Any) -> Any:
     if problems:
         raise ValueError("; ".join(problems))
     weights = options.get("weights") or "+".join(options["encoder"])
-    return {"name": str(name or Path(weights).stem), "options": options}
+    name = str(name or Path(weights).stem)
+    return {"name": name, "options": options, "text": text, "prompts": prompts}
 
 
 def _finetune(value: Any) -> Any:
@@ -151,16 +174,18 @@ def _finetune(value: Any) -> Any:
 
 def _choice(value: Any) -> Any:
     """`knn`, {head: knn, k: 3} or {head: knn, label: knn 3, params: {k: 3}}; checked."""
-    from cvgssl.fewshot.heads import HEADS  # only here, as it takes a second
+    from cvgssl.fewshot.heads import ALL_HEADS, TEXT_HEADS  # only here, as it takes a second
 
     if isinstance(value, HeadChoice):
         value = {"head": value.head, "label": value.label, "params": value.params}
     given = dict(value) if isinstance(value, dict) else {"head": value}
     name, label = str(given.pop("head", "")), given.pop("label", "")
     params = given.pop("params", None) or given
-    if name not in HEADS:
-        raise ValueError(f"no such head; there are {', '.join(HEADS)}")
-    known = HEADS[name]().get_params()
+    if name not in ALL_HEADS:
+        raise ValueError(f"no such head; there are {', '.join(ALL_HEADS)}")
+    known = ALL_HEADS[name]().get_params()
+    if name in TEXT_HEADS:  # these come with the features
+        known = {key: known[key] for key in known if key not in ("anchors", "classes")}
     unknown = sorted(set(params) - set(known))
     if unknown:
         raise ValueError(
@@ -181,19 +206,20 @@ class BenchConfig:
     features: tuple[Annotated[FeatureSource, BeforeValidator(_source)], ...] = Field(
         default=(),
         description="features files (.npz, .parquet) by `cvgssl embed` or anybody else; in YAML "
-        "also {file, data, encoder, pictures}",
+        "also {file, data, encoder, pictures, text, prompts}",
     )
     data: tuple[Path, ...] = Field(
         default=(), description="data sets to embed with --encoders: folders or CSV files"
     )
     encoders: tuple[Annotated[EncoderChoice, BeforeValidator(_encoder)], ...] = Field(
         default=(),
-        description="weight files; in YAML also {name, weights, OPTION: ...} with the options of "
-        "`cvgssl embed`",
+        description="weight files; in YAML also {name, weights, text, prompts, OPTION: ...} with "
+        "the options of `cvgssl embed`",
     )
     heads: tuple[Annotated[HeadChoice, BeforeValidator(_choice)], ...] = Field(
         default=(),
-        description="heads to compare, all if left out; in YAML also {head, label, PARAMETER: ...}",
+        description="heads to compare, all if left out (those that read the classes' names only "
+        "with a text or prompts key); in YAML also {head, label, PARAMETER: ...}",
     )
     finetune: tuple[Annotated[FinetuneChoice, BeforeValidator(_finetune)], ...] = Field(
         default=(),
@@ -263,9 +289,9 @@ class BenchConfig:
     @field_validator("baseline")
     @classmethod
     def _known(cls, baseline: str, info: ValidationInfo) -> str:
-        from cvgssl.fewshot.heads import HEADS
+        from cvgssl.fewshot.heads import ALL_HEADS
 
-        labels = [choice.label for choice in info.data.get("heads", ())] or list(HEADS)
+        labels = [choice.label for choice in info.data.get("heads", ())] or list(ALL_HEADS)
         if baseline and "heads" in info.data and baseline not in labels:
             raise ValueError(f"not among the heads: {', '.join(labels)}")
         return baseline
@@ -279,10 +305,16 @@ class BenchConfig:
         return chosen
 
     def choices(self) -> tuple[HeadChoice, ...]:
-        """The heads to compare, all that there are if none was named."""
-        from cvgssl.fewshot.heads import HEADS
+        """The heads to compare; all that there are if none was named.
 
-        return self.heads or tuple(HeadChoice(head=name, label=name, params={}) for name in HEADS)
+        Those that read the classes' names are then among them where a text or prompts key stands.
+        """
+        from cvgssl.fewshot.heads import ALL_HEADS, HEADS
+
+        texts = any(one.text for one in self.features)
+        texts |= any(one.text or one.prompts for one in self.encoders)
+        names = ALL_HEADS if texts else HEADS
+        return self.heads or tuple(HeadChoice(head=name, label=name, params={}) for name in names)
 
     def baseline_label(self) -> str:
         """The head that the others are compared with."""

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from cvgssl.bench.config import BenchConfig, FeatureSource
+from cvgssl.bench.config import BenchConfig, EncoderChoice, FeatureSource
 from cvgssl.bench.recorded import file_name
 from cvgssl.features.config import EmbedConfig
 from cvgssl.features.embed import embed
+from cvgssl.features.encoder_specs import asked_encoders
 from cvgssl.features.table import save_features
 
 FEATURES = "features"
@@ -24,9 +25,27 @@ def all_features(config: BenchConfig) -> list[FeatureSource]:
             options = EmbedConfig(data=data, **encoder.options)
             save_features(embed(options), file)
             sources.append(
-                FeatureSource(file=file, data=name, encoder=encoder.name, pictures=_folder(data))
+                FeatureSource(
+                    file=file,
+                    data=name,
+                    encoder=encoder.name,
+                    pictures=_folder(data),
+                    text=_text(encoder, options),
+                    prompts=encoder.prompts,
+                )
             )
     return sources
+
+
+def _text(encoder: EncoderChoice, options: EmbedConfig) -> str:
+    """The weights whose text tower belongs to the features, empty where none is to be used."""
+    if isinstance(encoder.text, str):
+        return encoder.text
+    asked = asked_encoders(options)
+    if encoder.text is False or len(asked) > 1:
+        return ""
+    name, file = asked[0].spec.name, asked[0].spec.file
+    return f"{name}={file}" if name and file else name or file
 
 
 def _folder(data: Path) -> Path:

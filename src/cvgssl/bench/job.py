@@ -12,7 +12,9 @@ from cvgssl.bench.running import Work, run_all
 from cvgssl.bench.sources import Source, load_sources, read_table
 from cvgssl.bench.statistics import Row, summarize
 from cvgssl.bench.tables import Table, runs_to_csv, tables_of, to_csv, to_latex, to_markdown
+from cvgssl.bench.texts import with_texts
 from cvgssl.bench.tuning import Tuning, plan_tunings
+from cvgssl.fewshot.heads import TEXT_HEADS
 from cvgssl.runtime.environment import hardware
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_text
@@ -27,7 +29,7 @@ class Bench:
     """A finished benchmark.
 
     computed, found: cells computed now, and cells that lay in the folder already.
-    skipped: shots left out, and cells whose head ended with an error: one line for each.
+    skipped: shots and heads left out, and cells whose head ended with an error: one line for each.
     failed: how many of these lines are errors.
     """
 
@@ -62,7 +64,19 @@ class Bench:
             f"Heads with their default parameters unless the label says otherwise; {self.hardware}"
             ", one thread for each cell.",
             *tuned,
+            *self._texts(),
             *self.skipped,
+        ]
+
+    def _texts(self) -> list[str]:
+        files = {one.facts["texts"]["file"] for one in self.sources if one.anchors is not None}
+        heads = [one.label for one in self.config.choices() if one.head in TEXT_HEADS]
+        if not files:
+            return []
+        return [
+            f"{', '.join(heads)}: know what the classes are called, by the text tower of "
+            f"{', '.join(sorted(files))}, and see features that are not centred; zero-shot uses no "
+            "label either, so that draws do not change it."
         ]
 
 
@@ -72,9 +86,11 @@ def run_bench(config: BenchConfig) -> Bench:
     Raises UserError before a cell is computed when features do not fit or no shot can be drawn.
     """
     started = time.monotonic()
-    sources = load_sources(all_features(config))
+    given = all_features(config)
+    sources, textless = with_texts(config, given, load_sources(given))
     _check_names(config, sources)
     works, recorded, skipped = _plan(config, sources)
+    skipped += textless
     tunings = plan_tunings(config, sources, recorded)
     if not works:
         raise UserError("\n".join(skipped))
@@ -153,14 +169,16 @@ def _plan(
             queries = draws.queries.get(setting)
             digests = {shot: digest_of(one, queries) for shot, one in draws.supports.items()}
             for choice in config.choices():
+                texts = choice.head in TEXT_HEADS
+                if texts and source.anchors is None:
+                    continue
+                prepared = "none" if texts else config.preparation
                 for shot, supports in draws.supports.items():
-                    cell = Cell(source, choice, setting, shot, config.preparation, digests[shot])
+                    cell = Cell(source, choice, setting, shot, prepared, digests[shot])
                     works.append(Work(cell, supports, queries))
                 for one in chosen[source.data]:
                     digest = digest_of(one.supports, queries)
-                    cell = Cell(
-                        source, choice, setting, one.shot, config.preparation, digest, one.name
-                    )
+                    cell = Cell(source, choice, setting, one.shot, prepared, digest, one.name)
                     works.append(Work(cell, one.supports, queries))
     return works, recorded, skipped
 

@@ -20,7 +20,7 @@ from cvgssl.bench.sources import read_parts
 from cvgssl.features.prepare import Preparation
 from cvgssl.features.table import UNLABELLED, FeatureTable
 from cvgssl.fewshot.draws import Draws
-from cvgssl.fewshot.heads import HEADS
+from cvgssl.fewshot.heads import ALL_HEADS
 from cvgssl.fewshot.metrics import accuracy, confusion, macro_recall
 from cvgssl.runtime.errors import UserError
 
@@ -91,7 +91,7 @@ def compute(work: Work) -> CellResult:
         cell.setting,
         cell.shot,
         cell.draws,
-        HEADS[cell.choice.head].uses_unlabelled,
+        ALL_HEADS[cell.choice.head].uses_unlabelled,
         parameters(cell.choice),
         [accuracy(counts) for counts in matrices],
         [macro_recall(counts) for counts in matrices],
@@ -107,7 +107,7 @@ def _inductive(cell: Cell, support: Rows, queries: Rows) -> tuple[float, Labels]
     train, test = read_parts(cell.source.file)
     begun = time.perf_counter()
     preparation = Preparation(cell.preparation).fit(train.values[support])  # type: ignore[arg-type]
-    head = HEADS[cell.choice.head](**cell.choice.params)
+    head = cell.head()
     head.fit(preparation.transform(train.values[support]), train.labels[support])
     return begun, head.predict(preparation.transform(test.values[queries]))
 
@@ -116,7 +116,7 @@ def _semi_supervised(cell: Cell, support: Rows, queries: Rows) -> tuple[float, L
     """All of train/ is known without labels; each test picture is classified alone."""
     known, test, labels = _prepared(cell.source.file, cell.source.digest, cell.preparation)
     begun = time.perf_counter()
-    head = HEADS[cell.choice.head](**cell.choice.params)
+    head = cell.head()
     head.fit(known, _only(labels, support))
     return begun, head.predict(test[queries])
 
@@ -127,7 +127,7 @@ def _transductive(cell: Cell, support: Rows, queries: Rows) -> tuple[float, Labe
     together = np.concatenate([known, test[queries]])
     target = np.concatenate([_only(labels, support), np.full(len(queries), UNLABELLED)])
     begun = time.perf_counter()
-    head = HEADS[cell.choice.head](**cell.choice.params).fit(together, target)
+    head = cell.head().fit(together, target)
     if not head.uses_unlabelled:
         return begun, head.predict(test[queries])
     return begun, head.transduction_[len(known) :]

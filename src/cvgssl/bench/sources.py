@@ -20,6 +20,8 @@ class Source:
 
     digest: SHA-256 of all that the features file says, but for `about`.
     facts: what the report tells of it (JSON values).
+    anchors: file of text embeddings of the classes, where there are any (`texts.with_texts`);
+        anchors_digest: of what they follow from.
     """
 
     data: str
@@ -28,6 +30,8 @@ class Source:
     digest: str
     pictures: Path | None
     facts: dict[str, Any]
+    anchors: Path | None = None
+    anchors_digest: str = ""
 
 
 def load_sources(given: Sequence[FeatureSource]) -> list[Source]:

@@ -59,6 +59,8 @@ def load_text_tower(weights: str | TeacherSpec, folder: Path | None = None) -> T
 
 
 def _spec(text: str) -> TeacherSpec:
+    if Path(text).expanduser().is_file():
+        return TeacherSpec("", text)
     try:
         spec = parse_teacher(text)
     except UserError as error:

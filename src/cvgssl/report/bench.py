@@ -76,7 +76,11 @@ def _what_was_run(page: Page, bench: Bench) -> None:
         ],
         folded="heads and their parameters",
     )
-    about = {f"{s.data}, {s.encoder}": s.facts["about"] for s in bench.sources}
+    about = {
+        f"{s.data}, {s.encoder}": s.facts["about"]
+        | ({"texts": s.facts["texts"]} if "texts" in s.facts else {})
+        for s in bench.sources
+    }
     page.code(json.dumps(about, indent=2, ensure_ascii=False), "what the features files say")
 
 

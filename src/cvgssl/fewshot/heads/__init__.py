@@ -12,7 +12,8 @@ from cvgssl.fewshot.heads.linear import Discriminant, KernelRidge, Logistic, Rid
 from cvgssl.fewshot.heads.mixture import MixtureHead
 from cvgssl.fewshot.heads.nearest_mean import CosineKnn, NearestMean, TipAdapter
 from cvgssl.fewshot.heads.propagation import LabelPropagation
-from cvgssl.fewshot.heads.text_anchored import TextHead, TextRidge, TextTip, ZeroShot
+from cvgssl.fewshot.heads.text_anchored import TextHead, TextTip, ZeroShot
+from cvgssl.fewshot.heads.text_ridge import TextRidge
 from cvgssl.fewshot.heads.transport import TransportHead
 
 __all__ = ["ALL_HEADS", "HEADS", "TEXT_HEADS", "CalibratedHead", "FewShotHead"]

@@ -1,0 +1,76 @@
+"""What the classes are called, as a CLIP's text tower sees it, for the heads that ask for it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cvgssl.bench.anchor_file import write_anchors
+from cvgssl.bench.config import BenchConfig, FeatureSource
+from cvgssl.bench.embedding import FEATURES
+from cvgssl.bench.recorded import file_name
+from cvgssl.bench.sources import Source
+from cvgssl.fewshot.heads import TEXT_HEADS
+from cvgssl.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from cvgssl.encoders.text_anchors import TextAnchors
+    from cvgssl.encoders.text_tower import TextTower, TextTowerError
+
+
+def with_texts(
+    config: BenchConfig, given: Sequence[FeatureSource], sources: Sequence[Source]
+) -> tuple[list[Source], list[str]]:
+    """The sources, with text embeddings of their classes where heads want them and they can be had.
+
+    given: where each source comes from. Also gives a line for each source that has to do without.
+    Raises UserError for files that are not there and prompts that do not fit, all at once.
+    """
+    wanted = [choice.label for choice in config.choices() if choice.head in TEXT_HEADS]
+    if not wanted:
+        return list(sources), []
+    from cvgssl.encoders.text_tower import TextTowerError
+
+    towers = dict[str, "TextTower | TextTowerError"]()
+    found, left_out, problems = [], [], []
+    for one, source in zip(given, sources, strict=True):
+        try:
+            anchors = _anchors(one, source, towers)
+        except TextTowerError as error:
+            who = f"{source.data}, {source.encoder}"
+            left_out.append(f"{who}: {', '.join(wanted)} left out: {error}")
+            found.append(source)
+            continue
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        name = f"{file_name(source.data)}_{file_name(source.encoder)}_text.npz"
+        path: Path = (config.out / FEATURES / name).resolve()
+        write_anchors(anchors, path)
+        facts = source.facts | {"texts": anchors.about | {"prompts": anchors.prompts}}
+        found.append(replace(source, anchors=path, anchors_digest=anchors.digest, facts=facts))
+    if problems:
+        raise UserError("\n".join(dict.fromkeys(problems)))
+    return found, left_out
+
+
+def _anchors(
+    one: FeatureSource, source: Source, towers: "dict[str, TextTower | TextTowerError]"
+) -> "TextAnchors":
+    from cvgssl.encoders.text_anchors import check_joint_space, text_anchors
+    from cvgssl.encoders.text_loading import load_text_tower
+    from cvgssl.encoders.text_tower import TextTowerError
+
+    if not one.text:
+        raise TextTowerError("no CLIP file is named for its texts; give text: NAME=FILE")
+    if one.text not in towers:
+        try:
+            towers[one.text] = load_text_tower(one.text)
+        except TextTowerError as error:
+            towers[one.text] = error
+    tower = towers[one.text]
+    if isinstance(tower, TextTowerError):
+        raise tower
+    anchors = text_anchors(source.facts["classes"], tower, one.prompts)
+    check_joint_space(anchors, source.facts["about"], source.facts["numbers"])
+    return anchors
