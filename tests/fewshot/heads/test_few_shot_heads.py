@@ -206,6 +206,49 @@ def test_auto_leaves_every_label_out_once_and_keeps_a_label_of_each_class() -> N
     assert left_out_parts(np.array([0, 1, -1])) == []
 
 
+@pytest.mark.parametrize("name", ["diffusion", "mixture", "transport"])
+def test_labels_left_out_are_judged_as_by_a_fit_of_its_own(name: str) -> None:
+    """The map is made once for all of them; nothing else may differ."""
+    from cvgssl.fewshot.heads.left_out import left_out, left_out_parts
+
+    rows, labels = wide(300)
+    target = support(labels, 3)
+    found, places = left_out(HEADS[name](), rows, target)
+    expected = []
+    for part in left_out_parts(target):
+        without = target.copy()
+        without[part] = UNLABELLED
+        expected.append(HEADS[name]().fit(rows, without).predict_proba(rows[part]))
+    np.testing.assert_allclose(found, np.concatenate(expected), atol=1e-8)
+    assert (found.argmax(axis=1) == labels[places]).mean() > 0.5
+
+
+def test_many_new_rows_are_mapped_like_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    from cvgssl.fewshot.heads import diffusion
+
+    rows, labels = wide(300)
+    new, _ = wide(150, seed=1)
+    head = HEADS["diffusion"]().fit(rows, support(labels, 3))
+    few = np.concatenate([head.predict_proba(new[:70]), head.predict_proba(new[70:])])
+    monkeypatch.setattr(diffusion, "CHUNK", 40)
+    np.testing.assert_allclose(head.predict_proba(new), few, atol=1e-8)
+    new[0] = -new[0]
+    assert abs(head.predict_proba(new)[0] - few[0]).max() > 1e-3, "rows changed in place are new"
+
+
+def test_sinkhorn_gives_every_class_its_share() -> None:
+    from cvgssl.fewshot.heads.transport import sinkhorn
+
+    free = np.random.default_rng(0).dirichlet(np.ones(3), size=200)
+    shares = np.array([0.5, 0.3, 0.2])
+    plan = sinkhorn(free, shares)
+    np.testing.assert_allclose(plan.sum(axis=1), 1)
+    np.testing.assert_allclose(plan.mean(axis=0), shares, atol=1e-3)
+    # only rows and columns are scaled: odds ratios stay
+    odds = [one[:, 0] * one[0, 1] / (one[:, 1] * one[0, 0]) for one in (plan, free)]
+    np.testing.assert_allclose(odds[0], odds[1])
+
+
 def test_temperature_makes_probabilities_honest() -> None:
     """A head that is far too sure, and one that is far too doubtful, after calibration."""
     from cvgssl.fewshot.heads import CalibratedHead

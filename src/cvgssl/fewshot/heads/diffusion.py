@@ -1,8 +1,11 @@
 """Few labels on the diffusion map of all pictures instead of on their features."""
 
+from typing import Self
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
+from sklearn.base import clone
 
 from cvgssl.features.diffusion import diffusion_map
 from cvgssl.features.memo import digest, remembered
@@ -11,6 +14,7 @@ from cvgssl.fewshot.heads.linear import Logistic
 
 LANDMARKS = 4000  # rows at most from which the map is learned
 LEAST_ROWS = 100  # for a graph that says more than the rows themselves
+CHUNK = 4096
 
 
 class KernelMap:
@@ -35,9 +39,9 @@ class KernelMap:
         return kernel
 
     def __call__(self, rows: Floats) -> Floats:
-        """Coordinates [M, E] of rows [M, D] of length 1."""
-        found: Floats = self._kernel(rows) @ self.dual + self.mean
-        return found
+        """Coordinates [M, E] of rows [M, D], both of length 1."""
+        parts = [rows[at : at + CHUNK] for at in range(0, len(rows), CHUNK)]
+        return unit(np.concatenate([self._kernel(one) @ self.dual + self.mean for one in parts]))
 
 
 class MapHead(FewShotHead):
@@ -48,7 +52,7 @@ class MapHead(FewShotHead):
     speak of, and the head works on the features themselves. Subclasses give `_fit_mapped` and
     `_score_mapped`.
 
-    neighbours, time, width: of the map. ridge: of the function.
+    neighbours, time, width: of the map; 0 neighbours: no map. ridge: of the function.
     label_distributions_: probabilities [N, K] of the rows of `fit`.
     """
 
@@ -63,23 +67,26 @@ class MapHead(FewShotHead):
         self.ridge = ridge
 
     def _fit(self, features: Floats, target: NDArray[np.int64]) -> None:
-        rows = unit(features)
-        self.map_ = None
-        mapped = rows
-        if len(rows) >= LEAST_ROWS:
-            options = (self.neighbours, self.time, self.width, self.ridge)
-            key = ("diffusion", digest(rows), *options)
-            self.map_, mapped = remembered(key, lambda: self._learn(rows))
-        self.label_distributions_ = self._fit_mapped(mapped, target)
+        self.map_ = self._map(features)
+        self.label_distributions_ = self._fit_mapped(_mapped(self.map_, features), target)
 
-    def _learn(self, rows: Floats) -> tuple[KernelMap, Floats]:
+    def on_map(self, features: Floats) -> tuple[Self, Floats]:
+        """This head without a map of its own, and where the map puts rows [N, D]: [N, E]."""
+        return clone(self).set_params(neighbours=0), _mapped(self._map(features), features)
+
+    def _map(self, features: Floats) -> KernelMap | None:
+        if len(features) < LEAST_ROWS or self.neighbours == 0:
+            return None
+        options = (self.neighbours, self.time, self.width, self.ridge)
+        key = ("diffusion", digest(features), *options)
+        return remembered(key, lambda: self._learn(unit(features)))
+
+    def _learn(self, rows: Floats) -> KernelMap:
         coordinates = diffusion_map(rows, self.neighbours, self.time, self.width)
-        learned = KernelMap(rows, coordinates.astype(np.float64), self.ridge)
-        return learned, unit(learned(rows))
+        return KernelMap(rows, coordinates.astype(np.float64), self.ridge)
 
     def _probabilities(self, features: Floats) -> Floats:
-        rows = unit(features)
-        return self._score_mapped(rows if self.map_ is None else unit(self.map_(rows)))
+        return self._score_mapped(_mapped(self.map_, features))
 
     def _fit_mapped(self, rows: Floats, target: NDArray[np.int64]) -> Floats:
         """Learn from rows [N, E] of length 1; the probabilities [N, K] of all of them."""
@@ -88,6 +95,16 @@ class MapHead(FewShotHead):
     def _score_mapped(self, rows: Floats) -> Floats:
         """Probabilities [M, K] of rows [M, E] of length 1."""
         raise NotImplementedError
+
+
+def _mapped(known: KernelMap | None, features: Floats) -> Floats:
+    """Rows of length 1 on the map, or as they are without one; many at once are remembered."""
+    if known is None:
+        return unit(features)
+    if len(features) < LEAST_ROWS:
+        return known(unit(features))
+    # the map itself is the key: it is the same object for all draws
+    return remembered((known, digest(features)), lambda: known(unit(features)))
 
 
 class DiffusionHead(MapHead):
@@ -108,8 +125,8 @@ class DiffusionHead(MapHead):
         self.strength = strength
 
     def _fit_mapped(self, rows: Floats, target: NDArray[np.int64]) -> Floats:
-        self.head_ = Logistic(self.strength)
-        self.head_.fit(rows, target)
+        known = target >= 0
+        self.head_ = Logistic(self.strength).fit(rows[known], target[known])
         return self._score_mapped(rows)
 
     def _score_mapped(self, rows: Floats) -> Floats:

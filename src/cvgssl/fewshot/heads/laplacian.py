@@ -31,15 +31,17 @@ class LaplacianShot(FewShotHead):
     def _fit(self, features: Floats, target: NDArray[np.int64]) -> None:
         rows = unit(features)
         known, fixed = target >= 0, one_hot(target, len(self.classes_))
-        key = ("laplacian", digest(rows), self.neighbours)
+        key = ("laplacian", digest(features), self.neighbours)
         graph = remembered(key, lambda: _averaging(rows, self.neighbours))
         self.means_ = unit(class_means(rows, fixed))
         for _ in range(ROUNDS):
-            unary = self.scale * (rows @ self.means_.T)
+            # one class after another in memory: sums over a few classes are several times faster
+            unary = self.scale * (self.means_ @ rows.T).T
             share = softmax(unary)
             for _ in range(STEPS):
                 share[known] = fixed[known]
-                share = softmax(unary + self.pull * self.scale * (graph @ share))
+                near = np.asfortranarray(graph @ share)
+                share = softmax(unary + self.pull * self.scale * near)
             share[known] = fixed[known]
             self.means_ = unit(class_means(rows, share))
         self.label_distributions_ = share

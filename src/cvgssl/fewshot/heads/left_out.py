@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from cvgssl.fewshot.heads.base import UNLABELLED, FewShotHead, Floats
+from cvgssl.fewshot.heads.diffusion import MapHead
 
 PARTS = 5
 LEAST = 0.01  # probability: one surprise does not decide
@@ -18,11 +19,14 @@ def left_out(
     The pictures left out stay as unlabelled ones. L is 0 where no class has two labels.
     """
     parts = left_out_parts(target)
+    head = clone(head)
+    if parts and isinstance(head, MapHead):
+        head, features = head.on_map(features)  # labels do not move the map
     found = [np.zeros((0, int(target.max()) + 1))]
     for part in parts:
         without = target.copy()
         without[part] = UNLABELLED
-        found.append(clone(head).fit(features, without).predict_proba(features[part]))
+        found.append(head.fit(features, without).predict_proba(features[part]))
     return np.concatenate(found), np.concatenate([np.zeros(0, dtype=np.intp), *parts])
 
 

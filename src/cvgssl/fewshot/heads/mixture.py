@@ -40,24 +40,31 @@ class MixtureHead(MapHead):
         self.means_ = class_means(rows, fixed)
         self.log_shares_ = np.zeros(classes)
         self.precision_ = 5.0
+        squared = _squared(rows, self.means_)
         for _ in range(STEPS):
-            share = self._score_mapped(rows)
+            share = self._share(squared)
             share[known] = fixed[known]
             self.means_ = class_means(rows, share * weight)
+            squared = _squared(rows, self.means_)
             total = share.sum(axis=0) + self.prior * len(rows) / classes
             self.log_shares_ = np.log(total / total.sum())
-            spread = float((share * _squared(rows, self.means_)).sum()) / len(rows)
+            spread = float(np.vdot(share, squared)) / len(rows)
             self.precision_ = 1 / max(spread, 0.05)
-        share = self._score_mapped(rows)
+        share = self._share(squared)
         share[known] = fixed[known]
         return share
 
     def _score_mapped(self, rows: Floats) -> Floats:
-        return softmax(self.log_shares_ - self.precision_ * _squared(rows, self.means_))
+        return self._share(_squared(rows, self.means_))
+
+    def _share(self, squared: Floats) -> Floats:
+        return softmax(self.log_shares_ - self.precision_ * squared)
 
 
 def _squared(rows: Floats, means: Floats) -> Floats:
     """Squared distances [N, K]."""
-    inside = (rows**2).sum(axis=1)[:, None] - 2 * rows @ means.T
-    squared: Floats = (inside + (means**2).sum(axis=1)).clip(0)
+    lengths = np.einsum("ne,ne->n", rows, rows)[:, None]
+    # one class after another in memory: sums over a few classes are several times faster
+    inside = (means @ rows.T).T
+    squared: Floats = (lengths - 2 * inside + (means**2).sum(axis=1)).clip(0)
     return squared

@@ -36,7 +36,9 @@ class LabelPropagation(FewShotHead):
         start = start / start.sum(axis=0)
         key = (digest(self.rows_), self.neighbours, self.alpha)
         if len(self.rows_) <= DENSE:
-            spread: Floats = remembered(("inverse", *key), self._inverse) @ start
+            known = np.flatnonzero(target >= 0)  # the inverse is symmetric, other rows start at 0
+            inverse = remembered(("inverse", *key), self._inverse)
+            spread: Floats = inverse[known].T @ start[known]
         else:
             spread = _iterate(remembered(("walk", *key), self._normalised), start, self.alpha)
         self.label_distributions_ = _distributions(spread)
