@@ -15,8 +15,9 @@ from cvgssl.fewshot.heads.propagation import LabelPropagation
 from cvgssl.fewshot.heads.text_anchored import TextHead, TextTip, ZeroShot
 from cvgssl.fewshot.heads.text_ridge import TextRidge
 from cvgssl.fewshot.heads.transport import TransportHead
+from cvgssl.fewshot.heads.unknown import OpenSetHead
 
-__all__ = ["ALL_HEADS", "HEADS", "TEXT_HEADS", "CalibratedHead", "FewShotHead"]
+__all__ = ["ALL_HEADS", "HEADS", "TEXT_HEADS", "CalibratedHead", "FewShotHead", "OpenSetHead"]
 
 HEADS: dict[str, type[FewShotHead]] = {
     "nearest-mean": NearestMean,

@@ -1,0 +1,113 @@
+"""A head that may answer "unknown" or "not sure" instead of a class."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import clone
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from cvgssl.fewshot.heads.auto import AutoHead
+from cvgssl.fewshot.heads.base import FewShotHead, Floats
+from cvgssl.fewshot.heads.calibrated import CalibratedHead, tempered
+from cvgssl.fewshot.heads.familiarity import Familiarity
+from cvgssl.fewshot.heads.left_out import left_out
+
+KNOWN, UNKNOWN, NOT_SURE = "known", "unknown", "not sure"
+ONE_LABEL = 0.5  # least probability of an answer where no label can be left out
+
+
+class OpenSetHead(FewShotHead):
+    """A calibrated head and two rules for when it gives no class.
+
+    "unknown": the picture is less familiar (`Familiarity`) than `least_familiar_`. Each class in
+    turn is treated as if it had no labels, which shows how familiar an unknown class looks; the
+    bound between that and the unlabelled pictures is the one with the largest Youden index. Of the
+    pictures above it, the share `refused` is given up: `least_familiar_` is their quantile. So
+    unlabelled pictures of an unknown class do no harm, unless they are most of them. Without
+    unlabelled pictures, labels left out take their place; with one label per class there are none,
+    and a picture must be more familiar than any labelled one is with the other classes.
+
+    "not sure": the calibrated probability of the likeliest class is below `least_probable_`: the
+    lowest at which labels left out in turn say (wrong + 1) / (answered + 1) <= `error`. Where they
+    are too few to say so for any, 1 - `error` (Chow 1970); with one label per class, 0.5.
+
+    head: any few-shot head, calibrated here; `auto` if left out. refused: share of the pictures
+    of known classes that may be called unknown. error: wanted share of wrong answers among those
+    given. Both rules are estimates from few labels, no guarantees.
+    """
+
+    uses_unlabelled = True
+
+    def __init__(
+        self, head: FewShotHead | None = None, refused: float = 0.05, error: float = 0.05
+    ) -> None:
+        self.head = head
+        self.refused = refused
+        self.error = error
+
+    def _fit(self, features: Floats, target: NDArray[np.int64]) -> None:
+        for name, value in (("refused", self.refused), ("error", self.error)):
+            if not 0 <= value < 1:
+                raise ValueError(f"{name} {value}: must be at least 0 and below 1")
+        head = AutoHead() if self.head is None else self.head
+        self.head_ = CalibratedHead(clone(head)).fit(features, target)
+        self.label_distributions_ = self.head_.label_distributions_
+        found, rows = left_out(head, features, target)
+        found = tempered(found, self.head_.temperature_)
+        self.least_probable_ = least_probable(found, target[rows], self.error)
+        self.familiarity_ = Familiarity(features, target)
+        thought = self.label_distributions_[self.familiarity_.kept].argmax(axis=1)
+        self.least_familiar_ = least_familiar(*self.familiarity_.examples(thought), self.refused)
+
+    def _probabilities(self, features: Floats) -> Floats:
+        return self.head_.predict_proba(features)
+
+    def familiarity(self, X: ArrayLike) -> Floats:  # noqa: N803
+        """How familiar each row is [M]: about 0 for a strange one, up to 3; see `Familiarity`."""
+        check_is_fitted(self)
+        return self.familiarity_(validate_data(self, X, dtype=np.float64, reset=False))
+
+    def confidence(self, X: ArrayLike) -> Floats:  # noqa: N803
+        """What to answer first [M]: the largest probability times familiarity; only an order."""
+        confidence: Floats = self.predict_proba(X).max(axis=1) * self.familiarity(X).clip(0)
+        return confidence
+
+    def verdicts(self, X: ArrayLike) -> NDArray[np.str_]:  # noqa: N803
+        """For each row [M] "known" (then `predict` tells the class), "unknown" or "not sure"."""
+        sure = self.predict_proba(X).max(axis=1) >= self.least_probable_
+        familiar = self.familiarity(X) >= self.least_familiar_
+        return np.where(familiar, np.where(sure, KNOWN, NOT_SURE), UNKNOWN)
+
+    def answers(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
+        """The class of each row, or "unknown", or "not sure": objects [M]."""
+        answers = self.verdicts(X).astype(object)
+        known = answers == KNOWN
+        answers[known] = self.predict(X)[known]
+        return answers
+
+
+def least_familiar(known: Floats, unknown: Floats, refused: float) -> float:
+    """The least familiarity that is not "unknown", from examples of both; see `OpenSetHead`."""
+    if not len(known):
+        return float(unknown.max(initial=-np.inf))
+    above = known
+    if len(unknown):
+        bounds = np.sort(np.concatenate([known, unknown]))
+        below = [np.searchsorted(np.sort(one), bounds) / len(one) for one in (unknown, known)]
+        above = known[known >= bounds[int(np.argmax(below[0] - below[1]))]]
+    return float(np.quantile(above, refused))
+
+
+def least_probable(found: Floats, truth: NDArray[np.int64], error: float) -> float:
+    """The least probability that is not "not sure"; see `OpenSetHead`.
+
+    found, truth: probabilities [L, K] and classes [L] of labels left out.
+    """
+    if not len(found):
+        return ONE_LABEL
+    top, wrong = found.max(axis=1), found.argmax(axis=1) != truth
+    order = np.argsort(-top, kind="stable")
+    share = (np.cumsum(wrong[order]) + 1) / (np.arange(len(order)) + 2)
+    enough = np.flatnonzero(share <= error)
+    return float(top[order[enough[-1]]]) if len(enough) else 1 - error
