@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cvgssl.deploy.predict import predict
     from cvgssl.encoders.backbone import build_backbone
     from cvgssl.encoders.pretrained import load_pretrained
+    from cvgssl.encoders.text_anchors import text_anchors
     from cvgssl.features.config import EmbedConfig
     from cvgssl.features.embed import embed
     from cvgssl.features.table import FeatureTable, load_features, save_features
@@ -56,6 +57,7 @@ _HOMES = {
     "run_bench": "cvgssl.bench.job",
     "save_features": "cvgssl.features.table",
     "synthesize": "cvgssl.images.surfaces",
+    "text_anchors": "cvgssl.encoders.text_anchors",
     "write_split": "cvgssl.images.splits",
 }
 
@@ -84,6 +86,7 @@ __all__ = [
     "run_bench",
     "save_features",
     "synthesize",
+    "text_anchors",
     "write_split",
 ]
 
