@@ -219,13 +219,35 @@ def test_several_encoders(steel: Path, teacher_file: Path) -> None:
     ]
     both = embed(options(steel, None, encoder=(vit + ":3", guide)))
     assert both.values.shape[1] == sum(one.shape[1] for one in alone)
-    parts = []
-    for one, weight in zip(alone, (0.75, 0.25), strict=True):
-        train = one[:42].astype(np.float64)
-        scaled = (one - train.mean(0)) / train.std(0).clip(1e-5)
-        parts.append(scaled / np.linalg.norm(scaled, axis=1, keepdims=True) * weight**0.5)
+    parts = [scaled(one) * weight**0.5 for one, weight in zip(alone, (0.75, 0.25), strict=True)]
     np.testing.assert_allclose(both.values, np.concatenate(parts, axis=1), atol=2e-4)
     np.testing.assert_allclose(np.linalg.norm(both.values, axis=1), 1, atol=1e-5)
+
+
+def test_layers_and_ways_of_pooling_weigh_the_same(steel: Path, teacher_file: Path) -> None:
+    alone = [
+        embed(options(steel, teacher_file, pool=way, layers=(layer,), image_size=32)).values
+        for layer in (2, 5)
+        for way in ("cls", "mean")
+    ]
+    more = {"pool": "cls+mean", "layers": (2, 5), "image_size": 32}
+    both = embed(options(steel, teacher_file, **more)).values
+    wanted = np.concatenate([scaled(one) * 0.25**0.5 for one in alone], axis=1)
+    np.testing.assert_allclose(both, wanted, atol=2e-4)
+    stages = [
+        embed(options(steel, None, encoder=("embedded",), pool="mean", layers=layers)).values
+        for layers in ((2,), (4,), (2, 4))
+    ]
+    assert stages[0].shape[1] != stages[1].shape[1]
+    halves = [scaled(one) * 0.5**0.5 for one in stages[:2]]
+    np.testing.assert_allclose(stages[2], np.concatenate(halves, axis=1), atol=2e-4)
+
+
+def scaled(values: Any) -> Any:
+    """Standardized by the 42 train pictures, length 1."""
+    train = values[:42].astype(np.float64)
+    rows = (values - train.mean(0)) / train.std(0).clip(1e-5)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 @pytest.mark.parametrize("mode", ["center", "whiten", "several"])

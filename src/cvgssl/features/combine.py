@@ -21,7 +21,7 @@ Rows = NDArray[np.intp]
 def combined(
     found: Sequence[Values], weights: Sequence[float], train: Rows, folder: Path
 ) -> Values:
-    """Embeddings of several encoders, [N, D_t] each, as one float32 [N, sum of D_t].
+    """Embeddings of several encoders or layers, [N, D_t] each, as one float32 [N, sum of D_t].
 
     Each is standardized by the train pictures and brought to length 1; squared distances then
     add up by weight. All rows together have length 1.

@@ -57,12 +57,12 @@ class EmbedConfig(DeviceOptions, FileOptions):
     pool: str = Field(
         default=AUTO,
         description="auto: the encoder's own output; or cls, mean, max of its tokens, several "
-        "joined by +, such as cls+mean",
+        "joined by +, such as cls+mean, which then weigh the same",
     )
     layers: tuple[int, ...] = Field(
         default=(),
-        description="depths to pool, from 1; -1 is the last; several are put side by side; left "
-        "out: the last",
+        description="depths to pool, from 1; -1 is the last; several are put side by side and "
+        "weigh the same; left out: the last",
     )
     crops: int = Field(
         default=1,

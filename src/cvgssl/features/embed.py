@@ -149,17 +149,24 @@ def _check_left(listing: Listing, kept: Rows, config: EmbedConfig) -> None:
 
 
 def _values(found: list[Values], plans: Sequence[Plan], train: Rows, config: EmbedConfig) -> Values:
-    """One array of all encoders' embeddings, prepared as the options say."""
-    if len(found) == 1 and config.prepare == "none":
-        return found[0]
+    """One array of all encoders' embeddings, prepared as the options say.
+
+    Layers and ways of pooling count as encoders of their own that share their encoder's weight;
+    else those with large numbers would drown the others.
+    """
+    parts, weights = list[Values](), list[float]()
+    for values, plan in zip(found, plans, strict=True):
+        own = plan.parts(values)
+        parts += own
+        weights += [plan.weight / len(own)] * len(own)
+    if len(parts) == 1 and config.prepare == "none":
+        return parts[0]
     if not len(train):
         raise UserError(f"{config.data}: no train picture to learn mean and scale from")
     from cvgssl.features.combine import combined, prepared
 
     folder = default_cache_dir()
-    joint = found[0]
-    if len(found) > 1:
-        joint = combined(found, [plan.weight for plan in plans], train, folder)
+    joint = combined(parts, weights, train, folder) if len(parts) > 1 else parts[0]
     if config.prepare != "none":
         prepared(joint, config.prepare, train, joint)
     return joint

@@ -79,7 +79,8 @@ class Encoder(nn.Module):
             "flips": config.flips,
             "precision": config.precision,
         }
-        return Plan(self.teacher.name, self.teacher.file, self.teacher.weight, facts)
+        widths = self.pooling.widths if self.pooling else ()
+        return Plan(self.teacher.name, self.teacher.file, self.teacher.weight, widths, facts)
 
     def _encode(self, view: Tensor) -> Tensor:
         if self.pooling is None:

@@ -7,10 +7,14 @@ of the packages); a later call with the same request finds plan and embeddings w
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cvgssl import __version__
 from cvgssl.features.config import EmbedConfig
@@ -28,11 +32,15 @@ _ELSEWHERE = ("data", "out", "weights", "arch", "encoder", "unlabelled", "skip_c
 
 @dataclass(frozen=True)
 class Plan:
-    """name, file, weight: of the encoder, for people. facts: JSON values; their hash is the key."""
+    """name, file, weight: of the encoder, for people. facts: JSON values; their hash is the key.
+
+    widths: of the parts (layers, ways of pooling) in a row of embeddings; empty for a single one.
+    """
 
     name: str
     file: str | None
     weight: float
+    widths: Sequence[int]
     facts: dict[str, Any]
 
     @property
@@ -44,6 +52,10 @@ class Plan:
     def geometry(self) -> Geometry:
         """How pictures become squares."""
         return Geometry(**self.facts["geometry"])
+
+    def parts(self, values: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Embeddings [N, D] as its parts, [N, width] each; views of the same numbers."""
+        return np.split(values, np.cumsum(self.widths[:-1], dtype=np.intp), axis=1)
 
     def folder(self, cache: Path) -> Path:
         """Where its embeddings lie below the cache folder."""

@@ -1,6 +1,7 @@
 """Which of a network's inner maps are pooled how, side by side.
 
 Shape letters: B pictures, T tokens, W width of a layer, L layers, P ways of pooling.
+Layers of a convolutional network differ in width; L * P * W stands for the sum then.
 """
 
 import inspect
@@ -27,6 +28,8 @@ class Pooling(nn.Module):
     al. 2021, DINO, evaluate so); its prefix holds the class token first, registers are left out.
     Other networks are pooled over the places of their maps.
     Raises UserError for a network without a class token, without layers, or with fewer of them.
+
+    widths: of the parts that stand side by side, L * P numbers.
     """
 
     def __init__(self, backbone: Backbone, ways: Sequence[str], layers: Sequence[int]) -> None:
@@ -43,7 +46,9 @@ class Pooling(nn.Module):
                 f"--pool {'+'.join(ways)}: {backbone.arch} has no class token; use --pool mean"
             )
         self.forward_layers, self.ways = forward, tuple(ways)
-        self.layers = _places(backbone, layers or (-1,))
+        every = _widths(backbone)
+        self.layers = _places(backbone.arch, len(every), layers or (-1,))
+        self.widths = tuple(every[layer] for layer in self.layers for _ in ways)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Float [B, 3, S, S] to float32 [B, L * P * W]."""
@@ -59,23 +64,22 @@ class Pooling(nn.Module):
         return torch.cat(parts, dim=1)
 
 
-def _places(backbone: Backbone, layers: Sequence[int]) -> tuple[int, ...]:
+def _places(arch: str, count: int, layers: Sequence[int]) -> tuple[int, ...]:
     """Depths counted from 1, or from the end, as places from 0, the shallowest first."""
-    count = _count(backbone)
     wrong = [layer for layer in layers if not 1 <= abs(layer) <= count]
     if wrong:
         raise UserError(
-            f"--layers {wrong[0]}: {backbone.arch} has {count}, from 1 (or -1, the last)"
+            f"--layers {wrong[0]}: {arch} has {count}, from 1 (or -1, the last)"
         )
     return tuple(sorted({layer - 1 if layer > 0 else count + layer for layer in layers}))
 
 
 @torch.inference_mode()
-def _count(backbone: Backbone) -> int:
-    """Layers that the network shows."""
+def _widths(backbone: Backbone) -> list[int]:
+    """Channels of each layer that the network shows."""
     side = backbone.image_size
     pixels = backbone.normalize(torch.zeros(1, 1, side, side, dtype=torch.uint8))
     was_training = backbone.training
     found = backbone.eval().body.forward_intermediates(pixels, intermediates_only=True)
     backbone.train(was_training)
-    return len(found)
+    return [one.shape[1] for one in found]
