@@ -144,7 +144,7 @@ def test_every_file_says_semi_supervised(
 
 @pytest.mark.parametrize(
     "change",
-    [{"augment": True}, {"pool_share": 1.0}, {"labelled_share": 0.5}, {"pseudo_labels": False}],
+    [{"augment": True}, {"pool_share": 1.0}, {"labelled_share": 0.25}, {"pseudo_labels": False}],
     ids=lambda change: next(iter(change)),
 )
 def test_its_options_change_the_training(

@@ -128,7 +128,7 @@ class FinetuneConfig(AdaptConfig):
         "each class",
     )
     labelled_share: float = Field(
-        default=0.25,
+        default=0.5,
         gt=0,
         lt=1,
         description="with --pseudo-labels: share of labelled pictures in a batch; unlabelled ones "
