@@ -59,6 +59,7 @@ def test_linear_evaluation_has_no_options_that_only_fine_tuning_uses() -> None:
         "labelled_share",
         "layer_decay",
         "lora_alpha",
+        "pool",
         "pool_share",
         "pseudo_labels",
         "trainable",

@@ -1,6 +1,7 @@
 """Pseudo-labels: which pictures get one, what a batch holds, what is said about it."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +9,18 @@ import numpy as np
 import pydantic
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional as F
 
 from cvgssl.fewshot import training
 from cvgssl.fewshot.config import FinetuneConfig
-from cvgssl.fewshot.pool import Pool, beside
+from cvgssl.fewshot.data import load_task
+from cvgssl.fewshot.models import ModelSource
+from cvgssl.fewshot.pool import Pool, PoolSource, beside
 from cvgssl.fewshot.protocol import adapt
 from cvgssl.fewshot.pseudo_labels import PseudoLabels, balanced, confident, guess
 from cvgssl.fewshot.training import Split, Trainer
+from cvgssl.images.surfaces import synthesize
 from cvgssl.report.adaptation import print_summary
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.launch import launch
@@ -79,7 +84,12 @@ def _pool(count: int) -> Pool:
     pictures = generator.integers(0, 256, (count, 1, 8, 8), dtype=np.uint8)
     labels = np.arange(count, dtype=np.int64) % 2
     rows = np.arange(4, count)
-    return Pool(pictures, PseudoLabels(rows, labels[rows], np.full(len(rows), 0.5)), count - 4, 0.0)
+    return Pool(
+        pictures.__getitem__,
+        PseudoLabels(rows, labels[rows], np.full(len(rows), 0.5)),
+        count - 4,
+        0.0,
+    )
 
 
 def test_a_step_is_the_weighted_mean_over_the_whole_batch(tmp_path: Path) -> None:
@@ -89,7 +99,7 @@ def test_a_step_is_the_weighted_mean_over_the_whole_batch(tmp_path: Path) -> Non
     weight = model[2].weight.detach().clone().requires_grad_()
     bias = model[2].bias.detach().clone()
     pool = _pool(20)
-    split = Split(pool.pictures[:4], torch.tensor([0, 1, 0, 1]))
+    split = Split(pool.pixels(np.arange(4)), torch.tensor([0, 1, 0, 1]))
     config = FinetuneConfig(
         data=Path("d"), pretrained="x", pseudo_labels=True, labelled_share=0.2, epochs=1,
         lr=0.5, momentum=0.0, weight_decay=0.0,
@@ -191,8 +201,63 @@ def test_without_unlabelled_pictures_it_says_so(
         adapt(config)
 
 
-def test_it_needs_weights() -> None:
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pseudo_labels": True}, "--pseudo-labels: needs --pretrained"),
+        ({"pool": "p"}, "--pool p: is used by --pseudo-labels only"),
+    ],
+)
+def test_what_does_not_go_together_is_told(options: dict[str, Any], message: str) -> None:
     with pytest.raises(pydantic.ValidationError) as caught:
-        FinetuneConfig(data=Path("d"), pseudo_labels=True)
+        FinetuneConfig(data=Path("d"), **options)
     (line,) = explain(caught.value)
-    assert line.startswith("--pseudo-labels: needs --pretrained")
+    assert line.startswith(message)
+
+
+def test_a_folder_of_further_pictures(steel: Path, tmp_path: Path, options: dict[str, Any]) -> None:
+    """Copies of known pictures are left out; colour beside gray is understood."""
+    pool = tmp_path / "pool"
+    synthesize(tmp_path / "more", per_class=3, seed=9, size=64, test_fraction=0.34)
+    shutil.copytree(tmp_path / "more", pool)
+    shutil.copytree(steel / "test", pool / "copied from test")
+    shutil.copytree(steel / "train" / "patches", pool / "copied from train")
+    Image.effect_noise((64, 64), 40).convert("RGB").save(pool / "gray.png")
+    Image.new("RGB", (64, 64), (200, 30, 30)).save(pool / "colour.png")
+    options |= {"shot": 7, "n": 1, "pool_share": 1.0}
+    config = FinetuneConfig(data=steel, **options, pool=pool, out=tmp_path / "run")
+    folder, summary = adapt(config)
+    log = (folder / "log.txt").read_text()
+    assert "20 more without labels (25 copies left out)" in log
+    assert "pseudo-labels for 20 of 20 unlabelled training pictures\n" in log
+    assert (summary.setting, summary.pseudo_labels) == ("semi-supervised", [20])
+    assert summary.pseudo_right is None
+
+    (pool / "gray.png").unlink()
+    (folder / "summary.json").unlink()
+    with pytest.raises(UserError, match="the pictures, the split or the draws changed"):
+        adapt(FinetuneConfig(data=steel, **options, pool=pool, resume=folder))
+    for name, message in (("test", "only pictures that the data set has"), ("none", "no such fol")):
+        config = FinetuneConfig(data=steel, **options, pool=steel / name, out=tmp_path / "no")
+        with pytest.raises(UserError, match=message):
+            adapt(config)
+
+
+def test_train_pictures_and_the_folder_together(
+    steel: Path, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    pool = tmp_path / "pool"
+    synthesize(pool, per_class=2, seed=9, size=64, test_fraction=0.5)
+    config = FinetuneConfig(
+        data=steel, **options | {"pool_share": 1.0}, pool=pool, out=tmp_path / "run"
+    )
+    accelerator = launch(None, "fp32")
+    task = load_task(config, accelerator)
+    source = ModelSource(config, task.classes, task.geometry)
+    found = PoolSource(task, source, config, accelerator).pool(1)
+    assert found.unlabelled == 42 - 12 + 12
+    assert found.guesses.rows.tolist() == [n for n in range(54) if n not in task.supports[0]]
+    assert task.pool is not None
+    pixels = found.pixels(np.array([50, 3]))
+    assert np.array_equal(pixels[0], task.pool.pictures.pixels[8])
+    assert np.array_equal(pixels[1], task.loaded.train.pixels[3])

@@ -120,6 +120,11 @@ class FinetuneConfig(AdaptConfig):
         description="semi-supervised: train on unlabelled pictures of train/ too, as the head auto "
         "names them on features of the backbone before fine-tuning",
     )
+    pool: Path | None = Field(
+        default=None,
+        description="with --pseudo-labels: folder of further pictures without labels; copies of "
+        "pictures in DATA are left out",
+    )
     pool_share: float = Field(
         default=0.5,
         gt=0,
@@ -143,8 +148,13 @@ class FinetuneConfig(AdaptConfig):
 
     @model_validator(mode="after")
     def _check_pool(self) -> "FinetuneConfig":
+        problems = []
         if self.pseudo_labels and not self.pretrained:
-            raise ValueError(
+            problems.append(
                 "--pseudo-labels: needs --pretrained; a random network cannot guess classes"
             )
+        if self.pool is not None and not self.pseudo_labels:
+            problems.append(f"--pool {self.pool}: is used by --pseudo-labels only; give that too")
+        if problems:
+            raise ValueError("\n".join(problems))
         return self

@@ -9,8 +9,9 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cvgssl.fewshot.config import AdaptConfig
+from cvgssl.fewshot.config import AdaptConfig, FinetuneConfig
 from cvgssl.fewshot.draws import Draws, draw, load_draws
+from cvgssl.fewshot.unlabelled import Unlabelled, load_unlabelled
 from cvgssl.images.geometry import Geometry
 from cvgssl.images.scan import load_dataset
 from cvgssl.images.store import LoadedDataset, load_dataset_pictures
@@ -26,6 +27,7 @@ class Task:
     loaded: the decoded pictures, uint8 [N, C, S, S], of both splits, and their tables.
     train_labels, test_labels: int64 [N] on the CPU.
     supports: rows of the training pictures in each run's support.
+    pool: further pictures, without labels, if they are to be used.
     """
 
     loaded: LoadedDataset
@@ -34,6 +36,7 @@ class Task:
     train_labels: Tensor
     test_labels: Tensor
     supports: tuple[NDArray[np.intp], ...]
+    pool: Unlabelled | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -46,9 +49,10 @@ class Task:
         left_out = f", {skipped} unreadable left out" if skipped else ""
         sizes = sorted({len(rows) for rows in self.supports})
         labelled = " or ".join(map(str, sizes))
+        more = f"{self.pool.describe()}, " if self.pool is not None else ""
         return (
             f"data: {self.loaded.dataset.root}: {len(self.classes)} classes, {labelled} labelled "
-            f"of {len(self.train_labels)} training pictures, {len(self.test_labels)} test "
+            f"of {len(self.train_labels)} training pictures, {more}{len(self.test_labels)} test "
             f"pictures{left_out}"
         )
 
@@ -61,6 +65,8 @@ class Task:
         ):
             digest.update(labels.numpy().data)
             digest.update(pictures.digest.encode())
+        if self.pool is not None:
+            digest.update(self.pool.pictures.digest.encode())
         return digest.hexdigest()
 
 
@@ -84,6 +90,9 @@ def load_task(config: AdaptConfig, accelerator: Accelerator) -> Task:
         draws = _draws(loaded.dataset, config)
     train, test = loaded.dataset.train, loaded.dataset.test
     supports = tuple(draws.rows(run, train, dataset.root) for run in range(len(draws.runs)))
+    pool = None
+    if isinstance(config, FinetuneConfig) and config.pool is not None:
+        pool = load_unlabelled(config.pool, loaded, config, accelerator)
     return Task(
         loaded,
         config.geometry,
@@ -91,6 +100,7 @@ def load_task(config: AdaptConfig, accelerator: Accelerator) -> Task:
         torch.from_numpy(train.labels),
         torch.from_numpy(test.labels),
         supports,
+        pool,
     )
 
 

@@ -3,6 +3,7 @@
 M pictures of the pool are used, B of them in an epoch; C channels, S side in pixels.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from accelerate.utils import broadcast_object_list
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cvgssl.features.table import UNLABELLED
 from cvgssl.fewshot.config import FinetuneConfig
 from cvgssl.fewshot.data import Task
 from cvgssl.fewshot.frozen_features import frozen_features
@@ -42,29 +44,32 @@ class Drawn:
 class Pool:
     """The pictures of one run that pseudo-labels were found for.
 
-    pictures: uint8 [N, C, S, S], all training pictures, perhaps memory-mapped.
-    unlabelled: how many of them are not in the support; right: share of the M pseudo-labels that
-        agree with the class folders, per cent. It is reported and used for nothing.
+    pixels: gives uint8 [B, C, S, S] of rows among the training pictures and those of --pool.
+    unlabelled: how many of these are not in the support; right: share of the pseudo-labels of
+        training pictures that agree with the class folders, per cent, None if there are none. It
+        is reported and used for nothing.
     """
 
-    pictures: NDArray[np.uint8]
+    pixels: Callable[[NDArray[np.intp]], NDArray[np.uint8]]
     guesses: PseudoLabels
     unlabelled: int
-    right: float
+    right: float | None
 
     def describe(self) -> str:
         """A few words for the log."""
+        right = ""
+        if self.right is not None:
+            right = f", {self.right:.1f}% right (by folder names, which are not used)"
         return (
             f"semi-supervised: pseudo-labels for {len(self.guesses.rows)} of {self.unlabelled} "
-            f"unlabelled training pictures, {self.right:.1f}% right (by folder names, which are "
-            "not used)"
+            f"unlabelled training pictures{right}"
         )
 
     def drawn(self, count: int, run: int, epoch: int, config: FinetuneConfig) -> Drawn:
         """The `count` pictures of an epoch, the same in every process."""
         generator = np.random.default_rng(seed_for(config.seed, "pool", run, epoch))
         places = balanced(self.guesses.labels, count, generator)
-        pixels = torch.from_numpy(self.pictures[self.guesses.rows[places]])
+        pixels = torch.from_numpy(self.pixels(self.guesses.rows[places]))
         if config.augment and count:
             pixels = support_views(pixels, seed_for(config.seed, "augment pool", run), epoch)
         labels, weights = self.guesses.labels[places], self.guesses.weights[places]
@@ -79,23 +84,44 @@ class PoolSource:
     ) -> None:
         self.task, self.config, self.accelerator = task, config, accelerator
         self._features = frozen_features(task.loaded.train, source, config, accelerator)
+        self._truth = task.train_labels.numpy()
+        if task.pool is not None:
+            rows = task.pool.rows
+            more = frozen_features(task.pool.pictures, source, config, accelerator)
+            if accelerator.is_main_process:
+                self._features = np.concatenate([self._features, more[rows]])
+            self._truth = np.concatenate([self._truth, np.full(len(rows), UNLABELLED)])
 
     def pool(self, run: int) -> Pool:
         """That of `run`, counted from 1; raises UserError when all pictures are labelled."""
-        task, support = self.task, self.task.supports[run - 1]
-        truth = task.train_labels.numpy()
+        truth, support = self._truth, self.task.supports[run - 1]
         unlabelled = len(truth) - len(support)
         if unlabelled < 1:
             raise UserError(
                 f"--pseudo-labels: run {run} has labels for all training pictures; leave it out, "
-                "or lower --shot"
+                "lower --shot, or give more pictures by --pool"
             )
         guesses = None
         if self.accelerator.is_main_process:  # others could differ in the last digit
             guesses = guess(self._features, truth, support, self.config.pool_share)
         guesses = broadcast_object_list([guesses])[0]
-        right = 100 * float((guesses.labels == truth[guesses.rows]).mean())
-        return Pool(task.loaded.train.pixels, guesses, unlabelled, right)
+        named = truth[guesses.rows] != UNLABELLED
+        agree = (guesses.labels == truth[guesses.rows])[named]
+        right = 100 * float(agree.mean()) if len(agree) else None
+        return Pool(self._pixels, guesses, unlabelled, right)
+
+    def _pixels(self, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
+        """Uint8 [B, C, S, S]; gray pictures become colour beside coloured ones."""
+        train, pool = self.task.loaded.train.pixels, self.task.pool
+        if pool is None:
+            return train[rows]
+        more = pool.pictures.pixels
+        shape = (max(train.shape[1], more.shape[1]), *train.shape[2:])
+        found = np.empty((len(rows), *shape), np.uint8)
+        extra = rows >= len(train)
+        found[~extra] = train[rows[~extra]]
+        found[extra] = more[pool.rows[rows[extra] - len(train)]]
+        return found
 
 
 def beside(labelled: int, share: float) -> int:

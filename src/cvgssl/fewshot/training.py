@@ -191,7 +191,7 @@ class Trainer:
             if others is not None:
                 size += len(others.labels)
                 others = others.take(slice(rank, None, world))
-                batch = torch.cat([batch, others.pixels.to(device)])
+                batch = _cat_pictures(batch, others.pixels.to(device))
             with self.accelerator.autocast():
                 logits = self.wrapped(batch).float()
                 logits, guessed = logits[: len(mine)], logits[len(mine) :]
@@ -275,3 +275,9 @@ class Trainer:
         folder.metrics(row)
         values = {name: value for name, value in row.items() if name not in ("run", "epoch")}
         track(self.accelerator, self.run, row["epoch"], values)
+
+
+def _cat_pictures(first: Tensor, second: Tensor) -> Tensor:
+    """Pictures [B, C, S, S] one after another, gray ones as colour beside coloured ones."""
+    channels = max(first.shape[1], second.shape[1])
+    return torch.cat([one.expand(-1, channels, -1, -1) for one in (first, second)])
