@@ -58,23 +58,28 @@ class Familiarity:
             near = nearest(rows, self.rows, NEIGHBOURS)[0].mean(axis=1)
         return self._score(rows, self.map.predict_proba(features), near, self.labelled)
 
-    def examples(self, classes: NDArray[np.int64]) -> tuple[Floats, Floats]:
-        """What familiarity is like for pictures of known and of unknown classes.
+    def left_out(self) -> Floats:
+        """Familiarity of the labelled pictures, each as it was without its label.
 
-        classes: int64 [S], what is thought of the kept rows. Known: the unlabelled rows; without
-        any, labelled rows whose labels were left out (none where each class has one label).
-        Unknown: the rows of each class, labelled or thought to be of it, as they would be
-        without that class's labels (none for a single class).
+        As many as could be left out: none where each class has one label.
         """
-        free = np.flatnonzero(self.target < 0)
-        parts = [free] if len(free) else left_out_parts(self.target)
-        known = [self._of_kept(part, np.setdiff1d(self.labelled, part)) for part in parts]
-        unknown = []
+        parts = left_out_parts(self.target)
+        found = [self._of_kept(part, np.setdiff1d(self.labelled, part)) for part in parts]
+        return np.concatenate([np.zeros(0), *found])
+
+    def examples(self, classes: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """Familiarity of the unlabelled rows, and of pictures as if their class were unknown.
+
+        classes: int64 [S], what is thought of the kept rows. The latter: the rows of each class,
+        labelled or thought to be of it, without that class's labels (none for a single class).
+        """
+        unknown = [np.zeros(0)]
         for label in range(int(self.target.max()) + 1):
             others = self.labelled[self.target[self.labelled] != label]
             if len(others):
                 unknown.append(self._of_kept(np.flatnonzero(classes == label), others))
-        return np.concatenate([np.zeros(0), *known]), np.concatenate([np.zeros(0), *unknown])
+        free = np.flatnonzero(self.target < 0)
+        return self._of_kept(free, self.labelled), np.concatenate(unknown)
 
     def _of_kept(self, who: NDArray[np.intp], labelled: NDArray[np.intp]) -> Floats:
         return self._score(self.rows[who], self.mapped[who], self.near[who], labelled)

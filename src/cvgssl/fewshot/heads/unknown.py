@@ -20,13 +20,13 @@ ONE_LABEL = 0.5  # least probability of an answer where no label can be left out
 class OpenSetHead(FewShotHead):
     """A calibrated head and two rules for when it gives no class.
 
-    "unknown": the picture is less familiar (`Familiarity`) than `least_familiar_`. Each class in
-    turn is treated as if it had no labels, which shows how familiar an unknown class looks; the
-    bound between that and the unlabelled pictures is the one with the largest Youden index. Of the
-    pictures above it, the share `refused` is given up: `least_familiar_` is their quantile. So
-    unlabelled pictures of an unknown class do no harm, unless they are most of them. Without
-    unlabelled pictures, labels left out take their place; with one label per class there are none,
-    and a picture must be more familiar than any labelled one is with the other classes.
+    "unknown": the picture is less familiar (`Familiarity`) than `least_familiar_`. Below that falls
+    the share `refused` of the labelled pictures when labels are left out in turn. With one label
+    per class none can be left out. Then each class in turn is treated as if it had no labels,
+    which shows how familiar an unknown class looks; between that and the unlabelled pictures the
+    bound with the largest Youden index is drawn, and `least_familiar_` is the quantile `refused`
+    of the unlabelled pictures above it. Without unlabelled pictures either, a picture must be more
+    familiar than any labelled one is with the other classes.
 
     "not sure": the calibrated probability of the likeliest class is below `least_probable_`: the
     lowest at which labels left out in turn say (wrong + 1) / (answered + 1) <= `error`. Where they
@@ -40,7 +40,7 @@ class OpenSetHead(FewShotHead):
     uses_unlabelled = True
 
     def __init__(
-        self, head: FewShotHead | None = None, refused: float = 0.05, error: float = 0.05
+        self, head: FewShotHead | None = None, refused: float = 0.1, error: float = 0.05
     ) -> None:
         self.head = head
         self.refused = refused
@@ -57,8 +57,13 @@ class OpenSetHead(FewShotHead):
         found = tempered(found, self.head_.temperature_)
         self.least_probable_ = least_probable(found, target[rows], self.error)
         self.familiarity_ = Familiarity(features, target)
-        thought = self.label_distributions_[self.familiarity_.kept].argmax(axis=1)
-        self.least_familiar_ = least_familiar(*self.familiarity_.examples(thought), self.refused)
+        known = self.familiarity_.left_out()
+        if len(known):
+            self.least_familiar_ = float(np.quantile(known, self.refused))
+        else:
+            thought = self.label_distributions_[self.familiarity_.kept].argmax(axis=1)
+            examples = self.familiarity_.examples(thought)
+            self.least_familiar_ = least_familiar(*examples, self.refused)
 
     def _probabilities(self, features: Floats) -> Floats:
         return self.head_.predict_proba(features)
@@ -87,15 +92,18 @@ class OpenSetHead(FewShotHead):
         return answers
 
 
-def least_familiar(known: Floats, unknown: Floats, refused: float) -> float:
-    """The least familiarity that is not "unknown", from examples of both; see `OpenSetHead`."""
-    if not len(known):
+def least_familiar(free: Floats, unknown: Floats, refused: float) -> float:
+    """The least familiarity that is not "unknown" with one label per class; see `OpenSetHead`.
+
+    free, unknown: familiarity of unlabelled pictures, and of pictures of classes without labels.
+    """
+    if not len(free):
         return float(unknown.max(initial=-np.inf))
-    above = known
+    above = free
     if len(unknown):
-        bounds = np.sort(np.concatenate([known, unknown]))
-        below = [np.searchsorted(np.sort(one), bounds) / len(one) for one in (unknown, known)]
-        above = known[known >= bounds[int(np.argmax(below[0] - below[1]))]]
+        bounds = np.sort(np.concatenate([free, unknown]))
+        below = [np.searchsorted(np.sort(one), bounds) / len(one) for one in (unknown, free)]
+        above = free[free >= bounds[int(np.argmax(below[0] - below[1]))]]
     return float(np.quantile(above, refused))
 
 
