@@ -183,6 +183,8 @@ def test_features_of_another_space_are_told_apart(file: Path) -> None:
     own = {"encoders": [{"encoder": {"sha256": sha256}, "pool": []}], "prepared": "none"}
     check_joint_space(anchors, own, 48)
     check_joint_space(anchors, {}, 48)
+    check_joint_space(anchors, {"encoders": ["theirs"]}, 48)
+    check_joint_space(anchors, {"encoders": [{"encoder": "theirs"}]}, 48)
     for about, width, message in (
         ({}, 64, "have 64 numbers, the texts of clip.safetensors 48: not one space"),
         (own | {"encoders": own["encoders"] * 2}, 48, "of several encoders"),

@@ -72,7 +72,9 @@ def check_joint_space(anchors: TextAnchors, about: Mapping[str, Any], width: int
         the width (D) is known. width: of the features.
     """
     file = anchors.about["file"]
-    encoders = about.get("encoders") or []
+    encoders = [one for one in about.get("encoders") or () if isinstance(one, dict)]
+    made_by = encoders[0].get("encoder") if encoders else None  # anything in others' files
+    sha256 = made_by.get("sha256") if isinstance(made_by, dict) else None
     reason = None
     if len(encoders) > 1:
         reason = "are of several encoders; texts belong to one"
@@ -80,7 +82,7 @@ def check_joint_space(anchors: TextAnchors, about: Mapping[str, Any], width: int
         reason = "are centred or whitened; embed them without --center and --whiten"
     elif encoders and encoders[0].get("pool"):
         reason = "are pooled before the projection; embed them without --pool"
-    elif encoders and encoders[0]["encoder"]["sha256"] != anchors.about["sha256"]:
+    elif sha256 and sha256 != anchors.about["sha256"]:
         reason = f"are not of {file} (other SHA-256); name the file that made them"
     elif width != anchors.values.shape[1]:
         reason = (
