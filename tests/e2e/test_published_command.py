@@ -90,6 +90,8 @@ def test_linear_evaluation_from_scratch(steel: Path, tmp_path: Path, flags: str)
         ("--shot 8", "--shot 8: too few training pictures in 6 of 6 classes"),
         ("--finetune_model False --softmax_lincls False", "exactly one of them must be true"),
         ("--finetune_model True --softmax_lincls True", "exactly one of them must be true"),
+        ("--softmax_lincls True --augment True --trainable norm", "--augment, --trainable: only"),
+        ("--arch resnet18 --trainable lora:8", "--trainable lora:8: resnet18 has no attention"),
         ("--arch resnet19", "resnet18"),
     ],
 )
