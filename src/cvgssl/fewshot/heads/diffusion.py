@@ -13,8 +13,13 @@ from cvgssl.fewshot.heads.base import FewShotHead, Floats, unit
 from cvgssl.fewshot.heads.linear import Logistic
 
 LANDMARKS = 4000  # rows at most from which the map is learned
-LEAST_ROWS = 100  # for a graph that says more than the rows themselves
+LEAST_ROWS = 100  # without a label, for a graph that says more than the labels
 CHUNK = 4096
+
+
+def is_crowd(target: NDArray[np.int64]) -> bool:
+    """Whether there are enough rows without a label to learn from; target [N], -1 without."""
+    return int((target < 0).sum()) >= LEAST_ROWS
 
 
 class KernelMap:
@@ -48,9 +53,9 @@ class MapHead(FewShotHead):
     """A head that works on the diffusion map of all rows (Coifman & Lafon 2006).
 
     The map is made from labelled and unlabelled rows alike and learned as a function of the
-    features, so a new row is classified by itself. With fewer than 100 rows there is no graph to
-    speak of, and the head works on the features themselves. Subclasses give `_fit_mapped` and
-    `_score_mapped`.
+    features, so a new row is classified by itself. With fewer than 100 unlabelled rows a map says
+    less than the labels, and the head works on the features themselves. Subclasses give
+    `_fit_mapped` and `_score_mapped`.
 
     neighbours, time, width: of the map; 0 neighbours: no map. ridge: of the function.
     label_distributions_: probabilities [N, K] of the rows of `fit`.
@@ -67,15 +72,15 @@ class MapHead(FewShotHead):
         self.ridge = ridge
 
     def _fit(self, features: Floats, target: NDArray[np.int64]) -> None:
-        self.map_ = self._map(features)
+        self.map_ = self._map(features, target)
         self.label_distributions_ = self._fit_mapped(_mapped(self.map_, features), target)
 
-    def on_map(self, features: Floats) -> tuple[Self, Floats]:
+    def on_map(self, features: Floats, target: NDArray[np.int64]) -> tuple[Self, Floats]:
         """This head without a map of its own, and where the map puts rows [N, D]: [N, E]."""
-        return clone(self).set_params(neighbours=0), _mapped(self._map(features), features)
+        return clone(self).set_params(neighbours=0), _mapped(self._map(features, target), features)
 
-    def _map(self, features: Floats) -> KernelMap | None:
-        if len(features) < LEAST_ROWS or self.neighbours == 0:
+    def _map(self, features: Floats, target: NDArray[np.int64]) -> KernelMap | None:
+        if self.neighbours == 0 or not is_crowd(target):
             return None
         options = (self.neighbours, self.time, self.width, self.ridge)
         key = ("diffusion", digest(features), *options)

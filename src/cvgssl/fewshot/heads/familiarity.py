@@ -9,7 +9,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 from cvgssl.features.graph import nearest
 from cvgssl.fewshot.heads.base import Floats, one_hot, unit
-from cvgssl.fewshot.heads.diffusion import LEAST_ROWS, MapHead
+from cvgssl.fewshot.heads.diffusion import MapHead, is_crowd
 from cvgssl.fewshot.heads.left_out import left_out_parts
 from cvgssl.fewshot.heads.linear import class_balance
 
@@ -23,11 +23,12 @@ class Familiarity:
     """The sum of three figures, each about 0 for a strange picture and 1 for a familiar one.
 
     - The cosine to the nearest labelled row on the diffusion map: low for a class that has
-      unlabelled pictures and no label. With fewer than 100 rows, the cosine of the features.
+      unlabelled pictures and no label. With fewer than 100 of those, the cosine of the features.
     - The largest score of kernel ridge regression of the labels, a Gaussian process's mean, which
       falls to 0 away from the labelled rows (Kemmler et al. 2013).
     - The mean cosine to the five nearest rows of `fit`, labelled or not (Sun et al. 2022): low for
-      a class that has no picture there at all. Left out with fewer than 100 rows.
+      a class that has no picture there at all. Left out with fewer than 100
+      unlabelled rows.
     """
 
     def __init__(self, features: Floats, target: NDArray[np.int64]) -> None:
@@ -41,7 +42,7 @@ class Familiarity:
             target[kept],
         )
         self.labelled = np.flatnonzero(self.target >= 0)
-        self.crowded = len(features) >= LEAST_ROWS
+        self.crowded = is_crowd(target)
         self.near = np.zeros(len(kept))
         if self.crowded:
             self.near = nearest(self.rows, self.rows, NEIGHBOURS, 0)[0].mean(axis=1)

@@ -21,7 +21,7 @@ def left_out(
     parts = left_out_parts(target)
     head = clone(head)
     if parts and isinstance(head, MapHead):
-        head, features = head.on_map(features)  # labels do not move the map
+        head, features = head.on_map(features, target)  # labels do not move the map
     found = [np.zeros((0, int(target.max()) + 1))]
     for part in parts:
         without = target.copy()

@@ -9,9 +9,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cvgssl.fewshot.heads.auto import AutoHead
 from cvgssl.fewshot.heads.base import FewShotHead, Floats
-from cvgssl.fewshot.heads.calibrated import CalibratedHead, tempered
+from cvgssl.fewshot.heads.calibrated import CalibratedHead
 from cvgssl.fewshot.heads.familiarity import Familiarity
 from cvgssl.fewshot.heads.left_out import left_out
+from cvgssl.fewshot.heads.temperature import tempered
 
 KNOWN, UNKNOWN, NOT_SURE = "known", "unknown", "not sure"
 ONE_LABEL = 0.5  # least probability of an answer where no label can be left out

@@ -1,0 +1,30 @@
+"""How far a head's probabilities are to be trusted, as far as labels that were left out tell."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvgssl.fewshot.heads.base import Floats, softmax
+from cvgssl.fewshot.heads.left_out import right
+
+TEMPERATURES = np.geomspace(0.1, 5, 30)
+ANCHOR = 5.0  # labels that speak for temperature 1
+
+
+def tempered(probabilities: Floats, temperature: float) -> Floats:
+    """Probabilities [M, K] with their logarithms divided by `temperature` (Guo et al. 2017)."""
+    return softmax(np.log(probabilities.clip(1e-12)) / temperature)
+
+
+def fitted_temperature(found: Floats, truth: NDArray[np.int64]) -> tuple[float, float]:
+    """The temperature that makes left-out labels likeliest, and their log-likelihood with it.
+
+    found, truth: probabilities [L, K] and classes [L] of labels left out. A pull towards 1, worth
+    a few labels, takes (log T)^2 each; without labels it is 1, and the log-likelihood 0.
+    """
+    if not len(found):
+        return 1.0, 0.0
+    likely = [
+        right(tempered(found, one), truth).sum() - ANCHOR * np.log(one) ** 2 for one in TEMPERATURES
+    ]
+    best = int(np.argmax(likely))
+    return float(TEMPERATURES[best]), float(likely[best])
