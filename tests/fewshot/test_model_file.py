@@ -124,8 +124,8 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_another_format_is_refused(saved: Path) -> None:
-    edit_header(saved, format=2)
-    with pytest.raises(UserError, match="has model format 2, this version of cvgssl reads 1"):
+    edit_header(saved, format=3)
+    with pytest.raises(UserError, match="has model format 3, this version of cvgssl reads 1 and 2"):
         load_model(saved)
 
 

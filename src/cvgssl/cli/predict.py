@@ -37,10 +37,24 @@ class PredictConfig:
     )
     batch_size: int = Field(64, ge=1, description="pictures per step")
     skip_corrupt: bool = Field(False, description="leave unreadable pictures out and go on")
+    unknown: bool = Field(
+        False,
+        description='also answer "unknown" for pictures unlike the labelled ones, and "not sure"; '
+        "for runs of `cvgssl linear`",
+    )
+    refused: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="with --unknown: share of the pictures of known classes that may be called "
+        "unknown",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> "PredictConfig":
         problems = []
+        if self.refused != 0.1 and not self.unknown:
+            problems.append("--refused: has no effect without --unknown")
         if self.csv == STDOUT and self.json == STDOUT:
             problems.append("--csv - --json -: only one of them can go to standard output")
         for flag, path in (("--csv", self.csv), ("--json", self.json)):
@@ -64,6 +78,8 @@ def run(argv: Sequence[str], prog: str) -> int:
         weights=config.weights,
         batch_size=config.batch_size,
         skip_corrupt=config.skip_corrupt,
+        unknown=config.unknown,
+        refused=config.refused,
     )
     for path, to_text in ((config.csv, to_csv), (config.json, to_json)):
         if path == STDOUT:
@@ -78,15 +94,18 @@ def run(argv: Sequence[str], prog: str) -> int:
 
 
 def _show(predictions: "Sequence[Prediction]") -> None:
-    """A table of path, class, probability and runner-up."""
+    """A table of path, (with verdicts) answer, class, probability and runner-up."""
     from cvgssl.deploy.outputs import path_text
     from cvgssl.report.tables import print_table
 
     rows = []
+    asked = predictions[0].verdict is not None
     for prediction in predictions[:SHOWN]:
         (label, first), *others = prediction.ranked()
         second = f"{others[0][0]} {100 * others[0][1]:.1f} %" if others else ""
-        rows.append([path_text(prediction.path), label, f"{100 * first:.1f} %", second])
-    print_table("", ["path", "class", "probability", "runner-up"], rows)
+        answer = [prediction.answer] if asked else []
+        rows.append([path_text(prediction.path), *answer, label, f"{100 * first:.1f} %", second])
+    answer = ["answer"] if asked else []
+    print_table("", ["path", *answer, "class", "probability", "runner-up"], rows)
     if len(predictions) > SHOWN:
         print(f"... and {len(predictions) - SHOWN} more; --csv FILE writes all")

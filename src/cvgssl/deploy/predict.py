@@ -8,18 +8,21 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cvgssl.fewshot.model_file import ModelCard, load_model
+from cvgssl.fewshot.model_file import ModelCard, load_model, load_support
 from cvgssl.fewshot.recognizer import Recognizer
 from cvgssl.images.decoding import decode_squares
 from cvgssl.images.scan import list_pictures
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.progress import progress
+
+if TYPE_CHECKING:
+    from cvgssl.deploy.refusing import Refusal
 
 log = logging.getLogger(__name__)
 
@@ -29,16 +32,23 @@ class Prediction:
     """What a recognizer says about one picture.
 
     classes: K names. probabilities: float32 [K], in that order, sum 1.
+    verdict: "known", "unknown" or "not sure"; None unless it was asked for.
     """
 
     path: Path
     classes: tuple[str, ...]
     probabilities: NDArray[np.float32]
+    verdict: str | None = None
 
     @property
     def label(self) -> str:
         """The most likely class."""
         return self.classes[int(self.probabilities.argmax())]
+
+    @property
+    def answer(self) -> str:
+        """The most likely class, or "unknown" or "not sure" where that is the verdict."""
+        return self.label if self.verdict in (None, "known") else str(self.verdict)
 
     @property
     def probability(self) -> float:
@@ -59,6 +69,8 @@ def predict(
     weights: Literal["final", "ema"] = "final",
     batch_size: int = 64,
     skip_corrupt: bool = False,
+    unknown: bool = False,
+    refused: float = 0.1,
 ) -> list[Prediction]:
     """Recognize picture files, and all pictures in folders, in the order given.
 
@@ -67,13 +79,17 @@ def predict(
     A GPU is used if there is one. Pictures are decoded as they are needed, so any number of them
     fits in memory. Unreadable ones are an error that names them all; with `skip_corrupt` they are
     left out with a warning each.
-    Raises UserError for them and for a missing or damaged model.
+    unknown: also give verdicts, by the labelled pictures' features that linear evaluation keeps;
+        about the share `refused` of the pictures of known classes will be called unknown.
+    Raises UserError for them, for a missing or damaged model, and for one without such features.
     """
     path = find_model(run_or_model, run, weights)
     paths = find_pictures(images)
+    refusal = _refusal(path, refused) if unknown else None
     model, card = load_model(path, "cuda" if torch.cuda.is_available() else "cpu")
+    recognizer = _Recognizing(model, card, refusal)
     with progress("pictures", len(paths)) as advance:
-        predictions, unreadable = _recognize(model, card, paths, batch_size, skip_corrupt, advance)
+        predictions, unreadable = _recognize(recognizer, paths, batch_size, skip_corrupt, advance)
     if unreadable and not skip_corrupt:
         lines = [f"{path}: {reason}" for path, reason in unreadable.items()]
         lines.append(f"{len(lines)} unreadable; mend them, or go on without by --skip-corrupt")
@@ -119,9 +135,42 @@ def find_pictures(images: Iterable[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
+def _refusal(path: Path, refused: float) -> "Refusal":
+    from cvgssl.deploy.refusing import Refusal
+
+    support = load_support(path)
+    if support is None:
+        raise UserError(
+            f"{path}: keeps no labelled pictures to compare with; --unknown needs a run of "
+            "`cvgssl linear` (fine-tuning moves the features, so its pictures are no measure)"
+        )
+    return Refusal(support, refused)
+
+
+@dataclass(frozen=True)
+class _Recognizing:
+    """A model, how it wants its pictures, and what may refuse its answers."""
+
+    model: Recognizer
+    card: ModelCard
+    refusal: "Refusal | None"
+
+    def __call__(
+        self, paths: Sequence[Path], squares: Sequence[NDArray[np.uint8]]
+    ) -> list[Prediction]:
+        """Predictions of B decoded pictures, uint8 [C, S, S] each."""
+        features, rows = _forward(self.model, squares)
+        verdicts: list[str | None] = [None] * len(rows)
+        if self.refusal is not None:
+            verdicts = [str(one) for one in self.refusal(features, rows.argmax(axis=1))]
+        return [
+            Prediction(path, self.card.classes, row, verdict)
+            for path, row, verdict in zip(paths, rows, verdicts, strict=True)
+        ]
+
+
 def _recognize(
-    model: Recognizer,
-    card: ModelCard,
+    recognizer: _Recognizing,
     paths: Sequence[Path],
     batch_size: int,
     skip_corrupt: bool,
@@ -133,26 +182,28 @@ def _recognize(
     """
     predictions: list[Prediction] = []
     unreadable: dict[Path, str] = {}
-    decoded = zip(paths, decode_squares(paths, card.geometry), strict=True)
+    decoded = zip(paths, decode_squares(paths, recognizer.card.geometry), strict=True)
     while batch := list(islice(decoded, batch_size)):
         readable = [(path, square.pixels) for path, square in batch if square.pixels is not None]
         unreadable |= {path: square.reason for path, square in batch if square.pixels is None}
         if readable and (skip_corrupt or not unreadable):
-            rows = _probabilities(model, [pixels for _, pixels in readable])
-            predictions += [
-                Prediction(path, card.classes, row)
-                for (path, _), row in zip(readable, rows, strict=True)
-            ]
+            names, pixels = zip(*readable, strict=True)
+            predictions += recognizer(names, pixels)
         advance(len(batch))
     return predictions, unreadable
 
 
 @torch.inference_mode()
-def _probabilities(model: Recognizer, squares: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    """float32 [B, K] of B squares uint8 [C, S, S]; gray ones become colour beside coloured ones."""
+def _forward(
+    model: Recognizer, squares: Sequence[NDArray[np.uint8]]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Features [B, D] and probabilities [B, K], float32, of B squares uint8 [C, S, S].
+
+    Gray squares become colour beside coloured ones.
+    """
     channels = max(len(square) for square in squares)
     shape = (channels, *squares[0].shape[1:])
     pixels = np.stack([np.broadcast_to(square, shape) for square in squares])
-    logits = model(torch.from_numpy(pixels).to(model.head.weight.device))
-    rows: NDArray[np.float32] = logits.float().softmax(dim=1).cpu().numpy()
-    return rows
+    features = model.backbone(torch.from_numpy(pixels).to(model.head.weight.device))
+    rows = model.head(features).float().softmax(dim=1)
+    return features.float().cpu().numpy(), rows.cpu().numpy()

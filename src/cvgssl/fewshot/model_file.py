@@ -1,7 +1,8 @@
 """A trained recognizer as one safetensors file: weights and all that is needed to use them.
 
 The header's metadata holds one JSON text under the key `cvgssl`: format number, model card and a
-SHA-256 over card and tensors, so neither can change unnoticed. Nothing in it is executed.
+SHA-256 over card and tensors, so neither can change unnoticed. Nothing in it is executed. Format 2
+also holds the features of the labelled pictures; a file without them has format 1.
 """
 
 import hashlib
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
     from cvgssl.fewshot.recognizer import Recognizer
 
-FORMAT = 1
+FORMAT, WITH_SUPPORT = 1, 2
+SUPPORT = ("support.features", "support.labels")
 KEY = "cvgssl"
 
 
@@ -51,21 +53,37 @@ class ModelCard:
     version: str = __version__
 
 
-def save_model(path: Path, model: "nn.Module", card: ModelCard) -> None:
+@dataclass(frozen=True)
+class Support:
+    """The labelled pictures that a head on frozen features was trained on.
+
+    features: float32 [L, D], of the model's backbone. labels: int64 [L], places in its classes.
+    """
+
+    features: "Tensor"
+    labels: "Tensor"
+
+
+def save_model(
+    path: Path, model: "nn.Module", card: ModelCard, support: Support | None = None
+) -> None:
     """Write the state dict of a `Recognizer` and its card, whole or not at all.
 
-    The same weights and card give the same bytes.
+    The same weights, card and support give the same bytes.
     """
     import torch
     from safetensors.torch import save
 
+    tensors = dict(model.state_dict())
+    if support is not None:
+        tensors |= dict(zip(SUPPORT, (support.features.float(), support.labels), strict=True))
     # copies: safetensors takes neither channels-last nor shared memory
     tensors = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in model.state_dict().items()
+        for name, tensor in tensors.items()
     }
-    described = asdict(card)
-    header = {"format": FORMAT, "sha256": _digest(described, tensors), "card": described}
+    described, number = asdict(card), FORMAT if support is None else WITH_SUPPORT
+    header = {"format": number, "sha256": _digest(described, tensors), "card": described}
     # safetensors' own file writing reports a full disk as an error without a cause
     content = save(tensors, {KEY: json.dumps(header, ensure_ascii=False)})
     with writing(path) as aside:
@@ -73,21 +91,18 @@ def save_model(path: Path, model: "nn.Module", card: ModelCard) -> None:
 
 
 def load_model(path: Path, device: "torch.device | str" = "cpu") -> tuple["Recognizer", ModelCard]:
-    """Read a recognizer, in eval mode, and its card.
+    """Read a recognizer, in eval mode, and its card; `load_support` reads what else is there.
 
     Raises UserError naming the file when it is damaged, is something else, or has a format that
     this version does not know. Leaves torch's random numbers as they were.
     """
     import torch
-    from safetensors.torch import load_file
 
     from cvgssl.encoders.backbone import build_backbone
     from cvgssl.fewshot.recognizer import Recognizer
 
-    header = _read_header(path)
-    tensors = load_file(path)
-    if _digest(header["card"], tensors) != header["sha256"]:
-        raise UserError(f"{path}: damaged: its contents do not match its hash; copy it again")
+    header, tensors = _read(path)
+    tensors = {name: tensor for name, tensor in tensors.items() if name not in SUPPORT}
     card = _to_card(path, header["card"])
     try:
         with torch.random.fork_rng(devices=[]):
@@ -102,6 +117,28 @@ def load_model(path: Path, device: "torch.device | str" = "cpu") -> tuple["Recog
             f"(another version of timm may help): {reason}"
         ) from error
     return model.to(device).eval(), card
+
+
+def load_support(path: Path) -> Support | None:
+    """The labelled pictures' features in a file of `save_model`; None if it holds none.
+
+    Raises UserError as `load_model` does.
+    """
+    _, tensors = _read(path)
+    if not set(SUPPORT) <= tensors.keys():
+        return None
+    return Support(*(tensors[name] for name in SUPPORT))
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, "Tensor"]]:
+    """Header and all tensors, checked against the hash."""
+    from safetensors.torch import load_file
+
+    header = _read_header(path)
+    tensors = load_file(path)
+    if _digest(header["card"], tensors) != header["sha256"]:
+        raise UserError(f"{path}: damaged: its contents do not match its hash; copy it again")
+    return header, tensors
 
 
 def _read_header(path: Path) -> dict[str, Any]:
@@ -122,10 +159,10 @@ def _read_header(path: Path) -> dict[str, Any]:
             f"{path}: not a model that cvgssl saved; weights to start training from go to "
             "--pretrained"
         ) from error
-    if number != FORMAT:
+    if number not in (FORMAT, WITH_SUPPORT):
         raise UserError(
-            f"{path}: has model format {number}, this version of cvgssl reads {FORMAT}; use the "
-            "version that wrote it"
+            f"{path}: has model format {number}, this version of cvgssl reads {FORMAT} and "
+            f"{WITH_SUPPORT}; use the version that wrote it"
         )
     if not {"card", "sha256"} <= header.keys():
         raise UserError(f"{path}: damaged: its header is incomplete; copy it again")

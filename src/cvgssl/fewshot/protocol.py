@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 
 from cvgssl.encoders.backbone import Backbone
 from cvgssl.encoders.batches import forward_all
@@ -17,7 +17,7 @@ from cvgssl.fewshot.config import AdaptConfig, FinetuneConfig
 from cvgssl.fewshot.data import Task, load_task
 from cvgssl.fewshot.folder import open_folder
 from cvgssl.fewshot.lora import merged
-from cvgssl.fewshot.model_file import save_model
+from cvgssl.fewshot.model_file import Support, save_model
 from cvgssl.fewshot.models import ModelSource
 from cvgssl.fewshot.pool import PoolSource
 from cvgssl.fewshot.recognizer import Recognizer
@@ -178,13 +178,16 @@ class _Job:
         models = {"": trainer.model}
         if trainer.average is not None:
             models["_ema"] = trainer.average.module
+        support = None
         for suffix, model in models.items():
             if isinstance(model, nn.Linear):
                 assert self.backbone is not None
                 head, model = model, Recognizer(self.backbone, len(self.task.classes))
                 model.head = head
+                assert isinstance(trainer.train.inputs, Tensor)
+                support = Support(trainer.train.inputs, trainer.train.labels)
             path = self.folder.path / "weights" / f"run_{trainer.run}{suffix}.safetensors"
-            save_model(path, merged(model), self.source.card())
+            save_model(path, merged(model), self.source.card(), support)
 
 
 def _mode(config: AdaptConfig) -> str:
