@@ -57,11 +57,11 @@ RULE = {
 }
 CALIBRATION = {
     "accuracy": "accuracy",
-    "ece_raw": "ECE, no temperature",
-    "ece": "ECE",
-    "loss_raw": "NLL (nats), no temperature",
-    "loss": "NLL (nats)",
-    "temperature": "temperature",
+    "ece_raw": "ECE, `auto` alone",
+    "ece": "ECE, with a temperature",
+    "loss_raw": "NLL (nats), `auto` alone",
+    "loss": "NLL (nats), with a temperature",
+    "temperature": "that temperature",
 }
 
 Rows = NDArray[np.intp]
@@ -188,7 +188,7 @@ def open_set(
 def calibrated(
     known: NDArray[Any], target: NDArray[Any], asked: NDArray[Any], truth: NDArray[Any]
 ) -> Figures:
-    """Figures of `auto` with and without its temperature, all classes labelled."""
+    """Figures of `auto` without and with `CalibratedHead`, all classes labelled."""
     head = CalibratedHead().fit(known, target)
     raw, found = head.head_.predict_proba(asked), head.predict_proba(asked)
     return {

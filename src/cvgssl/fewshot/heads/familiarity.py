@@ -27,8 +27,7 @@ class Familiarity:
     - The largest score of kernel ridge regression of the labels, a Gaussian process's mean, which
       falls to 0 away from the labelled rows (Kemmler et al. 2013).
     - The mean cosine to the five nearest rows of `fit`, labelled or not (Sun et al. 2022): low for
-      a class that has no picture there at all. Left out with fewer than 100
-      unlabelled rows.
+      a class that has no picture there at all. Left out with fewer than 100 unlabelled rows.
     """
 
     def __init__(self, features: Floats, target: NDArray[np.int64]) -> None:
