@@ -48,7 +48,7 @@ def compute(
         deep = [square.brightest for square in readable if square.brightest is not None]
         brightest = max(deep, default=brightest) if brightest is None else max([brightest, *deep])
         if readable and (config.skip_corrupt or not unreadable):
-            values.append(_embed(encoder, readable, accelerator))
+            values.append(embed_squares(encoder, readable, accelerator))
             digests += [square.digest for square in readable]
             _check_finite(encoder, values[-1], config)
         if len(digests) >= cache.BLOCK:
@@ -61,10 +61,10 @@ def compute(
     return unreadable
 
 
-def _embed(
+def embed_squares(
     encoder: Encoder, squares: Sequence[Square], accelerator: Accelerator
 ) -> NDArray[np.float32]:
-    """Float32 [B, D]; gray pictures become colour beside coloured ones."""
+    """Embeddings of readable squares, float32 [B, D]; gray ones become colour beside coloured."""
     found = [square.pixels for square in squares if square.pixels is not None]
     shape = (max(len(pixels) for pixels in found), *found[0].shape[1:])
     pixels = np.stack([np.broadcast_to(one, shape) for one in found])

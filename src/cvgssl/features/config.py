@@ -1,7 +1,10 @@
-"""Options of `cvgssl embed`: the one source of flags, YAML keys, docs, checks. Imports no torch."""
+"""Options of `cvgssl embed`, and those it shares with `cvgssl fit`: flags, YAML keys, docs, checks.
+
+Imports no torch.
+"""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
@@ -16,14 +19,13 @@ Flips = Literal["none", "horizontal", "both", "rotations"]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class EmbedConfig(DeviceOptions, FileOptions):
-    """Embed all pictures of a folder once: what frozen encoders say of them, into one file."""
+class EncodingOptions(DeviceOptions, FileOptions):
+    """Which pictures, which encoders, and what is taken from them."""
 
     data: Path = Field(
         description="folder with train/CLASS and test/CLASS, one folder of classes, a CSV of "
         "path,label,split, or a folder of unlabelled pictures"
     )
-    out: Path = Field(default=Path("features.npz"), description="file to write, .npz or .parquet")
     weights: str = Field(
         default="",
         description="weights of the encoder: a path, a bare name in pretrained/ or "
@@ -78,14 +80,6 @@ class EmbedConfig(DeviceOptions, FileOptions):
         description="average over mirror images: 2 (horizontal), 4 (both axes), or 8 with quarter "
         "turns (rotations)",
     )
-    center: bool = Field(
-        default=False,
-        description="take out the mean of the train pictures, no labels used; rows to length 1",
-    )
-    whiten: bool = Field(
-        default=False,
-        description="and their covariance (ZCA, shrunken by Ledoit and Wolf); rows to length 1",
-    )
     batch_size: int = Field(default=64, ge=1, description="pictures per step")
     test_fraction: float = Field(
         default=0.3, gt=0, lt=1, description="share of test pictures when DATA has no test split"
@@ -93,10 +87,15 @@ class EmbedConfig(DeviceOptions, FileOptions):
     seed: int = Field(default=0, ge=0, lt=2**63, description="seed of that split")
 
     @model_validator(mode="after")
-    def _check(self) -> "EmbedConfig":
+    def _check(self) -> Self:
+        problems = self._problems()
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _problems(self) -> list[str]:
+        """One line per mistake in options that do not go together."""
         problems = []
-        if self.out.suffix not in ENDINGS:
-            problems.append(f"--out {self.out}: must end in {' or '.join(ENDINGS)}")
         if bool(self.weights) == bool(self.encoder):
             problems.append(
                 "--weights FILE (or --encoder SPEC, such as embedded) is needed"
@@ -113,16 +112,35 @@ class EmbedConfig(DeviceOptions, FileOptions):
             problems.append("--layers: say with --pool how to pool them, such as --pool mean")
         if 0 in self.layers:
             problems.append("--layers 0: layers are numbered from 1; -1 is the last")
-        if self.center and self.whiten:
-            problems.append("--center, --whiten: whitening centres too; leave --center out")
-        if problems:
-            raise ValueError("\n".join(problems))
-        return self
+        return problems
 
     @property
     def pools(self) -> tuple[str, ...]:
         """The ways of pooling, side by side; none: the encoder's own output."""
         return () if self.pool == AUTO else tuple(self.pool.split("+"))
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class EmbedConfig(EncodingOptions):
+    """Embed all pictures of a folder once: what frozen encoders say of them, into one file."""
+
+    out: Path = Field(default=Path("features.npz"), description="file to write, .npz or .parquet")
+    center: bool = Field(
+        default=False,
+        description="take out the mean of the train pictures, no labels used; rows to length 1",
+    )
+    whiten: bool = Field(
+        default=False,
+        description="and their covariance (ZCA, shrunken by Ledoit and Wolf); rows to length 1",
+    )
+
+    def _problems(self) -> list[str]:
+        problems = super()._problems()
+        if self.out.suffix not in ENDINGS:
+            problems.append(f"--out {self.out}: must end in {' or '.join(ENDINGS)}")
+        if self.center and self.whiten:
+            problems.append("--center, --whiten: whitening centres too; leave --center out")
+        return problems
 
     @property
     def prepare(self) -> Literal["none", "center", "whiten"]:

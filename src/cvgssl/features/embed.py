@@ -8,7 +8,7 @@ when something is to be computed.
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from cvgssl.features.cache import FeatureStore, Values
 from cvgssl.features.config import AUTO, EmbedConfig
 from cvgssl.features.encoder_specs import Asked, asked_encoders
 from cvgssl.features.pictures import Listing, list_data
-from cvgssl.features.plan import Plan, recall, remember
+from cvgssl.features.plan import Plan, parts_of, recall, remember
 from cvgssl.features.table import SPLITS, FeatureTable
 from cvgssl.images.cache import default_cache_dir
 from cvgssl.images.decoding import hash_files
@@ -56,6 +56,22 @@ def embed(config: EmbedConfig) -> FeatureTable:
 def embed_counting(config: EmbedConfig) -> tuple[FeatureTable, Work]:
     """The same, and what it took."""
     start = time.monotonic()
+    table, found, plans, work = _encode(config)
+    values = _values(found, plans, table, config)
+    table = replace(table, values=values, about=_about(plans, config))
+    return table, replace(work, seconds=time.monotonic() - start)
+
+
+def embed_raw(config: EmbedConfig) -> tuple[FeatureTable, list[Plan]]:
+    """The same as encoders give it, side by side, with nothing learned from any picture; plans."""
+    table, found, plans, _ = _encode(config)
+    values = found[0] if len(found) == 1 else np.concatenate(found, axis=1)
+    return replace(table, values=values, about=_about(plans, config)), plans
+
+
+def _encode(config: EmbedConfig) -> tuple[FeatureTable, list[Values], list[Plan], Work]:
+    """A table with the first encoder's values, the values of all, their plans, what it took."""
+    start = time.monotonic()
     cache = default_cache_dir()
     asked = asked_encoders(config)
     listing = list_data(config)
@@ -71,17 +87,16 @@ def embed_counting(config: EmbedConfig) -> tuple[FeatureTable, Work]:
     kept = np.array([row for row in range(len(digests)) if row not in skipped], np.intp)
     _check_left(listing, kept, config)
     wanted = [digests[row] for row in kept]
-    splits = tuple(listing.splits[row] for row in kept)
-    train = np.flatnonzero(np.array(splits) == SPLITS[0])
+    values = [store.gather(wanted) for _, store in found]
     table = FeatureTable(
-        _values([store.gather(wanted) for _, store in found], [p for p, _ in found], train, config),
+        values[0],
         tuple(listing.names[row] for row in kept),
         listing.labels[kept],
-        splits,
+        tuple(listing.splits[row] for row in kept),
         listing.classes,
-        _about([plan for plan, _ in found], config),
     )
-    return table, Work(computed, len(skipped), time.monotonic() - start)
+    work = Work(computed, len(skipped), time.monotonic() - start)
+    return table, values, [plan for plan, _ in found], work
 
 
 def _complete(
@@ -148,19 +163,14 @@ def _check_left(listing: Listing, kept: Rows, config: EmbedConfig) -> None:
         raise UserError(f"{config.data}: no readable picture of {', '.join(empty)}")
 
 
-def _values(found: list[Values], plans: Sequence[Plan], train: Rows, config: EmbedConfig) -> Values:
-    """One array of all encoders' embeddings, prepared as the options say.
-
-    Layers and ways of pooling count as encoders of their own that share their encoder's weight;
-    else those with large numbers would drown the others.
-    """
-    parts, weights = list[Values](), list[float]()
-    for values, plan in zip(found, plans, strict=True):
-        own = plan.parts(values)
-        parts += own
-        weights += [plan.weight / len(own)] * len(own)
+def _values(
+    found: list[Values], plans: Sequence[Plan], table: FeatureTable, config: EmbedConfig
+) -> Values:
+    """One array of all encoders' embeddings, prepared as the options say."""
+    parts, weights = parts_of(found, plans)
     if len(parts) == 1 and config.prepare == "none":
         return parts[0]
+    train = np.flatnonzero(np.array(table.splits) == SPLITS[0])
     if not len(train):
         raise UserError(f"{config.data}: no train picture to learn mean and scale from")
     from cvgssl.features.combine import combined, prepared

@@ -29,7 +29,7 @@ def asked_encoders(config: EmbedConfig) -> list[Asked]:
     """The encoders of --weights or --encoder; raises UserError naming the flag."""
     if config.weights:
         flag = f"--weights {config.weights}"
-        file = _file(config.weights, flag)
+        file = weight_file(config.weights, flag)
         return [Asked(TeacherSpec(config.arch, str(file)), file, flag)]
     found = [_asked(text) for text in config.encoder]
     for number, one in enumerate(found):
@@ -47,10 +47,10 @@ def _asked(text: str) -> Asked:
     except UserError as error:
         raise UserError(str(error).replace("--teacher", "--encoder", 1)) from error
     if not spec.file and _names_a_file(spec.name):
-        file = _file(spec.name, flag)
+        file = weight_file(spec.name, flag)
         return Asked(TeacherSpec("", str(file), spec.weight), file, flag)
     if spec.file and spec.file != "random":
-        file = _file(spec.file, flag)
+        file = weight_file(spec.file, flag)
         return Asked(TeacherSpec(spec.name, str(file), spec.weight), file, flag)
     return Asked(spec, None, flag)
 
@@ -64,7 +64,7 @@ def _in_run(folder: Path) -> Path | None:
     return next((folder / name for name in _IN_RUNS if (folder / name).is_file()), None)
 
 
-def _file(named: str, flag: str) -> Path:
+def weight_file(named: str, flag: str) -> Path:
     """The weight file that is meant: itself, a bare name's, or a run's."""
     path = Path(named).expanduser()
     if path.is_dir():

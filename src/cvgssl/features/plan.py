@@ -62,6 +62,22 @@ class Plan:
         return cache / FOLDER / self.key
 
 
+def parts_of(
+    found: Sequence[NDArray[np.float32]], plans: Sequence[Plan]
+) -> tuple[list[NDArray[np.float32]], list[float]]:
+    """All parts of the encoders' embeddings, [N, D] each, and their weights.
+
+    Layers and ways of pooling count as encoders of their own that share their encoder's weight;
+    else those with large numbers would drown the others.
+    """
+    parts, weights = list[NDArray[np.float32]](), list[float]()
+    for values, plan in zip(found, plans, strict=True):
+        own = plan.parts(values)
+        parts += own
+        weights += [plan.weight / len(own)] * len(own)
+    return parts, weights
+
+
 def recall(asked: Asked, config: EmbedConfig, cache: Path) -> Plan | None:
     """The plan that this request had before; None if it is not known."""
     path = _request(asked, config, cache)

@@ -68,9 +68,7 @@ def _places(arch: str, count: int, layers: Sequence[int]) -> tuple[int, ...]:
     """Depths counted from 1, or from the end, as places from 0, the shallowest first."""
     wrong = [layer for layer in layers if not 1 <= abs(layer) <= count]
     if wrong:
-        raise UserError(
-            f"--layers {wrong[0]}: {arch} has {count}, from 1 (or -1, the last)"
-        )
+        raise UserError(f"--layers {wrong[0]}: {arch} has {count}, from 1 (or -1, the last)")
     return tuple(sorted({layer - 1 if layer > 0 else count + layer for layer in layers}))
 
 
