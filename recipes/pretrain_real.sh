@@ -8,7 +8,8 @@
 # Student: resnet18 from random weights, gray, views of 64 px (one weak, one strong), batch 64,
 # AdamW 0.002 (chosen against SGD 0.3 inside train/: docs/results.md), EPOCHS epochs, by default 30 of
 # NEU-CLS and 45 of X-SDD, which are equally many steps. Teacher: ViT-Tiny (ImageNet), standing in
-# for CLIP, which cannot be shipped.
+# for CLIP, which cannot be shipped. The method deep-init differs: the student begins as a copy of
+# the teacher, sees 96 px, and is guided by three depths of it, in 10 epochs of AdamW 0.0003.
 # Only train/ is used, without labels; test/ is looked at once, by the heads (inductive).
 # Finished cells are kept and interrupted ones go on. Accuracy and hours: docs/results.md.
 set -euo pipefail
@@ -25,6 +26,9 @@ common=(--arch resnet18 --image-size 224 --view-size 64 --nmb-crops 1 --min-scal
 options_of() { # what makes a method
   case $1 in
     spectral) echo "--guidance spectral --bank 8 --teacher $vit" ;;
+    deep-init) echo "--guidance spectral --bank 4 --teacher $vit --teacher-layers 6 9 12
+      --arch vit_tiny_patch16_224 --init ${vit#*=} --view-size 96 --lr 0.0003 --epochs 10
+      --warmup-epochs 1" ;;
     spectral-two-teachers) echo "--guidance spectral --bank 8 --teacher $vit $squeezenet" ;;
     relational) echo "--guidance relational --bank 4 --teacher $vit" ;;
     regression) echo "--guidance regression --bank 4 --teacher $vit" ;;
@@ -57,6 +61,8 @@ for data in ${3:-NEU-CLS X-SDD}; do
           --warmup-epochs $((epochs / 10)) $(options_of "$method") --out "$run"
       fi
     fi
-    heads "${data}_$method" "$CVGSSL_DATA/$data" --weights "$run/backbone.safetensors" --size 64
+    size=64
+    [ "$method" = deep-init ] && size=96
+    heads "${data}_$method" "$CVGSSL_DATA/$data" --weights "$run/backbone.safetensors" --size "$size"
   done
 done

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import save_file
 
 from cvgssl.encoders.timm_import import timm
@@ -44,3 +45,27 @@ def test_clip_file_comes_before_the_embedded_guide(folder: Path) -> None:
     (folder / "copy.safetensors").hardlink_to(folder / "clip.safetensors")
     with pytest.raises(UserError, match=r"name one or more .*RN50=.*clip.*, RN50=.*copy"):
         choose_teachers([])
+
+
+@torch.inference_mode()
+def test_inner_layers_guide_in_place_of_the_output(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    vit = "test_vit"
+    save_file(timm.create_model(vit).state_dict(), tmp_path / "vit.safetensors")
+    named = f"{vit}={tmp_path / 'vit.safetensors'}"
+    plain = choose_teachers([named])[0]
+    (deep,) = choose_teachers([named], [2, -1])
+    views = torch.rand(3, 1, 48, 48)
+    found = deep(views)
+    width = plain.dim
+    assert deep.widths == (width,) * 4 and deep.dim == found.shape[1] == 4 * width
+    torch.testing.assert_close(found[:, 2 * width : 3 * width], plain(views))  # the class token
+    assert deep.identity() == plain.identity() | {
+        "dim": 4 * width,
+        "layers": [1, 5],
+        "pool": ["cls", "mean"],
+    }
+    (guide,) = choose_teachers(["embedded"], [1, 2])
+    assert guide.pooled_how["pool"] == ["mean"] and guide(views).shape[1] == sum(guide.widths)
+    with pytest.raises(UserError, match=r"^--teacher-layers 2 99: test_vit has 6, from 1"):
+        choose_teachers([named], [2, 99])

@@ -3,7 +3,7 @@
 Shape letters: B views, C channels (1 gray or 3), s side of a view, D numbers of an embedding.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import torch
@@ -20,7 +20,7 @@ class Teacher(nn.Module):
     """Views to embeddings: resized to its own size, normalised, encoded; never trained.
 
     name: as asked for, `ViT-B/32` for example. weight: of its loss terms.
-    dim: D; for CLIP the joint space behind the projection.
+    widths: of the parts of an embedding, several where inner layers are pooled; their sum is D.
     file, sha256, layout: of the weights; None for random ones.
     interpolation: `bicubic` or `bilinear`. notes: what was decided on loading, for the log.
     card: what cvgssl wrote into the file, else empty.
@@ -49,7 +49,22 @@ class Teacher(nn.Module):
         for child in self.children():
             child.requires_grad_(False).eval()
         self.training = False
-        self.dim = int(self.projection(torch.zeros(1, backbone.feature_dim)).shape[1])
+        self.pooling: nn.Module | None = None
+        self.pooled_how: dict[str, Any] = {}
+        own = int(self.projection(torch.zeros(1, backbone.feature_dim)).shape[1])
+        self.widths: tuple[int, ...] = (own,)
+
+    def pool(self, pooling: nn.Module, widths: Sequence[int], how: Mapping[str, Any]) -> None:
+        """From now on embed by `pooling` of normalised pixels, in place of output and projection.
+
+        widths: of the parts that it puts side by side. how: JSON values that tell it apart.
+        """
+        self.pooling, self.widths, self.pooled_how = pooling, tuple(widths), dict(how)
+
+    @property
+    def dim(self) -> int:
+        """D, numbers of an embedding."""
+        return sum(self.widths)
 
     @property
     def arch(self) -> str:
@@ -75,7 +90,10 @@ class Teacher(nn.Module):
         assert views.is_floating_point()
         with torch.inference_mode():
             pixels = resized(views, self.image_size, self.interpolation)
-            embedding: Tensor = self.projection(self.backbone(pixels)).float()
+            if self.pooling is None:
+                embedding: Tensor = self.projection(self.backbone(pixels)).float()
+            else:
+                embedding = self.pooling(self.backbone.normalize(pixels))
         return embedding.clone()  # a tensor made in inference mode could not enter an adapter
 
     def identity(self) -> dict[str, Any]:
@@ -90,7 +108,7 @@ class Teacher(nn.Module):
             "interpolation": self.interpolation,
             "activation": activation(self.backbone.body),
             "dim": self.dim,
-        }
+        } | self.pooled_how
 
     def summary(self) -> str:
         """One line for the log."""

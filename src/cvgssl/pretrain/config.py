@@ -59,6 +59,11 @@ class PretrainConfig(JobOptions, PictureOptions):
         description="frozen encoder NAME[=FILE][:WEIGHT] that guides, such as "
         "ViT-B/32=ViT-B-32.pt:0.5; several may be given",
     )
+    teacher_layers: tuple[int, ...] = Field(
+        default=(),
+        description="depths of every teacher, from 1, such as 6 9 12, whose class token (if there "
+        "is one) and patch mean guide, side by side, in place of its output",
+    )
     guidance: Guidance = Field(
         default="spectral", description="how teachers guide --builder cvgssl; see docs/method.md"
     )
@@ -246,6 +251,7 @@ class PretrainConfig(JobOptions, PictureOptions):
         form = self.guidance if self.builder == "cvgssl" else ""
         used = {
             "teacher": guided,
+            "teacher_layers": guided,
             "bank": guided,
             "guidance": self.builder == "cvgssl",
             "self_constraint": form == "published",

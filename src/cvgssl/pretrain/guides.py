@@ -14,6 +14,7 @@ from cvgssl.encoders.teacher import Teacher
 from cvgssl.encoders.teachers import available_teachers, load_teachers
 from cvgssl.encoders.weights_folder import weights_folder
 from cvgssl.features.diffusion import diffusion_map, map_width
+from cvgssl.features.pooling import Pooling
 from cvgssl.images.cache import default_cache_dir
 from cvgssl.pretrain.bank import Bank, Plan, bank_size, build_bank
 from cvgssl.pretrain.config import PretrainConfig
@@ -27,12 +28,29 @@ from cvgssl.runtime.run_folder import RunFolder
 TARGETS = "targets.npy"  # the map of all pictures, float32 [N, E], in a run's folder
 
 
-def choose_teachers(named: Sequence[str]) -> tuple[Teacher, ...]:
+def choose_teachers(named: Sequence[str], layers: Sequence[int] = ()) -> tuple[Teacher, ...]:
     """The teachers that the user named, else the only CLIP file in the weights folder.
 
-    Where that holds none, the small guide of the package. Raises UserError when none is named and
-    there is more than one.
+    Where that holds none, the small guide of the package. layers: depths of each that are pooled
+    in place of its output. Raises UserError when none is named and there is more than one, and for
+    layers that a teacher does not have.
     """
+    teachers = _chosen(named)
+    for teacher in teachers if layers else ():
+        body = teacher.backbone.body
+        ways = ("mean",) if getattr(body, "cls_token", None) is None else ("cls", "mean")
+        try:
+            pooling = Pooling(teacher.backbone, ways, layers)
+        except UserError as error:
+            text = str(error).partition(": ")[2]
+            given = " ".join(map(str, layers))
+            raise UserError(f"--teacher-layers {given}: {text}") from error
+        how = {"layers": list(pooling.layers), "pool": list(ways)}
+        teacher.pool(pooling, pooling.widths, how)
+    return teachers
+
+
+def _chosen(named: Sequence[str]) -> tuple[Teacher, ...]:
     if named:
         return tuple(load_teachers(list(named)))
     folder = weights_folder()
@@ -112,8 +130,12 @@ def prepare_guides(
         weak = views.weak_only()
         bank = _bank(teachers, weak, data, config, accelerator, folder, check)
         if accelerator.is_main_process:
-            means = [bank.mean(number) for number in range(len(teachers))]
-            joint = joint_embedding(means, [teacher.weight for teacher in teachers])
+            means, weights = list[Tensor](), list[float]()
+            for number, teacher in enumerate(teachers):
+                parts = torch.split(bank.mean(number), list(teacher.widths), dim=1)
+                means += parts  # each depth speaks as loud as the others
+                weights += [teacher.weight / len(parts)] * len(parts)
+            joint = joint_embedding(means, weights)
             with writing(path) as aside, aside.open("wb") as file:
                 np.save(file, diffusion_map(joint.numpy(), config.neighbours))
         accelerator.wait_for_everyone()

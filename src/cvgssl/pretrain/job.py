@@ -57,7 +57,7 @@ def pretrain(config: PretrainConfig) -> tuple[Path, PretrainSummary]:
     backbone, report = student(config)
     teachers: tuple[Teacher, ...] = ()
     if config.builder in WITH_TEACHERS:
-        teachers = choose_teachers(config.teacher)
+        teachers = choose_teachers(config.teacher, config.teacher_layers)
     for teacher in teachers:
         teacher.to(accelerator.device)
     folder = open_folder(config, data, teachers, accelerator)
