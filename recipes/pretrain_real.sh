@@ -61,8 +61,8 @@ for data in ${3:-NEU-CLS X-SDD}; do
           --warmup-epochs $((epochs / 10)) $(options_of "$method") --out "$run"
       fi
     fi
-    size=64
-    [ "$method" = deep-init ] && size=96
-    heads "${data}_$method" "$CVGSSL_DATA/$data" --weights "$run/backbone.safetensors" --size "$size"
+    student=(--arch resnet18 --size 64)
+    [ "$method" = deep-init ] && student=(--arch vit_tiny_patch16_224 --size 96)
+    heads "${data}_$method" "$CVGSSL_DATA/$data" --weights "$run/backbone.safetensors" "${student[@]}"
   done
 done
