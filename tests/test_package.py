@@ -33,7 +33,7 @@ BELOW = {
         "runtime",
         "views",
     },
-    "deploy": {"encoders", "fewshot", "images", "runtime", "views"},
+    "deploy": {"encoders", "features", "fewshot", "images", "runtime", "views"},
     "api": {"deploy", "encoders", "fewshot", "images", "pretrain", "report", "runtime", "views"},
     "cli": {
         "api",
@@ -54,7 +54,8 @@ ENTRANCES = {"__init__", "__main__"}  # may name everything
 # Flags, help texts and checks come from these; they must be quick to import.
 LIGHT = ("runtime/errors.py", "runtime/files.py", "runtime/options.py", "images/geometry.py",
          "views/recipe.py", "fewshot/config.py", "pretrain/config.py",
-         "features/config.py", "fewshot/selection/config.py", "bench/config.py")  # fmt: skip
+         "features/config.py", "fewshot/selection/config.py", "fewshot/fitted/config.py",
+         "bench/config.py")  # fmt: skip
 
 
 def name_of(path: Path) -> str:

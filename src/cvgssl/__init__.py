@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from cvgssl.features.table import FeatureTable, load_features, save_features
     from cvgssl.fewshot.config import FinetuneConfig, LinearConfig
     from cvgssl.fewshot.draws import draw
+    from cvgssl.fewshot.fitted.config import FitConfig
+    from cvgssl.fewshot.fitted.job import fit
     from cvgssl.fewshot.heads import FewShotHead
     from cvgssl.fewshot.model_file import load_model
     from cvgssl.images.check import check_data
@@ -38,6 +40,7 @@ _HOMES = {
     "FeatureTable": "cvgssl.features.table",
     "FewShotHead": "cvgssl.fewshot.heads",
     "FinetuneConfig": "cvgssl.fewshot.config",
+    "FitConfig": "cvgssl.fewshot.fitted.config",
     "LinearConfig": "cvgssl.fewshot.config",
     "PretrainConfig": "cvgssl.pretrain.config",
     "UserError": "cvgssl.runtime.errors",
@@ -46,6 +49,7 @@ _HOMES = {
     "draw": "cvgssl.fewshot.draws",
     "embed": "cvgssl.features.embed",
     "finetune": "cvgssl.api",
+    "fit": "cvgssl.fewshot.fitted.job",
     "import_dataset": "cvgssl.images.importers_write",
     "linear": "cvgssl.api",
     "load_dataset": "cvgssl.images.scan",
@@ -67,6 +71,7 @@ __all__ = [
     "FeatureTable",
     "FewShotHead",
     "FinetuneConfig",
+    "FitConfig",
     "LinearConfig",
     "PretrainConfig",
     "UserError",
@@ -75,6 +80,7 @@ __all__ = [
     "draw",
     "embed",
     "finetune",
+    "fit",
     "import_dataset",
     "linear",
     "load_dataset",

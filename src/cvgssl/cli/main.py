@@ -16,6 +16,7 @@ COMMANDS = {
     "pretrain": ("pretrain", "pre-train a backbone on unlabelled pictures, guided by encoders"),
     "finetune": ("finetune", "fine-tune a backbone on a few labelled pictures per class"),
     "linear": ("linear", "train a linear classifier on a frozen backbone's features"),
+    "fit": ("fit", "a recognizer without training: a few labels on embeddings"),
     "predict": ("predict", "name the class of pictures with a trained run"),
     "bench": ("bench", "compare heads over data sets, encoders, settings, shots and draws"),
     "embed": ("embed", "embeddings of a folder of pictures by frozen encoders, into one file"),

@@ -25,7 +25,10 @@ class PredictConfig:
     Prints a table, or writes CSV or JSON with the probabilities of all classes.
     """
 
-    model: Path = Field(description="run folder, or a .safetensors file from its weights/")
+    model: Path = Field(
+        description="run folder (of finetune, linear or fit), or a .safetensors file from its "
+        "weights/"
+    )
     images: tuple[Path, ...] = Field(
         min_length=1, description="picture files, and folders to be searched for pictures"
     )
@@ -40,7 +43,7 @@ class PredictConfig:
     unknown: bool = Field(
         False,
         description='also answer "unknown" for pictures unlike the labelled ones, and "not sure"; '
-        "for runs of `cvgssl linear`",
+        "for runs of `cvgssl linear` and `cvgssl fit`",
     )
     refused: float = Field(
         0.1,
@@ -48,6 +51,10 @@ class PredictConfig:
         lt=1,
         description="with --unknown: share of the pictures of known classes that may be called "
         "unknown",
+    )
+    encoder: tuple[str, ...] = Field(
+        (),
+        description="for a run of `cvgssl fit` whose encoder's weights have been moved: the files",
     )
 
     @model_validator(mode="after")
@@ -80,6 +87,7 @@ def run(argv: Sequence[str], prog: str) -> int:
         skip_corrupt=config.skip_corrupt,
         unknown=config.unknown,
         refused=config.refused,
+        encoder=config.encoder,
     )
     for path, to_text in ((config.csv, to_csv), (config.json, to_json)):
         if path == STDOUT:

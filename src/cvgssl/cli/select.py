@@ -34,6 +34,7 @@ def run(argv: Sequence[str], prog: str) -> int:
         print(note)
     print(
         f"fill in the labels in {config.out / LIST} (? where nobody can tell), then\n"
+        f"  cvgssl fit DATA --labels {config.out / LIST} ...     for a recognizer at once\n"
         f"  cvgssl finetune DATA --draws {config.out / LIST}     to train on them\n"
         f"  cvgssl select DATA --labelled {config.out / LIST} ...     to add what teaches most"
     )

@@ -1,4 +1,4 @@
-"""From pictures to class names and probabilities, with the preprocessing kept in the model file.
+"""From pictures to class names and probabilities, with the preprocessing kept in the run.
 
 Shapes: B pictures, C channels (1 or 3), S side in pixels, K classes.
 """
@@ -8,21 +8,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from cvgssl.fewshot.model_file import ModelCard, load_model, load_support
-from cvgssl.fewshot.recognizer import Recognizer
-from cvgssl.images.decoding import decode_squares
+from cvgssl.fewshot.fitted.card import is_fitted
+from cvgssl.images.decoding import Square, decode_squares
+from cvgssl.images.geometry import Geometry
 from cvgssl.images.scan import list_pictures
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.progress import progress
-
-if TYPE_CHECKING:
-    from cvgssl.deploy.refusing import Refusal
 
 log = logging.getLogger(__name__)
 
@@ -71,23 +67,32 @@ def predict(
     skip_corrupt: bool = False,
     unknown: bool = False,
     refused: float = 0.1,
+    encoder: Sequence[str] = (),
 ) -> list[Prediction]:
     """Recognize picture files, and all pictures in folders, in the order given.
 
-    run_or_model: a run folder (the last or averaged weights of its run `run`, from 1) or a
-        .safetensors file that a run wrote.
+    run_or_model: a run folder (the last or averaged weights of its run `run`, from 1), a
+        .safetensors file that a run wrote, or a folder of `cvgssl.fit`.
     A GPU is used if there is one. Pictures are decoded as they are needed, so any number of them
     fits in memory. Unreadable ones are an error that names them all; with `skip_corrupt` they are
     left out with a warning each.
-    unknown: also give verdicts, by the labelled pictures' features that linear evaluation keeps;
-        about the share `refused` of the pictures of known classes will be called unknown.
+    unknown: also give verdicts, by the labelled pictures' features that linear evaluation and
+        `fit` keep; about the share `refused` of the pictures of known classes will be called
+        unknown.
+    encoder: for a folder of `fit`: weights that have been moved since.
     Raises UserError for them, for a missing or damaged model, and for one without such features.
     """
-    path = find_model(run_or_model, run, weights)
-    paths = find_pictures(images)
-    refusal = _refusal(path, refused) if unknown else None
-    model, card = load_model(path, "cuda" if torch.cuda.is_available() else "cpu")
-    recognizer = _Recognizing(model, card, refusal)
+    bound = refused if unknown else None
+    if is_fitted(run_or_model):
+        _check_one_run(run_or_model, run, weights)
+        paths = find_pictures(images)
+        recognizer = _fitted(run_or_model, encoder, bound)
+    else:
+        path = find_model(run_or_model, run, weights)
+        if encoder:
+            raise UserError(f"--encoder: {path} holds its own weights; leave it out")
+        paths = find_pictures(images)
+        recognizer = _trained(path, bound)
     with progress("pictures", len(paths)) as advance:
         predictions, unreadable = _recognize(recognizer, paths, batch_size, skip_corrupt, advance)
     if unreadable and not skip_corrupt:
@@ -135,38 +140,38 @@ def find_pictures(images: Iterable[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def _refusal(path: Path, refused: float) -> "Refusal":
-    from cvgssl.deploy.refusing import Refusal
+class _Recognizing(Protocol):
+    """What names pictures.
 
-    support = load_support(path)
-    if support is None:
-        raise UserError(
-            f"{path}: keeps no labelled pictures to compare with; --unknown needs a run of "
-            "`cvgssl linear` (fine-tuning moves the features, so its pictures are no measure)"
-        )
-    return Refusal(support, refused)
+    geometries: how each becomes squares.
+    """
 
-
-@dataclass(frozen=True)
-class _Recognizing:
-    """A model, how it wants its pictures, and what may refuse its answers."""
-
-    model: Recognizer
-    card: ModelCard
-    refusal: "Refusal | None"
+    classes: tuple[str, ...]
+    geometries: tuple[Geometry, ...]
 
     def __call__(
-        self, paths: Sequence[Path], squares: Sequence[NDArray[np.uint8]]
-    ) -> list[Prediction]:
-        """Predictions of B decoded pictures, uint8 [C, S, S] each."""
-        features, rows = _forward(self.model, squares)
-        verdicts: list[str | None] = [None] * len(rows)
-        if self.refusal is not None:
-            verdicts = [str(one) for one in self.refusal(features, rows.argmax(axis=1))]
-        return [
-            Prediction(path, self.card.classes, row, verdict)
-            for path, row, verdict in zip(paths, rows, verdicts, strict=True)
-        ]
+        self, squares: Sequence[Sequence[Square]], /
+    ) -> tuple[NDArray[np.float32], list[str | None]]:
+        """Probabilities [B, K] and verdicts [B] of B readable squares for each geometry."""
+
+
+def _fitted(folder: Path, encoder: Sequence[str], refused: float | None) -> _Recognizing:
+    from cvgssl.deploy.fitted import FittedRecognizer
+
+    return FittedRecognizer(folder, encoder, refused)
+
+
+def _check_one_run(folder: Path, run: int, weights: str) -> None:
+    if run != 1 or weights != "final":
+        raise UserError(
+            f"{folder}: is of `cvgssl fit`, without --run and --weights; leave them out"
+        )
+
+
+def _trained(path: Path, refused: float | None) -> _Recognizing:
+    from cvgssl.deploy.trained import TrainedRecognizer
+
+    return TrainedRecognizer(path, refused)
 
 
 def _recognize(
@@ -182,28 +187,20 @@ def _recognize(
     """
     predictions: list[Prediction] = []
     unreadable: dict[Path, str] = {}
-    decoded = zip(paths, decode_squares(paths, recognizer.card.geometry), strict=True)
+    decoded = zip(
+        paths, *(decode_squares(paths, one) for one in recognizer.geometries), strict=True
+    )
     while batch := list(islice(decoded, batch_size)):
-        readable = [(path, square.pixels) for path, square in batch if square.pixels is not None]
-        unreadable |= {path: square.reason for path, square in batch if square.pixels is None}
+        readable = []
+        for path, *squares in batch:
+            reasons = [square.reason for square in squares if square.pixels is None]
+            if reasons:
+                unreadable[path] = reasons[0]
+            else:
+                readable.append((path, *squares))
         if readable and (skip_corrupt or not unreadable):
-            names, pixels = zip(*readable, strict=True)
-            predictions += recognizer(names, pixels)
+            names, *shown = zip(*readable, strict=True)
+            found = zip(names, *recognizer(shown), strict=True)
+            predictions += [Prediction(name, recognizer.classes, *one) for name, *one in found]
         advance(len(batch))
     return predictions, unreadable
-
-
-@torch.inference_mode()
-def _forward(
-    model: Recognizer, squares: Sequence[NDArray[np.uint8]]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Features [B, D] and probabilities [B, K], float32, of B squares uint8 [C, S, S].
-
-    Gray squares become colour beside coloured ones.
-    """
-    channels = max(len(square) for square in squares)
-    shape = (channels, *squares[0].shape[1:])
-    pixels = np.stack([np.broadcast_to(square, shape) for square in squares])
-    features = model.backbone(torch.from_numpy(pixels).to(model.head.weight.device))
-    rows = model.head(features).float().softmax(dim=1)
-    return features.float().cpu().numpy(), rows.cpu().numpy()

@@ -53,6 +53,11 @@ class Plan:
         """How pictures become squares."""
         return Geometry(**self.facts["geometry"])
 
+    @property
+    def width(self) -> int:
+        """Numbers in a row of embeddings."""
+        return sum(self.widths) or int(self.facts["encoder"]["dim"])
+
     def parts(self, values: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         """Embeddings [N, D] as its parts, [N, width] each; views of the same numbers."""
         return np.split(values, np.cumsum(self.widths[:-1], dtype=np.intp), axis=1)

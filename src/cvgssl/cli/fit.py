@@ -1,0 +1,55 @@
+"""`cvgssl fit DATA --encoder SPEC --labels FILE`: a recognizer without training."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cvgssl.cli.options import parse
+from cvgssl.fewshot.fitted.config import FitConfig
+
+if TYPE_CHECKING:
+    from cvgssl.fewshot.fitted.job import FitSummary, OnTest
+
+MISTAKES = 5  # pairs of classes that are shown
+
+
+def run(argv: Sequence[str], prog: str) -> int:
+    """Fit, write the folder, tell how good it is and what comes next."""
+    config = parse(FitConfig, argv, prog, positional=("data",))
+    from cvgssl.fewshot.fitted.job import fit
+
+    folder, summary = fit(config)
+    _tell(folder, summary)
+    return 0
+
+
+def _tell(folder: Path, summary: "FitSummary") -> None:
+    print(
+        f"{folder}: {summary.head} on {summary.labelled} labelled and {summary.unlabelled} "
+        f"unlabelled train pictures, {len(summary.classes)} classes, by {summary.encoder}; "
+        f"{summary.seconds:.1f} s"
+    )
+    if summary.labelled == len(summary.classes):
+        print("one label per class: none can be left out, so probabilities are not calibrated")
+    if summary.test is None:
+        print("no labelled test pictures: nothing is known of its accuracy")
+    else:
+        _tell_test(summary.test, summary)
+    print(f"name pictures: cvgssl predict {folder} PICTURES")
+
+
+def _tell_test(test: "OnTest", summary: "FitSummary") -> None:
+    print(
+        f"test pictures ({test.pictures}, {summary.setting}, each by itself; nothing was learned "
+        f"from them): macro-recall {test.macro_recall:.2f} %, accuracy {test.accuracy:.2f} %"
+    )
+    pairs = [
+        (count, f"{true} as {named} {count}")
+        for true, row in zip(summary.classes, test.confusion, strict=True)
+        for named, count in zip(summary.classes, row, strict=True)
+        if named != true and count
+    ]
+    pairs.sort(key=lambda pair: -pair[0])
+    if pairs:
+        shown = ", ".join(words for _, words in pairs[:MISTAKES])
+        print(f"mistaken: {shown}{', ...' if len(pairs) > MISTAKES else ''}")

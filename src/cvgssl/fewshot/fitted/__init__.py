@@ -1,0 +1,1 @@
+"""Recognizers without training: a head on an encoder's embeddings, kept as a folder."""

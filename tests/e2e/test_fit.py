@@ -1,0 +1,52 @@
+"""`cvgssl fit` as a user runs it: choose, label, fit, name new pictures."""
+
+import csv
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_choose_label_fit_and_predict(
+    command: Command, steel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CVGSSL_CACHE", str(tmp_path / "cache"))
+    done = command("select", steel, "--encoder", "embedded", "--budget", "18", "--out", "chosen")
+    assert done.returncode == 0, done.stderr
+    assert "cvgssl fit DATA --labels chosen/selection.csv" in done.stdout
+    chosen = tmp_path / "chosen/selection.csv"
+    with chosen.open(encoding="utf-8-sig", newline="") as file:
+        head, *rows = csv.reader(file)
+    with chosen.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([head, *([name, name.split("/")[1]] for name, _ in rows)])
+
+    words = ("fit", steel, "--encoder", "embedded", "--labels", chosen, "--out", "runs/fit")
+    done = command(*words)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert "auto on 18 labelled and 24 unlabelled train pictures, 6 classes" in done.stdout
+    assert "(18, semi-supervised, each by itself; nothing was learned from them)" in done.stdout
+    summary = json.loads((tmp_path / "runs/fit/summary.json").read_text())
+    assert f"macro-recall {summary['test']['macro_recall']:.2f} %" in done.stdout
+    assert summary["test"]["accuracy"] > 60, "chance is 17"
+
+    words = ("predict", "runs/fit", steel / "test", "--unknown", "--csv", "p.csv")
+    done = command(*words)
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "p.csv").open(encoding="utf-8", newline="") as file:
+        head, *rows = csv.reader(file)
+    assert head == ["path", "answer", "class", "probability", *summary["classes"]]
+    right = sum(row[2] == Path(row[0]).parent.name for row in rows)
+    assert 100 * right / len(rows) == pytest.approx(summary["test"]["accuracy"])
+    assert {row[1] for row in rows} <= {*summary["classes"], "unknown", "not sure"}
+
+
+def test_mistakes_are_lines_and_no_traceback(command: Command, steel: Path, tmp_path: Path) -> None:
+    done = command("fit", steel, "--labels", "a.csv", "--shot", "1", "--pool", "cls", "--out", ".")
+    assert done.returncode == 2
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 2 and all(line.startswith("cvgssl fit: --") for line in lines)
+    assert list(tmp_path.iterdir()) == []
