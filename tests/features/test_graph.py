@@ -36,7 +36,6 @@ def test_cells_find_the_neighbours(
     looked_at: int, recall: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(graph, "LOOKED_AT", looked_at)
-    monkeypatch.setattr(graph, "CHUNK", 50)  # fewer than the largest cell holds
     rows = groups(3000)
     cosine, places = graph._approximate(rows, 10)
     every = rows @ rows.T

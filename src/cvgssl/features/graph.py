@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from cvgssl.runtime.errors import UserError
+
 EXACT = 20_000  # pictures up to which all pairs are looked at
 LOOKED_AT = 8000  # pictures at least that each is compared with otherwise
 ROUNDS = 10  # of k-means
@@ -22,7 +24,8 @@ def neighbour_graph(rows: Floats, neighbours: int) -> sparse.csr_array:
 
     rows: float [N, D] of length 1. A weight is exp(-d_ij^2 / (s_i s_j)), s_i the distance to a
     middle neighbour (Zelnik-Manor & Perona 2004). Beyond 20,000 pictures neighbours are
-    approximate: one in a hundred or fewer is missed.
+    approximate (faiss, extra `large`; without it UserError says so): one in a hundred or fewer is
+    missed.
     """
     count = len(rows)
     neighbours = min(neighbours, count - 1)
@@ -95,41 +98,46 @@ def _approximate(
 ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
     """Like `_exact`, but a row looks only at its own cell and the cells around that one.
 
-    All rows of a cell look at the same others, so the work is in products of matrices.
+    All rows of a cell look at the same others, so the work is in products of matrices; an index
+    that looks row by row takes more than twice as long.
     """
-    centres = _centres(rows)
-    cell = _cells(rows, centres)
-    order, sizes = np.argsort(cell, kind="stable"), np.bincount(cell, minlength=len(centres))
+    try:
+        import faiss
+    except ImportError as error:
+        raise UserError(
+            f"a graph over {len(rows)} pictures needs faiss: pip install 'cvgssl[large]'"
+        ) from error
+    count = int(2 * len(rows) ** 0.5)
+    means = faiss.Kmeans(
+        rows.shape[1], count, niter=ROUNDS, spherical=True, seed=0, max_points_per_centroid=40
+    )
+    means.train(rows)
+    cell = means.index.search(rows, 1)[1][:, 0]
+    order, sizes = np.argsort(cell, kind="stable"), np.bincount(cell, minlength=count)
     members = np.split(order, sizes.cumsum()[:-1])
+    centres = np.asarray(means.centroids)
     alike = centres @ centres.T
     np.fill_diagonal(alike, 2)  # a cell comes before its twins
     cosine = np.empty((len(rows), neighbours), dtype=np.float32)
     places = np.empty((len(rows), neighbours), dtype=np.intp)
     for own, around in enumerate(np.argsort(-alike, axis=1)):
+        mine = members[own]
         cells = np.searchsorted(sizes[around].cumsum(), LOOKED_AT + neighbours + 1) + 1
         others = np.concatenate([members[one] for one in around[:cells]])
-        seen = rows[others]
-        for at in range(0, sizes[own], CHUNK):
-            mine = members[own][at : at + CHUNK]
-            cosine[mine], found = nearest(rows[mine], seen, neighbours, at)
-            places[mine] = others[found]
+        values, found = faiss.knn(
+            rows[mine], rows[others], neighbours + 1, metric=faiss.METRIC_INNER_PRODUCT
+        )
+        keep = _all_but(mine, others[found])
+        cosine[mine] = values[keep].reshape(-1, neighbours)
+        places[mine] = others[found][keep].reshape(-1, neighbours)
     return cosine, places
 
 
-def _centres(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Centres of cells [C, D]: spherical k-means (Dhillon & Modha 2001) of some of the rows."""
-    count = int(2 * len(rows) ** 0.5)
-    some = rows[np.random.default_rng(0).permutation(len(rows))[: 40 * count]]
-    centres = some[:count]
-    for _ in range(ROUNDS):
-        mine = (np.ones(len(some), dtype=np.float32), (_cells(some, centres), np.arange(len(some))))
-        sums = sparse.csr_array(mine, shape=(count, len(some))) @ some
-        length = np.linalg.norm(sums, axis=1, keepdims=True)
-        centres = np.where(length > 0, sums / length.clip(1e-12), centres)
-    return centres
+def _all_but(mine: NDArray[np.intp], places: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Which of places [Q, G + 1] are not the row `mine` [Q] itself, G in each row.
 
-
-def _cells(rows: NDArray[np.float32], centres: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Place [N] of the nearest centre."""
-    starts = range(0, len(rows), CHUNK)
-    return np.concatenate([(rows[at : at + CHUNK] @ centres.T).argmax(axis=1) for at in starts])
+    The last is dropped where a row has more twins than neighbours and is not among them.
+    """
+    own = places == mine[:, None]
+    own[~own.any(axis=1), -1] = True
+    return ~own
