@@ -138,6 +138,6 @@ def _all_but(mine: NDArray[np.intp], places: NDArray[np.intp]) -> NDArray[np.boo
 
     The last is dropped where a row has more twins than neighbours and is not among them.
     """
-    own = places == mine[:, None]
-    own[~own.any(axis=1), -1] = True
-    return ~own
+    keep: NDArray[np.bool_] = places != mine[:, None]
+    keep[keep.all(axis=1), -1] = False
+    return keep
