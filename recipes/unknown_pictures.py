@@ -39,6 +39,7 @@ from cvgssl.runtime.progress import progress
 
 POOL, ABSENT, INDUCTIVE = "in the pool", "not in the pool", "inductive"
 CASES = (POOL, ABSENT, INDUCTIVE)
+SETTINGS = {"semi-supervised": (POOL, ABSENT), "inductive": (INDUCTIVE,)}
 ORDERS = {
     "auroc": "AUROC, familiarity",
     "auroc_probability": "AUROC, largest probability",
@@ -53,7 +54,6 @@ RULE = {
     "known_not_sure": "known called not sure",
     "answered": "answered",
     "wrong": "wrong among the answered",
-    "wrong_without": "wrong if all are answered",
 }
 CALIBRATION = {
     "accuracy": "accuracy",
@@ -79,7 +79,8 @@ def main() -> None:
     results = {}
     for file in args.features:
         table = load_features(file)
-        results[file.stem] = {"features": table.about} | measure(table, args, file.stem)
+        about = table.about | {"data": Path(str(table.about.get("data", file.stem))).name}
+        results[file.stem] = {"features": about} | measure(table, args, file.stem)
         show(file.stem, results[file.stem])
     if args.json:
         facts = {"folds": args.folds, "draws": args.draws, "hardware": hardware()}
@@ -180,7 +181,6 @@ def open_set(
         "known_not_sure": float((verdict == NOT_SURE)[~strange].mean()),
         "answered": float(answered.mean()),
         "wrong": float((~right & answered).mean()),
-        "wrong_without": float((~right).mean()),
     }
     return {name: 100 * value for name, value in shares.items()}
 
@@ -216,7 +216,7 @@ def summary(shots: dict[str, list[list[Figures]]]) -> dict[str, Any]:
             made.setdefault(shot, {})[name] = {
                 "mean": kept.mean,
                 "ci95": kept.ci95,
-                "values": values.tolist(),
+                "values": values.round(3).tolist(),
             }
     return made
 
@@ -236,22 +236,26 @@ def by_class(
 
 
 def show(data: str, result: dict[str, Any]) -> None:
-    """Markdown tables: a row for each case and figure, a column for each shot."""
-    for title, kind, names in (
-        ("telling unknown pictures", "unknown", ORDERS),
-        ("what the rule does", "unknown", RULE),
-        ("calibration, all classes labelled", "calibration", CALIBRATION),
-    ):
-        shots = list(next(iter(result[kind].values())))
-        print(f"\n**{data}: {title}**\n\n| | | {' | '.join(shots)} |")
-        print("|---" * (len(shots) + 2) + "|")
-        for case, values in result[kind].items():
-            setting = "semi-supervised" if kind == "calibration" and case == POOL else case
-            for name, words in names.items():
-                digits = 2 if name in ("loss", "loss_raw", "temperature") else 1
-                cells = [values[shot][name] for shot in shots]
-                shown = (f"{v['mean']:.{digits}f} ± {v['ci95'] or 0:.{digits}f}" for v in cells)
-                print(f"| {setting} | {words} | {' | '.join(shown)} |", flush=True)
+    """Markdown tables of each setting: a row for each case and figure, a column for each shot."""
+    for setting, cases in SETTINGS.items():
+        for title, kind, names in (
+            ("telling unknown pictures", "unknown", ORDERS),
+            ("what the rule does", "unknown", RULE),
+            ("calibration, all classes labelled", "calibration", CALIBRATION),
+        ):
+            found = {case: result[kind][case] for case in cases if case in result[kind]}
+            shots = list(next(iter(found.values())))
+            several = len(found) > 1
+            print(f"\n**{data}, {setting}: {title}**\n")
+            print(f"| {'case | ' if several else ''}figure | {' | '.join(shots)} |")
+            print("|---" * (len(shots) + 1 + several) + "|")
+            for case, values in found.items():
+                for name, words in names.items():
+                    digits = 2 if name in ("loss", "loss_raw", "temperature") else 1
+                    cells = [values[shot][name] for shot in shots]
+                    shown = (f"{v['mean']:.{digits}f} ± {v['ci95'] or 0:.{digits}f}" for v in cells)
+                    first = f"{case} | " if several else ""
+                    print(f"| {first}{words} | {' | '.join(shown)} |", flush=True)
 
 
 if __name__ == "__main__":
