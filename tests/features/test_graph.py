@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import sparse
 
 from cvgssl.features import graph
 from cvgssl.features.memo import digest, remembered
@@ -67,3 +68,10 @@ def test_equal_arrays_are_remembered_and_others_told_apart() -> None:
     made = [remembered(("test", digest(one)), object) for one in same]
     assert made[0] is made[1] is made[2]
     assert remembered(("test", digest(changed)), object) is not made[0]
+
+
+def test_edges_crossed_are_weighed() -> None:
+    weights = sparse.csr_array(np.array([[0, 3, 0], [3, 0, 1], [0, 1, 0.0]]))
+    assert graph.edges_crossed(weights, np.array([5, 5, 7])) == pytest.approx(0.25)
+    assert graph.edges_crossed(weights, np.array([1, 1, 1])) == 0
+    assert graph.edges_crossed(sparse.csr_array((2, 2)), np.array([0, 1])) == 0

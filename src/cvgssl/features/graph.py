@@ -40,6 +40,13 @@ def neighbour_graph(rows: Floats, neighbours: int) -> sparse.csr_array:
     return one_way.maximum(one_way.T).tocsr()
 
 
+def edges_crossed(graph: sparse.csr_array, groups: NDArray[np.intp]) -> float:
+    """Share 0..1 of the edges' weight that lies between different groups; groups: ints [N]."""
+    edges = graph.tocoo()
+    across = groups[edges.row] != groups[edges.col]
+    return float(edges.data[across].sum() / max(edges.data.sum(), 1e-12))
+
+
 def local_scale(cosine: Floats) -> NDArray[np.float64]:
     """Distance to a middle neighbour [N] from cosines [N, G] to neighbours, nearest first."""
     middle = 2 - 2 * cosine[:, cosine.shape[1] // 2].astype(np.float64)

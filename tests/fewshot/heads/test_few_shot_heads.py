@@ -194,6 +194,20 @@ def test_auto_leaves_unlabelled_pictures_alone_when_they_mislead() -> None:
     assert right > 0.95
 
 
+def test_auto_relies_on_labels_alone_where_the_map_parts_neighbours() -> None:
+    """One label per class: nothing can be left out, but the graph itself tells."""
+    generator = np.random.default_rng(0)
+    labels = np.arange(300) % 2
+    strings = np.linspace(0, 1, 300)[:, None] * generator.standard_normal((1, 20)) * 4
+    rows = strings + 0.02 * generator.standard_normal((300, 20))
+    rows[:, :2] += 2.5 * np.stack([labels, 1 - labels], axis=1)
+    strung = HEADS["auto"]().fit(rows, support(labels, 1))
+    assert len(strung.weights_) == 1  # type: ignore[attr-defined]
+    clouds, kinds = wide(300)
+    joined = HEADS["auto"]().fit(clouds, support(kinds, 1))
+    assert len(joined.weights_) == 3  # type: ignore[attr-defined]
+
+
 def test_auto_leaves_every_label_out_once_and_keeps_a_label_of_each_class() -> None:
     from cvgssl.fewshot.heads.left_out import left_out_parts
 

@@ -4,7 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from cvgssl.fewshot.heads.base import FewShotHead, Floats, one_hot
+from cvgssl.features.graph import edges_crossed, neighbour_graph
+from cvgssl.features.memo import digest, remembered
+from cvgssl.fewshot.heads.base import FewShotHead, Floats, one_hot, unit
 from cvgssl.fewshot.heads.diffusion import DiffusionHead, is_crowd
 from cvgssl.fewshot.heads.left_out import left_out
 from cvgssl.fewshot.heads.linear import KernelRidge
@@ -20,7 +22,12 @@ class AutoHead(FewShotHead):
     these labels gives it a temperature and, with that, their log-likelihood, so a candidate that
     unlabelled pictures mislead loses its weight: weights are the softmax of the log-likelihood
     and log `prior` (a pseudo-posterior). With one label per class nothing can be left out and the
-    prior decides. With fewer than 100 unlabelled pictures labels alone decide, by kernel ridge.
+    prior decides.
+
+    Labels alone decide, by kernel ridge, with fewer than 100 unlabelled pictures, and where the map
+    does not keep neighbours together: where what the diffusion head says of all rows parts more
+    neighbours (by edge weight) than what kernel ridge says of them. Both are regressions of the
+    same labels, so the one that the graph of the pictures contradicts more has less to stand on.
 
     prior: weights of labels alone (kernel ridge), the diffusion map, transport on it.
     weights_, temperatures_: those used. label_distributions_: probabilities [N, K] of the rows
@@ -33,8 +40,9 @@ class AutoHead(FewShotHead):
         self.prior = prior
 
     def _fit(self, features: Floats, target: NDArray[np.int64]) -> None:
-        candidates: list[FewShotHead] = [KernelRidge()]
-        if is_crowd(target):
+        alone = KernelRidge()
+        candidates: list[FewShotHead] = [alone]
+        if is_crowd(target) and _map_holds(features, target, alone):
             candidates += [DiffusionHead(), TransportHead()]
         judged = []
         for one in candidates:
@@ -63,3 +71,11 @@ class AutoHead(FewShotHead):
 
     def _probabilities(self, features: Floats) -> Floats:
         return self._mixed([None] * len(self.heads_), features)
+
+
+def _map_holds(features: Floats, target: NDArray[np.int64], alone: FewShotHead) -> bool:
+    """Whether the diffusion map parts fewer neighbours than labels alone do; see `AutoHead`."""
+    graph = remembered(("graph", digest(features)), lambda: neighbour_graph(unit(features), 10))
+    mapped = DiffusionHead().fit(features, target).label_distributions_.argmax(axis=1)
+    labelled = clone(alone).fit(features[target >= 0], target[target >= 0])
+    return edges_crossed(graph, mapped) < edges_crossed(graph, labelled.predict(features))
