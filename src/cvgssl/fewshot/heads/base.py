@@ -4,6 +4,7 @@ Shape letters: N rows given to `fit`, L of them labelled, M rows to be classifie
 K classes.
 """
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -16,8 +17,8 @@ Floats = NDArray[np.float64]
 UNLABELLED = -1
 
 
-class FewShotHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A classifier on features; subclasses give `_fit` and `_scores`.
+class FewShotHead(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]
+    """A classifier on features; subclasses give `_fit` and `_probabilities`.
 
     uses_unlabelled: whether rows with y = -1 change the result. Heads that do not use them leave
         them out.
@@ -64,13 +65,13 @@ class FewShotHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         chosen: NDArray[Any] = self.classes_[self.label_distributions_.argmax(axis=1)]
         return chosen
 
+    @abstractmethod
     def _fit(self, features: Floats, target: NDArray[np.int64]) -> None:
         """Learn from rows [N, D] and target [N], 0..K-1 or -1."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _probabilities(self, features: Floats) -> Floats:
         """Probabilities [M, K]."""
-        raise NotImplementedError
 
 
 def softmax(scores: Floats) -> Floats:

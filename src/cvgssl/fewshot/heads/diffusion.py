@@ -1,5 +1,6 @@
 """Few labels on the diffusion map of all pictures instead of on their features."""
 
+from abc import abstractmethod
 from typing import Self
 
 import numpy as np
@@ -93,13 +94,13 @@ class MapHead(FewShotHead):
     def _probabilities(self, features: Floats) -> Floats:
         return self._score_mapped(_mapped(self.map_, features))
 
+    @abstractmethod
     def _fit_mapped(self, rows: Floats, target: NDArray[np.int64]) -> Floats:
         """Learn from rows [N, E] of length 1; the probabilities [N, K] of all of them."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _score_mapped(self, rows: Floats) -> Floats:
         """Probabilities [M, K] of rows [M, E] of length 1."""
-        raise NotImplementedError
 
 
 def _mapped(known: KernelMap | None, features: Floats) -> Floats:
