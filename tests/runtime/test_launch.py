@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import textwrap
@@ -13,8 +14,22 @@ no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 
 @no_gpu
 def test_fp16_needs_a_gpu() -> None:
-    with pytest.raises(UserError, match="--precision fp16: needs a GPU; use --precision bf16"):
+    with pytest.raises(UserError, match="--precision fp16: needs a GPU; leave it out"):
         launch(precision="fp16")
+
+
+@no_gpu
+def test_bf16_on_a_processor_without_it_is_said() -> None:
+    script = "from cvgssl.runtime.launch import launch; launch(precision='bf16')"
+    old_processor = {"ONEDNN_MAX_CPU_ISA": "AVX2"}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        env=os.environ | old_processor,
+    )
+    assert "--precision bf16: this processor has no AVX-512 or AMX" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 @no_gpu

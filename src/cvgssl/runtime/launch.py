@@ -19,6 +19,13 @@ def is_first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def computes_bf16() -> bool:
+    """Whether the processor computes bf16 itself; otherwise torch converts every number."""
+    return bool(
+        torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )
+
+
 def launch(
     gpu: int | None = None, precision: str = "fp32", track: Sequence[str] = ()
 ) -> Accelerator:
@@ -39,7 +46,13 @@ def launch(
     elif gpu is not None and alone:
         torch.cuda.set_device(gpu)
     if precision == "fp16" and not on_gpu:
-        raise UserError("--precision fp16: needs a GPU; use --precision bf16 on the CPU")
+        raise UserError("--precision fp16: needs a GPU; leave it out on the CPU")
+    if precision == "bf16" and not on_gpu and not computes_bf16():
+        print(
+            "--precision bf16: this processor has no AVX-512 or AMX for it and is several times "
+            "slower than without; leave it out",
+            file=sys.stderr,
+        )
     # accelerate keeps the settings of an earlier run in this Python process; start afresh.
     AcceleratorState._reset_state(reset_partial_state=True)
     return Accelerator(
