@@ -208,6 +208,24 @@ def test_auto_relies_on_labels_alone_where_the_map_parts_neighbours() -> None:
     assert len(joined.weights_) == 3  # type: ignore[attr-defined]
 
 
+def test_auto_with_one_label_is_as_sure_as_its_candidates_agree() -> None:
+    generator = np.random.default_rng(1)
+    labels = np.arange(600) % 3
+    rows = 0.9 * generator.standard_normal((600, 20)) + 3 * np.eye(20)[labels]
+    target = support(labels[:400], 1)
+    auto = HEADS["auto"]().fit(rows[:400], target)
+    _, *maps = auto.heads_  # type: ignore[attr-defined]
+    free = target == UNLABELLED
+    agreed = np.mean(maps[0].transduction_[free] == maps[1].transduction_[free])
+    sure = auto.label_distributions_[free].max(axis=1).mean()  # type: ignore[attr-defined]
+    assert abs(sure - agreed) < 0.03
+    new = auto.predict_proba(rows[400:])
+    right = np.mean(new.argmax(axis=1) == labels[400:])
+    assert abs(new.max(axis=1).mean() - right) < 0.05, (
+        "new rows too, within what agreement can tell"
+    )
+
+
 def test_auto_leaves_every_label_out_once_and_keeps_a_label_of_each_class() -> None:
     from cvgssl.fewshot.heads.left_out import left_out_parts
 

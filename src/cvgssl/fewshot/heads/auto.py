@@ -10,7 +10,7 @@ from cvgssl.fewshot.heads.base import FewShotHead, Floats, one_hot, unit
 from cvgssl.fewshot.heads.diffusion import DiffusionHead, is_crowd
 from cvgssl.fewshot.heads.left_out import left_out
 from cvgssl.fewshot.heads.linear import KernelRidge
-from cvgssl.fewshot.heads.temperature import fitted_temperature, tempered
+from cvgssl.fewshot.heads.temperature import agreed_temperature, fitted_temperature, tempered
 from cvgssl.fewshot.heads.transport import TransportHead
 
 
@@ -21,8 +21,9 @@ class AutoHead(FewShotHead):
     is fitted without one part's labels, whose pictures stay as unlabelled ones. What it says of
     these labels gives it a temperature and, with that, their log-likelihood, so a candidate that
     unlabelled pictures mislead loses its weight: weights are the softmax of the log-likelihood
-    and log `prior` (a pseudo-posterior). With one label per class nothing can be left out and the
-    prior decides.
+    and log `prior` (a pseudo-posterior). With one label per class nothing can be left out: the
+    prior decides, and the mean takes the temperature at which it is as sure of the unlabelled
+    pictures as the diffusion map and transport agree about them.
 
     Labels alone decide, by kernel ridge, with fewer than 100 unlabelled pictures, and where the map
     does not keep neighbours together: where what the diffusion head says of all rows parts more
@@ -30,8 +31,8 @@ class AutoHead(FewShotHead):
     same labels, so the one that the graph of the pictures contradicts more has less to stand on.
 
     prior: weights of labels alone (kernel ridge), the diffusion map, transport on it.
-    weights_, temperatures_: those used. label_distributions_: probabilities [N, K] of the rows
-    of `fit`.
+    weights_, temperatures_: of the candidates. temperature_: of their mean.
+    label_distributions_: probabilities [N, K] of the rows of `fit`.
     """
 
     uses_unlabelled = True
@@ -53,10 +54,14 @@ class AutoHead(FewShotHead):
         self.weights_ = np.exp(scores - scores.max())
         self.weights_ /= self.weights_.sum()
         self.heads_ = [clone(one).fit(features, target) for one in candidates]
-        self.label_distributions_ = self._mixed(
-            [getattr(one, "label_distributions_", None) for one in self.heads_], features
-        )
+        said = [getattr(one, "label_distributions_", None) for one in self.heads_]
+        mixed = self._mixed(said, features)
         known = target >= 0
+        self.temperature_ = 1.0
+        if not len(rows):  # one label per class
+            free = [one[~known] for one in said if one is not None]
+            self.temperature_ = agreed_temperature(mixed[~known], free)
+        self.label_distributions_ = tempered(mixed, self.temperature_)
         self.label_distributions_[known] = one_hot(target, len(self.classes_))[known]
 
     def _mixed(self, known: list[Floats | None], features: Floats) -> Floats:
@@ -70,7 +75,7 @@ class AutoHead(FewShotHead):
         return mixed
 
     def _probabilities(self, features: Floats) -> Floats:
-        return self._mixed([None] * len(self.heads_), features)
+        return tempered(self._mixed([None] * len(self.heads_), features), self.temperature_)
 
 
 def _map_holds(features: Floats, target: NDArray[np.int64], alone: FewShotHead) -> bool:

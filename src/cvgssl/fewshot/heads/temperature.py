@@ -1,5 +1,7 @@
 """How far a head's probabilities are to be trusted, as far as labels that were left out tell."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,3 +30,17 @@ def fitted_temperature(found: Floats, truth: NDArray[np.int64]) -> tuple[float, 
     ]
     best = int(np.argmax(likely))
     return float(TEMPERATURES[best]), float(likely[best])
+
+
+def agreed_temperature(mixed: Floats, said: Sequence[Floats]) -> float:
+    """The temperature at which a classifier is as sure of rows as two others agree about them.
+
+    mixed: its probabilities [M, K] of rows without a label; said: those of the two others, else
+    the answer is 1. How often two classifiers agree estimates how often they are right (Jiang et
+    al. 2022, there of networks), so the mean largest probability is brought near that.
+    """
+    if len(said) != 2:
+        return 1.0
+    agreement = np.mean(said[0].argmax(axis=1) == said[1].argmax(axis=1))
+    sure = [tempered(mixed, one).max(axis=1).mean() for one in TEMPERATURES]
+    return float(TEMPERATURES[int(np.argmin(np.abs(np.array(sure) - agreement)))])
