@@ -40,9 +40,9 @@ def read(out: Path, path: Path) -> Result:
     run = out / path.stem
     if (run / "summary.json").exists():
         summary = json.loads((run / "summary.json").read_text())
-        names = ("builder", "guidance", "teachers", "epochs", "steps", "seconds", "guide_seconds")
+        names = ("builder", "guidance", "teachers", "epochs", "steps", "precision", "seconds")
+        names += ("guide_seconds", "hardware")
         result["run"] = {name: summary[name] for name in names}
-        result["run"]["hardware"] = summary["hardware"]
     return result
 
 

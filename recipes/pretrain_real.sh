@@ -5,11 +5,10 @@
 #   CVGSSL_DATA=folder/with/NEU-CLS/and/X-SDD CVGSSL_WEIGHTS=folder/with/weights \
 #     recipes/pretrain_real.sh OUT ["spectral relational ..."] ["NEU-CLS X-SDD"]
 #
-# Student: resnet18 from random weights, gray, views of 64 px (one weak, one strong), batch 64,
-# AdamW 0.002 (chosen against SGD 0.3 inside train/: docs/results.md), 20 epochs of NEU-CLS (440
-# steps) and 45 of X-SDD (630), where 20 were too few. Teacher: ViT-Tiny (ImageNet), standing in
-# for CLIP, which cannot be shipped. The method deep-init differs: the student begins as a copy of
-# the teacher, sees 96 px, and is guided by three depths of it, in 10 epochs of AdamW 0.0003.
+# Student: resnet18 from random weights by --preset cpu: gray, views of 64 px (one weak, one strong),
+# batch 64, AdamW 0.002 (chosen against SGD 0.3 inside train/: docs/results.md), about 440 steps: 20
+# epochs of NEU-CLS, EPOCHS of X-SDD. Teacher: ViT-Tiny (ImageNet), standing in for CLIP, which cannot
+# be shipped. The method deep-init differs: --preset continue, a copy of the teacher.
 # Only train/ is used, without labels; test/ is looked at once, by the heads (inductive).
 # Finished cells are kept and interrupted ones go on. Accuracy and hours: docs/results.md.
 set -euo pipefail
@@ -19,16 +18,12 @@ cvgssl=${CVGSSL:-cvgssl}
 python=${PYTHON:-python}
 vit=vit_tiny_patch16_224=vit_tiny_patch16_224.augreg_in21k_ft_in1k.safetensors
 squeezenet=torchvision:squeezenet1_1=squeezenet1_1.imagenet1k.safetensors
-common=(--arch resnet18 --image-size 224 --view-size 64 --nmb-crops 1 --min-scale-crops 0.2
-  --max-scale-crops 1 --optimizer adamw --lr 0.002 --weight-decay 0.05 --precision bf16
-  --save-freq 20)
 
 options_of() { # what makes a method
   case $1 in
     spectral) echo "--guidance spectral --bank 8 --teacher $vit" ;;
-    deep-init) echo "--guidance spectral --bank 4 --teacher $vit --teacher-layers 6 9 12
-      --arch vit_tiny_patch16_224 --init ${vit#*=} --view-size 96 --lr 0.0003 --epochs 10
-      --warmup-epochs 1" ;;
+    deep-init) echo "--preset continue --teacher $vit --arch ${vit%%=*} --init ${vit#*=}" ;;
+    deep) echo "--guidance spectral --bank 4 --teacher $vit --teacher-layers 6 9 12" ;;
     spectral-two-teachers) echo "--guidance spectral --bank 8 --teacher $vit $squeezenet" ;;
     relational) echo "--guidance relational --bank 4 --teacher $vit" ;;
     regression) echo "--guidance regression --bank 4 --teacher $vit" ;;
@@ -54,11 +49,12 @@ for data in ${3:-NEU-CLS X-SDD}; do
       if [ -f "$run/config.yaml" ]; then
         $cvgssl pretrain --resume "$run"
       else
-        length=(--epochs 20 --warmup-epochs 2)
-        [ "$data" = X-SDD ] && length=(--epochs 45 --warmup-epochs 3)
+        settings=(--preset cpu)
+        [ "$data" = X-SDD ] && settings+=(--epochs EPOCHS)
+        [ "$method" = deep-init ] && settings=()
         # shellcheck disable=SC2046
-        $cvgssl pretrain "$CVGSSL_DATA/$data" "${common[@]}" "${length[@]}" \
-          $(options_of "$method") --out "$run"
+        $cvgssl pretrain "$CVGSSL_DATA/$data" "${settings[@]}" $(options_of "$method") \
+          --save-freq 100 --out "$run"
       fi
     fi
     student=(--arch resnet18 --size 64)

@@ -15,11 +15,11 @@ def parsed(*words: str) -> PretrainConfig:
     return parse(PretrainConfig, ["steel", *words], "cvgssl pretrain", ("data",), PRESETS)
 
 
-@pytest.mark.parametrize("name", ["paper", "cpu", "gpu"])
+@pytest.mark.parametrize("name", sorted(path.stem for path in PRESETS.iterdir()))
 def test_every_preset_is_valid_and_says_what_it_is(name: str) -> None:
     config = parsed("--preset", name)
     assert config.preset == name
-    assert config.arch == "resnet18"
+    assert config.spectral == (name != "paper")
     assert (PRESETS / f"{name}.yaml").read_text().startswith("# ")
 
 

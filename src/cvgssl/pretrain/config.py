@@ -39,7 +39,7 @@ class PretrainConfig(JobOptions, PictureOptions):
         description="folder of pictures; of a folder with train/ and test/ only train/ is used, "
         "and class folders inside are not looked at"
     )
-    preset: Literal["", "paper", "cpu", "gpu"] = Field(
+    preset: Literal["", "paper", "cpu", "gpu", "continue"] = Field(
         default="", description="ready settings that other options change"
     )
     arch: str = Field(

@@ -1,5 +1,6 @@
 """A pre-training job from options to files."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -39,6 +40,8 @@ from cvgssl.runtime.run_folder import SNAPSHOT, RunFolder
 from cvgssl.runtime.seeds import seed_for
 from cvgssl.runtime.stopping import Stopped, stop_requests
 from cvgssl.runtime.trackers import start_trackers, track
+
+FEW_STEPS = 400  # of batch 64, from random weights: docs/results.md
 
 
 def pretrain(config: PretrainConfig) -> tuple[Path, PretrainSummary]:
@@ -162,6 +165,7 @@ class _Job:
             teachers=[teacher.identity() for teacher in self.teachers],
             epochs=config.epochs,
             steps=self.loop.steps * (config.epochs - config.start_epoch),
+            precision=config.precision,
             hardware=hardware(),
             processes=self.accelerator.num_processes,
             seconds=time.monotonic() - self.started,
@@ -177,7 +181,15 @@ class _Job:
         for teacher in self.teachers:
             log(teacher.summary())
         sizes = ", ".join(str(recipe.size) for recipe in config.recipes)
-        log(f"method: {config.builder}; views of {sizes} px, batch {config.batch_size}")
+        each = len(self.data) // config.batch_size
+        steps = each * (config.epochs - config.start_epoch)
+        log(f"method: {config.builder}; views of {sizes} px, {steps} steps of {config.batch_size}")
+        if steps < FEW_STEPS and not config.init:
+            enough = math.ceil(FEW_STEPS / each) + config.start_epoch
+            log(
+                f"WARNING: {steps} steps are few from random weights; --epochs {enough} makes "
+                f"{FEW_STEPS}, or go on from weights with --init"
+            )
 
     def _check(self) -> None:
         if self.stopping():

@@ -23,6 +23,7 @@ class PretrainSummary:
     teachers: list[dict[str, Any]]
     epochs: int
     steps: int
+    precision: str
     hardware: str
     processes: int
     seconds: float
