@@ -21,9 +21,8 @@ def is_first_process() -> bool:
 
 def computes_bf16() -> bool:
     """Whether the processor computes bf16 itself; otherwise torch converts every number."""
-    return bool(
-        torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    )
+    there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return bool(there and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def launch(

@@ -226,6 +226,23 @@ def test_auto_with_one_label_is_as_sure_as_its_candidates_agree() -> None:
     )
 
 
+def test_stacked_weights_are_the_likeliest() -> None:
+    from scipy.optimize import minimize
+
+    from cvgssl.fewshot.heads.auto import PRIOR_LABELS, stacked
+
+    likely = np.random.default_rng(0).uniform(0.01, 1, (3, 40))
+    prior = np.array([0.2, 0.5, 0.3])
+
+    def unlikely(logits: NDArray[np.float64]) -> float:
+        weights = np.exp(logits) / np.exp(logits).sum()
+        return -float(np.log(weights @ likely).sum() + PRIOR_LABELS * prior @ np.log(weights))
+
+    best = np.exp(minimize(unlikely, np.zeros(3), tol=1e-10).x)
+    np.testing.assert_allclose(stacked(likely, prior), best / best.sum(), atol=2e-3)
+    np.testing.assert_allclose(stacked(np.zeros((3, 0)), prior), prior)
+
+
 def test_auto_leaves_every_label_out_once_and_keeps_a_label_of_each_class() -> None:
     from cvgssl.fewshot.heads.left_out import left_out_parts
 

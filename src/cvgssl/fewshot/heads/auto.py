@@ -8,10 +8,13 @@ from cvgssl.features.graph import edges_crossed, neighbour_graph
 from cvgssl.features.memo import digest, remembered
 from cvgssl.fewshot.heads.base import FewShotHead, Floats, one_hot, unit
 from cvgssl.fewshot.heads.diffusion import DiffusionHead, is_crowd
-from cvgssl.fewshot.heads.left_out import left_out
+from cvgssl.fewshot.heads.left_out import left_out, right
 from cvgssl.fewshot.heads.linear import KernelRidge
 from cvgssl.fewshot.heads.temperature import agreed_temperature, fitted_temperature, tempered
 from cvgssl.fewshot.heads.transport import TransportHead
+
+PRIOR_LABELS = 5.0
+STEPS = 50
 
 
 class AutoHead(FewShotHead):
@@ -19,18 +22,23 @@ class AutoHead(FewShotHead):
 
     The support is divided into up to five parts (each class spread over them); every candidate
     is fitted without one part's labels, whose pictures stay as unlabelled ones. What it says of
-    these labels gives it a temperature and, with that, their log-likelihood, so a candidate that
-    unlabelled pictures mislead loses its weight: weights are the softmax of the log-likelihood
-    and log `prior` (a pseudo-posterior). With one label per class nothing can be left out: the
-    prior decides, and the mean takes the temperature at which it is as sure of the unlabelled
-    pictures as the diffusion map and transport agree about them.
+    these labels gives it a temperature. The weights are those at which the mean finds the labels
+    likeliest (stacking, Wolpert 1992), drawn to the prior by as much as 5 labels would, so a
+    candidate that unlabelled pictures mislead loses its weight. Transport's share of the prior
+    falls with the square of the labels per class: it expects one cluster per class, and labels
+    hardly move it.
+
+    With one label per class nothing can be left out: the prior decides, and the mean takes the
+    temperature at which it is as sure of the unlabelled pictures as the diffusion map and
+    transport agree about them.
 
     Labels alone decide, by kernel ridge, with fewer than 100 unlabelled pictures, and where the map
     does not keep neighbours together: where what the diffusion head says of all rows parts more
     neighbours (by edge weight) than what kernel ridge says of them. Both are regressions of the
     same labels, so the one that the graph of the pictures contradicts more has less to stand on.
 
-    prior: weights of labels alone (kernel ridge), the diffusion map, transport on it.
+    prior: weights of labels alone (kernel ridge), the diffusion map, transport on it, with one
+        label per class.
     weights_, temperatures_: of the candidates. temperature_: of their mean.
     label_distributions_: probabilities [N, K] of the rows of `fit`.
     """
@@ -45,24 +53,31 @@ class AutoHead(FewShotHead):
         candidates: list[FewShotHead] = [alone]
         if is_crowd(target) and _map_holds(features, target, alone):
             candidates += [DiffusionHead(), TransportHead()]
-        judged = []
-        for one in candidates:
-            found, rows = left_out(one, features, target)
-            judged.append(fitted_temperature(found, target[rows]))
-        self.temperatures_ = [temperature for temperature, _ in judged]
-        scores = np.log(self.prior[: len(judged)]) + [likely for _, likely in judged]
-        self.weights_ = np.exp(scores - scores.max())
-        self.weights_ /= self.weights_.sum()
+        left = self._weigh(candidates, features, target)
         self.heads_ = [clone(one).fit(features, target) for one in candidates]
         said = [getattr(one, "label_distributions_", None) for one in self.heads_]
         mixed = self._mixed(said, features)
         known = target >= 0
         self.temperature_ = 1.0
-        if not len(rows):  # one label per class
+        if not left:
             free = [one[~known] for one in said if one is not None]
             self.temperature_ = agreed_temperature(mixed[~known], free)
         self.label_distributions_ = tempered(mixed, self.temperature_)
         self.label_distributions_[known] = one_hot(target, len(self.classes_))[known]
+
+    def _weigh(
+        self, candidates: list[FewShotHead], features: Floats, target: NDArray[np.int64]
+    ) -> int:
+        """Temperatures and weights of the candidates; how many labels could be left out."""
+        self.temperatures_, likely = [], []
+        for one in candidates:
+            found, rows = left_out(one, features, target)
+            self.temperatures_.append(fitted_temperature(found, target[rows]))
+            likely.append(right(tempered(found, self.temperatures_[-1]), target[rows]))
+        prior = np.array(self.prior[: len(candidates)])
+        prior[2:] /= ((target >= 0).sum() / len(self.classes_)) ** 2
+        self.weights_ = stacked(np.exp(likely), prior / prior.sum())
+        return len(rows)
 
     def _mixed(self, known: list[Floats | None], features: Floats) -> Floats:
         mixed = np.zeros((len(features), len(self.classes_)))
@@ -76,6 +91,20 @@ class AutoHead(FewShotHead):
 
     def _probabilities(self, features: Floats) -> Floats:
         return tempered(self._mixed([None] * len(self.heads_), features), self.temperature_)
+
+
+def stacked(likely: Floats, prior: Floats) -> Floats:
+    """Weights [C] of the mean of C candidates under which labels left out are likeliest.
+
+    likely: probability [C, L] that each candidate gave each of L labels. prior: [C], sum 1, worth
+    `PRIOR_LABELS` labels. By expectation maximisation, from the prior; without labels that is it.
+    """
+    weights = prior
+    for _ in range(STEPS):
+        shares = weights[:, None] * likely
+        counts = (shares / shares.sum(axis=0)).sum(axis=1) + PRIOR_LABELS * prior
+        weights = counts / counts.sum()
+    return weights
 
 
 def _map_holds(features: Floats, target: NDArray[np.int64], alone: FewShotHead) -> bool:

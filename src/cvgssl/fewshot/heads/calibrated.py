@@ -27,7 +27,7 @@ class CalibratedHead(FewShotHead):
     def _fit(self, features: Floats, target: NDArray[np.int64]) -> None:
         head = AutoHead() if self.head is None else self.head
         found, rows = left_out(head, features, target)
-        self.temperature_, _ = fitted_temperature(found, target[rows])
+        self.temperature_ = fitted_temperature(found, target[rows])
         self.head_ = clone(head).fit(features, target)
         known = getattr(self.head_, "label_distributions_", None)
         known = self.head_.predict_proba(features) if known is None else known

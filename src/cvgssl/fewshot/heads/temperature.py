@@ -17,19 +17,18 @@ def tempered(probabilities: Floats, temperature: float) -> Floats:
     return softmax(np.log(probabilities.clip(1e-12)) / temperature)
 
 
-def fitted_temperature(found: Floats, truth: NDArray[np.int64]) -> tuple[float, float]:
-    """The temperature that makes left-out labels likeliest, and their log-likelihood with it.
+def fitted_temperature(found: Floats, truth: NDArray[np.int64]) -> float:
+    """The temperature that makes left-out labels likeliest.
 
     found, truth: probabilities [L, K] and classes [L] of labels left out. A pull towards 1, worth
-    a few labels, takes (log T)^2 each; without labels it is 1, and the log-likelihood 0.
+    a few labels, takes (log T)^2 each; without labels it is 1.
     """
     if not len(found):
-        return 1.0, 0.0
+        return 1.0
     likely = [
         right(tempered(found, one), truth).sum() - ANCHOR * np.log(one) ** 2 for one in TEMPERATURES
     ]
-    best = int(np.argmax(likely))
-    return float(TEMPERATURES[best]), float(likely[best])
+    return float(TEMPERATURES[int(np.argmax(likely))])
 
 
 def agreed_temperature(mixed: Floats, said: Sequence[Floats]) -> float:
