@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cvgssl.runtime.files import write_text
 
+LONG = 20  # characters of a cell beyond which its column is broken into lines
 _TYPES = {".png": "image/png", ".svg": "image/svg+xml", ".jpg": "image/jpeg"}
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1f2328; max-width: 1080px; margin: 2em auto;
@@ -17,7 +18,8 @@ h3 { margin: 1.8em 0 .3em; } p, li { max-width: 75em; } .quiet { color: #59636e;
 th, td { padding: .25em .7em; border-bottom: 1px solid #e4e8ec; text-align: right;
   white-space: nowrap; }
 th { border-bottom: 2px solid #59636e; } th:first-child, td:first-child { text-align: left; }
-td.best { font-weight: 600; } img { max-width: 100%; height: auto; }
+td.best { font-weight: 600; }
+th.long, td.long { white-space: normal; text-align: left; } img { max-width: 100%; height: auto; }
 pre { background: #f6f8fa; padding: .8em; overflow-x: auto; font-size: 13px; }
 summary { cursor: pointer; color: #0b5cad; }
 figcaption { color: #59636e; } figure { margin: 1em 0; }
@@ -61,12 +63,18 @@ class Page:
     ) -> None:
         """A table. best: (row, column) of cells in bold. shades: 0 (red) to 1 (none) of the cells
         after the first of each row. folded: shown after a click on this text only."""
-        head = "".join(f"<th>{escape(name)}</th>" for name in columns)
+        long = [
+            ' class="long"' if any(len(row[j]) > LONG for row in rows) else ""
+            for j in range(len(columns))
+        ]
+        head = "".join(
+            f"<th{kind}>{escape(name)}</th>" for name, kind in zip(columns, long, strict=True)
+        )
         lines = []
         for i, row in enumerate(rows):
             cells = []
             for j, cell in enumerate(row):
-                kind = ' class="best"' if (i, j) in best else ""
+                kind = ' class="best"' if (i, j) in best else long[j]
                 shade = shades[i][j - 1] if shades and j else None
                 if shade is not None:
                     depth = max(0.0, min(1.0, 1 - shade))
