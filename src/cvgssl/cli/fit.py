@@ -30,7 +30,7 @@ def _tell(folder: Path, summary: "FitSummary") -> None:
         f"{summary.seconds:.1f} s"
     )
     if summary.labelled == len(summary.classes):
-        print("one label per class: none can be left out, so probabilities are not calibrated")
+        print("one label per class: none can be left out, so how sure it is is a guess")
     if summary.test is None:
         print("no labelled test pictures: nothing is known of its accuracy")
     else:

@@ -232,3 +232,27 @@ def test_nothing_is_left_of_a_job_that_fails(fitted: Fit, tmp_path: Path) -> Non
     fitted()
     with pytest.raises(ValueError, match=r"--out .*exists"):
         fitted()
+
+
+def test_more_pictures_that_nobody_has_labelled(fitted: Fit, plates: Path, tmp_path: Path) -> None:
+    """They count as if they lay in train/; copies of DATA's pictures, test/ too, do not."""
+    first, whole = fitted()
+    data, extra = Path(shutil.copytree(plates, tmp_path / "data")), tmp_path / "more"
+    labelled = {name for name, _ in label_lines(first)}
+    moved = [f for f in sorted((data / "train").rglob("*.*")) if f.relative_to(data).as_posix()
+             not in labelled][::2]  # fmt: skip
+    extra.mkdir()
+    for number, picture in enumerate(moved):
+        shutil.move(picture, extra / f"{number}{picture.suffix}")
+    fewer = {"data": data, "labels": first / "labels.csv"}
+    with pytest.raises(UserError, match=r"--extra-unlabelled .*holds no train picture that DATA"):
+        fitted(**fewer, out=tmp_path / "none", extra_unlabelled=data / "test")
+    for picture in (data / "test").rglob("*.*"):
+        shutil.copy(picture, extra / f"copy_{picture.name}")
+    second, joined = fitted(**fewer, out=tmp_path / "joined", extra_unlabelled=extra)
+    assert len(moved) == 60 and (joined.labelled, joined.unlabelled) == (12, 120)
+    assert whole.test is not None and joined.test is not None
+    assert joined.test.confusion == whole.test.confusion
+    pictures = [plates / "test"]
+    for one, two in zip(predict(first, pictures), predict(second, pictures), strict=True):
+        np.testing.assert_allclose(one.probabilities, two.probabilities, atol=1e-3)

@@ -1,7 +1,7 @@
 """Options of `cvgssl fit`. Imports no torch and no sklearn, so that `--help` is quick."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -50,6 +50,10 @@ class FitConfig(EncodingOptions):
     unlabelled: bool = Field(
         default=False, description="folders are not classes: classes are those of --labels"
     )
+    extra_unlabelled: Path | None = Field(
+        default=None,
+        description="folder of more pictures, none labelled; copies of those in DATA are left out",
+    )
     head: Head = Field(default="auto", description="how classes are told apart; see docs/heads.md")
     preparation: Literal["none", "center", "standardize", "whiten"] = Field(
         default="center",
@@ -75,7 +79,7 @@ class FitConfig(EncodingOptions):
             problems.append(f"--out {self.out}: exists and is not an empty folder; name a new one")
         return problems
 
-    def embedding(self) -> EmbedConfig:
-        """The options of `cvgssl embed` that give the embeddings."""
-        shared = fields_of(EncodingOptions)
-        return EmbedConfig(**{name: getattr(self, name) for name in shared})
+    def embedding(self, **changes: Any) -> EmbedConfig:
+        """The options of `cvgssl embed` that give the embeddings, but for `changes`."""
+        shared = {name: getattr(self, name) for name in fields_of(EncodingOptions)}
+        return EmbedConfig(**shared | changes)

@@ -12,6 +12,7 @@ from cvgssl.features.plan import Plan
 from cvgssl.features.table import SPLITS, UNLABELLED, FeatureTable
 from cvgssl.fewshot.fitted.card import Card, KeptEncoder, load_recognizer, save_recognizer
 from cvgssl.fewshot.fitted.config import FitConfig
+from cvgssl.fewshot.fitted.extra import with_extra
 from cvgssl.fewshot.fitted.head import FittedHead
 from cvgssl.fewshot.fitted.labelling import labelled_train
 from cvgssl.fewshot.heads import HEADS
@@ -48,7 +49,7 @@ class FitSummary:
     """A recognizer in figures.
 
     labelled, unlabelled: train pictures. setting: inductive without unlabelled ones.
-    temperature: of calibration; 1 with one label per class, where nothing can be calibrated.
+    temperature: of calibration; 1 with one label per class, where no label can be left out.
     test: None where no test picture has a label. seconds: of the whole job.
     """
 
@@ -70,7 +71,7 @@ def fit(config: FitConfig) -> tuple[Path, FitSummary]:
     """
     started = time.monotonic()
     table, plans = embed_raw(config.embedding())
-    train = labelled_train(table, config)
+    train = with_extra(labelled_train(table, config), table, config)
     with new_folder(config.out, "--out") as folder:
         save_recognizer(folder, _card(config, plans, train), train)
         card, kept = load_recognizer(folder)  # the figures are those of what was written
