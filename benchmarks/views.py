@@ -32,7 +32,7 @@ from cvgssl.images.surfaces import synthesize
 from cvgssl.runtime.environment import hardware
 from cvgssl.runtime.files import write_json
 from cvgssl.views.numbering import view_numbers
-from cvgssl.views.random_views import draw, render
+from cvgssl.views.random_views import by_columns, draw, render
 from cvgssl.views.recipe import ViewRecipe
 
 transforms = torchvision.transforms
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[224, 96], help="sides of views")
     parser.add_argument("--stored", type=int, default=224, help="side of the stored pictures")
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--pictures", type=int, default=512, help="pictures per turn")
+    parser.add_argument("--pictures", type=int, default=1024, help="pictures per turn")
     parser.add_argument("--workers", type=int, default=2, help="processes there, threads here")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each")
     parser.add_argument("--colour", action="store_true", help="ours on three channels as well")
@@ -83,8 +83,8 @@ def compare(
     loader = published_loader(paths, size, args.batch_size, args.workers)
     for turn in range(args.rounds):
         loads.append(os.getloadavg()[0])
-        rates["published"].append(rate(iter(loader)))
-        rates["ours"].append(rate(ours(pixels, size, args.batch_size, epoch=turn)))
+        rates["published"].append(rate(iter(loader), args.workers))
+        rates["ours"].append(rate(ours(pixels, size, args.batch_size, epoch=turn), args.workers))
     medians = {name: statistics.median(values) for name, values in rates.items()}
     ratio = medians["ours"] / medians["published"]
     print(
@@ -95,12 +95,12 @@ def compare(
     return {"views_per_second": rates, "ratio_of_medians": ratio, "load_before": loads}
 
 
-def rate(batches: Iterator[list[Tensor]]) -> float:
-    """Views per second after the first batch, so that starting workers is not counted."""
+def rate(batches: Iterator[list[Tensor]], first: int) -> float:
+    """Views per second after the first `first` batches: one of every worker, which work at once."""
     views = 0
     start = 0.0
-    for number, batch in enumerate(batches):
-        if number == 0:
+    for number, batch in enumerate(batches, start=1):
+        if number <= first:
             start = time.perf_counter()
         else:
             views += sum(map(len, batch))
@@ -117,11 +117,11 @@ def ours(pixels: Tensor, size: int, batch_size: int, epoch: int) -> Iterator[lis
     roles = recipes(size)
     order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(epoch))
     for keys in torch.split(order, batch_size):
-        views = []
+        batch, views = by_columns(pixels.index_select(0, keys)), []
         for role, recipe in enumerate(roles):
             numbers = view_numbers(0, keys, role, len(roles), epoch, bank=0)
             parameters = draw(recipe, 0, keys, numbers, pixels.shape[-1])
-            views.append(render(pixels[keys], parameters, size).sub_(0.5).div_(0.5))
+            views.append(render(batch, parameters, size).sub_(0.5).div_(0.5))
         yield views
 
 

@@ -14,7 +14,7 @@ from cvgssl.encoders.teacher import Teacher
 from cvgssl.images.geometry import Geometry
 from cvgssl.pretrain.data import Unlabelled
 from cvgssl.views.numbering import view_numbers
-from cvgssl.views.random_views import draw, render
+from cvgssl.views.random_views import by_columns, draw, render
 from cvgssl.views.recipe import ViewRecipe
 
 VERSION = 1  # of how views are drawn and rendered; part of what banks are keyed by
@@ -56,7 +56,8 @@ class Views:
 
     def stored(self, data: Unlabelled, rows: Tensor, device: torch.device) -> Tensor:
         """The stored pictures `rows` [B], uint8 [B, C, S, S], that views are made of."""
-        return torch.from_numpy(data.pixels[rows.numpy()]).to(device, non_blocking=True)
+        pixels = torch.from_numpy(data.pixels[rows.numpy()]).to(device, non_blocking=True)
+        return by_columns(pixels)
 
     def render(
         self, pixels: Tensor, keys: Tensor, role: int, numbers: Tensor, size: int | None = None
