@@ -41,8 +41,8 @@ def read(out: Path, path: Path) -> Result:
     if (run / "summary.json").exists():
         summary = json.loads((run / "summary.json").read_text())
         names = ("builder", "guidance", "teachers", "epochs", "steps", "precision", "seconds")
-        names += ("guide_seconds", "hardware")
-        result["run"] = {name: summary[name] for name in names}
+        names += ("processor_seconds", "guide_seconds", "hardware")
+        result["run"] = {name: summary[name] for name in names if name in summary}
     return result
 
 

@@ -60,6 +60,8 @@ def test_files(run: Path) -> None:
     assert rows[1]["loss"] == pytest.approx(parts)
     summary = json.loads((run / "summary.json").read_text())
     assert (summary["steps"], summary["precision"]) == (10, "fp32")
+    assert 0 < summary["guide_seconds"] < summary["seconds"]
+    assert summary["processor_seconds"] > 0
     assert len(summary["teachers"][0]["sha256"]) == 64
 
 

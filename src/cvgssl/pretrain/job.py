@@ -30,6 +30,7 @@ from cvgssl.pretrain.monitors import Monitor, warning
 from cvgssl.pretrain.student import student
 from cvgssl.pretrain.summary import PretrainSummary
 from cvgssl.pretrain.views import Views
+from cvgssl.runtime.clock import Clock
 from cvgssl.runtime.environment import hardware
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_json
@@ -52,7 +53,7 @@ def pretrain(config: PretrainConfig) -> tuple[Path, PretrainSummary]:
     written when data, weights or options do not fit, and Stopped after a SIGTERM, when the folder
     can be resumed.
     """
-    started = time.monotonic()
+    clock = Clock()
     accelerator = launch(config.gpu, config.precision, config.track)
     _check_shares(config, accelerator.num_processes)
     data = load_unlabelled(config, accelerator)
@@ -67,7 +68,7 @@ def pretrain(config: PretrainConfig) -> tuple[Path, PretrainSummary]:
     try:
         with stop_requests() as stopping:
             job = _Job(
-                config, data, backbone, report, teachers, accelerator, folder, started, stopping
+                config, data, backbone, report, teachers, accelerator, folder, clock, stopping
             )
             job.run()
     finally:
@@ -98,17 +99,17 @@ class _Job:
         teachers: tuple[Teacher, ...],
         accelerator: Accelerator,
         folder: RunFolder,
-        started: float,
+        clock: Clock,
         stopping: Callable[[], bool],
     ) -> None:
         self.config, self.data, self.teachers = config, data, teachers
         self.stopping = stopping
-        self.accelerator, self.folder, self.started = accelerator, folder, started
+        self.accelerator, self.folder, self.clock = accelerator, folder, clock
         self.snapshot = folder.load_snapshot()
         if self.snapshot is None:
             self._introduce(report)
         else:
-            self.started -= self.snapshot["seconds"]
+            clock.went_on(self.snapshot["seconds"], self.snapshot["processor_seconds"])
         self.views = Views(config.recipes, config.geometry, config.seed, config.student_bank)
         begun = time.monotonic()
         guides = prepare_guides(
@@ -168,7 +169,8 @@ class _Job:
             precision=config.precision,
             hardware=hardware(),
             processes=self.accelerator.num_processes,
-            seconds=time.monotonic() - self.started,
+            seconds=self.clock.seconds,
+            processor_seconds=self.clock.processor_seconds,
             guide_seconds=self.guide_seconds,
             losses=self.losses,
             monitors=self.figures,
@@ -228,7 +230,8 @@ class _Job:
                     "loop": self.loop.state(),
                     "losses": self.losses,
                     "figures": self.figures,
-                    "seconds": time.monotonic() - self.started,
+                    "seconds": self.clock.seconds,
+                    "processor_seconds": self.clock.processor_seconds,
                     "guide_seconds": self.guide_seconds,
                 }
             )

@@ -10,7 +10,8 @@ class PretrainSummary:
 
     losses: mean of each loss term over the last epoch. monitors: figures of the last look.
     held_out: whether the data named test pictures, which were not used.
-    seconds: without interruptions; guide_seconds: of it, for what teachers say about stored views.
+    seconds: by the clock, without interruptions; guide_seconds: of it, for what teachers say about
+        stored views. processor_seconds: of all cores, of the first process.
     """
 
     data: str
@@ -27,6 +28,7 @@ class PretrainSummary:
     hardware: str
     processes: int
     seconds: float
+    processor_seconds: float
     guide_seconds: float
     losses: dict[str, float]
     monitors: dict[str, float] = field(default_factory=dict)
