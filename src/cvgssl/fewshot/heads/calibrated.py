@@ -17,6 +17,8 @@ class CalibratedHead(FewShotHead):
     it is 1. See `fitted_temperature`.
 
     head: any few-shot head; `auto` if left out. temperature_: the one found.
+    left_out_, left_out_rows_: calibrated probabilities [L, K] of the labels left out, and which
+        rows of `fit` they are [L].
     """
 
     uses_unlabelled = True
@@ -28,6 +30,7 @@ class CalibratedHead(FewShotHead):
         head = AutoHead() if self.head is None else self.head
         found, rows = left_out(head, features, target)
         self.temperature_ = fitted_temperature(found, target[rows])
+        self.left_out_, self.left_out_rows_ = tempered(found, self.temperature_), rows
         self.head_ = clone(head).fit(features, target)
         known = getattr(self.head_, "label_distributions_", None)
         known = self.head_.predict_proba(features) if known is None else known

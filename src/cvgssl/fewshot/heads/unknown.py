@@ -11,8 +11,6 @@ from cvgssl.fewshot.heads.auto import AutoHead
 from cvgssl.fewshot.heads.base import FewShotHead, Floats
 from cvgssl.fewshot.heads.calibrated import CalibratedHead
 from cvgssl.fewshot.heads.familiarity import Familiarity
-from cvgssl.fewshot.heads.left_out import left_out
-from cvgssl.fewshot.heads.temperature import tempered
 
 KNOWN, UNKNOWN, NOT_SURE = "known", "unknown", "not sure"
 ONE_LABEL = 0.5  # least probability of an answer where no label can be left out
@@ -56,9 +54,8 @@ class OpenSetHead(FewShotHead):
         head = AutoHead() if self.head is None else self.head
         self.head_ = CalibratedHead(clone(head)).fit(features, target)
         self.label_distributions_ = self.head_.label_distributions_
-        found, rows = left_out(head, features, target)
-        found = tempered(found, self.head_.temperature_)
-        self.least_probable_ = least_probable(found, target[rows], self.error)
+        truth = target[self.head_.left_out_rows_]
+        self.least_probable_ = least_probable(self.head_.left_out_, truth, self.error)
         self.familiarity_ = Familiarity(features, target)
         known = self.familiarity_.left_out()
         if len(known):
