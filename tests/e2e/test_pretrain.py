@@ -42,7 +42,7 @@ def run(steel: Path, teacher_file: Path, tmp_path_factory: pytest.TempPathFactor
         [sys.executable, "-m", "cvgssl", *map(str, words)], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    few = "WARNING: 10 steps are few from random weights; --epochs 80 makes 400"
+    few = "WARNING: 10 steps are few from random weights; --epochs 120 makes 600"
     for text in ("bank: 10 views of each picture", "test pictures are not used", "weight 0.5", few):
         assert text in done.stdout
     return folder / "run"

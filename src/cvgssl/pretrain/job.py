@@ -42,7 +42,7 @@ from cvgssl.runtime.seeds import seed_for
 from cvgssl.runtime.stopping import Stopped, stop_requests
 from cvgssl.runtime.trackers import start_trackers, track
 
-FEW_STEPS = 400  # of batch 64, from random weights: docs/results.md
+FEW_STEPS, ENOUGH_STEPS = 250, 600  # of batch 64, from random weights: docs/results.md
 
 
 def pretrain(config: PretrainConfig) -> tuple[Path, PretrainSummary]:
@@ -187,10 +187,10 @@ class _Job:
         steps = each * (config.epochs - config.start_epoch)
         log(f"method: {config.builder}; views of {sizes} px, {steps} steps of {config.batch_size}")
         if steps < FEW_STEPS and not config.init:
-            enough = math.ceil(FEW_STEPS / each) + config.start_epoch
+            enough = math.ceil(ENOUGH_STEPS / each) + config.start_epoch
             log(
                 f"WARNING: {steps} steps are few from random weights; --epochs {enough} makes "
-                f"{FEW_STEPS}, or go on from weights with --init"
+                f"{ENOUGH_STEPS}, or go on from weights with --init"
             )
 
     def _check(self) -> None:
