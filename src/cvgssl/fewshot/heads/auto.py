@@ -25,8 +25,7 @@ class AutoHead(FewShotHead):
     these labels gives it a temperature. The weights are those at which the mean finds the labels
     likeliest (stacking, Wolpert 1992), drawn to the prior by as much as 5 labels would, so a
     candidate that unlabelled pictures mislead loses its weight. Transport's share of the prior
-    falls with the square of the labels per class: it expects one cluster per class, and labels
-    hardly move it.
+    is divided by the labels per class: it expects one cluster per class, and labels hardly move it.
 
     With one label per class nothing can be left out: the prior decides, and the mean takes the
     temperature at which it is as sure of the unlabelled pictures as the diffusion map and
@@ -75,7 +74,7 @@ class AutoHead(FewShotHead):
             self.temperatures_.append(fitted_temperature(found, target[rows]))
             likely.append(right(tempered(found, self.temperatures_[-1]), target[rows]))
         prior = np.array(self.prior[: len(candidates)])
-        prior[2:] /= ((target >= 0).sum() / len(self.classes_)) ** 2
+        prior[2:] *= len(self.classes_) / (target >= 0).sum()
         self.weights_ = stacked(np.exp(likely), prior / prior.sum())
         return len(rows)
 
