@@ -15,7 +15,7 @@ from cvgssl.pretrain.student import student
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
 OPTIONS = ["--image-size", "48", "--view-size", "32", "--batch-size", "8", "--mlp-dim", "32"]
 OPTIONS += ["--epochs", "2", "--warmup-epochs", "1", "--out-dim", "16"]
-OPTIONS += ["--lr", "1e-4", "--nmb-crops", "1", "--min-scale-crops", "0.2"]
+OPTIONS += ["--lr", "1e-5", "--nmb-crops", "1", "--min-scale-crops", "0.2"]
 OPTIONS += ["--max-scale-crops", "1", "--arch", "test_resnet"]
 
 
@@ -47,15 +47,16 @@ def test_two_processes_give_the_result_of_one(
     one = run(1, steel, tmp_path / "one", *words, "--bank-dir", str(tmp_path / "bank1"))
     two = run(2, steel, tmp_path / "two", *words, "--bank-dir", str(tmp_path / "bank2"))
     for single, double in zip(one, two, strict=True):
-        assert double == pytest.approx(single, rel=5e-3)
+        assert double == pytest.approx(single, rel=1e-4)
     before = student(PretrainConfig(data=steel, arch="test_resnet", view_size=32))[0].body
     start = before.state_dict()["conv1.0.weight"]
     alone, both = (
         load_file(tmp_path / place / "backbone.safetensors")["conv1.0.weight"]
         for place in ("one", "two")
     )
-    # rounding grows quickly in batches of 8, so the weights have moved a little only
-    assert (alone - start).norm() > 1e-4
+    # rounding grows quickly in batches of 8 (a hundredfold at twice this rate), so the weights have
+    # moved a little only
+    assert (alone - start).norm() > 1e-5
     assert (both - alone).norm() < 0.05 * (alone - start).norm()
     assert json.loads((tmp_path / "two" / "summary.json").read_text())["processes"] == 2
     names = [
