@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+from folds import places
 from numpy.typing import NDArray
 from sklearn.base import clone
 
@@ -68,7 +69,10 @@ def main() -> None:
     cells: dict[str, list[float]] = {name: [] for name in (*CANDIDATES, *RULES)}
     for file in args.features:
         train = load_features(file).part("train")
-        found = [judge(*case) for case in cases(train, args.transductive, args.draws)]
+        found = [
+            (case[0], judge(*case, args.transductive))
+            for case in cases(train, args.transductive, args.draws)
+        ]
         print(f"{file.stem}: {', '.join(map(str, SHOTS))} labels per class")
         for name, values in cells.items():
             means = [
@@ -83,17 +87,13 @@ def main() -> None:
         print(f"{name:<34} {gain.mean():+.2f}  worst {gain.min():+.2f}  best {gain.max():+.2f}")
 
 
-Case = tuple[int, Floats, NDArray[np.int64], Floats, NDArray[np.int64], bool]
+Case = tuple[int, Floats, NDArray[np.int64], Floats, NDArray[np.int64]]
 
 
 def cases(table: FeatureTable, transductive: bool, draws: int) -> Iterator[Case]:
     """Shot, rows and target to fit to, rows to be judged by and their truth, for all draws."""
     labels = table.labels
-    place = np.zeros(len(table))
-    for label in range(len(table.classes)):
-        rows = np.flatnonzero(labels == label)
-        rows = rows[np.argsort([number(table.names[row]) for row in rows], kind="stable")]
-        place[rows] = np.arange(len(rows)) / len(rows)
+    place = places(table)
     for fold in range(4):
         held = (place >= fold / 4) & (place < (fold + 1) / 4)
         prepared = Preparation("center").fit(table.values[~held])
@@ -105,7 +105,7 @@ def cases(table: FeatureTable, transductive: bool, draws: int) -> Iterator[Case]
                 target = np.full(len(pool), UNLABELLED)
                 for label in range(len(table.classes)):
                     target[order[labels[~held][order] == label][:shot]] = label
-                yield shot, pool, target, query, labels[held], transductive
+                yield shot, pool, target, query, labels[held]
 
 
 def judge(
@@ -115,7 +115,7 @@ def judge(
     query: Floats,
     truth: NDArray[np.int64],
     transductive: bool,
-) -> tuple[int, dict[str, float]]:
+) -> dict[str, float]:
     """Macro-recall of every candidate and rule."""
     likely, said = [], []
     for name in CANDIDATES:
@@ -131,16 +131,10 @@ def judge(
     for name, rule in RULES.items():
         answers[name] = np.tensordot(rule(np.array(likely), shot), np.array(said), axes=1)
     classes = int(truth.max()) + 1
-    return shot, {
+    return {
         name: macro_recall(confusion(truth, values.argmax(axis=1), classes))
         for name, values in answers.items()
     }
-
-
-def number(name: str) -> int:
-    """The last number in a picture's name."""
-    digits = "".join(sign if sign.isdigit() else " " for sign in name).split()
-    return int(digits[-1]) if digits else 0
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from folds import places
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
@@ -113,23 +114,14 @@ def measure(table: FeatureTable, args: argparse.Namespace, name: str) -> dict[st
 def folded(table: FeatureTable, kind: str) -> Iterator[FeatureTable]:
     """Three times train/ with another quarter of each class asked instead of test/."""
     train = table.part("train")
-    place = np.zeros(len(train))
-    for label in range(len(train.classes)):
-        rows = np.flatnonzero(train.labels == label)
-        if kind == "random":
-            rows = np.random.default_rng(label).permutation(rows)
-        else:
-            rows = rows[np.argsort([number(train.names[row]) for row in rows], kind="stable")]
-        place[rows] = np.arange(len(rows)) / len(rows)
+    place = places(train)
+    if kind == "random":
+        for label in range(len(train.classes)):
+            rows = np.flatnonzero(train.labels == label)
+            place[np.random.default_rng(label).permutation(rows)] = np.arange(len(rows)) / len(rows)
     for fold in range(3):
         held = (place >= fold / 4 + 0.125) & (place < fold / 4 + 0.375)
         yield replace(train, splits=tuple("test" if one else "train" for one in held))
-
-
-def number(name: str) -> int:
-    """The last number in a picture's name."""
-    digits = "".join(sign if sign.isdigit() else " " for sign in name).split()
-    return int(digits[-1]) if digits else 0
 
 
 def over_draws(

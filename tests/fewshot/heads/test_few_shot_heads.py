@@ -204,7 +204,7 @@ def test_auto_relies_on_labels_alone_where_the_map_parts_neighbours() -> None:
     strung = HEADS["auto"]().fit(rows, support(labels, 1))
     assert len(strung.weights_) == 1  # type: ignore[attr-defined]
     clouds, kinds = wide(300)
-    joined = HEADS["auto"]().fit(clouds, support(kinds, 1))
+    joined = HEADS["auto"](prior=(1, 2, 2)).fit(clouds, support(kinds, 1))
     assert len(joined.weights_) == 3  # type: ignore[attr-defined]
 
 

@@ -13,8 +13,8 @@ from cvgssl.fewshot.heads.linear import KernelRidge
 from cvgssl.fewshot.heads.temperature import agreed_temperature, fitted_temperature, tempered
 from cvgssl.fewshot.heads.transport import TransportHead
 
-PRIOR_LABELS = 5.0
-STEPS = 50
+PRIOR_LABELS = 5.0  # how many labels the prior of the weights counts for
+STEPS = 50  # of the iteration that finds them
 
 
 class AutoHead(FewShotHead):
@@ -73,7 +73,7 @@ class AutoHead(FewShotHead):
             found, rows = left_out(one, features, target)
             self.temperatures_.append(fitted_temperature(found, target[rows]))
             likely.append(right(tempered(found, self.temperatures_[-1]), target[rows]))
-        prior = np.array(self.prior[: len(candidates)])
+        prior = np.array(self.prior[: len(candidates)], dtype=np.float64)
         prior[2:] *= len(self.classes_) / (target >= 0).sum()
         self.weights_ = stacked(np.exp(likely), prior / prior.sum())
         return len(rows)
