@@ -90,7 +90,9 @@ def main() -> None:
 Case = tuple[int, Floats, NDArray[np.int64], Floats, NDArray[np.int64]]
 
 
-def cases(table: FeatureTable, transductive: bool, draws: int) -> Iterator[Case]:
+def cases(
+    table: FeatureTable, transductive: bool, draws: int, shots: tuple[int, ...] = SHOTS
+) -> Iterator[Case]:
     """Shot, rows and target to fit to, rows to be judged by and their truth, for all draws."""
     labels = table.labels
     place = places(table)
@@ -101,7 +103,7 @@ def cases(table: FeatureTable, transductive: bool, draws: int) -> Iterator[Case]
         pool = np.concatenate([known, query]) if transductive else known
         for draw in range(draws):
             order = np.random.default_rng((fold, draw)).permutation(len(known))
-            for shot in SHOTS:
+            for shot in shots:
                 target = np.full(len(pool), UNLABELLED)
                 for label in range(len(table.classes)):
                     target[order[labels[~held][order] == label][:shot]] = label

@@ -60,7 +60,7 @@ def test_killed_again_and_again(words: list[str], undisturbed: Path, tmp_path: P
     out = tmp_path / "run"
     moments = random.Random(3)
     kills = 0
-    for _ in range(12):
+    for _ in range(7):
         begun = (out / "config.yaml").exists()
         process = start(*(["--resume", out] if begun else [*words, "--out", out]))
         give_up = time.monotonic() + 60
