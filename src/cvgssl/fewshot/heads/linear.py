@@ -48,8 +48,9 @@ class KernelRidge(FewShotHead):
 
     kernel: linear, or gauss, exp(-|a - b|^2 / width) with the median squared distance among the
         labelled rows as width.
-    ridge: added to the diagonal of the kernel matrix. scale: probabilities are the softmax of
-    scale * score; the default made labels of held-out train pictures likeliest (recipes/scale_folds.py).
+    ridge: added to the diagonal of the kernel matrix.
+    scale: probabilities are the softmax of scale * score; the default makes pictures held out of
+        train/ likeliest (recipes/scale_folds.py).
     """
 
     def __init__(self, kernel: str = "gauss", ridge: float = 0.1, scale: float = 12.0) -> None:
