@@ -11,7 +11,7 @@
 # batch 64, AdamW 0.002; 28 epochs of NEU-CLS (616 steps), 45 of X-SDD (630). Optimizer and steps were
 # chosen inside train/: docs/results.md. Teacher: ViT-Tiny (ImageNet), standing in for CLIP, which
 # cannot be shipped. The method deep-init differs: --preset continue, a copy of the teacher.
-# In paper the published recipe as it is, 224 px and five views, has a handful of epochs: five times the
+# In paper the published recipe as it is, 224 px and five views, has six epochs, five times the
 # time of spectral. relational-bank-V and relational-no-bank differ from relational in the bank alone.
 # Only train/ is used, without labels; test/ is looked at once, by the heads (inductive).
 # Finished cells are kept and interrupted ones go on. Accuracy and hours: docs/results.md.
