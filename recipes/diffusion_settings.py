@@ -40,11 +40,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, nargs="+")
     parser.add_argument("--teacher", required=True, help="NAME=FILE")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     found: dict[str, dict[str, list[float]]] = {}
     for data in args.data:
-        found[data.name] = measure(data, args.teacher)
+        found[data.name] = measure(data, args.teacher, args.precision)
     settings = list(next(iter(found.values())))
     settings.sort(key=lambda name: -np.mean([found[data][name] for data in found]))
     for name in ["teacher", *(name for name in settings if name != "teacher")]:
@@ -55,9 +56,9 @@ def main() -> None:
         write_json(args.json, {"teacher": args.teacher.partition("=")[0], "folds": found})
 
 
-def measure(folder: Path, name: str) -> dict[str, list[float]]:
+def measure(folder: Path, name: str, precision: str) -> dict[str, list[float]]:
     """Accuracy at 1 and 4 shots of the teacher and of every setting."""
-    embedding, labels = embeddings(folder, name)
+    embedding, labels = embeddings(folder, name, precision)
     place = torch.zeros(len(labels))
     for label in labels.unique():
         rows = (labels == label).nonzero()[:, 0]
@@ -80,10 +81,13 @@ def measure(folder: Path, name: str) -> dict[str, list[float]]:
     return {key: np.mean(folds, axis=0).tolist() for key, folds in results.items()}
 
 
-def embeddings(folder: Path, name: str) -> tuple[Tensor, Tensor]:
+def embeddings(folder: Path, name: str, precision: str) -> tuple[Tensor, Tensor]:
     """Mean embedding of stored weak views of every train picture, and labels to judge by."""
-    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="bf16")
-    config = PretrainConfig(data=folder, view_size=64, precision="bf16", bank=VERSIONS)
+    mixed = "no" if precision == "fp32" else precision
+    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=mixed)
+    config = PretrainConfig(
+        data=folder, image_size=224, view_size=64, precision=precision, bank=VERSIONS
+    )  # the views and bank of --preset cpu
     data = load_unlabelled(config, accelerator)
     (teacher,) = load_teachers([name])
     views = Views(config.recipes, config.geometry, config.seed).weak_only()
