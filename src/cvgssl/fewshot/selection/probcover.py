@@ -8,7 +8,7 @@ from cvgssl.fewshot.selection.clusters import cluster
 from cvgssl.runtime.seeds import seed_for
 
 PURITY = 0.95  # share of balls that hold one cluster only
-CLUSTERS = 50  # at most; their number stands for that of classes, which nobody knows
+CLUSTERS = 6  # at most, for the number of classes, which nobody knows; more, and twins win
 SAMPLE = 10_000  # pictures that are looked at
 CHUNK = 1000
 
@@ -17,9 +17,10 @@ def probcover(pool: Pool, budget: int, seed: int) -> Picked:
     """The picture whose ball holds most pictures that no ball holds yet, again and again.
 
     Yehuda, Dekel, Hacohen & Weinshall 2022 (NeurIPS), "Active learning through a covering lens":
-    the radius is the largest at which 95 % of balls hold pictures of a single k-means cluster.
-    The score is the share of the pictures that a ball newly covers. Of more than 10,000 pictures,
-    as many are drawn, with all closed ones. What is left when all is covered comes at random.
+    the radius is the largest at which 95 % of balls hold pictures of a single k-means cluster. Of
+    clusters there are six at most: with as many as labels, the balls shrink to near twins. The
+    score is the share of the pictures that a ball newly covers. Of more than 10,000 pictures, as
+    many are drawn, with all closed ones. What is left when all is covered comes at random.
     """
     generator = np.random.default_rng(seed_for(seed, "probcover"))
     looked = _sample(pool, budget, generator)
