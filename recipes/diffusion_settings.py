@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -30,6 +29,7 @@ from cvgssl.pretrain.data import load_unlabelled
 from cvgssl.pretrain.spectral import joint_embedding
 from cvgssl.pretrain.views import Views
 from cvgssl.runtime.files import write_json
+from cvgssl.runtime.launch import launch
 
 GRID = {"neighbours": [10, 20], "time": [1, 4, 8, 16, 32], "width": [8, 64]}
 SHOTS, DRAWS, VERSIONS = (1, 4), 20, 8
@@ -83,8 +83,7 @@ def measure(folder: Path, name: str, precision: str) -> dict[str, list[float]]:
 
 def embeddings(folder: Path, name: str, precision: str) -> tuple[Tensor, Tensor]:
     """Mean embedding of stored weak views of every train picture, and labels to judge by."""
-    mixed = "no" if precision == "fp32" else precision
-    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=mixed)
+    accelerator = launch(precision=precision)
     config = PretrainConfig(
         data=folder, image_size=224, view_size=64, precision=precision, bank=VERSIONS
     )  # the views and bank of --preset cpu

@@ -5,14 +5,14 @@
 #   CVGSSL_DATA=folder/with/NEU-CLS/and/X-SDD CVGSSL_WEIGHTS=folder/with/weights \
 #     recipes/pretrain_real.sh OUT ["spectral relational ..."] ["NEU-CLS X-SDD"]
 #
-# PRECISION=bf16 takes two thirds of the time on a CPU with AVX-512 and ten times as long without.
+# PRECISION=bf16 is quicker on a CPU with AVX-512, far slower without: docs/results.md, Speed.
 #
 # Student: resnet18 from random weights by --preset cpu: gray, views of 64 px (one weak, one strong),
 # batch 64, AdamW 0.002; 28 epochs of NEU-CLS (616 steps), 45 of X-SDD (630). Optimizer and steps were
 # chosen inside train/: docs/results.md. Teacher: ViT-Tiny (ImageNet), standing in for CLIP, which
 # cannot be shipped. The method deep-init differs: --preset continue, a copy of the teacher.
-# In paper the published recipe as it is, 224 px and five views, has six epochs, five times the
-# time of spectral. relational-bank-V and relational-no-bank differ from relational in the bank alone.
+# In paper the published recipe as it is, 224 px and five views, has six epochs, meant to take about
+# five times as long as spectral. relational-bank-V and relational-no-bank differ from relational in the bank alone.
 # Only train/ is used, without labels; test/ is looked at once, by the heads (inductive).
 # Finished cells are kept and interrupted ones go on. Accuracy and hours: docs/results.md.
 set -euo pipefail
@@ -23,7 +23,7 @@ python=${PYTHON:-python}
 vit=vit_tiny_patch16_224=vit_tiny_patch16_224.augreg_in21k_ft_in1k.safetensors
 squeezenet=torchvision:squeezenet1_1=squeezenet1_1.imagenet1k.safetensors
 
-options_of() { # what makes a method
+options_of() { # what makes a method; --preset cpu where it names no other
   case $1 in
     spectral) echo "--guidance spectral --bank 8 --teacher $vit" ;;
     deep-init) echo "--preset continue --teacher $vit --arch ${vit%%=*} --init ${vit#*=}" ;;
@@ -43,6 +43,14 @@ options_of() { # what makes a method
   esac
 }
 
+student_of() { # network and size of the pictures, for the heads
+  case $1 in
+    deep-init) echo "--arch ${vit%%=*} --size 96" ;;
+    paper) echo "--arch resnet18 --size 224" ;;
+    *) echo "--arch resnet18 --size 64" ;;
+  esac
+}
+
 heads() { # name of the result, arguments of frozen_heads.py
   [ -f "$out/$1.json" ] || "$python" "$here/frozen_heads.py" "${@:2}" --json "$out/$1.json"
 }
@@ -56,17 +64,17 @@ for data in ${3:-NEU-CLS X-SDD}; do
       if [ -f "$run/config.yaml" ]; then
         $cvgssl pretrain --resume "$run"
       else
-        settings=(--preset cpu)
-        [ "$data" = X-SDD ] && settings+=(--epochs 45)
-        [[ $method = deep-init || $method = paper ]] && settings=()
-        # shellcheck disable=SC2046
-        $cvgssl pretrain "$CVGSSL_DATA/$data" "${settings[@]}" $(options_of "$method") \
-          --precision "${PRECISION:-fp32}" --save-freq 100 --out "$run"
+        options=$(options_of "$method")
+        if [[ $options != *--preset* ]]; then
+          options+=" --preset cpu"
+          [ "$data" = X-SDD ] && options+=" --epochs 45"
+        fi
+        # shellcheck disable=SC2086
+        $cvgssl pretrain "$CVGSSL_DATA/$data" $options --precision "${PRECISION:-fp32}" --save-freq 100 --out "$run"
       fi
     fi
-    student=(--arch resnet18 --size 64)
-    [ "$method" = deep-init ] && student=(--arch vit_tiny_patch16_224 --size 96)
-    [ "$method" = paper ] && student=(--arch resnet18 --size 224)
-    heads "${data}_$method" "$CVGSSL_DATA/$data" --weights "$run/backbone.safetensors" "${student[@]}"
+    # shellcheck disable=SC2046
+    heads "${data}_$method" "$CVGSSL_DATA/$data" --weights "$run/backbone.safetensors" \
+      $(student_of "$method")
   done
 done

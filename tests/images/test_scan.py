@@ -173,7 +173,7 @@ def test_pictures_outside_classes_are_left_out_with_a_warning(
     assert "train: 1 pictures outside the class folders left out" in caplog.text
 
 
-def fails(data: Path, *parts: str) -> None:
+def assert_refused(data: Path, *parts: str) -> None:
     with pytest.raises(UserError) as error:
         load_dataset(data)
     for part in parts:
@@ -181,31 +181,31 @@ def fails(data: Path, *parts: str) -> None:
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
-    fails(tmp_path / "nowhere", "nowhere: no such folder or CSV file")
-    fails(picture(tmp_path / "one.png"), "must be a folder or a .csv")
+    assert_refused(tmp_path / "nowhere", "nowhere: no such folder or CSV file")
+    assert_refused(picture(tmp_path / "one.png"), "must be a folder or a .csv")
     (tmp_path / "empty").mkdir()
-    fails(tmp_path / "empty", "empty: no pictures")
+    assert_refused(tmp_path / "empty", "empty: no pictures")
     picture(tmp_path / "flat/0.png")
-    fails(tmp_path / "flat", "flat: no class folders; put each class's into a folder")
+    assert_refused(tmp_path / "flat", "flat: no class folders; put each class's into a folder")
     picture(tmp_path / "only/train/a/0.png")
-    fails(tmp_path / "only", "has train/ but no test/")
+    assert_refused(tmp_path / "only", "has train/ but no test/")
     picture(tmp_path / "late/test/a/0.png")
-    fails(tmp_path / "late", "has test/ but no train/")
+    assert_refused(tmp_path / "late", "has test/ but no train/")
     (tmp_path / "late/train").mkdir()
-    fails(tmp_path / "late", "train: no pictures")
+    assert_refused(tmp_path / "late", "train: no pictures")
 
 
 def test_classes_that_cannot_work_are_named(tmp_path: Path) -> None:
     published(tmp_path / "d", ("a", "b"))
     picture(tmp_path / "d/test/only in test/0.png")
-    fails(tmp_path / "d", "class 'only in test' has test pictures but none in train")
+    assert_refused(tmp_path / "d", "class 'only in test' has test pictures but none in train")
     (tmp_path / "d/train/hollow/sub").mkdir(parents=True)
-    fails(tmp_path / "d", "hollow: a class without pictures; fill or remove it")
+    assert_refused(tmp_path / "d", "hollow: a class without pictures; fill or remove it")
     published(tmp_path / "single", ("a",))
-    fails(tmp_path / "single", "only one class, 'a'")
+    assert_refused(tmp_path / "single", "only one class, 'a'")
     for name in ("a/0.png", "a/1.png", "lonely one/0.png"):
         picture(tmp_path / "s" / name)
-    fails(tmp_path / "s", "class 'lonely one' has one picture")
+    assert_refused(tmp_path / "s", "class 'lonely one' has one picture")
 
 
 def test_a_list_of_pictures_needs_a_folder(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from cvgssl.fewshot.heads.calibrated import CalibratedHead
 from cvgssl.fewshot.heads.familiarity import Familiarity
 
 KNOWN, UNKNOWN, NOT_SURE = "known", "unknown", "not sure"
-ONE_LABEL = 0.5  # least probability of an answer where no label can be left out
 
 
 class OpenSetHead(FewShotHead):
@@ -29,7 +28,7 @@ class OpenSetHead(FewShotHead):
 
     "not sure": the calibrated probability of the likeliest class is below `least_probable_`: the
     lowest at which labels left out in turn say (wrong + 1) / (answered + 1) <= `error`. Where they
-    are too few to say so for any, 1 - `error` (Chow 1970); with one label per class, 0.5.
+    are too few to say so for any, as with one label per class, 1 - `error` (Chow 1970).
 
     head: any few-shot head, calibrated here; `auto` if left out. refused: share of the pictures
     of known classes that may be called unknown. error: wanted share of wrong answers among those
@@ -112,8 +111,6 @@ def least_probable(found: Floats, truth: NDArray[np.int64], error: float) -> flo
 
     found, truth: probabilities [L, K] and classes [L] of labels left out.
     """
-    if not len(found):
-        return ONE_LABEL
     top, wrong = found.max(axis=1), found.argmax(axis=1) != truth
     order = np.argsort(-top, kind="stable")
     share = (np.cumsum(wrong[order]) + 1) / (np.arange(len(order)) + 2)
