@@ -181,6 +181,18 @@ def test_a_loss_that_is_no_number_stops_with_what_was_saved(
         assert all(value.isfinite().all() for value in state.values() if value.is_floating_point())
 
 
+@pytest.mark.slow
+def test_what_cannot_be_compiled_is_an_error(
+    steel: Path, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", str(tmp_path / "no compiler"))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "nothing compiled before"))
+    done = command("pretrain", steel, *SMALL, "--builder", "mocov3", "--compile", "--out", "run")
+    assert done.returncode == 2
+    assert "--compile: torch cannot compile" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_unlabelled_folder_without_a_split(
     steel: Path, command: Command, tmp_path: Path, teacher_file: Path
 ) -> None:

@@ -20,6 +20,7 @@ from cvgssl.pretrain.checkpoint import (
     save_backbone,
     save_checkpoint,
 )
+from cvgssl.pretrain.compiling import compile_errors
 from cvgssl.pretrain.config import WITH_TEACHERS, PretrainConfig
 from cvgssl.pretrain.data import Unlabelled, load_unlabelled
 from cvgssl.pretrain.folder import SUMMARY, open_folder
@@ -66,7 +67,7 @@ def pretrain(config: PretrainConfig) -> tuple[Path, PretrainSummary]:
         teacher.to(accelerator.device)
     folder = open_folder(config, data, teachers, accelerator)
     try:
-        with stop_requests() as stopping:
+        with compile_errors(config.compile), stop_requests() as stopping:
             job = _Job(
                 config, data, backbone, report, teachers, accelerator, folder, clock, stopping
             )
