@@ -76,7 +76,9 @@ class PretrainConfig(JobOptions, PictureOptions):
     )
     t1: float = Field(default=1.0, gt=0, description="temperature of the contrastive losses")
     relation_temperature: float = Field(
-        default=0.1, gt=0, description="temperature of similarity distributions (relational)"
+        default=0.1,
+        gt=0,
+        description="temperature of similarity distributions (relational, spectral)",
     )
     neighbours: int = Field(
         default=10, ge=2, description="edges per picture in the graph of all pictures (spectral)"
