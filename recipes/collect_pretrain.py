@@ -3,8 +3,8 @@
     python recipes/collect_pretrain.py OUT --json docs/results/pretrain_real.json
 
 Rows are encoders, columns heads and shots: macro-recall ± half width of the 95 % interval, and in
-brackets the paired difference to the teacher on the same draws. Rows that the JSON file has
-already stay unless they were measured again.
+brackets the paired difference to the teacher on the same draws. A last table has the paired
+differences of PAIRS. Rows that the JSON file has already stay unless they were measured again.
 """
 
 import argparse
@@ -16,6 +16,17 @@ from cvgssl.fewshot.metrics import spread
 from cvgssl.runtime.files import write_json
 
 HEADS = {"nearest class mean": "NCM", "logistic regression": "LR"}
+PAIRS = (  # what is compared with what
+    ("spectral", "simclr"),
+    ("spectral-two-teachers", "spectral"),
+    ("published-two-teachers", "published"),
+    ("published-margin", "published"),
+    ("published-none", "published"),
+    ("relational-bank-1", "relational-no-bank"),
+    ("relational", "relational-no-bank"),
+    ("deep", "spectral"),
+    ("spectral-14-epochs", "paper"),
+)
 Result = dict[str, Any]
 
 
@@ -30,6 +41,8 @@ def main() -> None:
         rows = {name: result for name, result in found.items() if result["data"] == data}
         print(f"\n**{data}**\n")
         print(table(data, rows))
+    print("\n**Differences, NCM**\n")
+    print(differences(found))
     if args.json:
         write_json(args.json, found)
 
@@ -63,6 +76,27 @@ def table(data: str, rows: dict[str, Result]) -> str:
                     cell += f" ({gain.mean:+.1f} ± {gain.ci95:.1f})"
                 cells.append(cell)
         lines.append(f"| {name.removeprefix(f'{data}_')} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def differences(found: dict[str, Result]) -> str:
+    """A row per pair; a column per data set and shot, empty where a cell was not measured."""
+    sets = sorted({result["data"] for result in found.values()})
+    shots = list(next(iter(found.values()))["macro_recall"]["nearest class mean"])
+    columns = [f"{data} {shot}" for data in sets for shot in shots]
+    lines = ["| | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
+    for name, base in PAIRS:
+        cells = []
+        for data in sets:
+            pair = [found.get(f"{data}_{one}") for one in (name, base)]
+            for shot in shots:
+                values = [one["macro_recall"]["nearest class mean"][shot] for one in pair if one]
+                if len(values) < 2:
+                    cells.append("")
+                    continue
+                gain = spread([a - b for a, b in zip(*values, strict=True)])
+                cells.append(f"{gain.mean:+.1f} ± {gain.ci95:.1f}")
+        lines.append(f"| {name} over {base} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

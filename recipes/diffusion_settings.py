@@ -2,7 +2,7 @@
 
     python recipes/diffusion_settings.py NEU-CLS X-SDD --teacher NAME=FILE --json out.json
 
-The map of a part of train/ is made without labels and then learned from the teacher's own features
+The map of a part of train/ is made without labels and then learned from the teachers' own features
 by kernel ridge, standing in for a student. How well nearest class mean does on it is measured on
 the rest of train/: three folds, each a block of a quarter of every class in the order of file
 names, so that neighbours in number, which are often twins, are not on both sides. Figures are
@@ -39,7 +39,7 @@ RIDGE = 1e-5
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, nargs="+")
-    parser.add_argument("--teacher", required=True, help="NAME=FILE")
+    parser.add_argument("--teacher", required=True, nargs="+", help="NAME=FILE")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -53,12 +53,13 @@ def main() -> None:
                            ((data, found[data][name]) for data in found))  # fmt: skip
         print(f"{name:<40} {shown}")
     if args.json:
-        write_json(args.json, {"teacher": args.teacher.partition("=")[0], "folds": found})
+        teachers = [name.partition("=")[0] for name in args.teacher]
+        write_json(args.json, {"teachers": teachers, "folds": found})
 
 
-def measure(folder: Path, name: str, precision: str) -> dict[str, list[float]]:
-    """Accuracy at 1 and 4 shots of the teacher and of every setting."""
-    embedding, labels = embeddings(folder, name, precision)
+def measure(folder: Path, names: list[str], precision: str) -> dict[str, list[float]]:
+    """Accuracy at 1 and 4 shots of the teachers side by side and of every setting."""
+    found, labels = embeddings(folder, names, precision)
     place = torch.zeros(len(labels))
     for label in labels.unique():
         rows = (labels == label).nonzero()[:, 0]
@@ -66,12 +67,12 @@ def measure(folder: Path, name: str, precision: str) -> dict[str, list[float]]:
     results: dict[str, list[list[float]]] = {}
     for fold in range(3):
         held = (place >= fold / 4 + 0.125) & (place < fold / 4 + 0.375)
-        known, rest = embedding[~held], embedding[held]
-        centre, scale = known.mean(0), known.std(0)
-        source, query = (F.normalize((part - centre) / scale, dim=1) for part in (known, rest))
+        known = [embedding[~held] for embedding in found]
+        rest = [embedding[held] for embedding in found]
+        source, query = side_by_side(known, known), side_by_side(known, rest)
         judge = (labels[~held], labels[held])
         results.setdefault("teacher", []).append(few_shot(source, query, *judge))
-        joint = joint_embedding([known], [1.0])
+        joint = joint_embedding(known, [1.0] * len(known))
         for values in itertools.product(*GRID.values()):
             options = dict(zip(GRID, values, strict=True))
             target = torch.from_numpy(diffusion_map(joint.numpy(), **options))
@@ -81,24 +82,36 @@ def measure(folder: Path, name: str, precision: str) -> dict[str, list[float]]:
     return {key: np.mean(folds, axis=0).tolist() for key, folds in results.items()}
 
 
-def embeddings(folder: Path, name: str, precision: str) -> tuple[Tensor, Tensor]:
-    """Mean embedding of stored weak views of every train picture, and labels to judge by."""
+def embeddings(folder: Path, names: list[str], precision: str) -> tuple[list[Tensor], Tensor]:
+    """Per teacher the mean embedding of stored weak views of every train picture, and labels."""
     accelerator = launch(precision=precision)
     config = PretrainConfig(
         data=folder, image_size=224, view_size=64, precision=precision, bank=VERSIONS
     )  # the views and bank of --preset cpu
     data = load_unlabelled(config, accelerator)
-    (teacher,) = load_teachers([name])
     views = Views(config.recipes, config.geometry, config.seed).weak_only()
-    plan = Plan(teacher.to(accelerator.device), views, VERSIONS, config.precision)
+    plans = [
+        Plan(teacher.to(accelerator.device), views, VERSIONS, config.precision)
+        for teacher in load_teachers(names)
+    ]
     place = default_cache_dir() / "banks"
-    bank = build_bank([plan], data, place, config.batch_size, accelerator)
+    bank = build_bank(plans, data, place, config.batch_size, accelerator)
     classes = load_dataset(folder).train.classes
-    return bank.mean(0), torch.tensor([classes.index(one) for one in data.folders])
+    labels = torch.tensor([classes.index(one) for one in data.folders])
+    return [bank.mean(number) for number in range(len(plans))], labels
+
+
+def side_by_side(known: list[Tensor], rows: list[Tensor]) -> Tensor:
+    """Several teachers' embeddings of some pictures as one, standardized by those of `known`."""
+    parts = [
+        F.normalize((one - own.mean(0)) / own.std(0), dim=1)
+        for own, one in zip(known, rows, strict=True)
+    ]
+    return F.normalize(torch.cat(parts, dim=1), dim=1)
 
 
 def kernel_ridge(source: Tensor, target: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
-    """The target as a smooth function of the teacher's features, at source and query."""
+    """The target as a smooth function of the teachers' features, at source and query."""
     width = float((2 - 2 * source @ source.T).median())
     kernel = torch.exp(-(2 - 2 * source @ source.T) / width)
     mean = target.mean(0)

@@ -21,7 +21,7 @@ from cvgssl.runtime.files import writing
 
 SETS = ("NEU-CLS", "X-SDD")
 STYLE = {"1": ("#0b5cad", "o"), "4": ("#c8501e", "s")}  # colour and marker by labels per class
-LEFT_OUT = ("teacher", "spectral-20-epochs")
+LEFT_OUT = ("teacher", "spectral-14-epochs", "spectral-20-epochs", "paper")
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def main() -> None:
     panels = figure.subplots(1, len(SETS), sharey=True)
     for axes, data in zip(panels, SETS, strict=True):
         panel(axes, data, results, rows)
-    panels[0].legend(loc="lower right", frameon=False, fontsize=9)
+    panels[0].legend(loc="lower right", framealpha=1, edgecolor="none", fontsize=9)
     FigureCanvasAgg(figure)
     with writing(args.out) as file:
         figure.savefig(file, format="png", dpi=110, metadata={"Software": None})
