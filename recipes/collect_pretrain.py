@@ -88,13 +88,13 @@ def differences(found: dict[str, Result]) -> str:
     for name, base in PAIRS:
         cells = []
         for data in sets:
-            pair = [found.get(f"{data}_{one}") for one in (name, base)]
+            pair = [f"{data}_{one}" for one in (name, base)]
+            if not set(pair) <= set(found):
+                cells += [""] * len(shots)
+                continue
+            one, other = (found[key]["macro_recall"]["nearest class mean"] for key in pair)
             for shot in shots:
-                values = [one["macro_recall"]["nearest class mean"][shot] for one in pair if one]
-                if len(values) < 2:
-                    cells.append("")
-                    continue
-                gain = spread([a - b for a, b in zip(*values, strict=True)])
+                gain = spread([a - b for a, b in zip(one[shot], other[shot], strict=True)])
                 cells.append(f"{gain.mean:+.1f} ± {gain.ci95:.1f}")
         lines.append(f"| {name} over {base} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -69,13 +69,12 @@ def measure(folder: Path, names: list[str], precision: str) -> dict[str, list[fl
         held = (place >= fold / 4 + 0.125) & (place < fold / 4 + 0.375)
         known = [embedding[~held] for embedding in found]
         rest = [embedding[held] for embedding in found]
-        source, query = side_by_side(known, known), side_by_side(known, rest)
+        source, query = joint_embedding(known, [1.0] * len(known)), placed_beside(known, rest)
         judge = (labels[~held], labels[held])
         results.setdefault("teacher", []).append(few_shot(source, query, *judge))
-        joint = joint_embedding(known, [1.0] * len(known))
         for values in itertools.product(*GRID.values()):
             options = dict(zip(GRID, values, strict=True))
-            target = torch.from_numpy(diffusion_map(joint.numpy(), **options))
+            target = torch.from_numpy(diffusion_map(source.numpy(), **options))
             learned = kernel_ridge(source, target, query)
             key = ", ".join(f"{option} {value}" for option, value in options.items())
             results.setdefault(key, []).append(few_shot(*learned, *judge))
@@ -101,10 +100,13 @@ def embeddings(folder: Path, names: list[str], precision: str) -> tuple[list[Ten
     return [bank.mean(number) for number in range(len(plans))], labels
 
 
-def side_by_side(known: list[Tensor], rows: list[Tensor]) -> Tensor:
-    """Several teachers' embeddings of some pictures as one, standardized by those of `known`."""
+def placed_beside(known: list[Tensor], rows: list[Tensor]) -> Tensor:
+    """Other pictures [M, D_t] of each teacher where `joint_embedding` puts `known` [N, D_t].
+
+    Float32 [M, sum of D_t], length 1; means and deviations are those of `known`.
+    """
     parts = [
-        F.normalize((one - own.mean(0)) / own.std(0), dim=1)
+        F.normalize((one - own.mean(0)) / own.std(0).clamp_min(1e-6), dim=1)
         for own, one in zip(known, rows, strict=True)
     ]
     return F.normalize(torch.cat(parts, dim=1), dim=1)

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from cvgssl.fewshot.metrics import spread
+from cvgssl.fewshot.metrics import Spread, spread
 from cvgssl.runtime.files import writing
 
 SETS = ("NEU-CLS", "X-SDD")
@@ -84,7 +84,7 @@ def method(name: str) -> str:
     return plain.rsplit("-", 2)[0] if plain.endswith("-run") else plain
 
 
-def score(result: dict[str, Any], shot: str) -> Any:
+def score(result: dict[str, Any], shot: str) -> Spread:
     return spread(result["macro_recall"]["nearest class mean"][shot])
 
 
