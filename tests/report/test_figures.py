@@ -79,7 +79,7 @@ def test_a_long_title_is_not_cut_off(tmp_path: Path) -> None:
 
 
 def test_names_without_a_font_are_numbered_and_told(tmp_path: Path) -> None:
-    private = "\ue123\ue124"  # private use: in no ordinary font
+    private = "\U0010fa23\U0010fa24"  # private use of plane 16; STIX fonts have some of plane 0
     with pytest.warns(UserWarning, match=f"class 2 = {private}") as caught:
         confusion_figure(COUNTS, ["a", private, "c"], tmp_path / "c.png", private)
     messages = [str(warning.message) for warning in caught]
