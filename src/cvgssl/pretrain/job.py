@@ -206,6 +206,8 @@ class _Job:
         row: dict[str, Any] = {"epoch": epoch} | losses
         row["lr"] = self.loop.optimizer.param_groups[0]["lr"]
         row["views_per_second"] = rate
+        if config.precision == "fp16":
+            row["skipped_steps"] = self.loop.skipped
         looks = epoch % config.monitor_every == 0 or epoch == config.epochs
         if looks:
             self.figures = self.monitor.look(self.loop.method.backbone)

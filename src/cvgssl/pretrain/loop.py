@@ -14,6 +14,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.profiler import record_function
 
 from cvgssl.pretrain.batch import Batch
 from cvgssl.pretrain.config import PretrainConfig
@@ -28,6 +29,9 @@ from cvgssl.runtime.seeds import seed_for
 from cvgssl.runtime.sync_batch_norm import synchronize_batch_norm
 
 SNAPSHOT_EVERY = 60.0  # seconds; what a SIGKILL can cost
+# what a step consists of, by these names in torch's profiler
+PHASES = ("views", "guidance", "forward", "backward", "optimizer")
+VIEWS, GUIDANCE, FORWARD, BACKWARD, OPTIMIZER = PHASES
 
 
 class Loop:
@@ -50,6 +54,8 @@ class Loop:
         # loss terms summed over the epoch's finished steps: here, and over all processes
         self.sums: dict[str, Tensor] = {}
         self.totals: dict[str, float] = {}
+        # steps so far whose gradient fp16 could not hold: weights stayed, the scaler went down
+        self.skipped = 0
         self.method = method.to(accelerator.device)
         synchronize_batch_norm(self.method)
         self.average: AveragedModel | None = None
@@ -103,6 +109,7 @@ class Loop:
             "epoch": self.epoch,
             "step": self.step,
             "totals": self.totals,
+            "skipped": self.skipped,
             "method": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": average.state_dict() if average is not None else None,
@@ -112,6 +119,7 @@ class Loop:
     def load_state(self, state: dict[str, Any]) -> None:
         """Go back to where `state` was taken."""
         self.epoch, self.step, self.totals = state["epoch"], state["step"], state["totals"]
+        self.skipped = state.get("skipped", 0)
         self.sums = {
             name: torch.tensor(value, dtype=torch.float64, device=self.accelerator.device)
             for name, value in self.totals.items()
@@ -143,40 +151,46 @@ class Loop:
         parts = rows.chunk(config.accumulate)
         for part in parts:
             batch = self._batch(part[rank::world])
-            with accelerator.autocast():
-                terms = self.wrapped(batch)
-            total = torch.stack([value.float() for value in terms.values()]).sum()
-            accelerator.backward(total / len(parts))
+            with record_function(FORWARD):
+                with accelerator.autocast():
+                    terms = self.wrapped(batch)
+                total = torch.stack([value.float() for value in terms.values()]).sum()
+            with record_function(BACKWARD):
+                accelerator.backward(total / len(parts))
             for name, value in terms.items():
                 share = value.detach().float() / len(parts)
                 sums[name] = sums[name] + share if name in sums else share
-        if config.clip_grad is not None:
-            accelerator.clip_grad_norm_(self.method.parameters(), config.clip_grad)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.method.after_step(self.progress / config.epochs)
-        if self.average is not None:
-            self.average.update_parameters(self.method.backbone)
+        with record_function(OPTIMIZER):
+            if config.clip_grad is not None:
+                accelerator.clip_grad_norm_(self.method.parameters(), config.clip_grad)
+            self.optimizer.step()
+            self.skipped += self.optimizer.step_was_skipped
+            self.optimizer.zero_grad()
+            self.method.after_step(self.progress / config.epochs)
+            if self.average is not None:
+                self.average.update_parameters(self.method.backbone)
         return sums
 
     def _batch(self, rows: Tensor) -> Batch:
         """Views and teachers' embeddings of the pictures `rows`, for this epoch."""
         device, views = self.accelerator.device, self.views
         keys = self.data.keys[rows]
-        numbers = views.numbers(keys, self.epoch)
-        pixels = views.stored(self.data, rows, device)
-        rendered = tuple(
-            views.render(pixels, keys, role, numbers[:, role]) for role in range(views.roles)
-        )
-        with self.accelerator.autocast():
+        with record_function(VIEWS):
+            numbers = views.numbers(keys, self.epoch)
+            pixels = views.stored(self.data, rows, device)
+            rendered = tuple(
+                views.render(pixels, keys, role, numbers[:, role]) for role in range(views.roles)
+            )
+        with record_function(GUIDANCE), self.accelerator.autocast():
             guidance = self.guides.guidance(
                 rows,
                 numbers,
                 lambda teachers: views.embed(teachers, pixels, keys, numbers, rendered),
             )
+            teachers = tuple(one.to(device, non_blocking=True) for one in guidance)
         return Batch(
             views=rendered,
-            teachers=tuple(one.to(device, non_blocking=True) for one in guidance),
+            teachers=teachers,
             rows=rows.to(device),
             progress=self.progress / self.config.epochs,
         )

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Every figure that needs a GPU, by one call in about eight minutes; see benchmarks/README.md.
+#
+#   benchmarks/gpu.sh [OUT] [--seconds 460] [--only NAME ...] [--tiny]
+#
+# Needs Python with torch, torchvision, timm and accelerate. What else is missing is taken from
+# .whl/, if benchmarks/gpu_wheels.sh has filled it on a connected machine; nothing is downloaded.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=${PYTHON:-python3}
+site=$(mktemp -d)
+trap 'rm -rf "$site"' EXIT
+needed='imagehash, joblib, pydantic, rich, threadpoolctl, tifffile'
+if ! "$python" -c "import $needed" 2>/dev/null; then
+  if ! compgen -G '.whl/*.whl' >/dev/null; then
+    echo "gpu.sh: $python lacks one of $needed; run benchmarks/gpu_wheels.sh on a connected machine" >&2
+    exit 2
+  fi
+  "$python" -m pip install --quiet --no-index --no-deps --no-compile --no-cache-dir \
+    --disable-pip-version-check --target "$site" .whl/*.whl
+fi
+PYTHONPATH="$PWD/src:$site${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1 "$python" -m benchmarks.gpu "$@"

@@ -1,0 +1,125 @@
+"""All sections within a time, each in a process of its own: `python -m benchmarks.gpu --help`."""
+
+import argparse
+import contextlib
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.gpu import table
+from cvgssl.runtime.files import write_json, write_text
+
+# in order of worth, with their shares of the time; what one leaves is there for the others
+SECTIONS = {
+    "equality": 70,
+    "encoders": 105,
+    "step": 95,
+    "precision": 50,
+    "view_rates": 25,
+    "paper": 115,
+}
+RESULT, TABLE = "gpu.json", "gpu.md"
+GRACE = 0.1  # of a section's time, that it may take longer before it is ended
+
+
+def main() -> int:
+    """Run the sections; 0 if all of them came to their end."""
+    parser = argparse.ArgumentParser(
+        prog="benchmarks/gpu.sh", description="Every figure that needs a GPU."
+    )
+    parser.add_argument("out", type=Path, nargs="?", help="folder of the result (runs/gpu)")
+    parser.add_argument("--seconds", type=float, default=460, help="for everything (460)")
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, help="some of the sections")
+    parser.add_argument("--tiny", action="store_true", help="very little of everything")
+    parser.add_argument("--section", choices=SECTIONS, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    out = args.out or Path("runs/gpu")
+    if args.section:
+        return run_section(args.section, out, args.seconds, args.tiny)
+    names = args.only or list(SECTIONS)
+    begun = time.monotonic()
+    result = about(args.seconds, args.tiny) | {"sections": {}}
+    write_json(out / RESULT, result)
+    for place, name in enumerate(names):
+        left = args.seconds - (time.monotonic() - begun)
+        share = left * SECTIONS[name] / sum(SECTIONS[later] for later in names[place:])
+        print(f"{name}: up to {share:.0f} s", flush=True)
+        words = ["--section", name, "--seconds", f"{share / (1 + GRACE):.1f}"]
+        words += ["--tiny"] if args.tiny else []
+        result["sections"][name] = in_process(words, share)
+        result["seconds"] = time.monotonic() - begun
+        write_json(out / RESULT, result)
+    write_text(out / TABLE, table.page([result]))
+    print(f"{out / RESULT}, {out / TABLE}: {result['seconds']:.0f} s")
+    return int(any(section["status"] != "complete" for section in result["sections"].values()))
+
+
+def about(seconds: float, tiny: bool) -> dict[str, Any]:
+    """What the figures are measured on and with."""
+    from cvgssl.runtime.environment import environment
+
+    facts = environment()
+    del facts["command"]
+    gpu = facts["gpus"][0] if facts["gpus"] else None
+    day = datetime.now(UTC).date().isoformat()
+    return {"gpu": gpu, "tiny": tiny, "date": day, "time limit": seconds, "environment": facts}
+
+
+def in_process(words: list[str], seconds: float) -> dict[str, Any]:
+    """A section in a process group of its own, which is killed when its time is over.
+
+    Gives its status (complete, out of time, or failed with the last line it printed), its seconds
+    and the rows that it had written by then.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        log = folder / "log.txt"
+        begun = time.monotonic()
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.gpu", str(folder), *words],
+                stdout=None,
+                stderr=file,
+                start_new_session=True,
+            )
+            try:
+                code = process.wait(seconds)
+                status = "complete" if code == 0 else "failed"
+            except subprocess.TimeoutExpired:
+                status = "out of time"
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # with everything that it started
+        process.wait()
+        errors = log.read_text(encoding="utf-8", errors="replace")
+        part = folder / RESULT
+        rows = json.loads(part.read_text(encoding="utf-8")) if part.exists() else {}
+        found: dict[str, Any] = {"status": status, "seconds": time.monotonic() - begun}
+    if status != "complete":
+        print(f"{errors[-4000:]}\n{status}", file=sys.stderr, flush=True)
+        found["errors"] = errors.strip().splitlines()[-1:]
+    return found | {"rows": rows}
+
+
+def run_section(name: str, folder: Path, seconds: float, tiny: bool) -> int:
+    """This process's work when it is a section's."""
+    from benchmarks.gpu.section import Section
+
+    work = folder / "work"
+    work.mkdir()
+    os.environ["CVGSSL_CACHE"] = str(folder / "cache")
+    importlib.import_module(f"benchmarks.gpu.{name}").main(
+        Section(folder / RESULT, work, seconds, tiny)
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""How fast frozen encoders are: alone in fp16 and bf16, compiled, and as `cvgssl embed`.
+
+Encoders have random weights, which cost the same. Pictures are gray, 224 px, already on the GPU;
+what is timed is what `cvgssl embed` does with them: scaling, normalising, encoding under autocast
+(channels-last where the network is convolutional).
+"""
+
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.gpu.section import Section, device, finish, generate, rate, run
+from cvgssl.encoders.teacher import Teacher
+from cvgssl.encoders.teachers import load_teachers
+from cvgssl.images.decoding import decode_squares
+from cvgssl.images.geometry import Geometry
+from cvgssl.images.listing import list_pictures
+
+ENCODERS = {
+    "RN50": "RN50",
+    "ViT-B/32": "ViT-B/32",
+    "ViT-B/16": "ViT-B/16",
+    "ViT-L/14": "ViT-L/14",
+    "EfficientNet-Lite0": "tf_efficientnet_lite0",
+    "ViT-Tiny": "vit_tiny_patch16_224",
+}
+TINY = {"ViT": "test_vit", "ResNet": "test_resnet"}
+PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+COMPILING = 45.0  # seconds that are left for one, once
+
+
+def main(section: Section) -> None:
+    """The encoders alone, then the command, then what takes longest: compiled."""
+    names = TINY if section.tiny else ENCODERS
+    teachers = {}
+    batch = 8 if section.tiny else 256
+    pixels = torch.randint(0, 256, (batch, 1, 224, 224), dtype=torch.uint8, device=device())
+    for label, name in names.items():
+        (teachers[label],) = load_teachers([f"{name}=random"])
+        section.put(label, _rates(teachers[label].to(device()), pixels, section.tiny))
+    _embed(section, "test_vit" if section.tiny else "ViT-B/16")
+    for label, teacher in teachers.items():
+        if section.time_for(f"{label}, compiled", 5.0 if section.tiny else COMPILING):
+            section.put(f"{label}, compiled", _compiled(teacher, pixels, section.tiny))
+
+
+def _rates(teacher: Teacher, pixels: Tensor, tiny: bool) -> dict[str, float]:
+    """Pictures per second in each precision."""
+
+    def work(precision: torch.dtype) -> None:
+        with torch.autocast(device().type, precision):
+            teacher(pixels.float() / 255)
+
+    seconds = 0.02 if tiny else 0.7
+    return {
+        name: rate(lambda precision=precision: work(precision), len(pixels), seconds)
+        for name, precision in PRECISIONS.items()
+    }
+
+
+def _compiled(teacher: Teacher, pixels: Tensor, tiny: bool) -> dict[str, Any]:
+    """The same with the backbone compiled as `--compile` does; seconds until both have run."""
+    if tiny and not torch.cuda.is_available():
+        return {"not measured": "a compiler takes longer than all the rest"}
+    begun = time.monotonic()
+    teacher.backbone.body.compile()
+    with torch.inference_mode():
+        rates = _rates(teacher, pixels, tiny)
+    return rates | {"seconds": time.monotonic() - begun}
+
+
+def _embed(section: Section, name: str) -> None:
+    """`cvgssl embed` of pictures on disk: the whole command, and decoding them alone."""
+    count = 60 if section.tiny else 5000
+    data = generate(section.work / "steel", per_class=-(-count // 6))
+    paths = list_pictures(data)
+    begun = time.monotonic()
+    for square in decode_squares(paths, Geometry(224, interpolation="bicubic")):
+        assert square.pixels is not None
+    decoding = time.monotonic() - begun
+    precision = "fp16" if torch.cuda.is_available() else "fp32"
+    words = ["embed", data, "--encoder", f"{name}=random", "--precision", precision]
+    words += ["--batch-size", "256", "--out", section.work / "features.npz"]
+    begun = time.monotonic()
+    run(*words)
+    finish()
+    whole = time.monotonic() - begun
+    row = {"pictures": len(paths), "encoder": name, "precision": precision}
+    row |= {"pictures per second": len(paths) / whole, "seconds": whole}
+    section.put("cvgssl embed", row | {"seconds of decoding alone": decoding})

@@ -1,0 +1,100 @@
+"""The published recipe, `--preset paper`, over as many of its 300 epochs as the time allows.
+
+1440 generated pictures for training and 360 for testing, as NEU-CLS has; the guide of the package
+as teacher, bf16. The run is stopped when the time is nearly over, so that its learning rate is that
+of a run over 300 epochs. Then the nearest class mean at 1 and 4 labels per class, 10 draws, on the
+weights of every few epochs (inductive; generated pictures, so these figures compare epochs with
+each other and with the guide, and say nothing of real steel).
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from benchmarks.gpu.section import Section, generate, losses, run, terminated_when
+from cvgssl.encoders.backbone import build_backbone
+from cvgssl.encoders.batches import forward_all
+from cvgssl.encoders.embedded import embedded_guide
+from cvgssl.encoders.pretrained import load_pretrained
+from cvgssl.fewshot.metrics import spread
+from cvgssl.images.geometry import Geometry
+from cvgssl.images.scan import load_dataset
+from cvgssl.images.store import LoadedDataset, load_dataset_pictures
+from cvgssl.pretrain.checkpoint import checkpoints
+from recipes.frozen_heads import OnStored, score
+
+EVALUATED = 8  # checkpoints, at most
+FOR_EVALUATION = 30.0  # seconds kept for them
+
+
+def main(section: Section) -> None:
+    """Train until there is just time enough for the heads, then run them."""
+    tiny = section.tiny
+    data = generate(section.work / "steel", 5 if tiny else 300, test_fraction=0.2)
+    out = section.work / "run"
+    words: list[object] = ["pretrain", data, "--preset", "paper", "--teacher", "embedded"]
+    words += ["--save-freq", 1 if tiny else 5, "--keep", 1000, "--out", out]
+    if tiny:
+        words += ["--view-size", 64, "--image-size", 64, "--batch-size", 8, "--arch", "resnet10t"]
+    else:
+        words += ["--precision", "bf16"]
+    begun = time.monotonic()
+
+    def over() -> bool:
+        if tiny:
+            return len(checkpoints(out)) >= 2
+        return section.left() < FOR_EVALUATION and len(checkpoints(out)) >= 1
+
+    with terminated_when(over):
+        run(*words)
+    seconds = time.monotonic() - begun
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    rates = sorted(row["views_per_second"] for row in rows)
+    section.put(
+        "training",
+        {
+            "epochs": len(rows),
+            "seconds": seconds,
+            "views per second": rates[len(rates) // 2],
+            "loss": losses(rows),
+        },
+    )
+    _heads(section, data, out)
+
+
+def _heads(section: Section, data: Path, out: Path) -> None:
+    """The guide, random weights, and checkpoints spread over the training, the last one among."""
+    size, arch = (64, "resnet10t") if section.tiny else (224, "resnet18")
+    dataset = load_dataset(data)
+    accelerator = Accelerator(cpu=not torch.cuda.is_available())
+    loaded = load_dataset_pictures(dataset, Geometry(size))
+    section.put("guide", _macro_recall(OnStored(embedded_guide()), loaded, accelerator))
+    torch.manual_seed(0)
+    backbone = build_backbone(arch, size)
+    section.put("epoch 0", _macro_recall(backbone, loaded, accelerator))
+    found = checkpoints(out)
+    step = -(-len(found) // EVALUATED)
+    for path in found[::-1][::step][::-1]:
+        load_pretrained(backbone, path)
+        epoch = int(path.name.removeprefix("checkpoint_").partition(".")[0])
+        section.put(f"epoch {epoch}", _macro_recall(backbone, loaded, accelerator))
+
+
+def _macro_recall(
+    encoder: nn.Module, loaded: LoadedDataset, accelerator: Accelerator
+) -> dict[str, Any]:
+    """Nearest class mean at 1 and 4 labels: mean and 95 % interval over the draws, per cent."""
+    encoder.to(accelerator.device)
+    train, test = (
+        forward_all(encoder, part.pixels, 64, accelerator).cpu()
+        for part in (loaded.train, loaded.test)
+    )
+    shots = [1, min(4, len(loaded.train) // 6)]
+    found = score(train, test, loaded.dataset, shots, 10)["nearest class mean"]
+    spreads = {shot: spread(values) for shot, values in found.items()}
+    return {f"{shot} label(s)": [s.mean, s.ci95] for shot, s in spreads.items()}

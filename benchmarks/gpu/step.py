@@ -1,0 +1,144 @@
+"""The pre-training step at 224 px, five views, batch 256, bf16: views/s, memory, a busy GPU?
+
+Students ResNet-50 and ViT-B/16; teachers RN50, ViT-B/32 and ViT-B/16 with random weights. The bank
+holds random numbers, which are as quick to read. `spectral` has a map of all pictures instead of
+teachers in the loop. Where a batch does not fit the memory, it is computed in parts
+(`--accumulate`), twice as many until it does.
+"""
+
+import tempfile
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.gpu.section import Section, device, finish
+from benchmarks.gpu.trace import read_activity
+from cvgssl.encoders.teacher import Teacher
+from cvgssl.encoders.teachers import load_teachers
+from cvgssl.features.diffusion import map_width
+from cvgssl.images.store import Pictures
+from cvgssl.pretrain.bank import BLOCK, Bank
+from cvgssl.pretrain.config import PretrainConfig
+from cvgssl.pretrain.data import Unlabelled
+from cvgssl.pretrain.guides import Guides
+from cvgssl.pretrain.loop import PHASES, Loop
+from cvgssl.pretrain.methods.build import build_method
+from cvgssl.pretrain.student import student
+from cvgssl.pretrain.views import Views
+from cvgssl.runtime.launch import launch
+
+STEPS = 4  # per epoch: one epoch to warm up, two timed, one profiled
+METHODS: dict[str, dict[str, Any]] = {
+    "published, no bank": {"guidance": "published", "bank": 0},
+    "published, bank of 8": {"guidance": "published", "bank": 8},
+    "spectral": {"guidance": "spectral"},
+    "mocov3, no teacher": {"builder": "mocov3"},
+}
+
+
+def main(section: Section) -> None:
+    """Every method with every student."""
+    tiny = section.tiny
+    names = ["test_vit"] if tiny else ["RN50", "ViT-B/32", "ViT-B/16"]
+    students = ["test_resnet"] if tiny else ["resnet50", "vit_base_patch16_224"]
+    teachers = [t.to(device()) for t in load_teachers([f"{name}=random" for name in names])]
+    longest = 1.0 if tiny else 15.0
+    for arch in students:
+        shared = {"arch": arch, "batch_size": 4 if tiny else 256, "precision": "bf16"}
+        shared |= {"view_size": 64, "image_size": 64} if tiny else {}
+        accumulate = 1
+        for name, options in METHODS.items():
+            label = f"{arch}, {name}"
+            if not section.time_for(label, longest):
+                continue
+            begun = time.monotonic()
+            config = PretrainConfig(
+                data=Path("generated"), epochs=1000, **(shared | {"lr": 0.003} | options)
+            )
+            row = _in_parts(config, tuple(teachers), accumulate)
+            accumulate = row["accumulate"]
+            section.put(label, row)
+            longest = max(longest, 1.2 * (time.monotonic() - begun))
+
+
+def _in_parts(
+    config: PretrainConfig, teachers: tuple[Teacher, ...], accumulate: int
+) -> dict[str, Any]:
+    """The figures with as few parts of a batch as the memory allows."""
+    while True:
+        try:
+            return _figures(replace(config, accumulate=accumulate), teachers)
+        except torch.OutOfMemoryError:
+            if accumulate >= config.batch_size // 2:
+                raise
+            accumulate *= 2
+        torch.cuda.empty_cache()  # outside of the handler, whose error holds on to tensors
+
+
+def _figures(config: PretrainConfig, teachers: tuple[Teacher, ...]) -> dict[str, Any]:
+    """Views per second and memory of two epochs, and what the profiler saw of another."""
+    loop = _loop(config, teachers)
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    _epoch(loop)
+    begun = time.perf_counter()
+    for _ in range(2):
+        _epoch(loop)
+    seconds = time.perf_counter() - begun
+    activities = [ProfilerActivity.CPU]
+    if torch.cuda.is_available():
+        activities.append(ProfilerActivity.CUDA)
+    with profile(activities=activities) as profiler:
+        _epoch(loop)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "trace.json"
+        profiler.export_chrome_trace(str(path))
+        activity = read_activity(path, PHASES, STEPS)
+    views = 2 * STEPS * config.batch_size * len(config.recipes)
+    return {
+        "views per second": views / seconds,
+        "steps per second": 2 * STEPS / seconds,
+        "peak memory, GiB": torch.cuda.max_memory_allocated() / 2**30
+        if torch.cuda.is_available()
+        else None,
+        "accumulate": config.accumulate,
+        "activity": asdict(activity),
+    }
+
+
+def _epoch(loop: Loop) -> None:
+    loop.run_epoch(lambda: False, lambda: None, lambda _n, _note="": None)
+    finish()
+
+
+def _loop(config: PretrainConfig, teachers: tuple[Teacher, ...]) -> Loop:
+    """The training loop of `cvgssl pretrain` over random pictures."""
+    count, side = STEPS * config.batch_size, config.image_size
+    generator = np.random.default_rng(0)
+    pixels = generator.integers(0, 256, (count, 1, side, side), dtype=np.uint8)
+    digests = tuple(str(row) for row in range(count))
+    folders = ("",) * count
+    data = Unlabelled(config.data, Pictures(pixels, digests), torch.arange(count), folders, True)
+    views = Views(config.recipes, config.geometry, config.seed, config.student_bank)
+    guides = Guides()
+    if config.spectral:
+        guides = Guides(teachers, targets=torch.randn(count, map_width(count)))
+    elif config.builder == "cvgssl":
+        columns = config.bank * views.roles
+        bank = [_blocks(generator, count, columns, teacher.dim) for teacher in teachers]
+        guides = Guides(teachers, Bank(bank) if config.bank else None)
+    backbone, _ = student(config)
+    method = build_method(config, backbone, guides.dims, guides.weights)
+    return Loop(method, data, views, guides, config, launch(None, config.precision))
+
+
+def _blocks(
+    generator: np.random.Generator, pictures: int, columns: int, width: int
+) -> list[np.ndarray[Any, np.dtype[np.float16]]]:
+    numbers = generator.standard_normal((pictures, columns, width), np.float32).astype(np.float16)
+    return [numbers[first : first + BLOCK] for first in range(0, pictures, BLOCK)]
