@@ -71,7 +71,7 @@ def main(section: Section) -> None:
     """The CPU's runs beside the GPU's own embeddings, then job by job."""
     work, tiny, cores = section.work, section.tiny, len(os.sched_getaffinity(0))
     data = generate(work / "data", 4 if tiny else 8)
-    threads = {"cpu": max(1, cores // 2), "cpu, other threads": max(2, cores // 4)}
+    threads = {"cpu": max(1, cores // 2), "cpu, other threads": max(1, cores // 4)}
     cpu = [
         _on_cpu(data, work / name, work / "bank" / name, count, tiny)
         for name, count in threads.items()
