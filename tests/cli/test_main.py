@@ -100,6 +100,18 @@ def test_debug_shows_the_traceback() -> None:
     assert "UserError" in done.stderr
 
 
+def test_full_memory_of_a_gpu_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+    assert run_guarded(error)[0] == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("prog: the memory of the GPU is full; lower --batch-size")
+    assert shown.count("\n") == 1
+    with pytest.raises(torch.OutOfMemoryError):
+        run_guarded(error, ["--debug"])
+
+
 def run_guarded(
     error: BaseException | None, argv: Sequence[str] = (), code: int = 0
 ) -> tuple[int, list[str]]:

@@ -81,6 +81,13 @@ def test_networks_without(arch: str, ways: str, layers: tuple[int, ...], message
     assert message in str(caught.value)
 
 
+def test_a_backbone_may_be_on_a_gpu() -> None:
+    """Tensors of torch's meta device refuse to meet those of the CPU, as a GPU's do."""
+    backbone = build_backbone("test_vit", 96).to("meta")
+    pooling = Pooling(backbone, ["cls", "mean"], (1, 2))
+    assert len(pooling.widths) == 4
+
+
 def test_looks() -> None:
     picture = torch.arange(100.0).view(1, 1, 10, 10)
     assert [view.tolist() for view in looks(picture, 1, 0.8, "none")] == [picture.tolist()]

@@ -16,7 +16,9 @@ from cvgssl.fewshot.model_file import load_model
 from cvgssl.fewshot.optim import build_optimizer, set_learning_rate
 from cvgssl.fewshot.protocol import adapt
 from cvgssl.fewshot.recognizer import Recognizer
+from cvgssl.fewshot.training import Split, Trainer
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.launch import launch
 
 SMALL: dict[str, Any] = {"arch": "test_resnet", "shot": 3, "n": 1, "epochs": 4, "image_size": 32}
 
@@ -68,6 +70,27 @@ def test_same_options_give_the_same_numbers(steel: Path, tmp_path: Path) -> None
     first, _ = adapt(FinetuneConfig(data=steel, **options, out=tmp_path / "a"))
     second, _ = adapt(FinetuneConfig(data=steel, **options, out=tmp_path / "b"))
     assert rows(first) == rows(second)
+
+
+def test_dropout_is_that_of_run_and_epoch(steel: Path, tmp_path: Path) -> None:
+    metrics = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        out = tmp_path / str(seed)
+        options = SMALL | {"arch": "resnet10t,drop_path_rate=0.5"}
+        adapt(FinetuneConfig(data=steel, **options, out=out))
+        metrics.append((out / "metrics.jsonl").read_text())
+    assert metrics[0] == metrics[1]
+
+
+def test_every_run_begins_with_the_scaler_as_new() -> None:
+    accelerator = launch()
+    accelerator.scaler = torch.amp.GradScaler("cpu")  # as --precision fp16 has on a GPU
+    split = Split(torch.zeros(4, 3), torch.tensor([0, 1, 0, 1]))
+    options = LinearConfig(data=Path("unused"))
+    accelerator.scaler.load_state_dict(accelerator.scaler.state_dict() | {"scale": 4.0})
+    Trainer(1, nn.Linear(3, 2), split, split, options, accelerator)
+    assert accelerator.scaler.get_scale() == 2.0**16
 
 
 def test_ema_is_the_running_average(steel: Path, tmp_path: Path) -> None:

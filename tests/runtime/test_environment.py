@@ -22,10 +22,10 @@ def test_everything_is_json_and_true_of_this_machine() -> None:
 
 
 def test_hardware_names_what_computes() -> None:
+    assert hardware().endswith(f"{len(os.sched_getaffinity(0))} cores")
+    assert hardware(torch.device("cpu")) == hardware()
     if torch.cuda.is_available():
-        assert torch.cuda.get_device_name(0) in hardware()
-    else:
-        assert hardware().endswith(f"{len(os.sched_getaffinity(0))} cores")
+        assert hardware(torch.device("cuda")) == torch.cuda.get_device_name()
 
 
 def test_a_package_that_is_not_installed_is_none() -> None:

@@ -2,6 +2,7 @@
 
 import importlib
 import math
+from contextlib import nullcontext
 from dataclasses import fields, replace
 
 import pytest
@@ -167,6 +168,21 @@ def test_autocast_and_gradients_do_not_reach_the_pixels() -> None:
         views = render(before, parameters, 48)
     assert torch.equal(views, expected)
     assert not views.requires_grad
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_views_are_made_on_the_device_of_the_pictures(
+    channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tensors of torch's meta device refuse to meet those of the CPU, as a GPU's do."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # not for meta
+    recipe = ViewRecipe(32, (0.2, 1.0), gray=0.5, blur=0.5, flip_y=0.5)
+    keys = torch.arange(16)
+    parameters = draw(recipe, 0, keys, keys, 40)
+    assert parameters.gray.any() and parameters.sigma.any()
+    pixels = torch.zeros(16, channels, 40, 40, dtype=torch.uint8, device="meta")
+    views = render(pixels, parameters, 32)
+    assert views.is_meta and views.shape == (16, channels, 32, 32)
 
 
 def test_no_pictures_give_no_views() -> None:

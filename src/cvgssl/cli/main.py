@@ -71,6 +71,14 @@ def guarded(command: Callable[[Sequence[str], str], int], argv: Sequence[str], p
             for line in text.splitlines():
                 print(f"{prog}: {line}", file=sys.stderr)
         return 2
+    except RuntimeError as error:
+        if debug or type(error).__name__ != "OutOfMemoryError":  # torch's, which may not be here
+            raise
+        remedy = (
+            "lower --batch-size, or take --precision bf16, a smaller network or smaller pictures"
+        )
+        print(f"{prog}: the memory of the GPU is full; {remedy}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)
         return 130

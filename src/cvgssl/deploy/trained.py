@@ -16,6 +16,7 @@ from cvgssl.fewshot.recognizer import Recognizer
 from cvgssl.images.decoding import Square
 from cvgssl.images.geometry import Geometry
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.launch import launch
 
 if TYPE_CHECKING:
     from cvgssl.deploy.refusing import Refusal
@@ -30,7 +31,7 @@ class TrainedRecognizer:
 
     def __init__(self, path: Path, refused: float | None = None) -> None:
         self._refusal = None if refused is None else _refusal(path, refused)
-        self._model, card = load_model(path, "cuda" if torch.cuda.is_available() else "cpu")
+        self._model, card = load_model(path, launch().device)
         self.classes = card.classes
         self.geometries: tuple[Geometry, ...] = (card.geometry,)
 

@@ -3,6 +3,7 @@
 Shape letters: B pictures, C channels (1 gray or 3), S side in pixels, D features.
 """
 
+import contextlib
 import difflib
 from typing import Any, cast
 
@@ -115,8 +116,16 @@ def split_arch(arch: str) -> tuple[str, dict[str, Any]]:
             raise UserError(f"--arch {arch}: {word!r} must be of the form option=value")
         if key.startswith(_RESERVED):
             raise UserError(f"--arch {arch}: {key} is not an option of the architecture")
-        options[key] = int(value) if value.isdecimal() else _WORDS.get(value, value)
+        options[key] = _value(value)
     return name, options
+
+
+def _value(word: str) -> Any:
+    """A whole number, a number, true or false, else the word itself."""
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(word)
+    return _WORDS.get(word, word)
 
 
 def _build_timm(

@@ -11,6 +11,8 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from cvgssl.runtime.launch import to_device
+
 Inputs = Tensor | NDArray[np.uint8]
 """float features [N, D] or uint8 pictures [N, C, S, S], in memory or memory-mapped."""
 
@@ -19,7 +21,7 @@ def take(inputs: Inputs, rows: Tensor, device: torch.device) -> Tensor:
     """The rows (int64 [B], on the CPU) of `inputs`, on `device`."""
     if isinstance(inputs, Tensor):
         return inputs[rows.to(inputs.device)].to(device)
-    return torch.from_numpy(inputs[rows.numpy()]).to(device, non_blocking=True)
+    return to_device(torch.from_numpy(inputs[rows.numpy()]), device)
 
 
 @torch.no_grad()

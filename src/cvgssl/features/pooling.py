@@ -76,7 +76,7 @@ def _places(arch: str, count: int, layers: Sequence[int]) -> tuple[int, ...]:
 def _widths(backbone: Backbone) -> list[int]:
     """Channels of each layer that the network shows."""
     side = backbone.image_size
-    pixels = backbone.normalize(torch.zeros(1, 1, side, side, dtype=torch.uint8))
+    pixels = backbone.normalize(torch.zeros(1, 1, side, side, device=backbone.scale.device))
     was_training = backbone.training
     found = backbone.eval().body.forward_intermediates(pixels, intermediates_only=True)
     backbone.train(was_training)

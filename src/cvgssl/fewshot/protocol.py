@@ -55,7 +55,7 @@ def adapt(config: AdaptConfig) -> tuple[Path, Summary]:
     finally:
         accelerator.end_training()
         folder.close()
-    summary = _summarize(config, task, source, results, job.seconds(), accelerator.num_processes)
+    summary = _summarize(config, task, source, results, job.seconds(), accelerator)
     if accelerator.is_main_process:
         write_json(folder.path / SUMMARY, asdict(summary))
         (folder.path / SNAPSHOT).unlink(missing_ok=True)
@@ -211,7 +211,7 @@ def _summarize(
     source: ModelSource,
     results: list[RunResult],
     seconds: float,
-    processes: int,
+    accelerator: Accelerator,
 ) -> Summary:
     report = source.report
     last, averaged, best = score_runs(results, task.classes)
@@ -232,8 +232,8 @@ def _summarize(
         seed=task.draws.seed,
         draws=len(results),
         epochs=config.epochs,
-        hardware=hardware(),
-        processes=processes,
+        hardware=hardware(accelerator.device),
+        processes=accelerator.num_processes,
         seconds=seconds,
         last_epoch=last,
         ema_last_epoch=averaged,

@@ -101,6 +101,9 @@ class Trainer:
                 f"--batch-size {config.batch_size}: the last of {len(train)} labelled pictures "
                 f"make a batch of {smallest}, fewer than the {accelerator.num_processes} processes"
             )
+        if accelerator.scaler is not None:  # one for all runs; each begins with it as new
+            new = torch.amp.GradScaler(accelerator.device.type)
+            accelerator.scaler.load_state_dict(new.state_dict())
         model = model.to(accelerator.device)
         synchronize_batch_norm(model)
         self.model = model
@@ -180,6 +183,7 @@ class Trainer:
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         seed = seed_for(config.seed, "order", self.run, self.epoch)
         order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(seed))
+        torch.manual_seed(seed_for(config.seed, "dropout", self.run, self.epoch, rank))
         inputs = self._augmented()
         batches = torch.split(order, config.batch_size)
         train_mode(self.wrapped)

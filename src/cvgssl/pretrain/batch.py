@@ -15,11 +15,9 @@ class Batch:
 
     views: V times float32 0..1 [B, C, s_v, s_v]; the first is the weak one.
     teachers: T times float32 [V, B, D_t], raw features; empty for methods without teachers.
-    rows: int64 [B], number of each picture among all N.
     progress: share of the whole training that is done, 0..1.
     """
 
     views: tuple[Tensor, ...]
     teachers: tuple[Tensor, ...]
-    rows: Tensor
     progress: float

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import send_to_device
 from safetensors.torch import save
 from torch import Tensor, nn
 
@@ -53,6 +54,7 @@ def save_checkpoint(
         "optimizer": optimizer.state_dict(),
         "cvgssl": json.dumps({"card": facts}),
     }
+    content = send_to_device(content, torch.device("cpu"))  # to be read where there is no GPU
     buffer = io.BytesIO()  # torch reports a full disk as a RuntimeError without a cause
     torch.save(content, buffer)
     path = folder / f"checkpoint_{epoch:04d}.pth.tar"

@@ -23,6 +23,7 @@ from cvgssl.pretrain.spectral import joint_embedding
 from cvgssl.pretrain.views import Views
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import writing
+from cvgssl.runtime.launch import to_device
 from cvgssl.runtime.run_folder import RunFolder
 
 TARGETS = "targets.npy"  # the map of all pictures, float32 [N, E], in a run's folder
@@ -69,7 +70,7 @@ def _chosen(named: Sequence[str]) -> tuple[Teacher, ...]:
 class Guides:
     """Where a step's guidance comes from: the targets, else the bank, else the teachers.
 
-    targets: float32 [N, E], one for each picture whatever the view.
+    targets: float32 [N, E], one for each picture whatever the view, on the student's device.
     """
 
     teachers: tuple[Teacher, ...] = ()
@@ -99,7 +100,8 @@ class Guides:
         look: shows these views to teachers, where nothing is stored.
         """
         if self.targets is not None:
-            return [self.targets[rows].expand(numbers.shape[1], -1, -1)]
+            wanted = self.targets[to_device(rows, self.targets.device)]
+            return [wanted.expand(numbers.shape[1], -1, -1)]
         if self.bank is None:
             return look(self.teachers)
         count = len(self.teachers)
@@ -143,7 +145,7 @@ def prepare_guides(
     if accelerator.is_main_process:
         targets.copy_(torch.from_numpy(np.load(path, allow_pickle=False)))
     # other machines have no such file, and their own map would differ by rounding
-    targets = broadcast(targets.to(accelerator.device)).cpu()
+    targets = broadcast(targets.to(accelerator.device))
     return Guides(teachers, targets=targets)
 
 

@@ -168,7 +168,7 @@ class _Job:
             epochs=config.epochs,
             steps=self.loop.steps * (config.epochs - config.start_epoch),
             precision=config.precision,
-            hardware=hardware(),
+            hardware=hardware(self.accelerator.device),
             processes=self.accelerator.num_processes,
             seconds=self.clock.seconds,
             processor_seconds=self.clock.processor_seconds,

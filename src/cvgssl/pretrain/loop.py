@@ -24,6 +24,7 @@ from cvgssl.pretrain.methods.base import Method
 from cvgssl.pretrain.optim import build_optimizer, learning_rate
 from cvgssl.pretrain.views import Views
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.launch import to_device
 from cvgssl.runtime.progress import Advance
 from cvgssl.runtime.seeds import seed_for
 from cvgssl.runtime.sync_batch_norm import synchronize_batch_norm
@@ -187,13 +188,8 @@ class Loop:
                 numbers,
                 lambda teachers: views.embed(teachers, pixels, keys, numbers, rendered),
             )
-            teachers = tuple(one.to(device, non_blocking=True) for one in guidance)
-        return Batch(
-            views=rendered,
-            teachers=teachers,
-            rows=rows.to(device),
-            progress=self.progress / self.config.epochs,
-        )
+            teachers = tuple(to_device(embeddings, device) for embeddings in guidance)
+        return Batch(rendered, teachers, self.progress / self.config.epochs)
 
     def _collect(self, stopping: bool) -> bool:
         """Bring the totals up to date; whether any process was asked to stop."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from cvgssl.encoders.teacher import Teacher
 from cvgssl.images.geometry import Geometry
 from cvgssl.pretrain.data import Unlabelled
+from cvgssl.runtime.launch import to_device
 from cvgssl.views.numbering import view_numbers
 from cvgssl.views.random_views import by_columns, draw, render
 from cvgssl.views.recipe import ViewRecipe
@@ -56,8 +57,7 @@ class Views:
 
     def stored(self, data: Unlabelled, rows: Tensor, device: torch.device) -> Tensor:
         """The stored pictures `rows` [B], uint8 [B, C, S, S], that views are made of."""
-        pixels = torch.from_numpy(data.pixels[rows.numpy()]).to(device, non_blocking=True)
-        return by_columns(pixels)
+        return by_columns(to_device(torch.from_numpy(data.pixels[rows.numpy()]), device))
 
     def render(
         self, pixels: Tensor, keys: Tensor, role: int, numbers: Tensor, size: int | None = None

@@ -22,20 +22,26 @@ def environment() -> dict[str, Any]:
         "packages": {"cvgssl": __version__} | {name: _version(name) for name in PACKAGES},
         "platform": platform.platform(),
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": _cores(),
         "threads": torch.get_num_threads(),
         "gpus": gpus,
     }
 
 
-def hardware() -> str:
-    """The machine in a few words, for tables: `NVIDIA H200` or `AMD EPYC, 2 cores`."""
-    facts = environment()
-    if facts["gpus"]:
-        return " + ".join(facts["gpus"])
-    return f"{facts['processor']}, {facts['cores']} cores"
+def hardware(device: torch.device | None = None) -> str:
+    """What computed, in a few words for tables: `NVIDIA H200` or `AMD EPYC, 2 cores`.
+
+    device: where; left out: the processor.
+    """
+    if device is not None and device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{_processor()}, {_cores()} cores"
+
+
+def _cores() -> int | None:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
 
 
 def _version(name: str) -> str | None:

@@ -25,12 +25,20 @@ def computes_bf16() -> bool:
     return bool(there and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
+def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The tensor on `device`; a GPU at work on something else is not waited for."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()  # a copy from other memory would wait
+    return tensor.to(device, non_blocking=True)
+
+
 def launch(
     gpu: int | None = None, precision: str = "fp32", track: Sequence[str] = ()
 ) -> Accelerator:
     """Set up this process, alone or as one of those that torchrun started.
 
     gpu: CUDA device of a single process; without a GPU the CPU is used, with a warning.
+    precision: fp32 is fp32 on a GPU too, not TF32.
     track: trackers, which `trackers.start_trackers` starts once there is a run folder.
     Raises UserError for fp16 without a GPU, a GPU number that does not exist and a tracker whose
     package is not installed.
@@ -52,6 +60,8 @@ def launch(
             "slower than without; leave it out",
             file=sys.stderr,
         )
+    # cuDNN's default would keep 10 bits of every number and still be called fp32
+    torch.backends.cudnn.allow_tf32 = False
     # accelerate keeps the settings of an earlier run in this Python process; start afresh.
     AcceleratorState._reset_state(reset_partial_state=True)
     return Accelerator(

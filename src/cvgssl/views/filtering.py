@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from cvgssl.runtime.launch import to_device
+
 _BLOCK = 16  # rows made at a time
 
 
@@ -35,7 +37,9 @@ class RowFilter:
 
     def to(self, device: torch.device) -> "RowFilter":
         """The same on another device."""
-        return RowFilter(self.rows.to(device), self.weights.to(device), self.size)
+        rows = self.rows[:1] if self.rows.stride(0) == 0 else self.rows  # of one for all pictures
+        rows = to_device(rows, device).expand(len(self.rows), -1, -1)
+        return RowFilter(rows, to_device(self.weights, device), self.size)
 
     def times(self, factor: Tensor) -> "RowFilter":
         """The filter whose results are `factor` times as large, float32 [B]."""

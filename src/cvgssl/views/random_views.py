@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from cvgssl.runtime.launch import to_device
 from cvgssl.views.filtering import filtered, gaussian, resizing
 from cvgssl.views.philox import uniforms
 from cvgssl.views.recipe import ViewRecipe
@@ -52,8 +53,14 @@ class ViewParameters:
         return ViewParameters(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     def to(self, device: torch.device) -> "ViewParameters":
-        """The same on another device."""
-        return ViewParameters(*(getattr(self, field.name).to(device) for field in fields(self)))
+        """The same on another device, by one copy: float64 holds all of these numbers."""
+        if device == self.top.device:
+            return self
+        values = [getattr(self, field.name) for field in fields(self)]
+        copies = to_device(torch.stack([value.double() for value in values]), device)
+        return ViewParameters(
+            *(copy.to(value.dtype) for copy, value in zip(copies, values, strict=True))
+        )
 
 
 def draw(recipe: ViewRecipe, seed: int, keys: Tensor, numbers: Tensor, side: int) -> ViewParameters:
@@ -101,7 +108,7 @@ def render(pixels: Tensor, parameters: ViewParameters, size: int) -> Tensor:
     batch, channels, side, _ = pixels.shape
     assert pixels.dtype == torch.uint8 and len(parameters) == batch and side == pixels.shape[3]
     p = parameters.to(pixels.device)
-    # how many they are is found out on the CPU: no GPU is waited for
+    # how many they are is found out on the CPU: a GPU would be waited for
     blurred, grayed = parameters.sigma.nonzero()[:, 0], parameters.gray.nonzero()[:, 0]
     views = torch.empty(batch, channels, size, size, device=pixels.device)
     on_cpu = pixels.device.type == "cpu"
@@ -116,11 +123,11 @@ def render(pixels: Tensor, parameters: ViewParameters, size: int) -> Tensor:
             bright = filtered(pixels[part], vertical[part], horizontal[part])
             _finish(bright, p[part], views[part])
         if channels == 3:
-            grayed = grayed.to(pixels.device)
+            grayed = to_device(grayed, pixels.device)
             views[grayed] = _luma(views[grayed]).expand(-1, 3, -1, -1)
         for rows in torch.split(blurred, chunk) if len(blurred) else ():
             blur = gaussian(parameters.sigma[rows], size).to(pixels.device)
-            rows = rows.to(pixels.device)
+            rows = to_device(rows, pixels.device)
             views.index_copy_(0, rows, filtered(views.index_select(0, rows), blur, blur))
     return views
 

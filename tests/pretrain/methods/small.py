@@ -47,7 +47,6 @@ def batch(guided: bool, pictures: int = 8, views: int = 3) -> Batch:
         )
         if guided
         else (),
-        rows=torch.arange(pictures),
         progress=0.0,
     )
 
@@ -57,6 +56,5 @@ def part(batch: Batch, start: int, stop: int) -> Batch:
     return Batch(
         tuple(view[start:stop] for view in batch.views),
         tuple(features[:, start:stop] for features in batch.teachers),
-        batch.rows[start:stop],
         batch.progress,
     )

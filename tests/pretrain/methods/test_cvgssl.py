@@ -72,7 +72,7 @@ def test_loss_and_gradients_agree_with_float64(form: str) -> None:
     views = torch.tensor(parts["pictures"], dtype=torch.float32, requires_grad=True)
     teachers = [torch.tensor(parts[f"teacher{n}"], dtype=torch.float32) for n in range(2)]
 
-    terms = method(Batch(tuple(views), tuple(teachers), torch.arange(PICTURES), 0.0))
+    terms = method(Batch(tuple(views), tuple(teachers), 0.0))
     loss: Any = sum(terms.values())
     loss.backward()
 
@@ -146,6 +146,6 @@ def test_each_view_has_batch_statistics_of_its_own() -> None:
     """A strong view's pictures change nothing of what the weak view's become."""
     method = small.method("cvgssl")
     batch = small.batch(guided=True)
-    other = Batch((*batch.views[:2], 1 - batch.views[2]), batch.teachers, batch.rows, 0.0)
+    other = Batch((*batch.views[:2], 1 - batch.views[2]), batch.teachers, 0.0)
     assert torch.equal(method(batch)["teachers"], method(other)["teachers"])
     assert not torch.equal(method(batch)["views"], method(other)["views"])

@@ -17,7 +17,6 @@ from cvgssl.pretrain.methods.guidance.standardize import Standardizer
 from cvgssl.pretrain.methods.weights import WeightedMean
 
 WEIGHTS = (1.0, 3.0)
-ROWS = torch.arange(4)
 SPECTRAL: dict[str, Any] = {"guidance": "spectral", "bank": 8}
 
 
@@ -44,7 +43,7 @@ def test_relation_agrees_with_float64() -> None:
         return float(0.25 * means[0] + 0.75 * means[1])
 
     inputs = [x.requires_grad_() for x in tensors(student)]
-    terms: dict[str, Any] = Relation(0.3, WeightedMean(WEIGHTS))(inputs, tensors(teachers), ROWS)
+    terms: dict[str, Any] = Relation(0.3, WeightedMean(WEIGHTS))(inputs, tensors(teachers))
     assert set(terms) == {"relation"}
     terms["relation"].backward()
     assert terms["relation"].item() == pytest.approx(expected(student[0], 0), rel=1e-5)
@@ -57,7 +56,7 @@ def test_relation_agrees_with_float64() -> None:
 def test_relation_is_zero_for_the_same_relations() -> None:
     student = torch.randn(6, 3)
     turned = student @ torch.linalg.qr(torch.randn(3, 3))[0]
-    terms = Relation(0.1, WeightedMean([1.0]))([student], [turned[None]], torch.arange(6))
+    terms = Relation(0.1, WeightedMean([1.0]))([student], [turned[None]])
     assert abs(terms["relation"].item()) < 1e-5
 
 
@@ -74,7 +73,7 @@ def test_regression_agrees_with_float64() -> None:
             for s, t in zip(view, guide, strict=True)
         ]
         losses.append(np.mean(pairs))
-    found = guidance(tensors(student), tensors(teachers), ROWS)["regression"]
+    found = guidance(tensors(student), tensors(teachers))["regression"]
     assert found.item() == pytest.approx(0.25 * losses[0] + 0.75 * losses[1], rel=1e-5)
 
 
@@ -122,7 +121,7 @@ def test_every_term_trains_the_backbone(
 
 def test_features_are_standardized_unless_they_are_a_map() -> None:
     batch = small.batch(guided=True)
-    moved = Batch(batch.views, tuple(9 + 4 * t for t in batch.teachers), batch.rows, 0.0)
+    moved = Batch(batch.views, tuple(9 + 4 * t for t in batch.teachers), 0.0)
     for options, same in (({"guidance": "relational"}, True), (SPECTRAL, False)):
         terms = [small.method("cvgssl", **options)(b)["relation"].item() for b in (batch, moved)]
         assert (terms[0] == pytest.approx(terms[1], rel=1e-4)) == same

@@ -40,5 +40,5 @@ class Guided(Method):
         ]
         terms: dict[str, Tensor] = {}
         for guidance in self.guidances:
-            terms |= guidance(student, teachers, batch.rows)
+            terms |= guidance(student, teachers)
         return terms

@@ -14,12 +14,9 @@ class Guidance(nn.Module, ABC):
     """
 
     @abstractmethod
-    def forward(
-        self, student: Sequence[Tensor], teachers: Sequence[Tensor], rows: Tensor
-    ) -> dict[str, Tensor]:
+    def forward(self, student: Sequence[Tensor], teachers: Sequence[Tensor]) -> dict[str, Tensor]:
         """Named loss terms, float32 scalars; their mean over processes counts.
 
         student: V times [B, D], pooled features of the backbone, with gradient.
         teachers: T times float32 [V, B, D_t], standardized features, without gradient.
-        rows: int64 [B], number of each picture among all N.
         """

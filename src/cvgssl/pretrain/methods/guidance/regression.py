@@ -28,7 +28,6 @@ class Regression(Guidance):
         self,
         student: Sequence[Tensor],
         teachers: Sequence[Tensor],
-        rows: Tensor,  # noqa: ARG002
     ) -> dict[str, Tensor]:
         """Term `regression`, 0..2."""
         every_view = torch.cat(list(student))

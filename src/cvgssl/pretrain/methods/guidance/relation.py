@@ -30,7 +30,6 @@ class Relation(Guidance):
         self,
         student: Sequence[Tensor],
         teachers: Sequence[Tensor],
-        rows: Tensor,  # noqa: ARG002
     ) -> dict[str, Tensor]:
         """Term `relation`, at least 0."""
         # the backbone's own features: few-shot heads will compare these; a projection goes here
@@ -50,7 +49,7 @@ class Relation(Guidance):
     def _log_distribution(self, features: Tensor) -> Tensor:
         """[B, D] to log-probabilities of all processes' pictures but itself [B, W * B - 1]."""
         similarities = cosines(features, features)
-        others = torch.ones_like(similarities, dtype=torch.bool)
-        others.scatter_(1, own_columns(len(features), features.device)[:, None], False)
-        kept = similarities[others].view(len(features), -1)
+        others = torch.arange(similarities.shape[1] - 1, device=features.device)
+        own = own_columns(len(features), features.device)[:, None]
+        kept = similarities.gather(1, others + (others >= own))
         return F.log_softmax(kept / self.temperature, dim=1)
