@@ -184,7 +184,7 @@ def _paper(rows: Row) -> str:
 _PARTS = {
     "equality": ("Equality: ten steps in fp32 without TF32, against the CPU", _equality),
     "encoders": ("Frozen encoders, 224 px, batch 256", _encoders),
-    "step": ("The pre-training step: 224 px, five views, batch 256, bf16", _steps),
+    "step": ("The pre-training step: 224 px, five views, bf16", _steps),
     "precision": ("Precision: averaged weights, accumulation, one step per epoch", _precision),
     "view_rates": ("Random views, 224 px", _view_rates),
     "paper": ("`--preset paper`, generated pictures, guide of the package, bf16", _paper),

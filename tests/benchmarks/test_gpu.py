@@ -112,7 +112,10 @@ def test_page_shows_what_was_measured() -> None:
     page = table.page([result])
     assert "**made-up card, for the test of the table**" in page
     assert "| ViT-B/16 | 3,456 | 3,500 | 4,000 | not measured |" in page
-    assert "| resnet50, spectral | 5,000 | 40.5 | 2 | 93% | 250 | backward 130.0, forward" in page
+    assert (
+        "| resnet50, batch 256, spectral | 5,000 | 40.5 | 2 | 93% | 250 | backward 130.0, forward"
+        in page
+    )
     assert "| mocov3 | 1e-07 / 2e-05 / 3e-06 | 1e-07 / 1e-05 / 2e-06 | identical |" in page
     assert "| fp16 | 2.0000, 1.0000 | 2.0% | 3 |" in page
     assert "out of time" in page and page.count("not measured") == 6

@@ -176,7 +176,8 @@ class PretrainConfig(JobOptions, PictureOptions):
     @property
     def student_bank(self) -> int:
         """Stored versions of each view that the student is kept to; 0: it sees new ones."""
-        return 0 if self.spectral else self.bank
+        kept = self.builder in WITH_TEACHERS and not self.spectral
+        return self.bank if kept else 0
 
     @property
     def recipes(self) -> tuple[ViewRecipe, ...]:
