@@ -22,7 +22,7 @@ from cvgssl.runtime.files import write_json
 
 PLAIN = Path(__file__).with_name("plain_recipe.py")
 EPOCHS, RUNS = 100, 5
-SHORT = ["--epochs", "8", "--n", "2", "--lr", "0.03"]
+SHORT = ["--epochs", "8", "--num-draws", "2", "--lr", "0.03"]
 
 
 def main() -> None:
@@ -45,7 +45,7 @@ def linear(args: argparse.Namespace) -> dict[str, Any]:
     """The whole job, 5 runs of 100 epochs with a look at test/ after each."""
     ours, plain = [], []
     for _ in range(args.rounds):
-        ours.append(cvgssl(args, "linear", "--n", str(RUNS))[0])
+        ours.append(cvgssl(args, "linear", "--num-draws", str(RUNS))[0])
         plain.append(plain_epoch(args, "linear") * EPOCHS * RUNS)
     return ratio(ours, plain, "seconds of the job")
 
@@ -54,10 +54,12 @@ def finetune(args: argparse.Namespace) -> dict[str, Any]:
     """Seconds per epoch with a look at test/ after each, and the job with one every 10 epochs."""
     ours, job, plain = [], [], []
     for _ in range(args.rounds):
-        short = cvgssl(args, "finetune", "--n", "1", "--epochs", "1")[0]
-        long = cvgssl(args, "finetune", "--n", "1", "--epochs", "4")[0]
+        short = cvgssl(args, "finetune", "--num-draws", "1", "--epochs", "1")[0]
+        long = cvgssl(args, "finetune", "--num-draws", "1", "--epochs", "4")[0]
         ours.append((long - short) / 3)
-        rare = cvgssl(args, "finetune", "--n", "1", "--epochs", "10", "--eval-every", "10")[0]
+        rare = cvgssl(args, "finetune", "--num-draws", "1", "--epochs", "10", "--eval-every", "10")[
+            0
+        ]
         job.append((rare - short + ours[-1]) / 10)  # ten epochs and one look, without start-up
         plain.append(plain_epoch(args, "finetune"))
     return {

@@ -40,7 +40,7 @@ def main() -> None:
                 heads=tuple(args.heads),
                 settings=tuple(args.settings),
                 shots=tuple(args.shots),
-                draws=args.draws,
+                num_draws=args.draws,
                 jobs=args.jobs,
                 out=Path(folder),
             )

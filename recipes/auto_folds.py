@@ -1,6 +1,6 @@
 """How `auto` weighs its candidates: rules compared by folds inside train/.
 
-    cvgssl embed NEU-CLS --weights VIT_TINY --pool cls+mean --layers 6 9 12 --out NEU-CLS.npz
+    cvgssl embed NEU-CLS --encoder VIT_TINY --pooling cls+mean --layers 6 9 12 --out NEU-CLS.npz
     python recipes/auto_folds.py NEU-CLS.npz X-SDD.npz GENERATED.npz [--transductive] --draws 8
 
 Four folds, each a quarter of every class in the order of the numbers in file names, so that near

@@ -23,7 +23,7 @@ cell() { # command, data set, shot, scratch|weights
     $cvgssl "$1" --resume "$run"
     return
   fi
-  local options=(--arch "$arch" --shot "$3" --n 10 --out "$run")
+  local options=(--arch "$arch" --shot "$3" --num-draws 10 --out "$run")
   [ "$4" = weights ] && options+=(--pretrained "$weights")
   [ "$1" = finetune ] && options+=(--precision bf16 --eval-every 100)
   $cvgssl "$1" "$CVGSSL_DATA/$2" "${options[@]}"

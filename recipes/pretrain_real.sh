@@ -27,7 +27,7 @@ squeezenet=torchvision:squeezenet1_1=squeezenet1_1.imagenet1k.safetensors
 options_of() { # what makes a method; --preset cpu where it names no other
   case $1 in
     spectral) echo "--guidance spectral --bank 8 --teacher $vit" ;;
-    deep-init) echo "--preset continue --teacher $vit --arch ${vit%%=*} --init ${vit#*=}" ;;
+    deep-init) echo "--preset continue --teacher $vit --arch ${vit%%=*} --pretrained ${vit#*=}" ;;
     deep) echo "--guidance spectral --bank 4 --teacher $vit --teacher-layers 6 9 12" ;;
     spectral-two-teachers) echo "--guidance spectral --bank 8 --teacher $vit $squeezenet" ;;
     relational) echo "--guidance relational --bank 4 --teacher $vit" ;;

@@ -1,7 +1,7 @@
 """What labels are worth that were chosen: strategies of `cvgssl select` against chance.
 
-    cvgssl embed NEU-CLS --weights vit_tiny_patch16_224.augreg_in21k_ft_in1k.safetensors \
-        --pool cls+mean --layers 6 9 12 --precision fp32 --out NEU-CLS.npz   (and X-SDD)
+    cvgssl embed NEU-CLS --encoder vit_tiny_patch16_224.augreg_in21k_ft_in1k.safetensors \
+        --pooling cls+mean --layers 6 9 12 --precision fp32 --out NEU-CLS.npz   (and X-SDD)
     python recipes/select_curve.py NEU-CLS.npz X-SDD.npz --heads nearest-mean diffusion auto \
         --json select.json --figure select.png
     python recipes/select_curve.py GENERATED.npz ... --on train         (how settings are chosen)

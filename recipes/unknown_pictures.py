@@ -1,6 +1,6 @@
 """Pictures of a class without labels: told from the others, refused, answered; and calibration.
 
-    cvgssl embed NEU-CLS --encoder vit_tiny_patch16_224=FILE --pool cls+mean --out NEU-CLS.npz
+    cvgssl embed NEU-CLS --encoder vit_tiny_patch16_224=FILE --pooling cls+mean --out NEU-CLS.npz
     python recipes/unknown_pictures.py NEU-CLS.npz X-SDD.npz --json docs/results/unknown.json
     python recipes/unknown_pictures.py NEU-CLS.npz --folds neighbours     (how settings are chosen)
     python recipes/unknown_pictures.py X-SDD.npz --folds random

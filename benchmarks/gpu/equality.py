@@ -44,7 +44,7 @@ def jobs(tiny: bool) -> dict[str, Words]:
     ]
     pretrain += ["--print-freq", "1"]
     guided = [*pretrain, "--teacher", *towers, "--bank-dir", "BANK", "--guidance"]
-    adapt = ["DATA", "--arch", arch, "--image-size", side, "--shot", "2", "--n", "1"]
+    adapt = ["DATA", "--arch", arch, "--image-size", side, "--shot", "2", "--num-draws", "1"]
     adapt += ["--epochs", str(2 * epochs), "--lr", "0.01"]
     return {
         "spectral": [*guided, "spectral", "--bank", "2"],

@@ -30,7 +30,7 @@ def test_draws_and_queries_are_written_down(features: Path, tmp_path: Path) -> N
         features=(features,),  # type: ignore[arg-type]
         settings=("transductive-balanced", "transductive-dirichlet"),
         shots=(2, 3),
-        draws=4,
+        num_draws=4,
         out=tmp_path / "out",
     )
     made = record(clouds(), "steel", config)

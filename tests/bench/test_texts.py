@@ -41,7 +41,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def bench(tmp_path: Path, **options: Any) -> Bench:
-    given = {"settings": ("inductive",), "shots": (1, 2), "draws": 3, "jobs": 1}
+    given = {"settings": ("inductive",), "shots": (1, 2), "num_draws": 3, "jobs": 1}
     return run_bench(BenchConfig(**(given | {"out": tmp_path / "bench"} | options)))
 
 
@@ -50,9 +50,9 @@ def test_texts_of_the_encoders_own_file(
 ) -> None:
     encoders = (
         {"name": "clip", "encoder": [f"{NAME}={clip_file}"]},
-        {"name": "vit", "weights": str(teacher_file), "arch": "test_vit"},
-        {"name": "whitened", "encoder": [f"{NAME}={clip_file}"], "whiten": True},
-        {"name": "tokens", "encoder": [f"{NAME}={clip_file}"], "pool": "mean"},
+        {"name": "vit", "encoder": f"test_vit={teacher_file}"},
+        {"name": "whitened", "encoder": [f"{NAME}={clip_file}"], "preparation": "whiten"},
+        {"name": "tokens", "encoder": [f"{NAME}={clip_file}"], "pooling": "mean"},
         {"name": "both", "encoder": [f"{NAME}={clip_file}", f"test_vit={teacher_file}"]},
         {"name": "unasked", "encoder": [f"{NAME}={clip_file}"], "text": False},
     )
@@ -110,7 +110,7 @@ def test_features_of_another_program_with_texts_and_prompts(
     (tmp_path / "prompts.yaml").write_text("ash: [gray ash, A photo of ash.]\n")
     text = {"text": f"{NAME}={clip_file}", "prompts": str(tmp_path / "prompts.yaml")}
     files = tuple({"file": str(tmp_path / name)} | text for name in ("theirs.npz", "wide.npz"))
-    result = bench(tmp_path, features=files, shots=(2,), draws=2)
+    result = bench(tmp_path, features=files, shots=(2,), num_draws=2)
     found = [(one.encoder, one.head) for one in result.results]
     for head in ALL_HEADS:  # none is named
         assert ("theirs", head) in found

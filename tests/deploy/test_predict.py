@@ -50,7 +50,7 @@ def test_ranking_and_best(run_folder: Path, pictures: Path) -> None:
 
 def test_averaged_weights_are_another_model(run_folder: Path, pictures: Path) -> None:
     final = predict(run_folder, [pictures])
-    averaged = predict(run_folder, [pictures], weights="ema")
+    averaged = predict(run_folder, [pictures], checkpoint="ema")
     by_file = predict(run_folder / "weights" / "run_1_ema.safetensors", [pictures])
     assert not np.allclose(final[0].probabilities, averaged[0].probabilities)
     assert np.array_equal(by_file[0].probabilities, averaged[0].probabilities)
@@ -107,15 +107,22 @@ def test_predictions_are_those_of_the_evaluation_in_training(
     kind: type[LinearConfig | FinetuneConfig], steel: Path, tmp_path: Path
 ) -> None:
     config = kind(
-        data=steel, shot=3, n=1, epochs=3, lr=0.05, image_size=32, ema=0.5, out=tmp_path / "run"
+        data=steel,
+        shot=3,
+        num_draws=1,
+        epochs=3,
+        lr=0.05,
+        image_size=32,
+        ema=0.5,
+        out=tmp_path / "run",
     )
     folder, summary = adapt(config)
     test = sorted((steel / "test").iterdir())
     assert [path.name for path in test] == summary.classes
     averaged = summary.ema_last_epoch
     assert averaged is not None
-    for weights, scores in (("final", summary.last_epoch), ("ema", averaged)):
-        predictions = predict(folder, test, weights=weights)  # type: ignore[arg-type]
+    for weights, scores in (("last", summary.last_epoch), ("ema", averaged)):
+        predictions = predict(folder, test, checkpoint=weights)  # type: ignore[arg-type]
         labels = [summary.classes.index(p.path.parent.name) for p in predictions]
         found = [summary.classes.index(p.label) for p in predictions]
         counts = confusion(np.array(labels), np.array(found), len(summary.classes))

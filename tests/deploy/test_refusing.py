@@ -83,7 +83,10 @@ def test_strange_pictures_are_called_unknown(folder: Path) -> None:
 def test_refused_is_a_choice(folder: Path) -> None:
     known = [folder / "new" / kind for kind in KINDS]
     counts = [
-        sum(one.answer == "unknown" for one in predict(folder, known, unknown=True, refused=share))
+        sum(
+            one.answer == "unknown"
+            for one in predict(folder, known, unknown=True, false_rejection_rate=share)
+        )
         for share in (0.0, 0.1, 0.6)
     ]
     assert counts == sorted(counts)
@@ -128,10 +131,10 @@ def test_mistakes(folder: Path, run_folder: Path, pictures: Path) -> None:
     with pytest.raises(UserError, match=r"run_1\.safetensors: .*--unknown.*cvgssl linear"):
         predict(run_folder, [pictures], unknown=True)
     images = (folder / "new",)
-    with pytest.raises(ValueError, match="--refused: has no effect without --unknown"):
-        PredictConfig(folder, images, refused=0.2)  # type: ignore[call-arg]
-    with pytest.raises(ValueError, match="refused"):
-        PredictConfig(folder, images, unknown=True, refused=1)  # type: ignore[call-arg]
+    with pytest.raises(ValueError, match="--false-rejection-rate: has no effect without"):
+        PredictConfig(folder, images, false_rejection_rate=0.2)  # type: ignore[call-arg]
+    with pytest.raises(ValueError, match="false_rejection_rate"):
+        PredictConfig(folder, images, unknown=True, false_rejection_rate=1)  # type: ignore[call-arg]
 
 
 def test_linear_evaluation_keeps_the_features_of_its_labelled_pictures(tmp_path: Path) -> None:
@@ -142,7 +145,7 @@ def test_linear_evaluation_keeps_the_features_of_its_labelled_pictures(tmp_path:
             place.mkdir(parents=True)
             for number in range(count):
                 Image.fromarray(picture(kind, generator)).save(place / f"{number}.png")
-    options = {"arch": "resnet10t", "image_size": 32, "shot": 2, "n": 1, "epochs": 1}
+    options = {"arch": "resnet10t", "image_size": 32, "shot": 2, "num_draws": 1, "epochs": 1}
     out, _ = adapt(LinearConfig(data=tmp_path / "data", out=tmp_path / "run", **options))  # type: ignore[arg-type]
     path = out / "weights" / "run_1.safetensors"
     support = load_support(path)

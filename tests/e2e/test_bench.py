@@ -149,7 +149,7 @@ def strip_seconds(page: str) -> str:
 
 def test_outside_features_need_no_configuration(here: Here, tmp_path: Path) -> None:
     outside_features(tmp_path / "theirs.npz")
-    words = ("--heads", "ridge", "--shots", "2", "--draws", "3", "--settings", "transductive")
+    words = ("--heads", "ridge", "--shots", "2", "--num-draws", "3", "--settings", "transductive")
     code, out, said = here("--features", "theirs.npz", *words)
     assert code == 0, said
     draws = json.loads((tmp_path / "bench" / "draws" / "theirs" / "shot_2.json").read_text())
@@ -220,7 +220,7 @@ def test_a_head_that_fails_costs_only_its_own_cells(here: Here, tmp_path: Path) 
 
 def test_a_killed_process_is_told_and_what_is_done_is_kept(tmp_path: Path) -> None:
     outside_features(tmp_path / "a.npz")
-    words = ["--features", "a.npz", "--heads", "propagation", "--draws", "2000", "--jobs", "2"]
+    words = ["--features", "a.npz", "--heads", "propagation", "--num-draws", "2000", "--jobs", "2"]
     words += ["--settings", "semi-supervised", "--shots", "1", "2", "3", "4"]
     started = subprocess.Popen(
         [sys.executable, "-m", "cvgssl", "bench", *words],
@@ -267,7 +267,7 @@ def test_pictures_are_embedded_when_an_encoder_is_given(
     here: Here, steel: Path, teacher_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    encoder = {"name": "tiny", "weights": str(teacher_file), "arch": "test_vit", "flips": "none"}
+    encoder = {"name": "tiny", "encoder": f"test_vit={teacher_file}", "flips": "none"}
     options = {"data": [str(steel)], "heads": ["ridge"], "shots": [2], "draws": 2}
     (tmp_path / "bench.yaml").write_text(yaml.safe_dump(options | {"encoders": [encoder]}))
     code, out, said = here("bench.yaml", "--settings", "inductive")
@@ -295,9 +295,9 @@ def test_fine_tuning_stands_beside_heads_on_the_same_draws(
     guessing = tuned | {"name": "guessing", "pseudo_labels": True}
     options = {
         "data": [str(steel)],
-        "encoders": [{"name": "tiny", "weights": str(teacher_file), "arch": "test_vit"}],
+        "encoders": [{"name": "tiny", "encoder": f"test_vit={teacher_file}"}],
         "heads": ["ridge"], "settings": ["inductive"], "shots": [2], "draws": 3,
-        "finetune": [tuned, guessing], "finetune_draws": 2,
+        "finetune": [tuned, guessing], "num_finetune_draws": 2,
     }  # fmt: skip
     (tmp_path / "bench.yaml").write_text(yaml.safe_dump(options))
     assert "finetune guessing: is semi-supervised; add that to settings" in here("bench.yaml")[2]

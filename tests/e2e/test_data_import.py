@@ -49,7 +49,7 @@ def test_import_then_check(command: Command, tmp_path: Path) -> None:
 
 
 def test_wrong_use_is_told_at_once(command: Command) -> None:
-    ran = command("data", "import", "neu", "a", "b", "--margin", "-1", "--boxes", "cut")
+    ran = command("data", "import", "neu", "a", "b", "--crop-margin", "-1", "--boxes", "cut")
     assert ran.returncode == 2
     assert len(ran.stderr.splitlines()) == 3
     assert "Traceback" not in ran.stderr

@@ -22,7 +22,7 @@ def synth(*words: str) -> subprocess.CompletedProcess[str]:
 
 def test_pictures_are_written_and_the_count_is_told(tmp_path: Path) -> None:
     target = tmp_path / "new" / "steel"
-    done = synth(str(target), "--per-class", "3", "--seed", "5", "--size", "64")
+    done = synth(str(target), "--per-class", "3", "--seed", "5", "--image-size", "64")
     assert done.returncode == 0, done.stderr
     assert "18 pictures of 6 classes" in done.stdout
     assert len(list((target / "train").glob("*/*.bmp"))) == 12

@@ -11,7 +11,7 @@ import pytest
 
 # the -- keeps torchrun from taking our --n for one of its own options
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-OPTIONS = ["--shot", "3", "--n", "2", "--epochs", "4", "--batch-size", "7", "--lr", "0.01"]
+OPTIONS = ["--shot", "3", "--num-draws", "2", "--epochs", "4", "--batch-size", "7", "--lr", "0.01"]
 OPTIONS += ["--image-size", "32", "--eval-batch-size", "4", "--seed", "3"]
 WEIGHTS = ["--arch", "test_vit", "--pretrained", "FILE"]
 

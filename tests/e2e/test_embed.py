@@ -38,7 +38,7 @@ def computed(done: subprocess.CompletedProcess[str]) -> int:
 def test_once_computed_then_found_without_torch(
     command: Command, steel: Path, teacher_file: Path, tmp_path: Path
 ) -> None:
-    words = ["embed", steel, "--weights", teacher_file, "--arch", "test_vit", "--image-size", "32"]
+    words = ["embed", steel, "--encoder", f"test_vit={teacher_file}", "--image-size", "32"]
     cold = command(*words, "--out", "cold.npz")
     assert computed(cold) == 60 and "60 pictures (60 labelled), 64 numbers each" in cold.stderr
     warm = command(*words, "--out", "warm.npz")
@@ -71,9 +71,12 @@ def test_from_a_folder_to_class_names(command: Command, steel: Path, tmp_path: P
 
 def test_mistakes_are_one_line(command: Command, steel: Path) -> None:
     for words, message in (
-        ((steel,), "--weights FILE (or --encoder SPEC, such as embedded) is needed"),
+        ((steel,), "--encoder is needed"),
         ((steel, "--encoder", "embedded", "--out", "x.txt"), "must end in .npz or .parquet"),
-        ((steel, "--encoder", "embedded", "--pool", "cls"), "has no class token; use --pool mean"),
+        (
+            (steel, "--encoder", "embedded", "--pooling", "cls"),
+            "has no class token; use --pooling mean",
+        ),
     ):
         done = command("embed", *words)
         assert done.returncode == 2 and message in done.stderr
@@ -129,8 +132,8 @@ def test_the_mean_of_eight_crops_helps_one_shot_on_real_steel(tmp_path: Path) ->
         table = embed(
             EmbedConfig(
                 data=tmp_path / "neu",
-                weights="vit_tiny_patch16_224.augreg_in21k_ft_in1k.safetensors",
-                pool="cls+mean",
+                encoder=("vit_tiny_patch16_224.augreg_in21k_ft_in1k.safetensors",),
+                pooling="cls+mean",
                 precision="bf16",
                 crops=crops,
             )

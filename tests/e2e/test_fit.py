@@ -45,7 +45,9 @@ def test_choose_label_fit_and_predict(
 
 
 def test_mistakes_are_lines_and_no_traceback(command: Command, steel: Path, tmp_path: Path) -> None:
-    done = command("fit", steel, "--labels", "a.csv", "--shot", "1", "--pool", "cls", "--out", ".")
+    done = command(
+        "fit", steel, "--labels", "a.csv", "--shot", "1", "--pooling", "cls", "--out", "."
+    )
     assert done.returncode == 2
     lines = done.stderr.strip().splitlines()
     assert len(lines) == 2 and all(line.startswith("cvgssl fit: --") for line in lines)

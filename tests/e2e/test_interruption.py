@@ -16,7 +16,18 @@ from cvgssl.fewshot.protocol import adapt
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.run_folder import RunFolder
 
-OPTIONS = ["--arch", "test_resnet", "--shot", "3", "--n", "2", "--epochs", "12", "--ema", "0.9"]
+OPTIONS = [
+    "--arch",
+    "test_resnet",
+    "--shot",
+    "3",
+    "--num-draws",
+    "2",
+    "--epochs",
+    "12",
+    "--ema",
+    "0.9",
+]
 OPTIONS += ["--image-size", "32", "--batch-size", "8", "--lr", "0.05", "--augment"]
 
 
@@ -153,7 +164,7 @@ def _config(data: Path, out: Path | None, resume: Path | None = None) -> Finetun
         data=data,
         arch="test_resnet",
         shot=3,
-        n=2,
+        num_draws=2,
         epochs=12,
         ema=0.9,
         image_size=32,

@@ -154,7 +154,7 @@ def test_published_train_command(steel: Path, teacher_file: Path, tmp_path: Path
             "dynamic_img_size",
         ),
         (["--optimizer", "lamb"], "--optimizer lamb"),
-        (["--init", "nowhere.pth"], "nowhere.pth"),
+        (["--pretrained", "nowhere.pth"], "nowhere.pth"),
         (["--batch-size", "9", "--accumulate", "2"], "--accumulate 2"),
     ],
 )
@@ -206,7 +206,9 @@ def test_unlabelled_folder_without_a_split(
     assert done.returncode == 0, done.stderr
     assert "transductive" in done.stdout
     words = ["--arch", "test_resnet", "--pretrained", "run/backbone.safetensors", "--shot", "2"]
-    done = command("linear", steel, *words, "--image-size", "32", "--n", "2", "--epochs", "1")
+    done = command(
+        "linear", steel, *words, "--image-size", "32", "--num-draws", "2", "--epochs", "1"
+    )
     assert done.returncode == 0, done.stderr
     assert "transductive if pre-training saw these test pictures" in done.stdout
 

@@ -74,7 +74,7 @@ def test_choose_label_choose_more_and_train(
         assert sheet.height > 2 * 120  # two rows
 
     fill(first, every=2)
-    done = command("select", features, "--budget", "24", "--labelled", first, "--out", "second")
+    done = command("select", features, "--budget", "24", "--labels", first, "--out", "second")
     assert (done.returncode, done.stderr) == (0, "")
     second = tmp_path / "second/selection.csv"
     _, *more = rows_of(second)
@@ -82,11 +82,11 @@ def test_choose_label_choose_more_and_train(
     assert len({name for name, _ in more}) == 30
 
     words = ("linear", steel, "--arch", "test_resnet", "--image-size", "32", "--epochs", "1")
-    done = command(*words, "--draws", second, "--out", "run")
+    done = command(*words, "--labels", second, "--out", "run")
     assert done.returncode == 2
     assert f"--draws {second} line 8: {more[6][0]} has no label" in done.stderr
     fill(second)
-    done = command(*words, "--draws", second, "--out", "run")
+    done = command(*words, "--labels", second, "--out", "run")
     assert done.returncode == 0, done.stderr
     (run,) = json.loads((tmp_path / "run/draws.json").read_text())["runs"]
     assert sorted(name for names in run.values() for name in names) == sorted(n for n, _ in more)
@@ -129,7 +129,7 @@ def test_mistakes_leave_nothing_behind(command: Command, features: Path, tmp_pat
     assert "--budget 0" in message
     assert "--out full: exists" in fails(features, "--budget", "1", "--out", "full")
     assert "--encoder" in fails(features, "--budget", "1", "--encoder", "embedded")
-    assert "--labelled none.csv: No such file" in fails(
-        features, "--budget", "1", "--labelled", "none.csv"
+    assert "--labels none.csv: No such file" in fails(
+        features, "--budget", "1", "--labels", "none.csv"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["full"]

@@ -18,16 +18,14 @@ def config(**options: Any) -> EmbedConfig:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"encoder": ()}, "--weights FILE .* is needed"),
-        ({"weights": "w.pt"}, "--weights, --encoder: name all encoders with --encoder"),
-        ({"arch": "resnet18"}, "--arch: belongs to --weights"),
+        ({"encoder": ()}, "encoder\n.* at least 1 item"),
         ({"out": "x.csv"}, r"--out x\.csv: must end in \.npz or \.parquet"),
-        ({"pool": "gem"}, "--pool gem: auto, or cls, mean, max"),
-        ({"pool": "cls+cls"}, "at most once"),
-        ({"pool": ""}, "--pool : auto"),
-        ({"layers": (3,)}, "--layers: say with --pool"),
-        ({"layers": (0,), "pool": "cls"}, "--layers 0: layers are numbered from 1"),
-        ({"center": True, "whiten": True}, "--center, --whiten: whitening centres too"),
+        ({"pooling": "gem"}, "--pooling gem: auto, or cls, mean, max"),
+        ({"pooling": "cls+cls"}, "each once at most"),
+        ({"pooling": ""}, "--pooling : auto"),
+        ({"layers": (3,)}, "--layers: say with --pooling"),
+        ({"layers": (0,), "pooling": "cls"}, "--layers 0: layers are numbered from 1"),
+        ({"preparation": "scale"}, "preparation\n.*'none', 'center' or 'whiten'"),
     ],
 )
 def test_mistakes(options: dict[str, Any], message: str) -> None:
@@ -36,9 +34,8 @@ def test_mistakes(options: dict[str, Any], message: str) -> None:
 
 
 def test_what_follows_from_options() -> None:
-    assert config().pools == () and config().prepare == "none"
-    assert config(pool="cls+mean").pools == ("cls", "mean")
-    assert config(center=True).prepare == "center" and config(whiten=True).prepare == "whiten"
+    assert config().pools == () and config().preparation == "none"
+    assert config(pooling="cls+mean").pools == ("cls", "mean")
 
 
 def test_encoders_by_name_file_and_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +52,7 @@ def test_encoders_by_name_file_and_run(tmp_path: Path, monkeypatch: pytest.Monke
     bare = "w.safetensors"
     assert files == [bare, "backbone.safetensors", "run_1.safetensors", bare, None, None]
     assert asked[0].spec.weight == 2
-    (one,) = asked_encoders(config(encoder=(), weights="run", arch="resnet50"))
+    (one,) = asked_encoders(config(encoder=("resnet50=run",)))
     assert one.spec.name == "resnet50" and one.file == Path("run/backbone.safetensors")
 
 
@@ -65,8 +62,8 @@ def test_encoders_by_name_file_and_run(tmp_path: Path, monkeypatch: pytest.Monke
         ({"encoder": ("embedded", "embedded")}, "--encoder embedded: is given twice"),
         ({"encoder": ("absent.pt",)}, r"--encoder absent\.pt: no such file; looked here"),
         ({"encoder": ("a=b=c:0",)}, "--encoder 'a=b=c:0': the weight must be"),
-        ({"encoder": (), "weights": "absent.pt"}, r"--weights absent\.pt: no such file"),
-        ({"encoder": (), "weights": "/"}, "--weights /: is a folder without backbone"),
+        ({"encoder": ("vit=absent.pt",)}, r"--encoder vit=absent\.pt: no such file"),
+        ({"encoder": ("vit=/",)}, "--encoder vit=/: is a folder without backbone"),
     ],
 )
 def test_encoders_that_are_not_there(options: dict[str, Any], message: str) -> None:

@@ -40,7 +40,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def options(data: Path, file: Path | None, /, **more: Any) -> EmbedConfig:
-    named = {"weights": str(file), "arch": "test_vit"} if file else {}
+    named = {"encoder": (f"test_vit={file}",)} if file else {}
     return EmbedConfig(**({"data": data, "image_size": 32, "batch_size": 8} | named | more))
 
 
@@ -95,7 +95,7 @@ def test_classes_unlabelled_pictures_and_lists(data: Path, teacher_file: Path) -
     plain = embed(options(folder, teacher_file))
     assert plain.labels.tolist() == [-1] * 7 and plain.classes == ()
     assert set(plain.splits) == {"train"} and "/" not in plain.names[0]
-    unlabelled = embed(options(data, teacher_file, unlabelled=True))
+    unlabelled = embed(options(data, teacher_file, class_folders=False))
     assert set(unlabelled.labels) == {-1} and set(unlabelled.names) == set(whole.names)
     assert unlabelled.splits.count("test") == 18
     assert np.array_equal(row(unlabelled, whole.names[-1]), whole.values[-1])
@@ -116,8 +116,8 @@ def test_each_picture_once(data: Path, teacher_file: Path) -> None:
     assert np.array_equal(row(copied, before.names[1]), row(copied, before.names[2]))
     Image.fromarray(255 - read_picture(new)).save(new)
     assert work(config).computed == 1, "an edited picture"
-    assert work(options(data, teacher_file, center=True, batch_size=3)).computed == 0
-    for change in ({"flips": "both"}, {"pool": "mean"}, {"fit": "pad"}, {"image_size": 48}):
+    assert work(options(data, teacher_file, preparation="center", batch_size=3)).computed == 0
+    for change in ({"flips": "both"}, {"pooling": "mean"}, {"fit": "pad"}, {"image_size": 48}):
         assert work(options(data, teacher_file, **change)).computed > 50, change
 
 
@@ -226,16 +226,16 @@ def test_several_encoders(steel: Path, teacher_file: Path) -> None:
 
 def test_layers_and_ways_of_pooling_weigh_the_same(steel: Path, teacher_file: Path) -> None:
     alone = [
-        embed(options(steel, teacher_file, pool=way, layers=(layer,), image_size=32)).values
+        embed(options(steel, teacher_file, pooling=way, layers=(layer,), image_size=32)).values
         for layer in (2, 5)
         for way in ("cls", "mean")
     ]
-    more = {"pool": "cls+mean", "layers": (2, 5), "image_size": 32}
+    more = {"pooling": "cls+mean", "layers": (2, 5), "image_size": 32}
     both = embed(options(steel, teacher_file, **more)).values
     wanted = np.concatenate([scaled(one) * 0.25**0.5 for one in alone], axis=1)
     np.testing.assert_allclose(both, wanted, atol=2e-4)
     stages = [
-        embed(options(steel, None, encoder=("embedded",), pool="mean", layers=layers)).values
+        embed(options(steel, None, encoder=("embedded",), pooling="mean", layers=layers)).values
         for layers in ((2,), (4,), (2, 4))
     ]
     assert stages[0].shape[1] != stages[1].shape[1]
@@ -255,7 +255,11 @@ def test_a_test_picture_influences_its_own_row_only(
     mode: str, data: Path, teacher_file: Path
 ) -> None:
     vit = f"test_vit={teacher_file}"
-    more = {"encoder": (vit, "embedded")} if mode == "several" else {mode: True, "encoder": (vit,)}
+    more = (
+        {"encoder": (vit, "embedded")}
+        if mode == "several"
+        else {"preparation": mode, "encoder": (vit,)}
+    )
     config = options(data, None, **more)
     before = embed(config)
     np.testing.assert_allclose(np.linalg.norm(before.values, axis=1), 1, atol=1e-5)
@@ -274,7 +278,7 @@ def test_runs_as_encoders(steel: Path, tmp_path: Path) -> None:
     save_model(tmp_path / "tuned" / "weights" / "run_1.safetensors", model, card)
     facts = backbone_facts(model.backbone, {"image_size": 48})
     save_backbone(tmp_path / "pretrained" / "backbone.safetensors", model.backbone, facts)
-    tuned = embed(options(steel, None, weights=str(tmp_path / "tuned"), image_size=None))
+    tuned = embed(options(steel, None, encoder=(str(tmp_path / "tuned"),), image_size=None))
     (about,) = tuned.about["encoders"]
     assert about["geometry"] == {
         "size": 48,
@@ -302,9 +306,8 @@ def test_runs_as_encoders(steel: Path, tmp_path: Path) -> None:
     ("more", "message"),
     [
         ({"encoder": ("resnet19=random",)}, "--encoder resnet19=random: neither a CLIP model"),
-        ({"weights": "PIC", "arch": ""}, "--weights .*bmp: not a weight file"),
-        ({"weights": "TEACHER", "arch": "resnet18"}, r"--weights .*tiny_vit\.safetensors: .*match"),
-        ({"weights": "TEACHER", "arch": ""}, "--weights .* does not tell its arch.*give --arch"),
+        ({"encoder": ("test_vit=PIC",)}, "--encoder .*bmp: not a weight file"),
+        ({"encoder": ("resnet18=TEACHER",)}, r"--encoder .*tiny_vit\.safetensors: .*match"),
         ({"encoder": ("TEACHER",)}, "--encoder .* give it as NAME=FILE"),
         ({"encoder": ("embedded=x.safetensors",)}, "--encoder embedded=x.safetensors: "),
     ],
@@ -313,9 +316,9 @@ def test_encoders_that_cannot_be(
     more: dict[str, Any], message: str, steel: Path, teacher_file: Path
 ) -> None:
     stand = {"PIC": str(next(steel.rglob("*.bmp"))), "TEACHER": str(teacher_file)}
-    filled = {
-        key: stand.get(value, value) if isinstance(value, str) else (stand.get(value[0], value[0]),)
-        for key, value in more.items()
-    }
+    (spec,) = more["encoder"]
+    for word, file in stand.items():
+        spec = spec.replace(word, file)
+    filled = {"encoder": (spec,)}
     with pytest.raises(UserError, match=message):
         embed(options(steel, None, **filled))

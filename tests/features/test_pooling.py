@@ -69,7 +69,7 @@ def test_convolutions(pixels: Tensor) -> None:
 @pytest.mark.parametrize(
     ("arch", "ways", "layers", "message"),
     [
-        ("test_resnet", "cls", (), "test_resnet has no class token; use --pool mean"),
+        ("test_resnet", "cls", (), "test_resnet has no class token; use --pooling mean"),
         ("torchvision:squeezenet1_1", "mean", (), "does not show its layers; leave it out"),
         ("test_vit", "mean", (1, 99), "--layers 99: test_vit has 6, from 1"),
         ("test_vit", "mean", (-7,), "--layers -7: test_vit has 6"),

@@ -12,14 +12,14 @@ def test_defaults_are_the_published_ones() -> None:
     config = FinetuneConfig(data=Path("d"))
     assert (config.optimizer, config.lr, config.momentum) == ("sgd", 0.003, 0.9)
     assert (config.weight_decay, config.epochs, config.batch_size) == (1e-4, 100, 256)
-    assert (config.image_size, config.n, config.augment) == (224, 5, False)
+    assert (config.image_size, config.num_draws, config.augment) == (224, 5, False)
 
 
 @pytest.mark.parametrize(
     ("options", "flag"),
     [
         ({"shot": 0}, "--shot 0"),
-        ({"n": 0}, "--n 0"),
+        ({"num_draws": 0}, "--num-draws 0"),
         ({"imbalance": 0.5}, "--imbalance 0.5"),
         ({"class_num": 1}, "--class-num 1"),
         ({"test_fraction": 1.0}, "--test-fraction 1.0"),
@@ -59,8 +59,8 @@ def test_linear_evaluation_has_no_options_that_only_fine_tuning_uses() -> None:
         "labelled_share",
         "layer_decay",
         "lora_alpha",
-        "pool",
-        "pool_share",
+        "unlabelled",
+        "unlabelled_share",
         "pseudo_labels",
         "trainable",
     }

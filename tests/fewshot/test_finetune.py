@@ -20,7 +20,13 @@ from cvgssl.fewshot.training import Split, Trainer
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.launch import launch
 
-SMALL: dict[str, Any] = {"arch": "test_resnet", "shot": 3, "n": 1, "epochs": 4, "image_size": 32}
+SMALL: dict[str, Any] = {
+    "arch": "test_resnet",
+    "shot": 3,
+    "num_draws": 1,
+    "epochs": 4,
+    "image_size": 32,
+}
 
 
 def rows(folder: Path) -> list[dict[str, float]]:
@@ -140,7 +146,7 @@ def test_layer_decay_lowers_rates_towards_the_input() -> None:
 
 
 def test_whole_support_and_long_tail(steel: Path, tmp_path: Path) -> None:
-    options = SMALL | {"shot": 6, "imbalance": 6, "n": 2, "epochs": 1}
+    options = SMALL | {"shot": 6, "imbalance": 6, "num_draws": 2, "epochs": 1}
     folder, summary = adapt(FinetuneConfig(data=steel, **options, out=tmp_path / "run"))
     runs = json.loads((folder / "draws.json").read_text())["runs"]
     assert [len(paths) for paths in runs[1].values()] == [6, 4, 3, 2, 1, 1]
@@ -148,7 +154,7 @@ def test_whole_support_and_long_tail(steel: Path, tmp_path: Path) -> None:
 
 
 def test_draws_of_another_run_are_used_again(steel: Path, tmp_path: Path) -> None:
-    first, _ = adapt(LinearConfig(data=steel, **SMALL | {"n": 3}, out=tmp_path / "first"))
+    first, _ = adapt(LinearConfig(data=steel, **SMALL | {"num_draws": 3}, out=tmp_path / "first"))
     config = FinetuneConfig(
         data=steel,
         **SMALL | {"seed": 9, "shot": 1, "epochs": 1},

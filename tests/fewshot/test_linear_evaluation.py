@@ -69,7 +69,7 @@ def test_cached_features_give_the_numbers_of_the_plain_loop(
         data=steel,
         arch=arch,
         shot=3,
-        n=2,
+        num_draws=2,
         epochs=6,
         batch_size=7,  # several uneven steps per epoch
         lr=lr,
@@ -91,7 +91,7 @@ def test_backbone_stays_as_it_was(steel: Path, tmp_path: Path) -> None:
     """Batch norm must not drift while the head trains."""
     from cvgssl.fewshot.model_file import load_model
 
-    config = LinearConfig(data=steel, n=1, epochs=3, image_size=32, out=tmp_path / "run")
+    config = LinearConfig(data=steel, num_draws=1, epochs=3, image_size=32, out=tmp_path / "run")
     folder, _ = adapt(config)
     model, card = load_model(folder / "weights" / "run_1.safetensors")
     fresh = ModelSource(config, card.classes, card.geometry).frozen().state_dict()

@@ -32,7 +32,7 @@ from cvgssl.runtime.run_folder import RunFolder
 def options(teacher_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setenv("CVGSSL_CACHE", str(tmp_path / "cache"))
     options = {"arch": "test_vit", "pretrained": str(teacher_file), "image_size": 64, "shot": 2}
-    return options | {"n": 2, "epochs": 2, "pseudo_labels": True, "lr": 0.01}
+    return options | {"num_draws": 2, "epochs": 2, "pseudo_labels": True, "lr": 0.01}
 
 
 def test_the_surest_of_each_guessed_class_are_taken() -> None:
@@ -154,7 +154,12 @@ def test_every_file_says_semi_supervised(
 
 @pytest.mark.parametrize(
     "change",
-    [{"augment": True}, {"pool_share": 1.0}, {"labelled_share": 0.25}, {"pseudo_labels": False}],
+    [
+        {"augment": True},
+        {"unlabelled_share": 1.0},
+        {"labelled_share": 0.25},
+        {"pseudo_labels": False},
+    ],
     ids=lambda change: next(iter(change)),
 )
 def test_its_options_change_the_training(
@@ -162,7 +167,9 @@ def test_its_options_change_the_training(
 ) -> None:
     ends = []
     for number, more in enumerate(({}, change)):
-        config = FinetuneConfig(data=steel, **options | {"n": 1} | more, out=tmp_path / str(number))
+        config = FinetuneConfig(
+            data=steel, **options | {"num_draws": 1} | more, out=tmp_path / str(number)
+        )
         rows = (adapt(config)[0] / "metrics.jsonl").read_text().splitlines()
         ends.append(json.loads(rows[-1])["train_loss"])
     assert np.isfinite(ends).all()
@@ -205,7 +212,7 @@ def test_without_unlabelled_pictures_it_says_so(
     ("options", "message"),
     [
         ({"pseudo_labels": True}, "--pseudo-labels: needs --pretrained"),
-        ({"pool": "p"}, "--pool p: is used by --pseudo-labels only"),
+        ({"unlabelled": "p"}, "--unlabelled p: is used by --pseudo-labels only"),
     ],
 )
 def test_what_does_not_go_together_is_told(options: dict[str, Any], message: str) -> None:
@@ -224,8 +231,8 @@ def test_a_folder_of_further_pictures(steel: Path, tmp_path: Path, options: dict
     shutil.copytree(steel / "train" / "patches", pool / "copied from train")
     Image.effect_noise((64, 64), 40).convert("RGB").save(pool / "gray.png")
     Image.new("RGB", (64, 64), (200, 30, 30)).save(pool / "colour.png")
-    options |= {"shot": 7, "n": 1, "pool_share": 1.0}
-    config = FinetuneConfig(data=steel, **options, pool=pool, out=tmp_path / "run")
+    options |= {"shot": 7, "num_draws": 1, "unlabelled_share": 1.0}
+    config = FinetuneConfig(data=steel, **options, unlabelled=pool, out=tmp_path / "run")
     folder, summary = adapt(config)
     log = (folder / "log.txt").read_text()
     assert "20 more without labels (25 copies left out)" in log
@@ -236,9 +243,9 @@ def test_a_folder_of_further_pictures(steel: Path, tmp_path: Path, options: dict
     (pool / "gray.png").unlink()
     (folder / "summary.json").unlink()
     with pytest.raises(UserError, match="the pictures, the split or the draws changed"):
-        adapt(FinetuneConfig(data=steel, **options, pool=pool, resume=folder))
+        adapt(FinetuneConfig(data=steel, **options, unlabelled=pool, resume=folder))
     for name, message in (("test", "only pictures that the data set has"), ("none", "no such fol")):
-        config = FinetuneConfig(data=steel, **options, pool=steel / name, out=tmp_path / "no")
+        config = FinetuneConfig(data=steel, **options, unlabelled=steel / name, out=tmp_path / "no")
         with pytest.raises(UserError, match=message):
             adapt(config)
 
@@ -249,7 +256,7 @@ def test_train_pictures_and_the_folder_together(
     pool = tmp_path / "pool"
     synthesize(pool, per_class=2, seed=9, size=64, test_fraction=0.5)
     config = FinetuneConfig(
-        data=steel, **options | {"pool_share": 1.0}, pool=pool, out=tmp_path / "run"
+        data=steel, **options | {"unlabelled_share": 1.0}, unlabelled=pool, out=tmp_path / "run"
     )
     accelerator = launch(None, "fp32")
     task = load_task(config, accelerator)

@@ -24,7 +24,7 @@ from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.options import explain
 from cvgssl.runtime.run_folder import RunFolder
 
-VIT: dict[str, Any] = {"arch": "test_vit", "image_size": 32, "shot": 2, "n": 1, "lr": 0.05}
+VIT: dict[str, Any] = {"arch": "test_vit", "image_size": 32, "shot": 2, "num_draws": 1, "lr": 0.05}
 ATTENTION = ("attn.qkv.weight", "attn.proj.weight")
 
 

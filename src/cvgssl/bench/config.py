@@ -129,14 +129,16 @@ def _check_prompts(file: Any) -> None:
 
 
 def _encoder(value: Any) -> Any:
-    """`FILE` or {name: vit, weights: FILE, OPTION: ...}, options of `cvgssl embed`; checked."""
+    """`SPEC` or {name: vit, encoder: SPEC, OPTION: ...}, options of `cvgssl embed`; checked."""
     if isinstance(value, EncoderChoice):
         value = {one: getattr(value, one) for one in ("name", "options", "text", "prompts")}
-    given: dict[str, Any] = dict(value) if isinstance(value, dict) else {"weights": str(value)}
+    given: dict[str, Any] = dict(value) if isinstance(value, dict) else {"encoder": [str(value)]}
     name, text, prompts = given.pop("name", ""), given.pop("text", None), given.pop("prompts", None)
     _check_prompts(prompts)
     options = given.pop("options", None) or given
     options = {str(key).replace("-", "_"): value for key, value in options.items()}
+    if isinstance(options.get("encoder"), str):
+        options["encoder"] = [options["encoder"]]
     problems = [f"{key}: belongs to the benchmark" for key in ("data", "out") if key in options]
     if not problems:
         try:
@@ -145,8 +147,7 @@ def _encoder(value: Any) -> Any:
             problems = explain(error)
     if problems:
         raise ValueError("; ".join(problems))
-    weights = options.get("weights") or "+".join(options["encoder"])
-    name = str(name or Path(weights).stem)
+    name = str(name or Path("+".join(options["encoder"])).stem)
     return {"name": name, "options": options, "text": text, "prompts": prompts}
 
 
@@ -160,7 +161,10 @@ def _finetune(value: Any) -> Any:
     name, encoder = given.pop("name", "fine-tuning"), given.pop("encoder", "")
     options = given.pop("options", None) or given
     options = {str(key).replace("-", "_"): value for key, value in options.items()}
-    theirs = sorted({"data", "out", "draws", "n", "shot", "resume", "imbalance"} & set(options))
+    theirs = sorted(
+        {"data", "out", "draws", "labels", "num_draws", "shot", "resume", "imbalance"}
+        & set(options)
+    )
     problems = [f"{key}: belongs to the benchmark" for key in theirs]
     if not problems:
         try:
@@ -213,8 +217,8 @@ class BenchConfig:
     )
     encoders: tuple[Annotated[EncoderChoice, BeforeValidator(_encoder)], ...] = Field(
         default=(),
-        description="weight files; in YAML also {name, weights, text, prompts, OPTION: ...} with "
-        "the options of `cvgssl embed`",
+        description="frozen encoders, as `cvgssl embed` takes them; in YAML also {name, encoder, "
+        "text, prompts, OPTION: ...} with the options of `cvgssl embed`",
     )
     heads: tuple[Annotated[HeadChoice, BeforeValidator(_choice)], ...] = Field(
         default=(),
@@ -226,7 +230,7 @@ class BenchConfig:
         description="in YAML: fine-tuning beside the heads, {name, encoder, OPTION: ...} with the "
         "options of `cvgssl finetune`",
     )
-    finetune_draws: int = Field(
+    num_finetune_draws: int = Field(
         default=5, ge=1, description="draws for fine-tuning, the first of the same"
     )
     chosen: tuple[ChosenLabels, ...] = Field(
@@ -242,7 +246,9 @@ class BenchConfig:
     shots: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         default=SHOTS, min_length=1, description="labelled pictures per class"
     )
-    draws: int = Field(default=100, ge=1, description="draws of labelled pictures, shared by all")
+    num_draws: int = Field(
+        default=100, ge=1, description="draws of labelled pictures, shared by all"
+    )
     seed: int = Field(default=0, ge=0, lt=2**63, description="seed of the draws")
     preparation: Literal["none", "center", "standardize", "whiten"] = Field(
         default="center",
@@ -266,7 +272,7 @@ class BenchConfig:
         if bool(self.data) != bool(self.encoders):
             raise ValueError("--data, --encoders: one needs the other")
         if not self.features and not self.data:
-            raise ValueError("--features FILE, or --data DATA and --encoders WEIGHTS, is needed")
+            raise ValueError("--features FILE, or --data DATA and --encoders SPEC, is needed")
         return self
 
     @field_validator("data")

@@ -50,14 +50,14 @@ class Bench:
         """What a reader of the tables must know."""
         config = self.config
         tuned = [
-            f"{one.name}: fine-tuning, over the first {config.finetune_draws} of these draws only; "
-            "its differences are over these."
+            f"{one.name}: fine-tuning, over the first {config.num_finetune_draws} of these draws "
+            "only; its differences are over these."
             for one in config.finetune
         ]
         return [
-            f"{config.draws} draws of labelled pictures from train/, seed {config.seed}, the same "
-            "for all heads and encoders (files in draws/); figures are means over the draws, ± is "
-            "the half width of the 95 % t-interval over the draws: it tells how much the choice of "
+            f"{config.num_draws} draws of labelled pictures from train/, seed {config.seed}, the "
+            "same for all heads and encoders (files in draws/); figures are means over the draws, "
+            "± is the half width of the 95 % t-interval over the draws: how much the choice of "
             "labelled pictures matters, not how another plant's pictures would fare.",
             f"Features: {config.preparation}, learned from unlabelled train pictures (inductive: "
             "from the labelled ones alone), then length 1. No test picture chose anything.",

@@ -10,7 +10,7 @@ from pathlib import Path
 from cvgssl.bench.config import BenchConfig, ChosenLabels
 from cvgssl.bench.queries import BALANCED, DIRICHLET, balanced, dirichlet
 from cvgssl.features.table import FeatureTable
-from cvgssl.fewshot.draws import Draws, draw, load_draws, save_draws
+from cvgssl.fewshot.draws import Draws, draw, load_draws, load_labels, save_draws
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_json
 
@@ -42,14 +42,14 @@ class Chosen:
 
 def record(table: FeatureTable, data: str, config: BenchConfig) -> Recorded:
     """Draw for every shot and setting, and write the draws to `out/draws/DATA/`."""
-    supports, skipped = supports_of(table, config.shots, config.draws, config.seed)
+    supports, skipped = supports_of(table, config.shots, config.num_draws, config.seed)
     test = table.part("test")
     queries = dict[str, list[list[str]]]()
     if BALANCED in config.settings:
-        queries[BALANCED] = balanced(test, config.draws, config.seed)
+        queries[BALANCED] = balanced(test, config.num_draws, config.seed)
     if DIRICHLET in config.settings:
         queries[DIRICHLET] = dirichlet(
-            test, config.draws, config.seed, config.alpha, config.queries_per_class
+            test, config.num_draws, config.seed, config.alpha, config.queries_per_class
         )
     folder = config.out / DRAWS / file_name(data)
     for shot, draws in supports.items():
@@ -100,7 +100,9 @@ def chosen_supports(table: FeatureTable, chosen: Sequence[ChosenLabels]) -> list
         runs = list[dict[str, tuple[str, ...]]]()
         for file in one.files:
             try:
-                draws = load_draws(file, table.classes)
+                draws = (load_labels if file.suffix.lower() == ".csv" else load_draws)(
+                    file, table.classes
+                )
                 for run in range(len(draws.runs)):
                     draws.rows(run, train, Path())  # checks pictures and their classes
                 runs += draws.runs

@@ -1,7 +1,7 @@
 """Fine-tuning as cells of the benchmark: the runs of `cvgssl finetune` on the benchmark's draws.
 
-They are inductive, or semi-supervised with pseudo-labels, take the first `finetune_draws` of the
-draws that heads take all of, and stand in the table of the encoder that they start from, paired
+They are inductive, or semi-supervised with pseudo-labels, take the first `num_finetune_draws` of
+the draws that heads take all of, and stand in the table of the encoder that they start from, paired
 with the same draws.
 """
 
@@ -124,7 +124,7 @@ def plan_tunings(
         for source in {one.data: one for one in reversed(fitting)}.values():
             for shot, draws in recorded[source.data].supports.items():
                 first = Draws(
-                    draws.runs[: config.finetune_draws], shot, draws.imbalance, draws.seed
+                    draws.runs[: config.num_finetune_draws], shot, draws.imbalance, draws.seed
                 )
                 tunings.append(Tuning(source, choice, shot, first, digest_of(draws, None)))
     if problems:

@@ -4,7 +4,9 @@ import sys
 from collections.abc import Sequence
 
 from cvgssl.bench.config import BenchConfig
-from cvgssl.cli.options import parse
+from cvgssl.cli.options import Command
+
+COMMAND = Command(BenchConfig)
 
 
 def run(argv: Sequence[str], prog: str) -> int:
@@ -12,7 +14,7 @@ def run(argv: Sequence[str], prog: str) -> int:
     words = list(argv)
     if words and not words[0].startswith("-"):
         words.insert(0, "--config")
-    config = parse(BenchConfig, words, prog)
+    config = COMMAND.parse(words, prog)
 
     from cvgssl.bench.job import run_bench
     from cvgssl.report.bench import print_bench, write_report

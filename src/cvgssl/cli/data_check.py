@@ -7,7 +7,7 @@ from pathlib import Path
 import pydantic
 from pydantic import ConfigDict, Field
 
-from cvgssl.cli.options import parse
+from cvgssl.cli.options import Command
 
 EXAMPLES = 3  # groups of files shown per finding; the JSON has all
 
@@ -28,9 +28,12 @@ class CheckConfig:
     json: str = Field("", description="write all findings to this file as JSON; - for stdout")
 
 
+COMMAND = Command(CheckConfig, positional=("data",))
+
+
 def run(argv: Sequence[str], prog: str) -> int:
     """Check, print a table (or only JSON) and tell by the exit code."""
-    config = parse(CheckConfig, argv, prog, positional=("data",))
+    config = COMMAND.parse(argv, prog)
 
     from cvgssl.images.check import CheckReport, check_data
     from cvgssl.report.tables import print_table

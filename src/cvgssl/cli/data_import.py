@@ -7,7 +7,7 @@ from typing import Literal
 import pydantic
 from pydantic import ConfigDict, Field
 
-from cvgssl.cli.options import parse
+from cvgssl.cli.options import Command
 
 EXAMPLES = 3  # file names shown per kind of oddity; import.json has all
 
@@ -31,7 +31,7 @@ class ImportConfig:
         description="whole: pictures unchanged, of the class with the largest total box area; "
         "crop: every box as a PNG",
     )
-    margin: float = Field(
+    crop_margin: float = Field(
         0.1, ge=0, le=5, description="crops are wider by this part of the box on each side"
     )
     test_fraction: float = Field(
@@ -40,9 +40,12 @@ class ImportConfig:
     seed: int = Field(0, ge=0, description="seed of the split (gc10-det)")
 
 
+COMMAND = Command(ImportConfig, positional=("dataset", "src", "dst"))
+
+
 def run(argv: Sequence[str], prog: str) -> int:
     """Import one data set and print what was written and what was odd."""
-    config = parse(ImportConfig, argv, prog, positional=("dataset", "src", "dst"))
+    config = COMMAND.parse(argv, prog)
 
     from cvgssl.images.importers_write import import_dataset
     from cvgssl.report.tables import print_table
@@ -52,7 +55,7 @@ def run(argv: Sequence[str], prog: str) -> int:
         config.src,
         config.dst,
         boxes=config.boxes,
-        margin=config.margin,
+        margin=config.crop_margin,
         test_fraction=config.test_fraction,
         seed=config.seed,
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from cvgssl.cli.options import parse
+from cvgssl.cli.options import Command
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -24,9 +24,12 @@ class SplitConfig:
     seed: int = Field(0, ge=0, description="another seed gives another split")
 
 
+COMMAND = Command(SplitConfig, positional=("data",))
+
+
 def run(argv: Sequence[str], prog: str) -> int:
     """Write the split and print how many pictures of each class went where."""
-    config = parse(SplitConfig, argv, prog, positional=("data",))
+    config = COMMAND.parse(argv, prog)
 
     from cvgssl.images.scan import has_own_split, load_dataset
     from cvgssl.images.splits import write_split

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from cvgssl.cli.options import parse
+from cvgssl.cli.options import Command
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -22,21 +22,24 @@ class SynthConfig:
     dst: Path = Field(description="new or empty folder to write")
     per_class: int = Field(300, ge=2, le=1_000_000, description="pictures of each class")
     seed: int = Field(0, ge=0, le=2**63 - 1, description="another seed gives other pictures")
-    size: int = Field(200, ge=32, le=1024, description="side of a picture, pixels")
+    image_size: int = Field(200, ge=32, le=1024, description="side of a picture, pixels")
     test_fraction: float = Field(0.3, gt=0, lt=1, description="share of each class put into test/")
     format: Literal["bmp", "png"] = Field("bmp", description="file format")
 
 
+COMMAND = Command(SynthConfig, positional=("dst",))
+
+
 def run(argv: Sequence[str], prog: str) -> int:
     """Run the command; 0 when everything was written."""
-    config = parse(SynthConfig, argv, prog, positional=("dst",))
+    config = COMMAND.parse(argv, prog)
     from cvgssl.images.surfaces import KINDS, synthesize
 
     synthesize(
         config.dst,
         config.per_class,
         config.seed,
-        config.size,
+        config.image_size,
         config.test_fraction,
         config.format,
         workers=_cores(),

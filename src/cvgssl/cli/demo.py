@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from cvgssl.cli.options import parse
+from cvgssl.cli.options import Command
 from cvgssl.fewshot.config import FinetuneConfig
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.runtime.errors import UserError
@@ -32,9 +32,12 @@ class DemoConfig:
     )
 
 
+COMMAND = Command(DemoConfig, positional=("out",))
+
+
 def run(argv: Sequence[str], prog: str) -> int:
     """Run the demo; 0 when everything worked."""
-    out = parse(DemoConfig, argv, prog, positional=("out",)).out
+    out = COMMAND.parse(argv, prog).out
     _clear(out)
     from cvgssl.runtime.stopping import Stopped
 
@@ -114,7 +117,7 @@ def _fine_tune(data: Path, out: Path, pretrained: str) -> str:
         arch=ARCH,
         pretrained=pretrained,
         shot=SHOT,
-        n=3,
+        num_draws=3,
         epochs=30,
         eval_every=10,
         image_size=SIZE,
@@ -144,7 +147,7 @@ def _compare(data: Path, weights: Path, out: Path) -> Path:
             heads=tuple(HeadChoice(head=name, label=name, params={}) for name in HEADS),
             settings=("inductive", "semi-supervised"),
             shots=(1, 4, SHOT),
-            draws=20,
+            num_draws=20,
             baseline="logistic",
             out=out,
         )

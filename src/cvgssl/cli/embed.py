@@ -1,15 +1,17 @@
-"""`cvgssl embed DATA --weights FILE --out FILE`: embeddings of all pictures, into one file."""
+"""`cvgssl embed DATA --encoder SPEC --out FILE`: embeddings of all pictures, into one file."""
 
 import sys
 from collections.abc import Sequence
 
-from cvgssl.cli.options import parse
+from cvgssl.cli.options import Command
 from cvgssl.features.config import EmbedConfig
+
+COMMAND = Command(EmbedConfig, positional=("data",))
 
 
 def run(argv: Sequence[str], prog: str) -> int:
     """Embed and write; says on stderr how many were computed and how many were in the cache."""
-    config = parse(EmbedConfig, argv, prog, positional=("data",))
+    config = COMMAND.parse(argv, prog)
     from cvgssl.features.embed import embed_counting
     from cvgssl.features.table import check_target, save_features
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cvgssl.cli.options import parse
+from cvgssl.cli.options import Command
 from cvgssl.fewshot.fitted.config import FitConfig
 
 if TYPE_CHECKING:
@@ -13,9 +13,12 @@ if TYPE_CHECKING:
 MISTAKES = 5  # pairs of classes that are shown
 
 
+COMMAND = Command(FitConfig, positional=("data",))
+
+
 def run(argv: Sequence[str], prog: str) -> int:
     """Fit, write the folder, tell how good it is and what comes next."""
-    config = parse(FitConfig, argv, prog, positional=("data",))
+    config = COMMAND.parse(argv, prog)
     from cvgssl.fewshot.fitted.job import fit
 
     folder, summary = fit(config)

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 
 from cvgssl.cli.adapt import run_adaptation
-from cvgssl.cli.options import parse
+from cvgssl.cli.options import Command
 from cvgssl.fewshot.config import LinearConfig
+
+COMMAND = Command(LinearConfig, positional=("data",))
 
 
 def run(argv: Sequence[str], prog: str) -> int:
     """Parse the options and do the job."""
-    return run_adaptation(parse(LinearConfig, argv, prog, positional=("data",)), prog)
+    return run_adaptation(COMMAND.parse(argv, prog), prog)

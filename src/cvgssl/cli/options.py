@@ -9,8 +9,9 @@ key and a Python argument accept the same things, and all mistakes are reported 
 import argparse
 import types
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 
 import pydantic
 from pydantic.fields import FieldInfo
@@ -23,6 +24,22 @@ T = TypeVar("T")
 
 # as pydantic reads them
 BOOLEAN_WORDS = ("true", "false", "1", "0", "yes", "no", "on", "off", "t", "f", "y", "n")
+
+
+@dataclass(frozen=True)
+class Command(Generic[T]):
+    """What a command takes: the dataclass of its options, and which come without a flag.
+
+    positional, presets: see `parse`.
+    """
+
+    config: type[T]
+    positional: tuple[str, ...] = ()
+    presets: Path | None = None
+
+    def parse(self, argv: Sequence[str], prog: str) -> T:
+        """The options of the command-line words; see `parse`."""
+        return parse(self.config, argv, prog, self.positional, self.presets)
 
 
 def parse(

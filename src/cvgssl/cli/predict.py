@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from cvgssl.cli.options import parse
+from cvgssl.cli.options import Command
 from cvgssl.runtime.files import write_text
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ class PredictConfig:
     csv: Path | None = Field(None, description="write CSV to this file; - is standard output")
     json: Path | None = Field(None, description="write JSON to this file; - is standard output")
     run: int = Field(1, ge=1, description="which run of a run folder")
-    weights: Literal["final", "ema"] = Field(
-        "final", description="last weights of the run, or their running average"
+    checkpoint: Literal["last", "ema"] = Field(
+        "last", description="weights of the last epoch, or their running average"
     )
     batch_size: int = Field(64, ge=1, description="pictures per step")
     skip_corrupt: bool = Field(False, description="leave unreadable pictures out and go on")
@@ -45,7 +45,7 @@ class PredictConfig:
         description='also answer "unknown" for pictures unlike the labelled ones, and "not sure"; '
         "for runs of `cvgssl linear` and `cvgssl fit`",
     )
-    refused: float = Field(
+    false_rejection_rate: float = Field(
         0.1,
         ge=0,
         lt=1,
@@ -60,8 +60,8 @@ class PredictConfig:
     @model_validator(mode="after")
     def _check(self) -> "PredictConfig":
         problems = []
-        if self.refused != 0.1 and not self.unknown:
-            problems.append("--refused: has no effect without --unknown")
+        if self.false_rejection_rate != 0.1 and not self.unknown:
+            problems.append("--false-rejection-rate: has no effect without --unknown")
         if self.csv == STDOUT and self.json == STDOUT:
             problems.append("--csv - --json -: only one of them can go to standard output")
         for flag, path in (("--csv", self.csv), ("--json", self.json)):
@@ -72,9 +72,12 @@ class PredictConfig:
         return self
 
 
+COMMAND = Command(PredictConfig, positional=("model", "images"))
+
+
 def run(argv: Sequence[str], prog: str) -> int:
     """Run the command; 0 when all pictures got a class."""
-    config = parse(PredictConfig, argv, prog, positional=("model", "images"))
+    config = COMMAND.parse(argv, prog)
     from cvgssl.deploy.outputs import summary, to_csv, to_json
     from cvgssl.deploy.predict import predict
 
@@ -82,11 +85,11 @@ def run(argv: Sequence[str], prog: str) -> int:
         config.model,
         config.images,
         run=config.run,
-        weights=config.weights,
+        checkpoint=config.checkpoint,
         batch_size=config.batch_size,
         skip_corrupt=config.skip_corrupt,
         unknown=config.unknown,
-        refused=config.refused,
+        false_rejection_rate=config.false_rejection_rate,
         encoder=config.encoder,
     )
     for path, to_text in ((config.csv, to_csv), (config.json, to_json)):

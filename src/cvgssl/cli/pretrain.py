@@ -4,17 +4,20 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
-from cvgssl.cli.options import parse
+from cvgssl.cli.options import Command
 from cvgssl.pretrain.config import PretrainConfig
 
 SHOWN = 4  # pictures in the figure of views
+COMMAND = Command(
+    PretrainConfig,
+    positional=("data",),
+    presets=Path(str(resources.files("cvgssl.pretrain") / "presets")),
+)
 
 
 def run(argv: Sequence[str], prog: str) -> int:
     """Parse the options and do the job."""
-    presets = Path(str(resources.files("cvgssl.pretrain") / "presets"))
-    config = parse(PretrainConfig, argv, prog, positional=("data",), presets=presets)
-    return run_pretraining(config, prog)
+    return run_pretraining(COMMAND.parse(argv, prog), prog)
 
 
 def run_pretraining(config: PretrainConfig, prog: str) -> int:

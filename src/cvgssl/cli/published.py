@@ -1,5 +1,6 @@
 """The published command, `python finetune_and_lincls.py ...`, on top of the package."""
 
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -10,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from cvgssl.cli.adapt import run_adaptation
 from cvgssl.cli.main import guarded
-from cvgssl.cli.options import parse
+from cvgssl.cli.options import Command
 from cvgssl.fewshot.config import AdaptConfig, FinetuneConfig, LinearConfig
 from cvgssl.runtime.job_options import STRICT
 from cvgssl.runtime.options import fields_of
@@ -56,9 +57,13 @@ class PublishedConfig(FinetuneConfig):
         return kind(**{field.name: getattr(self, field.name) for field in fields(kind)})
 
 
+COMMAND = Command(PublishedConfig)
+
+
 def run(argv: Sequence[str], prog: str) -> int:
     """Parse the published flags and do the job."""
-    config = parse(PublishedConfig, argv, prog)
+    words = [re.sub(r"^--n(?=$|=)", "--num-draws", word) for word in argv]
+    config = COMMAND.parse(words, prog)
     again = f"{prog} --softmax_lincls True" if config.softmax_lincls else prog
     return run_adaptation(config.adaptation(), again)
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from cvgssl.cli.main import guarded
-from cvgssl.cli.options import parse
+from cvgssl.cli.options import Command
 from cvgssl.cli.pretrain import run_pretraining
 from cvgssl.pretrain.config import WITH_TEACHERS, Bank, Guidance, PretrainConfig
 from cvgssl.runtime.job_options import STRICT
@@ -44,9 +44,12 @@ class PublishedTrainConfig(PretrainConfig):
         return PretrainConfig(**values)
 
 
+COMMAND = Command(PublishedTrainConfig)
+
+
 def run(argv: Sequence[str], prog: str) -> int:
     """Parse the published flags and do the job."""
-    return run_pretraining(parse(PublishedTrainConfig, argv, prog).pretraining(), prog)
+    return run_pretraining(COMMAND.parse(argv, prog).pretraining(), prog)
 
 
 def main() -> int:

@@ -1,16 +1,18 @@
 """All commands and their options as one Markdown page, docs/options.md (`make docs`)."""
 
 import importlib
-import inspect
-from typing import Any
+from typing import Any, get_origin
 
 from cvgssl.cli.main import COMMANDS
+from cvgssl.cli.options import Command
 from cvgssl.runtime.options import fields_of
 
 HEAD = """# Commands and options
 
-Made by `make docs` from the same dataclasses that parse the command line and YAML files.
-Every command takes `--config FILE.yaml` (flags win), `--save-config FILE.yaml` and `--debug`.
+Made by `make docs` from the same dataclasses that parse the command line and YAML files. Words in
+capitals come without a flag, in this order; in YAML files and in Python every option has the name
+of its flag, with underscores. Every command takes `--config FILE.yaml` (flags win),
+`--save-config FILE.yaml` and `--debug`.
 """
 
 
@@ -18,27 +20,23 @@ def reference() -> str:
     """The page docs/options.md."""
     parts = [HEAD]
     for name, (module, text) in COMMANDS.items():
-        config = config_of(module)
-        parts.append(f"## cvgssl {name}\n\n{text[0].upper()}{text[1:]}.\n")
+        command: Command[Any] = importlib.import_module(f"cvgssl.cli.{module}").COMMAND
+        fields = fields_of(command.config)
+        usage = " ".join([f"cvgssl {name}", *(_word(key, fields) for key in command.positional)])
+        parts.append(f"## {usage}\n\n{text[0].upper()}{text[1:]}.\n")
         parts.append("| option | default | meaning |\n|---|---|---|")
-        for key, field in fields_of(config).items():
-            flag = f"`--{key.replace('_', '-')}`"
-            parts.append(f"| {flag} | {_default(field)} | {_cell(field.description or '')} |")
+        first = [key for key in fields if key in command.positional]
+        for key in [*first, *(key for key in fields if key not in first)]:
+            shown = _word(key, fields) if key in first else "--" + key.replace("_", "-")
+            field = fields[key]
+            parts.append(f"| `{shown}` | {_default(field)} | {_cell(field.description or '')} |")
         parts.append("")
     return "\n".join(parts)
 
 
-def config_of(module: str) -> type:
-    """The dataclass of the options of the command in `cvgssl.cli.MODULE`."""
-    loaded = importlib.import_module(f"cvgssl.cli.{module}")
-    configs = [
-        value
-        for name, value in vars(loaded).items()
-        if inspect.isclass(value) and name.endswith("Config")
-    ]
-    own = [config for config in configs if config.__module__ == loaded.__name__]
-    (config,) = own or configs
-    return config
+def _word(key: str, fields: dict[str, Any]) -> str:
+    """How an option without a flag is written, `IMAGES...` for several."""
+    return key.upper() + ("..." if get_origin(fields[key].annotation) is tuple else "")
 
 
 def _default(field: Any) -> str:
@@ -47,6 +45,8 @@ def _default(field: Any) -> str:
     default = field.get_default(call_default_factory=True)
     if default in (None, (), ""):
         return ""
+    if isinstance(default, tuple):
+        default = " ".join(map(str, default))
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 

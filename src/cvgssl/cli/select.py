@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cvgssl.cli.options import parse
+from cvgssl.cli.options import Command
 from cvgssl.fewshot.selection.config import SelectConfig
 
 if TYPE_CHECKING:
@@ -13,30 +13,33 @@ if TYPE_CHECKING:
 SHEET = "selection.png"
 
 
+COMMAND = Command(SelectConfig, positional=("data",))
+
+
 def run(argv: Sequence[str], prog: str) -> int:
     """Choose, write the folder, say what comes next."""
-    config = parse(SelectConfig, argv, prog, positional=("data",))
+    config = COMMAND.parse(argv, prog)
 
     from cvgssl.fewshot.selection.job import LIST, select, write_selection
     from cvgssl.fewshot.selection.label_list import read_labels
     from cvgssl.report.selection import selection_sheet
     from cvgssl.runtime.new_folder import new_folder
 
-    lines = read_labels(config.labelled, "--labelled") if config.labelled else []
+    lines = read_labels(config.labels, "--labels") if config.labels else []
     table = _features(config)
     found = select(table, config.budget, config.strategy, lines, config.seed)
     with new_folder(config.out, "--out") as folder:
         write_selection(found, folder, _facts(config, table))
         note = selection_sheet(found.chosen, _pictures(config, table), folder / SHEET)
-    before = f", beside {len(found.kept)} in {config.labelled}" if config.labelled else ""
+    before = f", beside {len(found.kept)} in {config.labels}" if config.labels else ""
     print(f"chosen: {config.budget} of {found.pool} train pictures by {config.strategy}{before}")
     if note:
         print(note)
     print(
         f"fill in the labels in {config.out / LIST} (? where nobody can tell), then\n"
         f"  cvgssl fit DATA --labels {config.out / LIST} ...     for a recognizer at once\n"
-        f"  cvgssl finetune DATA --draws {config.out / LIST}     to train on them\n"
-        f"  cvgssl select DATA --labelled {config.out / LIST} ...     to add what teaches most"
+        f"  cvgssl finetune DATA --labels {config.out / LIST}     to train on them\n"
+        f"  cvgssl select DATA --labels {config.out / LIST} ...     to add what teaches most"
     )
     return 0
 
@@ -49,15 +52,8 @@ def _features(config: SelectConfig) -> "FeatureTable":
     from cvgssl.features.config import EmbedConfig
     from cvgssl.features.embed import embed
 
-    encoder = config.encoder or (() if config.weights else ("embedded",))
-    return embed(
-        EmbedConfig(
-            data=config.data,
-            weights=config.weights,
-            encoder=encoder,
-            unlabelled=config.unlabelled,
-        )
-    )
+    encoder = config.encoder or ("embedded",)
+    return embed(EmbedConfig(data=config.data, encoder=encoder, class_folders=config.class_folders))
 
 
 def _facts(config: SelectConfig, table: "FeatureTable") -> dict[str, Any]:
@@ -66,7 +62,7 @@ def _facts(config: SelectConfig, table: "FeatureTable") -> dict[str, Any]:
         "budget": config.budget,
         "seed": config.seed,
         "data": str(config.data),
-        "labelled": None if config.labelled is None else str(config.labelled),
+        "labels": None if config.labels is None else str(config.labels),
         "features": {"numbers": int(table.values.shape[1])} | table.about,
     }
 

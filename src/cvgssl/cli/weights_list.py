@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pydantic
 from pydantic import ConfigDict, Field
 
-from cvgssl.cli.options import parse
+from cvgssl.cli.options import Command
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_json
 
@@ -29,9 +29,12 @@ class WeightsConfig:
     )
 
 
+COMMAND = Command(WeightsConfig, positional=("folder",))
+
+
 def run(argv: Sequence[str], prog: str) -> int:
     """List the folder; unreadable files are shown with their reason."""
-    options = parse(WeightsConfig, argv, prog, positional=("folder",))
+    options = COMMAND.parse(argv, prog)
     from cvgssl.encoders.weights_folder import weight_files, weights_folder
 
     folder = weights_folder(options.folder)

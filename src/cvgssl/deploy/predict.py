@@ -62,11 +62,11 @@ def predict(
     images: Sequence[Path],
     *,
     run: int = 1,
-    weights: Literal["final", "ema"] = "final",
+    checkpoint: Literal["last", "ema"] = "last",
     batch_size: int = 64,
     skip_corrupt: bool = False,
     unknown: bool = False,
-    refused: float = 0.1,
+    false_rejection_rate: float = 0.1,
     encoder: Sequence[str] = (),
 ) -> list[Prediction]:
     """Recognize picture files, and all pictures in folders, in the order given.
@@ -77,18 +77,18 @@ def predict(
     fits in memory. Unreadable ones are an error that names them all; with `skip_corrupt` they are
     left out with a warning each.
     unknown: also give verdicts, by the labelled pictures' features that linear evaluation and
-        `fit` keep; about the share `refused` of the pictures of known classes will be called
-        unknown.
+        `fit` keep; about the share `false_rejection_rate` of the pictures of known classes will
+        be called unknown.
     encoder: for a folder of `fit`: weights that have been moved since.
     Raises UserError for them, for a missing or damaged model, and for one without such features.
     """
-    bound = refused if unknown else None
+    bound = false_rejection_rate if unknown else None
     if is_fitted(run_or_model):
-        _check_one_run(run_or_model, run, weights)
+        _check_one_run(run_or_model, run, checkpoint)
         paths = find_pictures(images)
         recognizer = _fitted(run_or_model, encoder, bound)
     else:
-        path = find_model(run_or_model, run, weights)
+        path = find_model(run_or_model, run, checkpoint)
         if encoder:
             raise UserError(f"--encoder: {path} holds its own weights; leave it out")
         paths = find_pictures(images)
@@ -106,17 +106,17 @@ def predict(
     return predictions
 
 
-def find_model(run_or_model: Path, run: int = 1, weights: str = "final") -> Path:
+def find_model(run_or_model: Path, run: int = 1, checkpoint: str = "last") -> Path:
     """The model file that is meant; raises UserError that says which there are."""
     if run_or_model.is_file():
         return run_or_model
     if not run_or_model.is_dir():
         raise UserError(f"{run_or_model}: no such run folder or model file")
     folder = run_or_model / "weights"
-    path = folder / f"run_{run}{'_ema' if weights == 'ema' else ''}.safetensors"
+    path = folder / f"run_{run}{'_ema' if checkpoint == 'ema' else ''}.safetensors"
     if not path.is_file():
         there = ", ".join(sorted(file.name for file in folder.glob("*.safetensors")))
-        found = f"there are {there} (--run, --weights)" if there else "no run is finished there"
+        found = f"there are {there} (--run, --checkpoint)" if there else "no run is finished there"
         raise UserError(f"{path}: no such file; {found}")
     return path
 
@@ -161,10 +161,10 @@ def _fitted(folder: Path, encoder: Sequence[str], refused: float | None) -> _Rec
     return FittedRecognizer(folder, encoder, refused)
 
 
-def _check_one_run(folder: Path, run: int, weights: str) -> None:
-    if run != 1 or weights != "final":
+def _check_one_run(folder: Path, run: int, checkpoint: str) -> None:
+    if run != 1 or checkpoint != "last":
         raise UserError(
-            f"{folder}: is of `cvgssl fit`, without --run and --weights; leave them out"
+            f"{folder}: is of `cvgssl fit`, without --run and --checkpoint; leave them out"
         )
 
 

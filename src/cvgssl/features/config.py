@@ -26,21 +26,14 @@ class EncodingOptions(DeviceOptions, FileOptions):
         description="folder with train/CLASS and test/CLASS, one folder of classes, a CSV of "
         "path,label,split, or a folder of unlabelled pictures"
     )
-    weights: str = Field(
-        default="",
-        description="weights of the encoder: a path, a bare name in pretrained/ or "
-        "$CVGSSL_WEIGHTS, or a run folder",
-    )
-    arch: str = Field(
-        default="", description="architecture of --weights; left out: read from the file"
-    )
     encoder: tuple[str, ...] = Field(
-        default=(),
-        description="instead of --weights: NAME[=FILE][:WEIGHT], a weight file, a run folder, or "
-        "embedded; several are put side by side, each standardized by the train pictures",
+        min_length=1,
+        description="frozen encoder: a weight file (a path, or a bare name in pretrained/ or "
+        "$CVGSSL_WEIGHTS), a run folder, NAME[=FILE][:WEIGHT] with the name of a CLIP or timm "
+        "model, or embedded; several are put side by side, each standardized by the train pictures",
     )
-    unlabelled: bool = Field(
-        default=False, description="folders are not classes: no picture has a label"
+    class_folders: bool = Field(
+        default=True, description="false: folders are not classes, no picture has a label"
     )
     image_size: int | None = Field(
         default=None,
@@ -56,7 +49,7 @@ class EncodingOptions(DeviceOptions, FileOptions):
     interpolation: Literal["auto", "bilinear", "bicubic"] = Field(
         default="auto", description="antialiased filter that resizes; auto: the encoder's own"
     )
-    pool: str = Field(
+    pooling: str = Field(
         default=AUTO,
         description="auto: the encoder's own output; or cls, mean, max of its tokens, several "
         "joined by +, such as cls+mean, which then weigh the same",
@@ -96,20 +89,12 @@ class EncodingOptions(DeviceOptions, FileOptions):
     def _problems(self) -> list[str]:
         """One line per mistake in options that do not go together."""
         problems = []
-        if bool(self.weights) == bool(self.encoder):
-            problems.append(
-                "--weights FILE (or --encoder SPEC, such as embedded) is needed"
-                if not self.weights
-                else "--weights, --encoder: name all encoders with --encoder, or one by --weights"
-            )
-        if self.arch and not self.weights:
-            problems.append("--arch: belongs to --weights; with --encoder write NAME=FILE")
         if not set(self.pools) <= set(POOLS) or len(set(self.pools)) < len(self.pools):
             problems.append(
-                f"--pool {self.pool}: auto, or {', '.join(POOLS)}, each at most once, joined by +"
+                f"--pooling {self.pooling}: auto, or {', '.join(POOLS)}, each once at most, by +"
             )
-        if self.layers and self.pool == AUTO:
-            problems.append("--layers: say with --pool how to pool them, such as --pool mean")
+        if self.layers and self.pooling == AUTO:
+            problems.append("--layers: say with --pooling how to pool them, such as --pooling mean")
         if 0 in self.layers:
             problems.append("--layers 0: layers are numbered from 1; -1 is the last")
         return problems
@@ -117,7 +102,7 @@ class EncodingOptions(DeviceOptions, FileOptions):
     @property
     def pools(self) -> tuple[str, ...]:
         """The ways of pooling, side by side; none: the encoder's own output."""
-        return () if self.pool == AUTO else tuple(self.pool.split("+"))
+        return () if self.pooling == AUTO else tuple(self.pooling.split("+"))
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -125,24 +110,14 @@ class EmbedConfig(EncodingOptions):
     """Embed all pictures of a folder once: what frozen encoders say of them, into one file."""
 
     out: Path = Field(default=Path("features.npz"), description="file to write, .npz or .parquet")
-    center: bool = Field(
-        default=False,
-        description="take out the mean of the train pictures, no labels used; rows to length 1",
-    )
-    whiten: bool = Field(
-        default=False,
-        description="and their covariance (ZCA, shrunken by Ledoit and Wolf); rows to length 1",
+    preparation: Literal["none", "center", "whiten"] = Field(
+        default="none",
+        description="center: take out the mean of the train pictures, no labels used, rows to "
+        "length 1; whiten: their covariance too (ZCA, shrunken by Ledoit and Wolf)",
     )
 
     def _problems(self) -> list[str]:
         problems = super()._problems()
         if self.out.suffix not in ENDINGS:
             problems.append(f"--out {self.out}: must end in {' or '.join(ENDINGS)}")
-        if self.center and self.whiten:
-            problems.append("--center, --whiten: whitening centres too; leave --center out")
         return problems
-
-    @property
-    def prepare(self) -> Literal["none", "center", "whiten"]:
-        """What is learned from the train pictures and applied to all."""
-        return "whiten" if self.whiten else "center" if self.center else "none"

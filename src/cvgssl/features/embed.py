@@ -168,7 +168,7 @@ def _values(
 ) -> Values:
     """One array of all encoders' embeddings, prepared as the options say."""
     parts, weights = parts_of(found, plans)
-    if len(parts) == 1 and config.prepare == "none":
+    if len(parts) == 1 and config.preparation == "none":
         return parts[0]
     train = np.flatnonzero(np.array(table.splits) == SPLITS[0])
     if not len(train):
@@ -177,8 +177,8 @@ def _values(
 
     folder = default_cache_dir()
     joint = combined(parts, weights, train, folder) if len(parts) > 1 else parts[0]
-    if config.prepare != "none":
-        prepared(joint, config.prepare, train, joint)
+    if config.preparation != "none":
+        prepared(joint, config.preparation, train, joint)
     return joint
 
 
@@ -191,7 +191,7 @@ def _about(plans: Sequence[Plan], config: EmbedConfig) -> dict[str, Any]:
             {"name": plan.name, "file": plan.file, "weight": plan.weight} | plan.facts
             for plan in plans
         ],
-        "prepared": config.prepare,
+        "preparation": config.preparation,
         "version": __version__,
     }
 
@@ -199,14 +199,14 @@ def _about(plans: Sequence[Plan], config: EmbedConfig) -> dict[str, Any]:
 def _label(plans: Sequence[Plan], config: EmbedConfig) -> str:
     """A few words for tables."""
     words = ["+".join(plan.name for plan in plans)]
-    if config.pool != AUTO:
-        words.append(config.pool)
+    if config.pooling != AUTO:
+        words.append(config.pooling)
     if config.layers:
         words.append("layers " + ",".join(map(str, config.layers)))
     if config.crops > 1:
         words.append(f"{config.crops} crops")
     if config.flips != "none":
         words.append({"horizontal": "2", "both": "4", "rotations": "8"}[config.flips] + " turns")
-    if config.prepare != "none":
-        words.append({"center": "centred", "whiten": "whitened"}[config.prepare])
+    if config.preparation != "none":
+        words.append({"center": "centred", "whiten": "whitened"}[config.preparation])
     return ", ".join(words)

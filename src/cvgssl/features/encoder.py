@@ -107,8 +107,7 @@ def _of_file(asked: Asked, config: EmbedConfig) -> Teacher:
     openai = found.layout.name == "OpenAI CLIP"
     arch = found.card.get("arch") or infer_arch(found.weights, openai) or found.arch
     if not arch:
-        how = "--arch NAME" if asked.flag.startswith("--weights") else "it as NAME=FILE"
-        raise UserError(f"does not tell its architecture; give {how}")
+        raise UserError("does not tell its architecture; give it as NAME=FILE")
     spec = TeacherSpec(str(arch), asked.spec.file, asked.spec.weight)
     with torch.random.fork_rng(devices=[]):
         return teacher_from(spec, str(arch), asked.file, found, size=config.image_size)

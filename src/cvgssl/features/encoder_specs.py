@@ -26,11 +26,7 @@ class Asked:
 
 
 def asked_encoders(config: EmbedConfig) -> list[Asked]:
-    """The encoders of --weights or --encoder; raises UserError naming the flag."""
-    if config.weights:
-        flag = f"--weights {config.weights}"
-        file = weight_file(config.weights, flag)
-        return [Asked(TeacherSpec(config.arch, str(file)), file, flag)]
+    """The encoders of --encoder; raises UserError naming the flag."""
     found = [_asked(text) for text in config.encoder]
     for number, one in enumerate(found):
         if any(

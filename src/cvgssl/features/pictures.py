@@ -32,11 +32,11 @@ def list_data(config: EmbedConfig) -> Listing:
     """The pictures of `config.data`, train before test.
 
     Labelled ones as `load_dataset` finds them. A folder that has pictures but no folders in it,
-    and any folder with `config.unlabelled`, is without labels (-1): then pictures below test/ are
+    and any folder with `class_folders` false, is without labels (-1): then pictures below test/ are
     of the split test, all others train.
     Raises UserError for what is missing, empty or listed twice.
     """
-    if config.unlabelled or _is_plain(config.data):
+    if not config.class_folders or _is_plain(config.data):
         return _unlabelled(config.data)
     dataset = load_dataset(config.data, test_fraction=config.test_fraction, seed=config.seed)
     if not has_own_split(config.data):
@@ -65,7 +65,7 @@ def _is_plain(data: Path) -> bool:
 
 def _unlabelled(data: Path) -> Listing:
     if not data.is_dir():
-        raise UserError(f"{data}: --unlabelled needs a folder of pictures")
+        raise UserError(f"{data}: --class-folders false needs a folder of pictures")
     paths = list_pictures(data)
     if not paths:
         raise UserError(f"{data}: no pictures")

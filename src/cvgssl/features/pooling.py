@@ -34,17 +34,13 @@ class Pooling(nn.Module):
 
     def __init__(self, backbone: Backbone, ways: Sequence[str], layers: Sequence[int]) -> None:
         super().__init__()
-        body = backbone.body
+        body, flag = backbone.body, f"--pooling {'+'.join(ways)}"
         forward = getattr(body, "forward_intermediates", None)
         if forward is None:
-            raise UserError(
-                f"--pool {'+'.join(ways)}: {backbone.arch} does not show its layers; leave it out"
-            )
+            raise UserError(f"{flag}: {backbone.arch} does not show its layers; leave it out")
         self.has_tokens = "return_prefix_tokens" in inspect.signature(forward).parameters
         if "cls" in ways and getattr(body, "cls_token", None) is None:
-            raise UserError(
-                f"--pool {'+'.join(ways)}: {backbone.arch} has no class token; use --pool mean"
-            )
+            raise UserError(f"{flag}: {backbone.arch} has no class token; use --pooling mean")
         self.forward_layers, self.ways = forward, tuple(ways)
         every = _widths(backbone)
         self.layers = _places(backbone.arch, len(every), layers or (-1,))

@@ -27,11 +27,17 @@ class AdaptConfig(JobOptions, PictureOptions):
         "timm:MODEL; empty trains from scratch",
     )
     shot: int = Field(default=4, ge=1, description="labelled pictures per class")
-    n: int = Field(default=5, ge=1, description="runs, each with its own draw of labelled pictures")
+    num_draws: int = Field(
+        default=5, ge=1, description="random draws of labelled pictures, each a run of its own"
+    )
     draws: Path | None = Field(
         default=None,
-        description="draws.json of another run, or a filled-in selection.csv: use its pictures; "
-        "--shot, --n then unused",
+        description="draws.json of another run: use its pictures; --shot, --num-draws then unused",
+    )
+    labels: Path | None = Field(
+        default=None,
+        description="CSV of path,label such as a filled-in selection.csv: train on these pictures; "
+        "--shot, --num-draws then unused",
     )
     imbalance: float = Field(
         default=1.0,
@@ -80,8 +86,11 @@ class AdaptConfig(JobOptions, PictureOptions):
             problems.append(
                 f"--start-epoch {self.start_epoch}: must be below --epochs {self.epochs}"
             )
-        if self.draws is not None and self.imbalance != 1:
-            problems.append("--imbalance: has no effect with --draws; leave one of them out")
+        if self.draws is not None and self.labels is not None:
+            problems.append("--draws, --labels: name one; labelled pictures are of one source")
+        for name in ("draws", "labels"):
+            if getattr(self, name) is not None and self.imbalance != 1:
+                problems.append(f"--imbalance: has no effect with --{name}; leave one of them out")
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -120,12 +129,12 @@ class FinetuneConfig(AdaptConfig):
         description="semi-supervised: train on unlabelled pictures of train/ too, as the head auto "
         "names them on features of the backbone before fine-tuning",
     )
-    pool: Path | None = Field(
+    unlabelled: Path | None = Field(
         default=None,
-        description="with --pseudo-labels: folder of further pictures without labels; copies of "
-        "pictures in DATA are left out",
+        description="with --pseudo-labels: folder of more pictures, none labelled; copies of those "
+        "in DATA are left out",
     )
-    pool_share: float = Field(
+    unlabelled_share: float = Field(
         default=0.5,
         gt=0,
         le=1,
@@ -147,14 +156,16 @@ class FinetuneConfig(AdaptConfig):
         return text
 
     @model_validator(mode="after")
-    def _check_pool(self) -> "FinetuneConfig":
+    def _check_unlabelled(self) -> "FinetuneConfig":
         problems = []
         if self.pseudo_labels and not self.pretrained:
             problems.append(
                 "--pseudo-labels: needs --pretrained; a random network cannot guess classes"
             )
-        if self.pool is not None and not self.pseudo_labels:
-            problems.append(f"--pool {self.pool}: is used by --pseudo-labels only; give that too")
+        if self.unlabelled is not None and not self.pseudo_labels:
+            problems.append(
+                f"--unlabelled {self.unlabelled}: is used by --pseudo-labels only; give that too"
+            )
         if problems:
             raise ValueError("\n".join(problems))
         return self

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cvgssl.fewshot.config import AdaptConfig, FinetuneConfig
-from cvgssl.fewshot.draws import Draws, draw, load_draws
+from cvgssl.fewshot.draws import Draws, draw, load_draws, load_labels
 from cvgssl.fewshot.unlabelled import Unlabelled, load_unlabelled
 from cvgssl.images.geometry import Geometry
 from cvgssl.images.scan import load_dataset
@@ -91,8 +91,8 @@ def load_task(config: AdaptConfig, accelerator: Accelerator) -> Task:
     train, test = loaded.dataset.train, loaded.dataset.test
     supports = tuple(draws.rows(run, train, dataset.root) for run in range(len(draws.runs)))
     pool = None
-    if isinstance(config, FinetuneConfig) and config.pool is not None:
-        pool = load_unlabelled(config.pool, loaded, config, accelerator)
+    if isinstance(config, FinetuneConfig) and config.unlabelled is not None:
+        pool = load_unlabelled(config.unlabelled, loaded, config, accelerator)
     return Task(
         loaded,
         config.geometry,
@@ -107,7 +107,9 @@ def load_task(config: AdaptConfig, accelerator: Accelerator) -> Task:
 def _draws(dataset: Dataset, config: AdaptConfig) -> Draws:
     if config.draws is not None:
         return load_draws(config.draws, dataset.train.classes)
-    return draw(dataset, config.shot, config.n, config.seed, config.imbalance)
+    if config.labels is not None:
+        return load_labels(config.labels, dataset.train.classes)
+    return draw(dataset, config.shot, config.num_draws, config.seed, config.imbalance)
 
 
 def _check_classes(dataset: Dataset, config: AdaptConfig) -> None:

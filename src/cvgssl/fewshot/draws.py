@@ -111,13 +111,9 @@ def save_draws(draws: Draws, path: Path) -> None:
 
 
 def load_draws(path: Path, classes: tuple[str, ...]) -> Draws:
-    """Read draws; raises UserError unless every run has every class, and a picture only once.
-
-    A .csv of path,label, as `cvgssl select` writes it for filling in, is a single run, whose
-    classes may differ in size; pictures labelled "?" are left out of it.
-    """
+    """Read draws; raises UserError unless every run has every class, and a picture only once."""
     if path.suffix.lower() == ".csv":
-        return Draws((_listed(path, classes),))
+        raise UserError(f"--draws {path}: is a list of labels; write --labels {path}")
     try:
         value: Any = read_json(path)
         runs = tuple(
@@ -142,12 +138,16 @@ def load_draws(path: Path, classes: tuple[str, ...]) -> Draws:
     return Draws(runs, value.get("shot"), value.get("imbalance"), value.get("seed"))
 
 
-def _listed(path: Path, classes: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """Class -> pictures of a filled-in list; raises UserError with one line per problem."""
+def load_labels(path: Path, classes: tuple[str, ...]) -> Draws:
+    """Read a CSV of path,label, as `cvgssl select` writes it for filling in, as a single draw.
+
+    Classes may differ in size; pictures labelled "?" are left out. Raises UserError with one line
+    per problem.
+    """
     run: dict[str, list[str]] = {name: [] for name in classes}
     problems = []
-    for line in read_labels(path, "--draws"):
-        label, where = normal(line.label), f"--draws {path} line {line.number}"
+    for line in read_labels(path, "--labels"):
+        label, where = normal(line.label), f"--labels {path} line {line.number}"
         if not label:
             problems.append(f"{where}: {line.path} has no label; write one, or ? for unsure")
         elif label in run:
@@ -159,10 +159,10 @@ def _listed(path: Path, classes: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     missing = [name for name, paths in run.items() if not paths]
     if missing:
         raise UserError(
-            f"--draws {path}: no picture of {', '.join(missing)}; `cvgssl select --labelled "
+            f"--labels {path}: no picture of {', '.join(missing)}; `cvgssl select --labels "
             f"{path}` finds more to label"
         )
-    return {name: tuple(paths) for name, paths in run.items()}
+    return Draws(({name: tuple(paths) for name, paths in run.items()},))
 
 
 def _rank(seed: int, run: int, path: str) -> bytes:

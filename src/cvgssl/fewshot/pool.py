@@ -44,7 +44,7 @@ class Drawn:
 class Pool:
     """The pictures of one run that pseudo-labels were found for.
 
-    pixels: gives uint8 [B, C, S, S] of rows among the training pictures and those of --pool.
+    pixels: gives uint8 [B, C, S, S] of rows among the training pictures and those of --unlabelled.
     unlabelled: how many of these are not in the support; right: share of the pseudo-labels of
         training pictures that agree with the class folders, per cent, None if there are none. It
         is reported and used for nothing.
@@ -99,11 +99,11 @@ class PoolSource:
         if unlabelled < 1:
             raise UserError(
                 f"--pseudo-labels: run {run} has labels for all training pictures; leave it out, "
-                "lower --shot, or give more pictures by --pool"
+                "lower --shot, or give more pictures by --unlabelled"
             )
         guesses = None
         if self.accelerator.is_main_process:  # others could differ in the last digit
-            guesses = guess(self._features, truth, support, self.config.pool_share)
+            guesses = guess(self._features, truth, support, self.config.unlabelled_share)
         guesses = broadcast_object_list([guesses])[0]
         named = truth[guesses.rows] != UNLABELLED
         agree = (guesses.labels == truth[guesses.rows])[named]

@@ -40,7 +40,7 @@ def load_unlabelled(
     """
     paths = list_pictures(folder)
     if not paths:
-        raise UserError(f"--pool {folder}: no pictures")
+        raise UserError(f"--unlabelled {folder}: no pictures")
     first = accelerator.is_main_process
     with accelerator.local_main_process_first(), progress("decoding", len(paths), first) as advance:
         pictures, _ = load_pictures(
@@ -57,5 +57,5 @@ def load_unlabelled(
             seen.add(digest)
             rows.append(row)
     if not rows:
-        raise UserError(f"--pool {folder}: holds only pictures that the data set has already")
+        raise UserError(f"--unlabelled {folder}: holds only pictures that the data set has already")
     return Unlabelled(pictures, np.array(rows, dtype=np.intp))

@@ -45,9 +45,9 @@ class PretrainConfig(JobOptions, PictureOptions):
     arch: str = Field(
         default="resnet18", min_length=1, description="backbone: any timm model, such as resnet50"
     )
-    init: str = Field(
+    pretrained: str = Field(
         default="",
-        description="weights to go on from: a path, a bare name in pretrained/ or "
+        description="weights to start from: a path, a bare name in pretrained/ or "
         "$CVGSSL_WEIGHTS, or timm:MODEL; empty starts from random weights",
     )
     builder: Builder = Field(

@@ -161,7 +161,7 @@ class _Job:
             pictures=len(self.data),
             held_out=self.data.held_out,
             arch=config.arch,
-            init=config.init,
+            pretrained=config.pretrained,
             builder=config.builder,
             guidance=config.guidance if config.builder == "cvgssl" else "",
             teachers=[teacher.identity() for teacher in self.teachers],
@@ -187,11 +187,11 @@ class _Job:
         each = len(self.data) // config.batch_size
         steps = each * (config.epochs - config.start_epoch)
         log(f"method: {config.builder}; views of {sizes} px, {steps} steps of {config.batch_size}")
-        if steps < FEW_STEPS and not config.init:
+        if steps < FEW_STEPS and not config.pretrained:
             enough = math.ceil(ENOUGH_STEPS / each) + config.start_epoch
             log(
                 f"WARNING: {steps} steps are few from random weights; --epochs {enough} makes "
-                f"{ENOUGH_STEPS}, or go on from weights with --init"
+                f"{ENOUGH_STEPS}, or go on from weights with --pretrained"
             )
 
     def _check(self) -> None:

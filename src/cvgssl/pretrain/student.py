@@ -10,14 +10,14 @@ from cvgssl.runtime.seeds import seed_for
 
 
 def student(config: PretrainConfig) -> tuple[Backbone, LoadReport | None]:
-    """The backbone to train, and what was read into it with `--init`."""
+    """The backbone to train, and what was read into it with `--pretrained`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for(config.seed, "backbone"))
         backbone = build_backbone(config.arch, config.view_size)
     _check_sizes(config, backbone)
-    if not config.init:
+    if not config.pretrained:
         return backbone, None
-    return backbone, load_pretrained(backbone, config.init)
+    return backbone, load_pretrained(backbone, config.pretrained)
 
 
 def _check_sizes(config: PretrainConfig, backbone: Backbone) -> None:

@@ -18,7 +18,7 @@ class PretrainSummary:
     pictures: int
     held_out: bool
     arch: str
-    init: str
+    pretrained: str
     builder: str
     guidance: str
     teachers: list[dict[str, Any]]

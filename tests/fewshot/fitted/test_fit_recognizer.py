@@ -20,7 +20,7 @@ from cvgssl.fewshot.heads import CalibratedHead, OpenSetHead
 from cvgssl.runtime.errors import UserError
 
 Fit = Callable[..., tuple[Path, FitSummary]]
-LAYERS: dict[str, Any] = {"pool": "cls+mean", "layers": (2, 6), "image_size": 32}
+LAYERS: dict[str, Any] = {"pooling": "cls+mean", "layers": (2, 6), "image_size": 32}
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_it_is_the_semi_supervised_head_of_the_benchmark(
             heads=("auto",),  # type: ignore[arg-type]
             settings=("semi-supervised",),
             shots=(2,),
-            draws=1,
+            num_draws=1,
             seed=4,
             jobs=1,
             out=tmp_path / "bench",
@@ -138,7 +138,7 @@ def test_a_folder_that_nobody_has_sorted(fitted: Fit, plates: Path, tmp_path: Pa
     known = {"Cr": "cracks", "Pa": "patches"}
     lines = [f"{name},{known.get(name[:2], '')}" for name in names[::4]]
     (tmp_path / "l.csv").write_text("\n".join(["path,label", *lines]))
-    options = {"encoder": ("embedded",), "pool": "auto", "layers": (), "flips": "both"}
+    options = {"encoder": ("embedded",), "pooling": "auto", "layers": (), "flips": "both"}
     folder, summary = fitted(data=tmp_path / "loose", labels=tmp_path / "l.csv", **options)
     assert summary.test is None and summary.classes == ("cracks", "patches")
     assert summary.labelled == sum(name[:2] in known for name in names[::4])
@@ -153,7 +153,7 @@ def test_several_encoders_that_see_pictures_differently(
 ) -> None:
     specs = (f"test_vit={teacher_file}:0.5", "embedded")
     folder, summary = fitted(
-        encoder=specs, pool="auto", layers=(), image_size=None, head="nearest-mean"
+        encoder=specs, pooling="auto", layers=(), image_size=None, head="nearest-mean"
     )
     assert summary.encoder == "test_vit+embedded"
     together = predict(folder, [plates / "test"], batch_size=10)
@@ -220,7 +220,7 @@ def test_folders_that_are_not_whole(fitted: Fit, plates: Path, tmp_path: Path) -
     broken("recognizer.json", other, "do not belong together")
     changed = json.dumps(card).replace('"format": 1, "reader"', '"format": 0, "reader"').encode()
     broken("recognizer.json", changed, r"gives other numbers .*\(format\); fit again")
-    with pytest.raises(UserError, match="without --run and --weights"):
+    with pytest.raises(UserError, match="without --run and --checkpoint"):
         predict(folder, images, run=2)
 
 
@@ -245,11 +245,11 @@ def test_more_pictures_that_nobody_has_labelled(fitted: Fit, plates: Path, tmp_p
     for number, picture in enumerate(moved):
         shutil.move(picture, extra / f"{number}{picture.suffix}")
     fewer = {"data": data, "labels": first / "labels.csv"}
-    with pytest.raises(UserError, match=r"--extra-unlabelled .*holds no train picture that DATA"):
-        fitted(**fewer, out=tmp_path / "none", extra_unlabelled=data / "test")
+    with pytest.raises(UserError, match=r"--unlabelled .*holds no train picture that DATA"):
+        fitted(**fewer, out=tmp_path / "none", unlabelled=data / "test")
     for picture in (data / "test").rglob("*.*"):
         shutil.copy(picture, extra / f"copy_{picture.name}")
-    second, joined = fitted(**fewer, out=tmp_path / "joined", extra_unlabelled=extra)
+    second, joined = fitted(**fewer, out=tmp_path / "joined", unlabelled=extra)
     assert len(moved) == 60 and (joined.labelled, joined.unlabelled) == (12, 120)
     assert whole.test is not None and joined.test is not None
     assert joined.test.confusion == whole.test.confusion

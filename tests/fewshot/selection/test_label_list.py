@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from cvgssl.fewshot.draws import load_draws
+from cvgssl.fewshot.draws import load_draws, load_labels
 from cvgssl.fewshot.selection.label_list import Line, read_labels, write_labels
 from cvgssl.runtime.errors import UserError
 
@@ -13,7 +13,7 @@ def test_a_list_comes_back_and_spreadsheets_know_it(tmp_path: Path) -> None:
     path = tmp_path / "list.csv"
     write_labels([("train/ä, b.png", "pit"), ("train/c.png", "")], path)
     assert path.read_bytes().startswith(b"\xef\xbb\xbfpath,label\n")
-    assert read_labels(path, "--labelled") == [
+    assert read_labels(path, "--labels") == [
         Line(2, "train/ä, b.png", "pit"),
         Line(3, "train/c.png", ""),
     ]
@@ -30,7 +30,7 @@ def test_a_list_comes_back_and_spreadsheets_know_it(tmp_path: Path) -> None:
 def test_lists_as_people_save_them(tmp_path: Path, text: str) -> None:
     path = tmp_path / "list.csv"
     path.write_text(text, newline="")
-    found = [(line.path, line.label) for line in read_labels(path, "--labelled")]
+    found = [(line.path, line.label) for line in read_labels(path, "--labels")]
     assert found == [("a.png", "pit"), ("b.png", "")]
 
 
@@ -47,17 +47,17 @@ def test_lists_that_cannot_be_read(tmp_path: Path, content: bytes, told: str) ->
     path = tmp_path / "list.csv"
     path.write_bytes(content)
     with pytest.raises(UserError) as caught:
-        read_labels(path, "--labelled")
-    assert str(caught.value).startswith(f"--labelled {path}")
+        read_labels(path, "--labels")
+    assert str(caught.value).startswith(f"--labels {path}")
     assert told in str(caught.value)
-    with pytest.raises(UserError, match=r"--labelled .*No such file"):
-        read_labels(tmp_path / "none.csv", "--labelled")
+    with pytest.raises(UserError, match=r"--labels .*No such file"):
+        read_labels(tmp_path / "none.csv", "--labels")
 
 
 def test_a_filled_list_is_a_single_run_of_draws(tmp_path: Path) -> None:
     path = tmp_path / "list.csv"
     path.write_text("path,label\na,pit\nb,crack\nc,pit\nd,?\n")
-    draws = load_draws(path, CLASSES)
+    draws = load_labels(path, CLASSES)
     assert draws.runs == ({"crack": ("b",), "pit": ("a", "c")},)
     assert draws.shot is None
 
@@ -74,9 +74,18 @@ def test_a_list_that_is_not_ready(tmp_path: Path, rows: str, told: list[str]) ->
     path = tmp_path / "list.csv"
     path.write_text(f"path,label\n{rows}")
     with pytest.raises(UserError) as caught:
-        load_draws(path, CLASSES)
+        load_labels(path, CLASSES)
     lines = str(caught.value).splitlines()
     assert len(lines) == len(told)
     for line, part in zip(lines, told, strict=True):
-        assert line.startswith(f"--draws {path}")
+        assert line.startswith(f"--labels {path}")
         assert part in line
+
+
+def test_a_list_is_no_file_of_draws(tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text("path,label\na,pit\n")
+    with pytest.raises(
+        UserError, match=r"--draws .*list\.csv: is a list of labels; write --labels"
+    ):
+        load_draws(path, CLASSES)

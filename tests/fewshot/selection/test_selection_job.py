@@ -43,7 +43,7 @@ def test_labels_are_kept_and_their_pictures_not_chosen_again(tmp_path: Path) -> 
     everything = {f"train/{i:02}.png" for i in range(30)}
     assert set(found.chosen) == everything - {"train/00.png", "train/06.png"}
     write_selection(found, tmp_path, {"strategy": "medoids"})
-    written = read_labels(tmp_path / "selection.csv", "--labelled")
+    written = read_labels(tmp_path / "selection.csv", "--labels")
     assert [line.label for line in written] == ["a", "?"] + [""] * 28
     assert [line.path for line in written[2:]] == list(found.chosen)
     facts = json.loads((tmp_path / "selection.json").read_text())
@@ -54,9 +54,9 @@ def test_labels_are_kept_and_their_pictures_not_chosen_again(tmp_path: Path) -> 
 def test_mistakes_are_told() -> None:
     with pytest.raises(UserError, match=r"--budget 31: 30 of 30 train pictures are not labelled"):
         select(table(), 31)
-    with pytest.raises(UserError, match=r"--labelled: names 1 pictures that are not .*no\.png"):
+    with pytest.raises(UserError, match=r"--labels: names 1 pictures that are not .*no\.png"):
         select(table(), 3, labelled=[Line(2, "train/no.png", "a")])
-    with pytest.raises(UserError, match=r"--labelled: names 1 test pictures, .*test/35\.png"):
+    with pytest.raises(UserError, match=r"--labels: names 1 test pictures, .*test/35\.png"):
         select(table(), 3, labelled=[Line(2, "test/35.png", "a")])
     with pytest.raises(UserError, match="no train pictures"):
         select(table().part("test"), 3)

@@ -47,10 +47,10 @@ class FitConfig(EncodingOptions):
         description="instead of --labels: so many pictures of each class folder are labelled, "
         "drawn by --seed",
     )
-    unlabelled: bool = Field(
-        default=False, description="folders are not classes: classes are those of --labels"
+    class_folders: bool = Field(
+        default=True, description="false: folders are not classes, classes are those of --labels"
     )
-    extra_unlabelled: Path | None = Field(
+    unlabelled: Path | None = Field(
         default=None,
         description="folder of more pictures, none labelled; copies of those in DATA are left out",
     )
@@ -73,8 +73,8 @@ class FitConfig(EncodingOptions):
             problems.append("--labels FILE.csv (or --shot K, of class folders) is needed")
         if self.labels is not None and self.shot is not None:
             problems.append("--labels, --shot: name one; labels are given or drawn")
-        if self.shot is not None and self.unlabelled:
-            problems.append("--shot: draws from class folders, which --unlabelled says are none")
+        if self.shot is not None and not self.class_folders:
+            problems.append("--shot: draws from class folders; there are none by --class-folders")
         if self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
             problems.append(f"--out {self.out}: exists and is not an empty folder; name a new one")
         return problems

@@ -11,15 +11,15 @@ from cvgssl.runtime.errors import UserError
 
 
 def with_extra(train: FeatureTable, table: FeatureTable, config: FitConfig) -> FeatureTable:
-    """`train` and below it the pictures of --extra-unlabelled, without labels.
+    """`train` and below it the pictures of --unlabelled, without labels.
 
     Those that `table`, all of DATA, holds already are left out: a test picture influences nothing.
     Raises UserError when no others are there.
     """
-    folder = config.extra_unlabelled
+    folder = config.unlabelled
     if folder is None:
         return train
-    found = embed_raw(config.embedding(data=folder, unlabelled=True))[0].part(SPLITS[0])
+    found = embed_raw(config.embedding(data=folder, class_folders=False))[0].part(SPLITS[0])
     # the cache gives copies of a file the very same numbers
     seen = {row.tobytes() for row in table.values}
     new = []
@@ -28,7 +28,7 @@ def with_extra(train: FeatureTable, table: FeatureTable, config: FitConfig) -> F
             seen.add(row.tobytes())
             new.append(place)
     if not new:
-        raise UserError(f"--extra-unlabelled {folder}: holds no train picture that DATA has not")
+        raise UserError(f"--unlabelled {folder}: holds no train picture that DATA has not")
     extra = found.take(np.array(new, np.intp))
     return replace(
         train,

@@ -60,8 +60,8 @@ def _listed(
     missing = [name for name in classes if name not in {line.label for line in lines}]
     if missing:
         raise UserError(
-            f"{flag}: no picture of {', '.join(missing)}; `cvgssl select --labelled {path}` finds "
-            "more to label, and --unlabelled takes the list's classes alone"
+            f"{flag}: no picture of {', '.join(missing)}; `cvgssl select --labels {path}` finds "
+            "more to label, and --class-folders false takes the list's classes alone"
         )
     if len(classes) < 2:
         raise UserError(f"{flag}: only one class, {classes[0]}; at least two are needed")
@@ -90,7 +90,7 @@ def _contradictions(lines: list[Line], flag: str, train: FeatureTable) -> list[s
     }
     return [
         f"{flag} line {line.number}: {line.path} is labelled {line.label}, but is in the class "
-        f"{folder[line.path]}; mend one, or say with --unlabelled that folders are not classes"
+        f"{folder[line.path]}; correct one, or say --class-folders false"
         for line in lines
         if line.label != folder[line.path]
     ]

@@ -14,9 +14,9 @@ class SelectConfig:
     """Choose which training pictures to label first.
 
     Writes a list to fill in (selection.csv: path,label), a contact sheet of the pictures and
-    selection.json. Only training pictures are looked at, and no label but those of --labelled.
-    The filled list goes into `cvgssl finetune DATA --draws selection.csv`, or back into
-    --labelled for more.
+    selection.json. Only training pictures are looked at, and no label but those of --labels.
+    The filled list goes into `cvgssl finetune DATA --labels selection.csv`, or back into
+    --labels for more.
     """
 
     data: Path = Field(
@@ -27,23 +27,20 @@ class SelectConfig:
     strategy: Literal["medoids", "typiclust", "probcover", "coreset", "random"] = Field(
         default="medoids", description="how to choose; docs/selecting.md compares them"
     )
-    labelled: Path | None = Field(
+    labels: Path | None = Field(
         default=None,
         description="CSV of path,label, such as an earlier selection.csv, filled in or half so: "
         "add to it",
     )
     out: Path = Field(default=Path("selection"), description="new folder for the results")
     seed: int = Field(default=0, ge=0, lt=2**63, description="seed of every random choice")
-    weights: str = Field(
-        default="", description="for DATA that is no features file: as in `cvgssl embed`"
-    )
     encoder: tuple[str, ...] = Field(
         default=(),
         description="for DATA that is no features file: as in `cvgssl embed`; embedded if left out",
     )
-    unlabelled: bool = Field(
-        default=False,
-        description="for DATA that is no features file: its folders are not classes",
+    class_folders: bool = Field(
+        default=True,
+        description="for DATA that is no features file; false: its folders are not classes",
     )
     pictures: Path | None = Field(
         default=None,
@@ -56,9 +53,9 @@ class SelectConfig:
         problems = []
         if self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
             problems.append(f"--out {self.out}: exists and is not an empty folder; name a new one")
-        if self.is_features_file and (self.weights or self.encoder or self.unlabelled):
+        if self.is_features_file and (self.encoder or not self.class_folders):
             problems.append(
-                f"--weights, --encoder, --unlabelled: {self.data} is a features file; leave them "
+                f"--encoder, --class-folders: {self.data} is a features file; leave them "
                 "out, or name the folder of pictures"
             )
         if problems:

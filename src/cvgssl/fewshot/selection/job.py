@@ -102,7 +102,7 @@ def _check_known(names: Sequence[str], places: dict[str, int], table: FeatureTab
     test = set(table.part("test").names).intersection(strange)
     what = "test pictures" if test else "pictures that are not in DATA"
     raise UserError(
-        f"--labelled: names {len(test) or len(strange)} {what}, the first "
+        f"--labels: names {len(test) or len(strange)} {what}, the first "
         f"{next(name for name in strange if not test or name in test)}; "
         "only train pictures are labelled here"
     )

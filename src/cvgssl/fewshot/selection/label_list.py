@@ -38,7 +38,7 @@ def write_labels(pictures: Sequence[tuple[str, str]], path: Path) -> None:
 def read_labels(path: Path, flag: str) -> list[Line]:
     """The lines of such a list, filled in or not; commas, semicolons or tabs, BOM or none.
 
-    flag: what the message begins with, such as --labelled. Raises UserError for a file that is
+    flag: what the message begins with, such as --labels. Raises UserError for a file that is
     not such a list and for pictures that stand there twice.
     """
     try:

@@ -21,7 +21,7 @@ class MocoV3(Method):
     weak view 0 against every strong view, and back. Heads are those of `cvgssl.pretrain.heads`
     with --mlp-dim and --out-dim; the temperature is --t1 (1 in the published ResNet recipe, 0.2
     for transformers). The frozen patch embedding that the paper advises for transformers is left
-    out, as it would keep weights of --init from being adapted.
+    out, as it would keep weights of --pretrained from being adapted.
     """
 
     def __init__(self, config: PretrainConfig, backbone: Backbone) -> None:
