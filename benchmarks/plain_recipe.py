@@ -25,10 +25,10 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from cvgssl.adapt.config import FinetuneConfig, LinearConfig
+from cvgssl.adapt.draws import draw
+from cvgssl.adapt.models import ModelSource
 from cvgssl.encoders.timm_import import torchvision
-from cvgssl.fewshot.config import FinetuneConfig, LinearConfig
-from cvgssl.fewshot.draws import draw
-from cvgssl.fewshot.models import ModelSource
 from cvgssl.images.geometry import Geometry
 from cvgssl.images.scan import load_dataset
 from cvgssl.images.table import ImageTable

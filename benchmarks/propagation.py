@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cvgssl.fewshot.heads import HEADS
+from cvgssl.heads import HEADS
 from cvgssl.runtime.environment import hardware
 from cvgssl.runtime.files import write_json
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from cvgssl.features.table import FeatureTable, load_features
-from cvgssl.fewshot.heads import ALL_HEADS, TEXT_HEADS
-from cvgssl.fewshot.heads.base import unit
+from cvgssl.heads import ALL_HEADS, TEXT_HEADS
+from cvgssl.heads.base import unit
 from cvgssl.runtime.files import write_json
 
 HEADS = ("zero-shot", "text-tip", "text-ridge", "kernel-ridge")

@@ -31,7 +31,7 @@ from cvgssl.images.store import load_pictures
 from cvgssl.images.surfaces import synthesize
 from cvgssl.runtime.environment import hardware
 from cvgssl.runtime.files import write_json
-from cvgssl.views.numbering import view_numbers
+from cvgssl.views.random_numbers import view_numbers
 from cvgssl.views.random_views import by_columns, draw, render
 from cvgssl.views.recipe import ViewRecipe
 

@@ -19,14 +19,13 @@ from folds import places
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from cvgssl.features.prepare import Preparation
+from cvgssl.features.preparation import Preparation
 from cvgssl.features.table import FeatureTable, load_features
-from cvgssl.fewshot.heads import HEADS
-from cvgssl.fewshot.heads.auto import stacked
-from cvgssl.fewshot.heads.base import UNLABELLED, Floats
-from cvgssl.fewshot.heads.left_out import left_out, right
-from cvgssl.fewshot.heads.temperature import fitted_temperature, tempered
-from cvgssl.fewshot.metrics import confusion, macro_recall
+from cvgssl.heads import HEADS
+from cvgssl.heads.auto import stacked
+from cvgssl.heads.base import UNLABELLED, Floats
+from cvgssl.heads.calibration import fitted_temperature, left_out, right, tempered
+from cvgssl.heads.metrics import confusion, macro_recall
 
 CANDIDATES = ("kernel-ridge", "diffusion", "transport", "propagation")
 SHOTS = (2, 4, 8, 16)

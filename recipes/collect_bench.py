@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from cvgssl.adapt.summary import SUMMARY
 from cvgssl.bench.tuning import RUNS
-from cvgssl.fewshot.metrics import spread
-from cvgssl.fewshot.summary import SUMMARY
+from cvgssl.heads.metrics import spread
 from cvgssl.runtime.environment import hardware
 from cvgssl.runtime.files import write_json
 

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cvgssl.fewshot.metrics import spread
+from cvgssl.heads.metrics import spread
 from cvgssl.runtime.files import write_json
 
 HEADS = {"nearest class mean": "NCM", "logistic regression": "LR"}

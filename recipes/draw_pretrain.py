@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from cvgssl.fewshot.metrics import Spread, spread
+from cvgssl.heads.metrics import Spread, spread
 from cvgssl.runtime.files import writing
 
 SETS = ("NEU-CLS", "X-SDD")

@@ -34,12 +34,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cvgssl.encoders.backbone import Backbone, build_backbone
-from cvgssl.images.surfaces.cracks import crazing, scratches
-from cvgssl.images.surfaces.generate import KINDS, generate_surface
-from cvgssl.images.surfaces.light import expose
-from cvgssl.images.surfaces.pits import pitted_surface, rolled_in_scale
-from cvgssl.images.surfaces.plate import Coil, Usual, draw_coil, ground
-from cvgssl.images.surfaces.stains import inclusion, patches
+from cvgssl.images.surfaces.defects import (
+    crazing,
+    inclusion,
+    patches,
+    pitted_surface,
+    rolled_in_scale,
+    scratches,
+)
+from cvgssl.images.surfaces.plate import Coil, Usual, draw_coil, expose, ground
+from cvgssl.images.surfaces.synthesize import KINDS, generate_surface
 from cvgssl.runtime.files import sha256_file, writing
 from cvgssl.runtime.progress import progress
 from cvgssl.views.random_views import ViewParameters, draw, render

@@ -19,13 +19,13 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cvgssl.adapt.draws import draw
 from cvgssl.encoders.backbone import build_backbone
 from cvgssl.encoders.batches import forward_all
 from cvgssl.encoders.pretrained import load_pretrained
 from cvgssl.encoders.teacher import Teacher
 from cvgssl.encoders.teachers import load_teachers
-from cvgssl.fewshot.draws import draw
-from cvgssl.fewshot.metrics import confusion, macro_recall, spread
+from cvgssl.heads.metrics import confusion, macro_recall, spread
 from cvgssl.images.geometry import Geometry
 from cvgssl.images.scan import load_dataset
 from cvgssl.images.store import load_dataset_pictures

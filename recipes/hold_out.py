@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 
 from cvgssl.images.scan import load_dataset
-from cvgssl.runtime.new_folder import new_folder
+from cvgssl.runtime.run import new_folder
 
 
 def main() -> None:

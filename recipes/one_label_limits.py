@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 from sklearn.cluster import KMeans
 
-from cvgssl.features.prepare import Preparation
+from cvgssl.adapt.draws import draw
+from cvgssl.features.preparation import Preparation
 from cvgssl.features.table import load_features
-from cvgssl.fewshot.draws import draw
-from cvgssl.fewshot.heads import HEADS
-from cvgssl.fewshot.heads.base import UNLABELLED, unit
-from cvgssl.fewshot.metrics import confusion, recalls
+from cvgssl.heads import HEADS
+from cvgssl.heads.base import UNLABELLED, unit
+from cvgssl.heads.metrics import confusion, recalls
 from cvgssl.runtime.progress import progress
 
 

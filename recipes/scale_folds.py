@@ -14,8 +14,8 @@ import numpy as np
 from auto_folds import cases
 
 from cvgssl.features.table import load_features
-from cvgssl.fewshot.heads.linear import KernelRidge, Ridge
-from cvgssl.fewshot.reliability import calibration_error, log_loss
+from cvgssl.heads.calibration import calibration_error, log_loss
+from cvgssl.heads.linear import KernelRidge, Ridge
 
 SHOTS = (1, 4, 16)
 SCALES = (6.0, 9.0, 12.0, 15.0, 20.0, 30.0)

@@ -24,15 +24,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from cvgssl.features.prepare import Preparation
+from cvgssl.features.preparation import Preparation
 from cvgssl.features.table import FeatureTable, load_features
-from cvgssl.fewshot.heads import HEADS
-from cvgssl.fewshot.metrics import confusion, macro_recall, spread
-from cvgssl.fewshot.selection.base import Pool
-from cvgssl.fewshot.selection.strategies import STRATEGIES
+from cvgssl.heads import HEADS
+from cvgssl.heads.metrics import confusion, macro_recall, spread
 from cvgssl.runtime.files import write_json, writing
 from cvgssl.runtime.progress import progress
 from cvgssl.runtime.seeds import seed_for
+from cvgssl.selection.pool import Pool
+from cvgssl.selection.strategies import STRATEGIES
 
 SHOTS = (1, 2, 4, 8, 16)
 SHARE = 0.8

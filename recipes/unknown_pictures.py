@@ -26,14 +26,14 @@ from folds import places
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from cvgssl.features.prepare import Preparation
+from cvgssl.adapt.draws import draw
+from cvgssl.features.preparation import Preparation
 from cvgssl.features.table import FeatureTable, load_features
-from cvgssl.fewshot.draws import draw
-from cvgssl.fewshot.heads import CalibratedHead, OpenSetHead
-from cvgssl.fewshot.heads.base import UNLABELLED
-from cvgssl.fewshot.heads.unknown import KNOWN, NOT_SURE, UNKNOWN
-from cvgssl.fewshot.metrics import spread
-from cvgssl.fewshot.reliability import calibration_error, coverage, log_loss
+from cvgssl.heads import CalibratedHead, OpenSetHead
+from cvgssl.heads.base import UNLABELLED
+from cvgssl.heads.calibration import calibration_error, coverage, log_loss
+from cvgssl.heads.metrics import spread
+from cvgssl.heads.unknown import KNOWN, NOT_SURE, UNKNOWN
 from cvgssl.runtime.environment import hardware
 from cvgssl.runtime.files import write_json
 from cvgssl.runtime.progress import progress

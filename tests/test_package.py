@@ -14,47 +14,25 @@ SOURCE = Path(cvgssl.__file__).parent
 MODULES = sorted(SOURCE.rglob("*.py"))
 
 # Imports flow one way: a package may import itself and what is named here.
-BELOW = {
-    "runtime": set[str](),
-    "images": {"runtime"},
-    "views": {"runtime"},
-    "encoders": {"runtime"},
-    "features": {"encoders", "images", "runtime", "views"},
-    "pretrain": {"encoders", "features", "images", "runtime", "views"},
-    "fewshot": {"encoders", "features", "images", "runtime", "views"},
-    "bench": {"encoders", "features", "fewshot", "images", "pretrain", "runtime", "views"},
-    "report": {
-        "bench",
-        "encoders",
-        "features",
-        "fewshot",
-        "images",
-        "pretrain",
-        "runtime",
-        "views",
-    },
-    "deploy": {"encoders", "features", "fewshot", "images", "runtime", "views"},
-    "api": {"deploy", "encoders", "fewshot", "images", "pretrain", "report", "runtime", "views"},
-    "cli": {
-        "api",
-        "bench",
-        "deploy",
-        "encoders",
-        "features",
-        "fewshot",
-        "images",
-        "pretrain",
-        "report",
-        "runtime",
-        "views",
-    },
+_ORDER = ("runtime", "images", "views", "encoders", "features", "heads", "selection", "pretrain",
+          "adapt", "recognizer", "bench", "report", "api", "cli")  # fmt: skip
+# but for these, which do not know each other
+_APART = {
+    "views": {"images"},
+    "encoders": {"images", "views"},
+    "heads": {"encoders", "images", "views"},
+    "selection": {"encoders", "views"},
+    "pretrain": {"heads", "selection"},
+    "adapt": {"pretrain"},
+    "recognizer": {"pretrain"},
 }
+BELOW = {name: set(_ORDER[:place]) - _APART.get(name, set()) for place, name in enumerate(_ORDER)}
 ENTRANCES = {"__init__", "__main__"}  # may name everything
 
 # Flags, help texts and checks come from these; they must be quick to import.
 LIGHT = ("runtime/errors.py", "runtime/files.py", "runtime/options.py", "images/geometry.py",
-         "views/recipe.py", "fewshot/config.py", "pretrain/config.py",
-         "features/config.py", "fewshot/selection/config.py", "fewshot/fitted/config.py",
+         "views/recipe.py", "adapt/config.py", "pretrain/config.py",
+         "features/config.py", "selection/config.py", "recognizer/config.py",
          "bench/config.py")  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from cvgssl.encoders.backbone import build_backbone
 from cvgssl.encoders.batches import forward_all
 from cvgssl.encoders.embedded import embedded_guide
 from cvgssl.encoders.pretrained import load_pretrained
-from cvgssl.fewshot.metrics import spread
+from cvgssl.heads.metrics import spread
 from cvgssl.images.geometry import Geometry
 from cvgssl.images.scan import load_dataset
 from cvgssl.images.store import LoadedDataset, load_dataset_pictures

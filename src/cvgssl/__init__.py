@@ -10,53 +10,53 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from cvgssl.adapt.config import FinetuneConfig, LinearConfig
+    from cvgssl.adapt.draws import draw
+    from cvgssl.adapt.model_file import load_model
     from cvgssl.api import finetune, linear, pretrain_backbone
     from cvgssl.bench.config import BenchConfig
     from cvgssl.bench.job import run_bench
-    from cvgssl.deploy.predict import predict
     from cvgssl.encoders.backbone import build_backbone
     from cvgssl.encoders.pretrained import load_pretrained
     from cvgssl.encoders.text_anchors import text_anchors
     from cvgssl.features.config import EmbedConfig
     from cvgssl.features.embed import embed
     from cvgssl.features.table import FeatureTable, load_features, save_features
-    from cvgssl.fewshot.config import FinetuneConfig, LinearConfig
-    from cvgssl.fewshot.draws import draw
-    from cvgssl.fewshot.fitted.config import FitConfig
-    from cvgssl.fewshot.fitted.job import fit
-    from cvgssl.fewshot.heads import FewShotHead
-    from cvgssl.fewshot.model_file import load_model
+    from cvgssl.heads import FewShotHead
     from cvgssl.images.check import check_data
     from cvgssl.images.importers_write import import_dataset
     from cvgssl.images.scan import load_dataset
     from cvgssl.images.splits import write_split
     from cvgssl.images.surfaces import synthesize
     from cvgssl.pretrain.config import PretrainConfig
+    from cvgssl.recognizer.config import FitConfig
+    from cvgssl.recognizer.fit import fit
+    from cvgssl.recognizer.predict import predict
     from cvgssl.runtime.errors import UserError
 
 _HOMES = {
     "BenchConfig": "cvgssl.bench.config",
     "EmbedConfig": "cvgssl.features.config",
     "FeatureTable": "cvgssl.features.table",
-    "FewShotHead": "cvgssl.fewshot.heads",
-    "FinetuneConfig": "cvgssl.fewshot.config",
-    "FitConfig": "cvgssl.fewshot.fitted.config",
-    "LinearConfig": "cvgssl.fewshot.config",
+    "FewShotHead": "cvgssl.heads",
+    "FinetuneConfig": "cvgssl.adapt.config",
+    "FitConfig": "cvgssl.recognizer.config",
+    "LinearConfig": "cvgssl.adapt.config",
     "PretrainConfig": "cvgssl.pretrain.config",
     "UserError": "cvgssl.runtime.errors",
     "build_backbone": "cvgssl.encoders.backbone",
     "check_data": "cvgssl.images.check",
-    "draw": "cvgssl.fewshot.draws",
+    "draw": "cvgssl.adapt.draws",
     "embed": "cvgssl.features.embed",
     "finetune": "cvgssl.api",
-    "fit": "cvgssl.fewshot.fitted.job",
+    "fit": "cvgssl.recognizer.fit",
     "import_dataset": "cvgssl.images.importers_write",
     "linear": "cvgssl.api",
     "load_dataset": "cvgssl.images.scan",
     "load_features": "cvgssl.features.table",
-    "load_model": "cvgssl.fewshot.model_file",
+    "load_model": "cvgssl.adapt.model_file",
     "load_pretrained": "cvgssl.encoders.pretrained",
-    "predict": "cvgssl.deploy.predict",
+    "predict": "cvgssl.recognizer.predict",
     "pretrain_backbone": "cvgssl.api",
     "run_bench": "cvgssl.bench.job",
     "save_features": "cvgssl.features.table",

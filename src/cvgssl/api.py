@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from cvgssl.fewshot.config import AdaptConfig, FinetuneConfig, LinearConfig
-from cvgssl.fewshot.protocol import adapt
-from cvgssl.fewshot.summary import Summary
+from cvgssl.adapt.config import AdaptConfig, FinetuneConfig, LinearConfig
+from cvgssl.adapt.protocol import adapt
+from cvgssl.adapt.summary import Summary
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.pretrain.job import pretrain
 from cvgssl.pretrain.summary import PretrainSummary

@@ -5,7 +5,7 @@ import pytest
 
 from cvgssl.bench.statistics import Difference, Row
 from cvgssl.bench.tables import grid, tables_of, to_csv, to_latex, to_markdown
-from cvgssl.fewshot.metrics import spread
+from cvgssl.heads.metrics import spread
 
 
 def row(head: str, setting: str, shot: int, uses: bool = False, p: float | None = None) -> Row:

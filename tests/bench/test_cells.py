@@ -9,13 +9,12 @@ from clouds import clouds
 
 from cvgssl.bench.cells import Cell, CellResult, code_files, read_cell, write_cell
 from cvgssl.bench.config import SETTINGS, FeatureSource, HeadChoice
-from cvgssl.bench.queries import dirichlet
-from cvgssl.bench.recorded import digest_of, supports_of
+from cvgssl.bench.recorded import digest_of, dirichlet, supports_of
 from cvgssl.bench.running import Work, compute
 from cvgssl.bench.sources import load_sources
-from cvgssl.features.prepare import Preparation
+from cvgssl.features.preparation import Preparation
 from cvgssl.features.table import FeatureTable, save_features
-from cvgssl.fewshot.heads import HEADS
+from cvgssl.heads import HEADS
 
 ALONE, USING = "nearest-mean", "propagation"
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from clouds import clouds
 
-from cvgssl.bench.queries import balanced, dirichlet
+from cvgssl.bench.recorded import balanced, dirichlet
 
 
 def counts(names: list[str]) -> Counter[str]:

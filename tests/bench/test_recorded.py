@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 from clouds import CLASSES, clouds
 
+from cvgssl.adapt.draws import draw, load_draws
 from cvgssl.bench.config import BenchConfig, ChosenLabels
 from cvgssl.bench.recorded import chosen_supports, digest_of, file_name, record, supports_of
-from cvgssl.fewshot.draws import draw, load_draws
 from cvgssl.runtime.errors import UserError
 
 

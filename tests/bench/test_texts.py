@@ -14,7 +14,7 @@ from cvgssl.bench.job import Bench, run_bench
 from cvgssl.encoders.text_anchors import text_anchors
 from cvgssl.encoders.timm_import import timm  # noqa: F401  before open_clip
 from cvgssl.features.table import load_features
-from cvgssl.fewshot.heads import ALL_HEADS
+from cvgssl.heads import ALL_HEADS
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.options import read_yaml
 

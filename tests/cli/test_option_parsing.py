@@ -9,9 +9,9 @@ import yaml
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from cvgssl.adapt.config import FinetuneConfig, LinearConfig
 from cvgssl.cli.options import parse
 from cvgssl.cli.published import PublishedConfig
-from cvgssl.fewshot.config import FinetuneConfig, LinearConfig
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.options import to_yaml
 
@@ -315,7 +315,7 @@ def test_parsing_imports_no_torch() -> None:
     script = (
         "import sys\n"
         "from cvgssl.cli.options import parse\n"
-        "from cvgssl.fewshot.config import FinetuneConfig\n"
+        "from cvgssl.adapt.config import FinetuneConfig\n"
         "parse(FinetuneConfig, ['d', '--lr', '1'], 'prog', positional=('data',))\n"
         "print(sorted({'torch', 'numpy', 'timm', 'accelerate'} & sys.modules.keys()))\n"
     )

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cvgssl.features.prepare import Preparation
+from cvgssl.adapt.draws import draw
+from cvgssl.features.preparation import Preparation
 from cvgssl.features.table import load_features
-from cvgssl.fewshot.draws import draw
-from cvgssl.fewshot.heads import HEADS
+from cvgssl.heads import HEADS
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 PICTURES = 900

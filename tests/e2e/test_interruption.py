@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from cvgssl.fewshot import training
-from cvgssl.fewshot.config import FinetuneConfig, LinearConfig
-from cvgssl.fewshot.protocol import adapt
+from cvgssl.adapt import training
+from cvgssl.adapt.config import FinetuneConfig, LinearConfig
+from cvgssl.adapt.protocol import adapt
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.run_folder import RunFolder
+from cvgssl.runtime.run import RunFolder
 
 OPTIONS = [
     "--arch",

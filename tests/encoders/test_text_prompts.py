@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cvgssl.encoders.text_prompts import TEMPLATES, class_prompts, read_prompts, words_of
+from cvgssl.encoders.text_anchors import TEMPLATES, class_prompts, read_prompts, words_of
 from cvgssl.runtime.errors import UserError
 
 

@@ -12,8 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cvgssl.encoders.text_anchors import TextAnchors, check_joint_space, text_anchors
-from cvgssl.encoders.text_loading import load_text_tower
-from cvgssl.encoders.text_tower import TextTowerError
+from cvgssl.encoders.text_tower import TextTowerError, load_text_tower
 from cvgssl.encoders.timm_import import timm
 from cvgssl.runtime.errors import UserError
 

@@ -10,6 +10,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from cvgssl.adapt.draws import draw
+from cvgssl.adapt.model_file import ModelCard, save_model
+from cvgssl.adapt.network import Recognizer
 from cvgssl.encoders.backbone import build_backbone
 from cvgssl.encoders.normalization import HALF
 from cvgssl.encoders.timm_import import timm
@@ -17,9 +20,6 @@ from cvgssl.features import cache as cache_module
 from cvgssl.features.config import EmbedConfig
 from cvgssl.features.embed import Work, embed, embed_counting
 from cvgssl.features.table import FeatureTable
-from cvgssl.fewshot.draws import draw
-from cvgssl.fewshot.model_file import ModelCard, save_model
-from cvgssl.fewshot.recognizer import Recognizer
 from cvgssl.images.geometry import Geometry
 from cvgssl.images.reader import read_picture
 from cvgssl.images.scan import load_dataset

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cvgssl.adapt.draws import draw
 from cvgssl.features.table import FeatureTable, check_target, load_features, save_features
-from cvgssl.fewshot.draws import draw
 from cvgssl.runtime.errors import UserError
 
 NAMES = ("train/pit/1.bmp", "train/pit/ü 2.bmp", "train/crack/1.bmp", "loose.bmp", "test/pit/3.bmp")

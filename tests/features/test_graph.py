@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from cvgssl.features import graph
-from cvgssl.features.memo import digest, remembered
+from cvgssl.features.graph import digest, remembered
 
 
 def groups(count: int, width: int = 24) -> NDArray[np.float32]:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from cvgssl.encoders.backbone import Backbone, build_backbone
-from cvgssl.features.crops import looks
+from cvgssl.features.encoder import looks
 from cvgssl.features.pooling import Pooling
 from cvgssl.runtime.errors import UserError
 

@@ -13,7 +13,7 @@ from PIL import Image, ImageFilter
 from scipy import ndimage
 
 from cvgssl.images.check import CheckReport, check_data
-from cvgssl.images.check_finding import Finding
+from cvgssl.images.check_facts import Finding
 from cvgssl.images.duplicates import NEAREST, near_pairs, perceptual_hash, thumbnail
 from cvgssl.runtime.errors import UserError
 

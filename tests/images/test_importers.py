@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 from cvgssl.images.importers import NEU, Item, find_items
-from cvgssl.images.importers_split import read_list, split_by_hash
-from cvgssl.images.importers_write import import_dataset
+from cvgssl.images.importers_write import import_dataset, read_list, split_by_hash
 from cvgssl.images.voc import Box, main_class, read_voc
 from cvgssl.runtime.errors import UserError
 

@@ -17,7 +17,7 @@ from PIL import Image
 from cvgssl.images import rows
 from cvgssl.images.assemble import Entry, assemble
 from cvgssl.images.cache import default_cache_dir
-from cvgssl.images.fit import fit_square
+from cvgssl.images.decoding import fit_square
 from cvgssl.images.geometry import Fit, Geometry, Interpolation
 from cvgssl.images.store import load_dataset_pictures, load_pictures
 from cvgssl.images.table import Dataset

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from cvgssl.images.surfaces import KINDS, generate_surface, synthesize
-from cvgssl.images.surfaces.generate import COIL_LENGTH
 from cvgssl.images.surfaces.paths import nearest
+from cvgssl.images.surfaces.synthesize import COIL_LENGTH
 from cvgssl.images.surfaces.texture import noise, specks
 from cvgssl.runtime.errors import UserError
 

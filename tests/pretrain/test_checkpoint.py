@@ -8,14 +8,13 @@ import torch
 from cvgssl.encoders.backbone import Backbone, build_backbone
 from cvgssl.encoders.normalization import IMAGENET
 from cvgssl.encoders.pretrained import load_pretrained
-from cvgssl.pretrain.batch import Batch
 from cvgssl.pretrain.checkpoint import (
     backbone_facts,
     checkpoints,
     save_backbone,
     save_checkpoint,
 )
-from cvgssl.pretrain.methods.base import Method
+from cvgssl.pretrain.methods.base import Batch, Method
 
 
 class Plain(Method):

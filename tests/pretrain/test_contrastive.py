@@ -5,7 +5,7 @@ import pytest
 import torch
 from numpy_losses import Array, contrast, gradient
 
-from cvgssl.pretrain.contrastive import concat_all, info_nce
+from cvgssl.pretrain.methods.contrastive import concat_all, info_nce
 
 
 def pair(seed: int, pictures: int = 5, width: int = 4) -> tuple[Array, Array]:

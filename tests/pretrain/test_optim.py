@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from cvgssl.pretrain.config import PretrainConfig
-from cvgssl.pretrain.optim import build_optimizer, learning_rate
+from cvgssl.pretrain.loop import build_optimizer, learning_rate
 
 
 def config(**options: object) -> PretrainConfig:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from numpy_losses import Array, gradient, margin_constraint, published_constraint
 
-from cvgssl.pretrain.self_constraint import SHARPNESS, margin, published, self_constrained
+from cvgssl.pretrain.methods.cvgssl import SHARPNESS, margin, published, self_constrained
 
 MARGIN = 0.2
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cvgssl.report.contact_sheet import contact_sheet
+from cvgssl.report.selection import contact_sheet
 
 
 def flat(gray: int, height: int = 40, width: int = 40) -> np.ndarray:

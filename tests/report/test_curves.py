@@ -6,7 +6,7 @@ from PIL import Image
 
 from cvgssl.bench.statistics import Row
 from cvgssl.bench.tables import Table, tables_of
-from cvgssl.fewshot.metrics import spread
+from cvgssl.heads.metrics import spread
 from cvgssl.report.curves import curves_figure
 
 

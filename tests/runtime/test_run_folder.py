@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.run_folder import LOG, METRICS, SNAPSHOT, RunFolder
+from cvgssl.runtime.run import LOG, METRICS, SNAPSHOT, RunFolder
 
 
 def test_lines_after_the_snapshot_vanish_and_none_stands_twice(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_a_killed_process_loses_only_what_came_after_its_snapshot(tmp_path: Path
     script = """
         import sys, time
         from pathlib import Path
-        from cvgssl.runtime.run_folder import RunFolder
+        from cvgssl.runtime.run import RunFolder
         folder = RunFolder(Path(sys.argv[1]))
         folder.log("kept ä")
         folder.save_snapshot({"epoch": 1})

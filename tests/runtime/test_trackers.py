@@ -34,7 +34,7 @@ JOBS = """
 
     socket.socket.connect, socket.getaddrinfo = noted_connect, noted_resolve
 
-    from cvgssl.fewshot.config import FinetuneConfig
+    from cvgssl.adapt.config import FinetuneConfig
     from cvgssl.runtime.launch import launch
     from cvgssl.runtime.options import to_dict
     from cvgssl.runtime.trackers import start_trackers, track

@@ -1,6 +1,6 @@
 import torch
 
-from cvgssl.views.numbering import view_numbers
+from cvgssl.views.random_numbers import view_numbers
 
 
 def test_without_a_bank_every_epoch_and_role_has_numbers_of_its_own() -> None:

@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy import stats
 
-from cvgssl.views.philox import philox4x32, uniforms
+from cvgssl.views.random_numbers import philox4x32, uniforms
 
 
 def test_the_published_answers() -> None:

@@ -1,7 +1,7 @@
 import torch
 from torch import Tensor
 
-from cvgssl.views.support import support_recipe, support_views
+from cvgssl.views.random_views import support_recipe, support_views
 
 
 def pictures(batch: int, channels: int = 1, side: int = 32) -> Tensor:

@@ -17,7 +17,7 @@ from cvgssl.bench.anchor_file import read_anchors
 from cvgssl.bench.config import HeadChoice
 from cvgssl.bench.recorded import file_name
 from cvgssl.bench.sources import Source
-from cvgssl.fewshot.heads import ALL_HEADS, TEXT_HEADS, FewShotHead
+from cvgssl.heads import ALL_HEADS, TEXT_HEADS, FewShotHead
 from cvgssl.runtime.files import read_json, write_text
 
 CELLS = "cells"
@@ -141,7 +141,7 @@ def code_digest() -> str:
 def code_files() -> list[Path]:
     """The modules of this package that heads and preparation consist of, imports followed."""
     package = Path(cvgssl.__path__[0])
-    waiting = [*(package / "fewshot" / "heads").rglob("*.py"), package / "features" / "prepare.py"]
+    waiting = [*(package / "heads").rglob("*.py"), package / "features" / "preparation.py"]
     found = set[Path]()
     while waiting:
         file = waiting.pop()

@@ -13,10 +13,9 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
+from cvgssl.adapt.config import FinetuneConfig
 from cvgssl.features.config import EmbedConfig
-from cvgssl.fewshot.config import FinetuneConfig
-from cvgssl.runtime.job_options import STRICT
-from cvgssl.runtime.options import explain
+from cvgssl.runtime.options import STRICT, explain
 
 Setting = Literal[
     "inductive",
@@ -63,7 +62,7 @@ class EncoderChoice:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class HeadChoice:
-    """A head by its name in cvgssl.fewshot.heads, parameters that differ, and its name in tables.
+    """A head by its name in cvgssl.heads, parameters that differ, and its name in tables.
 
     The same head may stand in a benchmark several times under different labels.
     """
@@ -178,7 +177,7 @@ def _finetune(value: Any) -> Any:
 
 def _choice(value: Any) -> Any:
     """`knn`, {head: knn, k: 3} or {head: knn, label: knn 3, params: {k: 3}}; checked."""
-    from cvgssl.fewshot.heads import ALL_HEADS, TEXT_HEADS  # only here, as it takes a second
+    from cvgssl.heads import ALL_HEADS, TEXT_HEADS  # only here, as it takes a second
 
     if isinstance(value, HeadChoice):
         value = {"head": value.head, "label": value.label, "params": value.params}
@@ -295,7 +294,7 @@ class BenchConfig:
     @field_validator("baseline")
     @classmethod
     def _known(cls, baseline: str, info: ValidationInfo) -> str:
-        from cvgssl.fewshot.heads import ALL_HEADS
+        from cvgssl.heads import ALL_HEADS
 
         labels = [choice.label for choice in info.data.get("heads", ())] or list(ALL_HEADS)
         if baseline and "heads" in info.data and baseline not in labels:
@@ -315,7 +314,7 @@ class BenchConfig:
 
         Those that read the classes' names are then among them where a text or prompts key stands.
         """
-        from cvgssl.fewshot.heads import ALL_HEADS, HEADS
+        from cvgssl.heads import ALL_HEADS, HEADS
 
         texts = any(one.text for one in self.features)
         texts |= any(one.text or one.prompts for one in self.encoders)

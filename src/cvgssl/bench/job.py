@@ -14,7 +14,7 @@ from cvgssl.bench.statistics import Row, summarize
 from cvgssl.bench.tables import Table, runs_to_csv, tables_of, to_csv, to_latex, to_markdown
 from cvgssl.bench.texts import with_texts
 from cvgssl.bench.tuning import Tuning, plan_tunings
-from cvgssl.fewshot.heads import TEXT_HEADS
+from cvgssl.heads import TEXT_HEADS
 from cvgssl.runtime.environment import hardware
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_text

@@ -15,13 +15,13 @@ from joblib import Parallel, cpu_count, delayed
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from cvgssl.adapt.draws import Draws
 from cvgssl.bench.cells import Cell, CellResult, parameters, write_cell
 from cvgssl.bench.sources import read_parts
-from cvgssl.features.prepare import Preparation
+from cvgssl.features.preparation import Preparation
 from cvgssl.features.table import UNLABELLED, FeatureTable
-from cvgssl.fewshot.draws import Draws
-from cvgssl.fewshot.heads import ALL_HEADS
-from cvgssl.fewshot.metrics import accuracy, confusion, macro_recall
+from cvgssl.heads import ALL_HEADS
+from cvgssl.heads.metrics import accuracy, confusion, macro_recall
 from cvgssl.runtime.errors import UserError
 
 Rows = NDArray[np.intp]

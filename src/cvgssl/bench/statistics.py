@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import stdtr
 
 from cvgssl.bench.cells import CellResult
-from cvgssl.fewshot.metrics import Spread, spread
+from cvgssl.heads.metrics import Spread, spread
 
 
 @dataclass(frozen=True)

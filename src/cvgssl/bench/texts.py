@@ -10,7 +10,7 @@ from cvgssl.bench.config import BenchConfig, FeatureSource
 from cvgssl.bench.embedding import FEATURES
 from cvgssl.bench.recorded import file_name
 from cvgssl.bench.sources import Source
-from cvgssl.fewshot.heads import TEXT_HEADS
+from cvgssl.heads import TEXT_HEADS
 from cvgssl.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -58,8 +58,7 @@ def _anchors(
     one: FeatureSource, source: Source, towers: "dict[str, TextTower | TextTowerError]"
 ) -> "TextAnchors":
     from cvgssl.encoders.text_anchors import check_joint_space, text_anchors
-    from cvgssl.encoders.text_loading import load_text_tower
-    from cvgssl.encoders.text_tower import TextTowerError
+    from cvgssl.encoders.text_tower import TextTowerError, load_text_tower
 
     if not one.text:
         raise TextTowerError("no CLIP file is named for its texts; give text: NAME=FILE")

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cvgssl.adapt.config import FinetuneConfig
+from cvgssl.adapt.draws import Draws, save_draws
 from cvgssl.bench.cells import CELLS, CellResult
 from cvgssl.bench.config import BenchConfig, FinetuneChoice, Setting
 from cvgssl.bench.recorded import Recorded, digest_of, file_name
 from cvgssl.bench.sources import Source
-from cvgssl.fewshot.config import FinetuneConfig
-from cvgssl.fewshot.draws import Draws, save_draws
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import read_json, sha256_file
 from cvgssl.runtime.options import CONFIG, to_dict
@@ -54,8 +54,8 @@ class Tuning:
 
         Raises UserError for what `cvgssl finetune` does, and Stopped after a SIGTERM.
         """
-        from cvgssl.fewshot.protocol import adapt
-        from cvgssl.fewshot.summary import SUMMARY
+        from cvgssl.adapt.protocol import adapt
+        from cvgssl.adapt.summary import SUMMARY
 
         name = f"{file_name(self.source.data)}_{file_name(self.choice.name)}_{self.shot}"
         folder = out / RUNS / f"{name}_{self.key()[:8]}"

@@ -1,6 +1,6 @@
 """What the commands that adapt a backbone share: run, report, and stop politely."""
 
-from cvgssl.fewshot.config import AdaptConfig
+from cvgssl.adapt.config import AdaptConfig
 
 
 def run_adaptation(config: AdaptConfig, prog: str) -> int:
@@ -8,7 +8,7 @@ def run_adaptation(config: AdaptConfig, prog: str) -> int:
     from cvgssl import api
     from cvgssl.report.adaptation import print_summary
     from cvgssl.runtime.launch import is_first_process
-    from cvgssl.runtime.stopping import Stopped
+    from cvgssl.runtime.run import Stopped
 
     try:
         folder, summary = api.adapt_and_draw(config)

@@ -18,7 +18,7 @@ def run(argv: Sequence[str], prog: str) -> int:
 
     from cvgssl.bench.job import run_bench
     from cvgssl.report.bench import print_bench, write_report
-    from cvgssl.runtime.stopping import Stopped
+    from cvgssl.runtime.run import Stopped
 
     try:
         bench = run_bench(config)

@@ -7,11 +7,11 @@ from pathlib import Path
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from cvgssl.adapt.config import FinetuneConfig
 from cvgssl.cli.options import Command
-from cvgssl.fewshot.config import FinetuneConfig
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.job_options import STRICT
+from cvgssl.runtime.options import STRICT
 
 # An illustration, not an evaluation: its options were chosen by its own pictures.
 PER_CLASS = 60
@@ -39,7 +39,7 @@ def run(argv: Sequence[str], prog: str) -> int:
     """Run the demo; 0 when everything worked."""
     out = COMMAND.parse(argv, prog).out
     _clear(out)
-    from cvgssl.runtime.stopping import Stopped
+    from cvgssl.runtime.run import Stopped
 
     try:
         _demonstrate(out)
@@ -158,9 +158,9 @@ def _compare(data: Path, weights: Path, out: Path) -> Path:
 
 def _draw_gallery(data: Path, results: Path, path: Path) -> tuple[int, int]:
     """Draw some test pictures of each class with their predictions; how many are right, of all."""
-    from cvgssl.deploy.predict import predict
     from cvgssl.images.reader import read_picture
     from cvgssl.images.scan import load_dataset
+    from cvgssl.recognizer.predict import predict
     from cvgssl.report.gallery import Judged, gallery_figure
 
     test = load_dataset(data).test

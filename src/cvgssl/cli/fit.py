@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cvgssl.cli.options import Command
-from cvgssl.fewshot.fitted.config import FitConfig
+from cvgssl.recognizer.config import FitConfig
 
 if TYPE_CHECKING:
-    from cvgssl.fewshot.fitted.job import FitSummary, OnTest
+    from cvgssl.recognizer.fit import FitSummary, OnTest
 
 MISTAKES = 5  # pairs of classes that are shown
 
@@ -19,7 +19,7 @@ COMMAND = Command(FitConfig, positional=("data",))
 def run(argv: Sequence[str], prog: str) -> int:
     """Fit, write the folder, tell how good it is and what comes next."""
     config = COMMAND.parse(argv, prog)
-    from cvgssl.fewshot.fitted.job import fit
+    from cvgssl.recognizer.fit import fit
 
     folder, summary = fit(config)
     _tell(folder, summary)

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from cvgssl.adapt.config import LinearConfig
 from cvgssl.cli.adapt import run_adaptation
 from cvgssl.cli.options import Command
-from cvgssl.fewshot.config import LinearConfig
 
 COMMAND = Command(LinearConfig, positional=("data",))
 

@@ -12,7 +12,7 @@ from cvgssl.cli.options import Command
 from cvgssl.runtime.files import write_text
 
 if TYPE_CHECKING:
-    from cvgssl.deploy.predict import Prediction
+    from cvgssl.recognizer.predict import Prediction
 
 STDOUT = Path("-")
 SHOWN = 100  # rows of the table; more are for a file
@@ -78,8 +78,7 @@ COMMAND = Command(PredictConfig, positional=("model", "images"))
 def run(argv: Sequence[str], prog: str) -> int:
     """Run the command; 0 when all pictures got a class."""
     config = COMMAND.parse(argv, prog)
-    from cvgssl.deploy.outputs import summary, to_csv, to_json
-    from cvgssl.deploy.predict import predict
+    from cvgssl.recognizer.predict import predict, summary, to_csv, to_json
 
     predictions = predict(
         config.model,
@@ -106,7 +105,7 @@ def run(argv: Sequence[str], prog: str) -> int:
 
 def _show(predictions: "Sequence[Prediction]") -> None:
     """A table of path, (with verdicts) answer, class, probability and runner-up."""
-    from cvgssl.deploy.outputs import path_text
+    from cvgssl.recognizer.predict import path_text
     from cvgssl.report.tables import print_table
 
     rows = []

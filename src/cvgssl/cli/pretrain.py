@@ -24,7 +24,7 @@ def run_pretraining(config: PretrainConfig, prog: str) -> int:
     """Run the job, print what came of it and how to go on."""
     from cvgssl.pretrain.job import pretrain
     from cvgssl.runtime.launch import is_first_process
-    from cvgssl.runtime.stopping import Stopped
+    from cvgssl.runtime.run import Stopped
 
     if config.show_views is not None:
         return show_views(config, config.show_views)

@@ -9,12 +9,11 @@ from typing import Literal
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from cvgssl.adapt.config import AdaptConfig, FinetuneConfig, LinearConfig
 from cvgssl.cli.adapt import run_adaptation
 from cvgssl.cli.main import guarded
 from cvgssl.cli.options import Command
-from cvgssl.fewshot.config import AdaptConfig, FinetuneConfig, LinearConfig
-from cvgssl.runtime.job_options import STRICT
-from cvgssl.runtime.options import fields_of
+from cvgssl.runtime.options import STRICT, fields_of
 
 # options that linear evaluation does not have, and their defaults
 _TUNING = {

@@ -12,7 +12,7 @@ from cvgssl.cli.main import guarded
 from cvgssl.cli.options import Command
 from cvgssl.cli.pretrain import run_pretraining
 from cvgssl.pretrain.config import WITH_TEACHERS, Bank, Guidance, PretrainConfig
-from cvgssl.runtime.job_options import STRICT
+from cvgssl.runtime.options import STRICT
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cvgssl.cli.options import Command
-from cvgssl.fewshot.selection.config import SelectConfig
+from cvgssl.selection.config import SelectConfig
 
 if TYPE_CHECKING:
     from cvgssl.features.table import FeatureTable
@@ -20,10 +20,10 @@ def run(argv: Sequence[str], prog: str) -> int:
     """Choose, write the folder, say what comes next."""
     config = COMMAND.parse(argv, prog)
 
-    from cvgssl.fewshot.selection.job import LIST, select, write_selection
-    from cvgssl.fewshot.selection.label_list import read_labels
     from cvgssl.report.selection import selection_sheet
-    from cvgssl.runtime.new_folder import new_folder
+    from cvgssl.runtime.run import new_folder
+    from cvgssl.selection.label_list import read_labels
+    from cvgssl.selection.select import LIST, select, write_selection
 
     lines = read_labels(config.labels, "--labels") if config.labels else []
     table = _features(config)

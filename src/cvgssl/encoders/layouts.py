@@ -1,4 +1,4 @@
-"""Whose checkpoint a file is: where its backbone lies, and what its pixels must look like.
+"""How other programs name a backbone's weights: checkpoint layouts, recognized by content.
 
 One row of `LAYOUTS` per family, told apart by the names of the tensors. Prefixes after those of
 the published code: MoCo (`encoder_q.`), MoCo v3 (`base_encoder.` beside `momentum_encoder.`),
@@ -12,11 +12,52 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from cvgssl.encoders.containers import Contents
 from cvgssl.encoders.normalization import CLIP, HALF, IMAGENET, Normalization
-from cvgssl.encoders.renaming import from_children, from_torchvision_vit
+
+_RESNET_CHILDREN = {"0": "conv1", "1": "bn1"} | {str(n): f"layer{n - 3}" for n in (4, 5, 6, 7)}
+
+_TORCHVISION_VIT = (
+    (r"^conv_proj\.", "patch_embed.proj."),
+    (r"^class_token$", "cls_token"),
+    (r"^encoder\.pos_embedding$", "pos_embed"),
+    (r"^encoder\.ln\.", "norm."),
+    (r"^heads\.(?:head\.)?", "head."),
+    (r"^encoder\.layers\.encoder_layer_(\d+)\.", r"blocks.\1."),
+    (r"\.ln_([12])\.", r".norm\1."),
+    (r"\.self_attention\.in_proj_", ".attn.qkv."),
+    (r"\.self_attention\.out_proj\.", ".attn.proj."),
+    (r"\.mlp\.(?:0|linear_1)\.", ".mlp.fc1."),
+    (r"\.mlp\.(?:3|linear_2)\.", ".mlp.fc2."),
+)
+
+
+def from_children(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A ResNet cut into `nn.Sequential(*children)`, as in lightly's examples, to named layers."""
+    renamed = {}
+    for name, tensor in weights.items():
+        first, dot, rest = name.partition(".")
+        renamed[_RESNET_CHILDREN.get(first, first) + dot + rest] = tensor
+    return renamed
+
+
+def from_torchvision_vit(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """torchvision's VisionTransformer to timm's."""
+    renamed = {}
+    for name, tensor in weights.items():
+        for pattern, new in _TORCHVISION_VIT:
+            name = re.sub(pattern, new, name)
+        renamed[name] = tensor
+    return renamed
+
+
+def to_three_channels(weight: Tensor) -> Tensor:
+    """First convolution [O, 1, H, W] of gray pictures to [O, 3, H, W]: equal features for gray."""
+    return torch.cat([weight / 3] * 3, dim=1)
+
 
 Weights = Mapping[str, Tensor]
 

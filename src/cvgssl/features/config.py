@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from cvgssl.images.picture_options import FileOptions
-from cvgssl.runtime.job_options import STRICT, DeviceOptions
+from cvgssl.runtime.options import STRICT, DeviceOptions
 
 AUTO = "auto"
 POOLS = ("cls", "mean", "max")

@@ -173,7 +173,7 @@ def _values(
     train = np.flatnonzero(np.array(table.splits) == SPLITS[0])
     if not len(train):
         raise UserError(f"{config.data}: no train picture to learn mean and scale from")
-    from cvgssl.features.combine import combined, prepared
+    from cvgssl.features.preparation import combined, prepared
 
     folder = default_cache_dir()
     joint = combined(parts, weights, train, folder) if len(parts) > 1 else parts[0]

@@ -61,7 +61,7 @@ class FeatureTable:
         )
 
     def dataset(self) -> Dataset:
-        """The labelled pictures as a data set, for `fewshot.draws.draw`: the same draws as theirs.
+        """The labelled pictures as a data set, for `adapt.draws.draw`: the same draws as theirs.
 
         Paths are relative, so the files themselves are not found by it.
         """

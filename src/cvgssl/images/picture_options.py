@@ -6,7 +6,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from cvgssl.images.geometry import Fit, Geometry, Interpolation
-from cvgssl.runtime.job_options import STRICT
+from cvgssl.runtime.options import STRICT
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

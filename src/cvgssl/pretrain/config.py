@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
 
 from cvgssl.images.picture_options import PictureOptions
-from cvgssl.runtime.job_options import STRICT, JobOptions
+from cvgssl.runtime.options import STRICT, JobOptions
 from cvgssl.views.recipe import ViewRecipe
 
 Builder = Literal["cvgssl", "distill", "mocov3", "simclr", "byol", "simsiam", "dino"]

@@ -13,7 +13,7 @@ from cvgssl.runtime.environment import environment
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import read_json, write_json, write_text
 from cvgssl.runtime.options import CONFIG, read_yaml, to_yaml
-from cvgssl.runtime.run_folder import RunFolder, new_run_path
+from cvgssl.runtime.run import RunFolder, new_run_path
 
 ENVIRONMENT, SUMMARY = "environment.json", "summary.json"
 

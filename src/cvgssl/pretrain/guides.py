@@ -1,4 +1,9 @@
-"""What guides a run: frozen encoders, their stored embeddings, a map of all pictures."""
+"""What guides a run: frozen encoders, their stored embeddings, a map of all pictures.
+
+A student that regresses it from pixels learns the map for pictures that are not in the graph.
+
+Shape letters: N pictures, D width of their embeddings.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,6 +13,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast
 from torch import Tensor
+from torch.nn import functional as F
 
 from cvgssl.encoders.embedded import embedded_guide
 from cvgssl.encoders.teacher import Teacher
@@ -19,12 +25,25 @@ from cvgssl.images.cache import default_cache_dir
 from cvgssl.pretrain.bank import Bank, Plan, bank_size, build_bank
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.pretrain.data import Unlabelled
-from cvgssl.pretrain.spectral import joint_embedding
 from cvgssl.pretrain.views import Views
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import writing
 from cvgssl.runtime.launch import to_device
-from cvgssl.runtime.run_folder import RunFolder
+from cvgssl.runtime.run import RunFolder
+
+
+def joint_embedding(embeddings: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """Embeddings of several teachers, [N, D_t] each, as one float32 [N, sum of D_t], length 1.
+
+    Every teacher's are standardized and brought to length 1; squared distances then add up by
+    weight.
+    """
+    parts = [
+        F.normalize((one - one.mean(0)) / one.std(0).clamp_min(1e-6), dim=1) * weight**0.5
+        for one, weight in zip(embeddings, weights, strict=True)
+    ]
+    return F.normalize(torch.cat(parts, dim=1), dim=1)
+
 
 TARGETS = "targets.npy"  # the map of all pictures, float32 [N, E], in a run's folder
 

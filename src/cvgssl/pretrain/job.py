@@ -20,7 +20,6 @@ from cvgssl.pretrain.checkpoint import (
     save_backbone,
     save_checkpoint,
 )
-from cvgssl.pretrain.compiling import compile_errors
 from cvgssl.pretrain.config import WITH_TEACHERS, PretrainConfig
 from cvgssl.pretrain.data import Unlabelled, load_unlabelled
 from cvgssl.pretrain.folder import SUMMARY, open_folder
@@ -28,19 +27,17 @@ from cvgssl.pretrain.guides import choose_teachers, prepare_guides
 from cvgssl.pretrain.loop import Loop
 from cvgssl.pretrain.methods.build import build_method, check_builder
 from cvgssl.pretrain.monitors import Monitor, warning
-from cvgssl.pretrain.student import student
+from cvgssl.pretrain.student import compile_errors, student
 from cvgssl.pretrain.summary import PretrainSummary
 from cvgssl.pretrain.views import Views
-from cvgssl.runtime.clock import Clock
 from cvgssl.runtime.environment import hardware
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_json
 from cvgssl.runtime.launch import launch
 from cvgssl.runtime.options import to_dict
 from cvgssl.runtime.progress import progress
-from cvgssl.runtime.run_folder import SNAPSHOT, RunFolder
+from cvgssl.runtime.run import SNAPSHOT, Clock, RunFolder, Stopped, stop_requests
 from cvgssl.runtime.seeds import seed_for
-from cvgssl.runtime.stopping import Stopped, stop_requests
 from cvgssl.runtime.trackers import start_trackers, track
 
 FEW_STEPS, ENOUGH_STEPS = 250, 600  # of batch 64, from random weights: docs/results.md

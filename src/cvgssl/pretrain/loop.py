@@ -1,9 +1,4 @@
-"""The loop of pre-training: every method, any number of processes, resumable inside an epoch.
-
-Nothing random depends on what ran before: the order of pictures comes from (seed, epoch), views
-from (seed, picture, number), dropout from (seed, step). A snapshot is therefore weights, optimizer
-and a place, and going on from it gives the weights of a run that was never interrupted.
-"""
+"""Optimizers of pre-training and their learning rates."""
 
 import math
 import time
@@ -12,22 +7,61 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.profiler import record_function
 
-from cvgssl.pretrain.batch import Batch
+from cvgssl.encoders.timm_import import timm
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.pretrain.data import Unlabelled
 from cvgssl.pretrain.guides import Guides
-from cvgssl.pretrain.methods.base import Method
-from cvgssl.pretrain.optim import build_optimizer, learning_rate
+from cvgssl.pretrain.methods.base import Batch, Method
 from cvgssl.pretrain.views import Views
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.launch import to_device
 from cvgssl.runtime.progress import Advance
 from cvgssl.runtime.seeds import seed_for
 from cvgssl.runtime.sync_batch_norm import synchronize_batch_norm
+
+
+def build_optimizer(method: nn.Module, config: PretrainConfig) -> torch.optim.Optimizer:
+    """The optimizer over every parameter that is trained.
+
+    As published, weight decay holds for all of them; AdamW and LARS leave out biases and norms,
+    which LARS (You et al. 2017) would scale to nothing.
+    """
+    trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(
+            trained, config.lr, momentum=config.momentum, weight_decay=config.weight_decay
+        )
+    if config.optimizer == "adam":
+        return torch.optim.Adam(trained, config.lr, weight_decay=config.weight_decay)
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, config.lr)
+    lars: torch.optim.Optimizer = timm.optim.Lars(  # type: ignore[attr-defined]
+        groups, config.lr, momentum=config.momentum
+    )
+    return lars
+
+
+def learning_rate(config: PretrainConfig, progress: float) -> float:
+    """The rate after `progress` epochs (0..epochs, fractions count).
+
+    Rises linearly over the warm-up, then falls to 0 as half a cosine (Loshchilov & Hutter 2017).
+    With `scale_lr` the highest rate is lr * batch size / 256 (Goyal et al. 2017).
+    """
+    top = config.lr * (config.batch_size / 256 if config.scale_lr else 1)
+    warmup = config.warmup_epochs
+    if progress < warmup:
+        return top * progress / warmup
+    share = (progress - warmup) / (config.epochs - warmup)
+    return top * 0.5 * (1 + math.cos(math.pi * share))
+
 
 SNAPSHOT_EVERY = 60.0  # seconds; what a SIGKILL can cost
 # what a step consists of, by these names in torch's profiler

@@ -1,4 +1,7 @@
-"""The backbone that is trained, and where its weights begin."""
+"""The backbone that is trained: where its weights begin, and compiling it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -38,3 +41,24 @@ def _check_sizes(config: PretrainConfig, backbone: Backbone) -> None:
             f"--view-size, --size-crops: {config.arch} takes multiples of {patch} pixels, not "
             f"{', '.join(map(str, sorted(odd)))}"
         )
+
+
+@contextmanager
+def compile_errors(compiled: bool) -> Iterator[None]:
+    """Turn what torch cannot compile into a UserError; nothing if nothing is `compiled`.
+
+    Networks are compiled when they first run, so this belongs around the whole training.
+    """
+    if not compiled:
+        yield
+        return
+    from torch._dynamo.exc import TorchDynamoException  # takes seconds; torch has no public name
+
+    try:
+        yield
+    except TorchDynamoException as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"--compile: torch cannot compile this network here ({reason}); on a CPU it needs a "
+            "C++ compiler, on a GPU Triton; leave --compile out to train without"
+        ) from error

@@ -14,7 +14,7 @@ from cvgssl.encoders.teacher import Teacher
 from cvgssl.images.geometry import Geometry
 from cvgssl.pretrain.data import Unlabelled
 from cvgssl.runtime.launch import to_device
-from cvgssl.views.numbering import view_numbers
+from cvgssl.views.random_numbers import view_numbers
 from cvgssl.views.random_views import by_columns, draw, render
 from cvgssl.views.recipe import ViewRecipe
 

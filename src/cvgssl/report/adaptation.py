@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cvgssl.fewshot.summary import Scores, Summary
+from cvgssl.adapt.summary import Scores, Summary
 from cvgssl.report.figures import confusion_figure, learning_curves
 from cvgssl.report.tables import print_table
-from cvgssl.runtime.run_folder import RunFolder
+from cvgssl.runtime.run import RunFolder
 
 CONFUSION, CURVES = "confusion.png", "curves.png"
 

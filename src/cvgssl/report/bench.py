@@ -10,7 +10,7 @@ from cvgssl.bench.job import Bench
 from cvgssl.bench.recorded import file_name
 from cvgssl.bench.sources import Source, read_table
 from cvgssl.bench.tables import EXPLAINED, Table, captions, grid
-from cvgssl.fewshot.metrics import recalls
+from cvgssl.heads.metrics import recalls
 from cvgssl.report.curves import curves_figure
 from cvgssl.report.embedding_map import map_figure
 from cvgssl.report.mistakes import mistakes_figure, worst_mistakes

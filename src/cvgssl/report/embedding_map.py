@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from cvgssl.features.prepare import Preparation
+from cvgssl.features.preparation import Preparation
 from cvgssl.features.table import UNLABELLED, FeatureTable
 from cvgssl.report.curves import save_both
 from cvgssl.report.fonts import families_for

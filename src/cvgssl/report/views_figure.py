@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cvgssl.report.fonts import DEFAULT
 from cvgssl.runtime.files import writing
-from cvgssl.views.numbering import view_numbers
+from cvgssl.views.random_numbers import view_numbers
 from cvgssl.views.random_views import draw, render
 from cvgssl.views.recipe import ViewRecipe
 

@@ -1,11 +1,16 @@
-"""Options as data: a pydantic dataclass to and from YAML, and its mistakes in plain words."""
+"""Options as data: the fields that commands share, and a dataclass to and from YAML.
+
+Imports no torch, so that `--help` is quick.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pydantic
 import yaml
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
 
 from cvgssl.runtime.errors import UserError
@@ -69,3 +74,36 @@ def to_yaml(config: Any) -> str:
         lines.append(f"# {field.description}")
         lines.append(yaml.safe_dump({name: values[name]}, allow_unicode=True).rstrip())
     return "\n".join(lines) + "\n"
+
+
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+Tracker = Literal["tensorboard", "wandb", "mlflow"]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class DeviceOptions:
+    """What computes, and how precisely."""
+
+    precision: Literal["fp32", "bf16", "fp16"] = Field(default="fp32", description="arithmetic")
+    gpu: int | None = Field(
+        default=None, ge=0, description="number of the GPU; the CPU if there is none"
+    )
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class JobOptions(DeviceOptions):
+    """Where and how a training job runs."""
+
+    seed: int = Field(default=0, ge=0, lt=2**63, description="seed of every random choice")
+    track: tuple[Tracker, ...] = Field(
+        default=(), description="also log to tensorboard, wandb, mlflow"
+    )
+    out: Path | None = Field(
+        default=None, description="run folder; named after the options if left out"
+    )
+    log_dir: Path = Field(
+        default=Path("logs"), description="where run folders without --out are made"
+    )
+    resume: Path | None = Field(
+        default=None, description="folder of an interrupted run to finish, with the options it has"
+    )

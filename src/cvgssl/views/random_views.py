@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cvgssl.runtime.launch import to_device
 from cvgssl.views.filtering import filtered, gaussian, resizing
-from cvgssl.views.philox import uniforms
+from cvgssl.views.random_numbers import uniforms
 from cvgssl.views.recipe import ViewRecipe
 
 _TRIES = 10  # for a crop that fits, as torchvision
@@ -189,3 +189,23 @@ def _factors(half_width: float) -> tuple[float, float]:
 def _between(ends: tuple[float, float], share: Tensor) -> Tensor:
     low, high = ends
     return low + (high - low) * share
+
+
+def support_recipe(size: int) -> ViewRecipe:
+    """Mild views of `size` pixels: labels are few, and a defect must not be cut away.
+
+    Square crops of 0.49 to 1 of the area (0.7 to 1 of the side; it is the area that is uniform),
+    mirrored either way, brightness and contrast changed by up to a fifth.
+    """
+    return ViewRecipe(size, scale=(0.49, 1.0), ratio=(1.0, 1.0), flip_y=0.5)
+
+
+def support_views(pixels: Tensor, seed: int, epoch: int) -> Tensor:
+    """One view of each labelled picture: uint8 [N, C, S, S] to uint8 of the same shape.
+
+    A view depends on the seed, the epoch and the picture's row among the N, on nothing else.
+    """
+    rows = torch.arange(len(pixels))
+    side = pixels.shape[-1]
+    drawn = draw(support_recipe(side), seed, rows, torch.full_like(rows, epoch), side)
+    return render(pixels, drawn, side).mul_(255).round_().to(torch.uint8)

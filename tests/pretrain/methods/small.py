@@ -6,9 +6,8 @@ from typing import Any
 import torch
 
 from cvgssl.encoders.backbone import build_backbone
-from cvgssl.pretrain.batch import Batch
 from cvgssl.pretrain.config import PretrainConfig
-from cvgssl.pretrain.methods.base import Method
+from cvgssl.pretrain.methods.base import Batch, Method
 from cvgssl.pretrain.methods.build import build_method
 
 TEACHER_DIMS = (6, 9)

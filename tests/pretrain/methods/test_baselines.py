@@ -16,11 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from cvgssl.encoders.backbone import build_backbone
-from cvgssl.images.surfaces.generate import KINDS, generate_surface
-from cvgssl.pretrain.batch import Batch
-from cvgssl.pretrain.methods.base import Method
+from cvgssl.images.surfaces.synthesize import KINDS, generate_surface
+from cvgssl.pretrain.methods.base import Batch, Method
 from cvgssl.pretrain.methods.build import build_method
-from cvgssl.pretrain.methods.target import momentum_at
+from cvgssl.pretrain.methods.parts import momentum_at
 
 BUILDERS = ("mocov3", "simclr", "byol", "simsiam", "dino")
 MOMENTUM = ("mocov3", "byol", "dino")
@@ -190,7 +189,7 @@ def test_lightly_is_loaded_without_network_and_without_lightning() -> None:
         import sys
         calls = []
         sys.addaudithook(lambda event, _: event.startswith("socket.") and calls.append(event))
-        from cvgssl.pretrain.methods.lightly_parts import lightly_parts
+        from cvgssl.pretrain.methods.parts import lightly_parts
         lightly_parts("byol")
         print(calls, "pytorch_lightning" in sys.modules)
     """

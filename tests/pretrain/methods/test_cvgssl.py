@@ -10,9 +10,8 @@ import torch
 from numpy_losses import Array, contrast, gradient, margin_constraint, published_constraint
 from torch import nn
 
-from cvgssl.pretrain.batch import Batch
-from cvgssl.pretrain.methods.cvgssl import Cvgssl
-from cvgssl.pretrain.self_constraint import SHARPNESS
+from cvgssl.pretrain.methods.base import Batch
+from cvgssl.pretrain.methods.cvgssl import SHARPNESS, Cvgssl
 
 PICTURES, VIEWS, WIDTH = 4, 3, 3
 TEMPERATURE, MARGIN, SELF_WEIGHT = 0.7, 0.2, 0.3

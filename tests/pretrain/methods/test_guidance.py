@@ -10,11 +10,9 @@ import torch
 from numpy_losses import Array, cosine, gradient, relation
 from torch import nn
 
-from cvgssl.pretrain.batch import Batch
-from cvgssl.pretrain.methods.guidance.regression import Regression
-from cvgssl.pretrain.methods.guidance.relation import Relation
-from cvgssl.pretrain.methods.guidance.standardize import Standardizer
-from cvgssl.pretrain.methods.weights import WeightedMean
+from cvgssl.pretrain.methods.base import Batch
+from cvgssl.pretrain.methods.guided import Regression, Relation, Standardizer
+from cvgssl.pretrain.methods.parts import WeightedMean
 
 WEIGHTS = (1.0, 3.0)
 SPECTRAL: dict[str, Any] = {"guidance": "spectral", "bank": 8}

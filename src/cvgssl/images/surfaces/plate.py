@@ -7,8 +7,19 @@ any, so that brightness, grain and light hint at the class and never tell it.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
-from cvgssl.images.surfaces.texture import SIDE, Field, noise, profile, specks, step
+from cvgssl.images.surfaces.texture import (
+    SIDE,
+    Field,
+    across_coordinate,
+    along_coordinate,
+    noise,
+    profile,
+    specks,
+    step,
+)
 
 
 @dataclass(frozen=True)
@@ -114,3 +125,22 @@ def bands(coil: Coil, rng: np.random.Generator) -> Field:
 
 def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def expose(surface: Field, coil: Coil, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """The 8-bit picture of a reflectance of about 1: uneven light, blur, camera noise, clipping."""
+    brightness = coil.brightness * np.exp(rng.normal(0, 0.12))
+    picture = brightness * surface * _light(coil, rng) * bands(coil, rng)
+    along = coil.blur + (rng.uniform(0.4, 1.2) if rng.random() < 0.15 else 0.0)  # strip in motion
+    picture = gaussian_filter(picture, (along, coil.blur), mode="nearest")
+    picture += coil.sensor * noise(rng, 0.3, 0.3)
+    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+
+
+def _light(coil: Coil, rng: np.random.Generator) -> Field:
+    """Uneven lighting: a slope to one side and darker corners, 0..1."""
+    toward = coil.angle + rng.choice([0, np.pi, np.pi / 2], p=[0.4, 0.4, 0.2])
+    slope = across_coordinate(toward) / SIDE + 0.5
+    shade = coil.shade * rng.uniform(0.3, 1.3) * np.clip(slope, 0, 1.2) ** rng.uniform(1, 3)
+    radius = (across_coordinate(0) ** 2 + along_coordinate(0) ** 2) / (SIDE**2 / 2)
+    return np.clip(1 - shade, 0.1, 1) * (1 - rng.uniform(0, 0.25) * radius)

@@ -6,10 +6,8 @@ from cvgssl.encoders.backbone import Backbone
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.pretrain.methods.base import Method
 from cvgssl.pretrain.methods.cvgssl import Cvgssl
-from cvgssl.pretrain.methods.guidance.build import build_guidance
-from cvgssl.pretrain.methods.guided import Guided
-from cvgssl.pretrain.methods.lightly_parts import lightly_parts
-from cvgssl.pretrain.methods.weights import WeightedMean
+from cvgssl.pretrain.methods.guided import Guided, build_guidance
+from cvgssl.pretrain.methods.parts import WeightedMean, lightly_parts
 
 
 def build_method(

@@ -1,23 +1,60 @@
-"""The published CVGSSL objective.
+"""CVGSSL as published: contrast between views, teachers and pictures, and the self-constraint.
+
+It is meant to keep the distances within a class and between classes apart. Shape letters: B
+pictures, W processes, D width. For consecutive views v and v + 1 with embeddings a_i and b_i of
+picture i, let s_ij = cosine(a_i, b_j). Every form takes one such pair and is averaged over pairs.
 
 "CLIP-Vision Guided Few-Shot Metal Surface Defect Recognition", IEEE Transactions on Industrial
 Informatics, 2025. Shape letters: B pictures, V views, T teachers, D width of the embeddings.
+
+Shape letters: B pictures of one process's batch, V views, T teachers, D width of what is compared.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cvgssl.encoders.backbone import Backbone
-from cvgssl.pretrain import self_constraint
-from cvgssl.pretrain.batch import Batch
 from cvgssl.pretrain.config import PretrainConfig
-from cvgssl.pretrain.contrastive import info_nce
-from cvgssl.pretrain.heads import adapter, predictor, projector
-from cvgssl.pretrain.methods.base import Method
-from cvgssl.pretrain.methods.weights import WeightedMean
+from cvgssl.pretrain.methods import cvgssl as self_constraint
+from cvgssl.pretrain.methods.base import Batch, Method
+from cvgssl.pretrain.methods.contrastive import cosines, info_nce, own_columns
+from cvgssl.pretrain.methods.parts import WeightedMean, adapter, predictor, projector
+
+# of the soft hinge: log(1 + exp(10 x)) / 10 is below 0.01 for x < -0.24
+SHARPNESS = 10.0
+
+
+def published(similarities: Tensor) -> Tensor:
+    """Mean over i of -log softmax_j(s_ij) at j = argmax_j s_ij.
+
+    The target is the loss's own largest cosine, whichever picture that belongs to: it sharpens
+    what is so already and cannot pull two views of one picture together. For reproduction.
+    similarities: s, float32 [B, W * B].
+    """
+    return F.cross_entropy(similarities, similarities.detach().argmax(dim=1))
+
+
+def margin(similarities: Tensor, width: float) -> Tensor:
+    """Mean over i of softhinge(max over j != i of s_ij + width - s_ii).
+
+    Asks that two views of one picture be nearer than its hardest negative, by `width`.
+    softhinge(x) = log(1 + exp(k x)) / k with k = SHARPNESS.
+    similarities: s, float32 [B, W * B]; width: of cosines, 0..2.
+    """
+    own = own_columns(len(similarities), similarities.device)[:, None]
+    positive = similarities.gather(1, own).squeeze(1)
+    hardest = similarities.scatter(1, own, -torch.inf).amax(dim=1)
+    return F.softplus(hardest + width - positive, beta=SHARPNESS).mean()
+
+
+def self_constrained(views: Sequence[Tensor], form: Callable[[Tensor], Tensor]) -> Tensor:
+    """Mean of a form over consecutive views, V times [B, D] of one teacher; float32 scalar."""
+    return torch.stack([form(cosines(a, b)) for a, b in pairwise(views)]).mean()
 
 
 class Cvgssl(Method):

@@ -6,11 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from cvgssl.encoders.backbone import Backbone
-from cvgssl.pretrain.batch import Batch
 from cvgssl.pretrain.config import PretrainConfig
-from cvgssl.pretrain.methods.base import Method
-from cvgssl.pretrain.methods.lightly_parts import lightly_parts
-from cvgssl.pretrain.methods.target import follow, frozen_copy, momentum_at
+from cvgssl.pretrain.methods.base import Batch, Method
+from cvgssl.pretrain.methods.parts import follow, frozen_copy, lightly_parts, momentum_at
 
 
 class Dino(Method):

@@ -4,13 +4,17 @@ ICCV 2021), written from algorithm 1 and section 4 of the paper."""
 from torch import Tensor
 
 from cvgssl.encoders.backbone import Backbone
-from cvgssl.pretrain.batch import Batch
 from cvgssl.pretrain.config import PretrainConfig
-from cvgssl.pretrain.contrastive import info_nce
-from cvgssl.pretrain.heads import predictor, projector
-from cvgssl.pretrain.methods.base import Method
-from cvgssl.pretrain.methods.pairs import mean_over_pairs
-from cvgssl.pretrain.methods.target import follow, frozen_copy, momentum_at
+from cvgssl.pretrain.methods.base import Batch, Method
+from cvgssl.pretrain.methods.contrastive import info_nce
+from cvgssl.pretrain.methods.parts import (
+    follow,
+    frozen_copy,
+    mean_over_pairs,
+    momentum_at,
+    predictor,
+    projector,
+)
 
 
 class MocoV3(Method):
@@ -18,7 +22,7 @@ class MocoV3(Method):
 
     With queries q = P(E(x)) and keys k = E'(x), E' the slow copy of backbone and projector, and C
     as in `info_nce`, the loss is the mean over strong views j of C(q_0, k_j) + C(q_j, k_0): the
-    weak view 0 against every strong view, and back. Heads are those of `cvgssl.pretrain.heads`
+    weak view 0 against every strong view, and back. Its heads are those of `parts`
     with --mlp-dim and --out-dim; the temperature is --t1 (1 in the published ResNet recipe, 0.2
     for transformers). The frozen patch embedding that the paper advises for transformers is left
     out, as it would keep weights of --pretrained from being adapted.

@@ -4,11 +4,10 @@ import torch
 from torch import Tensor
 
 from cvgssl.encoders.backbone import Backbone
-from cvgssl.pretrain.batch import Batch
 from cvgssl.pretrain.config import PretrainConfig
-from cvgssl.pretrain.contrastive import concat_all
-from cvgssl.pretrain.methods.base import Method
-from cvgssl.pretrain.methods.lightly_parts import lightly_parts
+from cvgssl.pretrain.methods.base import Batch, Method
+from cvgssl.pretrain.methods.contrastive import concat_all
+from cvgssl.pretrain.methods.parts import lightly_parts
 
 
 class SimClr(Method):

@@ -3,11 +3,9 @@
 from torch import Tensor
 
 from cvgssl.encoders.backbone import Backbone
-from cvgssl.pretrain.batch import Batch
 from cvgssl.pretrain.config import PretrainConfig
-from cvgssl.pretrain.methods.base import Method
-from cvgssl.pretrain.methods.lightly_parts import lightly_parts
-from cvgssl.pretrain.methods.pairs import mean_over_pairs
+from cvgssl.pretrain.methods.base import Batch, Method
+from cvgssl.pretrain.methods.parts import lightly_parts, mean_over_pairs
 
 
 class SimSiam(Method):

@@ -1,0 +1,1 @@
+"""A backbone adapted to a handful of labels: draws, linear evaluation, fine-tuning."""

@@ -1,0 +1,171 @@
+"""Options of fine-tuning and linear evaluation: the one source of flags, YAML keys, docs, checks.
+
+Imports no torch, so that `--help` is quick.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+from pydantic.dataclasses import dataclass
+
+from cvgssl.adapt.trainable import parse_trainable
+from cvgssl.images.picture_options import PictureOptions
+from cvgssl.runtime.options import STRICT, JobOptions
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class AdaptConfig(JobOptions, PictureOptions):
+    """What fine-tuning and linear evaluation share; defaults are the published ones."""
+
+    arch: str = Field(
+        default="resnet18", min_length=1, description="any timm model, such as resnet50"
+    )
+    pretrained: str = Field(
+        default="",
+        description="weights: a path, a bare name in pretrained/ or $CVGSSL_WEIGHTS, or "
+        "timm:MODEL; empty trains from scratch",
+    )
+    shot: int = Field(default=4, ge=1, description="labelled pictures per class")
+    num_draws: int = Field(
+        default=5, ge=1, description="random draws of labelled pictures, each a run of its own"
+    )
+    draws: Path | None = Field(
+        default=None,
+        description="draws.json of another run: use its pictures; --shot, --num-draws then unused",
+    )
+    labels: Path | None = Field(
+        default=None,
+        description="CSV of path,label such as a filled-in selection.csv: train on these pictures; "
+        "--shot, --num-draws then unused",
+    )
+    imbalance: float = Field(
+        default=1.0,
+        ge=1,
+        description="largest class over smallest in a long-tailed draw; 1 is balanced",
+    )
+    class_num: int | None = Field(
+        default=None, ge=2, description="number of classes, checked when given"
+    )
+    test_fraction: float = Field(
+        default=0.3, gt=0, lt=1, description="share of test pictures when DATA has no test split"
+    )
+    normalize: Literal["auto", "half", "imagenet", "clip"] = Field(
+        default="auto", description="pixel mean and std; auto: what the weights were trained with"
+    )
+    epochs: int = Field(default=100, ge=1, description="passes over the labelled pictures")
+    start_epoch: int = Field(default=0, ge=0, description="first epoch of the schedule, from 0")
+    batch_size: int = Field(
+        default=256, ge=1, description="labelled pictures per step, all processes"
+    )
+    optimizer: Literal["sgd", "adamw"] = Field(default="sgd", description="optimizer")
+    lr: float = Field(
+        default=0.003, gt=0, description="learning rate at the start of a cosine schedule"
+    )
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="momentum of SGD")
+    weight_decay: float = Field(default=1e-4, ge=0, description="weight decay")
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="label smoothing")
+    eval_every: int = Field(
+        default=1, ge=1, description="epochs between looks at the test pictures"
+    )
+    eval_batch_size: int = Field(default=64, ge=1, description="pictures per step without gradient")
+    ema: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="decay of averaged weights, evaluated beside the raw ones",
+    )
+    save_weights: Literal["first", "all"] = Field(
+        default="first", description="keep the final weights of the first run or of every run"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "AdaptConfig":
+        problems = []
+        if self.start_epoch >= self.epochs:
+            problems.append(
+                f"--start-epoch {self.start_epoch}: must be below --epochs {self.epochs}"
+            )
+        if self.draws is not None and self.labels is not None:
+            problems.append("--draws, --labels: name one; labelled pictures are of one source")
+        for name in ("draws", "labels"):
+            if getattr(self, name) is not None and self.imbalance != 1:
+                problems.append(f"--imbalance: has no effect with --{name}; leave one of them out")
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class LinearConfig(AdaptConfig):
+    """Train a linear classifier on the features of a frozen backbone."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class FinetuneConfig(AdaptConfig):
+    """Fine-tune a backbone and a linear head on a few labelled pictures per class."""
+
+    augment: bool = Field(
+        default=False,
+        description="random crops, flips, brightness and contrast of labelled pictures",
+    )
+    layer_decay: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="factor of the learning rate per layer towards the input",
+    )
+    trainable: str = Field(
+        default="all",
+        description="what is trained beside the classifier: all; head (nothing); norm (scale and "
+        "shift of normalisation layers); blocks:N (the last N blocks); lora:RANK (low-rank updates "
+        "of a transformer's attention)",
+    )
+    lora_alpha: float = Field(
+        default=8.0, gt=0, description="scale of the updates of lora:RANK, times RANK"
+    )
+    pseudo_labels: bool = Field(
+        default=False,
+        description="semi-supervised: train on unlabelled pictures of train/ too, as the head auto "
+        "names them on features of the backbone before fine-tuning",
+    )
+    unlabelled: Path | None = Field(
+        default=None,
+        description="with --pseudo-labels: folder of more pictures, none labelled; copies of those "
+        "in DATA are left out",
+    )
+    unlabelled_share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="with --pseudo-labels: share of the unlabelled pictures used, the surest of "
+        "each class",
+    )
+    labelled_share: float = Field(
+        default=0.5,
+        gt=0,
+        lt=1,
+        description="with --pseudo-labels: share of labelled pictures in a batch; unlabelled ones "
+        "come on top of --batch-size",
+    )
+
+    @field_validator("trainable")
+    @classmethod
+    def _check_trainable(cls, text: str) -> str:
+        parse_trainable(text)
+        return text
+
+    @model_validator(mode="after")
+    def _check_unlabelled(self) -> "FinetuneConfig":
+        problems = []
+        if self.pseudo_labels and not self.pretrained:
+            problems.append(
+                "--pseudo-labels: needs --pretrained; a random network cannot guess classes"
+            )
+        if self.unlabelled is not None and not self.pseudo_labels:
+            problems.append(
+                f"--unlabelled {self.unlabelled}: is used by --pseudo-labels only; give that too"
+            )
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self

@@ -1,0 +1,263 @@
+"""Unlabelled pictures beside the labelled ones: guessed by `auto`, drawn into batches.
+
+M pictures of the pool are used, B of them in an epoch; C channels, S side in pixels.
+
+Shape letters: N pictures, M unlabelled ones, B of a batch, D features, K classes.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import PIL
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cvgssl import __version__
+from cvgssl.adapt.config import AdaptConfig, FinetuneConfig
+from cvgssl.adapt.data import Task
+from cvgssl.adapt.models import ModelSource
+from cvgssl.encoders.backbone import Backbone
+from cvgssl.encoders.batches import forward_all
+from cvgssl.features.cache import BLOCK, FeatureStore
+from cvgssl.features.plan import FOLDER
+from cvgssl.features.pooling import Pooling
+from cvgssl.features.table import UNLABELLED
+from cvgssl.images.cache import default_cache_dir
+from cvgssl.images.reader import VERSION as READER
+from cvgssl.images.store import Pictures
+from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.progress import progress
+from cvgssl.runtime.seeds import seed_for
+from cvgssl.views.random_views import support_views
+
+Rows = NDArray[np.intp]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PseudoLabels:
+    """Confident guesses. rows: [M], of the training pictures; labels: int64 [M], 0..K-1.
+
+    weights: float64 [M], the probability of the label, 1/K..1: what a picture counts in the loss.
+    """
+
+    rows: Rows
+    labels: NDArray[np.int64]
+    weights: Floats
+
+
+def guess(
+    features: NDArray[np.float32], labels: NDArray[np.int64], support: Rows, share: float
+) -> PseudoLabels:
+    """What the head `auto` says of the pictures outside the support.
+
+    features: [N, D], of a frozen backbone. labels: [N]; only those of the support are looked at.
+    share: see `confident`.
+    """
+    from cvgssl.features.preparation import Preparation  # only here, as scikit-learn takes a second
+    from cvgssl.heads import HEADS
+
+    target = np.full(len(features), UNLABELLED, dtype=np.int64)
+    target[support] = labels[support]
+    head = HEADS["auto"]()
+    head.fit(Preparation("center").fit_transform(features), target)
+    return confident(head.label_distributions_, target, share)
+
+
+def confident(distributions: Floats, target: NDArray[np.int64], share: float) -> PseudoLabels:
+    """Of the unlabelled rows, the surest `share` of each guessed class, at least one of it.
+
+    distributions: [N, K]. target: [N], -1 where not labelled. A share for each class instead of
+    one threshold keeps classes that are hard to tell (Zou et al. 2018, ECCV, "Class-balanced
+    self-training").
+    """
+    guessed, sure = distributions.argmax(axis=1), distributions.max(axis=1)
+    kept = []
+    for label in range(distributions.shape[1]):
+        rows = np.flatnonzero((target == UNLABELLED) & (guessed == label))
+        surest = rows[np.argsort(-sure[rows], kind="stable")]
+        kept.append(surest[: int(np.ceil(share * len(rows)))])
+    rows = np.sort(np.concatenate(kept))
+    return PseudoLabels(rows, guessed[rows].astype(np.int64), sure[rows])
+
+
+def balanced(
+    labels: NDArray[np.int64], count: int, generator: np.random.Generator
+) -> NDArray[np.intp]:
+    """Places of `count` of the `labels` [M], every class that occurs as often (to one).
+
+    Within a class each is as likely, and may be drawn again.
+    """
+    classes = generator.permutation(np.unique(labels))
+    order = np.argsort(labels, kind="stable")
+    first = np.searchsorted(labels[order], classes)
+    sizes = np.searchsorted(labels[order], classes, side="right") - first
+    turn = np.arange(count) % len(classes)
+    inside = (generator.random(count) * sizes[turn]).astype(np.intp)
+    chosen: NDArray[np.intp] = order[first[turn] + inside]
+    return chosen
+
+
+class _Pooled(nn.Module):
+    """Class token and mean of the patches, where a network has both; else its own output."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+        has_token = getattr(backbone.body, "cls_token", None) is not None
+        layers = has_token and hasattr(backbone.body, "forward_intermediates")
+        self.pooling = Pooling(backbone, ("cls", "mean"), ()) if layers else None
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Uint8 [B, C, S, S] to features [B, D]."""
+        if self.pooling is None:
+            features: Tensor = self.backbone(pixels)
+            return features
+        pooled: Tensor = self.pooling(self.backbone.normalize(pixels))
+        return pooled
+
+
+def frozen_features(
+    pictures: Pictures, source: ModelSource, config: AdaptConfig, accelerator: Accelerator
+) -> NDArray[np.float32]:
+    """Float32 [N, D], in the first process; others get what they need from it, and an empty one.
+
+    A picture that was embedded by the same weights and options before comes from the cache, so an
+    interrupted job goes on with the same numbers.
+    """
+    first = accelerator.is_main_process
+    store = FeatureStore(default_cache_dir() / FOLDER / _key(source, config)) if first else None
+    missing: list[int] = []
+    if store is not None:
+        places = {digest: row for row, digest in enumerate(pictures.digests) if digest not in store}
+        missing = sorted(places.values())
+    missing = broadcast_object_list([missing])[0]
+    network = _Pooled(source.frozen()).eval().to(accelerator.device)
+    with progress("features", len(missing), first) as advance:
+        for start in range(0, len(missing), BLOCK):
+            rows = missing[start : start + BLOCK]
+            pixels = pictures.pixels[rows]
+            values = forward_all(network, pixels, config.eval_batch_size, accelerator, advance)
+            if store is not None:
+                store.add([pictures.digests[row] for row in rows], values.cpu().numpy())
+    if store is None:
+        return np.zeros((0, 0), np.float32)
+    return store.gather(pictures.digests)
+
+
+def _key(source: ModelSource, config: AdaptConfig) -> str:
+    """Short hash of what decides the features besides the pictures."""
+    card = asdict(source.card()) | {"classes": None}
+    facts = [1, __version__, READER, PIL.__version__, card, config.precision]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Pool pictures of an epoch, in the order of its batches, on the CPU.
+
+    pixels: uint8 [B, C, S, S]; labels: int64 [B]; weights: float32 [B], above 0, at most 1.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    weights: Tensor
+
+    def take(self, rows: slice) -> "Drawn":
+        """Some of them."""
+        return Drawn(self.pixels[rows], self.labels[rows], self.weights[rows])
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The pictures of one run that pseudo-labels were found for.
+
+    pixels: gives uint8 [B, C, S, S] of rows among the training pictures and those of --unlabelled.
+    unlabelled: how many of these are not in the support; right: share of the pseudo-labels of
+        training pictures that agree with the class folders, per cent, None if there are none. It
+        is reported and used for nothing.
+    """
+
+    pixels: Callable[[NDArray[np.intp]], NDArray[np.uint8]]
+    guesses: PseudoLabels
+    unlabelled: int
+    right: float | None
+
+    def describe(self) -> str:
+        """A few words for the log."""
+        right = ""
+        if self.right is not None:
+            right = f", {self.right:.1f}% right (by folder names, which are not used)"
+        return (
+            f"semi-supervised: pseudo-labels for {len(self.guesses.rows)} of {self.unlabelled} "
+            f"unlabelled training pictures{right}"
+        )
+
+    def drawn(self, count: int, run: int, epoch: int, config: FinetuneConfig) -> Drawn:
+        """The `count` pictures of an epoch, the same in every process."""
+        generator = np.random.default_rng(seed_for(config.seed, "pool", run, epoch))
+        places = balanced(self.guesses.labels, count, generator)
+        pixels = torch.from_numpy(self.pixels(self.guesses.rows[places]))
+        if config.augment and count:
+            pixels = support_views(pixels, seed_for(config.seed, "augment pool", run), epoch)
+        labels, weights = self.guesses.labels[places], self.guesses.weights[places]
+        return Drawn(pixels, torch.from_numpy(labels), torch.from_numpy(weights).float())
+
+
+class PoolSource:
+    """Makes the pool of each run; the features behind it are computed once for all runs."""
+
+    def __init__(
+        self, task: Task, source: ModelSource, config: FinetuneConfig, accelerator: Accelerator
+    ) -> None:
+        self.task, self.config, self.accelerator = task, config, accelerator
+        self._features = frozen_features(task.loaded.train, source, config, accelerator)
+        self._truth = task.train_labels.numpy()
+        if task.pool is not None:
+            rows = task.pool.rows
+            more = frozen_features(task.pool.pictures, source, config, accelerator)
+            if accelerator.is_main_process:
+                self._features = np.concatenate([self._features, more[rows]])
+            self._truth = np.concatenate([self._truth, np.full(len(rows), UNLABELLED)])
+
+    def pool(self, run: int) -> Pool:
+        """That of `run`, counted from 1; raises UserError when all pictures are labelled."""
+        truth, support = self._truth, self.task.supports[run - 1]
+        unlabelled = len(truth) - len(support)
+        if unlabelled < 1:
+            raise UserError(
+                f"--pseudo-labels: run {run} has labels for all training pictures; leave it out, "
+                "lower --shot, or give more pictures by --unlabelled"
+            )
+        guesses = None
+        if self.accelerator.is_main_process:  # others could differ in the last digit
+            guesses = guess(self._features, truth, support, self.config.unlabelled_share)
+        guesses = broadcast_object_list([guesses])[0]
+        named = truth[guesses.rows] != UNLABELLED
+        agree = (guesses.labels == truth[guesses.rows])[named]
+        right = 100 * float(agree.mean()) if len(agree) else None
+        return Pool(self._pixels, guesses, unlabelled, right)
+
+    def _pixels(self, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
+        """Uint8 [B, C, S, S]; gray pictures become colour beside coloured ones."""
+        train, pool = self.task.loaded.train.pixels, self.task.pool
+        if pool is None:
+            return train[rows]
+        more = pool.pictures.pixels
+        shape = (max(train.shape[1], more.shape[1]), *train.shape[2:])
+        found = np.empty((len(rows), *shape), np.uint8)
+        extra = rows >= len(train)
+        found[~extra] = train[rows[~extra]]
+        found[extra] = more[pool.rows[rows[extra] - len(train)]]
+        return found
+
+
+def beside(labelled: int, share: float) -> int:
+    """How many pool pictures stand in a batch so that `labelled` ones are `share` of it."""
+    return round(labelled * (1 / share - 1))

@@ -1,0 +1,95 @@
+"""What all runs together say: the last epoch first, the optimistic figure marked as such."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cvgssl.adapt.training import RunResult
+from cvgssl.heads.metrics import Spread, accuracy, macro_recall, recalls, spread
+
+SUMMARY = "summary.json"  # where a finished run folder keeps it
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Figures of one set of weights over the draws, per cent.
+
+    runs: accuracy and macro-recall of each draw, for paired comparisons.
+    class_recall: mean recall of each class (None: no test pictures).
+    confusion: counts [K, K] summed over the draws, row true class.
+    """
+
+    accuracy: Spread
+    macro_recall: Spread
+    class_recall: dict[str, float | None]
+    runs: list[dict[str, float]]
+    confusion: list[list[int]]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A finished job, as in summary.json.
+
+    setting: `inductive`: each test picture is classified alone; `semi-supervised`: the same, but
+        unlabelled training pictures were used.
+    last_epoch: the headline. ema_last_epoch: the same of averaged weights, if there are any.
+    best_on_test: mean over the draws of the best epoch's accuracy, chosen by looking at the test
+        pictures: optimistic, printed because published logs have it.
+    pseudo_labels, pseudo_right: pseudo-labelled pictures trained on in each run, and how many of
+        their labels agree with the class folders, per cent; None without them.
+    """
+
+    mode: str
+    setting: str
+    data: str
+    classes: list[str]
+    train_pictures: int
+    test_pictures: int
+    skipped_pictures: int
+    arch: str
+    pretrained: str
+    pretrained_sha256: str | None
+    image_size: int
+    shot: int | None
+    imbalance: float | None
+    seed: int | None
+    draws: int
+    epochs: int
+    hardware: str
+    processes: int
+    seconds: float
+    last_epoch: Scores
+    ema_last_epoch: Scores | None
+    best_on_test: Spread
+    pseudo_labels: list[int] | None = None
+    pseudo_right: list[float] | None = None
+
+
+def scores(matrices: Sequence[list[list[int]]], classes: Sequence[str]) -> Scores:
+    """Summarise one confusion matrix [K, K] per draw."""
+    counts = [np.array(matrix, dtype=np.int64) for matrix in matrices]
+    runs = [{"accuracy": accuracy(c), "macro_recall": macro_recall(c)} for c in counts]
+    by_class = np.stack([recalls(c) for c in counts]).mean(axis=0)
+    return Scores(
+        spread([run["accuracy"] for run in runs]),
+        spread([run["macro_recall"] for run in runs]),
+        {
+            name: None if np.isnan(value) else float(value)
+            for name, value in zip(classes, by_class, strict=True)
+        },
+        runs,
+        sum(counts, np.zeros_like(counts[0])).tolist(),
+    )
+
+
+def score_runs(
+    results: Sequence[RunResult], classes: Sequence[str]
+) -> tuple[Scores, Scores | None, Spread]:
+    """Last epoch, last epoch of averaged weights if any, and best on test, over the draws."""
+    averaged = [r.ema_confusion for r in results if r.ema_confusion is not None]
+    return (
+        scores([r.confusion for r in results], classes),
+        scores(averaged, classes) if averaged else None,
+        spread([r.best_accuracy for r in results]),
+    )

@@ -1,1 +1,0 @@
-"""A handful of labels: draws, linear evaluation, fine-tuning, and what they are worth."""

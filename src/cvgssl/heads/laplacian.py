@@ -1,0 +1,55 @@
+"""Class means smoothed over the graph of all pictures."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from cvgssl.features.graph import digest, neighbour_graph, remembered
+from cvgssl.heads.base import FewShotHead, Floats, class_means, one_hot, softmax, unit
+
+ROUNDS, STEPS = 5, 20
+
+
+class LaplacianShot(FewShotHead):
+    """Laplacian-regularized nearest class mean (Ziko et al. 2020, with their bound updates).
+
+    Minimises the scaled distance of every row to its class's mean plus `pull` times the
+    disagreement of neighbours, alternating with the means, which unlabelled rows move. A new row
+    takes the nearest of the means by itself.
+
+    label_distributions_: probabilities [N, K] of the rows of `fit`.
+    """
+
+    uses_unlabelled = True
+
+    def __init__(self, neighbours: int = 10, pull: float = 1.0, scale: float = 10.0) -> None:
+        self.neighbours = neighbours
+        self.pull = pull
+        self.scale = scale
+
+    def _fit(self, features: Floats, target: NDArray[np.int64]) -> None:
+        rows = unit(features)
+        known, fixed = target >= 0, one_hot(target, len(self.classes_))
+        key = ("laplacian", digest(features), self.neighbours)
+        graph = remembered(key, lambda: _averaging(rows, self.neighbours))
+        self.means_ = unit(class_means(rows, fixed))
+        for _ in range(ROUNDS):
+            # one class after another in memory: sums over a few classes are several times faster
+            unary = self.scale * (self.means_ @ rows.T).T
+            share = softmax(unary)
+            for _ in range(STEPS):
+                share[known] = fixed[known]
+                near = np.asfortranarray(graph @ share)
+                share = softmax(unary + self.pull * self.scale * near)
+            share[known] = fixed[known]
+            self.means_ = unit(class_means(rows, share))
+        self.label_distributions_ = share
+
+    def _probabilities(self, features: Floats) -> Floats:
+        return softmax(self.scale * (unit(features) @ self.means_.T))
+
+
+def _averaging(rows: Floats, neighbours: int) -> sparse.csr_array:
+    weights = neighbour_graph(rows, neighbours)
+    total = np.asarray(weights.sum(axis=1)).ravel().clip(1e-12)
+    return sparse.csr_array(sparse.diags_array(1 / total) @ weights)

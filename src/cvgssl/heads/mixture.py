@@ -1,0 +1,70 @@
+"""Gaussian mixture of labelled and unlabelled pictures on the diffusion map."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvgssl.heads.base import Floats, class_means, one_hot, softmax
+from cvgssl.heads.diffusion import MapHead
+
+STEPS = 30
+
+
+class MixtureHead(MapHead):
+    """Expectation maximisation with labelled rows held fast (Nigam et al. 2000); see `MapHead`.
+
+    One spherical Gaussian per class with a common variance, floored so that posteriors stay
+    soft; class shares are estimated, not assumed equal, with a Dirichlet prior.
+
+    labelled_weight: how many unlabelled rows a labelled one counts for in its class's mean.
+    prior: pictures added to every class, as a share of N / K.
+    """
+
+    def __init__(
+        self,
+        neighbours: int = 10,
+        time: float = 8.0,
+        width: int = 64,
+        ridge: float = 1e-5,
+        labelled_weight: float = 5.0,
+        prior: float = 0.2,
+    ) -> None:
+        super().__init__(neighbours, time, width, ridge)
+        self.labelled_weight = labelled_weight
+        self.prior = prior
+
+    def _fit_mapped(self, rows: Floats, target: NDArray[np.int64]) -> Floats:
+        classes = len(self.classes_)
+        fixed = one_hot(target, classes)
+        known = target >= 0
+        weight = np.where(known, self.labelled_weight, 1.0)[:, None]
+        self.means_ = class_means(rows, fixed)
+        self.log_shares_ = np.zeros(classes)
+        self.precision_ = 5.0
+        squared = _squared(rows, self.means_)
+        for _ in range(STEPS):
+            share = self._share(squared)
+            share[known] = fixed[known]
+            self.means_ = class_means(rows, share * weight)
+            squared = _squared(rows, self.means_)
+            total = share.sum(axis=0) + self.prior * len(rows) / classes
+            self.log_shares_ = np.log(total / total.sum())
+            spread = float(np.vdot(share, squared)) / len(rows)
+            self.precision_ = 1 / max(spread, 0.05)
+        share = self._share(squared)
+        share[known] = fixed[known]
+        return share
+
+    def _score_mapped(self, rows: Floats) -> Floats:
+        return self._share(_squared(rows, self.means_))
+
+    def _share(self, squared: Floats) -> Floats:
+        return softmax(self.log_shares_ - self.precision_ * squared)
+
+
+def _squared(rows: Floats, means: Floats) -> Floats:
+    """Squared distances [N, K]."""
+    lengths = np.einsum("ne,ne->n", rows, rows)[:, None]
+    # one class after another in memory: sums over a few classes are several times faster
+    inside = (means @ rows.T).T
+    squared: Floats = (lengths - 2 * inside + (means**2).sum(axis=1)).clip(0)
+    return squared

@@ -1,0 +1,63 @@
+"""Assignment of all pictures to classes by optimal transport on the diffusion map."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvgssl.heads.base import Floats, class_means, one_hot, softmax, unit
+from cvgssl.heads.diffusion import MapHead
+
+ROUNDS, STEPS = 10, 10
+
+
+class TransportHead(MapHead):
+    """Means moved by Sinkhorn assignments (PT-MAP, Hu et al. 2021), classes of unknown size.
+
+    Pictures are assigned so that every class receives its share; the shares are estimated, as
+    free assignments drawn `balance` of the way to equal ones, not assumed. See `MapHead`. A new
+    row takes the nearest mean by itself.
+
+    balance: 0 free, 1 equal classes. scale: of cosines, before the assignment.
+    """
+
+    def __init__(
+        self,
+        neighbours: int = 10,
+        time: float = 8.0,
+        width: int = 64,
+        ridge: float = 1e-5,
+        balance: float = 0.3,
+        scale: float = 10.0,
+    ) -> None:
+        super().__init__(neighbours, time, width, ridge)
+        self.balance = balance
+        self.scale = scale
+
+    def _fit_mapped(self, rows: Floats, target: NDArray[np.int64]) -> Floats:
+        classes = len(self.classes_)
+        fixed, known = one_hot(target, classes), target >= 0
+        self.means_ = unit(class_means(rows, fixed))
+        for _ in range(ROUNDS):
+            free = self._score_mapped(rows)
+            shares = (1 - self.balance) * free.mean(axis=0) + self.balance / classes
+            assigned = sinkhorn(free, shares)
+            assigned[known] = fixed[known]
+            means = unit(class_means(rows, assigned))
+            self.means_ = unit(0.6 * self.means_ + 0.4 * means)
+        return assigned
+
+    def _score_mapped(self, rows: Floats) -> Floats:
+        # one class after another in memory: sums over a few classes are several times faster
+        return softmax(self.scale * (self.means_ @ rows.T).T)
+
+
+def sinkhorn(free: Floats, shares: Floats) -> Floats:
+    """Probabilities [N, K] near `free` [N, K] whose column means are `shares` [K].
+
+    The plan is `free` with rows and columns scaled (Cuturi 2013); only the scales are iterated.
+    """
+    rows = np.ones(len(free))
+    for _ in range(STEPS):
+        columns = shares * len(free) / (rows @ free).clip(1e-300)
+        rows = 1 / (free @ columns)
+    plan: Floats = rows[:, None] * free * columns
+    return plan

@@ -1,0 +1,1 @@
+"""Recognizers that are deployed: fit, the folder that keeps it, prediction."""

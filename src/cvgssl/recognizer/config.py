@@ -1,0 +1,84 @@
+"""Options of `cvgssl fit`. Imports no torch and no sklearn, so that `--help` is quick."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from cvgssl.features.config import EmbedConfig, EncodingOptions
+from cvgssl.runtime.options import STRICT, fields_of
+
+Head = Literal[
+    "auto",
+    "nearest-mean",
+    "knn",
+    "ridge",
+    "logistic",
+    "discriminant",
+    "tip-adapter",
+    "kernel-ridge",
+    "propagation",
+    "laplacian-shot",
+    "diffusion",
+    "mixture",
+    "transport",
+]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class FitConfig(EncodingOptions):
+    """Make a recognizer without training: a head on the embeddings of a frozen encoder.
+
+    Labels come from a filled-in list or a draw; all other train pictures are used without labels.
+    Test pictures are used for nothing but the accuracy that is told at the end.
+    `cvgssl predict OUT PICTURES` then names new pictures.
+    """
+
+    labels: Path | None = Field(
+        default=None,
+        description="CSV of path,label such as a filled-in selection.csv; pictures without label "
+        "or with ? stay unlabelled",
+    )
+    shot: int | None = Field(
+        default=None,
+        ge=1,
+        description="instead of --labels: so many pictures of each class folder are labelled, "
+        "drawn by --seed",
+    )
+    class_folders: bool = Field(
+        default=True, description="false: folders are not classes, classes are those of --labels"
+    )
+    unlabelled: Path | None = Field(
+        default=None,
+        description="folder of more pictures, none labelled; copies of those in DATA are left out",
+    )
+    head: Head = Field(default="auto", description="how classes are told apart; see docs/heads.md")
+    preparation: Literal["none", "center", "standardize", "whiten"] = Field(
+        default="center",
+        description="of embeddings before the head, learned from all train pictures without labels",
+    )
+    seed: int = Field(
+        default=0,
+        ge=0,
+        lt=2**63,
+        description="seed of the draw, and of the split where DATA has none",
+    )
+    out: Path = Field(default=Path("runs/fit"), description="new folder for the recognizer")
+
+    def _problems(self) -> list[str]:
+        problems = super()._problems()
+        if self.labels is None and self.shot is None:
+            problems.append("--labels FILE.csv (or --shot K, of class folders) is needed")
+        if self.labels is not None and self.shot is not None:
+            problems.append("--labels, --shot: name one; labels are given or drawn")
+        if self.shot is not None and not self.class_folders:
+            problems.append("--shot: draws from class folders; there are none by --class-folders")
+        if self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
+            problems.append(f"--out {self.out}: exists and is not an empty folder; name a new one")
+        return problems
+
+    def embedding(self, **changes: Any) -> EmbedConfig:
+        """The options of `cvgssl embed` that give the embeddings, but for `changes`."""
+        shared = {name: getattr(self, name) for name in fields_of(EncodingOptions)}
+        return EmbedConfig(**shared | changes)

@@ -1,0 +1,141 @@
+"""`cvgssl fit`: embed, label, keep, and tell how good the recognizer is on test pictures."""
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cvgssl.features.embed import embed_raw
+from cvgssl.features.encoder_specs import asked_encoders
+from cvgssl.features.plan import Plan
+from cvgssl.features.table import SPLITS, UNLABELLED, FeatureTable
+from cvgssl.heads import HEADS
+from cvgssl.heads.metrics import accuracy, confusion, macro_recall, recalls
+from cvgssl.recognizer.card import Card, KeptEncoder, load_recognizer, save_recognizer
+from cvgssl.recognizer.config import FitConfig
+from cvgssl.recognizer.head import FittedHead
+from cvgssl.recognizer.labelling import labelled_train, with_extra
+from cvgssl.runtime.files import write_json, write_text
+from cvgssl.runtime.options import CONFIG, to_dict, to_yaml
+from cvgssl.runtime.run import new_folder
+from cvgssl.selection.label_list import write_labels
+
+SUMMARY, LABELS = "summary.json", "labels.csv"
+INDUCTIVE, SEMI_SUPERVISED = "inductive", "semi-supervised"
+# options that say nothing about how another picture is embedded
+_OF_THE_JOB = ("data", "out", "unlabelled", "skip_corrupt", "workers", "batch_size", "center",
+               "whiten", "test_fraction", "seed", "gpu")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class OnTest:
+    """What the recognizer says of the labelled test pictures, which it learned nothing from.
+
+    accuracy, macro_recall: per cent. class_recall: by class; None without test pictures of it.
+    confusion: counts [K][K], row true class.
+    """
+
+    pictures: int
+    accuracy: float
+    macro_recall: float
+    class_recall: dict[str, float | None]
+    confusion: list[list[int]]
+
+
+@dataclass(frozen=True)
+class FitSummary:
+    """A recognizer in figures.
+
+    labelled, unlabelled: train pictures. setting: inductive without unlabelled ones.
+    temperature: of calibration; 1 with one label per class, where no label can be left out.
+    test: None where no test picture has a label. seconds: of the whole job.
+    """
+
+    encoder: str
+    head: str
+    classes: tuple[str, ...]
+    labelled: int
+    unlabelled: int
+    setting: str
+    temperature: float
+    test: OnTest | None
+    seconds: float
+
+
+def fit(config: FitConfig) -> tuple[Path, FitSummary]:
+    """Make a recognizer without training; gives its folder, for `predict`, and its figures.
+
+    Raises UserError for what is wrong with data, encoders or labels; nothing is written then.
+    """
+    started = time.monotonic()
+    table, plans = embed_raw(config.embedding())
+    train = with_extra(labelled_train(table, config), table, config)
+    with new_folder(config.out, "--out") as folder:
+        save_recognizer(folder, _card(config, plans, train), train)
+        card, kept = load_recognizer(folder)  # the figures are those of what was written
+        head = FittedHead(kept, card.plans, card.head, card.params, card.preparation)
+        summary = _summary(config, table, kept, head, started)
+        _write_labels(kept, folder / LABELS)
+        write_json(folder / SUMMARY, asdict(summary))
+        write_text(folder / CONFIG, to_yaml(config))
+    return config.out, summary
+
+
+def _card(config: FitConfig, plans: list[Plan], train: FeatureTable) -> Card:
+    embedding = config.embedding()
+    asked = asked_encoders(embedding)
+    encoders = tuple(
+        KeptEncoder(one.spec.name, str(one.file.resolve()) if one.file else one.spec.file, plan)
+        for one, plan in zip(asked, plans, strict=True)
+    )
+    options = {key: one for key, one in to_dict(embedding).items() if key not in _OF_THE_JOB}
+    return Card(
+        train.classes,
+        config.head,
+        dict(HEADS[config.head]().get_params()),
+        config.preparation,
+        options,
+        encoders,
+    )
+
+
+def _summary(
+    config: FitConfig, table: FeatureTable, train: FeatureTable, head: FittedHead, started: float
+) -> FitSummary:
+    labelled = int((train.labels != UNLABELLED).sum())
+    unlabelled = len(train) - labelled
+    return FitSummary(
+        str(table.about["encoder"]),
+        config.head,
+        train.classes,
+        labelled,
+        unlabelled,
+        SEMI_SUPERVISED if unlabelled else INDUCTIVE,
+        head.temperature,
+        _test(table, head),
+        time.monotonic() - started,
+    )
+
+
+def _test(table: FeatureTable, head: FittedHead) -> OnTest | None:
+    test = table.part(SPLITS[1])
+    test = test.take(np.flatnonzero(test.labels != UNLABELLED))
+    if not len(test):
+        return None
+    probabilities, _ = head(test.values)
+    counts = confusion(test.labels, probabilities.argmax(axis=1), len(test.classes))
+    found = zip(test.classes, recalls(counts), strict=True)
+    return OnTest(
+        len(test),
+        accuracy(counts),
+        macro_recall(counts),
+        {name: None if np.isnan(value) else float(value) for name, value in found},
+        counts.tolist(),
+    )
+
+
+def _write_labels(train: FeatureTable, path: Path) -> None:
+    """The labelled pictures, as --labels takes them."""
+    rows = np.flatnonzero(train.labels != UNLABELLED)
+    write_labels([(train.names[row], train.classes[train.labels[row]]) for row in rows], path)

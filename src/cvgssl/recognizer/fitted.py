@@ -1,0 +1,158 @@
+"""Pictures named by a recognizer of `cvgssl fit`: encoders found and checked, the head refitted.
+
+Shape letters: B pictures, K classes.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cvgssl.encoders.teacher_spec import TeacherSpec
+from cvgssl.encoders.weights_folder import weights_folder
+from cvgssl.features.compute import embed_squares
+from cvgssl.features.config import EmbedConfig
+from cvgssl.features.encoder import Encoder, load_encoder
+from cvgssl.features.encoder_specs import Asked, weight_file
+from cvgssl.features.plan import Plan
+from cvgssl.features.table import UNLABELLED
+from cvgssl.images.decoding import Square
+from cvgssl.recognizer.card import CARD, KeptEncoder, load_recognizer
+from cvgssl.recognizer.head import FittedHead
+from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.files import sha256_file
+from cvgssl.runtime.launch import launch
+
+log = logging.getLogger(__name__)
+
+
+class FittedRecognizer:
+    """Squares of pixels to probabilities, with what `folder` holds.
+
+    classes: K names. geometries: how each picture becomes squares, one for each that differs.
+    Raises UserError when the folder is damaged, and when an encoder's file is gone or changed.
+    """
+
+    def __init__(
+        self, folder: Path, files: Sequence[str] = (), refused: float | None = None
+    ) -> None:
+        """Load.
+
+        files: where weights lie now that have been moved; known by content.
+        refused: see `FittedHead`.
+        """
+        card, train = load_recognizer(folder)
+        self.classes = card.classes
+        places = _find_all(folder, card.encoders, files)
+        options = card.options()
+        if options.precision == "fp16" and not torch.cuda.is_available():
+            log.warning("%s: fitted in fp16, which needs a GPU; fp32 is used", folder)
+            options = card.options(precision="fp32")
+        self._accelerator = launch(None, options.precision)
+        self._encoders = [
+            _load(folder, one, place, options).to(self._accelerator.device)
+            for one, place in zip(card.encoders, places, strict=True)
+        ]
+        self.geometries = tuple(dict.fromkeys(one.geometry for one in self._encoders))
+        labelled = int((train.labels != UNLABELLED).sum())
+        print(
+            f"{folder}: {card.head} is fitted again to {labelled} labelled and "
+            f"{len(train) - labelled} unlabelled pictures (about a second for a thousand)",
+            file=sys.stderr,
+            flush=True,
+        )
+        self._head = FittedHead(
+            train, card.plans, card.head, card.params, card.preparation, refused
+        )
+
+    def __call__(
+        self, squares: Sequence[Sequence[Square]], /
+    ) -> tuple[NDArray[np.float32], list[str | None]]:
+        """Probabilities float32 [B, K] and verdicts [B] of B pictures.
+
+        squares: B readable ones for each of `geometries`.
+        """
+        shown = dict(zip(self.geometries, squares, strict=True))
+        values = [
+            embed_squares(encoder, shown[encoder.geometry], self._accelerator)
+            for encoder in self._encoders
+        ]
+        probabilities, verdicts = self._head(np.concatenate(values, axis=1))
+        return probabilities.astype(np.float32), verdicts
+
+
+def _find_all(
+    folder: Path, encoders: Sequence[KeptEncoder], files: Sequence[str]
+) -> list[Path | None]:
+    """Where the encoders' weights lie; None for those that are not a file."""
+    wanted = {one.sha256: one.plan.name for one in encoders if one.path is not None}
+    moved = dict[str | None, Path]()
+    for name in files:
+        path = weight_file(name, f"--encoder {name}")
+        digest = sha256_file(path)
+        if digest not in wanted:
+            names = ", ".join(f"{name} (sha256 {str(sha)[:8]})" for sha, name in wanted.items())
+            raise UserError(
+                f"--encoder {name}: has sha256 {digest[:8]}; {folder} was fitted with "
+                f"{names or 'an encoder that needs no file'}"
+            )
+        moved[digest] = path
+    return [
+        None if one.path is None else moved.get(one.sha256) or _find(folder, one)
+        for one in encoders
+    ]
+
+
+def _find(folder: Path, encoder: KeptEncoder) -> Path:
+    """The file where it lay, in the recognizer's folder, or among the weights."""
+    path = encoder.path
+    assert path is not None
+    remedy = f"name its place by --encoder FILE, or put it into {folder} or {weights_folder()}"
+    there = [
+        place
+        for place in (path, folder / path.name, weights_folder() / path.name)
+        if place.is_file()
+    ]
+    if not there:
+        raise UserError(f"{folder}: the weights of {encoder.plan.name}, {path}, are gone; {remedy}")
+    same = [place for place in there if sha256_file(place) == encoder.sha256]
+    if not same:
+        raise UserError(
+            f"{there[0]}: has changed since {folder} was fitted (sha256 was "
+            f"{str(encoder.sha256)[:8]}); fit again, or if you have the old file, {remedy}"
+        )
+    return same[0]
+
+
+def _load(folder: Path, kept: KeptEncoder, place: Path | None, options: EmbedConfig) -> Encoder:
+    flag = f"{folder}: encoder {kept.plan.name}"
+    file = kept.file if place is None else str(place)
+    asked = Asked(TeacherSpec(kept.name, file, kept.plan.weight), place, flag)
+    encoder = load_encoder(asked, options)
+    _check_same(flag, kept.plan, encoder.plan())
+    return encoder
+
+
+def _check_same(flag: str, before: Plan, now: Plan) -> None:
+    """Raise UserError when the encoder would give other numbers; a warning for other readers."""
+    old, new = _plain(before.facts), _plain(now.facts)
+    changed = [name for name in old if old[name] != new.get(name) and name != "precision"]
+    if "reader" in changed:
+        changed.remove("reader")
+        log.warning("%s: pictures are read by other versions than when it was fitted", flag)
+    if changed:
+        raise UserError(
+            f"{flag}: gives other numbers than when it was fitted ({', '.join(changed)}); fit "
+            f"again ({CARD} says with what)"
+        )
+
+
+def _plain(facts: dict[str, Any]) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(json.dumps(facts))
+    return plain

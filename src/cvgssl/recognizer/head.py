@@ -1,0 +1,81 @@
+"""A head fitted to the embeddings of train pictures, asked about the embeddings of others.
+
+Shape letters: N train pictures, M others, D numbers of all encoders together, K classes.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvgssl.features.plan import Plan, parts_of
+from cvgssl.features.preparation import Mode, Preparation, combination
+from cvgssl.features.table import FeatureTable
+from cvgssl.heads import HEADS, CalibratedHead, OpenSetHead
+
+Values = NDArray[np.float32]
+
+
+class FittedHead:
+    """Embeddings as encoders give them to calibrated probabilities, each picture by itself.
+
+    What is learned, all from `train`: how parts are put side by side (as `cvgssl embed` does), the
+    preparation, the head (as the benchmark does, semi-supervised). The same rows give the same
+    head: it is fitted anew wherever it is used.
+    """
+
+    def __init__(
+        self,
+        train: FeatureTable,
+        plans: Sequence[Plan],
+        name: str,
+        params: Mapping[str, Any],
+        preparation: Mode,
+        refused: float | None = None,
+    ) -> None:
+        """Fit.
+
+        train: values float32 [N, D] of `plans` side by side, labels -1 for unlabelled.
+        refused: share of the pictures of known classes that may be called unknown; None gives no
+        verdicts.
+        """
+        self.plans = plans
+        self._borders = np.cumsum([plan.width for plan in plans[:-1]], dtype=np.intp)
+        parts, weights = self._parts(train.values)
+        whole = np.arange(len(train))
+        self._side_by_side = combination(parts, weights, whole) if len(parts) > 1 else None
+        # the benchmark's order: some heads' last digits depend on it
+        order = np.argsort(np.array(train.names), kind="stable")
+        rows = self._joined(train.values)[order]
+        self._preparation = Preparation(preparation).fit(rows)
+        head = HEADS[name](**params)
+        self.head: CalibratedHead | OpenSetHead = (
+            CalibratedHead(head) if refused is None else OpenSetHead(head, refused)
+        )
+        self.head.fit(self._preparation.transform(rows), train.labels[order])
+
+    def __call__(self, values: Values) -> tuple[NDArray[np.float64], list[str | None]]:
+        """Probabilities [M, K] of embeddings float32 [M, D], and verdicts (see `OpenSetHead`).
+
+        Verdicts are None unless `refused` was given.
+        """
+        rows = self._preparation.transform(self._joined(values))
+        verdicts: list[str | None] = [None] * len(rows)
+        if isinstance(self.head, OpenSetHead):
+            verdicts = [str(one) for one in self.head.verdicts(rows)]
+        return self.head.predict_proba(rows), verdicts
+
+    @property
+    def temperature(self) -> float:
+        """What calibration divides log-probabilities by; 1 where no label can be left out."""
+        head = self.head.head_ if isinstance(self.head, OpenSetHead) else self.head
+        temperature: float = head.temperature_
+        return temperature
+
+    def _joined(self, values: Values) -> Values:
+        parts, _ = self._parts(values)
+        return self._side_by_side(parts) if self._side_by_side is not None else parts[0]
+
+    def _parts(self, values: Values) -> tuple[list[Values], list[float]]:
+        return parts_of(np.split(values, self._borders, axis=1), self.plans)

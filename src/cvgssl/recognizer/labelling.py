@@ -1,0 +1,126 @@
+"""Which pictures of a table have which label: by a list, by a draw, by nobody."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from cvgssl.adapt.draws import draw
+from cvgssl.features.embed import embed_raw
+from cvgssl.features.table import SPLITS, UNLABELLED, FeatureTable
+from cvgssl.images.assemble import normal
+from cvgssl.recognizer.config import FitConfig
+from cvgssl.runtime.errors import UserError
+from cvgssl.selection.label_list import UNSURE, Line, read_labels
+
+
+def labelled_train(table: FeatureTable, config: FitConfig) -> FeatureTable:
+    """The train pictures of `table` with the labels of --labels or --shot; all others -1.
+
+    Classes are those of the class folders, else those that the list names.
+    Raises UserError when the list does not fit DATA, and when a class has no label.
+    """
+    train = table.part(SPLITS[0])
+    if not len(train):
+        raise UserError(f"{config.data}: has no train pictures; test pictures are never learned")
+    if config.labels is not None:
+        given, classes = _listed(config.labels, train, table)
+    else:
+        assert config.shot is not None, "checked with the options"
+        given, classes = _drawn(config.shot, config.seed, table), train.classes
+    codes = {name: code for code, name in enumerate(classes)}
+    labels = [codes[given[name]] if name in given else UNLABELLED for name in train.names]
+    return replace(train, labels=np.array(labels, np.int64), classes=classes)
+
+
+def _drawn(shot: int, seed: int, table: FeatureTable) -> dict[str, str]:
+    """Picture -> class of a draw, the first of `adapt.draws.draw`."""
+    if not table.classes:
+        raise UserError(f"--shot {shot}: DATA has no class folders to draw from; use --labels FILE")
+    (support,) = draw(table.dataset(), shot, 1, seed).runs
+    return {name: label for label, names in support.items() for name in names}
+
+
+def _listed(
+    path: Path, train: FeatureTable, table: FeatureTable
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Picture -> class of a list that people filled in, and all classes, sorted."""
+    flag = f"--labels {path}"
+    lines = [
+        line._replace(label=normal(line.label))
+        for line in read_labels(path, "--labels")
+        if line.label and line.label != UNSURE
+    ]
+    if not lines:
+        raise UserError(f"{flag}: no picture has a label; fill in the column label")
+    _check_pictures(lines, flag, train, table)
+    classes = table.classes or tuple(sorted({line.label for line in lines}))
+    problems = _contradictions(lines, flag, train) if table.classes else []
+    if problems:
+        raise UserError("\n".join(problems))
+    missing = [name for name in classes if name not in {line.label for line in lines}]
+    if missing:
+        raise UserError(
+            f"{flag}: no picture of {', '.join(missing)}; `cvgssl select --labels {path}` finds "
+            "more to label, and --class-folders false takes the list's classes alone"
+        )
+    if len(classes) < 2:
+        raise UserError(f"{flag}: only one class, {classes[0]}; at least two are needed")
+    return {line.path: line.label for line in lines}, classes
+
+
+def _check_pictures(lines: list[Line], flag: str, train: FeatureTable, table: FeatureTable) -> None:
+    known = set(train.names)
+    strange = [line for line in lines if line.path not in known]
+    if not strange:
+        return
+    test = set(table.names).intersection(line.path for line in strange)
+    first = next(line for line in strange if not test or line.path in test)
+    what = "test pictures" if test else "pictures that are not in DATA"
+    remedy = "only train pictures are learned" if test else "paths are relative to DATA"
+    raise UserError(
+        f"{flag}: labels {len(test) or len(strange)} {what}, the first {first.path} in line "
+        f"{first.number}; {remedy}"
+    )
+
+
+def _contradictions(lines: list[Line], flag: str, train: FeatureTable) -> list[str]:
+    """One line for each label that is not that of the picture's class folder."""
+    folder = {
+        name: train.classes[label] for name, label in zip(train.names, train.labels, strict=True)
+    }
+    return [
+        f"{flag} line {line.number}: {line.path} is labelled {line.label}, but is in the class "
+        f"{folder[line.path]}; correct one, or say --class-folders false"
+        for line in lines
+        if line.label != folder[line.path]
+    ]
+
+
+def with_extra(train: FeatureTable, table: FeatureTable, config: FitConfig) -> FeatureTable:
+    """`train` and below it the pictures of --unlabelled, without labels.
+
+    Those that `table`, all of DATA, holds already are left out: a test picture influences nothing.
+    Raises UserError when no others are there.
+    """
+    folder = config.unlabelled
+    if folder is None:
+        return train
+    found = embed_raw(config.embedding(data=folder, class_folders=False))[0].part(SPLITS[0])
+    # the cache gives copies of a file the very same numbers
+    seen = {row.tobytes() for row in table.values}
+    new = []
+    for place, row in enumerate(found.values):
+        if row.tobytes() not in seen:
+            seen.add(row.tobytes())
+            new.append(place)
+    if not new:
+        raise UserError(f"--unlabelled {folder}: holds no train picture that DATA has not")
+    extra = found.take(np.array(new, np.intp))
+    return replace(
+        train,
+        values=np.concatenate([train.values, extra.values]),
+        names=(*train.names, *(f"{folder.as_posix()}/{name}" for name in extra.names)),
+        labels=np.concatenate([train.labels, np.full(len(extra), UNLABELLED, np.int64)]),
+        splits=(*train.splits, *extra.splits),
+    )

@@ -1,0 +1,182 @@
+"""The folder of a run: log, metrics, a snapshot to resume from; stopping politely; its time."""
+
+import io
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+from types import FrameType
+from typing import Any, TextIO
+
+import torch
+
+from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.files import writing
+
+LOG, METRICS, SNAPSHOT = "log.txt", "metrics.jsonl", "snapshot.pt"
+
+
+class RunFolder:
+    """Log, metrics and snapshot of one run, written by the first process only.
+
+    The snapshot remembers how long the growing files were, so that resuming cuts off what was
+    written after it: every line then stands there once, as without the interruption.
+    """
+
+    def __init__(self, path: Path, writes: bool = True) -> None:
+        self.path = path
+        self.writes = writes
+        self._files: dict[str, TextIO] = {}
+
+    def log(self, line: str) -> None:
+        """Append a line to log.txt and print it."""
+        if self.writes:
+            print(line, flush=True)
+            self._append(LOG, line)
+
+    def metrics(self, row: dict[str, Any]) -> None:
+        """Append a row to metrics.jsonl."""
+        if self.writes:
+            self._append(METRICS, json.dumps(row))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of metrics.jsonl."""
+        text = (self.path / METRICS).read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.splitlines()]
+
+    def save_snapshot(self, state: dict[str, Any]) -> None:
+        """Write the state to resume from: tensors and plain values; whole or not at all."""
+        if not self.writes:
+            return
+        sizes = {}
+        for name in (LOG, METRICS):
+            path = self.path / name
+            sizes[name] = path.stat().st_size if path.exists() else 0
+        # torch reports a full disk as a RuntimeError without a cause; bytes give an OSError.
+        buffer = io.BytesIO()
+        torch.save(state | {"sizes": sizes}, buffer)
+        with writing(self.path / SNAPSHOT) as aside:
+            aside.write_bytes(buffer.getbuffer())
+
+    def load_snapshot(self) -> dict[str, Any] | None:
+        """The last snapshot, or None; cuts the growing files back to where they were then."""
+        path = self.path / SNAPSHOT
+        state: dict[str, Any] = {}
+        sizes: dict[str, int] = {}
+        found = path.exists()
+        if found:
+            try:
+                state = torch.load(path, map_location="cpu", weights_only=True)
+                sizes = state.pop("sizes")
+            except Exception as error:
+                raise UserError(f"{path}: damaged; remove it to start the run again") from error
+        if self.writes:
+            self.close()
+            for name in (LOG, METRICS):
+                if (self.path / name).exists():
+                    with (self.path / name).open("r+b") as file:
+                        file.truncate(min(sizes.get(name, 0), file.seek(0, io.SEEK_END)))
+        return state if found else None
+
+    def close(self) -> None:
+        """Close the growing files."""
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+
+    def _append(self, name: str, line: str) -> None:
+        if name not in self._files:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._files[name] = (self.path / name).open("a", encoding="utf-8")
+        file = self._files[name]
+        file.write(line + "\n")
+        file.flush()
+
+
+def new_run_path(out: Path | None, log_dir: Path, name: str) -> Path:
+    """Where a new run goes: `out`, which must be free, else a free name in `log_dir`."""
+    if out is not None:
+        if out.exists() and any(out.iterdir()):
+            raise UserError(f"--out {out}: exists already; choose another folder, or --resume it")
+        return out
+    names = (name if number == 1 else f"{name}_{number}" for number in count(1))
+    return next(path for path in map(log_dir.joinpath, names) if not path.exists())
+
+
+@contextmanager
+def new_folder(path: Path, flag: str) -> Iterator[Path]:
+    """Give a folder beside `path` that takes its place on success and is removed on failure.
+
+    flag: what a message begins with, such as --out. Raises UserError when `path` exists and is
+    not an empty folder.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(f"{flag} {path}: exists and is not an empty folder; name a new one")
+    whole = path.absolute()
+    aside = whole.parent / f".{whole.name}.{os.getpid()}"
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+        with suppress(FileNotFoundError):
+            whole.rmdir()
+        aside.rename(whole)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+class Stopped(Exception):  # noqa: N818  (an outcome, not an error)
+    """The work was asked to stop and has saved in `folder` what it needs to go on."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"stopped; {folder} can be resumed")
+        self.folder = folder
+
+
+@contextmanager
+def stop_requests() -> Iterator[Callable[[], bool]]:
+    """Inside the block SIGTERM only sets a flag; gives a function that tells whether it came.
+
+    In a thread other than the main one (where Python allows no handlers) it never comes.
+    """
+    came = False
+
+    def note(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal came
+        came = True
+
+    try:
+        before = signal.signal(signal.SIGTERM, note)
+    except ValueError:
+        yield lambda: False
+        return
+    try:
+        yield lambda: came
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class Clock:
+    """Seconds since it was made, after those of earlier processes."""
+
+    def __init__(self) -> None:
+        self._wall, self._processor = time.monotonic(), time.process_time()
+
+    def went_on(self, seconds: float, processor_seconds: float) -> None:
+        """Add what a run had taken when it was interrupted."""
+        self._wall -= seconds
+        self._processor -= processor_seconds
+
+    @property
+    def seconds(self) -> float:
+        """By the clock on the wall, without the time between processes."""
+        return time.monotonic() - self._wall
+
+    @property
+    def processor_seconds(self) -> float:
+        """Of all cores, of this process; that of a busy machine as of a quiet one."""
+        return time.process_time() - self._processor

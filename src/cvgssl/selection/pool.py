@@ -1,0 +1,99 @@
+"""The pictures among which some are chosen for labelling, and clusters of them.
+
+Shape letters: N pictures of the pool, D features, B pictures to be chosen.
+
+Shape letters: N pictures, D features.
+"""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+
+from cvgssl.runtime.seeds import seed_for
+
+UNLABELLED = -1
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Pictures to choose from.
+
+    rows: float32 [N, D], centred and of length 1.
+    labels: int64 [N], the class that a person gave, 0..K-1, or -1.
+    closed: bool [N], true for those that are not to be chosen (again).
+    """
+
+    rows: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    closed: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        assert len(self.rows) == len(self.labels) == len(self.closed)
+        assert self.closed[self.labels != UNLABELLED].all()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def covered(self) -> NDArray[np.intp]:
+        """Rows that need no other picture like them: the closed ones."""
+        return np.flatnonzero(self.closed)
+
+
+@dataclass(frozen=True)
+class Picked:
+    """B different open rows int64 [B], the one to label first at the head, and a score for each.
+
+    scores: float64 [B]; what they mean is the strategy's own (see there).
+    """
+
+    order: NDArray[np.intp]
+    scores: NDArray[np.float64]
+
+
+Strategy = Callable[[Pool, int, int], Picked]
+"""(pool, budget, seed) -> picked; 1 <= budget <= open rows. The same arguments, the same rows."""
+
+
+def squared_distances(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Squared Euclidean distances [A, B], at least 0."""
+    found: NDArray[np.float32] = -2 * (a @ b.T)
+    found += np.square(a).sum(axis=1)[:, None]
+    found += np.square(b).sum(axis=1)
+    np.maximum(found, 0, out=found)
+    return found
+
+
+STARTS = 10  # of k-means, while that is quick
+STARTS_LARGE = 2
+LARGE = 1e8  # N * clusters * D
+MIDDLE = 500  # pictures of a cluster that may be its middle
+
+
+def cluster(rows: NDArray[np.float32], count: int, seed: int) -> NDArray[np.intp]:
+    """The cluster of each row, int [N], 0..count-1; some stay empty where rows are equal."""
+    starts = STARTS if float(rows.size) * count <= LARGE else STARTS_LARGE
+    found = KMeans(count, n_init=starts, random_state=seed_for(seed, "k-means") % 2**32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different rows than clusters
+        return np.asarray(found.fit_predict(rows), dtype=np.intp)
+
+
+def medoid(rows: NDArray[np.float32], members: NDArray[np.intp]) -> int:
+    """Which of the rows `members` has the smallest mean distance to the others of them.
+
+    In a cluster of over 500 only the 500 nearest to the mean can be it.
+    """
+    own = rows[members]
+    middle = np.argsort(squared_distances(own, own.mean(axis=0)[None])[:, 0], kind="stable")
+    middle = middle[:MIDDLE]
+    total = np.zeros(len(middle))
+    for start in range(0, len(own), 4000):
+        distances = np.sqrt(squared_distances(own[middle], own[start : start + 4000]))
+        total += distances.sum(axis=1, dtype=np.float64)
+    return int(members[middle[total.argmin()]])

@@ -1,0 +1,115 @@
+"""From a table of features, and what has been labelled, to the pictures to label next."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cvgssl.features.preparation import Preparation
+from cvgssl.features.table import FeatureTable
+from cvgssl.images.assemble import normal
+from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.files import write_json
+from cvgssl.selection.label_list import UNSURE, Line, write_labels
+from cvgssl.selection.pool import UNLABELLED, Picked, Pool
+from cvgssl.selection.strategies import STRATEGIES
+
+LIST, FACTS = "selection.csv", "selection.json"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What to label next.
+
+    kept: pictures with the labels that they had before, in the order given; "?" is one.
+    chosen: names of new pictures, the one to label first at the head. scores: one for each.
+    pool: number of train pictures.
+    """
+
+    kept: tuple[tuple[str, str], ...]
+    chosen: tuple[str, ...]
+    scores: tuple[float, ...]
+    pool: int
+
+
+def select(
+    table: FeatureTable,
+    budget: int,
+    strategy: str = "medoids",
+    labelled: Sequence[Line] = (),
+    seed: int = 0,
+) -> Selection:
+    """Choose `budget` train pictures of `table` to be labelled.
+
+    Test pictures and the table's own labels are not looked at. labelled: lines of an earlier list;
+    those without label count as any other picture, those with "?" are not chosen again.
+    The order of pictures in the table changes nothing. Raises UserError when the list names
+    pictures that are not in train/, or when fewer than `budget` are left.
+    """
+    train = table.part("train")
+    train = train.take(np.argsort(np.array(train.names, dtype=object), kind="stable"))
+    if not len(train):
+        raise UserError("DATA: has no train pictures; test pictures are never chosen")
+    kept = tuple((line.path, normal(line.label)) for line in labelled if line.label)
+    pool = _pool(train, table, kept)
+    left = int((~pool.closed).sum())
+    if budget > left:
+        raise UserError(
+            f"--budget {budget}: {left} of {len(pool)} train pictures are not labelled yet; "
+            "ask for fewer"
+        )
+    picked = _pick(strategy, pool, budget, seed)
+    return Selection(
+        kept,
+        tuple(train.names[row] for row in picked.order),
+        tuple(map(float, picked.scores)),
+        len(pool),
+    )
+
+
+def write_selection(selection: Selection, folder: Path, facts: dict[str, Any]) -> None:
+    """Write selection.csv, to be filled in, and selection.json with `facts` and scores."""
+    new = tuple((name, "") for name in selection.chosen)
+    write_labels(selection.kept + new, folder / LIST)
+    chosen = [
+        {"path": name, "score": score}
+        for name, score in zip(selection.chosen, selection.scores, strict=True)
+    ]
+    counts = {"train_pictures": selection.pool, "labelled_before": len(selection.kept)}
+    write_json(folder / FACTS, facts | counts | {"chosen": chosen})
+
+
+def _pool(train: FeatureTable, table: FeatureTable, kept: Sequence[tuple[str, str]]) -> Pool:
+    places = {name: row for row, name in enumerate(train.names)}
+    _check_known([name for name, _ in kept], places, table)
+    classes = sorted({label for _, label in kept} - {UNSURE})
+    labels = np.full(len(train), UNLABELLED, dtype=np.int64)
+    closed = np.zeros(len(train), dtype=np.bool_)
+    for name, label in kept:
+        closed[places[name]] = True
+        if label != UNSURE:
+            labels[places[name]] = classes.index(label)
+    rows = Preparation("center").fit(train.values).transform(train.values)
+    return Pool(rows.astype(np.float32), labels, closed)
+
+
+def _check_known(names: Sequence[str], places: dict[str, int], table: FeatureTable) -> None:
+    strange = [name for name in names if name not in places]
+    if not strange:
+        return
+    test = set(table.part("test").names).intersection(strange)
+    what = "test pictures" if test else "pictures that are not in DATA"
+    raise UserError(
+        f"--labels: names {len(test) or len(strange)} {what}, the first "
+        f"{next(name for name in strange if not test or name in test)}; "
+        "only train pictures are labelled here"
+    )
+
+
+def _pick(strategy: str, pool: Pool, budget: int, seed: int) -> Picked:
+    try:
+        return STRATEGIES[strategy](pool, budget, seed)
+    except UserError as error:  # no library for a graph of so many
+        raise UserError(f"{error}; or --strategy typiclust, which needs no graph") from error

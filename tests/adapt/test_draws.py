@@ -1,0 +1,158 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cvgssl.adapt.draws import Draws, draw, load_draws, save_draws, shots_per_class
+from cvgssl.images.table import Dataset, ImageTable
+from cvgssl.runtime.errors import UserError
+
+ROOT = Path("/data/pictures.csv")  # beside train/
+COUNTS = {"crack": 12, "pit": 20, "stain": 9}
+
+
+def dataset(counts: dict[str, int] = COUNTS, root: Path = ROOT) -> Dataset:
+    """A list of pictures; drawing never opens one."""
+    folder = root if root.is_dir() else root.parent
+    paths = [folder / "train" / name / f"{i}.png" for name, n in counts.items() for i in range(n)]
+    labels = np.repeat(np.arange(len(counts)), list(counts.values()))
+    table = ImageTable(tuple(paths), labels, tuple(counts))
+    return Dataset(root, table, table.take(np.arange(0)))
+
+
+def test_every_run_has_shot_different_pictures_of_every_class_and_its_own_ones() -> None:
+    draws = draw(dataset(), shot=4, runs=10, seed=0)
+    assert len(draws.runs) == 10
+    for run in draws.runs:
+        assert list(run) == list(COUNTS)
+        for name, paths in run.items():
+            assert len(set(paths)) == len(paths) == 4
+            assert all(path.startswith(f"train/{name}/") for path in paths)
+    assert len({run["pit"] for run in draws.runs}) == 10
+
+
+def test_the_order_is_that_of_sha256_so_every_machine_draws_the_same() -> None:
+    first, second = draw(dataset(), shot=3, runs=2, seed=5).runs
+    # `printf 5/0/train/stain/2.png | sha256sum` begins with 4bcd, that of 8.png with 57a6, ...
+    assert first["stain"] == tuple(f"train/stain/{i}.png" for i in (2, 8, 1))
+    assert second["stain"] == tuple(f"train/stain/{i}.png" for i in (7, 0, 3))
+
+
+def test_a_larger_shot_contains_the_smaller_one() -> None:
+    small, large = draw(dataset(), 2, 5, 0), draw(dataset(), 9, 5, 0)
+    for few, many in zip(small.runs, large.runs, strict=True):
+        for name in COUNTS:
+            assert many[name][:2] == few[name]
+
+
+def test_the_seed_changes_the_draw_and_other_classes_do_not() -> None:
+    draws = draw(dataset(), 4, 3, seed=0)
+    assert draws == draw(dataset(), 4, 3, seed=0)
+    assert draws.runs != draw(dataset(), 4, 3, seed=1).runs
+    others = draw(dataset({"pit": 20, "scratch": 30}), 4, 3, seed=0)
+    assert [run["pit"] for run in others.runs] == [run["pit"] for run in draws.runs]
+
+
+def test_the_same_folder_elsewhere_gives_the_same_draw(tmp_path: Path) -> None:
+    places = [tmp_path / "a", tmp_path / "b"]
+    for place in places:
+        place.mkdir()
+    first, second = (draw(dataset(root=place), 4, 2, seed=0) for place in places)
+    assert first == second
+    assert first.runs[0]["pit"][0].startswith("train/pit/")
+
+
+def test_long_tailed_counts_follow_the_formula() -> None:
+    # 16 * 8^(-i/3) = 16, 8, 4, 2; 10 * 4^(-i/2) = 10, 5, 2.5
+    assert shots_per_class(16, 4, 8).tolist() == [16, 8, 4, 2]
+    assert shots_per_class(10, 3, 4).tolist() == [10, 5, 3]
+    assert shots_per_class(4, 3, 100).tolist() == [4, 1, 1]
+    assert shots_per_class(5, 1, 10).tolist() == [5]
+    run = draw(dataset(), shot=9, runs=1, seed=0, imbalance=9).runs[0]
+    assert [len(paths) for paths in run.values()] == [9, 3, 1]
+
+
+@given(st.integers(1, 200), st.integers(1, 50), st.floats(1, 1000))
+def test_counts_fall_from_shot_to_shot_over_imbalance(
+    shot: int, classes: int, imbalance: float
+) -> None:
+    counts = shots_per_class(shot, classes, imbalance)
+    assert counts[0] == shot
+    assert counts.min() >= 1
+    assert (np.diff(counts) <= 0).all()
+    if classes > 1:
+        assert abs(counts[-1] - max(shot / imbalance, 1)) <= 0.5 + 1e-6
+
+
+def test_too_few_pictures_name_every_class_that_lacks_them() -> None:
+    with pytest.raises(UserError) as caught:
+        draw(dataset(), shot=13, runs=1, seed=0)
+    assert str(caught.value) == (
+        "--shot 13: too few training pictures in 2 of 3 classes: crack has 12 of 13, "
+        "stain has 9 of 13; lower --shot or add pictures"
+    )
+
+
+def test_rows_are_those_of_the_table_class_by_class() -> None:
+    data = dataset()
+    draws = draw(data, 4, 2, 0)
+    rows = draws.rows(1, data.train, ROOT)
+    assert data.train.labels[rows].tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    drawn = [path for paths in draws.runs[1].values() for path in paths]
+    assert [data.train.paths[row] for row in rows] == [ROOT.parent / name for name in drawn]
+
+
+def test_pictures_that_are_not_there_or_of_another_class_are_told() -> None:
+    table = dataset().train
+    gone = Draws(({"crack": ("train/crack/99.png", "train/crack/98.png")},))
+    with pytest.raises(UserError, match=r"run 1 names 2 pictures .* first train/crack/99\.png"):
+        gone.rows(0, table, ROOT)
+    name = "train/stain/8.png"
+    with pytest.raises(UserError, match=rf"run 1 has {name} under crack, but its class is stain"):
+        Draws(({"crack": (name,)},)).rows(0, table, ROOT)
+
+
+def test_saved_draws_come_back_equal(tmp_path: Path) -> None:
+    for draws in (draw(dataset(), 4, 3, 7, imbalance=2), Draws(({"a": ("ä.png",)},))):
+        save_draws(draws, tmp_path / "draws.json")
+        assert load_draws(tmp_path / "draws.json", tuple(draws.runs[0])) == draws
+
+
+RUN = {"a": ["1.png"], "b": ["2.png"]}
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ({"runs": [RUN, {"a": ["1.png"]}]}, "run 2 has the classes a; the data have a, b"),
+        ({"runs": [RUN | {"c": ["3.png"]}]}, "run 1 has the classes a, b, c"),
+        ({"runs": [RUN | {"b": []}]}, "each needs a picture"),
+        ({"runs": [RUN | {"b": ["2.png", "2.png"]}]}, "run 1 has 2.png 2 times"),
+        ({"runs": [RUN, RUN | {"b": ["1.png"]}]}, "run 2 has 1.png 2 times"),
+        ({"runs": []}, "holds no runs"),
+        ({"runs": 3}, "not a draws file"),
+        ({"runs": [3]}, "not a draws file"),
+        ({"runs": [{"a": 3, "b": 4}]}, "not a draws file"),
+        ({}, "not a draws file"),
+        ([], "not a draws file"),
+    ],
+)
+def test_files_that_are_no_draws_for_these_classes(tmp_path: Path, value: Any, told: str) -> None:
+    path = tmp_path / "draws.json"
+    path.write_text(json.dumps(value))
+    with pytest.raises(UserError) as caught:
+        load_draws(path, ("a", "b"))
+    assert str(caught.value).startswith(f"--draws {path}: ")
+    assert told in str(caught.value)
+
+
+def test_a_missing_or_broken_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="No such file"):
+        load_draws(tmp_path / "draws.json", ("a",))
+    (tmp_path / "draws.json").write_bytes(b"\xff{")
+    with pytest.raises(UserError, match="not a draws file"):
+        load_draws(tmp_path / "draws.json", ("a",))

@@ -1,0 +1,122 @@
+"""Which pictures `cvgssl fit` takes as labelled, and what it says of lists that do not fit."""
+
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pydantic
+import pytest
+
+from cvgssl.adapt.draws import draw
+from cvgssl.features.table import FeatureTable
+from cvgssl.heads import HEADS
+from cvgssl.recognizer.config import FitConfig, Head
+from cvgssl.recognizer.labelling import labelled_train
+from cvgssl.runtime.errors import UserError
+
+TRAIN = [f"train/{name}/{number}.png" for name in ("crack", "pit") for number in range(4)]
+
+
+def table(classes: bool = True) -> FeatureTable:
+    names = (*TRAIN, "test/crack/9.png", "test/pit/9.png")
+    labels = [names.split("/")[1] == "pit" if classes else -1 for names in names]
+    return FeatureTable(
+        np.zeros((10, 2), np.float32),
+        names,
+        np.array(labels, np.int64),
+        ("train",) * 8 + ("test",) * 2,
+        ("crack", "pit") if classes else (),
+    )
+
+
+def config(**options: Any) -> FitConfig:
+    return FitConfig(**({"data": "d", "encoder": ("embedded",), "out": "none-such"} | options))
+
+
+def listed(tmp_path: Path, *lines: str) -> FitConfig:
+    path = tmp_path / "list.csv"
+    path.write_text("\n".join(["path,label", *lines]), encoding="utf-8")
+    return config(labels=path)
+
+
+def test_a_draw_is_that_of_all_methods() -> None:
+    found = labelled_train(table(), config(shot=2, seed=5))
+    (support,) = draw(table().dataset(), 2, 1, 5).runs
+    drawn = {name for names in support.values() for name in names}
+    assert {name for name, label in zip(found.names, found.labels, strict=True) if label >= 0} == (
+        drawn
+    )
+    assert list(found.names) == TRAIN and found.classes == ("crack", "pit")
+    for name, label in zip(found.names, found.labels, strict=True):
+        assert label == (-1 if name not in drawn else ("crack", "pit").index(name.split("/")[1]))
+
+
+@pytest.mark.parametrize("classes", [True, False])
+def test_a_list_filled_in_by_people(tmp_path: Path, classes: bool) -> None:
+    lines = [f"{TRAIN[1]},crack", f"{TRAIN[2]},", f"{TRAIN[3]},?", f"{TRAIN[5]}, pit"]
+    found = labelled_train(table(classes), listed(tmp_path, *lines))
+    assert found.labels.tolist() == [-1, 0, -1, -1, -1, 1, -1, -1]
+    assert found.classes == ("crack", "pit")
+
+
+def test_classes_are_those_of_the_list_where_folders_are_none(tmp_path: Path) -> None:
+    lines = [f"{TRAIN[0]},scale", f"{TRAIN[1]},dent", f"{TRAIN[4]},scale"]
+    found = labelled_train(table(classes=False), listed(tmp_path, *lines))
+    assert found.classes == ("dent", "scale")
+    assert found.labels.tolist() == [1, 0, -1, -1, 1, -1, -1, -1]
+
+
+@pytest.mark.parametrize(
+    ("classes", "lines", "message"),
+    [
+        (True, [], "no picture has a label; fill in the column label"),
+        (True, [f"{TRAIN[0]},", f"{TRAIN[1]},?"], "no picture has a label"),
+        (True, ["train/crack/77.png,crack"], r"1 pictures .* not in DATA, .*77\.png in line 2"),
+        (True, [f"{TRAIN[0]},crack", "test/pit/9.png,pit"], "1 test pictures.*only train"),
+        (
+            True,
+            [f"{TRAIN[0]},pit"],
+            "line 2: .*labelled pit, but is in the class crack; .*--class-folders",
+        ),
+        (True, [f"{TRAIN[0]},crack"], r"no picture of pit; `cvgssl select --labels .*list\.csv`"),
+        (False, [f"{TRAIN[0]},crack"], "only one class, crack"),
+        (True, [f"{TRAIN[0]},crack", f"{TRAIN[0]},crack"], "line 3: .* is in line 2"),
+    ],
+)
+def test_lists_that_do_not_fit(
+    tmp_path: Path, classes: bool, lines: list[str], message: str
+) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        labelled_train(table(classes), listed(tmp_path, *lines))
+    assert str(caught.value).startswith("--labels ") and "\n" not in str(caught.value)
+
+
+def test_draws_that_cannot_be_made() -> None:
+    with pytest.raises(UserError, match="--shot 2: DATA has no class folders"):
+        labelled_train(table(classes=False), config(shot=2))
+    with pytest.raises(UserError, match="--shot 5: too few training pictures"):
+        labelled_train(table(), config(shot=5))
+    with pytest.raises(UserError, match=r"--labels none\.csv: No such file"):
+        labelled_train(table(), config(labels="none.csv"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, r"--labels FILE\.csv \(or --shot K"),
+        ({"labels": "a.csv", "shot": 2}, "--labels, --shot: name one"),
+        ({"shot": 1, "class_folders": False}, "--shot: draws from class folders"),
+        ({"shot": 0}, "greater than or equal to 1"),
+        ({"shot": 1, "encoder": ()}, "encoder\n.* at least 1"),
+        ({"shot": 1, "pooling": "gem"}, "--pooling gem"),
+        ({"shot": 1, "head": "text-ridge"}, "auto"),
+        ({"shot": 1, "out": "/"}, "--out /: exists"),
+    ],
+)
+def test_options_that_make_no_sense(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(pydantic.ValidationError, match=message):
+        config(**options)
+
+
+def test_all_heads_are_offered() -> None:
+    assert set(get_args(Head)) == set(HEADS)

@@ -1,0 +1,76 @@
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import numpy as np
+
+from cvgssl.recognizer.predict import predict
+
+Command = Callable[..., CompletedProcess[str]]
+
+
+def test_table_csv_and_json_agree_with_the_python_call(
+    run_folder: Path, pictures: Path, tmp_path: Path, command: Command
+) -> None:
+    expected = predict(run_folder, [pictures])
+    done = command("predict", run_folder, "--csv", "out/p.csv", pictures, "--json", "-")
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "out" / "p.csv").open(encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["path", "class", "probability", "crazing", "夹杂", "red, iron"]
+    objects = json.loads(done.stdout)
+    assert len(rows) == len(objects) == len(expected) == 7
+    for row, entry, prediction in zip(rows, objects, expected, strict=True):
+        assert row[0] == entry["path"] == str(prediction.path)
+        assert row[1] == entry["class"] == prediction.label
+        assert abs(float(row[2]) - prediction.probability) < 1e-5
+        assert abs(entry["probability"] - prediction.probability) < 1e-5
+        np.testing.assert_allclose(list(map(float, row[3:])), prediction.probabilities, atol=1e-5)
+        assert list(entry["probabilities"]) == list(prediction.classes)
+        listed = list(entry["probabilities"].values())
+        np.testing.assert_allclose(listed, prediction.probabilities, atol=1e-5)
+    assert "7 pictures: " in done.stderr
+
+
+def test_table(run_folder: Path, pictures: Path, command: Command) -> None:
+    done = command("predict", run_folder, pictures / "gray_0.bmp")
+    header, row = done.stdout.splitlines()
+    (prediction,) = predict(run_folder, [pictures / "gray_0.bmp"])
+    (_, first), (second, p), _ = prediction.ranked()
+    assert header.split() == ["path", "class", "probability", "runner-up"]
+    assert row.startswith(f"{pictures / 'gray_0.bmp'}  {prediction.label}")
+    assert f"{100 * first:.1f} %" in row and row.endswith(f"{second} {100 * p:.1f} %")
+
+
+def test_mistakes_write_nothing_and_come_together(
+    run_folder: Path, pictures: Path, tmp_path: Path, command: Command
+) -> None:
+    (tmp_path / "bad.png").write_text("no picture")
+    (tmp_path / "p.csv").write_text("yesterday's")
+    done = command("predict", run_folder, pictures, "bad.png", "--csv", "p.csv")
+    assert done.returncode == 2 and done.stdout == ""
+    assert "bad.png: " in done.stderr and "--skip-corrupt" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.png", "p.csv"]
+    assert (tmp_path / "p.csv").read_text() == "yesterday's"
+
+    done = command("predict", run_folder, "--batch-size", "0", "--run", "0")
+    assert done.returncode == 2
+    assert "--batch-size 0" in done.stderr and "--run 0" in done.stderr
+
+    done = command("predict", run_folder)
+    assert done.returncode == 2 and "IMAGES" in done.stderr
+
+
+def test_file_names_that_are_not_unicode(
+    run_folder: Path, pictures: Path, tmp_path: Path, command: Command
+) -> None:
+    odd = bytes(tmp_path) + b"/gr\xfcn,1.bmp"
+    Path(odd.decode("utf-8", "surrogateescape")).write_bytes((pictures / "gray_0.bmp").read_bytes())
+    done = command("predict", run_folder, ".", "--csv", "p.csv", "--json", "p.json")
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "p.csv").open(encoding="utf-8", newline="") as file:
+        assert list(csv.reader(file))[1][0] == r"gr\xfcn,1.bmp"
+    assert json.loads((tmp_path / "p.json").read_text())[0]["path"] == r"gr\xfcn,1.bmp"

@@ -1,0 +1,91 @@
+from pathlib import Path
+
+import pytest
+
+from cvgssl.adapt.draws import load_draws, load_labels
+from cvgssl.runtime.errors import UserError
+from cvgssl.selection.label_list import Line, read_labels, write_labels
+
+CLASSES = ("crack", "pit")
+
+
+def test_a_list_comes_back_and_spreadsheets_know_it(tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    write_labels([("train/ä, b.png", "pit"), ("train/c.png", "")], path)
+    assert path.read_bytes().startswith(b"\xef\xbb\xbfpath,label\n")
+    assert read_labels(path, "--labels") == [
+        Line(2, "train/ä, b.png", "pit"),
+        Line(3, "train/c.png", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path;label\r\na.png;pit\r\nb.png;\r\n",
+        "Path\tLabel\na.png\t pit \nb.png\n",
+        "note,label,path\nx,pit,a.png\n,,b.png\n\n,,\n",
+    ],
+)
+def test_lists_as_people_save_them(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text(text, newline="")
+    found = [(line.path, line.label) for line in read_labels(path, "--labels")]
+    assert found == [("a.png", "pit"), ("b.png", "")]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"path,class\na,b\n", "no column label; needed: path,label"),
+        (b"", "no column path and no label"),
+        (b"path,label\na,x\nb,y\na,z\n", "line 4: a is in line 2"),
+        (b"path,label\n\xff,x\n", "not UTF-8"),
+    ],
+)
+def test_lists_that_cannot_be_read(tmp_path: Path, content: bytes, told: str) -> None:
+    path = tmp_path / "list.csv"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        read_labels(path, "--labels")
+    assert str(caught.value).startswith(f"--labels {path}")
+    assert told in str(caught.value)
+    with pytest.raises(UserError, match=r"--labels .*No such file"):
+        read_labels(tmp_path / "none.csv", "--labels")
+
+
+def test_a_filled_list_is_a_single_run_of_draws(tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text("path,label\na,pit\nb,crack\nc,pit\nd,?\n")
+    draws = load_labels(path, CLASSES)
+    assert draws.runs == ({"crack": ("b",), "pit": ("a", "c")},)
+    assert draws.shot is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ("a,pit\nb,\nc,crack\nd,\n", ["line 3: b has no label", "line 5: d has no label"]),
+        ("a,pit\nb,crack\nc,craks\n", ["line 4: 'craks' is none of the classes crack, pit"]),
+        ("a,pit\nb,?\n", ["no picture of crack"]),
+    ],
+)
+def test_a_list_that_is_not_ready(tmp_path: Path, rows: str, told: list[str]) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text(f"path,label\n{rows}")
+    with pytest.raises(UserError) as caught:
+        load_labels(path, CLASSES)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == len(told)
+    for line, part in zip(lines, told, strict=True):
+        assert line.startswith(f"--labels {path}")
+        assert part in line
+
+
+def test_a_list_is_no_file_of_draws(tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text("path,label\na,pit\n")
+    with pytest.raises(
+        UserError, match=r"--draws .*list\.csv: is a list of labels; write --labels"
+    ):
+        load_draws(path, CLASSES)
