@@ -64,7 +64,7 @@ def config(tmp_path: Path) -> Path:
         "heads": [*HEADS, {"head": "knn", "label": "knn of one", "neighbours": 1}],
         "settings": ["inductive", "semi-supervised", "transductive-dirichlet"],
         "shots": [1, 4, 10],
-        "draws": 4,
+        "num_draws": 4,
         "jobs": 2,
         "out": "result",
     }
@@ -208,7 +208,7 @@ def test_files_that_do_not_fit_are_named(here: Here, tmp_path: Path) -> None:
 def test_a_head_that_fails_costs_only_its_own_cells(here: Here, tmp_path: Path) -> None:
     outside_features(tmp_path / "a.npz")
     heads = ["ridge", {"head": "knn", "label": "broken", "neighbours": 0.5}]
-    options = {"features": ["a.npz"], "heads": heads, "settings": ["inductive"], "draws": 2}
+    options = {"features": ["a.npz"], "heads": heads, "settings": ["inductive"], "num_draws": 2}
     (tmp_path / "bench.yaml").write_text(yaml.safe_dump(options | {"shots": [1, 2]}))
     code, out, said = here("bench.yaml", "--jobs", "1")
     assert code == 1
@@ -250,7 +250,7 @@ def test_chosen_labels_stand_beside_random_ones(here: Here, tmp_path: Path) -> N
         "train/scratch/0.png,scratch\n"
     )
     chosen = [{"name": "picked", "files": ["picks.csv"]}]
-    options = {"features": ["a.npz"], "heads": ["ridge"], "settings": ["inductive"], "draws": 2}
+    options = {"features": ["a.npz"], "heads": ["ridge"], "settings": ["inductive"], "num_draws": 2}
     (tmp_path / "bench.yaml").write_text(yaml.safe_dump(options | {"chosen": chosen}))
     code, out, said = here("bench.yaml", "--shots", "1")
     assert code == 0, said
@@ -268,7 +268,7 @@ def test_pictures_are_embedded_when_an_encoder_is_given(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     encoder = {"name": "tiny", "encoder": f"test_vit={teacher_file}", "flips": "none"}
-    options = {"data": [str(steel)], "heads": ["ridge"], "shots": [2], "draws": 2}
+    options = {"data": [str(steel)], "heads": ["ridge"], "shots": [2], "num_draws": 2}
     (tmp_path / "bench.yaml").write_text(yaml.safe_dump(options | {"encoders": [encoder]}))
     code, out, said = here("bench.yaml", "--settings", "inductive")
     assert code == 0, said
@@ -296,7 +296,7 @@ def test_fine_tuning_stands_beside_heads_on_the_same_draws(
     options = {
         "data": [str(steel)],
         "encoders": [{"name": "tiny", "encoder": f"test_vit={teacher_file}"}],
-        "heads": ["ridge"], "settings": ["inductive"], "shots": [2], "draws": 3,
+        "heads": ["ridge"], "settings": ["inductive"], "shots": [2], "num_draws": 3,
         "finetune": [tuned, guessing], "num_finetune_draws": 2,
     }  # fmt: skip
     (tmp_path / "bench.yaml").write_text(yaml.safe_dump(options))

@@ -84,7 +84,7 @@ def test_choose_label_choose_more_and_train(
     words = ("linear", steel, "--arch", "test_resnet", "--image-size", "32", "--epochs", "1")
     done = command(*words, "--labels", second, "--out", "run")
     assert done.returncode == 2
-    assert f"--draws {second} line 8: {more[6][0]} has no label" in done.stderr
+    assert f"--labels {second} line 8: {more[6][0]} has no label" in done.stderr
     fill(second)
     done = command(*words, "--labels", second, "--out", "run")
     assert done.returncode == 0, done.stderr

@@ -18,7 +18,7 @@ def config(**options: Any) -> EmbedConfig:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"encoder": ()}, "encoder\n.* at least 1 item"),
+        ({"encoder": ()}, "--encoder FILE, .* is needed"),
         ({"out": "x.csv"}, r"--out x\.csv: must end in \.npz or \.parquet"),
         ({"pooling": "gem"}, "--pooling gem: auto, or cls, mean, max"),
         ({"pooling": "cls+cls"}, "each once at most"),

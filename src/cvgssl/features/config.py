@@ -27,7 +27,7 @@ class EncodingOptions(DeviceOptions, FileOptions):
         "path,label,split, or a folder of unlabelled pictures"
     )
     encoder: tuple[str, ...] = Field(
-        min_length=1,
+        default=(),
         description="frozen encoder: a weight file (a path, or a bare name in pretrained/ or "
         "$CVGSSL_WEIGHTS), a run folder, NAME[=FILE][:WEIGHT] with the name of a CLIP or timm "
         "model, or embedded; several are put side by side, each standardized by the train pictures",
@@ -89,6 +89,8 @@ class EncodingOptions(DeviceOptions, FileOptions):
     def _problems(self) -> list[str]:
         """One line per mistake in options that do not go together."""
         problems = []
+        if not self.encoder:
+            problems.append("--encoder FILE, NAME=FILE or embedded is needed")
         if not set(self.pools) <= set(POOLS) or len(set(self.pools)) < len(self.pools):
             problems.append(
                 f"--pooling {self.pooling}: auto, or {', '.join(POOLS)}, each once at most, by +"
