@@ -48,15 +48,15 @@ _LARGER_CLIP_VITS = {("large", 14, 336), ("huge", 14, 378)}
 _SIGLIP_SIZES = {224, 256, 378, 384, 512}
 
 
-def infer_arch(weights: Weights, openai: bool = False) -> str | None:
+def infer_arch(weights: Weights, quick_gelu: bool | None = False) -> str | None:
     """The timm (or `torchvision:`) name, or None when that is not certain.
 
-    weights: a backbone as `find_backbone` gives it. openai: CLIP by OpenAI, so QuickGELU.
+    weights: a backbone as `find_backbone` gives it. quick_gelu: whether it is known to need that.
     """
     if "visual.layer1.0.conv1.weight" in weights:
         return _clip_resnet(weights)
     if "visual.class_embedding" in weights:
-        return _clip_vit(weights, openai)
+        return _clip_vit(weights, bool(quick_gelu))
     if "layer1.0.conv1.weight" in weights:
         return _resnet(weights)
     if "features.0.weight" in weights and "features.3.squeeze.weight" in weights:
@@ -93,7 +93,7 @@ def _clip_resnet(weights: Weights) -> str | None:
     return name if has_pool or name is None else name + "_gap"
 
 
-def _clip_vit(weights: Weights, openai: bool) -> str | None:
+def _clip_vit(weights: Weights, quick_gelu: bool) -> str | None:
     width, _, patch, _ = weights["visual.conv1.weight"].shape
     depth = _depth(weights, r"visual\.transformer\.resblocks\.(\d+)\.")
     size, positions = _VITS.get((width, depth)), weights.get("visual.positional_embedding")
@@ -101,7 +101,7 @@ def _clip_vit(weights: Weights, openai: bool) -> str | None:
         return None
     pixels = round((positions.shape[0] - 1) ** 0.5) * patch
     pixels = pixels if (size, patch, pixels) in _LARGER_CLIP_VITS else 224
-    return f"vit_{size}_patch{patch}_clip{'_quickgelu' if openai else ''}_{pixels}"
+    return f"vit_{size}_patch{patch}_clip{'_quickgelu' if quick_gelu else ''}_{pixels}"
 
 
 def _vit(weights: Weights) -> str | None:

@@ -48,8 +48,8 @@ def inspect_weights(path: Path) -> WeightsInfo:
     except (UserError, OSError) as error:
         reason = str(error).removeprefix(f"{path}: ")
         return WeightsInfo(path.name, path.stat().st_size, problem=reason)
-    own = found.layout.name == "cvgssl model"
-    arch = found.arch if own else infer_arch(found.weights, found.layout.name == "OpenAI CLIP")
+    layout = found.layout
+    arch = found.arch if layout.names_arch else infer_arch(found.weights, layout.quick_gelu)
     backbone = [t for name, t in found.weights.items() if not name.startswith(_CLASSIFIERS)]
     config = _config(arch)
     known = Normalization(tuple(config["mean"]), tuple(config["std"])) if config else None
@@ -57,7 +57,7 @@ def inspect_weights(path: Path) -> WeightsInfo:
         file=path.name,
         bytes=path.stat().st_size,
         sha256=sha256,
-        layout=found.layout.name,
+        layout=layout.name,
         arch=arch,
         tensors=len(backbone),
         parameters=sum(tensor.numel() for tensor in backbone),

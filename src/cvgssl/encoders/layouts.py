@@ -17,6 +17,7 @@ from torch import Tensor
 
 from cvgssl.encoders.containers import Contents
 from cvgssl.encoders.normalization import CLIP, HALF, IMAGENET, Normalization
+from cvgssl.runtime.extensions import extensions
 
 _RESNET_CHILDREN = {"0": "conv1", "1": "bn1"} | {str(n): f"layer{n - 3}" for n in (4, 5, 6, 7)}
 
@@ -72,21 +73,33 @@ _CLIP_NUMBERS = {"input_resolution", "context_length", "vocab_size"}
 
 @dataclass(frozen=True)
 class Layout:
-    """A family of checkpoints.
+    """A family of checkpoints: how it is recognized, and what holds for all of it.
 
-    is_it: tells by the names (wrappers removed) and the whole file.
+    matches: whether a file is of the family, by its names (wrappers removed) and whole contents.
     prefix: what the backbone's names begin with; a regular expression.
     normalization: that the family trains with; None: timm knows it by the architecture.
     rename: brings what follows the prefix to timm's names, where they differ.
     keeps_prefix: timm's own converter of this family wants the names as they are.
+    clip: a vision tower of CLIP, resized by bicubic interpolation.
+    quick_gelu: transformers have QuickGELU; None: the file does not tell whether.
+    siglip_key: a tensor of this name says SigLIP, whose mean and standard deviation are 0.5.
+    attention_heads: by width, where they are not what timm's architecture of that width has.
+    normalization_assumed: other families have such files too; the log says what is assumed.
+    names_arch: the architecture that the file names is always right.
     """
 
     name: str
-    is_it: Callable[[Weights, Contents], bool]
+    matches: Callable[[Weights, Contents], bool]
     prefix: str
     normalization: Normalization | None
     rename: Callable[[Weights], dict[str, Tensor]] = dict
     keeps_prefix: bool = False
+    clip: bool = False
+    quick_gelu: bool | None = False
+    siglip_key: str = ""
+    attention_heads: Mapping[int, int] = field(default_factory=dict)
+    normalization_assumed: bool = False
+    names_arch: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,23 +151,38 @@ def _any(_weights: Weights, _contents: Contents) -> bool:
     return True
 
 
-HEADLESS_VIT = Layout(
-    "ViT without classifier (as DINO publishes it)", _is_headless_vit, "", IMAGENET
-)
-
 LAYOUTS = (
-    Layout("cvgssl model", _starts("backbone.body."), r"backbone\.body\.", HALF),
+    Layout("cvgssl model", _starts("backbone.body."), r"backbone\.body\.", HALF, names_arch=True),
     Layout(
         "MoCo v3",
         _starts("base_encoder.", "momentum_encoder."),
         r"base_encoder\.",
         IMAGENET,
+        attention_heads={384: 12},
     ),
     Layout("CVGSSL", _starts("base_encoder."), r"base_encoder\.", HALF),
     Layout("MoCo v1/v2", _starts("encoder_q."), r"encoder_q\.", IMAGENET),
-    Layout("OpenAI CLIP", _is_openai, r"visual\.", CLIP, keeps_prefix=True),
-    Layout("open_clip, timm tower", _starts("visual.trunk."), r"visual\.trunk\.", CLIP),
-    Layout("open_clip", _starts("visual."), r"visual\.", CLIP, keeps_prefix=True),
+    Layout(
+        "OpenAI CLIP", _is_openai, r"visual\.", CLIP, keeps_prefix=True, clip=True, quick_gelu=True
+    ),
+    Layout(
+        "open_clip, timm tower",
+        _starts("visual.trunk."),
+        r"visual\.trunk\.",
+        CLIP,
+        clip=True,
+        siglip_key="logit_bias",
+    ),
+    Layout(
+        "open_clip",
+        _starts("visual."),
+        r"visual\.",
+        CLIP,
+        keeps_prefix=True,
+        clip=True,
+        quick_gelu=None,
+        siglip_key="logit_bias",
+    ),
     Layout(
         "DINO",
         lambda weights, contents: (
@@ -190,25 +218,35 @@ LAYOUTS = (
         from_torchvision_vit,
     ),
     Layout("torchvision", _starts("features."), "", IMAGENET),
-    HEADLESS_VIT,
+    Layout(
+        "ViT without classifier (as DINO publishes it)",
+        _is_headless_vit,
+        "",
+        IMAGENET,
+        normalization_assumed=True,
+    ),
     Layout("timm or torchvision", _starts("layer1.0.conv1.", "fc."), "", None),
     Layout("timm", _any, "", None),
 )
 
 
 def find_backbone(contents: Contents) -> Found | None:
-    """Recognise a file's layout and take its backbone out; None when it holds no weights."""
+    """Recognise a file's layout and take its backbone out; None when it holds no weights.
+
+    Layouts that other packages register (entry points of the group `cvgssl.layouts`) come first.
+    """
     weights = all_weights(contents)
     if not weights:
         return None
-    layout = next(row for row in LAYOUTS if row.is_it(weights, contents))
+    known: list[Layout] = [*extensions("cvgssl.layouts").values(), *LAYOUTS]
+    layout = next(row for row in known if row.matches(weights, contents))
     inside, left = _take(weights, layout)
     normalization = layout.normalization
     own = _own_normalization(contents)
     if own is not None:
         normalization = own
-    elif layout.name.startswith("open_clip") and "logit_bias" in weights:
-        normalization = HALF  # SigLIP
+    elif layout.siglip_key and layout.siglip_key in weights:
+        normalization = HALF
     arch = contents.tree.get("arch")
     card = _own_card(contents)
     named = arch if isinstance(arch, str) else card.get("arch")

@@ -14,7 +14,7 @@ from cvgssl.encoders.containers import read_contents
 from cvgssl.encoders.fitting import Fit, all_finite, fit
 from cvgssl.encoders.hub import PREFIX, download, hub_normalization
 from cvgssl.encoders.inference import infer_arch
-from cvgssl.encoders.layouts import HEADLESS_VIT, Found, find_backbone
+from cvgssl.encoders.layouts import Found, find_backbone
 from cvgssl.encoders.normalization import IMAGENET, Normalization
 from cvgssl.encoders.weights_folder import find_weights
 from cvgssl.runtime.errors import UserError
@@ -98,11 +98,11 @@ def load_found(
     hub = hub_normalization(hub_name) if hub_name else None
     backbone.normalization = hub or found.normalization or _of_architecture(backbone.body)
     notes = list(result.notes)
-    if found.layout.name == "open_clip" and activation(backbone.body) == "gelu":
+    if found.layout.quick_gelu is None and activation(backbone.body) == "gelu":
         notes.append(
             f"plain GELU; weights by OpenAI would need --arch {with_quick_gelu(backbone.arch)}"
         )
-    if found.layout is HEADLESS_VIT and hub is None:
+    if found.layout.normalization_assumed and hub is None:
         notes.append("mean and std of ImageNet assumed")
     held_out = bool(found.card.get("held_out", True))
     if not held_out:
@@ -123,11 +123,10 @@ def load_found(
 
 
 def _check(path: Path, backbone: Backbone, found: Found, result: Fit) -> None:
-    name = found.layout.name
-    openai = name == "OpenAI CLIP"
-    likely = infer_arch(found.weights, openai) or found.arch
+    layout = found.layout
+    likely = infer_arch(found.weights, layout.quick_gelu) or found.arch
     remedy = f"; the file looks like --arch {likely}" if likely and likely != backbone.arch else ""
-    where = f"--pretrained {path} ({name} layout) does not fit --arch {backbone.arch}: "
+    where = f"--pretrained {path} ({layout.name} layout) does not fit --arch {backbone.arch}: "
     if result.numbers < LEAST or result.mismatched:
         target = backbone.body.state_dict()
         absent = [*result.mismatched, *result.missing] or list(target)
@@ -142,16 +141,17 @@ def _check(path: Path, backbone: Backbone, found: Found, result: Fit) -> None:
             f"{where}the file's backbone has more: {_examples(extra)}, so its features would be "
             f"others{remedy}"
         )
-    if openai and activation(backbone.body) == "gelu":
+    if layout.quick_gelu and activation(backbone.body) == "gelu":
         raise UserError(
             f"{where}CLIP by OpenAI needs the QuickGELU activation; use --arch "
             f"{with_quick_gelu(backbone.arch)}"
         )
-    if name == "MoCo v3" and _heads(backbone.body, 384) not in (None, 12):
-        raise UserError(
-            f"{where}MoCo v3's small ViT has 12 attention heads; use --arch "
-            f"{backbone.arch.split(',')[0]},num_heads=12"
-        )
+    for width, heads in layout.attention_heads.items():
+        if _heads(backbone.body, width) not in (None, heads):
+            raise UserError(
+                f"{where}{layout.name}'s transformer of width {width} has {heads} attention heads; "
+                f"use --arch {backbone.arch.split(',')[0]},num_heads={heads}"
+            )
     if not all_finite(result.taken):
         raise UserError(f"--pretrained {path}: has infinite or undefined numbers; it is damaged")
 

@@ -19,7 +19,6 @@ from cvgssl.encoders.teacher import Teacher
 from cvgssl.encoders.teacher_spec import TeacherSpec
 from cvgssl.runtime.errors import UserError
 
-CLIP_LAYOUTS = ("OpenAI CLIP", "open_clip", "open_clip, timm tower")
 _RANDOM_SEED = 0
 
 
@@ -53,7 +52,7 @@ def teacher_from(
         notes.append("the file has no projection: pooled features")
     geometry = found.card.get("geometry", found.card)
     own = beside.interpolation or geometry.get("interpolation")
-    usual = "bicubic" if found.layout.name in CLIP_LAYOUTS else config.get("interpolation")
+    usual = "bicubic" if found.layout.clip else config.get("interpolation")
     return Teacher(
         spec.name,
         backbone,
@@ -119,14 +118,14 @@ def _right_activation(
     else:
         notes = published(hub).get("notes") or () if hub else ()
         reasons = {
-            "the file is by OpenAI": found.layout.name == "OpenAI CLIP",
+            "the file is by OpenAI": bool(found.layout.quick_gelu),
             "timm says": any("natively QuickGELU" in note for note in notes),
             "open_clip_config.json says": config,
         }
         reason = next((reason for reason, holds in reasons.items() if holds), None)
         if reason is not None:
             return with_quick_gelu(arch), [f"QuickGELU, as {reason}"]
-    if found.layout.name != "OpenAI CLIP" and config is None and hub is None:
+    if not found.layout.quick_gelu and config is None and hub is None:
         kind = "QuickGELU" if is_quick(arch) else "plain GELU"
         return arch, [f"{kind}, as the name says (the file does not tell)"]
     return arch, []

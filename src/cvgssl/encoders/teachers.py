@@ -16,7 +16,7 @@ from cvgssl.encoders.inference import infer_arch
 from cvgssl.encoders.layouts import Found
 from cvgssl.encoders.pretrained import read_backbone
 from cvgssl.encoders.teacher import Teacher
-from cvgssl.encoders.teacher_building import CLIP_LAYOUTS, random_teacher, teacher_from
+from cvgssl.encoders.teacher_building import random_teacher, teacher_from
 from cvgssl.encoders.teacher_spec import RANDOM, TeacherSpec, parse_teacher
 from cvgssl.encoders.timm_import import timm
 from cvgssl.encoders.weights_folder import find_weights, weight_files, weights_folder
@@ -53,7 +53,7 @@ def available_teachers(folder: Path | None = None) -> list[TeacherSpec]:
             file = read_backbone(path)
         except (UserError, OSError):
             continue
-        arch = _arch_of(file) if file.layout.name in CLIP_LAYOUTS else None
+        arch = _arch_of(file) if file.layout.clip else None
         if arch is not None:
             found.append(TeacherSpec(clip_name(arch), str(path)))
     return found
@@ -150,7 +150,7 @@ def _not_one_file(
 
 
 def _arch_of(found: Found) -> str | None:
-    return infer_arch(found.weights, found.layout.name == "OpenAI CLIP") or found.arch
+    return infer_arch(found.weights, found.layout.quick_gelu) or found.arch
 
 
 @contextmanager

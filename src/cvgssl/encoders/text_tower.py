@@ -170,7 +170,7 @@ def _text_weights(everything: Mapping[str, Tensor], prefix: str) -> dict[str, Te
 
 def _is_quick(contents: Contents, name: str, arch: str, beside: OpenClipConfig) -> bool:
     found = find_backbone(contents)
-    openai = found is not None and found.layout.name == "OpenAI CLIP"
+    openai = found is not None and bool(found.layout.quick_gelu)
     if not arch and found is not None:
         arch = infer_arch(found.weights, openai) or ""
     says = is_quick(arch) or name.lower().endswith("quickgelu")

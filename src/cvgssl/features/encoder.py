@@ -103,8 +103,8 @@ def _of_file(asked: Asked, config: EmbedConfig) -> Teacher:
     """The encoder of a file that says itself what it is of."""
     assert asked.file is not None
     found = read_backbone(asked.file)
-    openai = found.layout.name == "OpenAI CLIP"
-    arch = found.card.get("arch") or infer_arch(found.weights, openai) or found.arch
+    known = found.card.get("arch") or infer_arch(found.weights, found.layout.quick_gelu)
+    arch = known or found.arch
     if not arch:
         raise UserError("does not tell its architecture; give it as NAME=FILE")
     spec = TeacherSpec(str(arch), asked.spec.file, asked.spec.weight)
