@@ -1,11 +1,12 @@
 # make demo: the main job on generated pictures, on the CPU, in a few minutes
 # make test: all tests            make check: style and types
+# make docs: docs/options.md      make results: tables and pictures of docs/results/
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check format docs clean
+.PHONY: demo test check format docs results clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -33,3 +34,6 @@ clean:
 
 docs: $(READY)
 	$(BIN)/python -m cvgssl.cli.reference > docs/options.md
+
+results: $(READY)
+	$(BIN)/python recipes/results.py

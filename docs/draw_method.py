@@ -67,7 +67,7 @@ def _student(axes: Axes) -> None:
     _lane(axes, 580, 120, BLUE)
     _title(axes, 872, 693, "student: trained; every view is a pass of its own", "right")
     _box(axes, 60, 598, 236, 64, BLUE, "backbone", "features $s_v$; kept in the end")
-    _box(axes, 400, 598, 190, 64, BLUE, "projector", "$h_v$; 2 layers, ViT: 3")
+    _box(axes, 400, 598, 190, 64, BLUE, "projection head", "$h_v$; 2 layers, ViT: 3")
     _box(axes, 670, 598, 190, 64, BLUE, "predictor", "$p_v$; 2 layers")
     _arrow(axes, (296, 630), (398, 630))
     axes.text(346, 636, "published", ha="center", va="bottom", size=8, color=FAINT)
@@ -78,7 +78,7 @@ def _losses(axes: Axes) -> None:
     _lane(axes, 424, 132, GRAY)
     _title(axes, 630, 549, "losses: one side or the other", "center")
     _box(axes, 60, 442, 300, 82, GRAY, "relation + regression",
-         "KL of who is like whom in the batch,\n1 − cosine of a linear map of $s_v$")  # fmt: skip
+         "KL of the similarities in the batch,\n1 − cosine of a linear map of $s_v$")  # fmt: skip
     _box(axes, 400, 442, 460, 82, GRAY, "InfoNCE, the published objective",
          "teachers: weak view $p_0$ with adapted teachers $z_{tv}$, both ways\n"
          "views: strong views with the weak one;  self: among $z_{tv}$")  # fmt: skip
@@ -119,7 +119,7 @@ def _guides(axes: Axes) -> None:
 
 def _after(axes: Axes) -> None:
     _lane(axes, 12, 96, GREEN)
-    _box(axes, 60, 28, 230, 64, BLUE, "backbone.safetensors", "heads and teachers stay behind")
+    _box(axes, 60, 28, 230, 64, BLUE, "backbone.safetensors", "heads and teachers are not kept")
     _box(axes, 344, 28, 236, 64, GREEN, "few-shot adaptation", "fine-tune or linear, few labels")
     _box(axes, 634, 28, 226, 64, GREEN, "accuracy on test/", "pictures that nothing has seen")
     _arrow(axes, (290, 60), (342, 60))

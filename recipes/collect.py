@@ -1,6 +1,7 @@
 """Run folders to one Markdown table and one JSON file.
 
     python recipes/collect.py OUT --json docs/results/few_shot_real.json
+    python recipes/collect.py --json docs/results/few_shot_real.json              (table alone)
 
 Every row is one finished run folder below OUT, with its setting; unfinished ones are named on
 stderr and left out. Rows that the JSON file has already stay unless they were measured again.
@@ -17,8 +18,8 @@ from cvgssl.runtime.files import write_json
 COLUMNS = [
     "data",
     "method",
-    "start",
-    "shot",
+    "starts from",
+    "labels per class",
     "accuracy",
     "macro-recall",
     "best on test (optimistic)",
@@ -27,10 +28,11 @@ COLUMNS = [
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("out", type=Path, help="folder that holds the run folders")
+    parser.add_argument("out", type=Path, nargs="?", help="folder that holds the run folders")
     parser.add_argument("--json", type=Path, help="write the summaries here")
     args = parser.parse_args()
-    folders = sorted(path.parent for path in args.out.glob("*/config.yaml"))
+    configs = args.out.glob("*/config.yaml") if args.out else []
+    folders = sorted(path.parent for path in configs)
     known = json.loads(args.json.read_text()) if args.json and args.json.exists() else []
     cells = {key(summary): summary for summary in known}
     for folder in folders:
@@ -43,7 +45,7 @@ def main() -> None:
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
     for summary in summaries:
         print(f"| {' | '.join(row(summary))} |")
-    if args.json:
+    if args.json and folders:
         write_json(args.json, summaries)
 
 
@@ -66,8 +68,9 @@ def read(folder: Path) -> dict[str, Any]:
 def row(summary: dict[str, Any]) -> list[str]:
     last, best = summary["last_epoch"], summary["best_on_test"]
     hashed = (summary["pretrained_sha256"] or "")[:8]
-    start = f"weights {hashed}" if hashed else "scratch"
-    method = f"{summary['mode']}, {summary['arch']}"
+    start = f"ImageNet ({hashed})" if hashed else "random weights"
+    names = {"vit_tiny_patch16_224": "ViT-Tiny"}
+    method = f"{summary['mode']}, {names.get(summary['arch'], summary['arch'])}"
     figures = [shown(last["accuracy"]), shown(last["macro_recall"]), shown(best)]
     return [summary["data"], method, start, str(summary["shot"]), *figures]
 

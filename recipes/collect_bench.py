@@ -1,6 +1,7 @@
 """Cells of a benchmark to one Markdown table per setting and one JSON file.
 
     python recipes/collect_bench.py OUT --baseline ROW --json docs/results/finetune_semi.json
+    python recipes/collect_bench.py --baseline ROW --json docs/results/finetune_semi.json  (tables)
 
 Figures are macro-recall in per cent, mean over the draws and half width of the 95 % interval;
 behind them the difference to the baseline on the same draws, where both have as many.
@@ -34,22 +35,26 @@ KEPT = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("out", type=Path, help="folder of the benchmark")
+    parser.add_argument("out", type=Path, nargs="?", help="folder of the benchmark")
     parser.add_argument("--baseline", default="", help="row that others are compared with")
     parser.add_argument("--json", type=Path, help="write the cells here")
     args = parser.parse_args()
-    cells = [read(path, args.out) for path in sorted(args.out.glob("cells/*/*/*/*/shot_*.json"))]
+    if args.out:
+        found = sorted(args.out.glob("cells/*/*/*/*/shot_*.json"))
+        cells = [read(path, args.out) for path in found]
+    else:
+        cells = json.loads(args.json.read_text(encoding="utf-8"))["cells"]
     columns = sorted({(cell["data"], cell["shot"]) for cell in cells})
     base = {(c["data"], c["shot"]): c["macro_recall"] for c in cells if c["head"] == args.baseline}
     for setting in sorted({cell["setting"] for cell in cells}):
         print(f"\n**{setting}**\n")
-        heads = [f"{data}, {shot} shot" for data, shot in columns]
+        heads = [f"{data}, {shot} label{'s' * (shot > 1)}" for data, shot in columns]
         print(f"| method | {' | '.join(heads)} |\n|{'---|' * (1 + len(columns))}")
-        found = {(c["head"], c["data"], c["shot"]): c for c in cells if c["setting"] == setting}
-        for head in dict.fromkeys(head for head, _, _ in found):
-            row = [shown(found.get((head, *column)), base.get(column)) for column in columns]
+        rows = {(c["head"], c["data"], c["shot"]): c for c in cells if c["setting"] == setting}
+        for head in dict.fromkeys(head for head, _, _ in rows):
+            row = [shown(rows.get((head, *column)), base.get(column)) for column in columns]
             print(f"| {head} | {' | '.join(row)} |")
-    if args.json:
+    if args.json and args.out:
         write_json(args.json, {"hardware": hardware(), "cells": cells})
 
 

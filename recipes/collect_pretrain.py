@@ -1,10 +1,12 @@
 """Results of pretrain_real.sh to Markdown tables and one JSON file.
 
     python recipes/collect_pretrain.py OUT --json docs/results/pretrain_real.json
+    python recipes/collect_pretrain.py --json docs/results/pretrain_real.json     (tables alone)
 
 Rows are encoders, columns heads and shots: macro-recall ± half width of the 95 % interval, and in
 brackets the paired difference to the teacher on the same draws. A last table has the paired
-differences of PAIRS. Rows that the JSON file has already stay unless they were measured again.
+differences of PAIRS. Rows that the JSON file has already stay unless they were measured again;
+without OUT the file stays as it is. Rows are called as in pretrain_names.py.
 """
 
 import argparse
@@ -12,7 +14,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cvgssl.heads.metrics import spread
+from pretrain_names import title
+
+from cvgssl.fewshot.metrics import spread
 from cvgssl.runtime.files import write_json
 
 HEADS = {"nearest class mean": "NCM", "logistic regression": "LR"}
@@ -32,18 +36,19 @@ Result = dict[str, Any]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("out", type=Path)
+    parser.add_argument("out", type=Path, nargs="?")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     known = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
-    found = known | {path.stem: read(args.out, path) for path in sorted(args.out.glob("*.json"))}
+    new = sorted(args.out.glob("*.json")) if args.out else []
+    found = known | {path.stem: read(args.out, path) for path in new}
     for data in sorted({result["data"] for result in found.values()}):
         rows = {name: result for name, result in found.items() if result["data"] == data}
-        print(f"\n**{data}**\n")
+        print(f"\n**{data}**, macro-recall, inductive\n")
         print(table(data, rows))
-    print("\n**Differences, NCM**\n")
+    print("\n**Paired differences, nearest class mean**\n")
     print(differences(found))
-    if args.json:
+    if args.json and new:
         write_json(args.json, found)
 
 
@@ -75,7 +80,7 @@ def table(data: str, rows: dict[str, Result]) -> str:
                     gain = spread([a - b for a, b in zip(values, base, strict=True)])
                     cell += f" ({gain.mean:+.1f} ± {gain.ci95:.1f})"
                 cells.append(cell)
-        lines.append(f"| {name.removeprefix(f'{data}_')} | " + " | ".join(cells) + " |")
+        lines.append(f"| {title(name)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -96,7 +101,9 @@ def differences(found: dict[str, Result]) -> str:
             for shot in shots:
                 gain = spread([a - b for a, b in zip(one[shot], other[shot], strict=True)])
                 cells.append(f"{gain.mean:+.1f} ± {gain.ci95:.1f}")
-        lines.append(f"| {name} over {base} | " + " | ".join(cells) + " |")
+        lines.append(
+            f"| {title(f'_{name}')} over {title(f'_{base}')} | " + " | ".join(cells) + " |"
+        )
     return "\n".join(lines)
 
 

@@ -1,10 +1,10 @@
-"""What pre-training without labels is worth, as a picture: docs/pretraining.png.
+"""What pre-training without labels is worth, as a picture: docs/results/pretraining.png.
 
-    python recipes/draw_pretrain.py docs/results/pretrain_real.json docs/pretraining.png
+    python recipes/draw_pretrain.py docs/results/pretrain_real.json docs/results/pretraining.png
 
 A row per method, a panel per data set: macro-recall of nearest class mean on test/ at 1 and 4
-labels, mean of the draws and 95 % interval. Runs that repeat a method (names that end in -run)
-share its row. The lines are the teacher's own features.
+labels, mean of the draws and 95 % interval. Runs that repeat a method share its row. The lines are
+the teacher's own features.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from pretrain_names import NAMES, method
 
 from cvgssl.heads.metrics import Spread, spread
 from cvgssl.runtime.files import writing
@@ -31,11 +32,12 @@ def main() -> None:
     args = parser.parse_args()
     results = json.loads(args.results.read_text())
     rows = ordered(results)
-    figure = Figure(figsize=(10, 0.27 * len(rows) + 1.1), layout="constrained")
+    figure = Figure(figsize=(11, 0.27 * len(rows) + 1.4), layout="constrained")
     panels = figure.subplots(1, len(SETS), sharey=True)
     for axes, data in zip(panels, SETS, strict=True):
         panel(axes, data, results, rows)
-    panels[0].legend(loc="lower right", framealpha=1, edgecolor="none", fontsize=9)
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     FigureCanvasAgg(figure)
     with writing(args.out) as file:
         figure.savefig(file, format="png", dpi=110, metadata={"Software": None})
@@ -45,12 +47,12 @@ def panel(axes: Axes, data: str, results: dict[str, Any], rows: list[str]) -> No
     for shot, (colour, marker) in STYLE.items():
         axes.axvline(score(results[f"{data}_teacher"], shot).mean, color=colour, lw=1, ls="--")
         for name, result in results.items():
-            if result["data"] != data or method(name) not in rows:
+            if result["data"] != data or method(name)[0] not in rows:
                 continue
             found = score(result, shot)
             axes.errorbar(
                 found.mean,
-                rows.index(method(name)) + (0.12 if shot == "4" else -0.12),
+                rows.index(method(name)[0]) + (0.12 if shot == "4" else -0.12),
                 xerr=found.ci95,
                 color=colour,
                 marker=marker,
@@ -60,7 +62,9 @@ def panel(axes: Axes, data: str, results: dict[str, Any], rows: list[str]) -> No
                 if name == f"{data}_random"
                 else None,
             )
-    axes.set_yticks(range(len(rows)), rows, fontsize=9)
+    axes.set_yticks(
+        range(len(rows)), [NAMES.get(row, row).replace("`", "") for row in rows], fontsize=9
+    )
     axes.set_xlim(15, 100)
     axes.set_xlabel("macro-recall on test/, %, nearest class mean", fontsize=9)
     axes.set_title(f"{data}, inductive", fontsize=11, loc="left")
@@ -73,15 +77,9 @@ def ordered(results: dict[str, Any]) -> list[str]:
     """Methods from the lowest to the highest figure at one label, mean over sets and runs."""
     found: dict[str, list[float]] = {}
     for name, result in results.items():
-        if method(name) not in LEFT_OUT:
-            found.setdefault(method(name), []).append(score(result, "1").mean)
+        if method(name)[0] not in LEFT_OUT:
+            found.setdefault(method(name)[0], []).append(score(result, "1").mean)
     return sorted(found, key=lambda name: sum(found[name]) / len(found[name]))
-
-
-def method(name: str) -> str:
-    """Of `NEU-CLS_spectral-another-run`: spectral."""
-    plain = name.partition("_")[2]
-    return plain.rsplit("-", 2)[0] if plain.endswith("-run") else plain
 
 
 def score(result: dict[str, Any], shot: str) -> Spread:

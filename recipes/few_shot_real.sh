@@ -9,7 +9,7 @@
 # with bf16 arithmetic in fine-tuning. Draws are the same for all methods, so differences are
 # paired. Finished cells are kept and interrupted ones go on when the script is started again; the
 # words after OUT choose commands, shots and starts.
-# Accuracy and hours: docs/results.md.
+# Accuracy: docs/results/few-labels.md.
 set -euo pipefail
 out=${1:?give a folder for the results}
 cvgssl=${CVGSSL:-cvgssl}

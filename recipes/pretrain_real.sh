@@ -5,17 +5,17 @@
 #   CVGSSL_DATA=folder/with/NEU-CLS/and/X-SDD CVGSSL_WEIGHTS=folder/with/weights \
 #     recipes/pretrain_real.sh OUT ["spectral relational ..."] ["NEU-CLS X-SDD"]
 #
-# PRECISION=bf16 is quicker on a CPU with AVX-512, far slower without: docs/results.md, Speed.
+# PRECISION=bf16 is quicker on a CPU with AVX-512, far slower without: docs/results/speed.md.
 #
 # Student: resnet18 from random weights by --preset cpu: gray, views of 64 px (one weak, one strong),
 # batch 64, AdamW 0.002; 28 epochs of NEU-CLS (616 steps), 45 of X-SDD (630). Optimizer and steps were
-# chosen inside train/: docs/results.md. Teacher: ViT-Tiny (ImageNet), standing in for CLIP, which
+# chosen inside train/: docs/results/pretraining.md. Teacher: ViT-Tiny (ImageNet), in place of CLIP, which
 # cannot be shipped. The method deep-init differs: --preset continue, a copy of the teacher.
 # In paper the published recipe as it is, 224 px and five views, has six epochs, about five times the
 # time of spectral-14-epochs. relational-bank-V and relational-no-bank differ from relational in the
 # bank alone. Banks are kept and found again: for times that count them give an empty CVGSSL_CACHE.
 # Only train/ is used, without labels; test/ is looked at once, by the heads (inductive).
-# Finished cells are kept and interrupted ones go on. Accuracy and hours: docs/results.md.
+# Finished cells are kept and interrupted ones continue. Accuracy and hours: docs/results/pretraining.md.
 set -euo pipefail
 out=${1:?give a folder for the results}
 here=$(dirname "$0")

@@ -5,6 +5,7 @@
     python recipes/select_curve.py NEU-CLS.npz X-SDD.npz --heads nearest-mean diffusion auto \
         --json select.json --figure select.png
     python recipes/select_curve.py GENERATED.npz ... --on train         (how settings are chosen)
+    python recipes/select_curve.py --heads auto --json docs/results/selection.json --figure F
 
 In each of 10 repetitions the pool is another 80 % of train/. From it K, 2K, 4K, 8K and 16K pictures
 are chosen (K classes), then labelled. Figures: classes found, and macro-recall, per cent, of heads
@@ -15,6 +16,7 @@ The head nearest-mean is inductive, the head diffusion semi-supervised: it sees 
 """
 
 import argparse
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,7 +49,7 @@ Rows = NDArray[np.intp]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("features", type=Path, nargs="+")
+    parser.add_argument("features", type=Path, nargs="*")
     parser.add_argument("--on", choices=["train", "test"], default="test")
     parser.add_argument("--repeat", type=int, default=10)
     parser.add_argument("--heads", nargs="+", default=["nearest-mean", "diffusion"])
@@ -60,10 +62,17 @@ def main() -> None:
         with progress(file.stem, args.repeat * len(METHODS)) as advance:
             values = [repetition(table, args, seed, advance) for seed in range(args.repeat)]
         results[file.stem] = summary(values)
-        show(file.stem, results[file.stem], len(table.classes))
-    if args.json:
+    if args.json and not args.features:
+        results = json.loads(args.json.read_text(encoding="utf-8"))["results"]
+        results = {
+            data: {n: v for n, v in one.items() if n in (FOUND, *args.heads)}
+            for data, one in results.items()
+        }
+    elif args.json:
         facts = {"on": args.on, "repeat": args.repeat, "pool": SHARE}
         write_json(args.json, facts | {"results": results})
+    for data, result in results.items():
+        show(data, result)
     if args.figure:
         draw(results, args.figure)
 
@@ -137,11 +146,13 @@ def summary(values: list[dict[str, Any]]) -> dict[str, Any]:
     return made
 
 
-def show(data: str, result: dict[str, Any], classes: int) -> None:
+def show(data: str, result: dict[str, Any]) -> None:
     for name, methods in result.items():
         numbers = list(next(iter(methods.values())))
-        of = f" of {classes}" if name == FOUND else ""
-        print(f"\n{data}, {name}{of}\n| strategy | {' | '.join(f'{n} labels' for n in numbers)} |")
+        what = f"{name}, of {numbers[0]}" if name == FOUND else f"macro-recall of `{name}`"
+        print(
+            f"\n**{data}, {what}**\n\n| strategy | {' | '.join(f'{n} labels' for n in numbers)} |"
+        )
         print("|---" * (len(numbers) + 1) + "|")
         for method, values in methods.items():
             shown = (f"{v['mean']:.1f} ± {v['ci95'] or 0:.1f}" for v in values.values())

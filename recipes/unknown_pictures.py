@@ -1,9 +1,10 @@
-"""Pictures of a class without labels: told from the others, refused, answered; and calibration.
+"""Pictures of a class without labels: ranked, rejected, answered; and calibration.
 
     cvgssl embed NEU-CLS --encoder vit_tiny_patch16_224=FILE --pooling cls+mean --out NEU-CLS.npz
     python recipes/unknown_pictures.py NEU-CLS.npz X-SDD.npz --json docs/results/unknown.json
     python recipes/unknown_pictures.py NEU-CLS.npz --folds neighbours     (how settings are chosen)
     python recipes/unknown_pictures.py X-SDD.npz --folds random
+    python recipes/unknown_pictures.py --json docs/results/unknown.json           (tables alone)
 
 Each class in turn has no labels; the others have K, of the draws of `cvgssl finetune` with seed 0.
 Three cases: its pictures are among the unlabelled ones (`in the pool`), there are unlabelled
@@ -16,6 +17,7 @@ turn, `neighbours` in the order of their names (near twins stay together), or dr
 """
 
 import argparse
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -42,27 +44,27 @@ POOL, ABSENT, INDUCTIVE = "in the pool", "not in the pool", "inductive"
 CASES = (POOL, ABSENT, INDUCTIVE)
 SETTINGS = {"semi-supervised": (POOL, ABSENT), "inductive": (INDUCTIVE,)}
 ORDERS = {
-    "auroc": "AUROC, familiarity",
+    "auroc": "AUROC, out-of-distribution score",
     "auroc_probability": "AUROC, largest probability",
     "coverage": "coverage at 1 % error, by confidence",
-    "coverage_probability": "the same, by largest probability",
-    "possible": "share that can be right",
+    "coverage_probability": "coverage at 1 % error, by largest probability",
+    "possible": "upper bound of the coverage",
 }
 RULE = {
-    "unknown_found": "unknown called unknown",
+    "unknown_found": "detection rate (unknown called unknown)",
     "unknown_not_sure": "unknown called not sure",
-    "known_refused": "known called unknown",
+    "known_refused": "false-rejection rate (known called unknown)",
     "known_not_sure": "known called not sure",
-    "answered": "answered",
+    "answered": "answered, of all pictures",
     "wrong": "wrong among the answered",
 }
 CALIBRATION = {
     "accuracy": "accuracy",
     "ece_raw": "ECE, `auto` alone",
-    "ece": "ECE, with a temperature",
+    "ece": "ECE, with temperature scaling",
     "loss_raw": "NLL (nats), `auto` alone",
-    "loss": "NLL (nats), with a temperature",
-    "temperature": "that temperature",
+    "loss": "NLL (nats), with temperature scaling",
+    "temperature": "the temperature",
 }
 
 Rows = NDArray[np.intp]
@@ -71,12 +73,16 @@ Figures = dict[str, float]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("features", type=Path, nargs="+")
+    parser.add_argument("features", type=Path, nargs="*")
     parser.add_argument("--folds", choices=["none", "neighbours", "random"], default="none")
     parser.add_argument("--shots", type=int, nargs="+", default=[1, 2, 4, 8, 16])
     parser.add_argument("--draws", type=int, default=10)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
+    if not args.features:
+        for data, result in json.loads(args.json.read_text(encoding="utf-8"))["data"].items():
+            show(data, result)
+        return
     results = {}
     for file in args.features:
         table = load_features(file)
@@ -231,8 +237,8 @@ def show(data: str, result: dict[str, Any]) -> None:
     """Markdown tables of each setting: a row for each case and figure, a column for each shot."""
     for setting, cases in SETTINGS.items():
         for title, kind, names in (
-            ("telling unknown pictures", "unknown", ORDERS),
-            ("what the rule does", "unknown", RULE),
+            ("ranking unknown pictures", "unknown", ORDERS),
+            ("what `--unknown` answers", "unknown", RULE),
             ("calibration, all classes labelled", "calibration", CALIBRATION),
         ):
             found = {case: result[kind][case] for case in cases if case in result[kind]}

@@ -1,7 +1,11 @@
-"""The documentation's commands and code run as printed; its reference page is up to date."""
+"""The documentation's commands and code run as printed; its generated pages are up to date.
+
+docs/plain_pytorch.md has a test of its own.
+"""
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -53,12 +57,29 @@ def test_options_page_is_up_to_date() -> None:
     assert (ROOT / "docs" / "options.md").read_text(encoding="utf-8") == reference(), "make docs"
 
 
+def test_generated_tables_are_up_to_date() -> None:
+    recipe = runpy.run_path(str(ROOT / "recipes" / "results.py"))
+    folder = ROOT / "docs" / "results" / "tables"
+    assert {path.stem for path in folder.iterdir()} == set(recipe["TABLES"])
+    for name in recipe["TABLES"]:
+        text = (folder / f"{name}.md").read_text(encoding="utf-8")
+        assert text == recipe["table"](name), "make results"
+
+
 def test_links_lead_somewhere() -> None:
-    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")]
-    missing = [
-        f"{page.relative_to(ROOT)}: {target}"
-        for page in pages
-        for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8"))
-        if not (page.parent / target).exists()
-    ]
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md")]
+    missing = []
+    for page in pages:
+        for target in re.findall(r"\]\((?!http)([^)]+)\)", page.read_text(encoding="utf-8")):
+            path, _, anchor = target.partition("#")
+            file = page.parent / path if path else page
+            if not file.exists() or (anchor and anchor not in anchors(file)):
+                missing.append(f"{page.relative_to(ROOT)}: {target}")
     assert not missing
+
+
+def anchors(page: Path) -> set[str]:
+    """What links to the headings of a page end in."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    plain = (re.sub(r"[^\w\- ]", "", title.lower()) for title in titles)
+    return {title.replace(" ", "-") for title in plain}
