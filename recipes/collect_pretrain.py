@@ -16,7 +16,7 @@ from typing import Any
 
 from pretrain_names import title
 
-from cvgssl.fewshot.metrics import spread
+from cvgssl.heads.metrics import spread
 from cvgssl.runtime.files import write_json
 
 HEADS = {"nearest class mean": "NCM", "logistic regression": "LR"}

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from cvgssl.fewshot.metrics import spread
+from cvgssl.heads.metrics import spread
 from cvgssl.runtime.files import writing
 
 SETS = ("NEU-CLS", "X-SDD")

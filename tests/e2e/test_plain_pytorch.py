@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from cvgssl.encoders.backbone import build_backbone
-from cvgssl.pretrain.batch import Batch
 from cvgssl.pretrain.config import PretrainConfig
+from cvgssl.pretrain.loop import learning_rate
+from cvgssl.pretrain.methods.base import Batch
 from cvgssl.pretrain.methods.build import build_method
-from cvgssl.pretrain.optim import learning_rate
 
 PAGE = Path(__file__).parents[2] / "docs" / "plain_pytorch.md"
 
