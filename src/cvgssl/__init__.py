@@ -1,4 +1,4 @@
-"""cvgssl: few-shot recognition of metal-surface defects, told honestly.
+"""cvgssl: few-shot recognition of metal-surface defects, with its accuracy.
 
 The public API is what is listed here. Names are loaded when they are first used, so that
 `import cvgssl` is quick.

@@ -169,7 +169,7 @@ def test_unreadable_pictures(data: Path, teacher_file: Path) -> None:
         embed(options(data, teacher_file))
     text = str(caught.value)
     assert [str(data / name) in text for name in bad] == [True, True], text
-    assert "2 unreadable; mend them" in text
+    assert "2 unreadable; repair them" in text
     table, rest = embed_counting(options(data, teacher_file, skip_corrupt=True))
     assert rest.skipped == 2 and len(table) == 58
     assert 0 < rest.computed < 58, "what was embedded before the first bad one is kept"

@@ -275,7 +275,7 @@ def test_all_unreadable_files_are_named_at_once(tmp_path: Path) -> None:
     assert lines[0] == f"{paths[1]}: the file is empty"
     assert lines[1] == f"{paths[4]}: truncated"
     assert lines[2] == f"{paths[6]}: No such file or directory"
-    assert lines[3] == "3 unreadable; mend them, or go on without by --skip-corrupt"
+    assert lines[3] == "3 unreadable; repair them, or leave them out by --skip-corrupt"
     assert sum(calls) == 7
 
 
@@ -300,7 +300,7 @@ def test_skip_corrupt_keeps_the_others_in_order(tmp_path: Path, budget: int) -> 
 def test_nothing_readable_is_an_error_even_when_skipping(tmp_path: Path, budget: int) -> None:
     (tmp_path / "a.png").touch()
     for _ in range(2):
-        with pytest.raises(UserError, match="no readable picture is left"):
+        with pytest.raises(UserError, match=r"none of the \d+ pictures is readable"):
             load_pictures(
                 [tmp_path / "a.png"],
                 GEOMETRY,

@@ -19,7 +19,7 @@ class Source:
     """One data set as one encoder sees it.
 
     digest: SHA-256 of all that the features file says, but for `about`.
-    facts: what the report tells of it (JSON values).
+    facts: what the report says about it (JSON values).
     anchors: file of text embeddings of the classes, where there are any (`texts.with_texts`);
         anchors_digest: of what they follow from.
     """

@@ -28,7 +28,8 @@ class DemoConfig:
     """Generate pictures, check them, pre-train, fine-tune on a few labels, predict, compare."""
 
     out: Path = Field(
-        default=Path("demo"), description="folder for pictures and results, made anew"
+        default=Path("demo"),
+        description="folder for pictures and results, written again at each call",
     )
 
 
@@ -44,7 +45,7 @@ def run(argv: Sequence[str], prog: str) -> int:
     try:
         _demonstrate(out)
     except Stopped:
-        print(f"{prog}: stopped; it begins anew when it is started again")
+        print(f"{prog}: stopped; it begins from the start when it is called again")
     return 0
 
 

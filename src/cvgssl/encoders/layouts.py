@@ -1,6 +1,6 @@
 """How other programs name a backbone's weights: checkpoint layouts, recognized by content.
 
-One row of `LAYOUTS` per family, told apart by the names of the tensors. Prefixes after those of
+One row of `LAYOUTS` per family, recognized by the names of the tensors. Prefixes after those of
 the published code: MoCo (`encoder_q.`), MoCo v3 (`base_encoder.` beside `momentum_encoder.`),
 DINO (`backbone.` inside `teacher`), CLIP and open_clip (`visual.`), solo-learn and lightly
 (`backbone.`), lightly-train (a chain that ends in `wrapped_model._model.`).

@@ -126,7 +126,7 @@ class Teacher(nn.Module):
 
 
 def check_identity(recorded: Mapping[str, Any], teacher: Teacher) -> None:
-    """Raise UserError when `teacher` is not the one that `recorded` tells of (see `identity`).
+    """Raise UserError when `teacher` is not the one that was `recorded` (see `identity`).
 
     The name may differ: `ViT-B/32` and `ViT-B-32-quickgelu` are the same tower.
     """
@@ -139,7 +139,7 @@ def check_identity(recorded: Mapping[str, Any], teacher: Teacher) -> None:
     if changed:
         raise UserError(
             f"--teacher {teacher.name}: is not the teacher recorded as {recorded.get('name')}: "
-            f"{'; '.join(changed)}; give the same teacher and file, or start anew"
+            f"{'; '.join(changed)}; give the same teacher and file, or start a new run"
         )
 
 

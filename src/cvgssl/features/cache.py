@@ -3,7 +3,7 @@
 One folder per plan (see `plan.py`), in it one .npz per block of pictures: `digests` uint8 [n, 32],
 SHA-256 of the files' bytes, and `values` float32 [n, D]. A file appears whole or not at all, so an
 interrupted job goes on where it was. Pictures are found by content: added, renamed or moved to
-another data set they keep their embedding, and an edited one is computed anew.
+another data set they keep their embedding, and an edited one is computed again.
 
 Shape letters: N pictures asked for, n pictures of a block, D numbers of an embedding.
 """

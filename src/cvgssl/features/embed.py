@@ -23,7 +23,7 @@ from cvgssl.features.pictures import Listing, list_data
 from cvgssl.features.plan import Plan, parts_of, recall, remember
 from cvgssl.features.table import SPLITS, FeatureTable
 from cvgssl.images.cache import default_cache_dir
-from cvgssl.images.decoding import hash_files
+from cvgssl.images.decoding import check_readable, hash_files
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.progress import progress
 
@@ -127,23 +127,14 @@ def _complete(
     wanted = list(first)
     reasons = {wanted[place]: reason for place, reason in found.items()}  # by content
     unreadable = {row: reasons[digest] for row, digest in enumerate(digests) if digest in reasons}
-    _report(unreadable, paths, config)
+    named = {paths[row]: reason for row, reason in unreadable.items()}
+    check_readable(named, len(paths), config.skip_corrupt)
     changed = [
         row for digest, row in first.items() if digest not in store and row not in unreadable
     ]
     if changed:
         raise UserError(f"{paths[changed[0]]}: changed while it was read; run the command again")
     return plan, store, len(first) - len(found), set(unreadable)
-
-
-def _report(unreadable: dict[int, str], paths: Sequence[Path], config: EmbedConfig) -> None:
-    """Warn of pictures that are left out, or raise UserError that names them."""
-    lines = [f"{paths[row]}: {reason}" for row, reason in unreadable.items()]
-    if lines and not config.skip_corrupt:
-        lines.append(f"{len(lines)} unreadable; mend them, or go on without by --skip-corrupt")
-        raise UserError("\n".join(lines))
-    for line in lines:
-        log.warning("%s; left out", line)
 
 
 def _build(asked: Asked, config: EmbedConfig) -> "tuple[Encoder, Plan]":
@@ -155,8 +146,6 @@ def _build(asked: Asked, config: EmbedConfig) -> "tuple[Encoder, Plan]":
 
 
 def _check_left(listing: Listing, kept: Rows, config: EmbedConfig) -> None:
-    if not len(kept):
-        raise UserError(f"{config.data}: none of the {len(listing.paths)} pictures is readable")
     left = set(listing.labels[kept].tolist())
     empty = [name for label, name in enumerate(listing.classes) if label not in left]
     if empty:

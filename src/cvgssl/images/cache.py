@@ -58,7 +58,7 @@ class CacheEntry:
         try:
             pixels: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
             return pixels, read_json(path.with_suffix(".json"))
-        except (OSError, ValueError):  # none there, or damaged by hand: decoded anew
+        except (OSError, ValueError):  # none there, or damaged by hand: decoded again
             return None
 
     def note(self, digests: Sequence[str], notes: dict[str, Any]) -> None:

@@ -1,9 +1,10 @@
 """Files to squares of pixels, in threads and in order."""
 
 import hashlib
+import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,9 @@ from PIL import Image
 
 from cvgssl.images.geometry import Geometry
 from cvgssl.images.reader import UnreadablePicture, decode, read_bytes
+from cvgssl.runtime.errors import UserError
+
+log = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
@@ -41,6 +45,22 @@ def decode_squares(paths: Sequence[Path], geometry: Geometry, workers: int = 0) 
     workers: threads; 0: one per core.
     """
     return _in_threads(partial(_square, geometry=geometry), paths, workers)
+
+
+def check_readable(reasons: Mapping[Path, str], total: int, skip_corrupt: bool) -> None:
+    """Say which of `total` pictures cannot be read and why, the same way in every command.
+
+    With `skip_corrupt` they are warnings. Raises UserError, naming all, without it and when no
+    picture is left.
+    """
+    lines = [f"{path}: {reason}" for path, reason in reasons.items()]
+    if lines and not skip_corrupt:
+        lines.append(f"{len(lines)} unreadable; repair them, or leave them out by --skip-corrupt")
+        raise UserError("\n".join(lines))
+    if lines and len(lines) == total:
+        raise UserError("\n".join([*lines, f"none of the {total} pictures is readable"]))
+    for line in lines:
+        log.warning("%s; left out", line)
 
 
 def hash_files(paths: Sequence[Path], workers: int = 0) -> list[str]:

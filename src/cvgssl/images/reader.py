@@ -116,7 +116,9 @@ def _open(data: bytes) -> ImageFile.ImageFile | None:
     try:
         # The lock keeps threads from restoring each other's warning filters.
         with _OPENING, warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # damage: nameless here, told by decoding
+            warnings.simplefilter(
+                "ignore", UserWarning
+            )  # damage: without a name here, found by decoding
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             return Image.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl.images.cache import CacheEntry, default_cache_dir
-from cvgssl.images.decoding import decode_squares, hash_files
+from cvgssl.images.decoding import check_readable, decode_squares, hash_files
 from cvgssl.images.geometry import Geometry
 from cvgssl.images.rows import FileRows, MemoryRows, naming_the_remedy
 from cvgssl.images.table import Dataset
@@ -237,20 +237,11 @@ def load_pictures(
         found = job.decoded(skip_corrupt, progress)
     elif progress:
         progress(len(paths))
-    if found.unreadable and (not skip_corrupt or len(found.unreadable) == len(paths)):
-        raise UserError(_listing(paths, found.unreadable, skip_corrupt))
+    reasons = {paths[row]: reason for row, reason in found.unreadable.items()}
+    check_readable(reasons, len(paths), skip_corrupt)
     warn_if_dark(found.brightest, geometry)
     kept = tuple(d for row, d in enumerate(found.digests) if row not in found.unreadable)
     return Pictures(found.pixels, kept), found.unreadable
-
-
-def _listing(paths: Sequence[Path], unreadable: dict[int, str], skip_corrupt: bool) -> str:
-    lines = [f"{paths[row]}: {reason}" for row, reason in unreadable.items()]
-    if skip_corrupt:
-        lines.append("no readable picture is left")
-    else:
-        lines.append(f"{len(lines)} unreadable; mend them, or go on without by --skip-corrupt")
-    return "\n".join(lines)
 
 
 def warn_if_dark(brightest: int | None, geometry: Geometry) -> None:

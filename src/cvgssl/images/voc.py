@@ -57,7 +57,7 @@ def read_voc(path: Path) -> tuple[Box, ...]:
         root = ElementTree.fromstring(data)
         return tuple(_box(item) for item in root.iter("object"))
     except (ElementTree.ParseError, expat.ExpatError, ValueError, LookupError) as error:
-        raise UserError(f"{path}: not a VOC annotation ({error}); mend or remove it") from error
+        raise UserError(f"{path}: not a VOC annotation ({error}); correct or remove it") from error
 
 
 def main_class(boxes: Sequence[Box]) -> str:

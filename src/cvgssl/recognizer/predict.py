@@ -6,7 +6,6 @@ Shapes: B pictures, C channels (1 or 3), S side in pixels, K classes.
 import csv
 import io
 import json
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,14 +16,12 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cvgssl.images.decoding import Square, decode_squares
+from cvgssl.images.decoding import Square, check_readable, decode_squares
 from cvgssl.images.geometry import Geometry
 from cvgssl.images.scan import list_pictures
 from cvgssl.recognizer.card import is_fitted
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.progress import progress
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -99,14 +96,7 @@ def predict(
         recognizer = _trained(path, bound)
     with progress("pictures", len(paths)) as advance:
         predictions, unreadable = _recognize(recognizer, paths, batch_size, skip_corrupt, advance)
-    if unreadable and not skip_corrupt:
-        lines = [f"{path}: {reason}" for path, reason in unreadable.items()]
-        lines.append(f"{len(lines)} unreadable; mend them, or go on without by --skip-corrupt")
-        raise UserError("\n".join(lines))
-    if not predictions:
-        raise UserError(f"none of the {len(paths)} pictures is readable")
-    for path, reason in unreadable.items():
-        log.warning("%s: %s; left out", path, reason)
+    check_readable(unreadable, len(paths), skip_corrupt)
     return predictions
 
 

@@ -2,7 +2,7 @@
 
 
 class UserError(ValueError):
-    """A mistake that the user can mend.
+    """A mistake that the user can correct.
 
     The message is one line (or one line per problem) that names the file or the flag and the
     remedy. The command line prints it without a traceback and exits with code 2.

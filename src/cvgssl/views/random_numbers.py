@@ -72,7 +72,7 @@ def view_numbers(seed: int, keys: Tensor, role: int, roles: int, epoch: int, ban
 
     keys: int64 [B], what identifies each picture. role: 0 (weak) .. roles - 1; every role has its
     own numbers. bank: how many views of each role are stored per picture; one of them is chosen
-    at random, anew in every epoch. 0: no bank, every epoch has new views.
+    at random, another in every epoch. 0: no bank, every epoch has new views.
     """
     assert 0 <= role < roles
     if not bank:
