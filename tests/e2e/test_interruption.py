@@ -155,7 +155,7 @@ def test_resuming_with_other_pictures_is_refused(steel: Path, tmp_path: Path) ->
 
 def test_resuming_with_the_other_command_is_refused(steel: Path, undisturbed: Path) -> None:
     config = LinearConfig(data=steel, arch="test_resnet", image_size=32, resume=undisturbed)
-    with pytest.raises(UserError, match="the command that started it"):
+    with pytest.raises(UserError, match="was started by `cvgssl finetune`"):
         adapt(config)
 
 

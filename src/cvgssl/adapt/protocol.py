@@ -1,7 +1,7 @@
 """The few-shot protocol: one training per draw, a summary; resumable anywhere."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -13,22 +13,24 @@ from torch import Tensor, nn
 
 from cvgssl.adapt.config import AdaptConfig, FinetuneConfig
 from cvgssl.adapt.data import Task, load_task
-from cvgssl.adapt.folder import open_folder
+from cvgssl.adapt.draws import save_draws
 from cvgssl.adapt.lora import merged
 from cvgssl.adapt.model_file import Support, save_model
 from cvgssl.adapt.models import ModelSource
 from cvgssl.adapt.network import Recognizer
 from cvgssl.adapt.pseudo_labels import PoolSource
-from cvgssl.adapt.summary import SUMMARY, Summary, score_runs
+from cvgssl.adapt.summary import Summary, score_runs
 from cvgssl.adapt.training import RunResult, Split, Trainer
 from cvgssl.encoders.backbone import Backbone
 from cvgssl.encoders.batches import forward_all
+from cvgssl.images.splits import write_split
 from cvgssl.runtime.environment import hardware
+from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_json
 from cvgssl.runtime.launch import launch
 from cvgssl.runtime.options import to_dict
 from cvgssl.runtime.progress import progress
-from cvgssl.runtime.run import SNAPSHOT, RunFolder, stop_requests
+from cvgssl.runtime.run import SNAPSHOT, SUMMARY, RunFolder, RunKind, open_run, stop_requests
 from cvgssl.runtime.trackers import start_trackers
 
 INDUCTIVE, SEMI_SUPERVISED = "inductive", "semi-supervised"
@@ -38,7 +40,7 @@ MAYBE_TRANSDUCTIVE = "transductive if pre-training saw these test pictures"
 def adapt(config: AdaptConfig) -> tuple[Path, Summary]:
     """Fine-tune (FinetuneConfig) or train linear heads (LinearConfig) on every draw.
 
-    Gives the run folder and the summary, which also stands there as summary.json. Raises
+    Gives the run folder and the summary, which is there as summary.json too. Raises
     UserError before anything is written when data, weights or options do not fit, and Stopped
     after a SIGTERM, when the folder can be resumed.
     """
@@ -46,7 +48,7 @@ def adapt(config: AdaptConfig) -> tuple[Path, Summary]:
     accelerator = launch(config.gpu, config.precision, config.track)
     task = load_task(config, accelerator)
     source = ModelSource(config, task.classes, task.geometry)
-    folder = open_folder(config, task, accelerator)
+    folder = open_run(config, _kind(config, task), accelerator, partial(_write_draws, task))
     try:
         with stop_requests() as stopping:
             job = _Job(config, task, source, accelerator, folder, stopping, started)
@@ -59,6 +61,27 @@ def adapt(config: AdaptConfig) -> tuple[Path, Summary]:
         write_json(folder.path / SUMMARY, asdict(summary))
         (folder.path / SNAPSHOT).unlink(missing_ok=True)
     return folder.path, summary
+
+
+def _kind(config: AdaptConfig, task: Task) -> RunKind:
+    command = "finetune" if isinstance(config, FinetuneConfig) else "linear"
+    arch = config.arch.replace(":", "-")
+    fingerprint = task.fingerprint()
+
+    def check(recorded: Mapping[str, Any]) -> None:
+        if recorded["pictures_sha256"] != fingerprint:
+            raise UserError(
+                f"--resume {config.resume}: the pictures, the split or the draws changed since "
+                "the run started; start a new run"
+            )
+
+    name = f"{config.data.resolve().stem}_{arch}_{command}_{config.shot}shot"
+    return RunKind(command, name, {"pictures_sha256": fingerprint}, check)
+
+
+def _write_draws(task: Task, path: Path) -> None:
+    save_draws(task.draws, path / "draws.json")
+    write_split(task.loaded.dataset, path / "split.csv")
 
 
 class _Job:

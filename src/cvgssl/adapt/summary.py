@@ -8,8 +8,6 @@ import numpy as np
 from cvgssl.adapt.training import RunResult
 from cvgssl.heads.metrics import Spread, accuracy, macro_recall, recalls, spread
 
-SUMMARY = "summary.json"  # where a finished run folder keeps it
-
 
 @dataclass(frozen=True)
 class Scores:

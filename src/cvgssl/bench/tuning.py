@@ -55,7 +55,7 @@ class Tuning:
         Raises UserError for what `cvgssl finetune` does, and Stopped after a SIGTERM.
         """
         from cvgssl.adapt.protocol import adapt
-        from cvgssl.adapt.summary import SUMMARY
+        from cvgssl.runtime.run import SUMMARY
 
         name = f"{file_name(self.source.data)}_{file_name(self.choice.name)}_{self.shot}"
         folder = out / RUNS / f"{name}_{self.key()[:8]}"

@@ -1,68 +1,31 @@
-"""Making the folder of a pre-training run, or opening that of an interrupted one."""
+"""What tells a pre-training run from others, for its folder."""
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
-
-from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
 
 from cvgssl.encoders.teacher import Teacher, check_identity
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.pretrain.data import Unlabelled
-from cvgssl.runtime.environment import environment
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.files import read_json, write_json, write_text
-from cvgssl.runtime.options import CONFIG, read_yaml, to_yaml
-from cvgssl.runtime.run import RunFolder, new_run_path
-
-ENVIRONMENT, SUMMARY = "environment.json", "summary.json"
+from cvgssl.runtime.run import RunKind
 
 
-def open_folder(
-    config: PretrainConfig,
-    data: Unlabelled,
-    teachers: tuple[Teacher, ...],
-    accelerator: Accelerator,
-) -> RunFolder:
-    """The folder of `config.resume`, or a new one with options and environment.
+def run_kind(config: PretrainConfig, data: Unlabelled, teachers: tuple[Teacher, ...]) -> RunKind:
+    """Its pictures and teachers must be the same when it is resumed."""
 
-    Raises UserError when a new folder's place is taken, or when the run to resume is finished or
-    was started with other pictures or teachers.
-    """
-    writes = accelerator.is_main_process
-    if config.resume is not None:
-        _check_resumable(config.resume, data, teachers)
-        return RunFolder(config.resume, writes)
-    # the first process chooses, so that all agree
-    path = broadcast_object_list([_new_path(config) if writes else None])[0]
-    if writes:
-        path.mkdir(parents=True, exist_ok=True)
-        facts: dict[str, Any] = {
-            "pictures_sha256": data.pictures.digest,
-            "teachers": [teacher.identity() for teacher in teachers],
-        }
-        write_json(path / ENVIRONMENT, environment() | facts)
-        write_text(path / CONFIG, to_yaml(config))  # last: a folder with it can be resumed
-    return RunFolder(path, writes)
+    def check(recorded: Mapping[str, Any]) -> None:
+        place = f"--resume {config.resume}"
+        if recorded["pictures_sha256"] != data.pictures.digest:
+            raise UserError(f"{place}: the pictures changed since the run started; start a new run")
+        if len(recorded["teachers"]) != len(teachers):
+            raise UserError(f"{place}: the run had {len(recorded['teachers'])} teachers")
+        for before, teacher in zip(recorded["teachers"], teachers, strict=True):
+            check_identity(before, teacher)
 
-
-def _check_resumable(path: Path, data: Unlabelled, teachers: tuple[Teacher, ...]) -> None:
-    if "builder" not in read_yaml(path / CONFIG):  # an option of pre-training alone
-        raise UserError(f"--resume {path}: not a pre-training run")
-    if (path / SUMMARY).exists():
-        raise UserError(f"--resume {path}: this run is finished; its result is in {SUMMARY}")
-    before = read_json(path / ENVIRONMENT)
-    if before["pictures_sha256"] != data.pictures.digest:
-        raise UserError(
-            f"--resume {path}: the pictures changed since the run started; start a new run"
-        )
-    if len(before["teachers"]) != len(teachers):
-        raise UserError(f"--resume {path}: the run had {len(before['teachers'])} teachers")
-    for recorded, teacher in zip(before["teachers"], teachers, strict=True):
-        check_identity(recorded, teacher)
-
-
-def _new_path(config: PretrainConfig) -> Path:
+    facts = {
+        "pictures_sha256": data.pictures.digest,
+        "teachers": [teacher.identity() for teacher in teachers],
+    }
     arch = config.arch.replace(":", "-").partition(",")[0]
     name = f"{config.data.resolve().stem}_{arch}_pretrain_{config.builder}"
-    return new_run_path(config.out, config.log_dir, name)
+    return RunKind("pretrain", name, facts, check)

@@ -22,7 +22,7 @@ from cvgssl.pretrain.checkpoint import (
 )
 from cvgssl.pretrain.config import WITH_TEACHERS, PretrainConfig
 from cvgssl.pretrain.data import Unlabelled, load_unlabelled
-from cvgssl.pretrain.folder import SUMMARY, open_folder
+from cvgssl.pretrain.folder import run_kind
 from cvgssl.pretrain.guides import choose_teachers, prepare_guides
 from cvgssl.pretrain.loop import Loop
 from cvgssl.pretrain.methods.build import build_method, check_builder
@@ -36,7 +36,7 @@ from cvgssl.runtime.files import write_json
 from cvgssl.runtime.launch import launch
 from cvgssl.runtime.options import to_dict
 from cvgssl.runtime.progress import progress
-from cvgssl.runtime.run import SNAPSHOT, Clock, RunFolder, Stopped, stop_requests
+from cvgssl.runtime.run import SNAPSHOT, SUMMARY, Clock, RunFolder, Stopped, open_run, stop_requests
 from cvgssl.runtime.seeds import seed_for
 from cvgssl.runtime.trackers import start_trackers, track
 
@@ -62,7 +62,7 @@ def pretrain(config: PretrainConfig) -> tuple[Path, PretrainSummary]:
         teachers = choose_teachers(config.teacher, config.teacher_layers)
     for teacher in teachers:
         teacher.to(accelerator.device)
-    folder = open_folder(config, data, teachers, accelerator)
+    folder = open_run(config, run_kind(config, data, teachers), accelerator)
     try:
         with compile_errors(config.compile), stop_requests() as stopping:
             job = _Job(

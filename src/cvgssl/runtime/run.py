@@ -6,18 +6,24 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
 
 import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 
+from cvgssl.runtime.environment import environment
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.files import writing
+from cvgssl.runtime.files import read_json, write_json, write_text, writing
+from cvgssl.runtime.options import CONFIG, JobOptions, to_yaml
 
+ENVIRONMENT, SUMMARY = "environment.json", "summary.json"
 LOG, METRICS, SNAPSHOT = "log.txt", "metrics.jsonl", "snapshot.pt"
 
 
@@ -98,7 +104,65 @@ class RunFolder:
         file.flush()
 
 
-def new_run_path(out: Path | None, log_dir: Path, name: str) -> Path:
+@dataclass(frozen=True)
+class RunKind:
+    """What tells a run from others.
+
+    command: that starts it (`pretrain`, `finetune`, `linear`), and alone may resume it.
+    name: of its folder where --out is left out.
+    facts: that must be the same when it is resumed, as JSON values, kept in environment.json.
+    check: takes the facts that were recorded; raises UserError for what has changed.
+    """
+
+    command: str
+    name: str
+    facts: Mapping[str, Any]
+    check: Callable[[Mapping[str, Any]], None]
+
+
+def open_run(
+    config: JobOptions,
+    kind: RunKind,
+    accelerator: Accelerator,
+    write_more: Callable[[Path], None] = lambda _path: None,
+) -> RunFolder:
+    """The folder of `config.resume`, or a new one with environment.json and config.yaml.
+
+    write_more: called with a new folder, to write what else belongs there. Raises UserError when a
+    new folder's place is taken, and when the run to resume is finished, of another command or
+    changed.
+    """
+    writes = accelerator.is_main_process
+    if config.resume is not None:
+        _check_resumable(config.resume, kind)
+        return RunFolder(config.resume, writes)
+    # the first process chooses, so that all agree
+    chosen = [_new_path(config.out, config.log_dir, kind.name) if writes else None]
+    path: Path = broadcast_object_list(chosen)[0]
+    if writes:
+        path.mkdir(parents=True, exist_ok=True)
+        started_by = {"started_by": kind.command}
+        write_json(path / ENVIRONMENT, started_by | environment() | dict(kind.facts))
+        write_more(path)
+        write_text(path / CONFIG, to_yaml(config))  # last: a folder with it can be resumed
+    return RunFolder(path, writes)
+
+
+def _check_resumable(path: Path, kind: RunKind) -> None:
+    recorded = read_json(path / ENVIRONMENT)
+    command = recorded.get("started_by")
+    if command != kind.command:
+        raise UserError(
+            f"--resume {path}: was started by `cvgssl {command}`; resume it with that"
+            if command
+            else f"--resume {path}: does not say which command started it; start a new run"
+        )
+    if (path / SUMMARY).exists():
+        raise UserError(f"--resume {path}: this run is finished; its result is in {SUMMARY}")
+    kind.check(recorded)
+
+
+def _new_path(out: Path | None, log_dir: Path, name: str) -> Path:
     """Where a new run goes: `out`, which must be free, else a free name in `log_dir`."""
     if out is not None:
         if out.exists() and any(out.iterdir()):
