@@ -20,6 +20,7 @@ from cvgssl.pretrain.views import Views
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.launch import to_device
 from cvgssl.runtime.progress import Advance
+from cvgssl.runtime.schedule import cosine
 from cvgssl.runtime.seeds import seed_for
 from cvgssl.runtime.sync_batch_norm import synchronize_batch_norm
 
@@ -59,8 +60,7 @@ def learning_rate(config: PretrainConfig, progress: float) -> float:
     warmup = config.warmup_epochs
     if progress < warmup:
         return top * progress / warmup
-    share = (progress - warmup) / (config.epochs - warmup)
-    return top * 0.5 * (1 + math.cos(math.pi * share))
+    return cosine((progress - warmup) / (config.epochs - warmup), start=top)
 
 
 SNAPSHOT_EVERY = 60.0  # seconds; what a SIGKILL can cost

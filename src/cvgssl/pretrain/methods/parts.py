@@ -10,7 +10,6 @@ Only its `loss` and `models.modules` are imported; they need neither pytorch_lig
 
 import copy
 import importlib
-import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 import cvgssl.encoders.timm_import  # noqa: F401  lightly imports timm and torchvision
 from cvgssl.encoders.backbone import Backbone
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.schedule import cosine
 
 PREDICTOR_LAYERS = 2
 ADAPTER_LAYERS = 3
@@ -115,7 +115,7 @@ def follow(target: nn.Module, online: Iterable[nn.Module], momentum: float) -> N
 
 def momentum_at(start: float, progress: float) -> float:
     """Cosine from `start` at progress 0 to 1 at progress 1 (BYOL, Grill et al. 2020, 3.2)."""
-    return 1 - (1 - start) * (math.cos(math.pi * progress) + 1) / 2
+    return cosine(progress, start=start, end=1.0)
 
 
 def lightly_parts(builder: str) -> tuple[ModuleType, ModuleType]:
