@@ -8,15 +8,14 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
-from pydantic.fields import FieldInfo
 
 from cvgssl.images.picture_options import PictureOptions
-from cvgssl.runtime.options import STRICT, JobOptions
+from cvgssl.pretrain.methods.registry import GUIDANCES, METHODS, problems_of_method
+from cvgssl.runtime.options import STRICT, JobOptions, OneOf
 from cvgssl.views.recipe import ViewRecipe
 
-Builder = Literal["cvgssl", "distill", "mocov3", "simclr", "byol", "simsiam", "dino"]
-Guidance = Literal["published", "regression", "relational", "spectral"]
-WITH_TEACHERS = ("cvgssl", "distill")
+Builder = Annotated[str, OneOf(METHODS)]
+Guidance = Annotated[str, OneOf(GUIDANCES)]
 
 
 def _off_is_zero(value: object) -> object:
@@ -24,11 +23,6 @@ def _off_is_zero(value: object) -> object:
 
 
 Bank = Annotated[int, BeforeValidator(_off_is_zero)]
-
-
-def _default(field: object) -> object:
-    """The default of a dataclass field, also where pydantic wraps it."""
-    return field.default if isinstance(field, FieldInfo) else field
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -169,17 +163,6 @@ class PretrainConfig(JobOptions, PictureOptions):
     keep: int = Field(default=3, ge=1, description="newest checkpoints kept")
 
     @property
-    def spectral(self) -> bool:
-        """Whether a map of all pictures guides, instead of what teachers say about views."""
-        return self.builder == "cvgssl" and self.guidance == "spectral"
-
-    @property
-    def student_bank(self) -> int:
-        """Stored versions of each view that the student is kept to; 0: it sees new ones."""
-        kept = self.builder in WITH_TEACHERS and not self.spectral
-        return self.bank if kept else 0
-
-    @property
     def recipes(self) -> tuple[ViewRecipe, ...]:
         """The weak view's recipe, then those of the strong views."""
         weak = ViewRecipe(
@@ -241,35 +224,7 @@ class PretrainConfig(JobOptions, PictureOptions):
             problems.append(
                 f"--start-epoch {self.start_epoch}: must be below --epochs {self.epochs}"
             )
-        if self.spectral and not self.bank:
-            problems.append("--guidance spectral: needs stored views; give --bank 8, for example")
-        problems += self._without_effect()
+        problems += problems_of_method(self)
         if problems:
             raise ValueError("\n".join(problems))
         return self
-
-    def _without_effect(self) -> list[str]:
-        """Options that were given although the method does not look at them."""
-        guided = self.builder in WITH_TEACHERS
-        form = self.guidance if self.builder == "cvgssl" else ""
-        used = {
-            "teacher": guided,
-            "teacher_layers": guided,
-            "bank": guided,
-            "guidance": self.builder == "cvgssl",
-            "self_constraint": form == "published",
-            "margin": form == "published" and self.self_constraint == "margin",
-            "self_weight": form == "published" and self.self_constraint != "none",
-            "adapter_dim": form == "published",
-            "relation_temperature": form in ("relational", "spectral"),
-            "neighbours": form == "spectral",
-            "t1": form == "published" or self.builder == "mocov3",
-            "target_momentum": self.builder in ("mocov3", "byol", "dino"),
-        }
-        defaults = {name: field.default for name, field in type(self).__dataclass_fields__.items()}
-        return [
-            f"--{name.replace('_', '-')}: has no effect with --builder {self.builder}"
-            + (f" --guidance {form}" if form else "")
-            for name, matters in used.items()
-            if not matters and getattr(self, name) != _default(defaults[name])
-        ]

@@ -4,7 +4,7 @@ Shape letters: B pictures, C channels, s side of a view, V roles: the weak view 
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -12,23 +12,50 @@ from torch import Tensor
 
 from cvgssl.encoders.teacher import Teacher
 from cvgssl.images.geometry import Geometry
+from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.pretrain.data import Unlabelled
+from cvgssl.pretrain.methods.registry import choose
 from cvgssl.runtime.launch import to_device
 from cvgssl.views.random_numbers import view_numbers
 from cvgssl.views.random_views import by_columns, draw, render
 from cvgssl.views.recipe import ViewRecipe
 
-VERSION = 1  # of how views are drawn and rendered; part of what banks are keyed by
+VERSION = 1  # of how views are drawn and rendered; part of the key of a bank
+
+
+@dataclass(frozen=True)
+class DrawnViews:
+    """Views of B pictures.
+
+    rows: int64 [B], the pictures' places in the data. keys: int64 [B], of the pictures.
+    numbers: int64 [B, V], the number of each view. pixels: uint8 [B, C, S, S], stored pictures.
+    rendered: V times float32 [B, C, s, s] in 0..1, the views at the student's sizes, or empty.
+    """
+
+    rows: Tensor
+    keys: Tensor
+    numbers: Tensor
+    pixels: Tensor
+    rendered: tuple[Tensor, ...] = ()
 
 
 class Views:
-    """Draws the views of pictures; each depends on seed, picture, role and number only."""
+    """Draws the views of pictures; each depends on seed, picture, role and number only.
+
+    bank: stored versions of each view that epochs choose from; 0: new ones in every epoch.
+    """
 
     def __init__(
         self, recipes: Sequence[ViewRecipe], geometry: Geometry, seed: int, bank: int = 0
     ) -> None:
         self.recipes, self.geometry = tuple(recipes), geometry
         self.seed, self.bank = seed, bank
+
+    @classmethod
+    def of(cls, config: PretrainConfig) -> "Views":
+        """The views that a student of `config` is trained on."""
+        stored = choose(config).form.targets.stored_by_view
+        return cls(config.recipes, config.geometry, config.seed, config.bank if stored else 0)
 
     @property
     def roles(self) -> int:
@@ -55,6 +82,16 @@ class Views:
             [view_numbers(self.seed, keys, r, self.roles, epoch, self.bank) for r in roles], dim=1
         )
 
+    def draw(self, data: Unlabelled, rows: Tensor, epoch: int, device: torch.device) -> DrawnViews:
+        """The views of the pictures `rows` [B] in an epoch, rendered on `device`."""
+        keys = data.keys[rows]
+        numbers = self.numbers(keys, epoch)
+        pixels = self.stored(data, rows, device)
+        rendered = tuple(
+            self.render(pixels, keys, role, numbers[:, role]) for role in range(self.roles)
+        )
+        return DrawnViews(rows, keys, numbers, pixels, rendered)
+
     def stored(self, data: Unlabelled, rows: Tensor, device: torch.device) -> Tensor:
         """The stored pictures `rows` [B], uint8 [B, C, S, S], that views are made of."""
         return by_columns(to_device(torch.from_numpy(data.pixels[rows.numpy()]), device))
@@ -73,33 +110,30 @@ class Views:
         sigma = parameters.sigma * (size / recipe.size)
         return render(pixels, replace(parameters, sigma=sigma), size)
 
-    def embed(
-        self,
-        teachers: Sequence[Teacher],
-        pixels: Tensor,
-        keys: Tensor,
-        numbers: Tensor,
-        rendered: Sequence[Tensor] = (),
-    ) -> list[Tensor]:
-        """Per teacher float32 [V, B, D]: what it says about the views `numbers` [B, V].
+    def embed(self, teachers: Sequence[Teacher], drawn: DrawnViews) -> list[Tensor]:
+        """Per teacher float32 [V, B, D]: its embeddings of the views.
 
-        A teacher that takes larger pictures than the student sees the same views with more
-        pixels. rendered: the student's views, used where they are large enough. Views of one
-        size are one pass.
+        A teacher that takes larger pictures than the student gets the same views with more pixels;
+        otherwise views that are rendered already are used. Views of one size are one pass.
         """
         # no view is rendered twice
-        made = {(role, view.shape[-1]): view for role, view in enumerate(rendered)}
+        by_role_and_size = {
+            (role, view.shape[-1]): view for role, view in enumerate(drawn.rendered)
+        }
         embeddings = []
         for teacher in teachers:
-            by_size: dict[int, list[int]] = {}
+            roles_of_size: dict[int, list[int]] = {}
             for role, recipe in enumerate(self.recipes):
                 size = max(recipe.size, teacher.image_size)
-                by_size.setdefault(size, []).append(role)
-                if (role, size) not in made:
-                    made[role, size] = self.render(pixels, keys, role, numbers[:, role], size)
-            found: dict[int, Tensor] = {}
-            for size, roles in by_size.items():
-                encoded = teacher(torch.cat([made[role, size] for role in roles])).float()
-                found |= dict(zip(roles, encoded.chunk(len(roles)), strict=True))
-            embeddings.append(torch.stack([found[role] for role in range(self.roles)]))
+                roles_of_size.setdefault(size, []).append(role)
+                if (role, size) not in by_role_and_size:
+                    by_role_and_size[role, size] = self.render(
+                        drawn.pixels, drawn.keys, role, drawn.numbers[:, role], size
+                    )
+            by_role: dict[int, Tensor] = {}
+            for size, roles in roles_of_size.items():
+                views = torch.cat([by_role_and_size[role, size] for role in roles])
+                encoded = teacher(views).float()
+                by_role |= dict(zip(roles, encoded.chunk(len(roles)), strict=True))
+            embeddings.append(torch.stack([by_role[role] for role in range(self.roles)]))
         return embeddings

@@ -5,9 +5,7 @@ import warnings
 import torch
 from torch import Tensor, nn
 
-from cvgssl.encoders.backbone import Backbone
-from cvgssl.pretrain.config import PretrainConfig
-from cvgssl.pretrain.methods.base import Batch, Method
+from cvgssl.pretrain.methods.base import Batch, Method, Setup
 from cvgssl.pretrain.methods.parts import follow, frozen_copy, lightly_parts, momentum_at
 
 
@@ -25,9 +23,10 @@ class Dino(Method):
 
     PROTOTYPES = 4096
 
-    def __init__(self, config: PretrainConfig, backbone: Backbone) -> None:
+    def __init__(self, setup: Setup) -> None:
+        config, backbone = setup.config, setup.backbone
         super().__init__(backbone)
-        loss, modules = lightly_parts("dino")
+        loss, modules = lightly_parts()
 
         def head() -> nn.Module:
             with warnings.catch_warnings():  # lightly uses torch's older weight norm

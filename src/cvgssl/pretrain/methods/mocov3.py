@@ -3,9 +3,7 @@ ICCV 2021), written from algorithm 1 and section 4 of the paper."""
 
 from torch import Tensor
 
-from cvgssl.encoders.backbone import Backbone
-from cvgssl.pretrain.config import PretrainConfig
-from cvgssl.pretrain.methods.base import Batch, Method
+from cvgssl.pretrain.methods.base import Batch, Method, Setup
 from cvgssl.pretrain.methods.contrastive import info_nce
 from cvgssl.pretrain.methods.parts import (
     follow,
@@ -28,7 +26,8 @@ class MocoV3(Method):
     out, as it would keep weights of --pretrained from being adapted.
     """
 
-    def __init__(self, config: PretrainConfig, backbone: Backbone) -> None:
+    def __init__(self, setup: Setup) -> None:
+        config, backbone = setup.config, setup.backbone
         super().__init__(backbone)
         self.projector = projector(backbone, config.mlp_dim, config.out_dim)
         self.predictor = predictor(config.mlp_dim, config.out_dim)

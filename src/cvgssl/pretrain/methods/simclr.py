@@ -3,9 +3,7 @@
 import torch
 from torch import Tensor
 
-from cvgssl.encoders.backbone import Backbone
-from cvgssl.pretrain.config import PretrainConfig
-from cvgssl.pretrain.methods.base import Batch, Method
+from cvgssl.pretrain.methods.base import Batch, Method, Setup
 from cvgssl.pretrain.methods.contrastive import concat_all
 from cvgssl.pretrain.methods.parts import lightly_parts
 
@@ -20,9 +18,10 @@ class SimClr(Method):
 
     TEMPERATURE = 0.5
 
-    def __init__(self, config: PretrainConfig, backbone: Backbone) -> None:
+    def __init__(self, setup: Setup) -> None:
+        config, backbone = setup.config, setup.backbone
         super().__init__(backbone)
-        loss, modules = lightly_parts("simclr")
+        loss, modules = lightly_parts()
         self.projector = modules.SimCLRProjectionHead(
             backbone.feature_dim, config.mlp_dim, config.out_dim
         )
