@@ -194,37 +194,44 @@ class PretrainConfig(JobOptions, PictureOptions):
 
     @model_validator(mode="after")
     def _check(self) -> "PretrainConfig":
-        problems = []
-        kinds = len(self.nmb_crops)
-        for name in ("size_crops", "min_scale_crops", "max_scale_crops"):
-            values = getattr(self, name)
-            if len(values) != kinds and not (name == "size_crops" and not values):
-                flag = name.replace("_", "-")
-                problems.append(f"--{flag}: has {len(values)} values, --nmb-crops has {kinds}")
-        if not problems and not all(
-            0 < least <= most <= 1
-            for least, most in [
-                self.weak_scale,
-                *zip(self.min_scale_crops, self.max_scale_crops, strict=True),
-            ]
-        ):
-            problems.append(
-                "crop areas (--weak-scale, --min-scale-crops, --max-scale-crops): "
-                "must be above 0, at most 1, the least not above the largest"
-            )
-        if any(size < 8 for size in self.size_crops) or any(n < 0 for n in self.nmb_crops):
-            problems.append("--size-crops: at least 8 pixels; --nmb-crops: not below 0")
-        elif sum(self.nmb_crops) < 1:
-            problems.append("--nmb-crops: at least one strong view is needed")
-        if self.warmup_epochs >= self.epochs:
-            problems.append(
-                f"--warmup-epochs {self.warmup_epochs}: must be below --epochs {self.epochs}"
-            )
-        if self.start_epoch >= self.epochs:
-            problems.append(
-                f"--start-epoch {self.start_epoch}: must be below --epochs {self.epochs}"
-            )
+        problems = [*_problems_of_views(self), *_problems_of_epochs(self)]
         problems += problems_of_method(self)
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+
+def _problems_of_views(config: PretrainConfig) -> list[str]:
+    """A line for every impossible size, area or number of views."""
+    problems = []
+    kinds = len(config.nmb_crops)
+    for name in ("size_crops", "min_scale_crops", "max_scale_crops"):
+        values = getattr(config, name)
+        if len(values) != kinds and not (name == "size_crops" and not values):
+            flag = name.replace("_", "-")
+            problems.append(f"--{flag}: has {len(values)} values, --nmb-crops has {kinds}")
+    strong = zip(config.min_scale_crops, config.max_scale_crops, strict=True)
+    if not problems and not all(
+        0 < least <= most <= 1 for least, most in (config.weak_scale, *strong)
+    ):
+        problems.append(
+            "crop areas (--weak-scale, --min-scale-crops, --max-scale-crops): "
+            "must be above 0, at most 1, the least not above the largest"
+        )
+    if any(size < 8 for size in config.size_crops) or any(n < 0 for n in config.nmb_crops):
+        problems.append("--size-crops: at least 8 pixels; --nmb-crops: not below 0")
+    elif sum(config.nmb_crops) < 1:
+        problems.append("--nmb-crops: at least one strong view is needed")
+    return problems
+
+
+def _problems_of_epochs(config: PretrainConfig) -> list[str]:
+    epochs = config.epochs
+    return [
+        f"--{flag} {value}: must be below --epochs {epochs}"
+        for flag, value in (
+            ("warmup-epochs", config.warmup_epochs),
+            ("start-epoch", config.start_epoch),
+        )
+        if value >= epochs
+    ]

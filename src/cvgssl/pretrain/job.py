@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from cvgssl.encoders.backbone import Backbone
 from cvgssl.encoders.pretrained import LoadReport
 from cvgssl.encoders.teacher import Teacher
 from cvgssl.pretrain.checkpoint import BACKBONE, checkpoints, save_backbone
@@ -15,12 +16,12 @@ from cvgssl.pretrain.data import load_unlabelled
 from cvgssl.pretrain.folder import SUMMARY, open_folder
 from cvgssl.pretrain.inputs import Inputs
 from cvgssl.pretrain.loop import build_loop
-from cvgssl.pretrain.methods.build import build_method
+from cvgssl.pretrain.methods.build import build_method, check_installed
 from cvgssl.pretrain.methods.registry import choose
 from cvgssl.pretrain.monitors import build_monitor
 from cvgssl.pretrain.student import compile_errors, student
 from cvgssl.pretrain.summary import PretrainSummary
-from cvgssl.pretrain.targets import prepare_targets
+from cvgssl.pretrain.targets import TargetSource, prepare_targets
 from cvgssl.pretrain.teachers import choose_teachers
 from cvgssl.pretrain.training import History, Training
 from cvgssl.pretrain.views import Views
@@ -28,7 +29,7 @@ from cvgssl.runtime.environment import hardware
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_json
 from cvgssl.runtime.launch import launch
-from cvgssl.runtime.run import SNAPSHOT, Clock, Stopped, stop_requests
+from cvgssl.runtime.run import SNAPSHOT, Clock, RunFolder, Stopped, stop_requests
 from cvgssl.runtime.seeds import seed_for
 
 FEW_STEPS, ENOUGH_STEPS = 250, 600  # of batch 64, from random weights: docs/results.md
@@ -43,19 +44,12 @@ def pretrain(config: PretrainConfig) -> tuple[Path, PretrainSummary]:
     can be resumed.
     """
     history = History(Clock())
-    # load the pictures, and what trains on them
     accelerator = launch(config.gpu, config.precision, config.track)
     _check_shares(config, accelerator.num_processes)
     data = load_unlabelled(config, accelerator)
-    chosen = choose(config)
-    chosen.form.load(chosen.flags)  # a missing package is an error before anything is written
+    check_installed(config)
     backbone, report = student(config)
-    # choose the teachers
-    teachers: tuple[Teacher, ...] = ()
-    if chosen.form.targets.need_teachers:
-        teachers = choose_teachers(config.teacher, config.teacher_layers)
-    for teacher in teachers:
-        teacher.to(accelerator.device)
+    teachers = _choose_teachers(config, accelerator.device)
     inputs = Inputs(config, data, Views.of(config), accelerator, teachers)
     folder = open_folder(inputs)
     try:
@@ -65,22 +59,11 @@ def pretrain(config: PretrainConfig) -> tuple[Path, PretrainSummary]:
                 _introduce(inputs, report, folder.log)
             else:
                 history.restore(snapshot)
-
-            def check() -> None:
-                if stopping():
-                    raise Stopped(folder.path)
-
-            # prepare what the views are compared with
             with history.preparing_targets():
-                targets = prepare_targets(inputs, folder, check)
-            # train
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed_for(config.seed, "heads"))
-                method = build_method(config, backbone, targets.dims, targets.weights)
-            loop, monitor = build_loop(inputs, method, targets), build_monitor(inputs)
+                targets = prepare_targets(inputs, folder, _stop_check(stopping, folder.path))
+            training = _build_training(inputs, backbone, targets, folder, history)
             if snapshot is not None:
-                loop.load_state(snapshot["loop"])
-            training = Training(inputs, folder, loop, monitor, history)
+                training.loop.load_state(snapshot["loop"])
             training.run(stopping)
             summary = _summary(inputs, history)
             _finish(training, summary)
@@ -98,6 +81,35 @@ def _check_shares(config: PretrainConfig, processes: int) -> None:
             f"--batch-size {config.batch_size}: must be a multiple, 2 times at least, of "
             f"{processes} processes x --accumulate {config.accumulate}"
         )
+
+
+def _choose_teachers(config: PretrainConfig, device: torch.device) -> tuple[Teacher, ...]:
+    """The teachers on `device`, if the method has any."""
+    if not choose(config).form.targets.need_teachers:
+        return ()
+    teachers = choose_teachers(config.teacher, config.teacher_layers)
+    return tuple(teacher.to(device) for teacher in teachers)
+
+
+def _stop_check(stopping: Callable[[], bool], folder: Path) -> Callable[[], None]:
+    """A function that raises Stopped once the process is asked to stop."""
+
+    def check() -> None:
+        if stopping():
+            raise Stopped(folder)
+
+    return check
+
+
+def _build_training(
+    inputs: Inputs, backbone: Backbone, targets: TargetSource, folder: RunFolder, history: History
+) -> Training:
+    """The method, its loop and the monitor, before the first step."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_for(inputs.config.seed, "heads"))
+        method = build_method(inputs.config, backbone, targets.dims, targets.weights)
+    loop, monitor = build_loop(inputs, method, targets), build_monitor(inputs)
+    return Training(inputs, folder, loop, monitor, history)
 
 
 def _introduce(inputs: Inputs, report: LoadReport | None, log: Callable[[str], None]) -> None:

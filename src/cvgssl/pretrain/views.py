@@ -1,6 +1,7 @@
-"""The views of a training step: which ones, and their pixels.
+"""The views of a training step: which ones are drawn, and their pixels.
 
-Shape letters: B pictures, C channels, s side of a view, V roles: the weak view is role 0.
+Shape letters: B pictures, C channels (1 gray or 3), S side of a stored picture, s side of a view,
+V roles (role 0 is the weak view, the others are strong), D width of a teacher's embedding.
 """
 
 from collections.abc import Sequence
@@ -40,8 +41,9 @@ class DrawnViews:
 
 
 class Views:
-    """Draws the views of pictures; each depends on seed, picture, role and number only.
+    """Draws the views of pictures; a view depends on seed, picture, role and number only.
 
+    recipes: one per role. geometry: of the stored pictures.
     bank: stored versions of each view that epochs choose from; 0: new ones in every epoch.
     """
 
@@ -67,7 +69,7 @@ class Views:
         return Views(self.recipes[:1], self.geometry, self.seed, self.bank)
 
     def identity(self) -> dict[str, Any]:
-        """What the pixels of a view depend on besides picture and number, as JSON values."""
+        """All that the pixels of a view depend on besides picture and number, as JSON values."""
         return {
             "version": VERSION,
             "recipes": [asdict(recipe) for recipe in self.recipes],
@@ -76,7 +78,7 @@ class Views:
         }
 
     def numbers(self, keys: Tensor, epoch: int) -> Tensor:
-        """Int64 [B, V]: which views of the pictures with these keys [B] an epoch uses."""
+        """Int64 [B, V]: the numbers of the views of these pictures in an epoch; keys: int64 [B]."""
         roles = range(self.roles)
         return torch.stack(
             [view_numbers(self.seed, keys, r, self.roles, epoch, self.bank) for r in roles], dim=1
@@ -93,7 +95,7 @@ class Views:
         return DrawnViews(rows, keys, numbers, pixels, rendered)
 
     def stored(self, data: Unlabelled, rows: Tensor, device: torch.device) -> Tensor:
-        """The stored pictures `rows` [B], uint8 [B, C, S, S], that views are made of."""
+        """Uint8 [B, C, S, S] on `device`: the stored pictures `rows` [B]."""
         return by_columns(to_device(torch.from_numpy(data.pixels[rows.numpy()]), device))
 
     def render(
@@ -101,7 +103,7 @@ class Views:
     ) -> Tensor:
         """Float32 [B, C, s, s] in 0..1: views `numbers` [B] of the pictures with `keys` [B].
 
-        size: the same views with this side instead of the recipe's.
+        size: render the same views with this side instead of the recipe's.
         """
         recipe = self.recipes[role]
         parameters = draw(recipe, self.seed, keys, numbers, pixels.shape[-1])

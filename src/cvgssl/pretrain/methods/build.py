@@ -24,5 +24,10 @@ def build_method(
     assert len(dims) == len(weights)
     assert bool(dims) == chosen.form.targets.need_teachers
     build = chosen.form.load(chosen.flags)
-    method: Method = build(Setup(config, backbone, tuple(dims), tuple(weights)))
-    return method
+    return build(Setup(config, backbone, tuple(dims), tuple(weights)))
+
+
+def check_installed(config: PretrainConfig) -> None:
+    """Raise UserError when a package that the method of `config` needs is not installed."""
+    chosen = choose(config)
+    chosen.form.load(chosen.flags)

@@ -40,6 +40,6 @@ class Byol(Method):
         return {"distance": mean_over_pairs(predicted, targets, self.distance)}
 
     def after_step(self, progress: float) -> None:
-        """Let the target network follow."""
+        """Update the target network."""
         momentum = momentum_at(self.target_momentum, progress)
         follow(self.target, [self.backbone, self.projector], momentum)

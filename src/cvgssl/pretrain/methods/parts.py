@@ -27,8 +27,8 @@ ADAPTER_LAYERS = 3
 def mlp(width_in: int, hidden: int, out: int, layers: int, last_norm: bool = True) -> nn.Sequential:
     """[B, width_in] to [B, out]: linear layers with batch norm and ReLU between them.
 
-    last_norm: end with a batch norm without scale and shift. Without it the last layer has a bias;
-        the others need none before a batch norm.
+    layers: at least 1. last_norm: end with a batch norm without scale and shift; otherwise the
+        last layer has a bias, which the others do not need before a batch norm.
     """
     assert layers >= 1
     parts: list[nn.Module] = []
@@ -42,17 +42,17 @@ def mlp(width_in: int, hidden: int, out: int, layers: int, last_norm: bool = Tru
 
 
 def is_transformer(backbone: Backbone) -> bool:
-    """Whether the network is a stack of blocks on tokens, as timm's vision transformers are."""
+    """Whether the network is one of timm's vision transformers: blocks on patch tokens."""
     return hasattr(backbone.body, "blocks") and hasattr(backbone.body, "patch_embed")
 
 
 def projector(backbone: Backbone, hidden: int, out: int) -> nn.Sequential:
-    """Backbone features [B, D] to [B, out]: 2 layers for ConvNets, 3 for transformers."""
+    """Projection head, features [B, D] to [B, out]: 2 layers for ConvNets, 3 for transformers."""
     return mlp(backbone.feature_dim, hidden, out, layers=3 if is_transformer(backbone) else 2)
 
 
 def predictor(hidden: int, out: int) -> nn.Sequential:
-    """Projections [B, out] to predictions [B, out]."""
+    """Prediction head, projections [B, out] to predictions [B, out]."""
     return mlp(out, hidden, out, PREDICTOR_LAYERS)
 
 
@@ -81,8 +81,8 @@ def mean_over_pairs(
 ) -> Tensor:
     """Mean over strong views j of (loss(online_0, target_j) + loss(online_j, target_0)) / 2.
 
-    online, targets: V times [B, D]; entry 0 is the weak view. With V = 2 it is the symmetric loss
-    that the methods publish. Strong views are not compared with one another.
+    online, targets: V times [B, D], V at least 2; entry 0 is the weak view. With V = 2 it is the
+    symmetric loss of the papers. Strong views are not compared with each other.
     """
     losses = [
         loss(online[0], targets[j]) + loss(online[j], targets[0]) for j in range(1, len(online))

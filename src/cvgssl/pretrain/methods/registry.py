@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.options import fields_of
 
 if TYPE_CHECKING:
     from cvgssl.pretrain.config import PretrainConfig
+    from cvgssl.pretrain.methods.base import Method, Setup
 
 
 class Targets(Enum):
@@ -60,11 +61,12 @@ class Targets(Enum):
 class Declaration:
     """What a method or a form of guidance is, for those that choose and check it.
 
-    build: "module:name" of what makes the `methods.base.Method` of a `methods.base.Setup`; empty
-        with by_guidance. targets: what its loss compares with. reads: options that it reads among
-        those that not every method reads. reads_if: further ones, with a condition on the other
-        options. requires: a package that it needs, and the extra of this package that brings it.
-    by_guidance: `--guidance` decides build and targets.
+    build: "module:name" of what makes a `methods.base.Method` from a `methods.base.Setup`; empty
+        with by_guidance. targets: what its loss compares views with.
+    reads: the options that it reads, without those that every method reads and those that belong
+        to its targets. reads_if: further ones, each with a condition on the other options.
+    requires: a package that `build` imports, and what pip installs to get it.
+    by_guidance: whether `--guidance` decides build and targets.
     """
 
     build: str = ""
@@ -85,25 +87,26 @@ class Declaration:
         idle = {name for name, condition in self.reads_if.items() if not condition(config)}
         return self.may_read - idle
 
-    def load(self, flag: str) -> Callable[..., Any]:
+    def load(self, flag: str) -> Callable[["Setup"], "Method"]:
         """What `build` names, imported.
 
-        flag: what a message begins with. Raises UserError when `requires` is not installed.
+        flag: what a message begins with, such as --builder simclr. Raises UserError when
+        `requires` is not installed.
         """
         if self.requires is not None:
-            package, extra = self.requires
+            package, source = self.requires
             if importlib.util.find_spec(package) is None:
-                raise UserError(f"{flag}: needs {package}; pip install 'cvgssl[{extra}]'")
+                raise UserError(f"{flag}: needs {package}; pip install '{source}'")
         module, _, name = self.build.partition(":")
-        made: Callable[..., Any] = getattr(importlib.import_module(module), name)
-        return made
+        builder: Callable[[Setup], Method] = getattr(importlib.import_module(module), name)
+        return builder
 
 
 class Registry(Mapping[str, Declaration]):
-    """Declarations by name: those of the package first, then those of entry points.
+    """Declarations by name: those of this package, then those of other packages' entry points.
 
-    Entry points are read when somebody first looks, not on import. Looking raises UserError for
-    one that cannot be imported, is no Declaration, or takes a name that another has.
+    group: of the entry points, which are read at the first access, not on import. That raises
+    UserError for one that cannot be imported, is no Declaration, or has a name that is taken.
     """
 
     def __init__(self, group: str, own: Mapping[str, Declaration]) -> None:
@@ -142,7 +145,7 @@ class Registry(Mapping[str, Declaration]):
 
 
 _MODULES = "cvgssl.pretrain.methods"
-_LIGHTLY = ("lightly", "baselines")
+_LIGHTLY = ("lightly", "cvgssl[baselines]")
 
 METHODS = Registry(
     "cvgssl.methods",

@@ -11,7 +11,7 @@ from cvgssl.pretrain.methods.parts import lightly_parts
 class SimClr(Method):
     """NT-Xent between views; negatives are the other pictures in both views, of all processes.
 
-    The weak view against every strong view, mean over them; the loss is symmetric in itself. Loss
+    The weak view against every strong view, mean over them; the loss is symmetric. Loss
     and 2-layer head with batch norm from lightly, with --mlp-dim and --out-dim. The temperature is
     0.5, the paper's choice for small batches and pictures (appendix B.9), not --t1.
     """

@@ -7,7 +7,7 @@ from cvgssl.pretrain.methods.parts import lightly_parts, mean_over_pairs
 
 
 class SimSiam(Method):
-    """Prediction of another view's projection, which is held fixed; no negatives, no momentum.
+    """Prediction of another view's detached projection; no negatives, no momentum network.
 
     The weak view predicts every strong view and back, mean over strong views, -1 at best. Loss and
     heads from lightly: a projector with --mlp-dim and --out-dim, and a predictor whose hidden
