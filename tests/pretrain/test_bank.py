@@ -66,8 +66,8 @@ def test_it_gives_the_teachers_embeddings_of_the_same_views(
     for epoch in (0, 5, 11):
         numbers = key.views.numbers(data.keys[rows], epoch)
         pixels = key.views.stored(data, rows, torch.device("cpu"))
-        drawn = DrawnViews(rows, data.keys[rows], numbers, pixels)
-        (seen,) = key.views.embed([key.teacher], drawn)
+        views = DrawnViews(rows, data.keys[rows], numbers, pixels)
+        (seen,) = key.views.embed([key.teacher], views)
         seen = seen.transpose(0, 1)
         stored = bank.embeddings(0, rows, numbers)
         assert stored.shape == seen.shape == (5, 3, 64)
