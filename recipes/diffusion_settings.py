@@ -23,10 +23,10 @@ from cvgssl.features.diffusion import diffusion_map
 from cvgssl.heads.metrics import confusion, macro_recall
 from cvgssl.images.cache import default_cache_dir
 from cvgssl.images.scan import load_dataset
-from cvgssl.pretrain.bank import Plan, build_bank
+from cvgssl.pretrain.bank import BankBuild, BankKey, build_bank
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.pretrain.data import load_unlabelled
-from cvgssl.pretrain.guides import joint_embedding
+from cvgssl.pretrain.targets import joint_embedding
 from cvgssl.pretrain.views import Views
 from cvgssl.runtime.files import write_json
 from cvgssl.runtime.launch import launch
@@ -89,15 +89,15 @@ def embeddings(folder: Path, names: list[str], precision: str) -> tuple[list[Ten
     )  # the views and bank of --preset cpu
     data = load_unlabelled(config, accelerator)
     views = Views(config.recipes, config.geometry, config.seed).weak_only()
-    plans = [
-        Plan(teacher.to(accelerator.device), views, VERSIONS, config.precision)
+    keys = [
+        BankKey(teacher.to(accelerator.device), views, VERSIONS, config.precision)
         for teacher in load_teachers(names)
     ]
     place = default_cache_dir() / "banks"
-    bank = build_bank(plans, data, place, config.batch_size, accelerator)
+    bank = build_bank(BankBuild(keys, data, place, config.batch_size, accelerator))
     classes = load_dataset(folder).train.classes
     labels = torch.tensor([classes.index(one) for one in data.folders])
-    return [bank.mean(number) for number in range(len(plans))], labels
+    return [bank.mean(number) for number in range(len(keys))], labels
 
 
 def placed_beside(known: list[Tensor], rows: list[Tensor]) -> Tensor:

@@ -25,10 +25,18 @@ from cvgssl.images.store import Pictures
 from cvgssl.pretrain.bank import BLOCK, Bank
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.pretrain.data import Unlabelled
-from cvgssl.pretrain.guides import Guides
-from cvgssl.pretrain.loop import PHASES, Loop
+from cvgssl.pretrain.inputs import Inputs
+from cvgssl.pretrain.loop import PHASES, Loop, build_loop
 from cvgssl.pretrain.methods.build import build_method
+from cvgssl.pretrain.methods.registry import choose
 from cvgssl.pretrain.student import student
+from cvgssl.pretrain.targets import (
+    BankTargets,
+    MapTargets,
+    NoTargets,
+    TargetSource,
+    TeacherTargets,
+)
 from cvgssl.pretrain.views import Views
 from cvgssl.runtime.launch import launch
 
@@ -124,17 +132,26 @@ def _loop(config: PretrainConfig, teachers: tuple[Teacher, ...]) -> Loop:
     digests = tuple(str(row) for row in range(count))
     folders = ("",) * count
     data = Unlabelled(config.data, Pictures(pixels, digests), torch.arange(count), folders, True)
-    views = Views(config.recipes, config.geometry, config.seed, config.student_bank)
-    guides = Guides()
-    if config.spectral:
-        guides = Guides(teachers, targets=torch.randn(count, map_width(count)))
-    elif config.builder == "cvgssl":
-        columns = config.bank * views.roles
-        bank = [_blocks(generator, count, columns, teacher.dim) for teacher in teachers]
-        guides = Guides(teachers, Bank(bank) if config.bank else None)
+    accelerator = launch(None, config.precision)
+    inputs = Inputs(config, data, Views.of(config), accelerator, teachers)
+    targets = _targets(inputs, generator)
     backbone, _ = student(config)
-    method = build_method(config, backbone, guides.dims, guides.weights)
-    return Loop(method, data, views, guides, config, launch(None, config.precision))
+    method = build_method(config, backbone, targets.dims, targets.weights)
+    return build_loop(inputs, method, targets)
+
+
+def _targets(inputs: Inputs, generator: np.random.Generator) -> TargetSource:
+    """Random numbers in the place of what would be computed before training."""
+    kind, bank, count = choose(inputs.config).form.targets, inputs.config.bank, len(inputs.data)
+    if not kind.need_teachers:
+        return NoTargets()
+    if kind.need_bank:
+        return MapTargets(torch.randn(count, map_width(count)))
+    if not bank:
+        return TeacherTargets(inputs.teachers, inputs.views)
+    columns = bank * inputs.views.roles
+    blocks = [_blocks(generator, count, columns, teacher.dim) for teacher in inputs.teachers]
+    return BankTargets(inputs.teachers, Bank(blocks))
 
 
 def _blocks(

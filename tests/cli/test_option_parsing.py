@@ -2,8 +2,9 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import pydantic
 import pytest
 import yaml
 from pydantic import ConfigDict, Field
@@ -13,7 +14,7 @@ from cvgssl.adapt.config import FinetuneConfig, LinearConfig
 from cvgssl.cli.options import parse
 from cvgssl.cli.published import PublishedConfig
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.options import to_yaml
+from cvgssl.runtime.options import OneOf, to_yaml
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -321,3 +322,32 @@ def test_parsing_imports_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout == "[]\n", done.stderr
+
+
+def test_names_of_a_registry_are_taken_and_shown_as_choices_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names = ["a", "b"]
+
+    @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+    class Named:
+        """A choice that is fixed, and one that grows."""
+
+        fixed: Literal["a", "b", "c"] = Field("a", description="a choice")
+        grown: Annotated[str, OneOf(names)] = Field("a", description="a choice")
+
+    names.append("c")
+    assert parse(Named, ["--grown", "c"], "prog") == Named("a", "c")
+    with pytest.raises(UserError) as caught:
+        parse(Named, ["--fixed", "d", "--grown", "d"], "prog")
+    fixed, grown = str(caught.value).splitlines()
+    assert (
+        grown
+        == fixed.replace("--fixed", "--grown")
+        == ("--grown d: input should be 'a', 'b' or 'c'")
+    )
+    with pytest.raises(pydantic.ValidationError, match="'a', 'b' or 'c'"):
+        Named(grown=["a"])  # type: ignore[arg-type]
+    with pytest.raises(SystemExit):
+        parse(Named, ["--help"], "prog")
+    assert "--grown {a,b,c}" in capsys.readouterr().out

@@ -9,10 +9,10 @@ from accelerate import Accelerator
 
 from cvgssl.encoders.teachers import load_teachers
 from cvgssl.pretrain import bank as bank_module
-from cvgssl.pretrain.bank import Bank, Plan, bank_size, build_bank
+from cvgssl.pretrain.bank import Bank, BankBuild, BankKey, bank_size, build_bank
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.pretrain.data import Unlabelled, load_unlabelled
-from cvgssl.pretrain.views import Views
+from cvgssl.pretrain.views import DrawnViews, Views
 from cvgssl.runtime.errors import UserError
 
 VERSIONS = 2
@@ -39,13 +39,13 @@ def data(config: PretrainConfig) -> Unlabelled:
 
 
 @pytest.fixture
-def plan(config: PretrainConfig, teacher_file: Path) -> Plan:
+def key(config: PretrainConfig, teacher_file: Path) -> BankKey:
     (teacher,) = load_teachers([f"test_vit={teacher_file}"])
-    return Plan(teacher, Views(config.recipes, config.geometry, 7, VERSIONS), VERSIONS)
+    return BankKey(teacher, Views(config.recipes, config.geometry, 7, VERSIONS), VERSIONS)
 
 
-def build(plan: Plan, data: Unlabelled, place: Path) -> Bank:
-    return build_bank([plan], data, place, 8, Accelerator(cpu=True))
+def build(key: BankKey, data: Unlabelled, place: Path) -> Bank:
+    return build_bank(BankBuild([key], data, place, 8, Accelerator(cpu=True)))
 
 
 def files(place: Path) -> dict[Path, int]:
@@ -59,36 +59,37 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("small_blocks")
 def test_it_gives_the_teachers_embeddings_of_the_same_views(
-    plan: Plan, data: Unlabelled, tmp_path: Path
+    key: BankKey, data: Unlabelled, tmp_path: Path
 ) -> None:
-    bank = build(plan, data, tmp_path)
+    bank = build(key, data, tmp_path)
     rows = torch.tensor([41, 3, 17, 16, 3])
     for epoch in (0, 5, 11):
-        numbers = plan.views.numbers(data.keys[rows], epoch)
-        pixels = plan.views.stored(data, rows, torch.device("cpu"))
-        (seen,) = plan.views.embed([plan.teacher], pixels, data.keys[rows], numbers)
+        numbers = key.views.numbers(data.keys[rows], epoch)
+        pixels = key.views.stored(data, rows, torch.device("cpu"))
+        views = DrawnViews(rows, data.keys[rows], numbers, pixels)
+        (seen,) = key.views.embed([key.teacher], views)
         seen = seen.transpose(0, 1)
         stored = bank.embeddings(0, rows, numbers)
         assert stored.shape == seen.shape == (5, 3, 64)
         torch.testing.assert_close(stored, seen, atol=2e-3, rtol=2e-3)
         assert (stored[0] - stored[2]).abs().max() > 0.05, "pictures differ"
-    drawn = {tuple(plan.views.numbers(data.keys[:1], epoch)[0].tolist()) for epoch in range(40)}
+    drawn = {tuple(key.views.numbers(data.keys[:1], epoch)[0].tolist()) for epoch in range(40)}
     assert len(drawn) == VERSIONS**3, "views of different kinds are combined freely"
 
 
 @pytest.mark.usefixtures("small_blocks")
 def test_only_what_is_missing_or_damaged_is_computed(
-    plan: Plan, data: Unlabelled, tmp_path: Path
+    key: BankKey, data: Unlabelled, tmp_path: Path
 ) -> None:
     rows, numbers = torch.arange(42), torch.zeros(42, 3, dtype=torch.int64)
-    before = build(plan, data, tmp_path).embeddings(0, rows, numbers)
+    before = build(key, data, tmp_path).embeddings(0, rows, numbers)
     written = files(tmp_path)
     assert len(written) == 3
-    assert sum(path.stat().st_size for path in written) == bank_size([plan], 42) + 3 * 128
+    assert sum(path.stat().st_size for path in written) == bank_size([key], 42) + 3 * 128
     damaged, gone, kept = sorted(written)
     damaged.write_bytes(damaged.read_bytes()[:1000])
     gone.unlink()
-    again = build(plan, data, tmp_path).embeddings(0, rows, numbers)
+    again = build(key, data, tmp_path).embeddings(0, rows, numbers)
     assert torch.equal(before, again)
     now = files(tmp_path)
     assert now.keys() == written.keys()
@@ -98,59 +99,63 @@ def test_only_what_is_missing_or_damaged_is_computed(
 
 @pytest.mark.usefixtures("small_blocks")
 def test_pictures_added_at_the_end_leave_earlier_blocks_valid(
-    plan: Plan, data: Unlabelled, tmp_path: Path
+    key: BankKey, data: Unlabelled, tmp_path: Path
 ) -> None:
     first = Unlabelled(
         data.root, data.pictures.part(0, 32), data.keys[:32], data.folders[:32], data.held_out
     )
-    build(plan, first, tmp_path)
+    build(key, first, tmp_path)
     written = files(tmp_path)
-    build(plan, data, tmp_path)
+    build(key, data, tmp_path)
     now = files(tmp_path)
     assert len(now) == 3
     assert all(now[path] == time for path, time in written.items())
 
 
 def test_other_views_teachers_or_pictures_have_another_place(
-    plan: Plan, data: Unlabelled, config: PretrainConfig, tmp_path: Path
+    key: BankKey, data: Unlabelled, config: PretrainConfig, tmp_path: Path
 ) -> None:
-    places = {plan.folder(tmp_path)}
-    places.add(Plan(plan.teacher, plan.views, VERSIONS + 1).folder(tmp_path))
+    places = {key.folder(tmp_path)}
+    places.add(BankKey(key.teacher, key.views, VERSIONS + 1).folder(tmp_path))
     places.add(
-        Plan(plan.teacher, Views(config.recipes, config.geometry, 8), VERSIONS).folder(tmp_path)
+        BankKey(key.teacher, Views(config.recipes, config.geometry, 8), VERSIONS).folder(tmp_path)
     )
     places.add(
-        Plan(plan.teacher, Views(config.recipes[:2], config.geometry, 7), VERSIONS).folder(tmp_path)
+        BankKey(key.teacher, Views(config.recipes[:2], config.geometry, 7), VERSIONS).folder(
+            tmp_path
+        )
     )
     (random,) = load_teachers(["test_vit=random"])
-    places.add(Plan(random, plan.views, VERSIONS).folder(tmp_path))
+    places.add(BankKey(random, key.views, VERSIONS).folder(tmp_path))
     assert len(places) == 5
-    build(plan, data, tmp_path)
+    build(key, data, tmp_path)
     turned = data.pictures.pixels[:, :, ::-1].copy()
     pictures = type(data.pictures)(turned, tuple(reversed(data.pictures.digests)))
-    build(plan, Unlabelled(data.root, pictures, data.keys, data.folders, True), tmp_path)
+    build(key, Unlabelled(data.root, pictures, data.keys, data.folders, True), tmp_path)
     assert len(files(tmp_path)) == 2
 
 
-def test_what_float16_cannot_hold_is_an_error(plan: Plan, data: Unlabelled, tmp_path: Path) -> None:
+def test_what_float16_cannot_hold_is_an_error(
+    key: BankKey, data: Unlabelled, tmp_path: Path
+) -> None:
     with torch.no_grad():
-        plan.teacher.backbone.body.norm.weight.fill_(1e6)
+        key.teacher.backbone.body.norm.weight.fill_(1e6)
     with pytest.raises(UserError, match="--bank off"):
-        build(plan, data, tmp_path)
+        build(key, data, tmp_path)
     assert not files(tmp_path)
 
 
 def test_a_full_disk_is_found_before_anything_is_computed(
-    plan: Plan, data: Unlabelled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    key: BankKey, data: Unlabelled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = type(bank_module.shutil.disk_usage(tmp_path))(10**6, 10**6, 10)
     monkeypatch.setattr(bank_module.shutil, "disk_usage", lambda _place: usage)
     with pytest.raises(UserError, match=r"--bank 2: needs .* MiB.*--bank-dir"):
-        build(plan, data, tmp_path)
+        build(key, data, tmp_path)
 
 
-def test_blocks_are_plain_arrays(plan: Plan, data: Unlabelled, tmp_path: Path) -> None:
-    build(plan, data, tmp_path)
+def test_blocks_are_plain_arrays(key: BankKey, data: Unlabelled, tmp_path: Path) -> None:
+    build(key, data, tmp_path)
     (path,) = files(tmp_path)
     block = np.load(path, allow_pickle=False)
     assert block.dtype == np.float16

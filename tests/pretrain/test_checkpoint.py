@@ -9,6 +9,7 @@ from cvgssl.encoders.backbone import Backbone, build_backbone
 from cvgssl.encoders.normalization import IMAGENET
 from cvgssl.encoders.pretrained import load_pretrained
 from cvgssl.pretrain.checkpoint import (
+    Checkpoint,
     backbone_facts,
     checkpoints,
     save_backbone,
@@ -40,7 +41,7 @@ def saved(method: Plain, folder: Path, **facts: object) -> list[Path]:
     known = backbone_facts(method.backbone, dict(facts))
     optimizer = torch.optim.SGD(method.parameters(), 0.1)
     save_backbone(folder / "backbone.safetensors", method.backbone, known)
-    path = save_checkpoint(folder, 3, method, method.backbone, optimizer, known, keep=2)
+    path = save_checkpoint(folder, Checkpoint(3, method, optimizer, known), keep=2)
     return [folder / "backbone.safetensors", path]
 
 
@@ -73,7 +74,7 @@ def test_the_projector_stands_where_the_classifier_was(method: Plain, tmp_path: 
 def test_only_the_newest_checkpoints_stay(method: Plain, tmp_path: Path) -> None:
     optimizer = torch.optim.SGD(method.parameters(), 0.1)
     for epoch in (8, 9, 10, 11):
-        save_checkpoint(tmp_path, epoch, method, method.backbone, optimizer, {}, keep=2)
+        save_checkpoint(tmp_path, Checkpoint(epoch, method, optimizer, {}), keep=2)
     assert [path.name for path in checkpoints(tmp_path)] == [
         "checkpoint_0010.pth.tar",
         "checkpoint_0011.pth.tar",

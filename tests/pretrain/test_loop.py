@@ -8,10 +8,11 @@ import torch
 from cvgssl.images.store import Pictures
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.pretrain.data import Unlabelled
-from cvgssl.pretrain.guides import Guides
-from cvgssl.pretrain.loop import Loop
+from cvgssl.pretrain.inputs import Inputs
+from cvgssl.pretrain.loop import Loop, build_loop
 from cvgssl.pretrain.methods.build import build_method
 from cvgssl.pretrain.student import student
+from cvgssl.pretrain.targets import NoTargets
 from cvgssl.pretrain.views import Views
 from cvgssl.runtime.launch import launch
 
@@ -25,12 +26,11 @@ def loop(scale: float) -> Loop:
     pixels = np.random.default_rng(0).integers(0, 256, (8, 1, 32, 32), dtype=np.uint8)
     pictures = Pictures(pixels, tuple("abcdefgh"))
     data = Unlabelled(config.data, pictures, torch.arange(8), ("",) * 8, held_out=True)
-    views = Views(config.recipes, config.geometry, config.seed)
     accelerator = launch()
     accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
     torch.manual_seed(0)
     method = build_method(config, student(config)[0])
-    return Loop(method, data, views, Guides(), config, accelerator)
+    return build_loop(Inputs(config, data, Views.of(config), accelerator), method, NoTargets())
 
 
 def run_epoch(training: Loop) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from cvgssl.cli.options import parse
 from cvgssl.pretrain.config import PretrainConfig
+from cvgssl.pretrain.methods.registry import Targets, choose
 
 PRESETS = Path(str(resources.files("cvgssl.pretrain") / "presets"))
 
@@ -19,7 +20,7 @@ def parsed(*words: str) -> PretrainConfig:
 def test_every_preset_is_valid_and_says_what_it_is(name: str) -> None:
     config = parsed("--preset", name)
     assert config.preset == name
-    assert config.spectral == (name != "paper")
+    assert (choose(config).form.targets is Targets.MAP) == (name != "paper")
     assert (PRESETS / f"{name}.yaml").read_text().startswith("# ")
 
 

@@ -48,21 +48,6 @@ def test_all_mistakes_at_once() -> None:
         assert flag in text
 
 
-@pytest.mark.parametrize(
-    ("options", "kept"),
-    [
-        ({"guidance": "published"}, 8),
-        ({"guidance": "spectral"}, 0),
-        ({"builder": "distill"}, 8),
-        ({"builder": "mocov3"}, 0),
-    ],
-)
-def test_only_what_looks_at_stored_embeddings_is_kept_to_their_views(
-    options: dict[str, object], kept: int
-) -> None:
-    assert PretrainConfig(data=Path("d"), **options).student_bank == kept  # type: ignore[arg-type]
-
-
 @pytest.mark.parametrize(("word", "size"), [("off", 0), (False, 0), ("8", 8), (3, 3)])
 def test_bank_off_or_a_number(word: object, size: int) -> None:
     assert PretrainConfig(data=Path("steel"), guidance="published", bank=word).bank == size  # type: ignore[arg-type]

@@ -3,7 +3,6 @@
 Shape letters: B pictures, C channels (1 or 3), S side in pixels, D features, K classes.
 """
 
-import math
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +17,7 @@ from cvgssl.adapt.trainable import Trainable
 from cvgssl.encoders.backbone import Backbone
 from cvgssl.encoders.timm_import import group_parameters, param_groups_layer_decay
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.schedule import cosine
 
 
 class Recognizer(nn.Module):
@@ -136,8 +136,8 @@ def build_optimizer(model: nn.Module, config: AdaptConfig) -> torch.optim.Optimi
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, epoch: int, epochs: int) -> None:
-    """Cosine decay by epoch, lr * (1 + cos(pi * epoch / epochs)) / 2 (Loshchilov & Hutter 2017)."""
-    factor = 0.5 * (1 + math.cos(math.pi * epoch / epochs))
+    """Cosine decay by epoch from every group's `initial_lr` to 0."""
+    factor = cosine(epoch, epochs)
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] * factor
 

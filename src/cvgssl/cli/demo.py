@@ -64,7 +64,7 @@ def _demonstrate(out: Path) -> None:
     print(
         "\n3. Pre-train a small network on the training pictures, without their labels\n"
         "   (the guide that comes with cvgssl has learned from other generated pictures with\n"
-        "   labels, so it helps more here than on real steel: docs/results.md)",
+        "   labels, so it helps more here than on real steel: docs/results/pretraining.md)",
         flush=True,
     )
     pretrain_backbone(_pretraining(data, out / PRETRAINED))

@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_text
-from cvgssl.runtime.options import CONFIG, explain, fields_of, read_yaml, to_yaml
+from cvgssl.runtime.options import CONFIG, OneOf, explain, fields_of, read_yaml, to_yaml
 
 T = TypeVar("T")
 
@@ -128,6 +128,9 @@ def _add(parser: argparse.ArgumentParser, name: str, field: FieldInfo, positiona
         shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
         text += f" (default: {shown})"
     options: dict[str, Any] = {"help": text.replace("%", "%%"), "metavar": _metavar(kind)}
+    for choice in field.metadata:
+        if isinstance(choice, OneOf):
+            options["metavar"] = _braces(choice.names)
     if is_list:
         options |= {"nargs": "*", "action": "extend"}
     elif kind is bool:
@@ -156,9 +159,13 @@ def _plain_type(annotation: Any) -> tuple[Any, bool]:
 
 def _metavar(kind: Any) -> str:
     if get_origin(kind) is Literal:
-        return "{" + ",".join(map(str, get_args(kind))) + "}"
+        return _braces(get_args(kind))
     names = {bool: "true|false", int: "INT", float: "NUMBER", Path: "PATH"}
     return names.get(kind, "TEXT")
+
+
+def _braces(names: Iterable[Any]) -> str:
+    return "{" + ",".join(map(str, names)) + "}"
 
 
 def _summary(config: type) -> str:

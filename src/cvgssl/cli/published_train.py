@@ -11,7 +11,8 @@ from pydantic.dataclasses import dataclass
 from cvgssl.cli.main import guarded
 from cvgssl.cli.options import Command
 from cvgssl.cli.pretrain import run_pretraining
-from cvgssl.pretrain.config import WITH_TEACHERS, Bank, Guidance, PretrainConfig
+from cvgssl.pretrain.config import Bank, Guidance, PretrainConfig
+from cvgssl.pretrain.methods.registry import options_read
 from cvgssl.runtime.options import STRICT
 
 
@@ -34,10 +35,9 @@ class PublishedTrainConfig(PretrainConfig):
         """The same options as `cvgssl pretrain` would have them."""
         values = {field.name: getattr(self, field.name) for field in fields(PretrainConfig)}
         values["out"] = self.save or self.out
-        if self.builder != "cvgssl":  # where these have other defaults and no effect
-            del values["guidance"]
-        if self.builder not in WITH_TEACHERS:
-            del values["bank"]
+        # these have other defaults here, which a method that does not read them would refuse
+        for name in {"guidance", "bank"} - options_read(self):
+            del values[name]
         if not self.multi_crop:
             kinds = ("size_crops", "min_scale_crops", "max_scale_crops")
             values |= {"nmb_crops": (1,)} | {name: values[name][:1] for name in kinds}

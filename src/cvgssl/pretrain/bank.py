@@ -1,14 +1,13 @@
 """The view bank: the teachers' embeddings of a fixed number of views of each picture.
 
-A teacher that sees new views in every epoch costs more arithmetic than the student. A bank draws
-`versions` views of each kind once, keeps the embeddings, and the student draws the very same views
-again during training (stored augmentations: Faghri et al. 2023, dataset reinforcement; Wu et al.
-2022, TinyViT).
+A teacher that embeds new views in every epoch costs more arithmetic than the student. For a bank,
+`versions` views of each kind are drawn and embedded once, and the student is trained on the same
+views (stored augmentations: Faghri et al. 2023, dataset reinforcement; Wu et al. 2022, TinyViT).
 
-On disk a bank is one folder per teacher and way of making views, named by their hash, and in it
-one file per block of pictures, named by the hash of their contents: float16
-[pictures, versions * roles, D]. A file appears whole or not at all, so an interrupted
-construction goes on where it was, and pictures added at the end leave earlier blocks valid.
+On disk a bank is one folder per cache key (teacher, recipes of the views, versions, precision),
+named by its hash, with one file per block of pictures, named by the hash of their contents:
+float16 [pictures, versions * roles, D]. A file appears whole or not at all, so an interrupted
+build continues with the next block, and pictures added at the end leave earlier blocks valid.
 
 Shape letters: B pictures of a batch, V roles (the weak view and each strong one), D a teacher's
 width.
@@ -30,7 +29,7 @@ from torch import Tensor
 
 from cvgssl.encoders.teacher import Teacher
 from cvgssl.pretrain.data import Unlabelled
-from cvgssl.pretrain.views import Views
+from cvgssl.pretrain.views import DrawnViews, Views
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import writing
 from cvgssl.runtime.progress import Advance, progress
@@ -40,8 +39,8 @@ BLOCK = 256  # pictures per file
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Which embeddings a bank holds: everything that they depend on besides the pictures."""
+class BankKey:
+    """The cache key of one teacher's embeddings: all that they depend on besides the pictures."""
 
     teacher: Teacher
     views: Views
@@ -54,7 +53,7 @@ class Plan:
         return self.versions * self.views.roles
 
     def folder(self, place: Path) -> Path:
-        """Where this teacher's blocks lie below `place`."""
+        """The folder of this teacher's blocks below `place`."""
         facts = {
             "format": FORMAT,
             "teacher": self.teacher.identity(),
@@ -66,116 +65,125 @@ class Plan:
         return place / f"bank-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
 
 
+@dataclass(frozen=True)
+class BankBuild:
+    """The work of building a bank.
+
+    keys: one per teacher, with the same views and versions. place: folder of all banks.
+    batch: pictures per pass. check: called after each pass; may raise to interrupt the build.
+    """
+
+    keys: Sequence[BankKey]
+    data: Unlabelled
+    place: Path
+    batch: int
+    accelerator: Accelerator
+    check: Callable[[], None] = lambda: None
+
+    def block_files(self, start: int) -> list[Path]:
+        """The file of each teacher for the block of pictures that begins at row `start`."""
+        digests = self.data.pictures.digests[start : start + BLOCK]
+        name = hashlib.sha256(" ".join(digests).encode()).hexdigest()[:40]
+        return [key.folder(self.place) / f"{name}.npy" for key in self.keys]
+
+
 class Bank:
-    """Stored embeddings of T teachers; `build_bank` makes one."""
+    """Stored embeddings of T teachers; `build_bank` makes one.
+
+    blocks: by teacher and block of pictures, float16 [pictures, versions * roles, D].
+    """
 
     def __init__(self, blocks: Sequence[Sequence[NDArray[np.float16]]]) -> None:
-        self._blocks = blocks  # by teacher, by block of pictures
+        self._blocks = blocks
 
     def embeddings(self, teacher: int, rows: Tensor, columns: Tensor) -> Tensor:
         """Float32 [B, V, D] for pictures `rows` [B] and stored views `columns` [B, V]."""
-        blocks, picked = self._blocks[teacher], columns.numpy()
-        found = [
-            blocks[row // BLOCK][row % BLOCK, picked[place]]
-            for place, row in enumerate(rows.tolist())
+        blocks = self._blocks[teacher]
+        stored = [
+            blocks[row // BLOCK][row % BLOCK, own_columns]
+            for row, own_columns in zip(rows.tolist(), columns.numpy(), strict=True)
         ]
-        return torch.from_numpy(np.stack(found)).float()
+        return torch.from_numpy(np.stack(stored)).float()
 
     def mean(self, teacher: int) -> Tensor:
         """Float32 [N, D]: the mean of all stored views of each picture."""
-        found = [block.mean(axis=1, dtype=np.float32) for block in self._blocks[teacher]]
-        return torch.from_numpy(np.concatenate(found))
+        means = [block.mean(axis=1, dtype=np.float32) for block in self._blocks[teacher]]
+        return torch.from_numpy(np.concatenate(means))
 
 
-def bank_size(plans: Sequence[Plan], pictures: int) -> int:
-    """Bytes on disk of the banks of `plans`."""
-    return sum(2 * pictures * plan.columns * plan.teacher.dim for plan in plans)
+def bank_size(keys: Sequence[BankKey], pictures: int) -> int:
+    """Bytes on disk of the embeddings of so many pictures."""
+    return sum(2 * pictures * key.columns * key.teacher.dim for key in keys)
 
 
-def build_bank(
-    plans: Sequence[Plan],
-    data: Unlabelled,
-    place: Path,
-    batch: int,
-    accelerator: Accelerator,
-    check: Callable[[], None] = lambda: None,
-) -> Bank:
-    """Compute what is missing, shared among the processes of a machine, and open it all.
+def build_bank(build: BankBuild) -> Bank:
+    """Compute the blocks that are missing, shared among the processes of a machine; open all.
 
-    batch: pictures per pass. check: is called after each and may raise. Raises UserError when the
-    disk has no room, or when a teacher gives numbers that float16 cannot hold.
+    Raises UserError when the disk has no room, or when an embedding exceeds the range of float16.
     """
-    starts = range(0, len(data), BLOCK)
-    files = [[_block_file(plan, data, start, place) for start in starts] for plan in plans]
-    missing = [row for row in range(len(starts)) if any(_open(f[row]) is None for f in files)]
-    if missing:
-        _check_room(plans, len(missing) * BLOCK, place)
-    # by number, not by place in the list: another process may have listed fewer by now
-    rank, world = accelerator.local_process_index, _processes_here(accelerator)
-    mine = [row for row in missing if row % world == rank]
-    total = sum(min(BLOCK, len(data) - starts[row]) for row in mine)
-    with progress("bank views", total * plans[0].columns, accelerator.is_main_process) as advance:
-        for row in mine:
-            wanted = [
-                (plan, file[row])
-                for plan, file in zip(plans, files, strict=True)
-                if _open(file[row]) is None
-            ]
-            _build_block(wanted, data, starts[row], batch, accelerator, check, advance)
-    accelerator.wait_for_everyone()
-    return Bank([[_built(path) for path in teacher] for teacher in files])
-
-
-def _built(path: Path) -> NDArray[np.float16]:
-    block = _open(path)
-    if block is None:
-        raise UserError(f"{path}: cannot be read after it was written; is the disk sound?")
-    return block
-
-
-def _build_block(
-    wanted: Sequence[tuple[Plan, Path]],
-    data: Unlabelled,
-    start: int,
-    batch: int,
-    accelerator: Accelerator,
-    check: Callable[[], None],
-    advance: Advance,
-) -> None:
-    """All views of one block of pictures, through the teachers whose file is missing."""
-    views, versions = wanted[0][0].views, wanted[0][0].versions
-    stop = min(start + BLOCK, len(data))
-    stored = [
-        np.empty((stop - start, plan.columns, plan.teacher.dim), np.float16) for plan, _ in wanted
+    accelerator = build.accelerator
+    starts = range(0, len(build.data), BLOCK)
+    missing = [
+        block
+        for block, start in enumerate(starts)
+        if any(_open(path) is None for path in build.block_files(start))
     ]
-    for first in range(start, stop, batch):
-        rows = torch.arange(first, min(first + batch, stop))
-        keys, pixels = data.keys[rows], views.stored(data, rows, accelerator.device)
+    if missing:
+        _check_room(build, len(missing) * BLOCK)
+    # by number of the block: another process may have found fewer missing by now
+    rank, world = accelerator.local_process_index, _processes_on_this_machine(accelerator)
+    own = [starts[block] for block in missing if block % world == rank]
+    total = sum(min(BLOCK, len(build.data) - start) for start in own) * build.keys[0].columns
+    with progress("bank views", total, accelerator.is_main_process) as advance:
+        for start in own:
+            _build_block(build, start, advance)
+    accelerator.wait_for_everyone()
+    files_of_blocks = [build.block_files(start) for start in starts]
+    return Bank(
+        [[_open_built(path) for path in files] for files in zip(*files_of_blocks, strict=True)]
+    )
+
+
+def _build_block(build: BankBuild, start: int, advance: Advance) -> None:
+    """All views of one block of pictures, by the teachers whose file is missing."""
+    missing = [
+        (key, path)
+        for key, path in zip(build.keys, build.block_files(start), strict=True)
+        if _open(path) is None
+    ]
+    teachers = [key.teacher for key, _ in missing]
+    data, views, versions = build.data, build.keys[0].views, build.keys[0].versions
+    stop = min(start + BLOCK, len(data))
+    blocks = [
+        np.empty((stop - start, key.columns, key.teacher.dim), np.float16) for key, _ in missing
+    ]
+    for first in range(start, stop, build.batch):
+        rows = torch.arange(first, min(first + build.batch, stop))
+        pixels = views.stored(data, rows, build.accelerator.device)
+        place = slice(first - start, first - start + len(rows))
         for version in range(versions):
-            check()
+            build.check()
             columns = version * views.roles + torch.arange(views.roles)
-            numbers = columns.expand(len(rows), -1)
-            with accelerator.autocast():
-                seen = views.embed([plan.teacher for plan, _ in wanted], pixels, keys, numbers)
-            for (plan, path), array, embedded in zip(wanted, stored, seen, strict=True):
-                found = embedded.cpu()
-                if not bool((found.abs() <= torch.finfo(torch.float16).max).all()):
-                    raise UserError(
-                        f"--teacher {plan.teacher.name}: gives numbers that {path.name} cannot "
-                        "hold; use --bank off, or --precision fp32"
-                    )
-                place = slice(first - start, first - start + len(rows))
-                array[place, columns.numpy()] = found.transpose(0, 1).numpy()
+            drawn = DrawnViews(rows, data.keys[rows], columns.expand(len(rows), -1), pixels)
+            with build.accelerator.autocast():
+                embeddings = views.embed(teachers, drawn)
+            for (key, path), block, embedding in zip(missing, blocks, embeddings, strict=True):
+                block[place, columns.numpy()] = _as_float16(embedding, key, path)
             advance(len(rows) * views.roles)
-    for (_, path), array in zip(wanted, stored, strict=True):
+    for (_, path), block in zip(missing, blocks, strict=True):
         with writing(path) as aside, aside.open("wb") as file:
-            np.save(file, array)
+            np.save(file, block)
 
 
-def _block_file(plan: Plan, data: Unlabelled, start: int, place: Path) -> Path:
-    digests = data.pictures.digests[start : start + BLOCK]
-    name = hashlib.sha256(" ".join(digests).encode()).hexdigest()[:40]
-    return plan.folder(place) / f"{name}.npy"
+def _as_float16(embedding: Tensor, key: BankKey, path: Path) -> NDArray[np.float16]:
+    """Embeddings [V, B, D] as [B, V, D] of the file."""
+    values = embedding.cpu()
+    if not bool((values.abs() <= torch.finfo(torch.float16).max).all()):
+        raise UserError(
+            f"--teacher {key.teacher.name}: gives numbers that {path.name} cannot hold; use "
+            "--bank off, or --precision fp32"
+        )
+    return values.transpose(0, 1).numpy().astype(np.float16)
 
 
 def _open(path: Path) -> NDArray[np.float16] | None:
@@ -187,15 +195,23 @@ def _open(path: Path) -> NDArray[np.float16] | None:
     return block
 
 
-def _check_room(plans: Sequence[Plan], pictures: int, place: Path) -> None:
+def _open_built(path: Path) -> NDArray[np.float16]:
+    block = _open(path)
+    if block is None:
+        raise UserError(f"{path}: cannot be read after it was written; check the disk")
+    return block
+
+
+def _check_room(build: BankBuild, pictures: int) -> None:
+    place = build.place
     place.mkdir(parents=True, exist_ok=True)
-    needed, free = bank_size(plans, pictures), shutil.disk_usage(place).free
+    needed, free = bank_size(build.keys, pictures), shutil.disk_usage(place).free
     if needed > free:
         raise UserError(
-            f"--bank {plans[0].versions}: needs {needed / 2**20:.0f} MiB, {place} has "
+            f"--bank {build.keys[0].versions}: needs {needed / 2**20:.0f} MiB, {place} has "
             f"{free / 2**20:.0f} free; lower it, or name another place with --bank-dir"
         )
 
 
-def _processes_here(accelerator: Accelerator) -> int:
+def _processes_on_this_machine(accelerator: Accelerator) -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))

@@ -1,32 +1,48 @@
-"""Files that leave pre-training: the published checkpoint and a backbone for everybody.
+"""The files of weights that pre-training leaves: published checkpoints and the backbone.
 
 A checkpoint has the published form, `{'epoch', 'arch', 'state_dict', 'optimizer'}` with the
-encoder's weights under `base_encoder.` (its projector in the place of the classifier), written by
-torch.save. Beside these it holds `cvgssl`, plain values that say how pixels have to be prepared
-and which teachers guided.
+encoder's weights under `base_encoder.` (its projection head in the place of the classifier),
+written by torch.save. A further entry, `cvgssl`, says how pixels are normalised and which teachers
+guided.
 """
 
 import io
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.utils import send_to_device
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 
 from cvgssl import __version__
 from cvgssl.encoders.backbone import Backbone
+from cvgssl.pretrain.methods.base import Method
 from cvgssl.runtime.files import writing
 
 BACKBONE = "backbone.safetensors"
 _NAME = re.compile(r"checkpoint_(\d+)\.pth\.tar")
 
 
-def published_state(backbone: Backbone, method: nn.Module) -> dict[str, Tensor]:
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint is made of.
+
+    epoch: epochs that are finished. facts: as of `backbone_facts`.
+    """
+
+    epoch: int
+    method: Method
+    optimizer: torch.optim.Optimizer
+    facts: dict[str, Any]
+
+
+def published_state(method: Method) -> dict[str, Tensor]:
     """The method's weights under their published names."""
+    backbone = method.backbone
     classifier = _classifier(backbone)
     state = {f"base_encoder.{name}": value for name, value in backbone.body.state_dict().items()}
     for name, value in method.state_dict().items():
@@ -37,27 +53,22 @@ def published_state(backbone: Backbone, method: nn.Module) -> dict[str, Tensor]:
     return state
 
 
-def save_checkpoint(
-    folder: Path,
-    epoch: int,
-    method: nn.Module,
-    backbone: Backbone,
-    optimizer: torch.optim.Optimizer,
-    facts: dict[str, Any],
-    keep: int,
-) -> Path:
-    """Write `checkpoint_EPOCH.pth.tar` (whole or not at all); older ones beyond `keep` go."""
+def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
+    """Write `checkpoint_EPOCH.pth.tar`, whole or not at all, and remove all but the newest `keep`.
+
+    keep: at least 1.
+    """
     content = {
-        "epoch": epoch,
-        "arch": backbone.arch,
-        "state_dict": published_state(backbone, method),
-        "optimizer": optimizer.state_dict(),
-        "cvgssl": json.dumps({"card": facts}),
+        "epoch": checkpoint.epoch,
+        "arch": checkpoint.method.backbone.arch,
+        "state_dict": published_state(checkpoint.method),
+        "optimizer": checkpoint.optimizer.state_dict(),
+        "cvgssl": json.dumps({"card": checkpoint.facts}),
     }
     content = send_to_device(content, torch.device("cpu"))  # to be read where there is no GPU
     buffer = io.BytesIO()  # torch reports a full disk as a RuntimeError without a cause
     torch.save(content, buffer)
-    path = folder / f"checkpoint_{epoch:04d}.pth.tar"
+    path = folder / f"checkpoint_{checkpoint.epoch:04d}.pth.tar"
     with writing(path) as aside:
         aside.write_bytes(buffer.getbuffer())
     for old in checkpoints(folder)[:-keep]:
@@ -72,10 +83,10 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def save_backbone(path: Path, backbone: Backbone, facts: dict[str, Any]) -> None:
-    """Write the backbone alone, under timm's names, as safetensors.
+    """Write the backbone's weights, under timm's names, as safetensors.
 
-    `timm.create_model(ARCH, num_classes=0, checkpoint_path=path)` loads it, and so does
-    `--pretrained path`, which also takes the pixels' mean and standard deviation from it.
+    `timm.create_model(ARCH, num_classes=0, checkpoint_path=path)` loads them, and so does
+    `--pretrained path`, which also takes mean and standard deviation of the pixels from the file.
     """
     tensors = {
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -87,7 +98,7 @@ def save_backbone(path: Path, backbone: Backbone, facts: dict[str, Any]) -> None
 
 
 def backbone_facts(backbone: Backbone, options: dict[str, Any]) -> dict[str, Any]:
-    """What a user of the weights has to know, as JSON values."""
+    """Architecture, normalisation and version, with `options` added or replacing; JSON values."""
     normalization = backbone.normalization
     return {
         "arch": backbone.arch,
@@ -97,7 +108,7 @@ def backbone_facts(backbone: Backbone, options: dict[str, Any]) -> dict[str, Any
 
 
 def _classifier(backbone: Backbone) -> str:
-    """Where timm's model of this architecture has its classifier."""
+    """Name of the classifier in timm's model of this architecture."""
     config = getattr(backbone.body, "pretrained_cfg", None) or {}
     name = config.get("classifier", "head")
     return name if isinstance(name, str) else name[0]

@@ -8,15 +8,14 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
-from pydantic.fields import FieldInfo
 
 from cvgssl.images.picture_options import PictureOptions
-from cvgssl.runtime.options import STRICT, JobOptions
+from cvgssl.pretrain.methods.registry import GUIDANCES, METHODS, problems_of_method
+from cvgssl.runtime.options import STRICT, JobOptions, OneOf
 from cvgssl.views.recipe import ViewRecipe
 
-Builder = Literal["cvgssl", "distill", "mocov3", "simclr", "byol", "simsiam", "dino"]
-Guidance = Literal["published", "regression", "relational", "spectral"]
-WITH_TEACHERS = ("cvgssl", "distill")
+Builder = Annotated[str, OneOf(METHODS)]
+Guidance = Annotated[str, OneOf(GUIDANCES)]
 
 
 def _off_is_zero(value: object) -> object:
@@ -24,11 +23,6 @@ def _off_is_zero(value: object) -> object:
 
 
 Bank = Annotated[int, BeforeValidator(_off_is_zero)]
-
-
-def _default(field: object) -> object:
-    """The default of a dataclass field, also where pydantic wraps it."""
-    return field.default if isinstance(field, FieldInfo) else field
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -169,17 +163,6 @@ class PretrainConfig(JobOptions, PictureOptions):
     keep: int = Field(default=3, ge=1, description="newest checkpoints kept")
 
     @property
-    def spectral(self) -> bool:
-        """Whether a map of all pictures guides, instead of what teachers say about views."""
-        return self.builder == "cvgssl" and self.guidance == "spectral"
-
-    @property
-    def student_bank(self) -> int:
-        """Stored versions of each view that the student is kept to; 0: it sees new ones."""
-        kept = self.builder in WITH_TEACHERS and not self.spectral
-        return self.bank if kept else 0
-
-    @property
     def recipes(self) -> tuple[ViewRecipe, ...]:
         """The weak view's recipe, then those of the strong views."""
         weak = ViewRecipe(
@@ -211,65 +194,44 @@ class PretrainConfig(JobOptions, PictureOptions):
 
     @model_validator(mode="after")
     def _check(self) -> "PretrainConfig":
-        problems = []
-        kinds = len(self.nmb_crops)
-        for name in ("size_crops", "min_scale_crops", "max_scale_crops"):
-            values = getattr(self, name)
-            if len(values) != kinds and not (name == "size_crops" and not values):
-                flag = name.replace("_", "-")
-                problems.append(f"--{flag}: has {len(values)} values, --nmb-crops has {kinds}")
-        if not problems and not all(
-            0 < least <= most <= 1
-            for least, most in [
-                self.weak_scale,
-                *zip(self.min_scale_crops, self.max_scale_crops, strict=True),
-            ]
-        ):
-            problems.append(
-                "crop areas (--weak-scale, --min-scale-crops, --max-scale-crops): "
-                "must be above 0, at most 1, the least not above the largest"
-            )
-        if any(size < 8 for size in self.size_crops) or any(n < 0 for n in self.nmb_crops):
-            problems.append("--size-crops: at least 8 pixels; --nmb-crops: not below 0")
-        elif sum(self.nmb_crops) < 1:
-            problems.append("--nmb-crops: at least one strong view is needed")
-        if self.warmup_epochs >= self.epochs:
-            problems.append(
-                f"--warmup-epochs {self.warmup_epochs}: must be below --epochs {self.epochs}"
-            )
-        if self.start_epoch >= self.epochs:
-            problems.append(
-                f"--start-epoch {self.start_epoch}: must be below --epochs {self.epochs}"
-            )
-        if self.spectral and not self.bank:
-            problems.append("--guidance spectral: needs stored views; give --bank 8, for example")
-        problems += self._without_effect()
+        problems = [*_problems_of_views(self), *_problems_of_epochs(self)]
+        problems += problems_of_method(self)
         if problems:
             raise ValueError("\n".join(problems))
         return self
 
-    def _without_effect(self) -> list[str]:
-        """Options that were given although the method does not look at them."""
-        guided = self.builder in WITH_TEACHERS
-        form = self.guidance if self.builder == "cvgssl" else ""
-        used = {
-            "teacher": guided,
-            "teacher_layers": guided,
-            "bank": guided,
-            "guidance": self.builder == "cvgssl",
-            "self_constraint": form == "published",
-            "margin": form == "published" and self.self_constraint == "margin",
-            "self_weight": form == "published" and self.self_constraint != "none",
-            "adapter_dim": form == "published",
-            "relation_temperature": form in ("relational", "spectral"),
-            "neighbours": form == "spectral",
-            "t1": form == "published" or self.builder == "mocov3",
-            "target_momentum": self.builder in ("mocov3", "byol", "dino"),
-        }
-        defaults = {name: field.default for name, field in type(self).__dataclass_fields__.items()}
-        return [
-            f"--{name.replace('_', '-')}: has no effect with --builder {self.builder}"
-            + (f" --guidance {form}" if form else "")
-            for name, matters in used.items()
-            if not matters and getattr(self, name) != _default(defaults[name])
-        ]
+
+def _problems_of_views(config: PretrainConfig) -> list[str]:
+    """A line for every impossible size, area or number of views."""
+    problems = []
+    kinds = len(config.nmb_crops)
+    for name in ("size_crops", "min_scale_crops", "max_scale_crops"):
+        values = getattr(config, name)
+        if len(values) != kinds and not (name == "size_crops" and not values):
+            flag = name.replace("_", "-")
+            problems.append(f"--{flag}: has {len(values)} values, --nmb-crops has {kinds}")
+    strong = zip(config.min_scale_crops, config.max_scale_crops, strict=True)
+    if not problems and not all(
+        0 < least <= most <= 1 for least, most in (config.weak_scale, *strong)
+    ):
+        problems.append(
+            "crop areas (--weak-scale, --min-scale-crops, --max-scale-crops): "
+            "must be above 0, at most 1, the least not above the largest"
+        )
+    if any(size < 8 for size in config.size_crops) or any(n < 0 for n in config.nmb_crops):
+        problems.append("--size-crops: at least 8 pixels; --nmb-crops: not below 0")
+    elif sum(config.nmb_crops) < 1:
+        problems.append("--nmb-crops: at least one strong view is needed")
+    return problems
+
+
+def _problems_of_epochs(config: PretrainConfig) -> list[str]:
+    epochs = config.epochs
+    return [
+        f"--{flag} {value}: must be below --epochs {epochs}"
+        for flag, value in (
+            ("warmup-epochs", config.warmup_epochs),
+            ("start-epoch", config.start_epoch),
+        )
+        if value >= epochs
+    ]

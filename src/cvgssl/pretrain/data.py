@@ -1,4 +1,4 @@
-"""The unlabelled pictures of a job: found, decoded once, given keys that outlive their order."""
+"""The unlabelled pictures of a run: listed, decoded once, and keyed by their content."""
 
 import logging
 from dataclasses import dataclass
@@ -24,11 +24,11 @@ log = logging.getLogger(__name__)
 class Unlabelled:
     """N decoded pictures.
 
-    keys: int64 [N], from each file's content: what the views of a picture are drawn by, so that
-        they do not change when files are added or renamed.
-    folders: name of the folder directly below the pictures' root that each picture lies in, ""
-        for none; class names, if the folder has classes. Only monitors look at them.
-    held_out: whether the data itself names test pictures, which were left out.
+    root: what the user named. keys: int64 [N], non-negative, from each file's content. They seed
+        the views of a picture, which therefore do not change when files are added or renamed.
+    folders: for each picture the name of its folder directly below the pictures' root, "" for
+        none; class names, if the folder has classes. Only monitors read them.
+    held_out: whether the data itself names test pictures, which are left out.
     """
 
     root: Path
@@ -46,7 +46,7 @@ class Unlabelled:
         return self.pictures.pixels
 
     def describe(self) -> str:
-        """One line for the log that says what a later evaluation may claim."""
+        """One line for the log: the pictures, and which setting a later evaluation is in."""
         count = f"data: {self.root}: {len(self)} pictures without their labels"
         if self.held_out:
             return f"{count}; its test pictures are not used"
@@ -57,17 +57,21 @@ class Unlabelled:
 
 
 def load_unlabelled(config: PretrainConfig, accelerator: Accelerator) -> Unlabelled:
-    """Find and decode; raises UserError for what is missing, unreadable or too little."""
-    root, paths, held_out = _find(config.data)
+    """List and decode the pictures of `config.data`.
+
+    Raises UserError for a missing folder, unreadable pictures (without --skip-corrupt) and fewer
+    pictures than a batch.
+    """
+    root, paths, held_out = _training_pictures(config.data)
     if len(paths) < config.batch_size:
         raise UserError(
             f"--batch-size {config.batch_size}: {root} has {len(paths)} pictures; a step needs a "
             "full batch of different ones"
         )
-    first = accelerator.is_main_process
+    shown = accelerator.is_main_process
     with (
         accelerator.local_main_process_first(),
-        progress("decoding", len(paths), first) as advance,
+        progress("decoding", len(paths), shown) as advance,
     ):
         pictures, unreadable = load_pictures(
             paths,
@@ -91,8 +95,8 @@ def load_unlabelled(config: PretrainConfig, accelerator: Accelerator) -> Unlabel
     )
 
 
-def _find(data: Path) -> tuple[Path, list[Path], bool]:
-    """Where the pictures lie, the pictures, and whether others are set apart for testing."""
+def _training_pictures(data: Path) -> tuple[Path, list[Path], bool]:
+    """Their folder, their paths, and whether the data names others for testing."""
     if data.is_file():
         return data.parent, list(read_split(data).train.paths), True
     if not data.is_dir():
@@ -108,5 +112,6 @@ def _find(data: Path) -> tuple[Path, list[Path], bool]:
 
 
 def _folder(path: Path, root: Path) -> str:
+    """The name of the folder directly below `root`; of a file elsewhere that of its parent."""
     parts = path.relative_to(root).parts if path.is_relative_to(root) else path.parts[-2:]
     return parts[0] if len(parts) > 1 else ""

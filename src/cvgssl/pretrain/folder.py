@@ -3,27 +3,27 @@
 from collections.abc import Mapping
 from typing import Any
 
-from cvgssl.encoders.teacher import Teacher, check_identity
-from cvgssl.pretrain.config import PretrainConfig
-from cvgssl.pretrain.data import Unlabelled
+from cvgssl.encoders.teacher import check_identity
+from cvgssl.pretrain.inputs import Inputs
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.run import RunKind
 
 
-def run_kind(config: PretrainConfig, data: Unlabelled, teachers: tuple[Teacher, ...]) -> RunKind:
+def run_kind(inputs: Inputs) -> RunKind:
     """Its pictures and teachers must be the same when it is resumed."""
+    config, teachers, pictures = inputs.config, inputs.teachers, inputs.data.pictures.digest
 
     def check(recorded: Mapping[str, Any]) -> None:
-        place = f"--resume {config.resume}"
-        if recorded["pictures_sha256"] != data.pictures.digest:
-            raise UserError(f"{place}: the pictures changed since the run started; start a new run")
+        flag = f"--resume {config.resume}"
+        if recorded["pictures_sha256"] != pictures:
+            raise UserError(f"{flag}: the pictures changed since the run started; start a new run")
         if len(recorded["teachers"]) != len(teachers):
-            raise UserError(f"{place}: the run had {len(recorded['teachers'])} teachers")
+            raise UserError(f"{flag}: the run had {len(recorded['teachers'])} teachers")
         for before, teacher in zip(recorded["teachers"], teachers, strict=True):
             check_identity(before, teacher)
 
     facts = {
-        "pictures_sha256": data.pictures.digest,
+        "pictures_sha256": pictures,
         "teachers": [teacher.identity() for teacher in teachers],
     }
     arch = config.arch.replace(":", "-").partition(",")[0]

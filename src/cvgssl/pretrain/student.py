@@ -1,4 +1,4 @@
-"""The backbone that is trained: where its weights begin, and compiling it."""
+"""The backbone that is trained: its initial weights, and compiling it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,10 @@ from cvgssl.runtime.seeds import seed_for
 
 
 def student(config: PretrainConfig) -> tuple[Backbone, LoadReport | None]:
-    """The backbone to train, and what was read into it with `--pretrained`."""
+    """The backbone to train, and the report on the weights loaded with `--pretrained`.
+
+    Raises UserError for an architecture that does not take the sizes of the views.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for(config.seed, "backbone"))
         backbone = build_backbone(config.arch, config.view_size)
@@ -24,7 +27,7 @@ def student(config: PretrainConfig) -> tuple[Backbone, LoadReport | None]:
 
 
 def _check_sizes(config: PretrainConfig, backbone: Backbone) -> None:
-    """A transformer takes multiples of its patch, and views of several sizes only if told to."""
+    """Transformers need multiples of the patch size, and of several sizes dynamic_img_size."""
     embed = getattr(backbone.body, "patch_embed", None)
     if embed is None or not hasattr(embed, "patch_size"):
         return
@@ -35,19 +38,19 @@ def _check_sizes(config: PretrainConfig, backbone: Backbone) -> None:
             f"--size-crops: {config.arch} takes one size of view; leave it out, or use "
             f"--arch {config.arch},dynamic_img_size=true"
         )
-    odd = [size for size in sizes if size % patch]
-    if odd:
+    misfits = [size for size in sizes if size % patch]
+    if misfits:
         raise UserError(
             f"--view-size, --size-crops: {config.arch} takes multiples of {patch} pixels, not "
-            f"{', '.join(map(str, sorted(odd)))}"
+            f"{', '.join(map(str, sorted(misfits)))}"
         )
 
 
 @contextmanager
 def compile_errors(compiled: bool) -> Iterator[None]:
-    """Turn what torch cannot compile into a UserError; nothing if nothing is `compiled`.
+    """Inside the block, an error of torch.compile becomes a UserError; no effect if not `compiled`.
 
-    Networks are compiled when they first run, so this belongs around the whole training.
+    Networks are compiled when they first run, so the block is the whole training.
     """
     if not compiled:
         yield

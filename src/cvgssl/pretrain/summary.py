@@ -1,4 +1,4 @@
-"""What a finished pre-training run says of itself."""
+"""The summary of a finished pre-training run."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -6,12 +6,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class PretrainSummary:
-    """What a finished run was and what it ended with; also its summary.json.
+    """What a finished run was given and what it ended with; also its summary.json.
 
-    losses: mean of each loss term over the last epoch. monitors: figures of the last look.
+    losses: mean of each loss term over the last epoch. monitors: figures of the last epoch.
     held_out: whether the data named test pictures, which were not used.
-    seconds: by the clock, without interruptions; guide_seconds: of it, for what teachers say about
-        stored views. processor_seconds: of all cores, of the first process.
+    guidance: empty for methods without. teachers: identity of each.
+    seconds: wall-clock, without interruptions; guide_seconds: the part of it before training in
+        which teachers embedded stored views. processor_seconds: CPU seconds of all cores, of the
+        first process.
     """
 
     data: str

@@ -8,6 +8,7 @@ A package that wants to add a checkpoint layout, say, names it in its pyproject.
 Only packages that the user has installed are asked, and only when something is looked for.
 """
 
+import sys
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
@@ -15,20 +16,22 @@ from typing import Any
 from cvgssl.runtime.errors import UserError
 
 
-@cache
 def extensions(group: str) -> dict[str, Any]:
     """What installed packages add to `group` (`cvgssl.layouts`, ...), by name.
 
-    Raises UserError naming the package when one cannot be imported.
+    Raises UserError naming the entry point when one cannot be imported.
     """
+    return _loaded(group, tuple(sys.path))
+
+
+@cache
+def _loaded(group: str, _places: tuple[str, ...]) -> dict[str, Any]:
     found = {}
     for entry in entry_points(group=group):
         try:
             found[entry.name] = entry.load()
-        except Exception as error:
-            package = entry.dist.name if entry.dist is not None else entry.value
+        except Exception as error:  # whatever another package's import does
             raise UserError(
-                f"{package}: its {group} {entry.name!r} cannot be loaded "
-                f"({type(error).__name__}: {error}); update or uninstall {package}"
+                f"{group}: {entry.name} = {entry.value}: {error}; repair or uninstall its package"
             ) from error
     return found

@@ -3,7 +3,8 @@
 Imports no torch, so that `--help` is quick.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,10 +13,32 @@ import yaml
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
 from cvgssl.runtime.errors import UserError
 
 CONFIG = "config.yaml"  # where a run folder keeps its options
+
+
+@plain_dataclass(frozen=True)
+class OneOf:
+    """Annotates a string option that takes one of `names`, as `Literal` does.
+
+    The names are looked at when a value is checked or help is shown, so a registry may still grow.
+    """
+
+    names: Iterable[str]
+
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> CoreSchema:
+        """How pydantic checks it; its message is that of `Literal`."""
+        return core_schema.no_info_plain_validator_function(self._check)
+
+    def _check(self, value: Any) -> str:
+        *others, last = map(repr, self.names)
+        if not isinstance(value, str) or repr(value) not in (*others, last):
+            expected = f"{', '.join(others)} or {last}" if others else last
+            raise PydanticKnownError("literal_error", {"expected": expected})
+        return value
 
 
 def fields_of(config: type) -> dict[str, FieldInfo]:

@@ -41,7 +41,7 @@ def batch(guided: bool, pictures: int = 8, views: int = 3) -> Batch:
     noise = torch.rand(views, pictures, 1, SIDE, SIDE, generator=generator)
     return Batch(
         views=tuple(0.7 * whole + 0.3 * noise),
-        teachers=tuple(
+        targets=tuple(
             3 + torch.randn(views, pictures, dim, generator=generator) for dim in TEACHER_DIMS
         )
         if guided
@@ -54,6 +54,6 @@ def part(batch: Batch, start: int, stop: int) -> Batch:
     """Some of the pictures."""
     return Batch(
         tuple(view[start:stop] for view in batch.views),
-        tuple(features[:, start:stop] for features in batch.teachers),
+        tuple(features[:, start:stop] for features in batch.targets),
         batch.progress,
     )

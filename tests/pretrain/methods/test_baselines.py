@@ -190,7 +190,7 @@ def test_lightly_is_loaded_without_network_and_without_lightning() -> None:
         calls = []
         sys.addaudithook(lambda event, _: event.startswith("socket.") and calls.append(event))
         from cvgssl.pretrain.methods.parts import lightly_parts
-        lightly_parts("byol")
+        lightly_parts()
         print(calls, "pytorch_lightning" in sys.modules)
     """
     done = subprocess.run(

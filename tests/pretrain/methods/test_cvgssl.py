@@ -117,7 +117,7 @@ def test_teachers_reach_the_student_through_the_weak_view_alone() -> None:
     batch = small.batch(guided=True)
     for view in batch.views:
         view.requires_grad_()
-    for features in batch.teachers:
+    for features in batch.targets:
         features.requires_grad_()
     terms = small.method("cvgssl")(batch)
     terms["teachers"].backward()
@@ -145,6 +145,6 @@ def test_each_view_has_batch_statistics_of_its_own() -> None:
     """A strong view's pictures change nothing of what the weak view's become."""
     method = small.method("cvgssl")
     batch = small.batch(guided=True)
-    other = Batch((*batch.views[:2], 1 - batch.views[2]), batch.teachers, 0.0)
+    other = Batch((*batch.views[:2], 1 - batch.views[2]), batch.targets, 0.0)
     assert torch.equal(method(batch)["teachers"], method(other)["teachers"])
     assert not torch.equal(method(batch)["views"], method(other)["views"])

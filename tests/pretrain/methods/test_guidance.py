@@ -119,7 +119,7 @@ def test_every_term_trains_the_backbone(
 
 def test_features_are_standardized_unless_they_are_a_map() -> None:
     batch = small.batch(guided=True)
-    moved = Batch(batch.views, tuple(9 + 4 * t for t in batch.teachers), 0.0)
+    moved = Batch(batch.views, tuple(9 + 4 * t for t in batch.targets), 0.0)
     for options, same in (({"guidance": "relational"}, True), (SPECTRAL, False)):
         terms = [small.method("cvgssl", **options)(b)["relation"].item() for b in (batch, moved)]
         assert (terms[0] == pytest.approx(terms[1], rel=1e-4)) == same

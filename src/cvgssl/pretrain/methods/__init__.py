@@ -1,1 +1,1 @@
-"""Methods of pre-training, one file each."""
+"""Methods of pre-training: declared in `registry`, built in one file each."""

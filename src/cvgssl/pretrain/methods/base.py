@@ -1,7 +1,7 @@
-"""What a training step hands to a method, and what the loop needs of one.
+"""What a method is built from, what a training step gives it, and what the loop needs of one.
 
-Shape letters: B pictures of one process's batch, V views, T teachers, C channels (1 gray or 3),
-s_v side of view v in pixels, D_t width of teacher t.
+Shape letters: B pictures of one process's batch, V views, T targets, C channels (1 gray or 3),
+s_v side of view v in pixels, D_t width of target t.
 """
 
 from abc import ABC, abstractmethod
@@ -10,26 +10,42 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from cvgssl.encoders.backbone import Backbone
+from cvgssl.pretrain.config import PretrainConfig
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a method is built from.
+
+    dims, weights: width and weight, above 0, of each of the T targets; empty for methods that
+        compare views with each other.
+    """
+
+    config: PretrainConfig
+    backbone: Backbone
+    dims: tuple[int, ...] = ()
+    weights: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Views of B pictures and what the teachers say about them.
+    """Views of B pictures and the targets that they are compared with.
 
     views: V times float32 0..1 [B, C, s_v, s_v]; the first is the weak one.
-    teachers: T times float32 [V, B, D_t], raw features; empty for methods without teachers.
+    targets: T times float32 [V, B, D_t]: raw embeddings of the teachers, or a map of all pictures;
+        empty for methods that compare views with each other.
     progress: share of the whole training that is done, 0..1.
     """
 
     views: tuple[Tensor, ...]
-    teachers: tuple[Tensor, ...]
+    targets: tuple[Tensor, ...]
     progress: float
 
 
 class Method(nn.Module, ABC):
     """A backbone with the heads and losses that train it.
 
-    backbone: what is kept in the end.
+    backbone: the part that is saved for later use. A class that the registry names takes a `Setup`.
     """
 
     def __init__(self, backbone: Backbone) -> None:

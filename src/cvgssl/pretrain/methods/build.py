@@ -1,71 +1,33 @@
-"""From the options to a method."""
+"""From options to a method."""
 
 from collections.abc import Sequence
 
 from cvgssl.encoders.backbone import Backbone
 from cvgssl.pretrain.config import PretrainConfig
-from cvgssl.pretrain.methods.base import Method
-from cvgssl.pretrain.methods.cvgssl import Cvgssl
-from cvgssl.pretrain.methods.guided import Guided, build_guidance
-from cvgssl.pretrain.methods.parts import WeightedMean, lightly_parts
+from cvgssl.pretrain.methods.base import Method, Setup
+from cvgssl.pretrain.methods.registry import choose
 
 
 def build_method(
     config: PretrainConfig,
     backbone: Backbone,
-    teacher_dims: Sequence[int] = (),
-    teacher_weights: Sequence[float] = (),
+    dims: Sequence[int] = (),
+    weights: Sequence[float] = (),
 ) -> Method:
-    """The method of `--builder` around a backbone; torch's global generator makes the heads.
+    """The method that `config` names, around a backbone.
 
-    teacher_dims, teacher_weights: width and weight of every teacher; empty for builders that
-        have none.
-    Raises UserError if a baseline's package is not installed.
+    dims, weights: width and weight of each target; empty for methods without. The parameters of
+    its heads are drawn from torch's global generator. Raises UserError when a package that the
+    method needs is not installed.
     """
-    if config.builder in ("cvgssl", "distill"):
-        assert len(teacher_dims) == len(teacher_weights) > 0
-        return _build_guided(config, backbone, teacher_dims, teacher_weights)
-    assert not teacher_dims
-    return _build_baseline(config, backbone)
+    chosen = choose(config)
+    assert len(dims) == len(weights)
+    assert bool(dims) == chosen.form.targets.need_teachers
+    build = chosen.form.load(chosen.flags)
+    return build(Setup(config, backbone, tuple(dims), tuple(weights)))
 
 
-def check_builder(builder: str) -> None:
-    """Raise UserError if the package that a baseline needs is not installed."""
-    if builder in ("simclr", "byol", "simsiam", "dino"):
-        lightly_parts(builder)
-
-
-def _build_guided(
-    config: PretrainConfig, backbone: Backbone, dims: Sequence[int], weights: Sequence[float]
-) -> Method:
-    if config.builder == "cvgssl" and config.guidance == "published":
-        return Cvgssl(config, backbone, dims, weights)
-    form = "regression" if config.builder == "distill" else config.guidance
-    assert form != "published"
-    parts = build_guidance(
-        form, config.relation_temperature, backbone.feature_dim, dims, WeightedMean(weights)
-    )
-    return Guided(backbone, dims, parts, standardized=form != "spectral")
-
-
-def _build_baseline(config: PretrainConfig, backbone: Backbone) -> Method:
-    # imported when asked for: most of them need an extra package
-    if config.builder == "mocov3":
-        from cvgssl.pretrain.methods.mocov3 import MocoV3
-
-        return MocoV3(config, backbone)
-    if config.builder == "simclr":
-        from cvgssl.pretrain.methods.simclr import SimClr
-
-        return SimClr(config, backbone)
-    if config.builder == "byol":
-        from cvgssl.pretrain.methods.byol import Byol
-
-        return Byol(config, backbone)
-    if config.builder == "simsiam":
-        from cvgssl.pretrain.methods.simsiam import SimSiam
-
-        return SimSiam(config, backbone)
-    from cvgssl.pretrain.methods.dino import Dino
-
-    return Dino(config, backbone)
+def check_installed(config: PretrainConfig) -> None:
+    """Raise UserError when a package that the method of `config` needs is not installed."""
+    chosen = choose(config)
+    chosen.form.load(chosen.flags)

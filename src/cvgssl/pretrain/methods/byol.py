@@ -2,9 +2,7 @@
 
 from torch import Tensor
 
-from cvgssl.encoders.backbone import Backbone
-from cvgssl.pretrain.config import PretrainConfig
-from cvgssl.pretrain.methods.base import Batch, Method
+from cvgssl.pretrain.methods.base import Batch, Method, Setup
 from cvgssl.pretrain.methods.parts import (
     follow,
     frozen_copy,
@@ -22,9 +20,10 @@ class Byol(Method):
     --mlp-dim and --out-dim.
     """
 
-    def __init__(self, config: PretrainConfig, backbone: Backbone) -> None:
+    def __init__(self, setup: Setup) -> None:
+        config, backbone = setup.config, setup.backbone
         super().__init__(backbone)
-        loss, modules = lightly_parts("byol")
+        loss, modules = lightly_parts()
         hidden, out = config.mlp_dim, config.out_dim
         self.projector = modules.BYOLProjectionHead(backbone.feature_dim, hidden, out)
         self.predictor = modules.BYOLPredictionHead(out, hidden, out)
@@ -41,6 +40,6 @@ class Byol(Method):
         return {"distance": mean_over_pairs(predicted, targets, self.distance)}
 
     def after_step(self, progress: float) -> None:
-        """Let the target network follow."""
+        """Update the target network."""
         momentum = momentum_at(self.target_momentum, progress)
         follow(self.target, [self.backbone, self.projector], momentum)

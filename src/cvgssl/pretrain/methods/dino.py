@@ -5,29 +5,29 @@ import warnings
 import torch
 from torch import Tensor, nn
 
-from cvgssl.encoders.backbone import Backbone
-from cvgssl.pretrain.config import PretrainConfig
-from cvgssl.pretrain.methods.base import Batch, Method
+from cvgssl.pretrain.methods.base import Batch, Method, Setup
 from cvgssl.pretrain.methods.parts import follow, frozen_copy, lightly_parts, momentum_at
 
 
 class Dino(Method):
     """The student's distribution over prototypes follows that of a momentum network.
 
-    The paper's multi-crop rule: the momentum network sees the two largest views, here the weak one
-    and the first strong one; the student sees all; every pair of two different views counts. So
-    the weak view teaches every strong view, and the first strong view teaches it back. Published
-    defaults: temperatures 0.1 (student) and 0.04 (momentum network), momentum 0.9 of the centre,
-    normalised last layer. PROTOTYPES is far below the paper's 65536, which would be dozens per
-    picture here. Loss and head from lightly, with --mlp-dim and --out-dim (bottleneck). The
-    paper's first epoch with a fixed last layer is left out.
+    The paper's multi-crop rule: the momentum network gets the two largest views, here the weak
+    view and the first strong view, the student gets all, and every pair of two different views
+    counts. So the weak view is a target of every strong view, and the first strong view of the
+    weak one and of the other strong views. Published defaults: temperatures 0.1 (student) and 0.04
+    (momentum network), momentum 0.9 of the centre, normalised last layer. PROTOTYPES is far below
+    the paper's 65536, which would be dozens per picture here. Loss and head from lightly, with
+    --mlp-dim and --out-dim (bottleneck). The paper's first epoch with a fixed last layer is left
+    out.
     """
 
     PROTOTYPES = 4096
 
-    def __init__(self, config: PretrainConfig, backbone: Backbone) -> None:
+    def __init__(self, setup: Setup) -> None:
+        config, backbone = setup.config, setup.backbone
         super().__init__(backbone)
-        loss, modules = lightly_parts("dino")
+        loss, modules = lightly_parts()
 
         def head() -> nn.Module:
             with warnings.catch_warnings():  # lightly uses torch's older weight norm
@@ -38,9 +38,9 @@ class Dino(Method):
             return made
 
         self.head = head()
-        slow_head = head()  # its weight norm cannot be copied by deepcopy
-        slow_head.load_state_dict(self.head.state_dict())
-        self.target = nn.Sequential(*frozen_copy(backbone), slow_head.requires_grad_(False))
+        target_head = head()  # its weight norm cannot be copied by deepcopy
+        target_head.load_state_dict(self.head.state_dict())
+        self.target = nn.Sequential(*frozen_copy(backbone), target_head.requires_grad_(False))
         self.target_momentum = config.target_momentum
         self.cross_entropy = loss.DINOLoss(self.PROTOTYPES)
 
@@ -52,6 +52,6 @@ class Dino(Method):
             return {"cross_entropy": self.cross_entropy(targets, student)}
 
     def after_step(self, progress: float) -> None:
-        """Let the momentum network follow."""
+        """Update the momentum network."""
         momentum = momentum_at(self.target_momentum, progress)
         follow(self.target, [self.backbone, self.head], momentum)

@@ -3,9 +3,7 @@ ICCV 2021), written from algorithm 1 and section 4 of the paper."""
 
 from torch import Tensor
 
-from cvgssl.encoders.backbone import Backbone
-from cvgssl.pretrain.config import PretrainConfig
-from cvgssl.pretrain.methods.base import Batch, Method
+from cvgssl.pretrain.methods.base import Batch, Method, Setup
 from cvgssl.pretrain.methods.contrastive import info_nce
 from cvgssl.pretrain.methods.parts import (
     follow,
@@ -20,15 +18,16 @@ from cvgssl.pretrain.methods.parts import (
 class MocoV3(Method):
     """Contrast of queries with the keys of a momentum encoder.
 
-    With queries q = P(E(x)) and keys k = E'(x), E' the slow copy of backbone and projector, and C
-    as in `info_nce`, the loss is the mean over strong views j of C(q_0, k_j) + C(q_j, k_0): the
-    weak view 0 against every strong view, and back. Its heads are those of `parts`
-    with --mlp-dim and --out-dim; the temperature is --t1 (1 in the published ResNet recipe, 0.2
-    for transformers). The frozen patch embedding that the paper advises for transformers is left
-    out, as it would keep weights of --pretrained from being adapted.
+    With queries q = P(E(x)) and keys k = E'(x), E' the momentum copy of backbone and projector,
+    and C as in `info_nce`, the loss is the mean over strong views j of C(q_0, k_j) + C(q_j, k_0):
+    the weak view 0 against every strong view, and back. Its heads are those of `parts` with
+    --mlp-dim and --out-dim; the temperature is --t1 (1 in the published ResNet recipe, 0.2 for
+    transformers). The frozen patch embedding that the paper advises for transformers is left out,
+    as it would keep weights of --pretrained from being adapted.
     """
 
-    def __init__(self, config: PretrainConfig, backbone: Backbone) -> None:
+    def __init__(self, setup: Setup) -> None:
+        config, backbone = setup.config, setup.backbone
         super().__init__(backbone)
         self.projector = projector(backbone, config.mlp_dim, config.out_dim)
         self.predictor = predictor(config.mlp_dim, config.out_dim)
@@ -46,6 +45,6 @@ class MocoV3(Method):
         return {"contrast": 2 * loss}
 
     def after_step(self, progress: float) -> None:
-        """Let the momentum encoder follow."""
+        """Update the momentum encoder."""
         momentum = momentum_at(self.target_momentum, progress)
         follow(self.target, [self.backbone, self.projector], momentum)

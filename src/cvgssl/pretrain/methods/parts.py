@@ -1,16 +1,13 @@
-"""Parts that methods share: projection heads, means over teachers and pairs, a slow copy.
+"""Parts that methods share: projection heads, means over targets and pairs, a momentum copy.
 
 "All layers in both MLPs have BN" (Chen, Xie, He: An Empirical Study of Training Self-Supervised
 Vision Transformers, 2021, section 4); the last batch norm neither scales nor shifts, because what
 follows is a cosine. Over several processes the statistics are those of all of them once
 `cvgssl.runtime.sync_batch_norm.synchronize_batch_norm` has been applied to the whole method.
-
-Only its `loss` and `models.modules` are imported; they need neither pytorch_lightning nor hydra.
 """
 
 import copy
 import importlib
-import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -21,7 +18,7 @@ from torch import Tensor, nn
 
 import cvgssl.encoders.timm_import  # noqa: F401  lightly imports timm and torchvision
 from cvgssl.encoders.backbone import Backbone
-from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.schedule import cosine
 
 PREDICTOR_LAYERS = 2
 ADAPTER_LAYERS = 3
@@ -30,8 +27,8 @@ ADAPTER_LAYERS = 3
 def mlp(width_in: int, hidden: int, out: int, layers: int, last_norm: bool = True) -> nn.Sequential:
     """[B, width_in] to [B, out]: linear layers with batch norm and ReLU between them.
 
-    last_norm: end with a batch norm without scale and shift. Without it the last layer has a bias;
-        the others need none before a batch norm.
+    layers: at least 1. last_norm: end with a batch norm without scale and shift; otherwise the
+        last layer has a bias, which the others do not need before a batch norm.
     """
     assert layers >= 1
     parts: list[nn.Module] = []
@@ -45,17 +42,17 @@ def mlp(width_in: int, hidden: int, out: int, layers: int, last_norm: bool = Tru
 
 
 def is_transformer(backbone: Backbone) -> bool:
-    """Whether the network is a stack of blocks on tokens, as timm's vision transformers are."""
+    """Whether the network is one of timm's vision transformers: blocks on patch tokens."""
     return hasattr(backbone.body, "blocks") and hasattr(backbone.body, "patch_embed")
 
 
 def projector(backbone: Backbone, hidden: int, out: int) -> nn.Sequential:
-    """Backbone features [B, D] to [B, out]: 2 layers for ConvNets, 3 for transformers."""
+    """Projection head, features [B, D] to [B, out]: 2 layers for ConvNets, 3 for transformers."""
     return mlp(backbone.feature_dim, hidden, out, layers=3 if is_transformer(backbone) else 2)
 
 
 def predictor(hidden: int, out: int) -> nn.Sequential:
-    """Projections [B, out] to predictions [B, out]."""
+    """Prediction head, projections [B, out] to predictions [B, out]."""
     return mlp(out, hidden, out, PREDICTOR_LAYERS)
 
 
@@ -65,7 +62,7 @@ def adapter(teacher_dim: int, hidden: int, out: int) -> nn.Sequential:
 
 
 class WeightedMean:
-    """Mean of one scalar per teacher by the teachers' weights, whatever their sum."""
+    """Mean of one scalar per target, weighted; weights are above 0 and need not add up to 1."""
 
     def __init__(self, weights: Sequence[float]) -> None:
         assert weights and all(weight > 0 for weight in weights)
@@ -84,8 +81,8 @@ def mean_over_pairs(
 ) -> Tensor:
     """Mean over strong views j of (loss(online_0, target_j) + loss(online_j, target_0)) / 2.
 
-    online, targets: V times [B, D]; entry 0 is the weak view. With V = 2 it is the symmetric loss
-    that the methods publish. Strong views are not compared with one another.
+    online, targets: V times [B, D], V at least 2; entry 0 is the weak view. With V = 2 it is the
+    symmetric loss of the papers. Strong views are not compared with each other.
     """
     losses = [
         loss(online[0], targets[j]) + loss(online[j], targets[0]) for j in range(1, len(online))
@@ -94,44 +91,43 @@ def mean_over_pairs(
 
 
 def frozen_copy(*modules: nn.Module) -> nn.Sequential:
-    """The modules one after another, with weights of their own that no gradient reaches.
+    """A copy of the modules as one sequence, whose parameters get no gradient.
 
-    Registered as part of a method it is in `state_dict()`, so that a resumed run goes on with it.
-    Batch norms keep statistics of their own, from the batches that pass through the copy.
+    As a submodule of a method it is in `state_dict()`, so that a resumed run continues with it.
+    Its batch norms have statistics of their own, from the batches that pass through the copy.
     """
     return nn.Sequential(*copy.deepcopy(modules)).requires_grad_(False)
 
 
 @torch.no_grad()
 def follow(target: nn.Module, online: Iterable[nn.Module], momentum: float) -> None:
-    """target = momentum * target + (1 - momentum) * online, for parameters, in place.
+    """Exponential moving average of parameters, in place.
 
-    online: modules whose parameters, one module after another, are in the order of the target's.
+    target = momentum * target + (1 - momentum) * online; momentum: 0..1.
+    online: modules whose parameters, in sequence, match the target's in order and shape.
     """
     trained = [parameter for module in online for parameter in module.parameters()]
-    for slow, fast in zip(target.parameters(), trained, strict=True):
-        slow.lerp_(fast, 1 - momentum)
+    for averaged, current in zip(target.parameters(), trained, strict=True):
+        averaged.lerp_(current, 1 - momentum)
 
 
 def momentum_at(start: float, progress: float) -> float:
-    """Cosine from `start` at progress 0 to 1 at progress 1 (BYOL, Grill et al. 2020, 3.2)."""
-    return 1 - (1 - start) * (math.cos(math.pi * progress) + 1) / 2
+    """Momentum of a target network, from `start` at progress 0 to 1 at progress 1.
+
+    A cosine, as in BYOL (Grill et al. 2020, section 3.2).
+    """
+    return cosine(progress, start=start, end=1.0)
 
 
-def lightly_parts(builder: str) -> tuple[ModuleType, ModuleType]:
-    """The modules `lightly.loss` and `lightly.models.modules`.
+def lightly_parts() -> tuple[ModuleType, ModuleType]:
+    """The modules `lightly.loss` and `lightly.models.modules`, imported without network and noise.
 
-    Raises UserError, naming the builder, if lightly is not installed.
+    Their imports need neither pytorch_lightning nor hydra.
     """
     # releases before 1.6 asked a server for the newest version when imported
     os.environ.setdefault("LIGHTLY_DID_VERSION_CHECK", "True")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            loss = importlib.import_module("lightly.loss")
-            modules = importlib.import_module("lightly.models.modules")
-    except ImportError as error:
-        raise UserError(
-            f"--builder {builder}: needs lightly; pip install 'cvgssl[baselines]'"
-        ) from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        loss = importlib.import_module("lightly.loss")
+        modules = importlib.import_module("lightly.models.modules")
     return loss, modules

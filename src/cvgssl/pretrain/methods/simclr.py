@@ -3,9 +3,7 @@
 import torch
 from torch import Tensor
 
-from cvgssl.encoders.backbone import Backbone
-from cvgssl.pretrain.config import PretrainConfig
-from cvgssl.pretrain.methods.base import Batch, Method
+from cvgssl.pretrain.methods.base import Batch, Method, Setup
 from cvgssl.pretrain.methods.contrastive import concat_all
 from cvgssl.pretrain.methods.parts import lightly_parts
 
@@ -13,16 +11,17 @@ from cvgssl.pretrain.methods.parts import lightly_parts
 class SimClr(Method):
     """NT-Xent between views; negatives are the other pictures in both views, of all processes.
 
-    The weak view against every strong view, mean over them; the loss is symmetric in itself. Loss
+    The weak view against every strong view, mean over them; the loss is symmetric. Loss
     and 2-layer head with batch norm from lightly, with --mlp-dim and --out-dim. The temperature is
     0.5, the paper's choice for small batches and pictures (appendix B.9), not --t1.
     """
 
     TEMPERATURE = 0.5
 
-    def __init__(self, config: PretrainConfig, backbone: Backbone) -> None:
+    def __init__(self, setup: Setup) -> None:
+        config, backbone = setup.config, setup.backbone
         super().__init__(backbone)
-        loss, modules = lightly_parts("simclr")
+        loss, modules = lightly_parts()
         self.projector = modules.SimCLRProjectionHead(
             backbone.feature_dim, config.mlp_dim, config.out_dim
         )

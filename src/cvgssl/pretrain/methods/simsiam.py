@@ -2,23 +2,22 @@
 
 from torch import Tensor
 
-from cvgssl.encoders.backbone import Backbone
-from cvgssl.pretrain.config import PretrainConfig
-from cvgssl.pretrain.methods.base import Batch, Method
+from cvgssl.pretrain.methods.base import Batch, Method, Setup
 from cvgssl.pretrain.methods.parts import lightly_parts, mean_over_pairs
 
 
 class SimSiam(Method):
-    """Prediction of another view's projection, which is held fixed; no negatives, no momentum.
+    """Prediction of another view's detached projection; no negatives, no momentum network.
 
     The weak view predicts every strong view and back, mean over strong views, -1 at best. Loss and
     heads from lightly: a projector with --mlp-dim and --out-dim, and a predictor whose hidden
     layer has a quarter of --out-dim, the paper's ratio.
     """
 
-    def __init__(self, config: PretrainConfig, backbone: Backbone) -> None:
+    def __init__(self, setup: Setup) -> None:
+        config, backbone = setup.config, setup.backbone
         super().__init__(backbone)
-        loss, modules = lightly_parts("simsiam")
+        loss, modules = lightly_parts()
         out = config.out_dim
         self.projector = modules.SimSiamProjectionHead(backbone.feature_dim, config.mlp_dim, out)
         self.predictor = modules.SimSiamPredictionHead(out, max(out // 4, 1), out)

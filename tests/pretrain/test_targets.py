@@ -2,7 +2,7 @@
 
 import torch
 
-from cvgssl.pretrain.guides import joint_embedding
+from cvgssl.pretrain.targets import joint_embedding
 
 
 def test_joint_embedding_weighs_teachers_whatever_their_scale() -> None:

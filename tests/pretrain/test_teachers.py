@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from cvgssl.encoders.timm_import import timm
 from cvgssl.encoders.weights_folder import ENVIRONMENT
-from cvgssl.pretrain.guides import choose_teachers
+from cvgssl.pretrain.teachers import choose_teachers
 from cvgssl.runtime.errors import UserError
 
 

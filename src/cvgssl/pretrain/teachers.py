@@ -1,0 +1,52 @@
+"""Which frozen encoders guide a run."""
+
+from collections.abc import Sequence
+
+from cvgssl.encoders.embedded import embedded_guide
+from cvgssl.encoders.teacher import Teacher
+from cvgssl.encoders.teachers import available_teachers, load_teachers
+from cvgssl.encoders.weights_folder import weights_folder
+from cvgssl.features.pooling import Pooling
+from cvgssl.runtime.errors import UserError
+
+
+def choose_teachers(named: Sequence[str], layers: Sequence[int] = ()) -> tuple[Teacher, ...]:
+    """The named teachers, or without names the only CLIP file in the weights folder.
+
+    Where the folder holds none, the small encoder that comes with the package. layers: depths of
+    each, from 1 or from the end below 0, that are pooled in place of its output. Raises UserError
+    when none is named and the folder holds several, and for layers that a teacher does not have.
+    """
+    teachers = _named_or_default(named)
+    for teacher in teachers if layers else ():
+        _pool_layers(teacher, layers)
+    return teachers
+
+
+def _pool_layers(teacher: Teacher, layers: Sequence[int]) -> None:
+    """Make `teacher` embed by class token (if it has one) and patch mean of these depths."""
+    has_class_token = getattr(teacher.backbone.body, "cls_token", None) is not None
+    ways = ("cls", "mean") if has_class_token else ("mean",)
+    try:
+        pooling = Pooling(teacher.backbone, ways, layers)
+    except UserError as error:
+        reason = str(error).partition(": ")[2]
+        depths = " ".join(map(str, layers))
+        raise UserError(f"--teacher-layers {depths}: {reason}") from error
+    identity = {"layers": list(pooling.layers), "pool": list(ways)}
+    teacher.pool(pooling, pooling.widths, identity)
+
+
+def _named_or_default(named: Sequence[str]) -> tuple[Teacher, ...]:
+    if named:
+        return tuple(load_teachers(list(named)))
+    folder = weights_folder()
+    available = available_teachers(folder)
+    if len(available) > 1:
+        listed = ", ".join(map(str, available))
+        raise UserError(f"--teacher: name one or more of those in {folder}: {listed}")
+    if available:
+        return tuple(load_teachers(available))
+    embedded = embedded_guide()
+    embedded.notes += (f"the default, as no --teacher is named and {folder} holds no CLIP file",)
+    return (embedded,)
