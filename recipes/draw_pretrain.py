@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from cvgssl.heads.metrics import Spread, spread
+from cvgssl.heads.metrics import MeanInterval, mean_interval
 from cvgssl.runtime.files import writing
 
 SETS = ("NEU-CLS", "X-SDD")
@@ -84,8 +84,8 @@ def method(name: str) -> str:
     return plain.rsplit("-", 2)[0] if plain.endswith("-run") else plain
 
 
-def score(result: dict[str, Any], shot: str) -> Spread:
-    return spread(result["macro_recall"]["nearest class mean"][shot])
+def score(result: dict[str, Any], shot: str) -> MeanInterval:
+    return mean_interval(result["macro_recall"]["nearest class mean"][shot])
 
 
 if __name__ == "__main__":
