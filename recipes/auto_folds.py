@@ -22,9 +22,14 @@ from sklearn.base import clone
 from cvgssl.features.preparation import Preparation
 from cvgssl.features.table import FeatureTable, load_features
 from cvgssl.heads import HEADS
-from cvgssl.heads.auto import stacked
+from cvgssl.heads.auto import stacking_weights
 from cvgssl.heads.base import UNLABELLED, Floats
-from cvgssl.heads.calibration import fitted_temperature, left_out, right, tempered
+from cvgssl.heads.calibration import (
+    fit_temperature,
+    held_out_predictions,
+    log_likelihoods,
+    scale_temperature,
+)
 from cvgssl.heads.metrics import confusion, macro_recall
 
 CANDIDATES = ("kernel-ridge", "diffusion", "transport", "propagation")
@@ -52,10 +57,10 @@ def weighed(weigh: Weigh, power: int = 0, prior: Floats = PRIOR) -> Callable[[Fl
 
 RULES: dict[str, Callable[[Floats, int], Floats]] = {
     "softmax of log-likelihood": weighed(softmax_of_likelihood),
-    "stacking": weighed(stacked),
-    "stacking, transport / labels": weighed(stacked, 1),
-    "stacking, transport / labels^2": weighed(stacked, 2),
-    "stacking, with propagation": weighed(stacked, 0, np.array([0.15, 0.3, 0.3, 0.25])),
+    "stacking": weighed(stacking_weights),
+    "stacking, transport / labels": weighed(stacking_weights, 1),
+    "stacking, transport / labels^2": weighed(stacking_weights, 2),
+    "stacking, with propagation": weighed(stacking_weights, 0, np.array([0.15, 0.3, 0.3, 0.25])),
 }
 
 
@@ -120,14 +125,15 @@ def judge(
     """Macro-recall of every candidate and rule."""
     likely, said = [], []
     for name in CANDIDATES:
-        left, rows = left_out(HEADS[name](), pool, target)
-        temperature = fitted_temperature(left, target[rows])
-        likely.append(np.exp(right(tempered(left, temperature), target[rows])))
+        held_out, rows = held_out_predictions(HEADS[name](), pool, target)
+        temperature = fit_temperature(held_out, target[rows])
+        scaled = scale_temperature(held_out, temperature)
+        likely.append(np.exp(log_likelihoods(scaled, target[rows])))
         head = clone(HEADS[name]()).fit(pool, target)
         rows_said = head.predict_proba(query)
         if transductive and head.uses_unlabelled:
             rows_said = head.label_distributions_[-len(query) :]
-        said.append(tempered(rows_said, temperature))
+        said.append(scale_temperature(rows_said, temperature))
     answers = dict(zip(CANDIDATES, said, strict=True))
     for name, rule in RULES.items():
         answers[name] = np.tensordot(rule(np.array(likely), shot), np.array(said), axes=1)

@@ -16,7 +16,7 @@ import numpy as np
 
 from cvgssl.adapt.summary import SUMMARY
 from cvgssl.bench.tuning import RUNS
-from cvgssl.heads.metrics import spread
+from cvgssl.heads.metrics import mean_interval
 from cvgssl.runtime.environment import hardware
 from cvgssl.runtime.files import write_json
 
@@ -73,11 +73,11 @@ def shown(cell: dict[str, Any] | None, base: list[float] | None) -> str:
     if cell is None:
         return ""
     values = cell["macro_recall"]
-    mean = spread(values)
+    mean = mean_interval(values)
     text = f"{mean.mean:.1f} ± {mean.ci95:.1f}"
     if base is None or len(base) != len(values) or base == values:
         return text
-    difference = spread(np.subtract(values, base).tolist())
+    difference = mean_interval(np.subtract(values, base).tolist())
     return f"{text} ({difference.mean:+.1f} ± {difference.ci95:.1f})"
 
 

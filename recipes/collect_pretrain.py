@@ -16,7 +16,7 @@ from typing import Any
 
 from pretrain_names import title
 
-from cvgssl.heads.metrics import spread
+from cvgssl.heads.metrics import mean_interval
 from cvgssl.runtime.files import write_json
 
 HEADS = {"nearest class mean": "NCM", "logistic regression": "LR"}
@@ -77,7 +77,7 @@ def table(data: str, rows: dict[str, Result]) -> str:
                 cell = show(values)
                 if teacher is not None and result is not teacher:
                     base = teacher["macro_recall"][head][shot]
-                    gain = spread([a - b for a, b in zip(values, base, strict=True)])
+                    gain = mean_interval([a - b for a, b in zip(values, base, strict=True)])
                     cell += f" ({gain.mean:+.1f} ± {gain.ci95:.1f})"
                 cells.append(cell)
         lines.append(f"| {title(name)} | " + " | ".join(cells) + " |")
@@ -99,7 +99,7 @@ def differences(found: dict[str, Result]) -> str:
                 continue
             one, other = (found[key]["macro_recall"]["nearest class mean"] for key in pair)
             for shot in shots:
-                gain = spread([a - b for a, b in zip(one[shot], other[shot], strict=True)])
+                gain = mean_interval([a - b for a, b in zip(one[shot], other[shot], strict=True)])
                 cells.append(f"{gain.mean:+.1f} ± {gain.ci95:.1f}")
         lines.append(
             f"| {title(f'_{name}')} over {title(f'_{base}')} | " + " | ".join(cells) + " |"
@@ -109,11 +109,11 @@ def differences(found: dict[str, Result]) -> str:
 
 def first(result: Result) -> float:
     shots = result["macro_recall"]["nearest class mean"]
-    return spread(next(iter(shots.values()))).mean
+    return mean_interval(next(iter(shots.values()))).mean
 
 
 def show(values: list[float]) -> str:
-    found = spread(values)
+    found = mean_interval(values)
     return f"{found.mean:.1f} ± {found.ci95:.1f}"
 
 

@@ -17,7 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from pretrain_names import NAMES, method
 
-from cvgssl.heads.metrics import Spread, spread
+from cvgssl.heads.metrics import MeanInterval, mean_interval
 from cvgssl.runtime.files import writing
 
 SETS = ("NEU-CLS", "X-SDD")
@@ -82,8 +82,8 @@ def ordered(results: dict[str, Any]) -> list[str]:
     return sorted(found, key=lambda name: sum(found[name]) / len(found[name]))
 
 
-def score(result: dict[str, Any], shot: str) -> Spread:
-    return spread(result["macro_recall"]["nearest class mean"][shot])
+def score(result: dict[str, Any], shot: str) -> MeanInterval:
+    return mean_interval(result["macro_recall"]["nearest class mean"][shot])
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from cvgssl.heads.metrics import spread
+from cvgssl.heads.metrics import mean_interval
 from cvgssl.runtime.files import writing
 
 SETS = ("NEU-CLS", "X-SDD")
@@ -249,7 +249,7 @@ def table(path: Path) -> dict[tuple[str, str, str], Points]:
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
-    made = spread(list(values))
+    made = mean_interval(list(values))
     return made.mean, made.ci95 or 0.0
 
 

@@ -25,7 +25,7 @@ from cvgssl.encoders.batches import forward_all
 from cvgssl.encoders.pretrained import load_pretrained
 from cvgssl.encoders.teacher import Teacher
 from cvgssl.encoders.teachers import load_teachers
-from cvgssl.heads.metrics import confusion, macro_recall, spread
+from cvgssl.heads.metrics import confusion, macro_recall, mean_interval
 from cvgssl.images.geometry import Geometry
 from cvgssl.images.scan import load_dataset
 from cvgssl.images.store import load_dataset_pictures
@@ -71,7 +71,7 @@ def main() -> None:
     result = facts | {"data": args.data.name, "setting": "inductive", "draws": args.draws}
     result["macro_recall"] = score(train, test, loaded.dataset, args.shots, args.draws)
     for head, shots in result["macro_recall"].items():
-        shown = "   ".join(f"{shot} shot {spread(values)}" for shot, values in shots.items())
+        shown = "   ".join(f"{shot} shot {mean_interval(values)}" for shot, values in shots.items())
         print(f"{args.data.name}  {head:<20} {shown}")
     if args.json:
         write_json(args.json, result)

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 from auto_folds import cases
+from sklearn.metrics import log_loss
 
 from cvgssl.features.table import load_features
-from cvgssl.heads.calibration import calibration_error, log_loss
+from cvgssl.heads.calibration import calibration_error
 from cvgssl.heads.linear import KernelRidge, Ridge
 
 SHOTS = (1, 4, 16)
@@ -34,8 +35,10 @@ def main() -> None:
             for kind in (KernelRidge, Ridge):
                 figures = []
                 for scale in SCALES:
-                    said = kind(scale=scale).fit(known, target).predict_proba(query)
-                    figures.append((log_loss(said, truth), 100 * calibration_error(said, truth)))
+                    head = kind(scale=scale).fit(known, target)
+                    probabilities = head.predict_proba(query)
+                    loss = log_loss(truth, probabilities, labels=head.classes_)
+                    figures.append((loss, 100 * calibration_error(probabilities, truth)))
                 found.setdefault((kind.__name__, shot), []).append(figures)
         for (name, shot), values in found.items():
             cells = (f"{loss:8.2f} /{error:4.0f}" for loss, error in np.mean(values, axis=0))

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from cvgssl.features.preparation import Preparation
 from cvgssl.features.table import FeatureTable, load_features
 from cvgssl.heads import HEADS
-from cvgssl.heads.metrics import confusion, macro_recall, spread
+from cvgssl.heads.metrics import confusion, macro_recall, mean_interval
 from cvgssl.runtime.files import write_json, writing
 from cvgssl.runtime.progress import progress
 from cvgssl.runtime.seeds import seed_for
@@ -137,7 +137,7 @@ def summary(values: list[dict[str, Any]]) -> dict[str, Any]:
         for method, numbers in methods.items():
             for number in numbers:
                 every = [one[name][method][number] for one in values]
-                kept = spread(every)
+                kept = mean_interval(every)
                 made.setdefault(name, {}).setdefault(method, {})[number] = {
                     "mean": kept.mean,
                     "ci95": kept.ci95,

@@ -26,16 +26,16 @@ from typing import Any
 import numpy as np
 from folds import places
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import log_loss, roc_auc_score
 
 from cvgssl.adapt.draws import draw
 from cvgssl.features.preparation import Preparation
 from cvgssl.features.table import FeatureTable, load_features
 from cvgssl.heads import CalibratedHead, OpenSetHead
 from cvgssl.heads.base import UNLABELLED
-from cvgssl.heads.calibration import calibration_error, coverage, log_loss
-from cvgssl.heads.metrics import spread
-from cvgssl.heads.unknown import KNOWN, NOT_SURE, UNKNOWN
+from cvgssl.heads.calibration import calibration_error, coverage
+from cvgssl.heads.metrics import mean_interval
+from cvgssl.heads.open_set import KNOWN, NOT_SURE, UNKNOWN
 from cvgssl.runtime.environment import hardware
 from cvgssl.runtime.files import write_json
 from cvgssl.runtime.progress import progress
@@ -164,11 +164,11 @@ def open_set(
 ) -> Figures:
     """Figures of one fit with class `label` left out."""
     head = OpenSetHead().fit(known, target)
-    top, familiarity = head.predict_proba(asked).max(axis=1), head.familiarity(asked)
+    top, scores = head.predict_proba(asked).max(axis=1), head.score_samples(asked)
     right, strange, verdict = head.predict(asked) == truth, truth == label, head.verdicts(asked)
     answered = verdict == KNOWN
     shares = {
-        "auroc": float(roc_auc_score(~strange, familiarity)),
+        "auroc": float(roc_auc_score(~strange, scores)),
         "auroc_probability": float(roc_auc_score(~strange, top)),
         "coverage": coverage(head.confidence(asked), right),
         "coverage_probability": coverage(top, right),
@@ -193,8 +193,8 @@ def calibrated(
         "accuracy": 100 * float((found.argmax(axis=1) == truth).mean()),
         "ece_raw": 100 * calibration_error(raw, truth),
         "ece": 100 * calibration_error(found, truth),
-        "loss_raw": log_loss(raw, truth),
-        "loss": log_loss(found, truth),
+        "loss_raw": log_loss(truth, raw, labels=head.classes_),
+        "loss": log_loss(truth, found, labels=head.classes_),
         "temperature": head.temperature_,
     }
 
@@ -210,7 +210,7 @@ def summary(shots: dict[str, list[list[Figures]]]) -> dict[str, Any]:
         if "wrong" in means:  # of all pictures until here
             means["wrong"] = 100 * means["wrong"] / means["answered"].clip(1e-9)
         for name, values in means.items():
-            kept = spread(values.tolist())
+            kept = mean_interval(values.tolist())
             made.setdefault(shot, {})[name] = {
                 "mean": kept.mean,
                 "ci95": kept.ci95,
@@ -222,7 +222,7 @@ def summary(shots: dict[str, list[list[Figures]]]) -> dict[str, Any]:
 def by_class(
     unknown: dict[str, dict[str, list[list[Figures]]]], classes: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Case -> shot -> class left out -> mean AUROC of familiarity."""
+    """Case -> shot -> class left out -> mean AUROC of the out-of-distribution score."""
     made: dict[str, Any] = {}
     for case, shots in unknown.items():
         for shot, groups in shots.items():

@@ -21,7 +21,7 @@ from cvgssl.encoders.backbone import build_backbone
 from cvgssl.encoders.batches import forward_all
 from cvgssl.encoders.embedded import embedded_guide
 from cvgssl.encoders.pretrained import load_pretrained
-from cvgssl.heads.metrics import spread
+from cvgssl.heads.metrics import mean_interval
 from cvgssl.images.geometry import Geometry
 from cvgssl.images.scan import load_dataset
 from cvgssl.images.store import LoadedDataset, load_dataset_pictures
@@ -96,5 +96,5 @@ def _macro_recall(
     )
     shots = [1, min(4, len(loaded.train) // 6)]
     found = score(train, test, loaded.dataset, shots, 10)["nearest class mean"]
-    spreads = {shot: spread(values) for shot, values in found.items()}
+    spreads = {shot: mean_interval(values) for shot, values in found.items()}
     return {f"{shot} label(s)": [s.mean, s.ci95] for shot, s in spreads.items()}

@@ -18,9 +18,9 @@ from cvgssl.adapt.data import load_task
 from cvgssl.adapt.models import ModelSource
 from cvgssl.adapt.protocol import adapt
 from cvgssl.adapt.pseudo_labels import (
-    Pool,
-    PoolSource,
+    PseudoLabelPool,
     PseudoLabels,
+    PseudoLabelSource,
     balanced,
     beside,
     confident,
@@ -86,12 +86,12 @@ def test_labelled_pictures_keep_their_share() -> None:
     assert [beside(6, share) for share in (0.25, 0.5, 0.1)] == [18, 6, 54]
 
 
-def _pool(count: int) -> Pool:
+def _pool(count: int) -> PseudoLabelPool:
     generator = np.random.default_rng(4)
     pictures = generator.integers(0, 256, (count, 1, 8, 8), dtype=np.uint8)
     labels = np.arange(count, dtype=np.int64) % 2
     rows = np.arange(4, count)
-    return Pool(
+    return PseudoLabelPool(
         pictures.__getitem__,
         PseudoLabels(rows, labels[rows], np.full(len(rows), 0.5)),
         count - 4,
@@ -268,7 +268,7 @@ def test_train_pictures_and_the_folder_together(
     accelerator = launch(None, "fp32")
     task = load_task(config, accelerator)
     source = ModelSource(config, task.classes, task.geometry)
-    found = PoolSource(task, source, config, accelerator).pool(1)
+    found = PseudoLabelSource(task, source, config, accelerator).pool(1)
     assert found.unlabelled == 42 - 12 + 12
     assert found.guesses.rows.tolist() == [n for n in range(54) if n not in task.supports[0]]
     assert task.pool is not None

@@ -10,7 +10,7 @@ from clouds import clouds
 from cvgssl.bench.cells import Cell, CellResult, code_files, read_cell, write_cell
 from cvgssl.bench.config import SETTINGS, FeatureSource, HeadChoice
 from cvgssl.bench.recorded import digest_of, dirichlet, supports_of
-from cvgssl.bench.running import Work, compute
+from cvgssl.bench.running import CellJob, compute
 from cvgssl.bench.sources import load_sources
 from cvgssl.features.preparation import Preparation
 from cvgssl.features.table import FeatureTable, save_features
@@ -19,14 +19,14 @@ from cvgssl.heads import HEADS
 ALONE, USING = "nearest-mean", "propagation"
 
 
-def work(path: Path, setting: str, head: str, table: FeatureTable, shot: int = 2) -> Work:
+def work(path: Path, setting: str, head: str, table: FeatureTable, shot: int = 2) -> CellJob:
     save_features(table, path)
     (source,) = load_sources([FeatureSource(file=path, data="steel")])
     supports, _ = supports_of(table, (shot,), 6, 0)
     queries = dirichlet(table.part("test"), 6, 0, 2.0, 5) if "dirichlet" in setting else None
     choice = HeadChoice(head=head, label=head, params={})
     digest = digest_of(supports[shot], queries)
-    return Work(Cell(source, choice, setting, shot, "center", digest), supports[shot], queries)
+    return CellJob(Cell(source, choice, setting, shot, "center", digest), supports[shot], queries)
 
 
 def changed(table: FeatureTable, rows: np.ndarray, by: float) -> FeatureTable:
@@ -162,6 +162,6 @@ def test_a_cell_is_read_only_if_whole_and_of_the_same_key(tmp_path: Path) -> Non
 
 def test_the_code_of_heads_and_what_they_import_is_part_of_the_key() -> None:
     names = {"/".join(path.parts[-2:]) for path in code_files()}
-    assert {"heads/base.py", "heads/propagation.py", "features/prepare.py"} <= names
+    assert {"heads/base.py", "heads/propagation.py", "features/preparation.py"} <= names
     assert "features/graph.py" in names, "propagation imports it"
     assert "bench/tables.py" not in names

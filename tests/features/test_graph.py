@@ -1,4 +1,4 @@
-"""Nearest neighbours, exact and through cells, and what is remembered of them."""
+"""Nearest neighbours, exact and through cells."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,6 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from cvgssl.features import graph
-from cvgssl.features.graph import digest, remembered
 
 
 def groups(count: int, width: int = 24) -> NDArray[np.float32]:
@@ -55,19 +54,6 @@ def test_a_large_graph_is_nearly_the_exact_one(monkeypatch: pytest.MonkeyPatch) 
     found = graph.neighbour_graph(rows, 8)
     assert (found != found.T).nnz == 0
     assert abs(found - exact).sum() < 0.05 * exact.sum()
-
-
-def test_equal_arrays_are_remembered_and_others_told_apart() -> None:
-    rows = groups(60)
-    changed = rows.copy()
-    changed[-1, -1] += 1e-6
-    same = [rows, rows.copy(), np.asfortranarray(rows)]
-    others = [changed, -rows, rows[:-1], rows.T, rows.reshape(30, -1), rows.view(np.int32)]
-    assert len({digest(one) for one in same}) == 1
-    assert len({digest(one) for one in [rows, *others]}) == 7
-    made = [remembered(("test", digest(one)), object) for one in same]
-    assert made[0] is made[1] is made[2]
-    assert remembered(("test", digest(changed)), object) is not made[0]
 
 
 def test_edges_crossed_are_weighed() -> None:

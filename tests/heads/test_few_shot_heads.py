@@ -194,8 +194,8 @@ def test_auto_leaves_unlabelled_pictures_alone_when_they_mislead() -> None:
     assert right > 0.95
 
 
-def test_auto_relies_on_labels_alone_where_the_map_parts_neighbours() -> None:
-    """One label per class: nothing can be left out, but the graph itself tells."""
+def test_auto_relies_on_labels_alone_where_the_map_separates_neighbours() -> None:
+    """One label per class: nothing can be held out; the graph itself decides."""
     generator = np.random.default_rng(0)
     labels = np.arange(300) % 2
     strings = np.linspace(0, 1, 300)[:, None] * generator.standard_normal((1, 20)) * 4
@@ -229,7 +229,7 @@ def test_auto_with_one_label_is_as_sure_as_its_candidates_agree() -> None:
 def test_stacked_weights_are_the_likeliest() -> None:
     from scipy.optimize import minimize
 
-    from cvgssl.heads.auto import PRIOR_LABELS, stacked
+    from cvgssl.heads.auto import PRIOR_LABELS, stacking_weights
 
     likely = np.random.default_rng(0).uniform(0.01, 1, (3, 40))
     prior = np.array([0.2, 0.5, 0.3])
@@ -239,32 +239,32 @@ def test_stacked_weights_are_the_likeliest() -> None:
         return -float(np.log(weights @ likely).sum() + PRIOR_LABELS * prior @ np.log(weights))
 
     best = np.exp(minimize(unlikely, np.zeros(3), tol=1e-10).x)
-    np.testing.assert_allclose(stacked(likely, prior), best / best.sum(), atol=2e-3)
-    np.testing.assert_allclose(stacked(np.zeros((3, 0)), prior), prior)
+    np.testing.assert_allclose(stacking_weights(likely, prior), best / best.sum(), atol=2e-3)
+    np.testing.assert_allclose(stacking_weights(np.zeros((3, 0)), prior), prior)
 
 
-def test_auto_leaves_every_label_out_once_and_keeps_a_label_of_each_class() -> None:
-    from cvgssl.heads.calibration import left_out_parts
+def test_auto_holds_every_label_out_once_and_keeps_a_label_of_each_class() -> None:
+    from cvgssl.heads.calibration import held_out_folds
 
     target = np.array([0, 1, 1, 2, 2, 2, 2, 2, 2, 2, -1, -1])
-    parts = left_out_parts(target)
+    parts = held_out_folds(target)
     assert sorted(np.concatenate(parts)) == list(range(1, 10)), "all but the only one of its class"
     for part in parts:
         kept = np.setdiff1d(np.flatnonzero(target >= 0), part)
         assert set(target[kept]) == {0, 1, 2}
-    assert left_out_parts(np.array([0, 1, -1])) == []
+    assert held_out_folds(np.array([0, 1, -1])) == []
 
 
 @pytest.mark.parametrize("name", ["diffusion", "mixture", "transport"])
-def test_labels_left_out_are_judged_as_by_a_fit_of_its_own(name: str) -> None:
+def test_held_out_labels_are_predicted_as_by_a_fit_of_its_own(name: str) -> None:
     """The map is made once for all of them; nothing else may differ."""
-    from cvgssl.heads.calibration import left_out, left_out_parts
+    from cvgssl.heads.calibration import held_out_folds, held_out_predictions
 
     rows, labels = wide(300)
     target = support(labels, 3)
-    found, places = left_out(HEADS[name](), rows, target)
+    found, places = held_out_predictions(HEADS[name](), rows, target)
     expected = []
-    for part in left_out_parts(target):
+    for part in held_out_folds(target):
         without = target.copy()
         without[part] = UNLABELLED
         expected.append(HEADS[name]().fit(rows, without).predict_proba(rows[part]))
@@ -273,7 +273,7 @@ def test_labels_left_out_are_judged_as_by_a_fit_of_its_own(name: str) -> None:
 
 
 def test_many_new_rows_are_mapped_like_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    from cvgssl.heads import diffusion
+    from cvgssl.features import diffusion
 
     rows, labels = wide(300)
     new, _ = wide(150, seed=1)

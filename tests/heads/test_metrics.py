@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from cvgssl.heads.metrics import accuracy, confusion, macro_recall, recalls, spread
+from cvgssl.heads.metrics import accuracy, confusion, macro_recall, mean_interval, recalls
 
 COUNTS = np.array([[8, 2, 0], [1, 3, 0], [0, 0, 6]])
 
@@ -38,7 +38,7 @@ def test_a_class_without_test_pictures_has_no_recall_and_no_vote() -> None:
 
 def test_the_interval_is_that_of_students_t() -> None:
     values = [81.5, 79.0, 84.25, 80.0, 83.0]
-    found = spread(values)
+    found = mean_interval(values)
     low, high = stats.t.interval(0.95, 4, loc=np.mean(values), scale=stats.sem(values))
     assert found.mean == pytest.approx(np.mean(values))
     assert found.std == pytest.approx(np.std(values, ddof=1))
@@ -50,7 +50,7 @@ def test_the_interval_is_that_of_students_t() -> None:
 
 
 def test_a_single_draw_says_nothing_about_spread() -> None:
-    found = spread([90.0])
+    found = mean_interval([90.0])
     assert (found.mean, found.std, found.ci95) == (90.0, None, None)
     assert str(found) == "90.00"
 
@@ -101,7 +101,7 @@ def test_with_equal_classes_macro_recall_is_accuracy(k: int, n: int, data: st.Da
 
 @given(st.lists(st.floats(0, 100), min_size=2, max_size=30), st.floats(-50, 50))
 def test_a_shift_of_all_draws_moves_the_mean_only(values: list[float], shift: float) -> None:
-    before, after = spread(values), spread([value + shift for value in values])
+    before, after = mean_interval(values), mean_interval([value + shift for value in values])
     assert after.mean == pytest.approx(before.mean + shift, abs=1e-9)
     assert after.std == pytest.approx(before.std, abs=1e-9)
     assert before.ci95 is not None

@@ -6,7 +6,7 @@ from PIL import Image
 
 from cvgssl.bench.statistics import Row
 from cvgssl.bench.tables import Table, tables_of
-from cvgssl.heads.metrics import spread
+from cvgssl.heads.metrics import mean_interval
 from cvgssl.report.curves import curves_figure
 
 
@@ -14,7 +14,7 @@ def table(heads: int, shots: tuple[int, ...], name: str = "steel") -> Table:
     rows = []
     for head in range(heads):
         for shot in shots:
-            figures = spread([60 + head + shot, 62 + head + shot, 65 + head + shot])
+            figures = mean_interval([60 + head + shot, 62 + head + shot, 65 + head + shot])
             rows.append(
                 Row(name, "vit", "inductive", f"head {head}", False, shot, 3, figures, figures,
                     0.1, None)

@@ -16,13 +16,13 @@ from cvgssl.images.geometry import Geometry
 from cvgssl.images.listing import list_pictures
 from cvgssl.images.scan import load_dataset
 from cvgssl.images.store import LoadedDataset, Pictures, load_dataset_pictures, load_pictures
-from cvgssl.images.table import Dataset
+from cvgssl.images.table import Dataset, rows_without_copies
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.progress import progress
 
 
 @dataclass(frozen=True)
-class Unlabelled:
+class UnlabelledPictures:
     """Decoded pictures without labels.
 
     rows: int [P], those of `pictures` that may be used: each content once, none that is in the
@@ -40,7 +40,7 @@ class Unlabelled:
 
 def load_unlabelled(
     folder: Path, dataset: LoadedDataset, config: AdaptConfig, accelerator: Accelerator
-) -> Unlabelled:
+) -> UnlabelledPictures:
     """Decode all pictures below `folder`, as those of the data set were.
 
     Raises UserError when there are none, or none that the data set does not hold.
@@ -57,15 +57,10 @@ def load_unlabelled(
             skip_corrupt=config.skip_corrupt,
             progress=advance,
         )
-    seen = {*dataset.train.digests, *dataset.test.digests}
-    rows = []
-    for row, digest in enumerate(pictures.digests):
-        if digest not in seen:
-            seen.add(digest)
-            rows.append(row)
-    if not rows:
+    rows = rows_without_copies(pictures.digests, dataset.train.digests, dataset.test.digests)
+    if not len(rows):
         raise UserError(f"--unlabelled {folder}: holds only pictures that the data set has already")
-    return Unlabelled(pictures, np.array(rows, dtype=np.intp))
+    return UnlabelledPictures(pictures, rows)
 
 
 @dataclass(frozen=True)
@@ -84,7 +79,7 @@ class Task:
     train_labels: Tensor
     test_labels: Tensor
     supports: tuple[NDArray[np.intp], ...]
-    pool: Unlabelled | None = None
+    pool: UnlabelledPictures | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:

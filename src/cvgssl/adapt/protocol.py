@@ -18,7 +18,7 @@ from cvgssl.adapt.lora import merged
 from cvgssl.adapt.model_file import Support, save_model
 from cvgssl.adapt.models import ModelSource
 from cvgssl.adapt.network import Recognizer
-from cvgssl.adapt.pseudo_labels import PoolSource
+from cvgssl.adapt.pseudo_labels import PseudoLabelSource
 from cvgssl.adapt.summary import Summary, score_runs
 from cvgssl.adapt.training import RunResult, Split, Trainer
 from cvgssl.encoders.backbone import Backbone
@@ -174,10 +174,10 @@ class _Job:
         features[needed] = support
         return features, Split(tested, self.task.test_labels)
 
-    def _pools(self) -> PoolSource | None:
+    def _pools(self) -> PseudoLabelSource | None:
         if not (isinstance(self.config, FinetuneConfig) and self.config.pseudo_labels):
             return None
-        return PoolSource(self.task, self.source, self.config, self.accelerator)
+        return PseudoLabelSource(self.task, self.source, self.config, self.accelerator)
 
     def _model(self, run: int) -> nn.Module:
         if self.backbone is None:

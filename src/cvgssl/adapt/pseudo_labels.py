@@ -1,4 +1,4 @@
-"""Unlabelled pictures beside the labelled ones: guessed by `auto`, drawn into batches.
+"""Unlabelled pictures beside the labelled ones: pseudo-labels by `auto`, drawn into batches.
 
 M pictures of the pool are used, B of them in an epoch; C channels, S side in pixels.
 
@@ -42,7 +42,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class PseudoLabels:
-    """Confident guesses. rows: [M], of the training pictures; labels: int64 [M], 0..K-1.
+    """Confident predictions. rows: [M], of the training pictures; labels: int64 [M], 0..K-1.
 
     weights: float64 [M], the probability of the label, 1/K..1: what a picture counts in the loss.
     """
@@ -55,17 +55,17 @@ class PseudoLabels:
 def guess(
     features: NDArray[np.float32], labels: NDArray[np.int64], support: Rows, share: float
 ) -> PseudoLabels:
-    """What the head `auto` says of the pictures outside the support.
+    """Pseudo-labels by the head `auto` for the pictures outside the support.
 
     features: [N, D], of a frozen backbone. labels: [N]; only those of the support are looked at.
     share: see `confident`.
     """
     from cvgssl.features.preparation import Preparation  # only here, as scikit-learn takes a second
-    from cvgssl.heads import HEADS
+    from cvgssl.heads.auto import AutoHead
 
     target = np.full(len(features), UNLABELLED, dtype=np.int64)
     target[support] = labels[support]
-    head = HEADS["auto"]()
+    head = AutoHead()
     head.fit(Preparation("center").fit_transform(features), target)
     return confident(head.label_distributions_, target, share)
 
@@ -74,7 +74,7 @@ def confident(distributions: Floats, target: NDArray[np.int64], share: float) ->
     """Of the unlabelled rows, the surest `share` of each guessed class, at least one of it.
 
     distributions: [N, K]. target: [N], -1 where not labelled. A share for each class instead of
-    one threshold keeps classes that are hard to tell (Zou et al. 2018, ECCV, "Class-balanced
+    one threshold keeps difficult classes (Zou et al. 2018, ECCV, "Class-balanced
     self-training").
     """
     guessed, sure = distributions.argmax(axis=1), distributions.max(axis=1)
@@ -159,7 +159,7 @@ def _key(source: ModelSource, config: AdaptConfig) -> str:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class PoolBatch:
     """Pool pictures of an epoch, in the order of its batches, on the CPU.
 
     pixels: uint8 [B, C, S, S]; labels: int64 [B]; weights: float32 [B], above 0, at most 1.
@@ -169,17 +169,17 @@ class Drawn:
     labels: Tensor
     weights: Tensor
 
-    def take(self, rows: slice) -> "Drawn":
+    def take(self, rows: slice) -> "PoolBatch":
         """Some of them."""
-        return Drawn(self.pixels[rows], self.labels[rows], self.weights[rows])
+        return PoolBatch(self.pixels[rows], self.labels[rows], self.weights[rows])
 
 
 @dataclass(frozen=True)
-class Pool:
+class PseudoLabelPool:
     """The pictures of one run that pseudo-labels were found for.
 
     pixels: gives uint8 [B, C, S, S] of rows among the training pictures and those of --unlabelled.
-    unlabelled: how many of these are not in the support; right: share of the pseudo-labels of
+    unlabelled: how many of these are not in the support; agreement: share of the pseudo-labels of
         training pictures that agree with the class folders, per cent, None if there are none. It
         is reported and used for nothing.
     """
@@ -187,19 +187,19 @@ class Pool:
     pixels: Callable[[NDArray[np.intp]], NDArray[np.uint8]]
     guesses: PseudoLabels
     unlabelled: int
-    right: float | None
+    agreement: float | None
 
     def describe(self) -> str:
         """A few words for the log."""
-        right = ""
-        if self.right is not None:
-            right = f", {self.right:.1f}% right (by folder names, which are not used)"
+        agreement = ""
+        if self.agreement is not None:
+            agreement = f", {self.agreement:.1f}% right (by folder names, which are not used)"
         return (
             f"semi-supervised: pseudo-labels for {len(self.guesses.rows)} of {self.unlabelled} "
-            f"unlabelled training pictures{right}"
+            f"unlabelled training pictures{agreement}"
         )
 
-    def drawn(self, count: int, run: int, epoch: int, config: FinetuneConfig) -> Drawn:
+    def drawn(self, count: int, run: int, epoch: int, config: FinetuneConfig) -> PoolBatch:
         """The `count` pictures of an epoch, the same in every process."""
         generator = np.random.default_rng(seed_for(config.seed, "pool", run, epoch))
         places = balanced(self.guesses.labels, count, generator)
@@ -207,10 +207,10 @@ class Pool:
         if config.augment and count:
             pixels = support_views(pixels, seed_for(config.seed, "augment pool", run), epoch)
         labels, weights = self.guesses.labels[places], self.guesses.weights[places]
-        return Drawn(pixels, torch.from_numpy(labels), torch.from_numpy(weights).float())
+        return PoolBatch(pixels, torch.from_numpy(labels), torch.from_numpy(weights).float())
 
 
-class PoolSource:
+class PseudoLabelSource:
     """Makes the pool of each run; the features behind it are computed once for all runs."""
 
     def __init__(
@@ -226,7 +226,7 @@ class PoolSource:
                 self._features = np.concatenate([self._features, more[rows]])
             self._truth = np.concatenate([self._truth, np.full(len(rows), UNLABELLED)])
 
-    def pool(self, run: int) -> Pool:
+    def pool(self, run: int) -> PseudoLabelPool:
         """That of `run`, counted from 1; raises UserError when all pictures are labelled."""
         truth, support = self._truth, self.task.supports[run - 1]
         unlabelled = len(truth) - len(support)
@@ -240,9 +240,9 @@ class PoolSource:
             guesses = guess(self._features, truth, support, self.config.unlabelled_share)
         guesses = broadcast_object_list([guesses])[0]
         named = truth[guesses.rows] != UNLABELLED
-        agree = (guesses.labels == truth[guesses.rows])[named]
-        right = 100 * float(agree.mean()) if len(agree) else None
-        return Pool(self._pixels, guesses, unlabelled, right)
+        correct = (guesses.labels == truth[guesses.rows])[named]
+        agreement = 100 * float(correct.mean()) if len(correct) else None
+        return PseudoLabelPool(self._pixels, guesses, unlabelled, agreement)
 
     def _pixels(self, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
         """Uint8 [B, C, S, S]; gray pictures become colour beside coloured ones."""
@@ -251,13 +251,13 @@ class PoolSource:
             return train[rows]
         more = pool.pictures.pixels
         shape = (max(train.shape[1], more.shape[1]), *train.shape[2:])
-        found = np.empty((len(rows), *shape), np.uint8)
+        pixels = np.empty((len(rows), *shape), np.uint8)
         extra = rows >= len(train)
-        found[~extra] = train[rows[~extra]]
-        found[extra] = more[pool.rows[rows[extra] - len(train)]]
-        return found
+        pixels[~extra] = train[rows[~extra]]
+        pixels[extra] = more[pool.rows[rows[extra] - len(train)]]
+        return pixels
 
 
 def beside(labelled: int, share: float) -> int:
-    """How many pool pictures stand in a batch so that `labelled` ones are `share` of it."""
+    """How many pool pictures a batch needs so that `labelled` ones are `share` of it."""
     return round(labelled * (1 / share - 1))

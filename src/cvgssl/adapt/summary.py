@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cvgssl.adapt.training import RunResult
-from cvgssl.heads.metrics import Spread, accuracy, macro_recall, recalls, spread
+from cvgssl.heads.metrics import MeanInterval, accuracy, macro_recall, mean_interval, recalls
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class Scores:
     confusion: counts [K, K] summed over the draws, row true class.
     """
 
-    accuracy: Spread
-    macro_recall: Spread
+    accuracy: MeanInterval
+    macro_recall: MeanInterval
     class_recall: dict[str, float | None]
     runs: list[dict[str, float]]
     confusion: list[list[int]]
@@ -59,7 +59,7 @@ class Summary:
     seconds: float
     last_epoch: Scores
     ema_last_epoch: Scores | None
-    best_on_test: Spread
+    best_on_test: MeanInterval
     pseudo_labels: list[int] | None = None
     pseudo_right: list[float] | None = None
 
@@ -70,8 +70,8 @@ def scores(matrices: Sequence[list[list[int]]], classes: Sequence[str]) -> Score
     runs = [{"accuracy": accuracy(c), "macro_recall": macro_recall(c)} for c in counts]
     by_class = np.stack([recalls(c) for c in counts]).mean(axis=0)
     return Scores(
-        spread([run["accuracy"] for run in runs]),
-        spread([run["macro_recall"] for run in runs]),
+        mean_interval([run["accuracy"] for run in runs]),
+        mean_interval([run["macro_recall"] for run in runs]),
         {
             name: None if np.isnan(value) else float(value)
             for name, value in zip(classes, by_class, strict=True)
@@ -83,11 +83,11 @@ def scores(matrices: Sequence[list[list[int]]], classes: Sequence[str]) -> Score
 
 def score_runs(
     results: Sequence[RunResult], classes: Sequence[str]
-) -> tuple[Scores, Scores | None, Spread]:
+) -> tuple[Scores, Scores | None, MeanInterval]:
     """Last epoch, last epoch of averaged weights if any, and best on test, over the draws."""
     averaged = [r.ema_confusion for r in results if r.ema_confusion is not None]
     return (
         scores([r.confusion for r in results], classes),
         scores(averaged, classes) if averaged else None,
-        spread([r.best_accuracy for r in results]),
+        mean_interval([r.best_accuracy for r in results]),
     )

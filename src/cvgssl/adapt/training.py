@@ -19,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from cvgssl.adapt.config import AdaptConfig, FinetuneConfig
 from cvgssl.adapt.network import build_optimizer, set_learning_rate, train_mode
-from cvgssl.adapt.pseudo_labels import Drawn, Pool, beside
+from cvgssl.adapt.pseudo_labels import PoolBatch, PseudoLabelPool, beside
 from cvgssl.encoders.batches import Inputs, forward_all, take
 from cvgssl.heads.metrics import confusion
 from cvgssl.runtime.errors import UserError
@@ -84,7 +84,7 @@ class Trainer:
         test: Split,
         config: AdaptConfig,
         accelerator: Accelerator,
-        pool: Pool | None = None,
+        pool: PseudoLabelPool | None = None,
     ) -> None:
         self.run, self.train, self.test, self.pool = run, train, test, pool
         self.config, self.accelerator = config, accelerator
@@ -92,7 +92,7 @@ class Trainer:
         self.result = RunResult(run)
         if pool is not None:
             self.result.pseudo_labels = len(pool.guesses.rows)
-            self.result.pseudo_right = pool.right
+            self.result.pseudo_right = pool.agreement
         smallest = len(train) % config.batch_size or config.batch_size
         if smallest < accelerator.num_processes:
             raise UserError(
@@ -213,7 +213,7 @@ class Trainer:
         loss, correct, stop = self.accelerator.reduce(sums, "sum").tolist()
         return loss / len(self.train), 100 * correct / len(self.train), stop > 0
 
-    def _others(self, batches: Sequence[Tensor]) -> list[Drawn | None]:
+    def _others(self, batches: Sequence[Tensor]) -> list[PoolBatch | None]:
         """The pool's pictures beside each of the epoch's batches."""
         if self.pool is None:
             return [None] * len(batches)
@@ -223,7 +223,7 @@ class Trainer:
         ends = np.cumsum(counts)
         return [drawn.take(slice(end - n, end)) for n, end in zip(counts, ends, strict=True)]
 
-    def _guessed_loss(self, logits: Tensor, others: Drawn) -> Tensor:
+    def _guessed_loss(self, logits: Tensor, others: PoolBatch) -> Tensor:
         """Sum over pool pictures of cross-entropy times the probability of the pseudo-label."""
         labels, weights = others.labels.to(logits.device), others.weights.to(logits.device)
         smoothing = self.config.label_smoothing

@@ -70,14 +70,14 @@ class Cell:
         return ALL_HEADS[self.choice.head](**known | self.choice.params)
 
     def path(self, out: Path) -> Path:
-        """Where the result lies in the benchmark's folder."""
+        """The file of the result in the benchmark's folder."""
         parts = (self.source.data, self.source.encoder, self.setting, self.label)
         return out.joinpath(CELLS, *map(file_name, parts), f"shot_{self.shot}.json")
 
 
 @dataclass(frozen=True)
 class CellResult:
-    """What a cell found.
+    """What was measured in a cell.
 
     draws: digest of who was labelled and asked: cells of the same digest are paired.
     uses_unlabelled: whether the head looks at pictures without a label.

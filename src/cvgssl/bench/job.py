@@ -8,7 +8,7 @@ from cvgssl.bench.cells import Cell, CellResult, read_cell, write_cell
 from cvgssl.bench.config import BenchConfig
 from cvgssl.bench.embedding import all_features
 from cvgssl.bench.recorded import Chosen, Recorded, chosen_supports, digest_of, record
-from cvgssl.bench.running import Work, run_all
+from cvgssl.bench.running import CellJob, run_all
 from cvgssl.bench.sources import Source, load_sources, read_table
 from cvgssl.bench.statistics import Row, summarize
 from cvgssl.bench.tables import Table, runs_to_csv, tables_of, to_csv, to_latex, to_markdown
@@ -150,7 +150,7 @@ def _tuned(config: BenchConfig, tunings: list[Tuning]) -> list[CellResult]:
 
 def _plan(
     config: BenchConfig, sources: list[Source]
-) -> tuple[list[Work], dict[str, Recorded], list[str]]:
+) -> tuple[list[CellJob], dict[str, Recorded], list[str]]:
     """All heads' cells, the draws by data set, and a line for each shot that cannot be drawn."""
     works, skipped = [], []
     recorded = dict[str, Recorded]()
@@ -175,11 +175,11 @@ def _plan(
                 prepared = "none" if texts else config.preparation
                 for shot, supports in draws.supports.items():
                     cell = Cell(source, choice, setting, shot, prepared, digests[shot])
-                    works.append(Work(cell, supports, queries))
+                    works.append(CellJob(cell, supports, queries))
                 for one in chosen[source.data]:
                     digest = digest_of(one.supports, queries)
                     cell = Cell(source, choice, setting, one.shot, prepared, digest, one.name)
-                    works.append(Work(cell, one.supports, queries))
+                    works.append(CellJob(cell, one.supports, queries))
     return works, recorded, skipped
 
 

@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from cvgssl.adapt.draws import Draws
 from cvgssl.bench.cells import Cell, CellResult, parameters, write_cell
 from cvgssl.bench.sources import read_parts
+from cvgssl.features.graph_cache import GraphCache
 from cvgssl.features.preparation import Preparation
 from cvgssl.features.table import UNLABELLED, FeatureTable
 from cvgssl.heads import ALL_HEADS
@@ -29,7 +30,7 @@ Labels = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Work:
+class CellJob:
     """A cell with its draws. queries: names asked in each run; None: all labelled test pictures."""
 
     cell: Cell
@@ -37,46 +38,56 @@ class Work:
     queries: list[list[str]] | None
 
 
-def run_all(works: Sequence[Work], out: Path, jobs: int) -> Iterator[tuple[Cell, CellResult | str]]:
-    """Compute `works` in `jobs` processes (0: one per core) and write each cell as it is done.
+def run_all(
+    cell_jobs: Sequence[CellJob], out: Path, jobs: int
+) -> Iterator[tuple[Cell, CellResult | str]]:
+    """Compute `cell_jobs` in `jobs` processes (0: one per core) and write each cell as it is done.
 
     Gives cell and result in the order they finish; in place of a result the words of the error
     that a head ended with, whose cell is then not written. Every process uses one thread.
     Raises UserError when a process was killed.
     """
-    processes = min(jobs or cpu_count(), max(len(works), 1))
+    processes = min(jobs or cpu_count(), max(len(cell_jobs), 1))
     pool = Parallel(n_jobs=processes, return_as="generator_unordered", pre_dispatch="2*n_jobs")
     out = out.resolve()  # a process may have been started elsewhere
     try:
-        yield from pool(delayed(_one)(work, out) for work in works)
+        yield from pool(delayed(_compute_and_write)(job, out) for job in cell_jobs)
     except BrokenProcessPool as error:
         raise UserError(
             "--jobs: a process was killed, perhaps for want of memory; what is done is kept, run "
             f"it again with --jobs {max(1, processes // 2)}"
         ) from error
+    finally:
+        _graphs.cache_clear()  # with one process, that is this one
 
 
-def _one(work: Work, out: Path) -> tuple[Cell, CellResult | str]:
-    with threadpool_limits(1):
+def _compute_and_write(job: CellJob, out: Path) -> tuple[Cell, CellResult | str]:
+    with threadpool_limits(1), _graphs(job.cell.source.digest):
         try:
-            result = compute(work)
+            result = compute(job)
         except Exception as error:  # one head's trouble must not cost the others' hours
-            return work.cell, f"{type(error).__name__}: {error}"
-    write_cell(result, work.cell.path(out))
-    return work.cell, result
+            return job.cell, f"{type(error).__name__}: {error}"
+    write_cell(result, job.cell.path(out))
+    return job.cell, result
 
 
-def compute(work: Work) -> CellResult:
+@lru_cache(maxsize=1)
+def _graphs(_source: str) -> GraphCache:
+    """Of one process, while it computes cells of one source: all have the same train rows."""
+    return GraphCache()
+
+
+def compute(job: CellJob) -> CellResult:
     """Fit and test the head on every draw of the cell."""
-    cell = work.cell
+    cell = job.cell
     train, test = read_parts(cell.source.file)
     names = {name: row for row, name in enumerate(train.names)}
-    asked = _asked(test, work.queries)
+    asked = _asked(test, job.queries)
     classes = len(test.classes)
     predict = PREDICT[cell.setting]
     seconds, matrices = [], []
     votes = np.zeros((len(test), classes), dtype=np.int64)
-    for run, support in enumerate(work.supports.runs):
+    for run, support in enumerate(job.supports.runs):
         rows = np.array([names[name] for paths in support.values() for name in paths])
         queries = asked[run % len(asked)]
         begun, predicted = predict(cell, rows, queries)
@@ -148,8 +159,8 @@ def _prepared(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Train rows [N, D] and test rows, prepared by the train rows alone, and train labels [N].
 
-    The rows are the same and in the same order for every draw, so that a head may remember what
-    depends on them alone, such as a graph of neighbours.
+    The rows are the same and in the same order for every draw, so that what depends on them alone,
+    such as a graph of neighbours, comes from the cache.
     """
     train, test = read_parts(file)
     preparation = Preparation(mode).fit(train.values)  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import stdtr
 
 from cvgssl.bench.cells import CellResult
-from cvgssl.heads.metrics import Spread, spread
+from cvgssl.heads.metrics import MeanInterval, mean_interval
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Difference:
     p: of the paired t-test; None with one draw. p_holm: corrected for all comparisons of a table.
     """
 
-    points: Spread
+    points: MeanInterval
     p: float | None
     p_holm: float | None
 
@@ -37,8 +37,8 @@ class Row:
     uses_unlabelled: bool
     shot: int
     draws: int
-    accuracy: Spread
-    macro_recall: Spread
+    accuracy: MeanInterval
+    macro_recall: MeanInterval
     seconds: float
     difference: Difference | None
 
@@ -96,11 +96,11 @@ def _families(results: Sequence[CellResult]) -> Iterable[list[CellResult]]:
     return families.values()
 
 
-def _paired(one: CellResult, base: CellResult) -> tuple[Spread, float | None]:
+def _paired(one: CellResult, base: CellResult) -> tuple[MeanInterval, float | None]:
     # fine-tuning has the first of the same draws only
     pairs = zip(one.macro_recall, base.macro_recall, strict=False)
     differences = [a - b for a, b in pairs]
-    return spread(differences), paired_p(differences)
+    return mean_interval(differences), paired_p(differences)
 
 
 def _row(one: CellResult, difference: Difference | None) -> Row:
@@ -112,8 +112,8 @@ def _row(one: CellResult, difference: Difference | None) -> Row:
         one.uses_unlabelled,
         one.shot,
         len(one.accuracy),
-        spread(one.accuracy),
-        spread(one.macro_recall),
+        mean_interval(one.accuracy),
+        mean_interval(one.macro_recall),
         float(np.mean(one.seconds)),
         difference,
     )

@@ -17,31 +17,33 @@ COMMAND = Command(FitConfig, positional=("data",))
 
 
 def run(argv: Sequence[str], prog: str) -> int:
-    """Fit, write the folder, tell how good it is and what comes next."""
+    """Fit, write the folder, print how good it is and what comes next."""
     config = COMMAND.parse(argv, prog)
     from cvgssl.recognizer.fit import fit
 
     folder, summary = fit(config)
-    _tell(folder, summary)
+    _print(folder, summary)
     return 0
 
 
-def _tell(folder: Path, summary: "FitSummary") -> None:
+def _print(folder: Path, summary: "FitSummary") -> None:
     print(
         f"{folder}: {summary.head} on {summary.labelled} labelled and {summary.unlabelled} "
         f"unlabelled train pictures, {len(summary.classes)} classes, by {summary.encoder}; "
         f"{summary.seconds:.1f} s"
     )
+    if summary.decision is not None:
+        print(summary.decision)
     if summary.labelled == len(summary.classes):
-        print("one label per class: none can be left out, so how sure it is is a guess")
+        print("one label per class: none can be held out, so how sure it is is a guess")
     if summary.test is None:
         print("no labelled test pictures: nothing is known of its accuracy")
     else:
-        _tell_test(summary.test, summary)
+        _print_test(summary.test, summary)
     print(f"name pictures: cvgssl predict {folder} PICTURES")
 
 
-def _tell_test(test: "OnTest", summary: "FitSummary") -> None:
+def _print_test(test: "OnTest", summary: "FitSummary") -> None:
     print(
         f"test pictures ({test.pictures}, {summary.setting}, each by itself; nothing was learned "
         f"from them): macro-recall {test.macro_recall:.2f} %, accuracy {test.accuracy:.2f} %"

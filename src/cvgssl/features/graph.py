@@ -1,12 +1,9 @@
-"""The graph of nearest neighbours of many pictures, and a memory for graphs used again.
+"""The graph of nearest neighbours of many pictures.
 
 Shape letters: N pictures, D features, G neighbours of each.
 """
 
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
-from threading import Lock
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +41,7 @@ def neighbour_graph(rows: Floats, neighbours: int) -> sparse.csr_array:
 
 
 def edges_crossed(graph: sparse.csr_array, groups: NDArray[np.intp]) -> float:
-    """Share 0..1 of the edges' weight that lies between different groups; groups: ints [N]."""
+    """Share 0..1 of the edges' weight that is between different groups; groups: ints [N]."""
     edges = graph.tocoo()
     across = groups[edges.row] != groups[edges.col]
     return float(edges.data[across].sum() / max(edges.data.sum(), 1e-12))
@@ -67,10 +64,11 @@ def edge_weights(cosine: Floats, scales: Floats) -> NDArray[np.float64]:
 def _exact(
     rows: NDArray[np.float32], neighbours: int
 ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-    found = [
+    chunks = [
         nearest(rows[at : at + CHUNK], rows, neighbours, at) for at in range(0, len(rows), CHUNK)
     ]
-    return np.concatenate([one for one, _ in found]), np.concatenate([one for _, one in found])
+    cosines, places = zip(*chunks, strict=True)
+    return np.concatenate(cosines), np.concatenate(places)
 
 
 def nearest(
@@ -94,13 +92,15 @@ def _largest(values: NDArray[Any], count: int) -> NDArray[np.intp]:
         return np.argpartition(-values, count - 1, axis=1)[:, :count]
     # the largest lie in the columns of the folded row with the largest maxima: most need no order
     columns = np.arange(FOLD * width).reshape(FOLD, width)
-    folded = np.maximum.reduce([values[:, one[0] : one[-1] + 1] for one in columns])
+    folded = np.maximum.reduce([values[:, fold[0] : fold[-1] + 1] for fold in columns])
     best = np.argpartition(folded, -count, axis=1)[:, -count:]
-    few = np.moveaxis(columns[:, best], 0, 1).reshape(len(values), -1)
+    candidates = np.moveaxis(columns[:, best], 0, 1).reshape(len(values), -1)
     rest = np.arange(FOLD * width, values.shape[1])
-    few = np.concatenate([few, np.broadcast_to(rest, (len(values), len(rest)))], axis=1)
-    found = np.argpartition(np.take_along_axis(values, few, axis=1), -count, axis=1)[:, -count:]
-    return np.take_along_axis(few, found, axis=1)
+    rest = np.broadcast_to(rest, (len(values), len(rest)))
+    candidates = np.concatenate([candidates, rest], axis=1)
+    looked_at = np.take_along_axis(values, candidates, axis=1)
+    largest = np.argpartition(looked_at, -count, axis=1)[:, -count:]
+    return np.take_along_axis(candidates, largest, axis=1)
 
 
 def _approximate(
@@ -133,13 +133,13 @@ def _approximate(
     for own, around in enumerate(np.argsort(-alike, axis=1)):
         mine = members[own]
         cells = np.searchsorted(sizes[around].cumsum(), LOOKED_AT + neighbours + 1) + 1
-        others = np.concatenate([members[one] for one in around[:cells]])
-        values, found = faiss.knn(
+        others = np.concatenate([members[near] for near in around[:cells]])
+        values, indices = faiss.knn(
             rows[mine], rows[others], neighbours + 1, metric=faiss.METRIC_INNER_PRODUCT
         )
-        keep = _all_but(mine, others[found])
+        keep = _all_but(mine, others[indices])
         cosine[mine] = values[keep].reshape(-1, neighbours)
-        places[mine] = others[found][keep].reshape(-1, neighbours)
+        places[mine] = others[indices][keep].reshape(-1, neighbours)
     return cosine, places
 
 
@@ -151,34 +151,3 @@ def _all_but(mine: NDArray[np.intp], places: NDArray[np.intp]) -> NDArray[np.boo
     keep: NDArray[np.bool_] = places != mine[:, None]
     keep[keep.all(axis=1), -1] = False
     return keep
-
-
-REMEMBERED = 8
-BLOCK = 2**26  # bytes
-
-T = TypeVar("T")
-_made: "OrderedDict[Hashable, Any]" = OrderedDict()
-_lock = Lock()
-
-
-def digest(array: NDArray[Any]) -> Hashable:
-    """An array's shape, type and hash of its content: the same within this process only."""
-    content = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    blocks = (content[at : at + BLOCK] for at in range(0, len(content), BLOCK))
-    # several times faster than hashlib's, which would take longer than a head's own work
-    return (array.shape, array.dtype.str, *(hash(one.tobytes()) for one in blocks))
-
-
-def remembered(key: Hashable, make: Callable[[], T]) -> T:
-    """What `make` gave for this key, kept for the few keys last asked for."""
-    with _lock:
-        if key in _made:
-            _made.move_to_end(key)
-            kept: T = _made[key]
-            return kept
-    value = make()
-    with _lock:
-        _made[key] = value
-        while len(_made) > REMEMBERED:
-            _made.popitem(last=False)
-    return value

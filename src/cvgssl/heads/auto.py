@@ -1,49 +1,134 @@
 """Whether the unlabelled pictures help is decided by the labels at hand, not assumed."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from cvgssl.features.graph import digest, edges_crossed, neighbour_graph, remembered
+from cvgssl.features.graph import edges_crossed, neighbour_graph
+from cvgssl.features.graph_cache import cached, graph_cache
 from cvgssl.heads.base import FewShotHead, Floats, one_hot, unit
 from cvgssl.heads.calibration import (
-    agreed_temperature,
-    fitted_temperature,
-    left_out,
-    right,
-    tempered,
+    fit_temperature,
+    held_out_predictions,
+    log_likelihoods,
+    scale_temperature,
+    temperature_of_agreement,
 )
-from cvgssl.heads.diffusion import DiffusionHead, is_crowd
+from cvgssl.heads.diffusion import LEAST_ROWS, DiffusionHead, enough_unlabelled
 from cvgssl.heads.linear import KernelRidge
 from cvgssl.heads.transport import TransportHead
 
 PRIOR_LABELS = 5.0  # how many labels the prior of the weights counts for
 STEPS = 50  # of the iteration that finds them
+NEIGHBOURS = 10  # of the graph by which labels and map are compared
+
+
+@dataclass(frozen=True)
+class AutoDecision:
+    """What decided in `AutoHead`; all fields are JSON values.
+
+    Parameters
+    ----------
+    candidates : tuple of str
+        Heads in the mean: kernel-ridge (labels alone), and where the gate is open diffusion and
+        transport.
+    gate_open : bool
+        Whether unlabelled pictures are used.
+    reason : str
+        Why, in one sentence.
+    unlabelled, held_out : int
+        Unlabelled pictures; labels that were held out in turn. Without any the prior decides.
+    crossed : tuple of float or None
+        Share of the neighbour graph's edge weight between pictures that get different classes by
+        diffusion, and by labels alone. None with too few unlabelled pictures.
+    weights, temperatures : tuple of float
+        Of the candidates.
+    temperature : float
+        Of their mean; 1 where labels were held out.
+    """
+
+    candidates: tuple[str, ...]
+    gate_open: bool
+    reason: str
+    unlabelled: int
+    held_out: int
+    crossed: tuple[float, float] | None
+    weights: tuple[float, ...]
+    temperatures: tuple[float, ...]
+    temperature: float
+
+    def __str__(self) -> str:
+        """Two lines: whether unlabelled pictures are used and why; the weights and why."""
+        used = "used" if self.gate_open else "not used"
+        shares = ", ".join(
+            f"{name} {weight:.2f}"
+            for name, weight in zip(self.candidates, self.weights, strict=True)
+        )
+        source = f"{self.held_out} held-out labels" if self.held_out else "the prior alone"
+        if len(self.candidates) == 1:
+            source = "the only candidate"
+        temperatures = ", ".join(f"{value:.2f}" for value in self.temperatures)
+        if not self.held_out:
+            temperatures = f"{self.temperature:.2f} for the mean"
+        return (
+            f"unlabelled pictures are {used}: {self.reason}\n"
+            f"weights: {shares} ({source}); temperature {temperatures}"
+        )
 
 
 class AutoHead(FewShotHead):
-    """A mean of candidates, weighed by how likely they find labels that were left out.
+    """A mean of candidates, weighed by how likely they make held-out labels.
 
-    The support is divided into up to five parts (each class spread over them); every candidate
-    is fitted without one part's labels, whose pictures stay as unlabelled ones. What it says of
-    these labels gives it a temperature. The weights are those at which the mean finds the labels
-    likeliest (stacking, Wolpert 1992), drawn to the prior by as much as 5 labels would, so a
-    candidate that unlabelled pictures mislead loses its weight. Transport's share of the prior
-    is divided by the labels per class: it expects one cluster per class, and labels hardly move it.
+    The support is divided into up to five folds (each class spread over them); every candidate is
+    fitted without one fold's labels, whose pictures remain as unlabelled ones. Its predictions for
+    these labels give it a temperature. The weights are those at which the mean gives the labels
+    the largest likelihood (stacking), drawn to the prior by as much as 5 labels would, so a
+    candidate that unlabelled pictures mislead loses its weight. Transport's share of the prior is
+    divided by the labels per class: it expects one cluster per class, and labels hardly move it.
 
-    With one label per class nothing can be left out: the prior decides, and the mean takes the
-    temperature at which it is as sure of the unlabelled pictures as the diffusion map and
-    transport agree about them.
+    With one label per class nothing can be held out: the prior decides, and the mean takes the
+    temperature at which it is as sure of the unlabelled pictures as diffusion and transport agree
+    about them.
 
-    Labels alone decide, by kernel ridge, with fewer than 100 unlabelled pictures, and where the map
-    does not keep neighbours together: where what the diffusion head says of all rows parts more
-    neighbours (by edge weight) than what kernel ridge says of them. Both are regressions of the
-    same labels, so the one that the graph of the pictures contradicts more has less to stand on.
+    Labels alone decide, by kernel ridge, with fewer than 100 unlabelled pictures, and where the
+    map does not keep neighbours together: where the diffusion head's classes of all rows cross at
+    least as much edge weight of the neighbour graph as kernel ridge's do. Both are regressions of
+    the same labels, so the one that the graph of the pictures contradicts more is less credible.
 
-    prior: weights of labels alone (kernel ridge), the diffusion map, transport on it, with one
-        label per class.
-    weights_, temperatures_: of the candidates. temperature_: of their mean.
-    label_distributions_: probabilities [N, K] of the rows of `fit`.
+    Parameters
+    ----------
+    prior : tuple of float, default=(0.2, 0.4, 0.4)
+        Weights of labels alone (kernel ridge), diffusion and transport, with one label per class.
+
+    Attributes
+    ----------
+    decision_ : AutoDecision
+        What decided, readable and as JSON values.
+    heads_ : list of FewShotHead
+        The candidates, fitted to all labels.
+    weights_, temperatures_ : ndarray, list of float
+        Of the candidates.
+    temperature_ : float
+        Of their mean.
+    label_distributions_ : ndarray of shape (n_samples, n_classes)
+        Probabilities of the rows of `fit`.
+
+    References
+    ----------
+    Wolpert 1992 (Neural Networks 5), "Stacked generalization".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cvgssl.heads.auto import AutoHead
+    >>> head = AutoHead().fit([[1, 0], [0.9, 0.1], [0, 1], [0.1, 0.9]], [0, 0, 1, 1])
+    >>> head.predict([[0.8, 0.3]])
+    array([0])
+    >>> print(head.decision_)
+    unlabelled pictures are not used: 0 of them, at least 100 are needed
+    weights: kernel-ridge 1.00 (the only candidate); temperature 0.59
     """
 
     uses_unlabelled = True
@@ -52,67 +137,98 @@ class AutoHead(FewShotHead):
         self.prior = prior
 
     def _fit(self, features: Floats, target: NDArray[np.int64]) -> None:
-        alone = KernelRidge()
-        candidates: list[FewShotHead] = [alone]
-        if is_crowd(target) and _map_holds(features, target, alone):
-            candidates += [DiffusionHead(), TransportHead()]
-        left = self._weigh(candidates, features, target)
-        self.heads_ = [clone(one).fit(features, target) for one in candidates]
-        said = [getattr(one, "label_distributions_", None) for one in self.heads_]
-        mixed = self._mixed(said, features)
+        with graph_cache():  # the candidates' maps are the same
+            self._fit_candidates(features, target)
+
+    def _fit_candidates(self, features: Floats, target: NDArray[np.int64]) -> None:
+        crossed = _crossed(features, target) if enough_unlabelled(target) else None
+        gate_open = crossed is not None and crossed[0] < crossed[1]
+        candidates: dict[str, FewShotHead] = {"kernel-ridge": KernelRidge()}
+        if gate_open:
+            candidates |= {"diffusion": DiffusionHead(), "transport": TransportHead()}
+        held_out = self._weigh(list(candidates.values()), features, target)
+        self.heads_ = [clone(head).fit(features, target) for head in candidates.values()]
+        distributions = [getattr(head, "label_distributions_", None) for head in self.heads_]
+        mixed = self._mixed(distributions, features)
         known = target >= 0
         self.temperature_ = 1.0
-        if not left:
-            free = [one[~known] for one in said if one is not None]
-            self.temperature_ = agreed_temperature(mixed[~known], free)
-        self.label_distributions_ = tempered(mixed, self.temperature_)
+        if not held_out:
+            others = [rows[~known] for rows in distributions if rows is not None]
+            self.temperature_ = temperature_of_agreement(mixed[~known], others)
+        self.label_distributions_ = scale_temperature(mixed, self.temperature_)
         self.label_distributions_[known] = one_hot(target, len(self.classes_))[known]
+        self.decision_ = AutoDecision(
+            tuple(candidates),
+            gate_open,
+            _reason(crossed, int((~known).sum())),
+            int((~known).sum()),
+            held_out,
+            crossed,
+            tuple(map(float, self.weights_)),
+            tuple(self.temperatures_),
+            self.temperature_,
+        )
 
     def _weigh(
         self, candidates: list[FewShotHead], features: Floats, target: NDArray[np.int64]
     ) -> int:
-        """Temperatures and weights of the candidates; how many labels could be left out."""
-        self.temperatures_, likely = [], []
-        for one in candidates:
-            found, rows = left_out(one, features, target)
-            self.temperatures_.append(fitted_temperature(found, target[rows]))
-            likely.append(right(tempered(found, self.temperatures_[-1]), target[rows]))
+        """Temperatures and weights of the candidates; how many labels could be held out."""
+        self.temperatures_, likelihoods = [], []
+        for candidate in candidates:
+            predictions, rows = held_out_predictions(candidate, features, target)
+            temperature = fit_temperature(predictions, target[rows])
+            scaled = scale_temperature(predictions, temperature)
+            self.temperatures_.append(temperature)
+            likelihoods.append(log_likelihoods(scaled, target[rows]))
         prior = np.array(self.prior[: len(candidates)], dtype=np.float64)
         prior[2:] *= len(self.classes_) / (target >= 0).sum()
-        self.weights_ = stacked(np.exp(likely), prior / prior.sum())
+        self.weights_ = stacking_weights(np.exp(likelihoods), prior / prior.sum())
         return len(rows)
 
-    def _mixed(self, known: list[Floats | None], features: Floats) -> Floats:
+    def _mixed(self, distributions: list[Floats | None], features: Floats) -> Floats:
+        """Weighted mean [M, K]; distributions: of each head where known, else it predicts."""
         mixed = np.zeros((len(features), len(self.classes_)))
-        for weight, temperature, head, found in zip(
-            self.weights_, self.temperatures_, self.heads_, known, strict=True
+        for weight, temperature, head, known in zip(
+            self.weights_, self.temperatures_, self.heads_, distributions, strict=True
         ):
-            mixed += weight * tempered(
-                head.predict_proba(features) if found is None else found, temperature
-            )
+            probabilities = head.predict_proba(features) if known is None else known
+            mixed += weight * scale_temperature(probabilities, temperature)
         return mixed
 
     def _probabilities(self, features: Floats) -> Floats:
-        return tempered(self._mixed([None] * len(self.heads_), features), self.temperature_)
+        with graph_cache():  # several heads map the same rows
+            mixed = self._mixed([None] * len(self.heads_), features)
+        return scale_temperature(mixed, self.temperature_)
 
 
-def stacked(likely: Floats, prior: Floats) -> Floats:
-    """Weights [C] of the mean of C candidates under which labels left out are likeliest.
+def stacking_weights(likelihoods: Floats, prior: Floats) -> Floats:
+    """Weights [C] of the mean of C candidates that give held-out labels the largest likelihood.
 
-    likely: probability [C, L] that each candidate gave each of L labels. prior: [C], sum 1, worth
-    `PRIOR_LABELS` labels. By expectation maximisation, from the prior; without labels that is it.
+    likelihoods: probability [C, L] that each candidate gave each of L labels. prior: [C], sum 1,
+    worth `PRIOR_LABELS` labels. By expectation maximisation from the prior, which they are without
+    labels.
     """
     weights = prior
     for _ in range(STEPS):
-        shares = weights[:, None] * likely
+        shares = weights[:, None] * likelihoods
         counts = (shares / shares.sum(axis=0)).sum(axis=1) + PRIOR_LABELS * prior
         weights = counts / counts.sum()
     return weights
 
 
-def _map_holds(features: Floats, target: NDArray[np.int64], alone: FewShotHead) -> bool:
-    """Whether the diffusion map parts fewer neighbours than labels alone do; see `AutoHead`."""
-    graph = remembered(("graph", digest(features)), lambda: neighbour_graph(unit(features), 10))
-    mapped = DiffusionHead().fit(features, target).label_distributions_.argmax(axis=1)
-    labelled = clone(alone).fit(features[target >= 0], target[target >= 0])
-    return edges_crossed(graph, mapped) < edges_crossed(graph, labelled.predict(features))
+def _crossed(features: Floats, target: NDArray[np.int64]) -> tuple[float, float]:
+    """Share of edge weight that classes by diffusion, and by labels alone, cross; `AutoHead`."""
+    graph = cached(lambda: neighbour_graph(unit(features), NEIGHBOURS), "graph", features)
+    by_map = DiffusionHead().fit(features, target).label_distributions_.argmax(axis=1)
+    by_labels = KernelRidge().fit(features[target >= 0], target[target >= 0]).predict(features)
+    return edges_crossed(graph, by_map), edges_crossed(graph, by_labels)
+
+
+def _reason(crossed: tuple[float, float] | None, unlabelled: int) -> str:
+    if crossed is None:
+        return f"{unlabelled} of them, at least {LEAST_ROWS} are needed"
+    diffusion, labels = (f"{100 * share:.1f} %" for share in crossed)
+    return (
+        f"classes by the diffusion map separate {diffusion} of the neighbours (by edge weight), "
+        f"by labels alone {labels}"
+    )

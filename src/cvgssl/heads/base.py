@@ -9,21 +9,30 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import softmax as softmax_of
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from cvgssl.features.preparation import unit as unit
+from cvgssl.features.table import UNLABELLED as UNLABELLED
+
 Floats = NDArray[np.float64]
-UNLABELLED = -1
 
 
 class FewShotHead(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]
     """A classifier on features; subclasses give `_fit` and `_probabilities`.
 
-    uses_unlabelled: whether rows with y = -1 change the result. Heads that do not use them leave
-        them out.
-    classes_: the labels seen, sorted [K].
-    transduction_: (heads that use unlabelled rows) the class of each of the N rows of `fit`.
+    Attributes
+    ----------
+    uses_unlabelled : bool
+        Of the class: whether rows with y = -1 change the result. Other heads never see them.
+    classes_ : ndarray of shape (n_classes,)
+        The labels seen, sorted.
+    label_distributions_ : ndarray of shape (n_samples, n_classes)
+        Of heads that use unlabelled rows: probabilities of the rows of `fit`.
+    transduction_ : ndarray of shape (n_samples,)
+        Of heads that use unlabelled rows: the class of each row of `fit`.
     """
 
     uses_unlabelled: ClassVar[bool] = False
@@ -31,7 +40,7 @@ class FewShotHead(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:  # noqa: N803
         """Fit to rows X [N, D] with labels y [N]; an integer label -1 says "not labelled".
 
-        Raises ValueError for other shapes, NaN, or without a labelled row.
+        Raises ValueError for other shapes, NaN or infinite values, or without a labelled row.
         """
         features, labels = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(labels)
@@ -54,16 +63,16 @@ class FewShotHead(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]
         return self._probabilities(validate_data(self, X, dtype=np.float64, reset=False))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
-        """The likeliest class of each row [M], each row by itself (inductive)."""
+        """The most probable class of each row [M], each row by itself (inductive)."""
         check_is_fitted(self)
-        chosen: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
-        return chosen
+        predicted: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        return predicted
 
     @property
     def transduction_(self) -> NDArray[Any]:
         """The class of each row of `fit` [N], decided for all of them together."""
-        chosen: NDArray[Any] = self.classes_[self.label_distributions_.argmax(axis=1)]
-        return chosen
+        predicted: NDArray[Any] = self.classes_[self.label_distributions_.argmax(axis=1)]
+        return predicted
 
     @abstractmethod
     def _fit(self, features: Floats, target: NDArray[np.int64]) -> None:
@@ -76,22 +85,14 @@ class FewShotHead(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]
 
 def softmax(scores: Floats) -> Floats:
     """Softmax over the last axis."""
-    shifted = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    result: Floats = shifted / shifted.sum(axis=-1, keepdims=True)
-    return result
+    probabilities: Floats = softmax_of(scores, axis=-1)
+    return probabilities
 
 
 def one_hot(target: NDArray[np.int64], classes: int) -> Floats:
     """Rows [N, K] with a 1 at the target; rows of target -1 are zero."""
     rows: Floats = (target[:, None] == np.arange(classes)).astype(np.float64)
     return rows
-
-
-def unit(rows: Floats) -> Floats:
-    """Rows brought to length 1; a row of zeros stays."""
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    scaled: Floats = rows / np.where(length > 0, length, 1)
-    return scaled
 
 
 def class_means(features: Floats, weight: Floats) -> Floats:

@@ -1,6 +1,6 @@
-"""How sure a head may be: held-out predictions, temperature scaling, reliability.
+"""How sure a head may be: held-out predictions, temperature scaling, calibration error.
 
-Shapes: N pictures, K classes.
+Shape letters: N rows given to `fit`, L labelled rows held out, M other rows, K classes.
 """
 
 from collections.abc import Sequence
@@ -12,86 +12,95 @@ from sklearn.base import clone
 from cvgssl.heads.base import UNLABELLED, FewShotHead, Floats, softmax
 from cvgssl.heads.diffusion import MapHead
 
-PARTS = 5
-LEAST = 0.01  # probability: one surprise does not decide
+FOLDS = 5
+FLOOR = 0.01  # of a probability: one surprise does not decide
 
 
-def left_out(
+def held_out_predictions(
     head: FewShotHead, features: Floats, target: NDArray[np.int64]
 ) -> tuple[Floats, NDArray[np.intp]]:
     """Probabilities [L, K] of labelled rows, each from a fit without its label, and their places.
 
-    The pictures left out stay as unlabelled ones. L is 0 where no class has two labels.
+    Held-out pictures remain as unlabelled ones. L is 0 where no class has two labels.
     """
-    parts = left_out_parts(target)
+    folds = held_out_folds(target)
     head = clone(head)
-    if parts and isinstance(head, MapHead):
+    if folds and isinstance(head, MapHead):
         head, features = head.on_map(features, target)  # labels do not move the map
-    found = [np.zeros((0, int(target.max()) + 1))]
-    for part in parts:
+    predictions = [np.zeros((0, int(target.max()) + 1))]
+    for fold in folds:
         without = target.copy()
-        without[part] = UNLABELLED
-        found.append(head.fit(features, without).predict_proba(features[part]))
-    return np.concatenate(found), np.concatenate([np.zeros(0, dtype=np.intp), *parts])
+        without[fold] = UNLABELLED
+        predictions.append(head.fit(features, without).predict_proba(features[fold]))
+    return np.concatenate(predictions), np.concatenate([np.zeros(0, dtype=np.intp), *folds])
 
 
-def right(probabilities: Floats, truth: NDArray[np.int64]) -> Floats:
-    """Log-probabilities [L] of the true classes [L], floored."""
-    chosen: Floats = np.log(probabilities[np.arange(len(truth)), truth].clip(LEAST))
-    return chosen
+def held_out_folds(target: NDArray[np.int64]) -> list[NDArray[np.intp]]:
+    """Rows of the support to be held out together: up to five folds, each without losing a class.
 
-
-def left_out_parts(target: NDArray[np.int64]) -> list[NDArray[np.intp]]:
-    """Rows of the support to be left out together: up to five parts, a class in all of them kept.
-
-    Rows of a class with a single label are never left out. Empty without a class of two.
+    Rows of a class with a single label are never held out. Empty without a class of two.
+    Not scikit-learn's StratifiedKFold: that fails where classes have fewer labels than folds.
     """
-    parts: list[list[int]] = [[] for _ in range(PARTS)]
+    folds: list[list[int]] = [[] for _ in range(FOLDS)]
     for label in range(int(target.max()) + 1):
         rows = np.flatnonzero(target == label)
-        count = min(len(rows), PARTS)
+        count = min(len(rows), FOLDS)
         if count < 2:
             continue
         for place, row in enumerate(rows):
-            parts[(place % count + label) % PARTS].append(int(row))
-    return [np.array(part, dtype=np.intp) for part in parts if part]
+            folds[(place % count + label) % FOLDS].append(int(row))
+    return [np.array(fold, dtype=np.intp) for fold in folds if fold]
+
+
+def log_likelihoods(probabilities: Floats, truth: NDArray[np.int64]) -> Floats:
+    """Log-probabilities [L] of the true classes [L], floored."""
+    values: Floats = np.log(probabilities[np.arange(len(truth)), truth].clip(FLOOR))
+    return values
 
 
 TEMPERATURES = np.geomspace(0.1, 5, 30)
 ANCHOR = 5.0  # labels that speak for temperature 1
 
 
-def tempered(probabilities: Floats, temperature: float) -> Floats:
-    """Probabilities [M, K] with their logarithms divided by `temperature` (Guo et al. 2017)."""
+def scale_temperature(probabilities: Floats, temperature: float) -> Floats:
+    """Probabilities [M, K] with their logarithms divided by `temperature`.
+
+    Guo, Pleiss, Sun & Weinberger 2017 (ICML), "On calibration of modern neural networks".
+    """
     return softmax(np.log(probabilities.clip(1e-12)) / temperature)
 
 
-def fitted_temperature(found: Floats, truth: NDArray[np.int64]) -> float:
-    """The temperature that makes left-out labels likeliest.
+def fit_temperature(held_out: Floats, truth: NDArray[np.int64]) -> float:
+    """The temperature that gives held-out labels the largest likelihood.
 
-    found, truth: probabilities [L, K] and classes [L] of labels left out. A pull towards 1, worth
-    a few labels, takes (log T)^2 each; without labels it is 1.
+    held_out, truth: probabilities [L, K] and classes [L] of held-out labels. A pull towards 1,
+    worth a few labels, takes (log T)^2 each; without labels it is 1.
     """
-    if not len(found):
+    if not len(held_out):
         return 1.0
-    likely = [
-        right(tempered(found, one), truth).sum() - ANCHOR * np.log(one) ** 2 for one in TEMPERATURES
+    likelihoods = [
+        log_likelihoods(scale_temperature(held_out, temperature), truth).sum()
+        - ANCHOR * np.log(temperature) ** 2
+        for temperature in TEMPERATURES
     ]
-    return float(TEMPERATURES[int(np.argmax(likely))])
+    return float(TEMPERATURES[int(np.argmax(likelihoods))])
 
 
-def agreed_temperature(mixed: Floats, said: Sequence[Floats]) -> float:
+def temperature_of_agreement(mixed: Floats, others: Sequence[Floats]) -> float:
     """The temperature at which a classifier is as sure of rows as two others agree about them.
 
-    mixed: its probabilities [M, K] of rows without a label; said: those of the two others, else
-    the answer is 1. How often two classifiers agree estimates how often they are right (Jiang et
-    al. 2022, there of networks), so the mean largest probability is brought near that.
+    mixed: its probabilities [M, K] of rows without a label; others: those of the two others, else
+    the temperature is 1. How often two classifiers agree estimates how often they are right (Jiang
+    et al. 2022, there of networks), so the mean largest probability is brought near that.
     """
-    if len(said) != 2:
+    if len(others) != 2:
         return 1.0
-    agreement = np.mean(said[0].argmax(axis=1) == said[1].argmax(axis=1))
-    sure = [tempered(mixed, one).max(axis=1).mean() for one in TEMPERATURES]
-    return float(TEMPERATURES[int(np.argmin(np.abs(np.array(sure) - agreement)))])
+    first, second = others
+    agreement = np.mean(first.argmax(axis=1) == second.argmax(axis=1))
+    confidence = [
+        scale_temperature(mixed, temperature).max(axis=1).mean() for temperature in TEMPERATURES
+    ]
+    return float(TEMPERATURES[int(np.argmin(np.abs(np.array(confidence) - agreement)))])
 
 
 def calibration_error(probabilities: Floats, truth: NDArray[np.int64], bins: int = 15) -> float:
@@ -100,27 +109,21 @@ def calibration_error(probabilities: Floats, truth: NDArray[np.int64], bins: int
     Mean over pictures of |accuracy - mean largest probability| of their bin; `bins` equal
     intervals of the largest probability. probabilities: [M, K]; truth: classes [M].
     """
-    top, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
+    top, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
     place = np.minimum((top * bins).astype(np.int64), bins - 1)
-    gap = np.bincount(place, weights=right - top, minlength=bins)
+    gap = np.bincount(place, weights=correct - top, minlength=bins)
     return float(np.abs(gap).sum() / len(top))
 
 
-def log_loss(probabilities: Floats, truth: NDArray[np.int64]) -> float:
-    """Mean negative log-likelihood of the true classes, in nats."""
-    chosen = probabilities[np.arange(len(truth)), truth]
-    return float(-np.log(chosen.clip(1e-12)).mean())
-
-
-def coverage(confidence: Floats, right: NDArray[np.bool_], error: float = 0.01) -> float:
+def coverage(confidence: Floats, correct: NDArray[np.bool_], error: float = 0.01) -> float:
     """The largest share of pictures, most confident first, of whose answers `error` are wrong.
 
-    confidence: [M], ties count together. right: whether each answer would be right [M]; an answer
-    for a picture of an unknown class is wrong. The bound is found with the truth at hand, so this
-    compares orders; it is no rule that could be used.
+    confidence: [M], ties count together. correct: whether each answer would be right [M]; an
+    answer for a picture of an unknown class is wrong. The bound comes from the truth itself, so
+    this compares orders; it is no rule that could be used.
     """
     order = np.argsort(-confidence, kind="stable")
-    wrong = np.cumsum(~right[order])
+    wrong = np.cumsum(~correct[order])
     answered = np.arange(1, len(order) + 1)
     last = np.append(np.diff(confidence[order]) != 0, True)
     allowed = np.flatnonzero(last & (wrong <= error * answered))

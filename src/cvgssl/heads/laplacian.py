@@ -4,20 +4,39 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cvgssl.features.graph import digest, neighbour_graph, remembered
+from cvgssl.features.graph import neighbour_graph
+from cvgssl.features.graph_cache import cached
 from cvgssl.heads.base import FewShotHead, Floats, class_means, one_hot, softmax, unit
 
 ROUNDS, STEPS = 5, 20
 
 
 class LaplacianShot(FewShotHead):
-    """Laplacian-regularized nearest class mean (Ziko et al. 2020, with their bound updates).
+    """Laplacian-regularized nearest class mean, with the authors' bound updates.
 
     Minimises the scaled distance of every row to its class's mean plus `pull` times the
     disagreement of neighbours, alternating with the means, which unlabelled rows move. A new row
     takes the nearest of the means by itself.
 
-    label_distributions_: probabilities [N, K] of the rows of `fit`.
+    Parameters
+    ----------
+    neighbours : int, default=10
+        Edges of each row in the graph.
+    pull : float, default=1.0
+        Weight of the neighbours' disagreement.
+    scale : float, default=10.0
+        Of cosines to the means.
+
+    Attributes
+    ----------
+    means_ : ndarray of shape (n_classes, n_features)
+        Of length 1.
+    label_distributions_ : ndarray of shape (n_samples, n_classes)
+        Probabilities of the rows of `fit`.
+
+    References
+    ----------
+    Ziko, Dolz, Granger & Ben Ayed 2020 (ICML), "Laplacian regularized few-shot learning".
     """
 
     uses_unlabelled = True
@@ -30,8 +49,9 @@ class LaplacianShot(FewShotHead):
     def _fit(self, features: Floats, target: NDArray[np.int64]) -> None:
         rows = unit(features)
         known, fixed = target >= 0, one_hot(target, len(self.classes_))
-        key = ("laplacian", digest(features), self.neighbours)
-        graph = remembered(key, lambda: _averaging(rows, self.neighbours))
+        graph = cached(
+            lambda: _averaging(rows, self.neighbours), "averaging", features, self.neighbours
+        )
         self.means_ = unit(class_means(rows, fixed))
         for _ in range(ROUNDS):
             # one class after another in memory: sums over a few classes are several times faster

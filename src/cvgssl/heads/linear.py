@@ -1,9 +1,11 @@
 """Heads with a linear (or kernel) function for each class, fitted to the labelled pictures."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
 from sklearn.covariance import ledoit_wolf_shrinkage
+from sklearn.kernel_ridge import KernelRidge as KernelRidgeRegression
 from sklearn.linear_model import LogisticRegression
 
 from cvgssl.heads.base import FewShotHead, Floats, class_means, one_hot, softmax, unit
@@ -19,7 +21,25 @@ def class_balance(target: NDArray[np.int64]) -> Floats:
 class Logistic(FewShotHead):
     """Multinomial logistic regression on rows of length 1 with a fixed ridge, no validation.
 
-    strength: C of scikit-learn, one over the ridge. Classes weigh the same whatever their shots.
+    Classes weigh the same whatever their number of labels.
+
+    Parameters
+    ----------
+    strength : float, default=10.0
+        C of scikit-learn, one over the ridge.
+
+    Attributes
+    ----------
+    linear_ : LogisticRegression or None
+        In the span of the labelled rows; None with a single class.
+    basis_ : ndarray of shape (n_features, n_directions)
+        Orthonormal, of that span.
+
+    Examples
+    --------
+    >>> from cvgssl.heads.linear import Logistic
+    >>> Logistic().fit([[1, 0], [0, 1]], ["dent", "pit"]).predict([[0.9, 0.2]])
+    array(['dent'], dtype='<U4')
     """
 
     def __init__(self, strength: float = 10.0) -> None:
@@ -27,7 +47,7 @@ class Logistic(FewShotHead):
 
     def _fit(self, features: Floats, target: NDArray[np.int64]) -> None:
         rows = unit(features)
-        # the weights lie in the span of the labelled rows, which are few
+        # the coefficients are in the span of the labelled rows, which are few
         _, lengths, basis = np.linalg.svd(rows, full_matrices=False)
         self.basis_ = basis[lengths > 1e-9 * max(lengths[0], 1e-9)].T
         if len(self.classes_) == 1:
@@ -39,18 +59,63 @@ class Logistic(FewShotHead):
     def _probabilities(self, features: Floats) -> Floats:
         if self.linear_ is None:
             return np.ones((len(features), 1))
-        result: Floats = self.linear_.predict_proba(unit(features) @ self.basis_)
-        return result
+        probabilities: Floats = self.linear_.predict_proba(unit(features) @ self.basis_)
+        return probabilities
+
+
+def median_kernel(rows: Floats, kernel: str) -> dict[str, Any]:
+    """Kernel and gamma for scikit-learn: linear, or gauss with the rows' median squared distance.
+
+    rows: [L, D] of length 1. Raises ValueError for another kernel.
+    """
+    if kernel == "linear":
+        return {"kernel": "linear"}
+    if kernel != "gauss":
+        raise ValueError(f"kernel {kernel!r}: one of linear, gauss")
+    squared = 2 - 2 * rows @ rows.T
+    distances = squared[np.triu_indices(len(squared), 1)]
+    width = max(float(np.median(distances)), 1e-6) if len(distances) else 1.0
+    return {"kernel": "rbf", "gamma": 1 / width}
+
+
+def regress_labels(
+    rows: Floats, target: NDArray[np.int64], values: Floats, ridge: float, kernel: str = "gauss"
+) -> KernelRidgeRegression:
+    """Kernel ridge regression of values [L, K] on rows [L, D] of length 1, classes weighing alike.
+
+    target: classes [L]. The regression of `KernelRidge` and of the out-of-distribution score.
+    """
+    regression = KernelRidgeRegression(alpha=ridge, **median_kernel(rows, kernel))
+    return regression.fit(rows, values, sample_weight=class_balance(target))
 
 
 class KernelRidge(FewShotHead):
-    """Ridge regression of one-hot labels in the span of a kernel, solved over labelled rows.
+    """Kernel ridge regression of one-hot labels, on rows of length 1.
 
-    kernel: linear, or gauss, exp(-|a - b|^2 / width) with the median squared distance among the
-        labelled rows as width.
-    ridge: added to the diagonal of the kernel matrix.
-    scale: probabilities are the softmax of scale * score; the default makes pictures held out of
-        train/ likeliest (recipes/scale_folds.py).
+    Parameters
+    ----------
+    kernel : {"gauss", "linear"}, default="gauss"
+        gauss: exp(-|a - b|^2 / width) with the median squared distance among the labelled rows as
+        width.
+    ridge : float, default=0.1
+        Added to the diagonal of the kernel matrix, classes weighing the same.
+    scale : float, default=12.0
+        Probabilities are the softmax of scale * score. The default is the one with the smallest
+        log loss on pictures held out of train/ (recipes/scale_folds.py).
+
+    Attributes
+    ----------
+    regression_ : sklearn.kernel_ridge.KernelRidge
+        Of one-hot labels less their mean.
+    mean_ : ndarray of shape (n_classes,)
+        One over the number of classes.
+
+    Examples
+    --------
+    >>> from cvgssl.heads.linear import KernelRidge
+    >>> head = KernelRidge().fit([[1, 0], [0, 1]], ["dent", "pit"])
+    >>> head.predict_proba([[0.9, 0.2]]).round(2)
+    array([[1., 0.]])
     """
 
     def __init__(self, kernel: str = "gauss", ridge: float = 0.1, scale: float = 12.0) -> None:
@@ -59,42 +124,49 @@ class KernelRidge(FewShotHead):
         self.scale = scale
 
     def _fit(self, features: Floats, target: NDArray[np.int64]) -> None:
-        matrix = self._matrix(unit(features), target)
-        wanted = one_hot(target, len(self.classes_))
+        values = one_hot(target, len(self.classes_))
         self.mean_ = np.full(len(self.classes_), 1 / len(self.classes_))
-        self.dual_ = cho_solve(cho_factor(matrix), wanted - self.mean_)
-
-    def _matrix(self, rows: Floats, target: NDArray[np.int64]) -> Floats:
-        """The matrix [L, L] to be solved for labelled rows [L, D] of length 1; keeps the rows."""
-        if self.kernel not in ("linear", "gauss"):
-            raise ValueError(f"kernel {self.kernel!r}: one of linear, gauss")
-        self.rows_ = rows
-        squared = 2 - 2 * rows @ rows.T
-        apart = squared[np.triu_indices(len(squared), 1)]
-        self.width_ = max(float(np.median(apart)), 1e-6) if len(apart) else 1.0
-        return self._kernel(rows) + np.diag(self.ridge / class_balance(target))
-
-    def _kernel(self, rows: Floats) -> Floats:
-        cosine: Floats = rows @ self.rows_.T
-        return cosine if self.kernel == "linear" else np.exp((2 * cosine - 2) / self.width_)
+        self.regression_ = regress_labels(
+            unit(features), target, values - self.mean_, self.ridge, self.kernel
+        )
 
     def _probabilities(self, features: Floats) -> Floats:
-        return softmax(self.scale * (self._kernel(unit(features)) @ self.dual_ + self.mean_))
+        return softmax(self.scale * (self.regression_.predict(unit(features)) + self.mean_))
 
 
 class Ridge(KernelRidge):
-    """Ridge regression of one-hot labels (R2-D2's base learner, Bertinetto et al. 2019)."""
+    """Ridge regression of one-hot labels; parameters and attributes as of `KernelRidge`.
+
+    References
+    ----------
+    Bertinetto, Henriques, Torr & Vedaldi 2019 (ICLR), "Meta-learning with differentiable
+    closed-form solvers": the base learner of R2-D2.
+    """
 
     def __init__(self, kernel: str = "linear", ridge: float = 1.0, scale: float = 15.0) -> None:
         super().__init__(kernel, ridge, scale)
 
 
 class Discriminant(FewShotHead):
-    """Linear discriminant analysis with a covariance shrunken by Ledoit and Wolf (2004).
+    """Linear discriminant analysis with a shrunken covariance, one for all classes, equal priors.
 
-    One covariance within classes for all, equal priors. With one picture per class nothing is
-    known of it and the head is the nearest class mean. scale: of the log densities, whose size is
-    overstated in many dimensions.
+    With one picture per class nothing is known of it and the head is the nearest class mean.
+
+    Parameters
+    ----------
+    scale : float, default=0.1
+        Of the log densities, which are too large in many dimensions.
+
+    Attributes
+    ----------
+    means_ : ndarray of shape (n_classes, n_features)
+    axes_, kept_, level_
+        Axes [A, D] of the residuals, their shrunken variances [A], the variance elsewhere.
+
+    References
+    ----------
+    Ledoit & Wolf 2004 (Journal of Multivariate Analysis 88), "A well-conditioned estimator for
+    large-dimensional covariance matrices".
     """
 
     def __init__(self, scale: float = 0.1) -> None:

@@ -1,4 +1,4 @@
-"""Accuracy, macro-recall and what the draws say about their spread. All in per cent."""
+"""Accuracy, macro-recall, and the interval of their mean over draws. All in per cent."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from scipy.special import stdtrit
 
 
 @dataclass(frozen=True)
-class Spread:
+class MeanInterval:
     """Mean of a figure over draws, sample standard deviation, half width of the 95 % interval.
 
-    std and ci95 are None with a single draw, which says nothing about spread.
+    std and ci95 are None with a single draw, which says nothing about deviation.
     """
 
     mean: float
@@ -25,14 +25,14 @@ class Spread:
         return f"{self.mean:.2f} ± {self.ci95:.2f}"
 
 
-def spread(values: Sequence[float]) -> Spread:
+def mean_interval(values: Sequence[float]) -> MeanInterval:
     """Mean, standard deviation (n - 1) and t interval over independent draws."""
     n = len(values)
     mean = float(np.mean(values))
     if n < 2:
-        return Spread(mean, None, None)
+        return MeanInterval(mean, None, None)
     std = float(np.std(values, ddof=1))
-    return Spread(mean, std, float(stdtrit(n - 1, 0.975)) * std / n**0.5)
+    return MeanInterval(mean, std, float(stdtrit(n - 1, 0.975)) * std / n**0.5)
 
 
 def confusion(

@@ -10,13 +10,29 @@ STEPS = 30
 
 
 class MixtureHead(MapHead):
-    """Expectation maximisation with labelled rows held fast (Nigam et al. 2000); see `MapHead`.
+    """Gaussian mixture on the diffusion map, by expectation maximisation with fixed labelled rows.
 
     One spherical Gaussian per class with a common variance, floored so that posteriors stay
     soft; class shares are estimated, not assumed equal, with a Dirichlet prior.
 
-    labelled_weight: how many unlabelled rows a labelled one counts for in its class's mean.
-    prior: pictures added to every class, as a share of N / K.
+    Parameters
+    ----------
+    neighbours, time, width, ridge
+        Of the map; see `MapHead`.
+    labelled_weight : float, default=5.0
+        How many unlabelled rows a labelled one counts for in its class's mean.
+    prior : float, default=0.2
+        Pictures added to every class, as a share of N / K.
+
+    Attributes
+    ----------
+    means_, log_shares_, precision_
+        Means [K, E], logarithms of the class shares [K], one over the common variance.
+
+    References
+    ----------
+    Nigam, McCallum, Thrun & Mitchell 2000 (Machine Learning 39), "Text classification from labeled
+    and unlabeled documents using EM".
     """
 
     def __init__(
@@ -48,8 +64,8 @@ class MixtureHead(MapHead):
             squared = _squared(rows, self.means_)
             total = share.sum(axis=0) + self.prior * len(rows) / classes
             self.log_shares_ = np.log(total / total.sum())
-            spread = float(np.vdot(share, squared)) / len(rows)
-            self.precision_ = 1 / max(spread, 0.05)
+            variance = float(np.vdot(share, squared)) / len(rows)
+            self.precision_ = 1 / max(variance, 0.05)
         share = self._share(squared)
         share[known] = fixed[known]
         return share

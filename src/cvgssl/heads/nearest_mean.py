@@ -1,5 +1,8 @@
 """Heads that compare a picture with labelled ones: class means, neighbours, a cache."""
 
+from dataclasses import dataclass
+from typing import Self
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -7,9 +10,29 @@ from cvgssl.heads.base import FewShotHead, Floats, class_means, one_hot, softmax
 
 
 class NearestMean(FewShotHead):
-    """Nearest class mean by cosine (prototypes of Snell et al. 2017; SimpleShot, Wang et al. 2019).
+    """Nearest class mean by cosine.
 
-    scale: probabilities are the softmax of scale * cosine.
+    Parameters
+    ----------
+    scale : float, default=10.0
+        Probabilities are the softmax of scale * cosine.
+
+    Attributes
+    ----------
+    means_ : ndarray of shape (n_classes, n_features)
+        Of length 1.
+
+    References
+    ----------
+    Snell, Swersky & Zemel 2017 (NeurIPS), "Prototypical networks for few-shot learning".
+    Wang et al. 2019, "SimpleShot: revisiting nearest-neighbor classification for few-shot
+    learning".
+
+    Examples
+    --------
+    >>> from cvgssl.heads.nearest_mean import NearestMean
+    >>> NearestMean().fit([[1, 0], [0, 1]], ["dent", "pit"]).predict([[0.9, 0.2]])
+    array(['dent'], dtype='<U4')
     """
 
     def __init__(self, scale: float = 10.0) -> None:
@@ -24,10 +47,27 @@ class NearestMean(FewShotHead):
 
 
 class CosineKnn(FewShotHead):
-    """The k nearest labelled pictures vote, each with exp(scale * cosine) (Wu et al. 2018).
+    """The k nearest labelled pictures vote, each with exp(scale * cosine).
 
     Every class is weighed by one over its labelled pictures, so that a class with many labels does
     not win by number.
+
+    Parameters
+    ----------
+    neighbours : int, default=5
+        Labelled pictures that vote.
+    scale : float, default=10.0
+        Of cosines.
+
+    Attributes
+    ----------
+    rows_, votes_
+        Labelled rows [L, D] of length 1, and their votes [L, K].
+
+    References
+    ----------
+    Wu, Xiong, Yu & Lin 2018 (CVPR), "Unsupervised feature learning via non-parametric instance
+    discrimination".
     """
 
     def __init__(self, neighbours: int = 5, scale: float = 10.0) -> None:
@@ -45,16 +85,52 @@ class CosineKnn(FewShotHead):
         least = np.partition(cosine, -count, axis=1)[:, [-count]]
         weight = np.where(cosine >= least, np.exp(self.scale * (cosine - 1)), 0)
         votes = weight @ self.votes_
-        result: Floats = votes / votes.sum(axis=1, keepdims=True)
-        return result
+        probabilities: Floats = votes / votes.sum(axis=1, keepdims=True)
+        return probabilities
+
+
+@dataclass(frozen=True)
+class LabelCache:
+    """Keys [L, D] of length 1 and values [L, K] of the labelled pictures, averaged by class."""
+
+    keys: Floats
+    values: Floats
+
+    @classmethod
+    def of(cls, features: Floats, target: NDArray[np.int64], classes: int) -> Self:
+        """From labelled rows [L, D] and their classes [L]."""
+        shares = one_hot(target, classes)
+        return cls(unit(features), shares / np.maximum(shares.sum(axis=0), 1))
+
+    def scores(self, rows: Floats, alpha: float, beta: float) -> Floats:
+        """Scores [M, K] of rows [M, D] of length 1."""
+        scores: Floats = np.exp(beta * (rows @ self.keys.T - 1)) @ self.values
+        return alpha * scores
 
 
 class TipAdapter(FewShotHead):
-    """Key-value cache of the labelled pictures (Zhang et al. 2022, training-free Tip-Adapter).
+    """Key-value cache of the labelled pictures, training-free.
 
     Scores are alpha * sum over labelled i of exp(-beta * (1 - cosine_i)) one-hot_i, averaged
-    within classes, plus, where `anchors` [K, D] of the classes are given (text embeddings of a
-    CLIP, in the order of sorted labels), anchor_scale * cosine to them.
+    within classes, plus, where `anchors` are given, anchor_scale * cosine to them.
+
+    Parameters
+    ----------
+    alpha, beta : float
+        See above.
+    anchors : array-like of shape (n_classes, n_features), optional
+        Text embeddings of the classes by a CLIP, in the order of sorted labels.
+    anchor_scale : float, default=100.0
+        Of the cosines to them.
+
+    Attributes
+    ----------
+    cache_ : LabelCache
+
+    References
+    ----------
+    Zhang et al. 2022 (ECCV), "Tip-Adapter: training-free adaption of CLIP for few-shot
+    classification".
     """
 
     def __init__(
@@ -70,7 +146,7 @@ class TipAdapter(FewShotHead):
         self.anchor_scale = anchor_scale
 
     def _fit(self, features: Floats, target: NDArray[np.int64]) -> None:
-        self._remember(features, target)
+        self.cache_ = LabelCache.of(features, target, len(self.classes_))
         if self.anchors is not None and np.shape(self.anchors) != (
             len(self.classes_),
             features.shape[1],
@@ -80,19 +156,9 @@ class TipAdapter(FewShotHead):
                 f"each of {len(self.classes_)} classes is needed"
             )
 
-    def _remember(self, features: Floats, target: NDArray[np.int64]) -> None:
-        shares = one_hot(target, len(self.classes_))
-        self.values_ = shares / np.maximum(shares.sum(axis=0), 1)
-        self.keys_ = unit(features)
-
-    def _cached(self, rows: Floats) -> Floats:
-        """Scores [M, K] of rows of length 1 by the cache alone."""
-        scores: Floats = np.exp(self.beta * (rows @ self.keys_.T - 1)) @ self.values_
-        return self.alpha * scores
-
     def _probabilities(self, features: Floats) -> Floats:
         rows = unit(features)
-        scores = self._cached(rows)
+        scores = self.cache_.scores(rows, self.alpha, self.beta)
         if self.anchors is not None:
             scores = scores + self.anchor_scale * (
                 rows @ unit(np.asarray(self.anchors, dtype=np.float64)).T

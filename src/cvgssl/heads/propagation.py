@@ -4,14 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cvgssl.features.graph import (
-    digest,
-    edge_weights,
-    local_scale,
-    nearest,
-    neighbour_graph,
-    remembered,
-)
+from cvgssl.features.graph import edge_weights, local_scale, nearest, neighbour_graph
+from cvgssl.features.graph_cache import cached
 from cvgssl.heads.base import FewShotHead, Floats, one_hot, unit
 
 DENSE = 4000  # pictures up to which one inverse serves all draws
@@ -20,14 +14,30 @@ CHUNK = 4096
 
 
 class LabelPropagation(FewShotHead):
-    """Labels spread along the edges of the graph (Zhou et al. 2004).
+    """Labels spread along the edges of the neighbour graph.
 
     The distributions of all rows are (1 - alpha) (I - alpha S)^-1 Y, with S the symmetrically
     normalised weights and Y one-hot, every class with the same total. A new row takes the mean of
     its nearest rows' distributions by edge weight, so it is classified by itself.
 
-    neighbours: edges of each row. alpha: share of a row that comes from its neighbours, 0..1.
-    label_distributions_: probabilities [N, K] of the rows of `fit`.
+    Parameters
+    ----------
+    neighbours : int, default=10
+        Edges of each row.
+    alpha : float, default=0.95
+        Share of a row that comes from its neighbours, 0..1.
+
+    Attributes
+    ----------
+    rows_ : ndarray of shape (n_samples, n_features)
+        Of `fit`, scaled to length 1, float32.
+    label_distributions_ : ndarray of shape (n_samples, n_classes)
+        Probabilities of the rows of `fit`.
+
+    References
+    ----------
+    Zhou, Bousquet, Lal, Weston & Schölkopf 2004 (NeurIPS), "Learning with local and global
+    consistency".
     """
 
     uses_unlabelled = True
@@ -40,14 +50,15 @@ class LabelPropagation(FewShotHead):
         self.rows_ = unit(features).astype(np.float32)
         start = one_hot(target, len(self.classes_))
         start = start / start.sum(axis=0)
-        key = (digest(self.rows_), self.neighbours, self.alpha)
+        options = (self.neighbours, self.alpha)
         if len(self.rows_) <= DENSE:
             known = np.flatnonzero(target >= 0)  # the inverse is symmetric, other rows start at 0
-            inverse = remembered(("inverse", *key), self._inverse)
-            spread: Floats = inverse[known].T @ start[known]
+            inverse = cached(self._inverse, "inverse", self.rows_, *options)
+            propagated: Floats = inverse[known].T @ start[known]
         else:
-            spread = _iterate(remembered(("walk", *key), self._normalised), start, self.alpha)
-        self.label_distributions_ = _distributions(spread)
+            walk = cached(self._normalised, "walk", self.rows_, *options)
+            propagated = _iterate(walk, start, self.alpha)
+        self.label_distributions_ = _distributions(propagated)
 
     def _normalised(self) -> sparse.csr_array:
         weights = neighbour_graph(self.rows_, self.neighbours)
@@ -72,16 +83,15 @@ class LabelPropagation(FewShotHead):
 
 
 def _iterate(walk: sparse.csr_array, start: Floats, alpha: float) -> Floats:
-    spread: Floats = start
+    propagated: Floats = start
     for _ in range(STEPS):
-        spread = alpha * (walk @ spread) + (1 - alpha) * start
-    return spread
+        propagated = alpha * (walk @ propagated) + (1 - alpha) * start
+    return propagated
 
 
-def _distributions(spread: Floats) -> Floats:
-    """Rows to sum 1; those that no label reaches say nothing."""
-    spread = spread.clip(0)
-    total = spread.sum(axis=1, keepdims=True)
-    return np.where(
-        total > 1e-300, spread / np.where(total > 1e-300, total, 1), 1 / spread.shape[1]
-    )
+def _distributions(propagated: Floats) -> Floats:
+    """Rows to sum 1; those that no label reaches are uniform."""
+    propagated = propagated.clip(0)
+    total = propagated.sum(axis=1, keepdims=True)
+    reached = total > 1e-300
+    return np.where(reached, propagated / np.where(reached, total, 1), 1 / propagated.shape[1])

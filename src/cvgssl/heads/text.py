@@ -1,11 +1,10 @@
 """Heads that know what the classes are called, by the text tower of a CLIP.
 
-Features are those of the joint space, neither centred nor whitened: texts lie elsewhere in it than
-pictures do, and a mean of pictures taken from one only would mean nothing to the other.
-Shape letters: N rows given to `fit`, L of them labelled, M rows to be classified, D features,
-K classes.
+Features are those of the joint space, neither centred nor whitened: texts are elsewhere in it than
+pictures, so a mean of pictures means nothing to texts.
 
-Shape letters: N pictures, K classes, D numbers of the joint space.
+Shape letters: N rows given to `fit`, L of them labelled, M rows to be classified, D numbers of the
+joint space, K classes.
 """
 
 from collections.abc import Sequence
@@ -13,23 +12,36 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics.pairwise import pairwise_kernels
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from cvgssl.heads.base import UNLABELLED, FewShotHead, Floats, one_hot, softmax, unit
-from cvgssl.heads.calibration import right
-from cvgssl.heads.linear import KernelRidge
-from cvgssl.heads.nearest_mean import TipAdapter
+from cvgssl.heads.calibration import log_likelihoods
+from cvgssl.heads.linear import class_balance, median_kernel
+from cvgssl.heads.nearest_mean import LabelCache
 
 
 class TextHead(FewShotHead):
     """A head whose classes are those of `anchors` [K, D], with labels or without.
 
-    classes: what the rows of `anchors` are called in y, in their order; left out: 0 to K-1, or,
-        where y has K other labels, these sorted.
-    anchor_scale: what the cosine to the anchors is multiplied with before the softmax; the CLIP
-        learned it (`TextAnchors.scale`).
-    classes_: sorted [K]; also those that no row is labelled with.
+    Parameters
+    ----------
+    anchors : array-like of shape (n_classes, n_features)
+        Text embeddings of the classes.
+    classes : sequence, optional
+        What the rows of `anchors` are called in y, in their order. Left out: 0 to K-1, or, where y
+        has K other labels, these sorted.
+    anchor_scale : float
+        Factor of the cosine to the anchors before the softmax, learned by the CLIP
+        (`TextAnchors.scale`).
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Sorted, with those that no row is labelled with.
+    anchors_ : ndarray of shape (n_classes, n_features)
+        In the order of `classes_`, scaled to length 1.
     """
 
     anchors: ArrayLike | None
@@ -68,19 +80,19 @@ class TextHead(FewShotHead):
             )
         return unit(anchors)
 
-    def _names(self, seen: NDArray[Any], count: int) -> NDArray[Any]:
+    def _names(self, labels: NDArray[Any], count: int) -> NDArray[Any]:
         """What the anchors are called, in their order."""
-        found = np.unique(seen)
+        labelled = np.unique(labels)
         if self.classes is not None:
             names = np.asarray(self.classes)
-        elif np.isin(found, np.arange(count)).all():
+        elif np.isin(labelled, np.arange(count)).all():
             names = np.arange(count)
         else:
-            names = found
-        strange = found[~np.isin(found, names)]
+            names = labelled
+        strange = labelled[~np.isin(labelled, names)]
         if len(names) != count or len(np.unique(names)) != count or len(strange):
             raise ValueError(
-                f"anchors of {count} classes, called {names.tolist()}; y has {found.tolist()}: "
+                f"anchors of {count} classes, called {names.tolist()}; y has {labelled.tolist()}: "
                 "give `classes`, one for each row of anchors"
             )
         return names
@@ -91,9 +103,21 @@ class TextHead(FewShotHead):
 
 
 class ZeroShot(TextHead):
-    """CLIP's zero-shot classifier (Radford et al. 2021): softmax of the scaled cosine to texts.
+    """CLIP's zero-shot classifier: softmax of the scaled cosine to texts.
 
-    No label changes it, and no picture.
+    No label changes it, and no picture. Parameters and attributes as of `TextHead`.
+
+    References
+    ----------
+    Radford et al. 2021 (ICML), "Learning transferable visual models from natural language
+    supervision".
+
+    Examples
+    --------
+    >>> from cvgssl.heads.text import ZeroShot
+    >>> head = ZeroShot([[1, 0, 1], [0, 1, 1]], ["dent", "pit"]).fit([[1, 0, 0]])
+    >>> head.predict([[0, 0.5, 0.5]])
+    array(['pit'], dtype='<U4')
     """
 
     def __init__(
@@ -113,10 +137,26 @@ class ZeroShot(TextHead):
         return self._zero_shot(features)
 
 
-class TextTip(TextHead, TipAdapter):
-    """Tip-Adapter (Zhang et al. 2022): the labelled pictures' cache beside the texts.
+class TextTip(TextHead):
+    """Tip-Adapter: the labelled pictures' cache beside the texts.
 
-    Parameters as of `TipAdapter`; classes without a labelled picture have their text alone.
+    Classes without a labelled picture have their text alone.
+
+    Parameters
+    ----------
+    anchors, classes, anchor_scale
+        As of `TextHead`.
+    alpha, beta
+        As of `TipAdapter`.
+
+    Attributes
+    ----------
+    cache_ : LabelCache
+
+    References
+    ----------
+    Zhang et al. 2022 (ECCV), "Tip-Adapter: training-free adaption of CLIP for few-shot
+    classification".
     """
 
     def __init__(
@@ -134,31 +174,47 @@ class TextTip(TextHead, TipAdapter):
         self.beta = beta
 
     def _fit(self, features: Floats, target: NDArray[np.int64]) -> None:
-        self._remember(features, target)
+        self.cache_ = LabelCache.of(features, target, len(self.classes_))
 
     def _probabilities(self, features: Floats) -> Floats:
         rows = unit(features)
         texts = self.anchor_scale * (rows @ self.anchors_.T)
-        return softmax(self._cached(rows) + texts)
+        return softmax(self.cache_.scores(rows, self.alpha, self.beta) + texts)
 
 
 WEIGHTS = np.concatenate([[0.0], np.geomspace(0.1, 4, 12)])
 PRIOR = np.concatenate([[-2.0], -2 * np.log(WEIGHTS[1:] / 0.5) ** 2])  # log; 0 as likely as 1.35
 
 
-class TextRidge(TextHead, KernelRidge):
-    """Kernel ridge regression of what the texts leave unexplained: a Gaussian process whose prior
-    mean is linear in the cosines to the texts.
+class TextRidge(TextHead):
+    """Kernel ridge regression of what the texts leave unexplained.
 
-    Their weight is chosen by the labels: the one whose leave-one-out scores, in closed form
-    (Rasmussen and Williams 2006, eq. 5.12), make these likeliest, under a log-normal prior around
-    a half. So texts that say nothing of the surface cost little from a few labels on. Compare the
+    A Gaussian process whose prior mean is linear in the cosines to the texts. Their weight is the
+    one whose leave-one-out scores, in closed form, make the labels most likely, under a log-normal
+    prior around a half. So texts that say nothing of the surface cost little from a few labels on.
+    Without any label it is the zero-shot classifier.
+
+    Parameters
+    ----------
+    anchors, classes
+        As of `TextHead`.
+    anchor_scale : float, default=100.0
+        For no label only.
+    kernel, ridge, scale
+        As of `KernelRidge`.
+
+    Attributes
+    ----------
+    weight_ : float or None
+        Of the texts; 1: they vary as much as the labels do. None without labels.
+    rows_, dual_
+        Labelled rows [L, D] of length 1, dual coefficients [L, K].
+
+    References
+    ----------
+    Rasmussen & Williams 2006, "Gaussian processes for machine learning", eq. 5.12. Compare the
     blending of texts and labels in LP++ (Huang et al. 2024) and the pull towards texts in CLAP
-    (Silva-Rodriguez et al. 2024), both of which need training. Without any label it is the
-    zero-shot classifier.
-
-    kernel, ridge, scale: as of `KernelRidge`. anchor_scale: for no label only.
-    weight_: of the texts, 1: they vary as much as the labels do; None without labels.
+    (Silva-Rodriguez et al. 2024), both of which need training.
     """
 
     weight_: float | None
@@ -172,34 +228,39 @@ class TextRidge(TextHead, KernelRidge):
         ridge: float = 0.1,
         scale: float = 6.0,
     ) -> None:
-        super().__init__(kernel, ridge, scale)
         self.anchors = anchors
         self.classes = classes
         self.anchor_scale = anchor_scale
+        self.kernel = kernel
+        self.ridge = ridge
+        self.scale = scale
 
     def _fit(self, features: Floats, target: NDArray[np.int64]) -> None:
         self.weight_ = None
         if not len(target):
             return
-        rows, count = unit(features), len(self.classes_)
+        self.rows_, count = unit(features), len(self.classes_)
         # labelled rows are of the classes seen: a class nobody labelled is not unlikely elsewhere
         seen = np.unique(target)
-        spread = float(
-            np.sqrt(((rows @ (self.anchors_ - self.anchors_.mean(axis=0)).T) ** 2).mean())
-        )
-        self.unit_ = np.sqrt(count - 1) / count / max(spread, 1e-12)  # the labels' own spread
-        texts = self.unit_ * (rows @ (self.anchors_[seen] - self.anchors_[seen].mean(axis=0)).T)
-        wanted = one_hot(target, count)[:, seen] - 1 / len(seen)
-        inverse = np.linalg.inv(self._matrix(rows, target))
-        duals = [inverse @ (wanted - weight * texts) for weight in WEIGHTS]
+        cosines = self.rows_ @ (self.anchors_ - self.anchors_.mean(axis=0)).T
+        deviation = max(float(np.sqrt((cosines**2).mean())), 1e-12)
+        self.unit_ = np.sqrt(count - 1) / count / deviation  # the labels' own deviation
+        texts = self.rows_ @ (self.anchors_[seen] - self.anchors_[seen].mean(axis=0)).T
+        texts = self.unit_ * texts
+        values = one_hot(target, count)[:, seen] - 1 / len(seen)
+        options = median_kernel(self.rows_, self.kernel)
+        self.kernel_ = {"metric": options.pop("kernel")} | options
+        # the inverse, as leave-one-out needs its diagonal; scikit-learn's KernelRidge has none
+        noise = np.diag(self.ridge / class_balance(target))
+        inverse = np.linalg.inv(pairwise_kernels(self.rows_, **self.kernel_) + noise)
+        duals = [inverse @ (values - weight * texts) for weight in WEIGHTS]
         places = np.searchsorted(seen, target)
-        known = np.diag(inverse)[:, None]
-        likely = [
-            right(softmax(self.scale * (wanted - dual / known)), places).sum() for dual in duals
-        ]
-        best = int(np.argmax(np.array(likely) + PRIOR))
+        diagonal = np.diag(inverse)[:, None]
+        held_out = [softmax(self.scale * (values - dual / diagonal)) for dual in duals]
+        likelihoods = [log_likelihoods(scores, places).sum() for scores in held_out]
+        best = int(np.argmax(np.array(likelihoods) + PRIOR))
         self.weight_ = float(WEIGHTS[best])
-        self.dual_ = np.zeros((len(rows), count))
+        self.dual_ = np.zeros((len(self.rows_), count))
         self.dual_[:, seen] = duals[best]
 
     def _probabilities(self, features: Floats) -> Floats:
@@ -207,4 +268,5 @@ class TextRidge(TextHead, KernelRidge):
             return self._zero_shot(features)
         rows = unit(features)
         texts = self.weight_ * self.unit_ * (rows @ self.anchors_.T)
-        return softmax(self.scale * (self._kernel(rows) @ self.dual_ + texts))
+        kernel = pairwise_kernels(rows, self.rows_, **self.kernel_)
+        return softmax(self.scale * (kernel @ self.dual_ + texts))

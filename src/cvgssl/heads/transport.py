@@ -10,13 +10,31 @@ ROUNDS, STEPS = 10, 10
 
 
 class TransportHead(MapHead):
-    """Means moved by Sinkhorn assignments (PT-MAP, Hu et al. 2021), classes of unknown size.
+    """Class means on the diffusion map, moved by Sinkhorn assignments; classes of unknown size.
 
     Pictures are assigned so that every class receives its share; the shares are estimated, as
-    free assignments drawn `balance` of the way to equal ones, not assumed. See `MapHead`. A new
-    row takes the nearest mean by itself.
+    free assignments drawn `balance` of the way to equal ones, not assumed. A new row takes the
+    nearest mean by itself.
 
-    balance: 0 free, 1 equal classes. scale: of cosines, before the assignment.
+    Parameters
+    ----------
+    neighbours, time, width, ridge
+        Of the map; see `MapHead`.
+    balance : float, default=0.3
+        0 free, 1 equal classes.
+    scale : float, default=10.0
+        Of cosines, before the assignment.
+
+    Attributes
+    ----------
+    means_ : ndarray of shape (n_classes, n_coordinates)
+        Of length 1.
+
+    References
+    ----------
+    Hu, Gripon & Pateux 2021 (ICANN), "Leveraging the feature distribution in transfer-based
+    few-shot learning" (PT-MAP).
+    Cuturi 2013 (NeurIPS), "Sinkhorn distances".
     """
 
     def __init__(

@@ -1,5 +1,6 @@
 """Lists of labelled pictures, the currency between data folders and everything else."""
 
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,3 +52,19 @@ def picture_names(table: ImageTable, root: Path) -> list[str]:
         (path.relative_to(base) if path.is_relative_to(base) else path).as_posix()
         for path in table.paths
     ]
+
+
+def rows_without_copies(
+    contents: Iterable[Hashable], *known: Iterable[Hashable]
+) -> NDArray[np.intp]:
+    """Rows of the first of each content that is not among the `known` ones.
+
+    For unlabelled pictures beside a data set: a copy of a test picture must influence nothing.
+    """
+    seen = set[Hashable]().union(*known)
+    rows = []
+    for row, content in enumerate(contents):
+        if content not in seen:
+            seen.add(content)
+            rows.append(row)
+    return np.array(rows, dtype=np.intp)

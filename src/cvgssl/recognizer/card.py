@@ -1,7 +1,7 @@
 """A fitted recognizer as a folder: what it is (JSON) and the train pictures' embeddings (npz).
 
 Nothing in it is executed. The encoders' weights stay where they are: their place and SHA-256 are
-noted. The head is not stored: it is fitted to the embeddings anew, which gives the same head.
+noted. The head is not stored: it is fitted to the embeddings again, which gives the same head.
 """
 
 from dataclasses import asdict, dataclass
@@ -26,7 +26,7 @@ CARD, TRAIN = "recognizer.json", "train.npz"
 class KeptEncoder:
     """An encoder as it was asked for, and what decides its numbers.
 
-    name: as in `TeacherSpec`. file: where the weights lay, absolute; else "" or "random", as in
+    name: as in `TeacherSpec`. file: where the weights were, absolute; else "" or "random", as in
     `TeacherSpec`.
     """
 
@@ -36,14 +36,14 @@ class KeptEncoder:
 
     @property
     def path(self) -> Path | None:
-        """Where the weights lay; None for those that were not a named file."""
+        """Where the weights were; None for those that were not a named file."""
         return Path(self.file) if self.file not in ("", RANDOM) else None
 
     @property
     def sha256(self) -> str | None:
         """Of the file of weights; None for random ones."""
-        found: str | None = self.plan.facts["encoder"]["sha256"]
-        return found
+        sha256: str | None = self.plan.facts["encoder"]["sha256"]
+        return sha256
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def load_recognizer(folder: Path) -> tuple[Card, FeatureTable]:
     if not path.is_file():
         raise UserError(f"{path}: no such file; copy the whole folder")
     if sha256_file(path) != card.train_sha256:
-        raise UserError(f"{path}: is not the file that {CARD} tells of; copy both again")
+        raise UserError(f"{path}: is not the file that {CARD} describes; copy both again")
     train = load_features(path)
     if train.classes != card.classes or train.values.shape[1] != sum(p.width for p in card.plans):
         raise UserError(f"{folder}: {CARD} and {TRAIN} do not belong together; copy both again")
@@ -116,6 +116,6 @@ def _read_card(path: Path) -> Card:
     try:
         return pydantic.TypeAdapter(Card).validate_python(value)
     except pydantic.ValidationError as error:
-        what = error.errors()[0]
-        place = ".".join(map(str, what["loc"]))
-        raise UserError(f"{path}: is wrong at {place}: {what['msg']}") from error
+        problem = error.errors()[0]
+        place = ".".join(map(str, problem["loc"]))
+        raise UserError(f"{path}: is wrong at {place}: {problem['msg']}") from error

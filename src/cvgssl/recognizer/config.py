@@ -3,27 +3,12 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from cvgssl.features.config import EmbedConfig, EncodingOptions
+from cvgssl.heads import HEADS
 from cvgssl.runtime.options import STRICT, fields_of
-
-Head = Literal[
-    "auto",
-    "nearest-mean",
-    "knn",
-    "ridge",
-    "logistic",
-    "discriminant",
-    "tip-adapter",
-    "kernel-ridge",
-    "propagation",
-    "laplacian-shot",
-    "diffusion",
-    "mixture",
-    "transport",
-]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -31,7 +16,7 @@ class FitConfig(EncodingOptions):
     """Make a recognizer without training: a head on the embeddings of a frozen encoder.
 
     Labels come from a filled-in list or a draw; all other train pictures are used without labels.
-    Test pictures are used for nothing but the accuracy that is told at the end.
+    Test pictures are used for nothing but the accuracy that is printed at the end.
     `cvgssl predict OUT PICTURES` then names new pictures.
     """
 
@@ -53,7 +38,9 @@ class FitConfig(EncodingOptions):
         default=None,
         description="folder of more pictures, none labelled; copies of those in DATA are left out",
     )
-    head: Head = Field(default="auto", description="how classes are told apart; see docs/heads.md")
+    head: str = Field(
+        default="auto", description="few-shot head on the embeddings; docs/heads.md lists them"
+    )
     preparation: Literal["none", "center", "standardize", "whiten"] = Field(
         default="center",
         description="of embeddings before the head, learned from all train pictures without labels",
@@ -65,6 +52,13 @@ class FitConfig(EncodingOptions):
         description="seed of the draw, and of the split where DATA has none",
     )
     out: Path = Field(default=Path("runs/fit"), description="new folder for the recognizer")
+
+    @field_validator("head")
+    @classmethod
+    def _known_head(cls, head: str) -> str:
+        if head not in HEADS:
+            raise ValueError(f"no such head; there are {', '.join(HEADS)}")
+        return head
 
     def _problems(self) -> list[str]:
         problems = super()._problems()

@@ -1,4 +1,4 @@
-"""`cvgssl fit`: embed, label, keep, and tell how good the recognizer is on test pictures."""
+"""`cvgssl fit`: embed, label, keep, and measure the recognizer on test pictures."""
 
 import time
 from dataclasses import asdict, dataclass
@@ -11,6 +11,7 @@ from cvgssl.features.encoder_specs import asked_encoders
 from cvgssl.features.plan import Plan
 from cvgssl.features.table import SPLITS, UNLABELLED, FeatureTable
 from cvgssl.heads import HEADS
+from cvgssl.heads.auto import AutoDecision
 from cvgssl.heads.metrics import accuracy, confusion, macro_recall, recalls
 from cvgssl.recognizer.card import Card, KeptEncoder, load_recognizer, save_recognizer
 from cvgssl.recognizer.config import FitConfig
@@ -30,7 +31,7 @@ _OF_THE_JOB = ("data", "out", "unlabelled", "skip_corrupt", "workers", "batch_si
 
 @dataclass(frozen=True)
 class OnTest:
-    """What the recognizer says of the labelled test pictures, which it learned nothing from.
+    """Figures on the labelled test pictures, which the recognizer learned nothing from.
 
     accuracy, macro_recall: per cent. class_recall: by class; None without test pictures of it.
     confusion: counts [K][K], row true class.
@@ -48,7 +49,8 @@ class FitSummary:
     """A recognizer in figures.
 
     labelled, unlabelled: train pictures. setting: inductive without unlabelled ones.
-    temperature: of calibration; 1 with one label per class, where no label can be left out.
+    temperature: of calibration; 1 with one label per class, where no label can be held out.
+    decision: what decided in the head `auto`; None for others.
     test: None where no test picture has a label. seconds: of the whole job.
     """
 
@@ -59,6 +61,7 @@ class FitSummary:
     unlabelled: int
     setting: str
     temperature: float
+    decision: AutoDecision | None
     test: OnTest | None
     seconds: float
 
@@ -84,12 +87,16 @@ def fit(config: FitConfig) -> tuple[Path, FitSummary]:
 
 def _card(config: FitConfig, plans: list[Plan], train: FeatureTable) -> Card:
     embedding = config.embedding()
-    asked = asked_encoders(embedding)
+    named = asked_encoders(embedding)
     encoders = tuple(
-        KeptEncoder(one.spec.name, str(one.file.resolve()) if one.file else one.spec.file, plan)
-        for one, plan in zip(asked, plans, strict=True)
+        KeptEncoder(
+            encoder.spec.name,
+            str(encoder.file.resolve()) if encoder.file else encoder.spec.file,
+            plan,
+        )
+        for encoder, plan in zip(named, plans, strict=True)
     )
-    options = {key: one for key, one in to_dict(embedding).items() if key not in _OF_THE_JOB}
+    options = {key: value for key, value in to_dict(embedding).items() if key not in _OF_THE_JOB}
     return Card(
         train.classes,
         config.head,
@@ -113,6 +120,7 @@ def _summary(
         unlabelled,
         SEMI_SUPERVISED if unlabelled else INDUCTIVE,
         head.temperature,
+        head.decision,
         _test(table, head),
         time.monotonic() - started,
     )
@@ -125,12 +133,12 @@ def _test(table: FeatureTable, head: FittedHead) -> OnTest | None:
         return None
     probabilities, _ = head(test.values)
     counts = confusion(test.labels, probabilities.argmax(axis=1), len(test.classes))
-    found = zip(test.classes, recalls(counts), strict=True)
+    by_class = zip(test.classes, recalls(counts), strict=True)
     return OnTest(
         len(test),
         accuracy(counts),
         macro_recall(counts),
-        {name: None if np.isnan(value) else float(value) for name, value in found},
+        {name: None if np.isnan(value) else float(value) for name, value in by_class},
         counts.tolist(),
     )
 

@@ -40,12 +40,15 @@ class FittedRecognizer:
     """
 
     def __init__(
-        self, folder: Path, files: Sequence[str] = (), refused: float | None = None
+        self,
+        folder: Path,
+        files: Sequence[str] = (),
+        false_rejection_rate: float | None = None,
     ) -> None:
         """Load.
 
-        files: where weights lie now that have been moved; known by content.
-        refused: see `FittedHead`.
+        files: where weights are now that have been moved; known by content.
+        false_rejection_rate: see `FittedHead`.
         """
         card, train = load_recognizer(folder)
         self.classes = card.classes
@@ -56,10 +59,10 @@ class FittedRecognizer:
             options = card.options(precision="fp32")
         self._accelerator = launch(None, options.precision)
         self._encoders = [
-            _load(folder, one, place, options).to(self._accelerator.device)
-            for one, place in zip(card.encoders, places, strict=True)
+            _load(folder, kept, place, options).to(self._accelerator.device)
+            for kept, place in zip(card.encoders, places, strict=True)
         ]
-        self.geometries = tuple(dict.fromkeys(one.geometry for one in self._encoders))
+        self.geometries = tuple(dict.fromkeys(encoder.geometry for encoder in self._encoders))
         labelled = int((train.labels != UNLABELLED).sum())
         print(
             f"{folder}: {card.head} is fitted again to {labelled} labelled and "
@@ -68,7 +71,7 @@ class FittedRecognizer:
             flush=True,
         )
         self._head = FittedHead(
-            train, card.plans, card.head, card.params, card.preparation, refused
+            train, card.plans, card.head, card.params, card.preparation, false_rejection_rate
         )
 
     def __call__(
@@ -90,8 +93,8 @@ class FittedRecognizer:
 def _find_all(
     folder: Path, encoders: Sequence[KeptEncoder], files: Sequence[str]
 ) -> list[Path | None]:
-    """Where the encoders' weights lie; None for those that are not a file."""
-    wanted = {one.sha256: one.plan.name for one in encoders if one.path is not None}
+    """Where the encoders' weights are; None for those that are not a file."""
+    wanted = {kept.sha256: kept.plan.name for kept in encoders if kept.path is not None}
     moved = dict[str | None, Path]()
     for name in files:
         path = weight_file(name, f"--encoder {name}")
@@ -104,13 +107,13 @@ def _find_all(
             )
         moved[digest] = path
     return [
-        None if one.path is None else moved.get(one.sha256) or _find(folder, one)
-        for one in encoders
+        None if kept.path is None else moved.get(kept.sha256) or _find(folder, kept)
+        for kept in encoders
     ]
 
 
 def _find(folder: Path, encoder: KeptEncoder) -> Path:
-    """The file where it lay, in the recognizer's folder, or among the weights."""
+    """The file where it was, in the recognizer's folder, or among the weights."""
     path = encoder.path
     assert path is not None
     remedy = f"name its place by --encoder FILE, or put it into {folder} or {weights_folder()}"

@@ -13,6 +13,7 @@ from cvgssl.features.plan import Plan, parts_of
 from cvgssl.features.preparation import Mode, Preparation, combination
 from cvgssl.features.table import FeatureTable
 from cvgssl.heads import HEADS, CalibratedHead, OpenSetHead
+from cvgssl.heads.auto import AutoDecision
 
 Values = NDArray[np.float32]
 
@@ -22,7 +23,7 @@ class FittedHead:
 
     What is learned, all from `train`: how parts are put side by side (as `cvgssl embed` does), the
     preparation, the head (as the benchmark does, semi-supervised). The same rows give the same
-    head: it is fitted anew wherever it is used.
+    head: it is fitted again wherever it is used.
     """
 
     def __init__(
@@ -32,13 +33,13 @@ class FittedHead:
         name: str,
         params: Mapping[str, Any],
         preparation: Mode,
-        refused: float | None = None,
+        false_rejection_rate: float | None = None,
     ) -> None:
         """Fit.
 
         train: values float32 [N, D] of `plans` side by side, labels -1 for unlabelled.
-        refused: share of the pictures of known classes that may be called unknown; None gives no
-        verdicts.
+        false_rejection_rate: share of the pictures of known classes that may be called unknown;
+        None gives no verdicts.
         """
         self.plans = plans
         self._borders = np.cumsum([plan.width for plan in plans[:-1]], dtype=np.intp)
@@ -51,27 +52,40 @@ class FittedHead:
         self._preparation = Preparation(preparation).fit(rows)
         head = HEADS[name](**params)
         self.head: CalibratedHead | OpenSetHead = (
-            CalibratedHead(head) if refused is None else OpenSetHead(head, refused)
+            CalibratedHead(head)
+            if false_rejection_rate is None
+            else OpenSetHead(head, false_rejection_rate)
         )
         self.head.fit(self._preparation.transform(rows), train.labels[order])
 
     def __call__(self, values: Values) -> tuple[NDArray[np.float64], list[str | None]]:
         """Probabilities [M, K] of embeddings float32 [M, D], and verdicts (see `OpenSetHead`).
 
-        Verdicts are None unless `refused` was given.
+        Verdicts are None unless `false_rejection_rate` was given.
         """
         rows = self._preparation.transform(self._joined(values))
         verdicts: list[str | None] = [None] * len(rows)
         if isinstance(self.head, OpenSetHead):
-            verdicts = [str(one) for one in self.head.verdicts(rows)]
+            verdicts = [str(verdict) for verdict in self.head.verdicts(rows)]
         return self.head.predict_proba(rows), verdicts
 
     @property
     def temperature(self) -> float:
-        """What calibration divides log-probabilities by; 1 where no label can be left out."""
-        head = self.head.head_ if isinstance(self.head, OpenSetHead) else self.head
-        temperature: float = head.temperature_
+        """What calibration divides log-probabilities by; 1 where no label can be held out."""
+        temperature: float = self._calibrated.temperature_
         return temperature
+
+    @property
+    def decision(self) -> AutoDecision | None:
+        """What decided in the head `auto`; None for the others."""
+        decision: AutoDecision | None = getattr(self._calibrated.head_, "decision_", None)
+        return decision
+
+    @property
+    def _calibrated(self) -> CalibratedHead:
+        head = self.head.head_ if isinstance(self.head, OpenSetHead) else self.head
+        assert isinstance(head, CalibratedHead)
+        return head
 
     def _joined(self, values: Values) -> Values:
         parts, _ = self._parts(values)

@@ -9,6 +9,7 @@ from cvgssl.adapt.draws import draw
 from cvgssl.features.embed import embed_raw
 from cvgssl.features.table import SPLITS, UNLABELLED, FeatureTable
 from cvgssl.images.assemble import normal
+from cvgssl.images.table import rows_without_copies
 from cvgssl.recognizer.config import FitConfig
 from cvgssl.runtime.errors import UserError
 from cvgssl.selection.label_list import UNSURE, Line, read_labels
@@ -106,17 +107,13 @@ def with_extra(train: FeatureTable, table: FeatureTable, config: FitConfig) -> F
     folder = config.unlabelled
     if folder is None:
         return train
-    found = embed_raw(config.embedding(data=folder, class_folders=False))[0].part(SPLITS[0])
+    more = embed_raw(config.embedding(data=folder, class_folders=False))[0].part(SPLITS[0])
     # the cache gives copies of a file the very same numbers
-    seen = {row.tobytes() for row in table.values}
-    new = []
-    for place, row in enumerate(found.values):
-        if row.tobytes() not in seen:
-            seen.add(row.tobytes())
-            new.append(place)
-    if not new:
+    contents, known = (map(np.ndarray.tobytes, part.values) for part in (more, table))
+    new = rows_without_copies(contents, known)
+    if not len(new):
         raise UserError(f"--unlabelled {folder}: holds no train picture that DATA has not")
-    extra = found.take(np.array(new, np.intp))
+    extra = more.take(new)
     return replace(
         train,
         values=np.concatenate([train.values, extra.values]),

@@ -83,17 +83,17 @@ def predict(
     encoder: for a folder of `fit`: weights that have been moved since.
     Raises UserError for them, for a missing or damaged model, and for one without such features.
     """
-    bound = false_rejection_rate if unknown else None
+    rate = false_rejection_rate if unknown else None
     if is_fitted(run_or_model):
         _check_one_run(run_or_model, run, checkpoint)
         paths = find_pictures(images)
-        recognizer = _fitted(run_or_model, encoder, bound)
+        recognizer = _fitted(run_or_model, encoder, rate)
     else:
         path = find_model(run_or_model, run, checkpoint)
         if encoder:
             raise UserError(f"--encoder: {path} holds its own weights; leave it out")
         paths = find_pictures(images)
-        recognizer = _trained(path, bound)
+        recognizer = _trained(path, rate)
     with progress("pictures", len(paths)) as advance:
         predictions, unreadable = _recognize(recognizer, paths, batch_size, skip_corrupt, advance)
     check_readable(unreadable, len(paths), skip_corrupt)
@@ -109,9 +109,9 @@ def find_model(run_or_model: Path, run: int = 1, checkpoint: str = "last") -> Pa
     folder = run_or_model / "weights"
     path = folder / f"run_{run}{'_ema' if checkpoint == 'ema' else ''}.safetensors"
     if not path.is_file():
-        there = ", ".join(sorted(file.name for file in folder.glob("*.safetensors")))
-        found = f"there are {there} (--run, --checkpoint)" if there else "no run is finished there"
-        raise UserError(f"{path}: no such file; {found}")
+        names = ", ".join(sorted(file.name for file in folder.glob("*.safetensors")))
+        hint = f"there are {names} (--run, --checkpoint)" if names else "no run is finished there"
+        raise UserError(f"{path}: no such file; {hint}")
     return path
 
 
@@ -120,18 +120,18 @@ def find_pictures(images: Iterable[Path]) -> list[Path]:
 
     Raises UserError for what does not exist and for folders without pictures.
     """
-    found: list[Path] = []
+    paths: list[Path] = []
     problems = []
     for image in images:
         inside = list_pictures(image) if image.is_dir() else [image]
-        found += inside
+        paths += inside
         if not image.exists():
             problems.append(f"{image}: no such file or folder")
         elif not inside:
             problems.append(f"{image}: no pictures in this folder")
     if problems:
         raise UserError("\n".join(problems))
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(paths))
 
 
 class _Recognizing(Protocol):
@@ -149,10 +149,12 @@ class _Recognizing(Protocol):
         """Probabilities [B, K] and verdicts [B] of B readable squares for each geometry."""
 
 
-def _fitted(folder: Path, encoder: Sequence[str], refused: float | None) -> _Recognizing:
+def _fitted(
+    folder: Path, encoder: Sequence[str], false_rejection_rate: float | None
+) -> _Recognizing:
     from cvgssl.recognizer.fitted import FittedRecognizer
 
-    return FittedRecognizer(folder, encoder, refused)
+    return FittedRecognizer(folder, encoder, false_rejection_rate)
 
 
 def _check_one_run(folder: Path, run: int, checkpoint: str) -> None:
@@ -162,10 +164,10 @@ def _check_one_run(folder: Path, run: int, checkpoint: str) -> None:
         )
 
 
-def _trained(path: Path, refused: float | None) -> _Recognizing:
+def _trained(path: Path, false_rejection_rate: float | None) -> _Recognizing:
     from cvgssl.recognizer.trained import TrainedRecognizer
 
-    return TrainedRecognizer(path, refused)
+    return TrainedRecognizer(path, false_rejection_rate)
 
 
 def _recognize(
@@ -182,7 +184,9 @@ def _recognize(
     predictions: list[Prediction] = []
     unreadable: dict[Path, str] = {}
     decoded = zip(
-        paths, *(decode_squares(paths, one) for one in recognizer.geometries), strict=True
+        paths,
+        *(decode_squares(paths, geometry) for geometry in recognizer.geometries),
+        strict=True,
     )
     while batch := list(islice(decoded, batch_size)):
         readable = []
@@ -194,8 +198,10 @@ def _recognize(
                 readable.append((path, *squares))
         if readable and (skip_corrupt or not unreadable):
             names, *shown = zip(*readable, strict=True)
-            found = zip(names, *recognizer(shown), strict=True)
-            predictions += [Prediction(name, recognizer.classes, *one) for name, *one in found]
+            answers = zip(names, *recognizer(shown), strict=True)
+            predictions += [
+                Prediction(name, recognizer.classes, *answer) for name, *answer in answers
+            ]
         advance(len(batch))
     return predictions, unreadable
 
@@ -211,7 +217,7 @@ def summary(predictions: Sequence[Prediction]) -> str:
 def to_csv(predictions: Sequence[Prediction]) -> str:
     """CSV with the columns path, class, probability and the probability of every class.
 
-    With verdicts, the column answer stands behind path: class, unknown or not sure.
+    With verdicts, the column answer follows path: class, unknown or not sure.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

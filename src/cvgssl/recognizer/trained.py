@@ -12,26 +12,25 @@ from numpy.typing import NDArray
 
 from cvgssl.adapt.model_file import Support, load_model, load_support
 from cvgssl.adapt.network import Recognizer
-from cvgssl.heads.unknown import KNOWN, NOT_SURE, OpenSetHead
+from cvgssl.heads.open_set import KNOWN, NOT_SURE, OpenSetHead
 from cvgssl.images.decoding import Square
 from cvgssl.images.geometry import Geometry
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.launch import launch
 
 
-class Refusal:
+class OpenSetCheck:
     """Compares pictures with the labelled ones that a linear classifier was trained on.
 
-    A picture is "unknown" when it is less familiar than the share `refused` of the labelled
-    pictures are to the others; see `OpenSetHead`, which is fitted to their features, centred by
-    their mean (inductive). It is "not sure" when that head is not sure or would name another
-    class than the recognizer.
+    A picture is "unknown" or "not sure" by `OpenSetHead`, which is fitted to their features,
+    centred by their mean (inductive), and also "not sure" when that head would name another class
+    than the recognizer.
     """
 
-    def __init__(self, support: Support, refused: float) -> None:
+    def __init__(self, support: Support, false_rejection_rate: float) -> None:
         features = support.features.double().numpy()
         self.centre = features.mean(axis=0)
-        self.head = OpenSetHead(refused=refused)
+        self.head = OpenSetHead(false_rejection_rate=false_rejection_rate)
         self.head.fit(features - self.centre, support.labels.numpy())
 
     def __call__(
@@ -48,11 +47,13 @@ class TrainedRecognizer:
     """Squares of pixels to probabilities, on a GPU if there is one.
 
     classes: K names. geometries: the one way in which pictures become squares.
-    refused: see `Refusal`; None gives no verdicts.
+    false_rejection_rate: of `OpenSetHead`; None gives no verdicts.
     """
 
-    def __init__(self, path: Path, refused: float | None = None) -> None:
-        self._refusal = None if refused is None else _refusal(path, refused)
+    def __init__(self, path: Path, false_rejection_rate: float | None = None) -> None:
+        self._check = (
+            None if false_rejection_rate is None else _open_set_check(path, false_rejection_rate)
+        )
         self._model, card = load_model(path, launch().device)
         self.classes = card.classes
         self.geometries: tuple[Geometry, ...] = (card.geometry,)
@@ -68,13 +69,12 @@ class TrainedRecognizer:
         pixels = [square.pixels for square in shown if square.pixels is not None]
         features, rows = _forward(self._model, pixels)
         verdicts: list[str | None] = [None] * len(rows)
-        if self._refusal is not None:
-            verdicts = [str(one) for one in self._refusal(features, rows.argmax(axis=1))]
+        if self._check is not None:
+            verdicts = [str(verdict) for verdict in self._check(features, rows.argmax(axis=1))]
         return rows, verdicts
 
 
-def _refusal(path: Path, refused: float) -> "Refusal":
-
+def _open_set_check(path: Path, false_rejection_rate: float) -> OpenSetCheck:
     support = load_support(path)
     if support is None:
         raise UserError(
@@ -82,7 +82,7 @@ def _refusal(path: Path, refused: float) -> "Refusal":
             "`cvgssl linear` or `cvgssl fit` (fine-tuning moves the features, so its pictures are "
             "no measure)"
         )
-    return Refusal(support, refused)
+    return OpenSetCheck(support, false_rejection_rate)
 
 
 @torch.inference_mode()

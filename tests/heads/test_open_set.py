@@ -10,15 +10,14 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from cvgssl.heads import HEADS, OpenSetHead
 from cvgssl.heads.base import UNLABELLED
-from cvgssl.heads.unknown import (
+from cvgssl.heads.open_set import (
     KNOWN,
     NOT_SURE,
     UNKNOWN,
-    Familiarity,
-    evidence,
-    least_familiar,
-    least_probable,
+    probability_threshold,
+    score_threshold,
 )
+from cvgssl.heads.out_of_distribution import OutOfDistributionScore, evidence
 
 Rows = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -63,7 +62,7 @@ def test_a_class_without_labels_is_called_unknown(case: str, shots: int) -> None
         kept = labels != 3 if case == "not in the pool" else target != UNLABELLED
     head = OpenSetHead(HEADS["kernel-ridge"]()).fit(rows[kept], target[kept])
     strange = truth == 3
-    assert roc_auc_score(~strange, head.familiarity(new)) > 0.97
+    assert roc_auc_score(~strange, head.score_samples(new)) > 0.97
     verdicts = head.verdicts(new)
     # few labelled pictures alone say little about how alike pictures of a class are
     least = 0.05 if case == "inductive" and shots < 8 else 0.6
@@ -86,7 +85,7 @@ def test_answers_are_classes_or_words() -> None:
     given = np.isin(answers, head.classes_)
     assert (answers == words[truth])[given].mean() > 0.95
     doubtful = np.eye(20)[[0]] + np.eye(20)[[1]]
-    head.least_familiar_, head.least_probable_ = 0.5, 0.7
+    head.score_threshold_, head.probability_threshold_ = 0.5, 0.7
     assert list(head.answers(doubtful)) == [NOT_SURE]
     numbers = OpenSetHead(HEADS["transport"]()).fit(rows, target).answers(new)
     assert set(numbers) >= {0, 1, 2, UNKNOWN}
@@ -96,20 +95,20 @@ def test_each_new_row_is_judged_by_itself() -> None:
     rows, labels = groups(160, 0)
     head = OpenSetHead().fit(rows, support(labels, 3))
     new, _ = groups(30, 1)
-    for judge in (head.familiarity, head.confidence):
+    for judge in (head.score_samples, head.confidence):
         alone = np.concatenate([judge(row[None]) for row in new])
         np.testing.assert_allclose(judge(new), alone, atol=1e-6)
     np.testing.assert_array_equal(head.predict(new), head.head_.predict(new))
 
 
-def test_refused_and_error_are_kept() -> None:
-    """Of the known pictures, the share `refused` is given up; fewer mistakes cost answers."""
+def test_false_rejection_rate_and_error_are_kept() -> None:
+    """That share of the known pictures is rejected; fewer mistakes cost answers."""
     rows, labels = groups(600, 0, classes=3)
     new, truth = groups(600, 1, classes=3)
     target = support(labels, 20)
     shares = []
-    for refused in (0.02, 0.1, 0.3):
-        head = OpenSetHead(HEADS["transport"](), refused=refused).fit(rows, target)
+    for rate in (0.02, 0.1, 0.3):
+        head = OpenSetHead(HEADS["transport"](), false_rejection_rate=rate).fit(rows, target)
         shares.append((head.verdicts(new) == UNKNOWN).mean())
     np.testing.assert_allclose(shares, [0.02, 0.1, 0.3], atol=0.08)
     assert shares == sorted(shares)
@@ -119,7 +118,7 @@ def test_refused_and_error_are_kept() -> None:
     found = []
     for error in (0.02, 0.3):
         head = OpenSetHead(HEADS["logistic"](), error=error).fit(mixed, target)
-        sure = head.predict_proba(asked).max(axis=1) >= head.least_probable_
+        sure = head.predict_proba(asked).max(axis=1) >= head.probability_threshold_
         found.append((sure.mean(), (head.predict(asked) != truth)[sure].mean()))
     assert found[0][0] < found[1][0]
     assert found[0][1] < found[1][1] < 0.35
@@ -128,22 +127,22 @@ def test_refused_and_error_are_kept() -> None:
 def test_the_two_bounds() -> None:
     known = np.array([0.1, *np.linspace(2, 3, 21)])  # one of the "known" is a stranger
     unknown = np.linspace(0, 1, 11)
-    assert least_familiar(known, unknown, 0) == 2
-    assert least_familiar(known, unknown, 0.1) == pytest.approx(2.1)
-    assert least_familiar(known, np.zeros(0), 0) == pytest.approx(0.1)
-    assert least_familiar(np.zeros(0), unknown, 0.1) == 1, "more than any pair of classes"
-    assert least_familiar(np.zeros(0), np.zeros(0), 0.1) == -np.inf
+    assert score_threshold(known, unknown, 0) == 2
+    assert score_threshold(known, unknown, 0.1) == pytest.approx(2.1)
+    assert score_threshold(known, np.zeros(0), 0) == pytest.approx(0.1)
+    assert score_threshold(np.zeros(0), unknown, 0.1) == 1, "more than any pair of classes"
+    assert score_threshold(np.zeros(0), np.zeros(0), 0.1) == -np.inf
     truth = np.zeros(40, dtype=np.int64)
     top = np.linspace(0.99, 0.6, 40)
     found = np.stack([top, 1 - top], axis=1)
-    assert least_probable(found, truth, 0.05) == pytest.approx(0.6), "all of them right"
+    assert probability_threshold(found, truth, 0.05) == pytest.approx(0.6), "all of them right"
     found[30:] = found[30:, ::-1]  # the last ten are wrong
-    assert least_probable(found, truth, 0.05) == pytest.approx(top[29])
-    assert least_probable(found, truth, 0.001) == 0.999, "forty labels cannot say"
-    assert least_probable(found[:0], truth[:0], 0.05) == 0.95, "no label was left out"
+    assert probability_threshold(found, truth, 0.05) == pytest.approx(top[29])
+    assert probability_threshold(found, truth, 0.001) == 0.999, "forty labels cannot say"
+    assert probability_threshold(found[:0], truth[:0], 0.05) == 0.95, "no label was held out"
 
 
-def test_familiarity_is_the_sum_that_it_says() -> None:
+def test_the_score_is_the_sum_that_it_says() -> None:
     rows, labels = groups(40, 0)  # few rows: no map, no crowd
     target = support(labels, 2)
     new, _ = groups(10, 1)
@@ -151,21 +150,23 @@ def test_familiarity_is_the_sum_that_it_says() -> None:
     known = target >= 0
     cosine = (units[1] @ units[0][known].T).max(axis=1)
     expected = cosine + evidence(units[0][known], target[known], units[1])
-    np.testing.assert_allclose(Familiarity(rows, target)(new), expected)
+    score = OutOfDistributionScore().fit(rows, target)
+    np.testing.assert_allclose(score.score_samples(new), expected)
     at_labels = evidence(units[0][known], target[known], units[0][known])
     assert at_labels.min() > 0.7
     assert evidence(units[0][known], target[known], -units[0][known]).max() < 0.4
 
 
-def test_familiarity_counts_neighbours_and_forgets_only_labels() -> None:
+def test_the_score_counts_neighbours_and_forgets_only_labels() -> None:
     rows, labels = groups(400, 0)
     target = support(labels, 4)
-    found = Familiarity(rows, target)
-    known, unknown = found.examples(labels)
+    score = OutOfDistributionScore().fit(rows, target)
+    known, unknown = score.example_scores(labels)
     assert len(known) == (target < 0).sum()
     assert np.median(unknown) < np.quantile(known[labels[target < 0] != 3], 0.05)
-    bound = least_familiar(known, unknown, 0.05)
-    assert found(-rows[:5]).max() < bound < np.median(found(rows[labels != 3]))
+    bound = score_threshold(known, unknown, 0.05)
+    assert score.score_samples(-rows[:5]).max() < bound
+    assert bound < np.median(score.score_samples(rows[labels != 3]))
 
 
 def test_a_single_class_has_strangers_too() -> None:
@@ -181,7 +182,7 @@ def test_a_single_class_has_strangers_too() -> None:
 
 def test_shares_out_of_range() -> None:
     rows, labels = groups(20, 0)
-    with pytest.raises(ValueError, match="refused 1"):
-        OpenSetHead(refused=1.0).fit(rows, labels)
+    with pytest.raises(ValueError, match="false_rejection_rate 1"):
+        OpenSetHead(false_rejection_rate=1.0).fit(rows, labels)
     with pytest.raises(ValueError, match="error -0"):
         OpenSetHead(error=-0.1).fit(rows, labels)

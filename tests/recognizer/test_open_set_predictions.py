@@ -45,7 +45,7 @@ def picture(kind: str, generator: np.random.Generator) -> NDArray[np.uint8]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with a random backbone and class means on it, and pictures: ten of each kind."""
-    folder = tmp_path_factory.mktemp("refusing")
+    folder = tmp_path_factory.mktemp("open_set")
     generator = np.random.default_rng(0)
     torch.manual_seed(0)
     model = Recognizer(build_backbone("resnet18", 48), 3).eval()
@@ -80,7 +80,7 @@ def test_strange_pictures_are_called_unknown(folder: Path) -> None:
         np.testing.assert_array_equal(one.probabilities, other.probabilities)
 
 
-def test_refused_is_a_choice(folder: Path) -> None:
+def test_the_false_rejection_rate_is_a_choice(folder: Path) -> None:
     known = [folder / "new" / kind for kind in KINDS]
     counts = [
         sum(
