@@ -7,8 +7,10 @@ import pydantic
 import pytest
 
 from cvgssl.features.config import EmbedConfig
-from cvgssl.features.encoder_specs import asked_encoders
+from cvgssl.features.encoder_specs import requested_encoders
+from cvgssl.features.record import NOT_IN_KEY
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.options import fields_of
 
 
 def config(**options: Any) -> EmbedConfig:
@@ -46,13 +48,13 @@ def test_encoders_by_name_file_and_run(tmp_path: Path, monkeypatch: pytest.Monke
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "resnet18").mkdir()  # a folder that happens to be called like a network
     names = ("w.safetensors:2", "run", "tuned", "resnet18=w.safetensors", "resnet18", "ViT-B/32")
-    asked = asked_encoders(config(encoder=names))
-    assert [one.spec.name for one in asked] == ["", "", "", "resnet18", "resnet18", "ViT-B/32"]
-    files = [one.file and one.file.name for one in asked]
+    request = requested_encoders(config(encoder=names))
+    assert [one.spec.name for one in request] == ["", "", "", "resnet18", "resnet18", "ViT-B/32"]
+    files = [one.file and one.file.name for one in request]
     bare = "w.safetensors"
     assert files == [bare, "backbone.safetensors", "run_1.safetensors", bare, None, None]
-    assert asked[0].spec.weight == 2
-    (one,) = asked_encoders(config(encoder=("resnet50=run",)))
+    assert request[0].spec.weight == 2
+    (one,) = requested_encoders(config(encoder=("resnet50=run",)))
     assert one.spec.name == "resnet50" and one.file == Path("run/backbone.safetensors")
 
 
@@ -68,4 +70,8 @@ def test_encoders_by_name_file_and_run(tmp_path: Path, monkeypatch: pytest.Monke
 )
 def test_encoders_that_are_not_there(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        asked_encoders(config(**options))
+        requested_encoders(config(**options))
+
+
+def test_options_outside_of_the_cache_key_are_options() -> None:
+    assert set(NOT_IN_KEY) < set(fields_of(EmbedConfig))

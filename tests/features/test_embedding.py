@@ -18,7 +18,7 @@ from cvgssl.encoders.normalization import HALF
 from cvgssl.encoders.timm_import import timm
 from cvgssl.features import cache as cache_module
 from cvgssl.features.config import EmbedConfig
-from cvgssl.features.embed import Work, embed, embed_counting
+from cvgssl.features.embed import EmbedCounts, embed, embed_counting
 from cvgssl.features.table import FeatureTable
 from cvgssl.images.geometry import Geometry
 from cvgssl.images.reader import read_picture
@@ -44,7 +44,7 @@ def options(data: Path, file: Path | None, /, **more: Any) -> EmbedConfig:
     return EmbedConfig(**({"data": data, "image_size": 32, "batch_size": 8} | named | more))
 
 
-def work(config: EmbedConfig) -> Work:
+def work(config: EmbedConfig) -> EmbedCounts:
     return embed_counting(config)[1]
 
 

@@ -1,11 +1,11 @@
-"""Layers and pooling against the network's own steps; looks against slices by hand."""
+"""Layers and pooling against the network's own steps; augmented against slices by hand."""
 
 import pytest
 import torch
 from torch import Tensor
 
 from cvgssl.encoders.backbone import Backbone, build_backbone
-from cvgssl.features.encoder import looks
+from cvgssl.features.encoder import augmented
 from cvgssl.features.pooling import Pooling
 from cvgssl.runtime.errors import UserError
 
@@ -88,13 +88,13 @@ def test_a_backbone_may_be_on_a_gpu() -> None:
     assert len(pooling.widths) == 4
 
 
-def test_looks() -> None:
+def test_test_time_augmentation() -> None:
     picture = torch.arange(100.0).view(1, 1, 10, 10)
-    assert [view.tolist() for view in looks(picture, 1, 0.8, "none")] == [picture.tolist()]
-    both = list(looks(picture, 1, 0.8, "both"))
+    assert [view.tolist() for view in augmented(picture, 1, 0.8, "none")] == [picture.tolist()]
+    both = list(augmented(picture, 1, 0.8, "both"))
     assert len(both) == 4 and torch.equal(both[3], picture.rot90(2, (2, 3)))
     assert torch.equal(both[1][..., 0], picture[..., 9])
-    turned = {tuple(view.flatten().tolist()) for view in looks(picture, 1, 0.8, "rotations")}
+    turned = {tuple(view.flatten().tolist()) for view in augmented(picture, 1, 0.8, "rotations")}
     quarters = [picture.rot90(k, (2, 3)) for k in range(4)]
     group = [one for quarter in quarters for one in (quarter, quarter.flip(3))]
     assert turned == {tuple(one.flatten().tolist()) for one in group} and len(turned) == 8
@@ -102,10 +102,10 @@ def test_looks() -> None:
 
 def test_crops_spread_over_the_picture() -> None:
     picture = torch.arange(64.0 * 64).view(1, 1, 64, 64)
-    views = list(looks(picture, 16, 0.5, "none"))
+    views = list(augmented(picture, 16, 0.5, "none"))
     assert {tuple(view.shape) for view in views} == {(1, 1, 32, 32)}
     assert torch.equal(views[0], picture[..., 16:48, 16:48]), "the centre first"
     corners = torch.tensor([[view[0, 0, 0, 0] // 64, view[0, 0, 0, 0] % 64] for view in views])
     quarters = {(int(top >= 16), int(left >= 16)) for top, left in corners.tolist()}
     assert quarters == {(0, 0), (0, 1), (1, 0), (1, 1)}
-    assert len(list(looks(picture, 5, 0.5, "rotations"))) == 40
+    assert len(list(augmented(picture, 5, 0.5, "rotations"))) == 40

@@ -25,8 +25,8 @@ from cvgssl.adapt.models import ModelSource
 from cvgssl.encoders.backbone import Backbone
 from cvgssl.encoders.batches import forward_all
 from cvgssl.features.cache import BLOCK, FeatureStore
-from cvgssl.features.plan import FOLDER
 from cvgssl.features.pooling import Pooling
+from cvgssl.features.record import FOLDER
 from cvgssl.features.table import UNLABELLED
 from cvgssl.images.cache import default_cache_dir
 from cvgssl.images.reader import VERSION as READER

@@ -6,7 +6,7 @@ from cvgssl.bench.config import BenchConfig, EncoderChoice, FeatureSource
 from cvgssl.bench.recorded import file_name
 from cvgssl.features.config import EmbedConfig
 from cvgssl.features.embed import embed
-from cvgssl.features.encoder_specs import asked_encoders
+from cvgssl.features.encoder_specs import requested_encoders
 from cvgssl.features.table import save_features
 
 FEATURES = "features"
@@ -41,10 +41,10 @@ def _text(encoder: EncoderChoice, options: EmbedConfig) -> str:
     """The weights whose text tower belongs to the features, empty where none is to be used."""
     if isinstance(encoder.text, str):
         return encoder.text
-    asked = asked_encoders(options)
-    if encoder.text is False or len(asked) > 1:
+    requests = requested_encoders(options)
+    if encoder.text is False or len(requests) > 1:
         return ""
-    name, file = asked[0].spec.name, asked[0].spec.file
+    name, file = requests[0].spec.name, requests[0].spec.file
     return f"{name}={file}" if name and file else name or file
 
 

@@ -103,7 +103,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Found:
+class BackboneFile:
     """A file's backbone.
 
     weights: its tensors under timm's names (CLIP's own names for the CLIP layouts).
@@ -230,7 +230,7 @@ LAYOUTS = (
 )
 
 
-def find_backbone(contents: Contents) -> Found | None:
+def find_backbone(contents: Contents) -> BackboneFile | None:
     """Recognise a file's layout and take its backbone out; None when it holds no weights.
 
     Layouts that other packages register (entry points of the group `cvgssl.layouts`) come first.
@@ -255,7 +255,7 @@ def find_backbone(contents: Contents) -> Found | None:
         for name, tensor in weights.items()
         if name.startswith(_HEAD)
     }
-    return Found(layout, layout.rename(inside), left, normalization, named, head, card)
+    return BackboneFile(layout, layout.rename(inside), left, normalization, named, head, card)
 
 
 def all_weights(contents: Contents) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from cvgssl.encoders.backbone import TORCHVISION
-from cvgssl.encoders.layouts import Found
+from cvgssl.encoders.layouts import BackboneFile
 from cvgssl.encoders.normalization import Normalization
 from cvgssl.encoders.timm_import import timm
 from cvgssl.runtime.errors import UserError
@@ -32,7 +32,7 @@ def published(arch: str) -> dict[str, Any]:
     return {} if config is None else dict(vars(config))
 
 
-def file_size(found: Found) -> int | None:
+def file_size(found: BackboneFile) -> int | None:
     """Side of the pictures that a file's position embedding was trained for; None without one."""
     if "image_size" in found.card:
         return int(found.card["image_size"])

@@ -14,7 +14,7 @@ from cvgssl.encoders.containers import read_contents
 from cvgssl.encoders.fitting import Fit, all_finite, fit
 from cvgssl.encoders.hub import PREFIX, download, hub_normalization
 from cvgssl.encoders.inference import infer_arch
-from cvgssl.encoders.layouts import Found, find_backbone
+from cvgssl.encoders.layouts import BackboneFile, find_backbone
 from cvgssl.encoders.normalization import IMAGENET, Normalization
 from cvgssl.encoders.weights_folder import find_weights
 from cvgssl.runtime.errors import UserError
@@ -77,7 +77,7 @@ def load_pretrained(
     return load_found(backbone, read_backbone(path), path, hub_name)
 
 
-def read_backbone(path: Path) -> Found:
+def read_backbone(path: Path) -> BackboneFile:
     """Read a weight file and recognise its layout; raises UserError when it holds no weights."""
     found = find_backbone(read_contents(path))
     if found is None:
@@ -86,7 +86,7 @@ def read_backbone(path: Path) -> Found:
 
 
 def load_found(
-    backbone: Backbone, found: Found, path: Path, hub_name: str | None = None
+    backbone: Backbone, found: BackboneFile, path: Path, hub_name: str | None = None
 ) -> LoadReport:
     """Load what `read_backbone` gave, as `load_pretrained` does.
 
@@ -122,7 +122,7 @@ def load_found(
     )
 
 
-def _check(path: Path, backbone: Backbone, found: Found, result: Fit) -> None:
+def _check(path: Path, backbone: Backbone, found: BackboneFile, result: Fit) -> None:
     layout = found.layout
     likely = infer_arch(found.weights, layout.quick_gelu) or found.arch
     remedy = f"; the file looks like --arch {likely}" if likely and likely != backbone.arch else ""

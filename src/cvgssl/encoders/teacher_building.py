@@ -11,7 +11,7 @@ from cvgssl.encoders.activations import is_quick, with_quick_gelu
 from cvgssl.encoders.backbone import Backbone, build_backbone
 from cvgssl.encoders.clip_names import clip_name, clip_tower
 from cvgssl.encoders.hub import PREFIX
-from cvgssl.encoders.layouts import Found
+from cvgssl.encoders.layouts import BackboneFile
 from cvgssl.encoders.normalization import Normalization
 from cvgssl.encoders.preprocessing import file_size, open_clip_config, published
 from cvgssl.encoders.pretrained import LoadReport, load_found
@@ -26,7 +26,7 @@ def teacher_from(
     spec: TeacherSpec,
     arch: str,
     path: Path,
-    found: Found,
+    found: BackboneFile,
     hub: str | None = None,
     size: int | None = None,
 ) -> Teacher:
@@ -100,7 +100,7 @@ def _projecting_head(arch: str, hub: str | None, config: dict[str, Any]) -> str 
 
 
 def _right_activation(
-    arch: str, found: Found, hub: str | None, config: bool | None
+    arch: str, found: BackboneFile, hub: str | None, config: bool | None
 ) -> tuple[str, list[str]]:
     """The architecture with the activation that the weights need, and notes for the log.
 
@@ -131,7 +131,7 @@ def _right_activation(
     return arch, []
 
 
-def _check_whole(report: LoadReport, found: Found) -> None:
+def _check_whole(report: LoadReport, found: BackboneFile) -> None:
     """No part of a teacher is random, and nothing of a CLIP tower is left out."""
     if report.missing:
         raise UserError(
@@ -160,7 +160,9 @@ def _check_fits(behind: nn.Module | None, backbone: Backbone) -> None:
 _CLASSES = {1000, 11821, 21841, 21843}
 
 
-def projection(found: Found, head: str | None, pooled_only: bool = False) -> nn.Module | None:
+def projection(
+    found: BackboneFile, head: str | None, pooled_only: bool = False
+) -> nn.Module | None:
     """What the file has behind the pooled features, as a module [B, F] -> [B, D]; None if nothing.
 
     head: name of a CLIP model's last layer in timm's naming (`head`, `head.proj`, `head.fc`), which

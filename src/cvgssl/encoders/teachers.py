@@ -13,7 +13,7 @@ from cvgssl.encoders.clip_names import TOWERS, clip_name, clip_tower
 from cvgssl.encoders.embedded import EMBEDDED, embedded_guide
 from cvgssl.encoders.hub import PREFIX, download
 from cvgssl.encoders.inference import infer_arch
-from cvgssl.encoders.layouts import Found
+from cvgssl.encoders.layouts import BackboneFile
 from cvgssl.encoders.pretrained import read_backbone
 from cvgssl.encoders.teacher import Teacher
 from cvgssl.encoders.teacher_building import random_teacher, teacher_from
@@ -77,7 +77,7 @@ class Located:
 
     arch: str
     path: Path
-    found: Found
+    found: BackboneFile
     hub: str | None
 
 
@@ -119,7 +119,7 @@ def _check_known(arch: str) -> None:
     raise UserError(f"neither a CLIP model nor an architecture of timm's{hint}")
 
 
-def _in_folder(arch: str, folder: Path) -> tuple[list[tuple[Path, Found]], list[str]]:
+def _in_folder(arch: str, folder: Path) -> tuple[list[tuple[Path, BackboneFile]], list[str]]:
     """The files of `folder` that hold `arch`, and in words what the others hold."""
     matches, others = [], []
     for path in weight_files(folder):
@@ -137,7 +137,11 @@ def _in_folder(arch: str, folder: Path) -> tuple[list[tuple[Path, Found]], list[
 
 
 def _not_one_file(
-    name: str, arch: str, folder: Path | None, matches: list[tuple[Path, Found]], others: list[str]
+    name: str,
+    arch: str,
+    folder: Path | None,
+    matches: list[tuple[Path, BackboneFile]],
+    others: list[str],
 ) -> UserError:
     if matches:
         names = ", ".join(path.name for path, _ in matches)
@@ -149,7 +153,7 @@ def _not_one_file(
     )
 
 
-def _arch_of(found: Found) -> str | None:
+def _arch_of(found: BackboneFile) -> str | None:
     return infer_arch(found.weights, found.layout.quick_gelu) or found.arch
 
 

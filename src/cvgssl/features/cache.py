@@ -1,9 +1,9 @@
 """Embeddings kept on disk by what the picture files hold, so each is computed once.
 
-One folder per plan (see `plan.py`), in it one .npz per block of pictures: `digests` uint8 [n, 32],
-SHA-256 of the files' bytes, and `values` float32 [n, D]. A file appears whole or not at all, so an
-interrupted job goes on where it was. Pictures are found by content: added, renamed or moved to
-another data set they keep their embedding, and an edited one is computed again.
+One folder per record (see `record.py`), in it one .npz per block of pictures: `digests` uint8 [n,
+32], SHA-256 of the files' bytes, and `values` float32 [n, D]. A file appears whole or not at all,
+so an interrupted job goes on where it was. Pictures are found by content: added, renamed or moved
+to another data set they keep their embedding, and an edited one is computed again.
 
 Shape letters: N pictures asked for, n pictures of a block, D numbers of an embedding.
 """
@@ -28,7 +28,7 @@ Values = NDArray[np.float32]
 
 
 class FeatureStore:
-    """The blocks of one plan; `digests` are SHA-256 in hexadecimal digits."""
+    """The blocks of one record; `digests` are SHA-256 in hexadecimal digits."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from cvgssl import __version__
 from cvgssl.features.cache import FeatureStore, Values
 from cvgssl.features.config import AUTO, EmbedConfig
-from cvgssl.features.encoder_specs import Asked, asked_encoders
+from cvgssl.features.encoder_specs import EncoderRequest, requested_encoders
 from cvgssl.features.pictures import Listing, list_data
-from cvgssl.features.plan import Plan, parts_of, recall, remember
+from cvgssl.features.record import EncoderRecord, keep_record, parts_of, recorded
 from cvgssl.features.table import SPLITS, FeatureTable
 from cvgssl.images.cache import default_cache_dir
 from cvgssl.images.decoding import check_readable, hash_files
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Work:
+class EmbedCounts:
     """What one call did: pictures embedded, by all encoders; pictures left out; seconds."""
 
     computed: int
@@ -53,37 +53,39 @@ def embed(config: EmbedConfig) -> FeatureTable:
     return embed_counting(config)[0]
 
 
-def embed_counting(config: EmbedConfig) -> tuple[FeatureTable, Work]:
+def embed_counting(config: EmbedConfig) -> tuple[FeatureTable, EmbedCounts]:
     """The same, and what it took."""
     start = time.monotonic()
-    table, found, plans, work = _encode(config)
-    values = _values(found, plans, table, config)
-    table = replace(table, values=values, about=_about(plans, config))
+    table, found, records, work = _encode(config)
+    values = _values(found, records, table, config)
+    table = replace(table, values=values, about=_about(records, config))
     return table, replace(work, seconds=time.monotonic() - start)
 
 
-def embed_raw(config: EmbedConfig) -> tuple[FeatureTable, list[Plan]]:
-    """The same as encoders give it, side by side, with nothing learned from any picture; plans."""
-    table, found, plans, _ = _encode(config)
+def embed_raw(config: EmbedConfig) -> tuple[FeatureTable, list[EncoderRecord]]:
+    """The same as encoders give it, side by side, with nothing learned from any picture."""
+    table, found, records, _ = _encode(config)
     values = found[0] if len(found) == 1 else np.concatenate(found, axis=1)
-    return replace(table, values=values, about=_about(plans, config)), plans
+    return replace(table, values=values, about=_about(records, config)), records
 
 
-def _encode(config: EmbedConfig) -> tuple[FeatureTable, list[Values], list[Plan], Work]:
-    """A table with the first encoder's values, the values of all, their plans, what it took."""
+def _encode(
+    config: EmbedConfig,
+) -> tuple[FeatureTable, list[Values], list[EncoderRecord], EmbedCounts]:
+    """A table with the first encoder's values, the values of all, their records, what it took."""
     start = time.monotonic()
     cache = default_cache_dir()
-    asked = asked_encoders(config)
+    requests = requested_encoders(config)
     listing = list_data(config)
     digests = hash_files(listing.paths, config.workers)
     computed = 0
-    found: list[tuple[Plan, FeatureStore]] = []
+    found: list[tuple[EncoderRecord, FeatureStore]] = []
     skipped: set[int] = set()
-    for one in asked:
-        plan, store, count, unreadable = _complete(one, config, listing.paths, digests, cache)
+    for request in requests:
+        record, store, count, unreadable = _complete(request, config, listing.paths, digests, cache)
         computed += count
         skipped |= unreadable
-        found.append((plan, store))
+        found.append((record, store))
     kept = np.array([row for row in range(len(digests)) if row not in skipped], np.intp)
     _check_left(listing, kept, config)
     wanted = [digests[row] for row in kept]
@@ -95,33 +97,37 @@ def _encode(config: EmbedConfig) -> tuple[FeatureTable, list[Values], list[Plan]
         tuple(listing.splits[row] for row in kept),
         listing.classes,
     )
-    work = Work(computed, len(skipped), time.monotonic() - start)
-    return table, values, [plan for plan, _ in found], work
+    work = EmbedCounts(computed, len(skipped), time.monotonic() - start)
+    return table, values, [record for record, _ in found], work
 
 
 def _complete(
-    asked: Asked, config: EmbedConfig, paths: Sequence[Path], digests: Sequence[str], cache: Path
-) -> tuple[Plan, FeatureStore, int, set[int]]:
-    """Plan and store with every readable picture; how many were computed; unreadable rows."""
+    request: EncoderRequest,
+    config: EmbedConfig,
+    paths: Sequence[Path],
+    digests: Sequence[str],
+    cache: Path,
+) -> tuple[EncoderRecord, FeatureStore, int, set[int]]:
+    """Record, store with every readable picture, how many were computed, unreadable rows."""
     encoder: Encoder | None = None
-    plan = recall(asked, config, cache)
-    if plan is None:
-        encoder, plan = _build(asked, config)
-        remember(asked, config, cache, plan)
-    store = FeatureStore(plan.folder(cache))
+    record = recorded(request, config, cache)
+    if record is None:
+        encoder, record = _build(request, config)
+        keep_record(request, config, cache, record)
+    store = FeatureStore(record.folder(cache))
     first: dict[str, int] = {}  # copies of a picture are computed once
     for row, digest in enumerate(digests):
         if digest not in store:
             first.setdefault(digest, row)
     if not first:
-        return plan, store, 0, set()
+        return record, store, 0, set()
     from cvgssl.features.compute import compute
     from cvgssl.runtime.launch import launch
 
     accelerator = launch(config.gpu, config.precision)
     if encoder is None:
-        encoder, _ = _build(asked, config)
-    with progress(f"embedding ({plan.name})", len(first)) as advance:
+        encoder, _ = _build(request, config)
+    with progress(f"embedding ({record.name})", len(first)) as advance:
         missing = [paths[row] for row in first.values()]
         found = compute(encoder, missing, store, config, accelerator, advance)
     wanted = list(first)
@@ -134,15 +140,15 @@ def _complete(
     ]
     if changed:
         raise UserError(f"{paths[changed[0]]}: changed while it was read; run the command again")
-    return plan, store, len(first) - len(found), set(unreadable)
+    return record, store, len(first) - len(found), set(unreadable)
 
 
-def _build(asked: Asked, config: EmbedConfig) -> "tuple[Encoder, Plan]":
+def _build(request: EncoderRequest, config: EmbedConfig) -> "tuple[Encoder, EncoderRecord]":
     from cvgssl.features.encoder import load_encoder
 
-    encoder = load_encoder(asked, config)
+    encoder = load_encoder(request, config)
     log.info("%s", encoder.teacher.summary().replace("teacher ", "encoder ", 1))
-    return encoder, encoder.plan()
+    return encoder, encoder.record()
 
 
 def _check_left(listing: Listing, kept: Rows, config: EmbedConfig) -> None:
@@ -153,10 +159,10 @@ def _check_left(listing: Listing, kept: Rows, config: EmbedConfig) -> None:
 
 
 def _values(
-    found: list[Values], plans: Sequence[Plan], table: FeatureTable, config: EmbedConfig
+    found: list[Values], records: Sequence[EncoderRecord], table: FeatureTable, config: EmbedConfig
 ) -> Values:
     """One array of all encoders' embeddings, prepared as the options say."""
-    parts, weights = parts_of(found, plans)
+    parts, weights = parts_of(found, records)
     if len(parts) == 1 and config.preparation == "none":
         return parts[0]
     train = np.flatnonzero(np.array(table.splits) == SPLITS[0])
@@ -171,23 +177,23 @@ def _values(
     return joint
 
 
-def _about(plans: Sequence[Plan], config: EmbedConfig) -> dict[str, Any]:
+def _about(records: Sequence[EncoderRecord], config: EmbedConfig) -> dict[str, Any]:
     """What made the table, as JSON values; the same for the same numbers."""
     return {
         "data": str(config.data.resolve()),
-        "encoder": _label(plans, config),
+        "encoder": _label(records, config),
         "encoders": [
-            {"name": plan.name, "file": plan.file, "weight": plan.weight} | plan.facts
-            for plan in plans
+            {"name": record.name, "file": record.file, "weight": record.weight} | record.facts
+            for record in records
         ],
         "preparation": config.preparation,
         "version": __version__,
     }
 
 
-def _label(plans: Sequence[Plan], config: EmbedConfig) -> str:
+def _label(records: Sequence[EncoderRecord], config: EmbedConfig) -> str:
     """A few words for tables."""
-    words = ["+".join(plan.name for plan in plans)]
+    words = ["+".join(record.name for record in records)]
     if config.pooling != AUTO:
         words.append(config.pooling)
     if config.layers:

@@ -1,4 +1,4 @@
-"""A frozen encoder as embedding needs it: network, pooling, and the looks that are averaged.
+"""A frozen encoder as embedding needs it: network, pooling, test-time augmentation.
 
 Shape letters: B pictures, C channels (1 gray or 3), S side in pixels, D numbers of an embedding.
 """
@@ -20,9 +20,9 @@ from cvgssl.encoders.teacher_building import teacher_from
 from cvgssl.encoders.teacher_spec import TeacherSpec
 from cvgssl.encoders.teachers import load_teachers
 from cvgssl.features.config import EmbedConfig, Flips
-from cvgssl.features.encoder_specs import Asked
-from cvgssl.features.plan import Plan
+from cvgssl.features.encoder_specs import EncoderRequest
 from cvgssl.features.pooling import Pooling
+from cvgssl.features.record import EncoderRecord
 from cvgssl.images.geometry import Fit, Geometry, Interpolation
 from cvgssl.images.reader import VERSION as READER
 from cvgssl.runtime.errors import UserError
@@ -56,15 +56,15 @@ class Encoder(nn.Module):
 
     @torch.inference_mode()
     def forward(self, pixels: Tensor) -> Tensor:
-        """Uint8 [B, C, S, S] to float32 [B, D], the mean over all looks."""
+        """Uint8 [B, C, S, S] to float32 [B, D], the mean over test-time augmentation."""
         config = self.config
-        views = looks(pixels.float() / 255, config.crops, config.crop_side, config.flips)
+        views = augmented(pixels.float() / 255, config.crops, config.crop_side, config.flips)
         total, count = self._encode(next(views)), 1
         for view in views:
             total, count = total + self._encode(view), count + 1
         return total / count
 
-    def plan(self) -> Plan:
+    def record(self) -> EncoderRecord:
         """What decides its numbers besides the pictures."""
         config = self.config
         facts: dict[str, Any] = {
@@ -79,7 +79,9 @@ class Encoder(nn.Module):
             "precision": config.precision,
         }
         widths = self.pooling.widths if self.pooling else ()
-        return Plan(self.teacher.name, self.teacher.file, self.teacher.weight, widths, facts)
+        return EncoderRecord(
+            self.teacher.name, self.teacher.file, self.teacher.weight, widths, facts
+        )
 
     def _encode(self, view: Tensor) -> Tensor:
         if self.pooling is None:
@@ -89,38 +91,38 @@ class Encoder(nn.Module):
         return cast(Tensor, self.pooling(backbone.normalize(pixels)))
 
 
-def load_encoder(asked: Asked, config: EmbedConfig) -> Encoder:
+def load_encoder(request: EncoderRequest, config: EmbedConfig) -> Encoder:
     """Build and fill what was asked for, on the CPU; raises UserError naming its flag."""
-    with _naming(asked):
-        if asked.spec.name:
-            (teacher,) = load_teachers([asked.spec], size=config.image_size)
+    with _naming(request):
+        if request.spec.name:
+            (teacher,) = load_teachers([request.spec], size=config.image_size)
         else:
-            teacher = _of_file(asked, config)
+            teacher = _of_file(request, config)
     return Encoder(teacher, config)
 
 
-def _of_file(asked: Asked, config: EmbedConfig) -> Teacher:
+def _of_file(request: EncoderRequest, config: EmbedConfig) -> Teacher:
     """The encoder of a file that says itself what it is of."""
-    assert asked.file is not None
-    found = read_backbone(asked.file)
+    assert request.file is not None
+    found = read_backbone(request.file)
     known = found.card.get("arch") or infer_arch(found.weights, found.layout.quick_gelu)
     arch = known or found.arch
     if not arch:
         raise UserError("does not tell its architecture; give it as NAME=FILE")
-    spec = TeacherSpec(str(arch), asked.spec.file, asked.spec.weight)
+    spec = TeacherSpec(str(arch), request.spec.file, request.spec.weight)
     with torch.random.fork_rng(devices=[]):
-        return teacher_from(spec, str(arch), asked.file, found, size=config.image_size)
+        return teacher_from(spec, str(arch), request.file, found, size=config.image_size)
 
 
 @contextmanager
-def _naming(asked: Asked) -> Iterator[None]:
+def _naming(request: EncoderRequest) -> Iterator[None]:
     """Errors of the parts in the words of the flag."""
     try:
         yield
     except UserError as error:
-        text = str(error).removeprefix(f"--teacher {asked.spec}: ").removeprefix("--pretrained ")
-        text = text.removeprefix(f"{asked.file}: ")
-        raise UserError(f"{asked.flag}: {text}") from error
+        text = str(error).removeprefix(f"--teacher {request.spec}: ").removeprefix("--pretrained ")
+        text = text.removeprefix(f"{request.file}: ")
+        raise UserError(f"{request.flag}: {text}") from error
 
 
 # the first points of this sequence leave no gaps, however many are taken: Roberts, "The
@@ -134,7 +136,7 @@ AXES: dict[Flips, tuple[tuple[int, ...], ...]] = {
 }
 
 
-def looks(pixels: Tensor, crops: int, side: float, flips: Flips) -> Iterator[Tensor]:
+def augmented(pixels: Tensor, crops: int, side: float, flips: Flips) -> Iterator[Tensor]:
     """Views float [B, C, s, s] of float pixels [B, C, S, S], the same for every picture.
 
     crops: how many; 1 is the whole picture. side: s / S, 0..1. Every crop in each of its 1, 2, 4

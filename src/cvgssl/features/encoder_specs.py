@@ -12,7 +12,7 @@ _IN_RUNS = ("backbone.safetensors", "weights/run_1.safetensors")
 
 
 @dataclass(frozen=True)
-class Asked:
+class EncoderRequest:
     """An encoder as asked for.
 
     spec: what `load_teachers` takes; its name is empty when the file is to say the architecture.
@@ -25,9 +25,9 @@ class Asked:
     flag: str
 
 
-def asked_encoders(config: EmbedConfig) -> list[Asked]:
+def requested_encoders(config: EmbedConfig) -> list[EncoderRequest]:
     """The encoders of --encoder; raises UserError naming the flag."""
-    found = [_asked(text) for text in config.encoder]
+    found = [_request_of(text) for text in config.encoder]
     for number, one in enumerate(found):
         if any(
             (one.spec.name, one.spec.file) == (o.spec.name, o.spec.file) for o in found[:number]
@@ -36,7 +36,7 @@ def asked_encoders(config: EmbedConfig) -> list[Asked]:
     return found
 
 
-def _asked(text: str) -> Asked:
+def _request_of(text: str) -> EncoderRequest:
     flag = f"--encoder {text}"
     try:
         spec = parse_teacher(text)
@@ -44,11 +44,11 @@ def _asked(text: str) -> Asked:
         raise UserError(str(error).replace("--teacher", "--encoder", 1)) from error
     if not spec.file and _names_a_file(spec.name):
         file = weight_file(spec.name, flag)
-        return Asked(TeacherSpec("", str(file), spec.weight), file, flag)
+        return EncoderRequest(TeacherSpec("", str(file), spec.weight), file, flag)
     if spec.file and spec.file != "random":
         file = weight_file(spec.file, flag)
-        return Asked(TeacherSpec(spec.name, str(file), spec.weight), file, flag)
-    return Asked(spec, None, flag)
+        return EncoderRequest(TeacherSpec(spec.name, str(file), spec.weight), file, flag)
+    return EncoderRequest(spec, None, flag)
 
 
 def _names_a_file(name: str) -> bool:

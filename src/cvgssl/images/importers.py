@@ -72,14 +72,14 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundDataset:
     """Items sorted by name, and what was odd."""
 
     items: tuple[Item, ...]
     notes: Notes = field(default_factory=lambda: defaultdict(list))
 
 
-def find_items(dataset: Name, source: Path) -> Found:
+def find_items(dataset: Name, source: Path) -> FoundDataset:
     """Find and name the pictures of `dataset` anywhere under `source`.
 
     Raises UserError for a missing or alien folder and for annotations that cannot be read.
@@ -90,7 +90,7 @@ def find_items(dataset: Name, source: Path) -> Found:
     items = _unique(_FINDERS[dataset](source, notes), notes)
     if not items:
         raise UserError(f"SRC {source}: no picture is named as {dataset} names them")
-    return Found(items, notes)
+    return FoundDataset(items, notes)
 
 
 def _unique(items: Iterable[Item], notes: Notes) -> tuple[Item, ...]:

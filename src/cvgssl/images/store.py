@@ -23,7 +23,7 @@ Progress = Callable[[int], None]
 
 
 @dataclass
-class Found:
+class DecodedFiles:
     """What the files hold.
 
     pixels: uint8 [N, C, S, S] of the N readable files.
@@ -48,7 +48,7 @@ class Job:
     cache_dir: Path
     workers: int = 0
 
-    def cached(self) -> Found | None:
+    def cached(self) -> DecodedFiles | None:
         """The decoded pictures of an earlier run, if no file has changed since."""
         if self._fits(channels=3):
             return None
@@ -61,11 +61,11 @@ class Job:
             return None
         pixels, notes = loaded
         unreadable = {int(row): str(reason) for row, reason in notes["unreadable"].items()}
-        return Found(pixels, digests, unreadable, notes["brightest"])
+        return DecodedFiles(pixels, digests, unreadable, notes["brightest"])
 
-    def decoded(self, skip_corrupt: bool, progress: Progress | None) -> Found:
+    def decoded(self, skip_corrupt: bool, progress: Progress | None) -> DecodedFiles:
         """Decode all files; without `skip_corrupt` unreadable files leave no pixels behind."""
-        found = Found()
+        found = DecodedFiles()
         rows = self._rows(channels=1)
         try:
             squares = decode_squares(self.paths, self.geometry, self.workers)
@@ -89,7 +89,7 @@ class Job:
             rows.discard()
         return found
 
-    def _kept(self, rows: MemoryRows | FileRows, found: Found) -> NDArray[np.uint8]:
+    def _kept(self, rows: MemoryRows | FileRows, found: DecodedFiles) -> NDArray[np.uint8]:
         if isinstance(rows, MemoryRows):
             return rows.finish()
         entry = self._entry()

@@ -13,7 +13,7 @@ import pydantic
 from cvgssl import __version__
 from cvgssl.encoders.teacher_spec import RANDOM
 from cvgssl.features.config import EmbedConfig
-from cvgssl.features.plan import Plan
+from cvgssl.features.record import EncoderRecord
 from cvgssl.features.table import FeatureTable, load_features, save_features
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import read_json, sha256_file, write_json
@@ -32,7 +32,7 @@ class KeptEncoder:
 
     name: str
     file: str
-    plan: Plan
+    record: EncoderRecord
 
     @property
     def path(self) -> Path | None:
@@ -42,7 +42,7 @@ class KeptEncoder:
     @property
     def sha256(self) -> str | None:
         """Of the file of weights; None for random ones."""
-        sha256: str | None = self.plan.facts["encoder"]["sha256"]
+        sha256: str | None = self.record.facts["encoder"]["sha256"]
         return sha256
 
 
@@ -66,9 +66,9 @@ class Card:
     version: str = __version__
 
     @property
-    def plans(self) -> list[Plan]:
+    def records(self) -> list[EncoderRecord]:
         """Of the encoders, in their order."""
-        return [one.plan for one in self.encoders]
+        return [one.record for one in self.encoders]
 
     def options(self, **changes: Any) -> EmbedConfig:
         """How pictures are embedded, but for `changes`; its `data` says nothing."""
@@ -95,7 +95,7 @@ def load_recognizer(folder: Path) -> tuple[Card, FeatureTable]:
     if sha256_file(path) != card.train_sha256:
         raise UserError(f"{path}: is not the file that {CARD} describes; copy both again")
     train = load_features(path)
-    if train.classes != card.classes or train.values.shape[1] != sum(p.width for p in card.plans):
+    if train.classes != card.classes or train.values.shape[1] != sum(p.width for p in card.records):
         raise UserError(f"{folder}: {CARD} and {TRAIN} do not belong together; copy both again")
     return card, train
 

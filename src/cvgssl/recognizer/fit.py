@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from cvgssl.features.embed import embed_raw
-from cvgssl.features.encoder_specs import asked_encoders
-from cvgssl.features.plan import Plan
+from cvgssl.features.encoder_specs import requested_encoders
+from cvgssl.features.record import EncoderRecord
 from cvgssl.features.table import SPLITS, UNLABELLED, FeatureTable
 from cvgssl.heads import HEADS
 from cvgssl.heads.auto import AutoDecision
@@ -72,12 +72,12 @@ def fit(config: FitConfig) -> tuple[Path, FitSummary]:
     Raises UserError for what is wrong with data, encoders or labels; nothing is written then.
     """
     started = time.monotonic()
-    table, plans = embed_raw(config.embedding())
+    table, records = embed_raw(config.embedding())
     train = with_extra(labelled_train(table, config), table, config)
     with new_folder(config.out, "--out") as folder:
-        save_recognizer(folder, _card(config, plans, train), train)
+        save_recognizer(folder, _card(config, records, train), train)
         card, kept = load_recognizer(folder)  # the figures are those of what was written
-        head = FittedHead(kept, card.plans, card.head, card.params, card.preparation)
+        head = FittedHead(kept, card.records, card.head, card.params, card.preparation)
         summary = _summary(config, table, kept, head, started)
         _write_labels(kept, folder / LABELS)
         write_json(folder / SUMMARY, asdict(summary))
@@ -85,16 +85,16 @@ def fit(config: FitConfig) -> tuple[Path, FitSummary]:
     return config.out, summary
 
 
-def _card(config: FitConfig, plans: list[Plan], train: FeatureTable) -> Card:
+def _card(config: FitConfig, records: list[EncoderRecord], train: FeatureTable) -> Card:
     embedding = config.embedding()
-    named = asked_encoders(embedding)
+    named = requested_encoders(embedding)
     encoders = tuple(
         KeptEncoder(
             encoder.spec.name,
             str(encoder.file.resolve()) if encoder.file else encoder.spec.file,
-            plan,
+            record,
         )
-        for encoder, plan in zip(named, plans, strict=True)
+        for encoder, record in zip(named, records, strict=True)
     )
     options = {key: value for key, value in to_dict(embedding).items() if key not in _OF_THE_JOB}
     return Card(

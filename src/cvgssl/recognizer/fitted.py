@@ -19,8 +19,8 @@ from cvgssl.encoders.weights_folder import weights_folder
 from cvgssl.features.compute import embed_squares
 from cvgssl.features.config import EmbedConfig
 from cvgssl.features.encoder import Encoder, load_encoder
-from cvgssl.features.encoder_specs import Asked, weight_file
-from cvgssl.features.plan import Plan
+from cvgssl.features.encoder_specs import EncoderRequest, weight_file
+from cvgssl.features.record import EncoderRecord
 from cvgssl.features.table import UNLABELLED
 from cvgssl.images.decoding import Square
 from cvgssl.recognizer.card import CARD, KeptEncoder, load_recognizer
@@ -71,7 +71,7 @@ class FittedRecognizer:
             flush=True,
         )
         self._head = FittedHead(
-            train, card.plans, card.head, card.params, card.preparation, false_rejection_rate
+            train, card.records, card.head, card.params, card.preparation, false_rejection_rate
         )
 
     def __call__(
@@ -94,7 +94,7 @@ def _find_all(
     folder: Path, encoders: Sequence[KeptEncoder], files: Sequence[str]
 ) -> list[Path | None]:
     """Where the encoders' weights are; None for those that are not a file."""
-    wanted = {kept.sha256: kept.plan.name for kept in encoders if kept.path is not None}
+    wanted = {kept.sha256: kept.record.name for kept in encoders if kept.path is not None}
     moved = dict[str | None, Path]()
     for name in files:
         path = weight_file(name, f"--encoder {name}")
@@ -123,7 +123,9 @@ def _find(folder: Path, encoder: KeptEncoder) -> Path:
         if place.is_file()
     ]
     if not there:
-        raise UserError(f"{folder}: the weights of {encoder.plan.name}, {path}, are gone; {remedy}")
+        raise UserError(
+            f"{folder}: the weights of {encoder.record.name}, {path}, are gone; {remedy}"
+        )
     same = [place for place in there if sha256_file(place) == encoder.sha256]
     if not same:
         raise UserError(
@@ -134,15 +136,15 @@ def _find(folder: Path, encoder: KeptEncoder) -> Path:
 
 
 def _load(folder: Path, kept: KeptEncoder, place: Path | None, options: EmbedConfig) -> Encoder:
-    flag = f"{folder}: encoder {kept.plan.name}"
+    flag = f"{folder}: encoder {kept.record.name}"
     file = kept.file if place is None else str(place)
-    asked = Asked(TeacherSpec(kept.name, file, kept.plan.weight), place, flag)
-    encoder = load_encoder(asked, options)
-    _check_same(flag, kept.plan, encoder.plan())
+    request = EncoderRequest(TeacherSpec(kept.name, file, kept.record.weight), place, flag)
+    encoder = load_encoder(request, options)
+    _check_same(flag, kept.record, encoder.record())
     return encoder
 
 
-def _check_same(flag: str, before: Plan, now: Plan) -> None:
+def _check_same(flag: str, before: EncoderRecord, now: EncoderRecord) -> None:
     """Raise UserError when the encoder would give other numbers; a warning for other readers."""
     old, new = _plain(before.facts), _plain(now.facts)
     changed = [name for name in old if old[name] != new.get(name) and name != "precision"]

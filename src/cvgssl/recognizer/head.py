@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cvgssl.features.plan import Plan, parts_of
 from cvgssl.features.preparation import Mode, Preparation, combination
+from cvgssl.features.record import EncoderRecord, parts_of
 from cvgssl.features.table import FeatureTable
 from cvgssl.heads import HEADS, CalibratedHead, OpenSetHead
 from cvgssl.heads.auto import AutoDecision
@@ -29,7 +29,7 @@ class FittedHead:
     def __init__(
         self,
         train: FeatureTable,
-        plans: Sequence[Plan],
+        records: Sequence[EncoderRecord],
         name: str,
         params: Mapping[str, Any],
         preparation: Mode,
@@ -37,12 +37,12 @@ class FittedHead:
     ) -> None:
         """Fit.
 
-        train: values float32 [N, D] of `plans` side by side, labels -1 for unlabelled.
+        train: values float32 [N, D] of `records` side by side, labels -1 for unlabelled.
         false_rejection_rate: share of the pictures of known classes that may be called unknown;
         None gives no verdicts.
         """
-        self.plans = plans
-        self._borders = np.cumsum([plan.width for plan in plans[:-1]], dtype=np.intp)
+        self.records = records
+        self._borders = np.cumsum([record.width for record in records[:-1]], dtype=np.intp)
         parts, weights = self._parts(train.values)
         whole = np.arange(len(train))
         self._side_by_side = combination(parts, weights, whole) if len(parts) > 1 else None
@@ -92,4 +92,4 @@ class FittedHead:
         return self._side_by_side(parts) if self._side_by_side is not None else parts[0]
 
     def _parts(self, values: Values) -> tuple[list[Values], list[float]]:
-        return parts_of(np.split(values, self._borders, axis=1), self.plans)
+        return parts_of(np.split(values, self._borders, axis=1), self.records)

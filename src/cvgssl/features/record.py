@@ -1,8 +1,8 @@
-"""What decides an encoder's embeddings besides the pictures, and its memory between calls.
+"""What decides an encoder's embeddings besides the pictures: its record, and the cache key.
 
-A plan is known once the encoder is built, which takes seconds. So it is kept in the cache under
-all that it follows from (the request: what was asked for, the hash of the weight file, versions
-of the packages); a later call with the same request finds plan and embeddings without torch.
+A record is known once the encoder is built, which takes seconds. So it is kept in the cache under
+all that it follows from (the request, the hash of the weight file, versions of the packages); a
+later call with the same request finds record and embeddings without importing torch.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from cvgssl import __version__
 from cvgssl.features.config import EmbedConfig
-from cvgssl.features.encoder_specs import Asked
+from cvgssl.features.encoder_specs import EncoderRequest
 from cvgssl.images.geometry import Geometry
 from cvgssl.images.reader import VERSION as READER
 from cvgssl.runtime.files import read_json, sha256_file, write_json
@@ -26,13 +26,16 @@ from cvgssl.runtime.options import to_dict
 
 FOLDER = "features"
 # options that change nothing in one encoder's numbers
-_ELSEWHERE = ("data", "out", "weights", "arch", "encoder", "unlabelled", "skip_corrupt", "workers",
-              "center", "whiten", "batch_size", "test_fraction", "seed", "gpu")  # fmt: skip
+NOT_IN_KEY = ("data", "out", "encoder", "class_folders", "skip_corrupt", "workers", "preparation",
+              "batch_size", "test_fraction", "seed", "gpu")  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Plan:
-    """name, file, weight: of the encoder, for people. facts: JSON values; their hash is the key.
+class EncoderRecord:
+    """What is kept about an encoder.
+
+    name, file, weight: for people. facts: all that decides its numbers, JSON values; their hash is
+        the key.
 
     widths: of the parts (layers, ways of pooling) in a row of embeddings; empty for a single one.
     """
@@ -68,7 +71,7 @@ class Plan:
 
 
 def parts_of(
-    found: Sequence[NDArray[np.float32]], plans: Sequence[Plan]
+    found: Sequence[NDArray[np.float32]], records: Sequence[EncoderRecord]
 ) -> tuple[list[NDArray[np.float32]], list[float]]:
     """All parts of the encoders' embeddings, [N, D] each, and their weights.
 
@@ -76,44 +79,46 @@ def parts_of(
     else those with large numbers would drown the others.
     """
     parts, weights = list[NDArray[np.float32]](), list[float]()
-    for values, plan in zip(found, plans, strict=True):
-        own = plan.parts(values)
+    for values, record in zip(found, records, strict=True):
+        own = record.parts(values)
         parts += own
-        weights += [plan.weight / len(own)] * len(own)
+        weights += [record.weight / len(own)] * len(own)
     return parts, weights
 
 
-def recall(asked: Asked, config: EmbedConfig, cache: Path) -> Plan | None:
-    """The plan that this request had before; None if it is not known."""
-    path = _request(asked, config, cache)
+def recorded(request: EncoderRequest, config: EmbedConfig, cache: Path) -> EncoderRecord | None:
+    """The record that this request had before; None if it is not known."""
+    path = _request(request, config, cache)
     try:
-        return Plan(**read_json(path)) if path else None
+        return EncoderRecord(**read_json(path)) if path else None
     except (OSError, ValueError, TypeError):  # none there, or damaged
         return None
 
 
-def remember(asked: Asked, config: EmbedConfig, cache: Path, plan: Plan) -> None:
-    """Keep the plan for `recall`."""
-    path = _request(asked, config, cache)
+def keep_record(
+    request: EncoderRequest, config: EmbedConfig, cache: Path, record: EncoderRecord
+) -> None:
+    """Keep the record for `recorded`."""
+    path = _request(request, config, cache)
     if path:
-        write_json(path, asdict(plan))
+        write_json(path, asdict(record))
 
 
-def _request(asked: Asked, config: EmbedConfig, cache: Path) -> Path | None:
+def _request(request: EncoderRequest, config: EmbedConfig, cache: Path) -> Path | None:
     """The file for this request; None where only loading tells which weights are meant."""
-    if asked.file is None and asked.spec.name != "embedded" and asked.spec.file != "random":
+    if request.file is None and request.spec.name != "embedded" and request.spec.file != "random":
         return None
-    options = {name: value for name, value in to_dict(config).items() if name not in _ELSEWHERE}
-    request = {
+    options = {name: value for name, value in to_dict(config).items() if name not in NOT_IN_KEY}
+    facts = {
         "versions": [__version__, READER, *map(metadata.version, ("torch", "timm", "pillow"))],
-        "name": asked.spec.name,
-        "weight": asked.spec.weight,
-        "file": [asked.file.name, sha256_file(asked.file), *_beside(asked.file)]
-        if asked.file
-        else asked.spec.file,
+        "name": request.spec.name,
+        "weight": request.spec.weight,
+        "file": [request.file.name, sha256_file(request.file), *_beside(request.file)]
+        if request.file
+        else request.spec.file,
         "options": options,
     }
-    return cache / FOLDER / f"request-{_hash(request)}.json"
+    return cache / FOLDER / f"request-{_hash(facts)}.json"
 
 
 def _beside(file: Path) -> list[str]:
