@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cvgssl.encoders.teachers import load_teachers
+from cvgssl.encoders.loading import load_encoders
 from cvgssl.features.diffusion import diffusion_map
 from cvgssl.heads.metrics import confusion, macro_recall
 from cvgssl.images.cache import default_cache_dir
@@ -91,7 +91,7 @@ def embeddings(folder: Path, names: list[str], precision: str) -> tuple[list[Ten
     views = Views(config.recipes, config.geometry, config.seed).weak_only()
     keys = [
         BankKey(teacher.to(accelerator.device), views, VERSIONS, config.precision)
-        for teacher in load_teachers(names)
+        for teacher in load_encoders(names)
     ]
     place = default_cache_dir() / "banks"
     bank = build_bank(BankBuild(keys, data, place, config.batch_size, accelerator))

@@ -22,9 +22,9 @@ from torch.nn import functional as F
 from cvgssl.adapt.draws import draw
 from cvgssl.encoders.backbone import build_backbone
 from cvgssl.encoders.batches import forward_all
+from cvgssl.encoders.frozen_encoder import FrozenEncoder
+from cvgssl.encoders.loading import load_encoders
 from cvgssl.encoders.pretrained import load_pretrained
-from cvgssl.encoders.teacher import Teacher
-from cvgssl.encoders.teachers import load_teachers
 from cvgssl.heads.metrics import confusion, macro_recall, mean_interval
 from cvgssl.images.geometry import Geometry
 from cvgssl.images.scan import load_dataset
@@ -38,7 +38,7 @@ RIDGE = 1 / 20
 class OnStored(nn.Module):
     """A teacher that takes stored uint8 pictures."""
 
-    def __init__(self, teacher: Teacher) -> None:
+    def __init__(self, teacher: FrozenEncoder) -> None:
         super().__init__()
         self.teacher = teacher
 
@@ -80,7 +80,7 @@ def main() -> None:
 def build(args: argparse.Namespace) -> tuple[nn.Module, dict[str, Any]]:
     """The frozen encoder and what is said about it in the result."""
     if args.teacher:
-        (teacher,) = load_teachers([args.teacher])
+        (teacher,) = load_encoders([args.teacher])
         return OnStored(teacher), {"encoder": teacher.identity(), "size": teacher.image_size}
     torch.manual_seed(0)
     backbone = build_backbone(args.arch, args.size)

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.gpu.section import Section, device, finish, generate, rate, run
-from cvgssl.encoders.teacher import Teacher
-from cvgssl.encoders.teachers import load_teachers
+from cvgssl.encoders.frozen_encoder import FrozenEncoder
+from cvgssl.encoders.loading import load_encoders
 from cvgssl.images.decoding import decode_squares
 from cvgssl.images.geometry import Geometry
 from cvgssl.images.listing import list_pictures
@@ -38,7 +38,7 @@ def main(section: Section) -> None:
     batch = 8 if section.tiny else 256
     pixels = torch.randint(0, 256, (batch, 1, 224, 224), dtype=torch.uint8, device=device())
     for label, name in names.items():
-        (teachers[label],) = load_teachers([f"{name}=random"])
+        (teachers[label],) = load_encoders([f"{name}=random"])
         section.put(label, _rates(teachers[label].to(device()), pixels, section.tiny))
     _embed(section, "test_vit" if section.tiny else "ViT-B/16")
     for label, teacher in teachers.items():
@@ -46,7 +46,7 @@ def main(section: Section) -> None:
             section.put(f"{label}, compiled", _compiled(teacher, pixels, section.tiny))
 
 
-def _rates(teacher: Teacher, pixels: Tensor, tiny: bool) -> dict[str, float]:
+def _rates(teacher: FrozenEncoder, pixels: Tensor, tiny: bool) -> dict[str, float]:
     """Pictures per second in each precision."""
 
     def work(precision: torch.dtype) -> None:
@@ -60,7 +60,7 @@ def _rates(teacher: Teacher, pixels: Tensor, tiny: bool) -> dict[str, float]:
     }
 
 
-def _compiled(teacher: Teacher, pixels: Tensor, tiny: bool) -> dict[str, Any]:
+def _compiled(teacher: FrozenEncoder, pixels: Tensor, tiny: bool) -> dict[str, Any]:
     """The same with the backbone compiled as `--compile` does; seconds until both have run."""
     if tiny and not torch.cuda.is_available():
         return {"not measured": "a compiler takes longer than all the rest"}

@@ -18,8 +18,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.gpu.section import Section, device, finish
 from benchmarks.gpu.trace import read_activity
-from cvgssl.encoders.teacher import Teacher
-from cvgssl.encoders.teachers import load_teachers
+from cvgssl.encoders.frozen_encoder import FrozenEncoder
+from cvgssl.encoders.loading import load_encoders
 from cvgssl.features.diffusion import map_width
 from cvgssl.images.store import Pictures
 from cvgssl.pretrain.bank import BLOCK, Bank
@@ -54,7 +54,7 @@ def main(section: Section) -> None:
     tiny = section.tiny
     names = ["test_vit"] if tiny else ["RN50", "ViT-B/32", "ViT-B/16"]
     students = {"resnet50": 256, "vit_base_patch16_224": 256, "resnet18": 64}
-    teachers = [t.to(device()) for t in load_teachers([f"{name}=random" for name in names])]
+    teachers = [t.to(device()) for t in load_encoders([f"{name}=random" for name in names])]
     longest = 1.0 if tiny else 15.0
     for arch, batch in {"test_resnet": 4}.items() if tiny else students.items():
         shared: dict[str, Any] = {"arch": arch, "batch_size": batch, "precision": "bf16"}
@@ -75,7 +75,7 @@ def main(section: Section) -> None:
 
 
 def _in_parts(
-    config: PretrainConfig, teachers: tuple[Teacher, ...], accumulate: int
+    config: PretrainConfig, teachers: tuple[FrozenEncoder, ...], accumulate: int
 ) -> dict[str, Any]:
     """The figures with as few parts of a batch as the memory allows."""
     while True:
@@ -88,7 +88,7 @@ def _in_parts(
         torch.cuda.empty_cache()  # outside of the handler, whose error holds on to tensors
 
 
-def _figures(config: PretrainConfig, teachers: tuple[Teacher, ...]) -> dict[str, Any]:
+def _figures(config: PretrainConfig, teachers: tuple[FrozenEncoder, ...]) -> dict[str, Any]:
     """Views per second and memory of two epochs, and what the profiler saw of another."""
     loop = _loop(config, teachers)
     if torch.cuda.is_available():
@@ -124,7 +124,7 @@ def _epoch(loop: Loop) -> None:
     finish()
 
 
-def _loop(config: PretrainConfig, teachers: tuple[Teacher, ...]) -> Loop:
+def _loop(config: PretrainConfig, teachers: tuple[FrozenEncoder, ...]) -> Loop:
     """The training loop of `cvgssl pretrain` over random pictures."""
     count, side = STEPS * config.batch_size, config.image_size
     generator = np.random.default_rng(0)

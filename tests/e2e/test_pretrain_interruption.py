@@ -150,5 +150,5 @@ def test_another_teacher_is_refused(words: list[str], tmp_path: Path, teacher_fi
     resumed = start("--resume", out)
     _, errors = resumed.communicate(timeout=240)
     assert resumed.returncode == 2
-    assert "is not the teacher recorded" in errors
+    assert "is not the encoder recorded" in errors
     assert "sha256" in errors

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from cvgssl.encoders.backbone import build_backbone
 from cvgssl.encoders.embedded import GUIDE, embedded_guide
-from cvgssl.encoders.teacher import Teacher
-from cvgssl.encoders.teachers import load_teachers
+from cvgssl.encoders.frozen_encoder import FrozenEncoder
+from cvgssl.encoders.loading import load_encoders
 from cvgssl.images.surfaces import KINDS, generate_surface
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import sha256_file
@@ -22,7 +22,7 @@ COILS, SHOTS = 12, 2  # of each kind: pictures of different coils, and how many 
 
 
 @pytest.fixture(scope="module")
-def guide() -> Teacher:
+def guide() -> FrozenEncoder:
     return embedded_guide()
 
 
@@ -35,7 +35,7 @@ def views() -> Tensor:
     return torch.from_numpy(np.array(pictures))[:, :, None] / 255
 
 
-def test_file_and_card_agree(guide: Teacher) -> None:
+def test_file_and_card_agree(guide: FrozenEncoder) -> None:
     card = (GUIDE.parent / "GUIDE.md").read_text(encoding="utf-8")
     assert GUIDE.stat().st_size <= 10_000_000
     assert guide.sha256 == sha256_file(GUIDE)
@@ -43,7 +43,7 @@ def test_file_and_card_agree(guide: Teacher) -> None:
     assert f"| {guide.arch} | {guide.dim} | {guide.image_size} px |" in card
 
 
-def test_half_precision_on_disk_single_in_memory(guide: Teacher) -> None:
+def test_half_precision_on_disk_single_in_memory(guide: FrozenEncoder) -> None:
     with safe_open(GUIDE, framework="pt") as file:
         stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     loaded = guide.backbone.body.state_dict()
@@ -55,7 +55,7 @@ def test_half_precision_on_disk_single_in_memory(guide: Teacher) -> None:
     assert set(loaded) - set(stored) <= {n for n in loaded if n.endswith("num_batches_tracked")}
 
 
-def test_features(guide: Teacher, views: Tensor) -> None:
+def test_features(guide: FrozenEncoder, views: Tensor) -> None:
     features = guide(views[:, 0])
     assert features.shape == (len(KINDS), guide.dim) and features.dtype == torch.float32
     assert torch.isfinite(features).all() and features.std(0).mean() > 0.01
@@ -63,10 +63,10 @@ def test_features(guide: Teacher, views: Tensor) -> None:
     torch.testing.assert_close(guide(gray), guide(gray.expand(-1, 3, -1, -1)))
 
 
-def test_better_than_random_weights(guide: Teacher, views: Tensor) -> None:
+def test_better_than_random_weights(guide: FrozenEncoder, views: Tensor) -> None:
     torch.manual_seed(0)
     random = build_backbone(guide.arch, guide.image_size, guide.normalization)
-    learnt, chance = accuracy(guide, views), accuracy(Teacher("random", random), views)
+    learnt, chance = accuracy(guide, views), accuracy(FrozenEncoder("random", random), views)
     assert learnt > 0.7 > 0.5 > chance
 
 
@@ -80,9 +80,9 @@ def accuracy(encoder: nn.Module, views: Tensor) -> float:
     return float((found == torch.arange(kinds)[:, None]).float().mean())
 
 
-def test_by_name(guide: Teacher) -> None:
-    (named,) = load_teachers(["embedded:0.5"])
+def test_by_name(guide: FrozenEncoder) -> None:
+    (named,) = load_encoders(["embedded:0.5"])
     assert named.weight == 0.5 and named.identity() == guide.identity()
     assert json.loads(json.dumps(guide.identity()))["name"] == "embedded"
     with pytest.raises(UserError, match=r"--teacher embedded=x\.pt: .* leave out =x\.pt"):
-        load_teachers(["embedded=x.pt"])
+        load_encoders(["embedded=x.pt"])

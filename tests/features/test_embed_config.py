@@ -7,7 +7,7 @@ import pydantic
 import pytest
 
 from cvgssl.features.config import EmbedConfig
-from cvgssl.features.encoder_specs import requested_encoders
+from cvgssl.features.encoder_requests import requested_encoders
 from cvgssl.features.record import NOT_IN_KEY
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.options import fields_of

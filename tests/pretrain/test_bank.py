@@ -7,7 +7,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from cvgssl.encoders.teachers import load_teachers
+from cvgssl.encoders.loading import load_encoders
 from cvgssl.pretrain import bank as bank_module
 from cvgssl.pretrain.bank import Bank, BankBuild, BankKey, bank_size, build_bank
 from cvgssl.pretrain.config import PretrainConfig
@@ -40,7 +40,7 @@ def data(config: PretrainConfig) -> Unlabelled:
 
 @pytest.fixture
 def key(config: PretrainConfig, teacher_file: Path) -> BankKey:
-    (teacher,) = load_teachers([f"test_vit={teacher_file}"])
+    (teacher,) = load_encoders([f"test_vit={teacher_file}"])
     return BankKey(teacher, Views(config.recipes, config.geometry, 7, VERSIONS), VERSIONS)
 
 
@@ -125,7 +125,7 @@ def test_other_views_teachers_or_pictures_have_another_place(
             tmp_path
         )
     )
-    (random,) = load_teachers(["test_vit=random"])
+    (random,) = load_encoders(["test_vit=random"])
     places.add(BankKey(random, key.views, VERSIONS).folder(tmp_path))
     assert len(places) == 5
     build(key, data, tmp_path)

@@ -6,7 +6,7 @@ from cvgssl.bench.config import BenchConfig, EncoderChoice, FeatureSource
 from cvgssl.bench.recorded import file_name
 from cvgssl.features.config import EmbedConfig
 from cvgssl.features.embed import embed
-from cvgssl.features.encoder_specs import requested_encoders
+from cvgssl.features.encoder_requests import requested_encoders
 from cvgssl.features.table import save_features
 
 FEATURES = "features"

@@ -2,10 +2,10 @@
 
 from importlib.resources import as_file, files
 
+from cvgssl.encoders.building import encoder_from
+from cvgssl.encoders.encoder_spec import EncoderSpec
+from cvgssl.encoders.frozen_encoder import FrozenEncoder
 from cvgssl.encoders.pretrained import read_backbone
-from cvgssl.encoders.teacher import Teacher
-from cvgssl.encoders.teacher_building import teacher_from
-from cvgssl.encoders.teacher_spec import TeacherSpec
 
 EMBEDDED = "embedded"
 """Its name, as in `--teacher embedded`."""
@@ -14,12 +14,12 @@ GUIDE = files("cvgssl.encoders") / "guide" / "guide.safetensors"
 """Its weights, float16; GUIDE.md beside them says how they came about and what they are worth."""
 
 
-def embedded_guide(weight: float = 1.0, size: int | None = None) -> Teacher:
+def embedded_guide(weight: float = 1.0, size: int | None = None) -> FrozenEncoder:
     """The guide, trained by this project on its own generated pictures; nothing is downloaded.
 
     weight: of its loss terms, above 0. size: side of the pictures that it sees instead of its own.
     """
     with as_file(GUIDE) as path:
         found = read_backbone(path)
-        spec = TeacherSpec(EMBEDDED, weight=weight)
-        return teacher_from(spec, found.card["arch"], path, found, size=size)
+        spec = EncoderSpec(EMBEDDED, weight=weight)
+        return encoder_from(spec, found.card["arch"], path, found, size=size)

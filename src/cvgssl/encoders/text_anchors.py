@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from cvgssl.encoders.teacher_spec import TeacherSpec
+from cvgssl.encoders.encoder_spec import EncoderSpec
 from cvgssl.encoders.text_tower import TextTower, TextTowerError, load_text_tower
 from cvgssl.runtime.errors import UserError
 
@@ -168,7 +168,7 @@ class TextAnchors:
 
 def text_anchors(
     classes: Sequence[str],
-    weights: str | TeacherSpec | TextTower,
+    weights: str | EncoderSpec | TextTower,
     prompts: Mapping[str, Sequence[str]] | Path | None = None,
 ) -> TextAnchors:
     """Embed the classes' names by the text tower of a CLIP; nothing is downloaded.

@@ -16,12 +16,12 @@ from cvgssl.encoders.activations import is_quick
 from cvgssl.encoders.clip_names import clip_tower
 from cvgssl.encoders.containers import Contents, read_contents
 from cvgssl.encoders.embedded import EMBEDDED
+from cvgssl.encoders.encoder_spec import RANDOM, EncoderSpec, parse_encoder
 from cvgssl.encoders.fitting import all_finite
 from cvgssl.encoders.inference import infer_arch
 from cvgssl.encoders.layouts import all_weights, find_backbone
+from cvgssl.encoders.loading import locate, naming
 from cvgssl.encoders.preprocessing import OpenClipConfig, open_clip_config
-from cvgssl.encoders.teacher_spec import RANDOM, TeacherSpec, parse_teacher
-from cvgssl.encoders.teachers import locate, naming
 from cvgssl.encoders.timm_import import timm
 from cvgssl.encoders.weights_folder import ENDINGS, find_weights
 from cvgssl.runtime.errors import UserError
@@ -84,7 +84,7 @@ _FROM_SHAPES = {"context_length", "vocab_size", "width", "layers", "mlp_ratio"}
 _TAKEN = {"heads", "no_causal_mask", "pool_type", "eos_id", "pad_id", "proj_type", "proj_bias"}
 
 
-def load_text_tower(weights: str | TeacherSpec, folder: Path | None = None) -> TextTower:
+def load_text_tower(weights: str | EncoderSpec, folder: Path | None = None) -> TextTower:
     """The text tower of `NAME=FILE`, of FILE, or of NAME's file in the weights folder.
 
     The same notation as `--encoder`; folder: see `weights_folder`. Read are CLIP by OpenAI and
@@ -92,7 +92,7 @@ def load_text_tower(weights: str | TeacherSpec, folder: Path | None = None) -> T
     configuration beside the file or the name tells, as for the vision tower.
     Raises TextTowerError where the file has none of these, UserError for any other trouble.
     """
-    spec = weights if isinstance(weights, TeacherSpec) else _spec(weights)
+    spec = weights if isinstance(weights, EncoderSpec) else _spec(weights)
     with naming(spec, FLAG):
         if spec.name == EMBEDDED or spec.file == RANDOM:
             raise TextTowerError(f"{spec.file or spec.name} has no text tower; {_REMEDY}")
@@ -102,15 +102,15 @@ def load_text_tower(weights: str | TeacherSpec, folder: Path | None = None) -> T
         return _read(at.path, spec.name, at.arch)
 
 
-def _spec(text: str) -> TeacherSpec:
+def _spec(text: str) -> EncoderSpec:
     if Path(text).expanduser().is_file():
-        return TeacherSpec("", text)
+        return EncoderSpec("", text)
     try:
-        spec = parse_teacher(text)
+        spec = parse_encoder(text)
     except UserError as error:
         raise UserError(str(error).replace("--teacher", FLAG, 1)) from error
     bare = not spec.file and spec.name.lower().endswith(ENDINGS)
-    return TeacherSpec("", spec.name) if bare else spec
+    return EncoderSpec("", spec.name) if bare else spec
 
 
 def _read(path: Path, name: str = "", arch: str = "") -> TextTower:

@@ -77,4 +77,4 @@ def embed_squares(
 def _check_finite(encoder: Encoder, values: NDArray[np.float32], config: EmbedConfig) -> None:
     if not np.isfinite(values).all():
         remedy = "use --precision fp32" if config.precision != "fp32" else "its file is damaged"
-        raise UserError(f"{encoder.teacher.name}: gives numbers that are not finite; {remedy}")
+        raise UserError(f"{encoder.frozen.name}: gives numbers that are not finite; {remedy}")

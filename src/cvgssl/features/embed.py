@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from cvgssl import __version__
 from cvgssl.features.cache import FeatureStore, Values
 from cvgssl.features.config import AUTO, EmbedConfig
-from cvgssl.features.encoder_specs import EncoderRequest, requested_encoders
+from cvgssl.features.encoder_requests import EncoderRequest, requested_encoders
 from cvgssl.features.pictures import Listing, list_data
 from cvgssl.features.record import EncoderRecord, keep_record, parts_of, recorded
 from cvgssl.features.table import SPLITS, FeatureTable
@@ -147,7 +147,7 @@ def _build(request: EncoderRequest, config: EmbedConfig) -> "tuple[Encoder, Enco
     from cvgssl.features.encoder import load_encoder
 
     encoder = load_encoder(request, config)
-    log.info("%s", encoder.teacher.summary().replace("teacher ", "encoder ", 1))
+    log.info("encoder %s", encoder.frozen.summary())
     return encoder, encoder.record()
 
 

@@ -12,15 +12,15 @@ import PIL
 import torch
 from torch import Tensor, nn
 
+from cvgssl.encoders.building import encoder_from
+from cvgssl.encoders.encoder_spec import EncoderSpec
+from cvgssl.encoders.frozen_encoder import FrozenEncoder
 from cvgssl.encoders.inference import infer_arch
+from cvgssl.encoders.loading import load_encoders
 from cvgssl.encoders.preprocessing import resized
 from cvgssl.encoders.pretrained import read_backbone
-from cvgssl.encoders.teacher import Teacher
-from cvgssl.encoders.teacher_building import teacher_from
-from cvgssl.encoders.teacher_spec import TeacherSpec
-from cvgssl.encoders.teachers import load_teachers
 from cvgssl.features.config import EmbedConfig, Flips
-from cvgssl.features.encoder_specs import EncoderRequest
+from cvgssl.features.encoder_requests import EncoderRequest
 from cvgssl.features.pooling import Pooling
 from cvgssl.features.record import EncoderRecord
 from cvgssl.images.geometry import Fit, Geometry, Interpolation
@@ -33,22 +33,22 @@ FORMAT = 1  # raise when the same options would give other numbers
 class Encoder(nn.Module):
     """Stored pictures to embeddings; never trained."""
 
-    def __init__(self, teacher: Teacher, config: EmbedConfig) -> None:
+    def __init__(self, frozen: FrozenEncoder, config: EmbedConfig) -> None:
         super().__init__()
-        self.teacher, self.config = teacher, config
+        self.frozen, self.config = frozen, config
         self.pooling = (
-            Pooling(teacher.backbone, config.pools, config.layers) if config.pools else None
+            Pooling(frozen.backbone, config.pools, config.layers) if config.pools else None
         )
 
     @property
     def geometry(self) -> Geometry:
         """How its pictures become squares; as the weights were fine-tuned unless options differ."""
-        config, own = self.config, self.teacher.card.get("geometry", {})
+        config, own = self.config, self.frozen.card.get("geometry", {})
         fit = own.get("fit", "stretch") if config.fit == "auto" else config.fit
         chosen = config.interpolation
-        interpolation = self.teacher.interpolation if chosen == "auto" else chosen
+        interpolation = self.frozen.interpolation if chosen == "auto" else chosen
         return Geometry(
-            self.teacher.image_size,
+            self.frozen.image_size,
             cast(Fit, fit),
             cast(Interpolation, interpolation),
             config.bit_depth,
@@ -70,7 +70,7 @@ class Encoder(nn.Module):
         facts: dict[str, Any] = {
             "format": FORMAT,
             "reader": [READER, PIL.__version__],
-            "encoder": {k: v for k, v in self.teacher.identity().items() if k != "name"},
+            "encoder": {k: v for k, v in self.frozen.identity().items() if k != "name"},
             "geometry": asdict(self.geometry),
             "pool": list(config.pools),
             "layers": list(self.pooling.layers) if self.pooling else [],
@@ -79,15 +79,13 @@ class Encoder(nn.Module):
             "precision": config.precision,
         }
         widths = self.pooling.widths if self.pooling else ()
-        return EncoderRecord(
-            self.teacher.name, self.teacher.file, self.teacher.weight, widths, facts
-        )
+        return EncoderRecord(self.frozen.name, self.frozen.file, self.frozen.weight, widths, facts)
 
     def _encode(self, view: Tensor) -> Tensor:
         if self.pooling is None:
-            return cast(Tensor, self.teacher(view))
-        backbone = self.teacher.backbone
-        pixels = resized(view, self.teacher.image_size, self.teacher.interpolation)
+            return cast(Tensor, self.frozen(view))
+        backbone = self.frozen.backbone
+        pixels = resized(view, self.frozen.image_size, self.frozen.interpolation)
         return cast(Tensor, self.pooling(backbone.normalize(pixels)))
 
 
@@ -95,13 +93,13 @@ def load_encoder(request: EncoderRequest, config: EmbedConfig) -> Encoder:
     """Build and fill what was asked for, on the CPU; raises UserError naming its flag."""
     with _naming(request):
         if request.spec.name:
-            (teacher,) = load_teachers([request.spec], size=config.image_size)
+            (frozen,) = load_encoders([request.spec], size=config.image_size)
         else:
-            teacher = _of_file(request, config)
-    return Encoder(teacher, config)
+            frozen = _of_file(request, config)
+    return Encoder(frozen, config)
 
 
-def _of_file(request: EncoderRequest, config: EmbedConfig) -> Teacher:
+def _of_file(request: EncoderRequest, config: EmbedConfig) -> FrozenEncoder:
     """The encoder of a file that says itself what it is of."""
     assert request.file is not None
     found = read_backbone(request.file)
@@ -109,9 +107,9 @@ def _of_file(request: EncoderRequest, config: EmbedConfig) -> Teacher:
     arch = known or found.arch
     if not arch:
         raise UserError("does not tell its architecture; give it as NAME=FILE")
-    spec = TeacherSpec(str(arch), request.spec.file, request.spec.weight)
+    spec = EncoderSpec(str(arch), request.spec.file, request.spec.weight)
     with torch.random.fork_rng(devices=[]):
-        return teacher_from(spec, str(arch), request.file, found, size=config.image_size)
+        return encoder_from(spec, str(arch), request.file, found, size=config.image_size)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from cvgssl import __version__
 from cvgssl.features.config import EmbedConfig
-from cvgssl.features.encoder_specs import EncoderRequest
+from cvgssl.features.encoder_requests import EncoderRequest
 from cvgssl.images.geometry import Geometry
 from cvgssl.images.reader import VERSION as READER
 from cvgssl.runtime.files import read_json, sha256_file, write_json

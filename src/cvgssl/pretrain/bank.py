@@ -27,7 +27,7 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cvgssl.encoders.teacher import Teacher
+from cvgssl.encoders.frozen_encoder import FrozenEncoder
 from cvgssl.pretrain.data import Unlabelled
 from cvgssl.pretrain.views import DrawnViews, Views
 from cvgssl.runtime.errors import UserError
@@ -42,7 +42,7 @@ BLOCK = 256  # pictures per file
 class BankKey:
     """The cache key of one teacher's embeddings: all that they depend on besides the pictures."""
 
-    teacher: Teacher
+    teacher: FrozenEncoder
     views: Views
     versions: int
     precision: str = "fp32"

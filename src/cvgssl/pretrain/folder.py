@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from cvgssl.encoders.teacher import check_identity
+from cvgssl.encoders.frozen_encoder import check_identity
 from cvgssl.pretrain.inputs import Inputs
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.run import RunKind

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from accelerate import Accelerator
 
-from cvgssl.encoders.teacher import Teacher
+from cvgssl.encoders.frozen_encoder import FrozenEncoder
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.pretrain.data import Unlabelled
 from cvgssl.pretrain.views import Views
@@ -22,7 +22,7 @@ class Inputs:
     data: Unlabelled
     views: Views
     accelerator: Accelerator
-    teachers: tuple[Teacher, ...] = ()
+    teachers: tuple[FrozenEncoder, ...] = ()
 
     @property
     def steps_per_epoch(self) -> int:

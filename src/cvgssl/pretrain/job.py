@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 from cvgssl.encoders.backbone import Backbone
+from cvgssl.encoders.frozen_encoder import FrozenEncoder
 from cvgssl.encoders.pretrained import LoadReport
-from cvgssl.encoders.teacher import Teacher
 from cvgssl.pretrain.checkpoint import BACKBONE, checkpoints, save_backbone
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.pretrain.data import load_unlabelled
@@ -83,7 +83,7 @@ def _check_shares(config: PretrainConfig, processes: int) -> None:
         )
 
 
-def _choose_teachers(config: PretrainConfig, device: torch.device) -> tuple[Teacher, ...]:
+def _choose_teachers(config: PretrainConfig, device: torch.device) -> tuple[FrozenEncoder, ...]:
     """The teachers on `device`, if the method has any."""
     if not choose(config).form.targets.need_teachers:
         return ()
@@ -118,7 +118,7 @@ def _introduce(inputs: Inputs, report: LoadReport | None, log: Callable[[str], N
     log(inputs.data.describe())
     log(report.summary() if report else f"student: {config.arch} from random weights")
     for teacher in inputs.teachers:
-        log(teacher.summary())
+        log(f"teacher {teacher.summary()}")
     sizes = ", ".join(str(recipe.size) for recipe in config.recipes)
     steps = steps_per_epoch * (config.epochs - config.start_epoch)
     log(f"method: {config.builder}; views of {sizes} px, {steps} steps of {config.batch_size}")

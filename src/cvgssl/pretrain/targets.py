@@ -15,7 +15,7 @@ from accelerate.utils import broadcast
 from torch import Tensor
 from torch.nn import functional as F
 
-from cvgssl.encoders.teacher import Teacher
+from cvgssl.encoders.frozen_encoder import FrozenEncoder
 from cvgssl.features.diffusion import diffusion_map, map_width
 from cvgssl.images.cache import default_cache_dir
 from cvgssl.pretrain.bank import Bank, BankBuild, BankKey, bank_size, build_bank
@@ -56,7 +56,7 @@ class NoTargets(TargetSource):
 class TeacherTargets(TargetSource):
     """Embeddings that the teachers compute in every step."""
 
-    def __init__(self, teachers: Sequence[Teacher], views: Views) -> None:
+    def __init__(self, teachers: Sequence[FrozenEncoder], views: Views) -> None:
         self.teachers, self.views = tuple(teachers), views
         self.dims = tuple(teacher.dim for teacher in teachers)
         self.weights = tuple(teacher.weight for teacher in teachers)
@@ -69,7 +69,7 @@ class TeacherTargets(TargetSource):
 class BankTargets(TargetSource):
     """Embeddings that the teachers computed before training."""
 
-    def __init__(self, teachers: Sequence[Teacher], bank: Bank) -> None:
+    def __init__(self, teachers: Sequence[FrozenEncoder], bank: Bank) -> None:
         self.bank = bank
         self.dims = tuple(teacher.dim for teacher in teachers)
         self.weights = tuple(teacher.weight for teacher in teachers)
@@ -145,7 +145,7 @@ def _map_of_pictures(inputs: Inputs, folder: RunFolder, check: Callable[[], None
     return shared
 
 
-def _joint_embedding_of_bank(bank: Bank, teachers: Sequence[Teacher]) -> Tensor:
+def _joint_embedding_of_bank(bank: Bank, teachers: Sequence[FrozenEncoder]) -> Tensor:
     """The joint embedding of the pictures' mean stored views.
 
     Pooled layers of one teacher count as teachers of their own that share its weight.

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 from cvgssl.encoders.embedded import embedded_guide
-from cvgssl.encoders.teacher import Teacher
-from cvgssl.encoders.teachers import available_teachers, load_teachers
+from cvgssl.encoders.frozen_encoder import FrozenEncoder
+from cvgssl.encoders.loading import available_clip_encoders, load_encoders
 from cvgssl.encoders.weights_folder import weights_folder
 from cvgssl.features.pooling import Pooling
 from cvgssl.runtime.errors import UserError
 
 
-def choose_teachers(named: Sequence[str], layers: Sequence[int] = ()) -> tuple[Teacher, ...]:
+def choose_teachers(named: Sequence[str], layers: Sequence[int] = ()) -> tuple[FrozenEncoder, ...]:
     """The named teachers, or without names the only CLIP file in the weights folder.
 
     Where the folder holds none, the small encoder that comes with the package. layers: depths of
@@ -23,7 +23,7 @@ def choose_teachers(named: Sequence[str], layers: Sequence[int] = ()) -> tuple[T
     return teachers
 
 
-def _pool_layers(teacher: Teacher, layers: Sequence[int]) -> None:
+def _pool_layers(teacher: FrozenEncoder, layers: Sequence[int]) -> None:
     """Make `teacher` embed by class token (if it has one) and patch mean of these depths."""
     has_class_token = getattr(teacher.backbone.body, "cls_token", None) is not None
     ways = ("cls", "mean") if has_class_token else ("mean",)
@@ -37,16 +37,16 @@ def _pool_layers(teacher: Teacher, layers: Sequence[int]) -> None:
     teacher.pool(pooling, pooling.widths, identity)
 
 
-def _named_or_default(named: Sequence[str]) -> tuple[Teacher, ...]:
+def _named_or_default(named: Sequence[str]) -> tuple[FrozenEncoder, ...]:
     if named:
-        return tuple(load_teachers(list(named)))
+        return tuple(load_encoders(list(named)))
     folder = weights_folder()
-    available = available_teachers(folder)
+    available = available_clip_encoders(folder)
     if len(available) > 1:
         listed = ", ".join(map(str, available))
         raise UserError(f"--teacher: name one or more of those in {folder}: {listed}")
     if available:
-        return tuple(load_teachers(available))
+        return tuple(load_encoders(available))
     embedded = embedded_guide()
     embedded.notes += (f"the default, as no --teacher is named and {folder} holds no CLIP file",)
     return (embedded,)

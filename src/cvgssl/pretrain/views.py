@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cvgssl.encoders.teacher import Teacher
+from cvgssl.encoders.frozen_encoder import FrozenEncoder
 from cvgssl.images.geometry import Geometry
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.pretrain.data import Unlabelled
@@ -112,7 +112,7 @@ class Views:
         sigma = parameters.sigma * (size / recipe.size)
         return render(pixels, replace(parameters, sigma=sigma), size)
 
-    def embed(self, teachers: Sequence[Teacher], drawn: DrawnViews) -> list[Tensor]:
+    def embed(self, teachers: Sequence[FrozenEncoder], drawn: DrawnViews) -> list[Tensor]:
         """Per teacher float32 [V, B, D]: its embeddings of the views.
 
         A teacher that takes larger pictures than the student gets the same views with more pixels;

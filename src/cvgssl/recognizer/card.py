@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pydantic
 
 from cvgssl import __version__
-from cvgssl.encoders.teacher_spec import RANDOM
+from cvgssl.encoders.encoder_spec import RANDOM
 from cvgssl.features.config import EmbedConfig
 from cvgssl.features.record import EncoderRecord
 from cvgssl.features.table import FeatureTable, load_features, save_features
@@ -26,8 +26,8 @@ CARD, TRAIN = "recognizer.json", "train.npz"
 class KeptEncoder:
     """An encoder as it was asked for, and what decides its numbers.
 
-    name: as in `TeacherSpec`. file: where the weights were, absolute; else "" or "random", as in
-    `TeacherSpec`.
+    name: as in `EncoderSpec`. file: where the weights were, absolute; else "" or "random", as in
+    `EncoderSpec`.
     """
 
     name: str

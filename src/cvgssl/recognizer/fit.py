@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from cvgssl.features.embed import embed_raw
-from cvgssl.features.encoder_specs import requested_encoders
+from cvgssl.features.encoder_requests import requested_encoders
 from cvgssl.features.record import EncoderRecord
 from cvgssl.features.table import SPLITS, UNLABELLED, FeatureTable
 from cvgssl.heads import HEADS

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cvgssl.encoders.teacher_spec import TeacherSpec
+from cvgssl.encoders.encoder_spec import EncoderSpec
 from cvgssl.encoders.weights_folder import weights_folder
 from cvgssl.features.compute import embed_squares
 from cvgssl.features.config import EmbedConfig
 from cvgssl.features.encoder import Encoder, load_encoder
-from cvgssl.features.encoder_specs import EncoderRequest, weight_file
+from cvgssl.features.encoder_requests import EncoderRequest, weight_file
 from cvgssl.features.record import EncoderRecord
 from cvgssl.features.table import UNLABELLED
 from cvgssl.images.decoding import Square
@@ -138,7 +138,7 @@ def _find(folder: Path, encoder: KeptEncoder) -> Path:
 def _load(folder: Path, kept: KeptEncoder, place: Path | None, options: EmbedConfig) -> Encoder:
     flag = f"{folder}: encoder {kept.record.name}"
     file = kept.file if place is None else str(place)
-    request = EncoderRequest(TeacherSpec(kept.name, file, kept.record.weight), place, flag)
+    request = EncoderRequest(EncoderSpec(kept.name, file, kept.record.weight), place, flag)
     encoder = load_encoder(request, options)
     _check_same(flag, kept.record, encoder.record())
     return encoder

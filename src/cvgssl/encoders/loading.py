@@ -1,4 +1,4 @@
-"""Teachers by name: found, read, recognised, built."""
+"""Frozen encoders by name: found, read, recognised, built."""
 
 import difflib
 from collections.abc import Iterator, Sequence
@@ -9,24 +9,24 @@ from pathlib import Path
 import torch
 
 from cvgssl.encoders.backbone import TORCHVISION
+from cvgssl.encoders.building import encoder_from, random_encoder
 from cvgssl.encoders.clip_names import TOWERS, clip_name, clip_tower
 from cvgssl.encoders.embedded import EMBEDDED, embedded_guide
+from cvgssl.encoders.encoder_spec import RANDOM, EncoderSpec, parse_encoder
+from cvgssl.encoders.frozen_encoder import FrozenEncoder
 from cvgssl.encoders.hub import PREFIX, download
 from cvgssl.encoders.inference import infer_arch
 from cvgssl.encoders.layouts import BackboneFile
 from cvgssl.encoders.pretrained import read_backbone
-from cvgssl.encoders.teacher import Teacher
-from cvgssl.encoders.teacher_building import random_teacher, teacher_from
-from cvgssl.encoders.teacher_spec import RANDOM, TeacherSpec, parse_teacher
 from cvgssl.encoders.timm_import import timm
 from cvgssl.encoders.weights_folder import find_weights, weight_files, weights_folder
 from cvgssl.runtime.errors import UserError
 
 
-def load_teachers(
-    teachers: Sequence[str | TeacherSpec], folder: Path | None = None, size: int | None = None
-) -> list[Teacher]:
-    """The teachers that `--teacher NAME[=FILE][:WEIGHT]` asks for, on the CPU.
+def load_encoders(
+    encoders: Sequence[str | EncoderSpec], folder: Path | None = None, size: int | None = None
+) -> list[FrozenEncoder]:
+    """The encoders that `--teacher NAME[=FILE][:WEIGHT]` asks for, on the CPU.
 
     folder: where bare file names and files for a bare NAME are looked for (see `weights_folder`).
     size: side of the pictures that they see instead of their own, pixels.
@@ -35,7 +35,7 @@ def load_teachers(
     weights only by `NAME=random`. Torch's random numbers are left as they were. Raises UserError
     naming --teacher.
     """
-    specs = [parse_teacher(item) if isinstance(item, str) else item for item in teachers]
+    specs = [parse_encoder(item) if isinstance(item, str) else item for item in encoders]
     if not specs:
         raise UserError("--teacher: at least one is needed")
     for number, spec in enumerate(specs):
@@ -45,7 +45,7 @@ def load_teachers(
         return [_load(spec, folder, size) for spec in specs]
 
 
-def available_teachers(folder: Path | None = None) -> list[TeacherSpec]:
+def available_clip_encoders(folder: Path | None = None) -> list[EncoderSpec]:
     """CLIP vision towers among the files of the weights folder, by file name."""
     found = []
     for path in weight_files(weights_folder(folder)):
@@ -55,20 +55,20 @@ def available_teachers(folder: Path | None = None) -> list[TeacherSpec]:
             continue
         arch = _arch_of(file) if file.layout.clip else None
         if arch is not None:
-            found.append(TeacherSpec(clip_name(arch), str(path)))
+            found.append(EncoderSpec(clip_name(arch), str(path)))
     return found
 
 
-def _load(spec: TeacherSpec, folder: Path | None, size: int | None) -> Teacher:
+def _load(spec: EncoderSpec, folder: Path | None, size: int | None) -> FrozenEncoder:
     if spec.name == EMBEDDED:
         if spec.file:
             raise UserError(f"--teacher {spec}: is part of the package; leave out ={spec.file}")
         return embedded_guide(spec.weight, size)
     with naming(spec, "--teacher"):
         if spec.file == RANDOM:
-            return random_teacher(spec, _meant(spec)[0], size)
+            return random_encoder(spec, _meant(spec)[0], size)
         at = locate(spec, folder)
-        return teacher_from(spec, at.arch, at.path, at.found, at.hub, size)
+        return encoder_from(spec, at.arch, at.path, at.found, at.hub, size)
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ class Located:
     hub: str | None
 
 
-def locate(spec: TeacherSpec, folder: Path | None = None) -> Located:
-    """The file that `NAME[=FILE]` means, read; see `load_teachers`. Raises UserError."""
+def locate(spec: EncoderSpec, folder: Path | None = None) -> Located:
+    """The file that `NAME[=FILE]` means, read; see `load_encoders`. Raises UserError."""
     tower = clip_tower(spec.name)
     arch, hub = _meant(spec)
     if spec.file:
@@ -99,7 +99,7 @@ def locate(spec: TeacherSpec, folder: Path | None = None) -> Located:
     return Located(arch, path, read_backbone(path), hub)
 
 
-def _meant(spec: TeacherSpec) -> tuple[str, str | None]:
+def _meant(spec: EncoderSpec) -> tuple[str, str | None]:
     """Architecture, and timm's name of the weights where that is what is named."""
     tower = clip_tower(spec.name)
     hub = spec.name.removeprefix(PREFIX) if spec.name.startswith(PREFIX) else None
@@ -158,7 +158,7 @@ def _arch_of(found: BackboneFile) -> str | None:
 
 
 @contextmanager
-def naming(spec: TeacherSpec, flag: str) -> Iterator[None]:
+def naming(spec: EncoderSpec, flag: str) -> Iterator[None]:
     """Errors of the parts in the words of the flag, `--teacher` for example."""
     try:
         yield

@@ -1,4 +1,4 @@
-"""How a teacher is named on the command line. Imports no torch."""
+"""How a frozen encoder is named on the command line. Imports no torch."""
 
 import math
 import re
@@ -16,8 +16,8 @@ _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|[+-]?(?:nan|inf|in
 
 
 @dataclass(frozen=True)
-class TeacherSpec:
-    """A teacher as asked for.
+class EncoderSpec:
+    """A frozen encoder as the user names it.
 
     name: a CLIP model's usual name (see `clip_names`), a timm architecture, `torchvision:NAME`,
         `timm:NAME` or `embedded`.
@@ -34,7 +34,7 @@ class TeacherSpec:
         return self.name + (f"={self.file}" if self.file else "") + weight
 
 
-def parse_teacher(text: str) -> TeacherSpec:
+def parse_encoder(text: str) -> EncoderSpec:
     """`NAME[=FILE][:WEIGHT]` to its parts; NAME and FILE may hold colons, FILE also `=`.
 
     Raises UserError naming --teacher for an empty part and for a weight that is not above 0.
@@ -50,7 +50,7 @@ def parse_teacher(text: str) -> TeacherSpec:
     file = after[1:].strip()
     if after and not file:
         raise UserError(f"--teacher {text!r}: the file after '=' is missing; {_HOW}")
-    return TeacherSpec(name, file, weight)
+    return EncoderSpec(name, file, weight)
 
 
 def _split_weight(rest: str, text: str) -> tuple[str, float]:

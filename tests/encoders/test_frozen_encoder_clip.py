@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from cvgssl.encoders.frozen_encoder import FrozenEncoder
+from cvgssl.encoders.loading import available_clip_encoders, load_encoders
 from cvgssl.encoders.normalization import CLIP, HALF, IMAGENET
-from cvgssl.encoders.teacher import Teacher
-from cvgssl.encoders.teachers import available_teachers, load_teachers
 from cvgssl.encoders.timm_import import timm
 from cvgssl.runtime.errors import UserError
 
@@ -23,8 +23,8 @@ VIT: dict[str, Any] = {"layers": 2, "width": 768, "patch_size": 32}
 Save = Callable[[nn.Module, Path, int], None]
 
 
-def load(text: str) -> Teacher:
-    return load_teachers([text])[0]
+def load(text: str) -> FrozenEncoder:
+    return load_encoders([text])[0]
 
 
 def views() -> Tensor:
@@ -32,7 +32,7 @@ def views() -> Tensor:
     return torch.rand(3, 3, SIZE, SIZE, generator=generator)
 
 
-def difference(teacher: Teacher, tower: nn.Module, normalization: Any = CLIP) -> float:
+def difference(teacher: FrozenEncoder, tower: nn.Module, normalization: Any = CLIP) -> float:
     """Largest difference of embeddings, relative to the largest number in them."""
     mean = torch.tensor(normalization.mean).view(3, 1, 1)
     std = torch.tensor(normalization.std).view(3, 1, 1)
@@ -181,10 +181,10 @@ def test_available(make_clip: Any, tmp_path: Path) -> None:
     save_file(tower.state_dict(), tmp_path / "b.safetensors")
     save_file(timm.create_model("resnet18").state_dict(), tmp_path / "a.safetensors")
     (tmp_path / "c.pt").write_bytes(b"broken")
-    found = available_teachers(tmp_path)
+    found = available_clip_encoders(tmp_path)
     assert [(spec.name, spec.file) for spec in found] == [("RN50", str(tmp_path / "b.safetensors"))]
-    by_name = load_teachers(["RN50"], tmp_path)[0]
-    assert by_name.identity() == load_teachers(found)[0].identity()
+    by_name = load_encoders(["RN50"], tmp_path)[0]
+    assert by_name.identity() == load_encoders(found)[0].identity()
     save_file(tower.state_dict(), tmp_path / "d.safetensors")
     with pytest.raises(UserError, match=r"several files hold .*b.safetensors, d.safetensors"):
-        load_teachers(["RN50"], tmp_path)
+        load_encoders(["RN50"], tmp_path)

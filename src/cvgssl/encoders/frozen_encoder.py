@@ -16,7 +16,7 @@ from cvgssl.encoders.preprocessing import resized
 from cvgssl.runtime.errors import UserError
 
 
-class Teacher(nn.Module):
+class FrozenEncoder(nn.Module):
     """Views to embeddings: resized to its own size, normalised, encoded; never trained.
 
     name: as asked for, `ViT-B/32` for example. weight: of its loss terms.
@@ -82,7 +82,7 @@ class Teacher(nn.Module):
         return self.backbone.normalization
 
     def train(self, mode: bool = True) -> Self:  # noqa: ARG002
-        """Do nothing: a teacher is always in eval mode."""
+        """Do nothing: a frozen encoder is always in eval mode."""
         return self
 
     def forward(self, views: Tensor) -> Tensor:
@@ -117,7 +117,7 @@ class Teacher(nn.Module):
             source = f"{self.file} ({self.layout} layout, sha256 {(self.sha256 or '')[:8]})"
         mean = ", ".join(f"{value:.3g}" for value in self.normalization.mean)
         parts = [
-            f"teacher {self.name}: {source}, {self.arch}, {self.dim} numbers from "
+            f"{self.name}: {source}, {self.arch}, {self.dim} numbers from "
             f"{self.image_size} px {self.interpolation}, mean {mean}"
         ]
         if self.weight != 1:
@@ -125,12 +125,12 @@ class Teacher(nn.Module):
         return "; ".join([*parts, *self.notes])
 
 
-def check_identity(recorded: Mapping[str, Any], teacher: Teacher) -> None:
-    """Raise UserError when `teacher` is not the one that was `recorded` (see `identity`).
+def check_identity(recorded: Mapping[str, Any], encoder: FrozenEncoder) -> None:
+    """Raise UserError when `encoder` is not the one that was `recorded` (see `identity`).
 
     The name may differ: `ViT-B/32` and `ViT-B-32-quickgelu` are the same tower.
     """
-    now = teacher.identity()
+    now = encoder.identity()
     changed = [
         f"{key} {_short(recorded.get(key))}, now {_short(value)}"
         for key, value in now.items()
@@ -138,8 +138,8 @@ def check_identity(recorded: Mapping[str, Any], teacher: Teacher) -> None:
     ]
     if changed:
         raise UserError(
-            f"--teacher {teacher.name}: is not the teacher recorded as {recorded.get('name')}: "
-            f"{'; '.join(changed)}; give the same teacher and file, or start a new run"
+            f"--teacher {encoder.name}: is not the encoder recorded as {recorded.get('name')}: "
+            f"{'; '.join(changed)}; give the same encoder and file, or start a new run"
         )
 
 

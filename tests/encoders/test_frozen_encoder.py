@@ -9,10 +9,10 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
+from cvgssl.encoders.frozen_encoder import FrozenEncoder, check_identity
+from cvgssl.encoders.loading import available_clip_encoders, load_encoders
 from cvgssl.encoders.normalization import CLIP, IMAGENET
 from cvgssl.encoders.preprocessing import resized
-from cvgssl.encoders.teacher import Teacher, check_identity
-from cvgssl.encoders.teachers import available_teachers, load_teachers
 from cvgssl.encoders.timm_import import timm, torchvision
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import sha256_file
@@ -33,8 +33,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def load(text: str, folder: Path) -> Teacher:
-    return load_teachers([text], folder)[0]
+def load(text: str, folder: Path) -> FrozenEncoder:
+    return load_encoders([text], folder)[0]
 
 
 def test_never_trains_and_feeds_an_adapter(folder: Path) -> None:
@@ -96,7 +96,7 @@ def test_random_weights_are_called_random(folder: Path) -> None:
     torch.manual_seed(5)
     wanted = torch.rand(3)
     torch.manual_seed(5)
-    first, vit = load_teachers(["RN50=random", "ViT-B/32=random:0.5"], folder)
+    first, vit = load_encoders(["RN50=random", "ViT-B/32=random:0.5"], folder)
     assert torch.equal(torch.rand(3), wanted)  # nobody else's random numbers change
     assert (first.dim, vit.dim) == (1024, 512) and first.image_size == vit.image_size == 224
     assert "random weights" in first.summary()
@@ -153,10 +153,10 @@ def test_part_of_an_encoder_is_refused(folder: Path, tmp_path: Path) -> None:
 
 def test_none_and_twice(folder: Path) -> None:
     with pytest.raises(UserError, match="at least one"):
-        load_teachers([], folder)
+        load_encoders([], folder)
     with pytest.raises(UserError, match="twice"):
-        load_teachers(["resnet18=r.safetensors", "resnet18=r.safetensors:2"], folder)
-    assert available_teachers(folder) == []  # none of them is CLIP's
+        load_encoders(["resnet18=r.safetensors", "resnet18=r.safetensors:2"], folder)
+    assert available_clip_encoders(folder) == []  # none of them is CLIP's
 
 
 @pytest.mark.parametrize("side", [224, 96, 150, 400])

@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from cvgssl.encoders.backbone import build_backbone
+from cvgssl.encoders.loading import available_clip_encoders, load_encoders
 from cvgssl.encoders.pretrained import load_pretrained
-from cvgssl.encoders.teachers import available_teachers, load_teachers
 
 pytestmark = [
     pytest.mark.real,
@@ -33,7 +33,7 @@ def pictures() -> Tensor:
 
 
 def test_stand_ins_by_name_alone(pictures: Tensor) -> None:
-    vit, squeeze = load_teachers([VIT, "torchvision:squeezenet1_1:0.5"])
+    vit, squeeze = load_encoders([VIT, "torchvision:squeezenet1_1:0.5"])
     assert (vit.dim, squeeze.dim) == (192, 512)
     assert vit.image_size == squeeze.image_size == 224
     for teacher in (vit, squeeze):
@@ -42,13 +42,13 @@ def test_stand_ins_by_name_alone(pictures: Tensor) -> None:
             assert torch.isfinite(embedding).all()
             assert torch.pdist(embedding).min() > 0.1
         assert teacher.summary().count("sha256") == 1
-    assert available_teachers() == []
+    assert available_clip_encoders() == []
 
 
 def test_equals_the_backbone_of_these_weights(pictures: Tensor) -> None:
     backbone = build_backbone(VIT, 224)
     report = load_pretrained(backbone, f"{VIT}.augreg_in21k_ft_in1k.safetensors")
-    teacher = load_teachers([VIT])[0]
+    teacher = load_encoders([VIT])[0]
     assert teacher.sha256 == report.sha256
     with torch.no_grad():
         wanted = backbone.eval()(pictures)

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from cvgssl.encoders.teacher_spec import TeacherSpec, parse_teacher
+from cvgssl.encoders.encoder_spec import EncoderSpec, parse_encoder
 from cvgssl.runtime.errors import UserError
 
 
@@ -29,9 +29,9 @@ from cvgssl.runtime.errors import UserError
     ],
 )
 def test_parts(text: str, name: str, file: str, weight: float) -> None:
-    spec = parse_teacher(text)
-    assert spec == TeacherSpec(name, file, weight)
-    assert parse_teacher(str(spec)) == spec
+    spec = parse_encoder(text)
+    assert spec == EncoderSpec(name, file, weight)
+    assert parse_encoder(str(spec)) == spec
 
 
 @pytest.mark.parametrize(
@@ -52,14 +52,14 @@ def test_parts(text: str, name: str, file: str, weight: float) -> None:
 )
 def test_mistakes_name_the_flag_and_the_remedy(text: str, message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
-        parse_teacher(text)
+        parse_encoder(text)
     assert str(caught.value).startswith(f"--teacher {text!r}: ")
     assert "NAME[=FILE][:WEIGHT]" in str(caught.value)
 
 
 def test_needs_no_torch() -> None:
     code = (
-        "import sys, cvgssl.encoders.teacher_spec, cvgssl.encoders.clip_names;"
+        "import sys, cvgssl.encoders.encoder_spec, cvgssl.encoders.clip_names;"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

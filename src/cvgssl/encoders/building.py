@@ -1,4 +1,4 @@
-"""A teacher from a weight file, or with random weights."""
+"""A frozen encoder from a weight file, or with random weights."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,27 +10,27 @@ from torch import Tensor, nn
 from cvgssl.encoders.activations import is_quick, with_quick_gelu
 from cvgssl.encoders.backbone import Backbone, build_backbone
 from cvgssl.encoders.clip_names import clip_name, clip_tower
+from cvgssl.encoders.encoder_spec import EncoderSpec
+from cvgssl.encoders.frozen_encoder import FrozenEncoder
 from cvgssl.encoders.hub import PREFIX
 from cvgssl.encoders.layouts import BackboneFile
 from cvgssl.encoders.normalization import Normalization
 from cvgssl.encoders.preprocessing import file_size, open_clip_config, published
 from cvgssl.encoders.pretrained import LoadReport, load_found
-from cvgssl.encoders.teacher import Teacher
-from cvgssl.encoders.teacher_spec import TeacherSpec
 from cvgssl.runtime.errors import UserError
 
 _RANDOM_SEED = 0
 
 
-def teacher_from(
-    spec: TeacherSpec,
+def encoder_from(
+    spec: EncoderSpec,
     arch: str,
     path: Path,
     found: BackboneFile,
     hub: str | None = None,
     size: int | None = None,
-) -> Teacher:
-    """The teacher of architecture `arch` with the weights `found` in the file `path`.
+) -> FrozenEncoder:
+    """The frozen encoder of architecture `arch` with the weights `found` in the file `path`.
 
     hub: timm's name of these weights, if that is known; decides mean, std, size and activation.
     size: side of the pictures that it sees instead of its own, pixels.
@@ -53,7 +53,7 @@ def teacher_from(
     geometry = found.card.get("geometry", found.card)
     own = beside.interpolation or geometry.get("interpolation")
     usual = "bicubic" if found.layout.clip else config.get("interpolation")
-    return Teacher(
+    return FrozenEncoder(
         spec.name,
         backbone,
         behind,
@@ -67,7 +67,7 @@ def teacher_from(
     )
 
 
-def random_teacher(spec: TeacherSpec, arch: str, size: int | None = None) -> Teacher:
+def random_encoder(spec: EncoderSpec, arch: str, size: int | None = None) -> FrozenEncoder:
     """Random weights, the same ones each time, so that equal identities mean equal embeddings.
 
     size: side of the pictures that it sees instead of its own, pixels.
@@ -80,7 +80,9 @@ def random_teacher(spec: TeacherSpec, arch: str, size: int | None = None) -> Tea
     behind = None
     if tower is not None and "_siglip_" not in arch:
         behind = nn.Linear(backbone.feature_dim, tower.width, bias=False)
-    return Teacher(spec.name, backbone, behind, _filter(config.get("interpolation")), spec.weight)
+    return FrozenEncoder(
+        spec.name, backbone, behind, _filter(config.get("interpolation")), spec.weight
+    )
 
 
 def _size(config: dict[str, Any]) -> int:
@@ -132,7 +134,7 @@ def _right_activation(
 
 
 def _check_whole(report: LoadReport, found: BackboneFile) -> None:
-    """No part of a teacher is random, and nothing of a CLIP tower is left out."""
+    """No part of a frozen encoder is random, and nothing of a CLIP tower is left out."""
     if report.missing:
         raise UserError(
             f"{report.path}: lacks {', '.join(report.missing[:3])} of {report.arch}; give a file "

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from cvgssl.encoders.teacher_spec import TeacherSpec, parse_teacher
+from cvgssl.encoders.encoder_spec import EncoderSpec, parse_encoder
 from cvgssl.encoders.weights_folder import ENDINGS, find_weights
 from cvgssl.features.config import EmbedConfig
 from cvgssl.runtime.errors import UserError
@@ -15,12 +15,12 @@ _IN_RUNS = ("backbone.safetensors", "weights/run_1.safetensors")
 class EncoderRequest:
     """An encoder as asked for.
 
-    spec: what `load_teachers` takes; its name is empty when the file is to say the architecture.
+    spec: what `load_encoders` takes; its name is empty when the file is to say the architecture.
     file: its weights, where they are a file that was named.
     flag: for messages.
     """
 
-    spec: TeacherSpec
+    spec: EncoderSpec
     file: Path | None
     flag: str
 
@@ -39,15 +39,15 @@ def requested_encoders(config: EmbedConfig) -> list[EncoderRequest]:
 def _request_of(text: str) -> EncoderRequest:
     flag = f"--encoder {text}"
     try:
-        spec = parse_teacher(text)
+        spec = parse_encoder(text)
     except UserError as error:
         raise UserError(str(error).replace("--teacher", "--encoder", 1)) from error
     if not spec.file and _names_a_file(spec.name):
         file = weight_file(spec.name, flag)
-        return EncoderRequest(TeacherSpec("", str(file), spec.weight), file, flag)
+        return EncoderRequest(EncoderSpec("", str(file), spec.weight), file, flag)
     if spec.file and spec.file != "random":
         file = weight_file(spec.file, flag)
-        return EncoderRequest(TeacherSpec(spec.name, str(file), spec.weight), file, flag)
+        return EncoderRequest(EncoderSpec(spec.name, str(file), spec.weight), file, flag)
     return EncoderRequest(spec, None, flag)
 
 
