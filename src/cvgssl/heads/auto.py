@@ -127,7 +127,7 @@ class AutoHead(FewShotHead):
     array([0])
     >>> print(head.decision_)
     unlabelled pictures are not used: 0 of them, at least 100 are needed
-    weights: kernel-ridge 1.00 (the only candidate); temperature 0.59
+    weights: kernel-ridge 1.00 (the only candidate); temperature 0.99
     """
 
     uses_unlabelled = True
