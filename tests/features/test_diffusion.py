@@ -1,8 +1,13 @@
 """The diffusion map, on graphs whose answer is known and against a dense computation."""
 
+from unittest import SkipTest
+
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.utils.estimator_checks import estimator_checks_generator
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -103,3 +108,35 @@ def test_few_pictures(count: int) -> None:
     found = diffusion_map(embedding, 10)
     assert found.shape == (count, count - 2)
     assert found.isfinite().all()
+
+
+def test_scikit_learn_accepts_the_transformer() -> None:
+    passed = 0
+    for estimator, check in estimator_checks_generator(diffusion.DiffusionMap(width=2)):
+        try:
+            check(estimator)
+            passed += 1
+        except SkipTest:  # a library that is not installed
+            continue
+    assert passed > 30
+
+
+def test_the_transformer_is_kernel_ridge_regression_of_the_map() -> None:
+    embedding, _ = clusters(300, 0.05)
+    rows = embedding[:250].double().numpy()
+    new = embedding[250:].double().numpy()
+    mapper = diffusion.DiffusionMap(neighbours=8, width=6).fit(7 * rows)
+    found = mapper.transform(new)
+    assert found.shape == (50, 6)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1)
+    coordinates = diffusion.diffusion_map(rows, 8, 8.0, 6)
+    mean = coordinates.mean(axis=0)
+    squared = np.square(rows[:, None] - rows[None]).sum(-1)
+    regression = KernelRidge(alpha=1e-5 * 250, kernel="rbf", gamma=1 / np.median(squared))
+    expected = regression.fit(rows, coordinates - mean).predict(new) + mean
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    # the graph is in pieces, whose equal eigenvalues leave the axes' directions open
+    np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=1e-5)
+    known = mapper.transform(rows)
+    again = clone(mapper).fit_transform(rows)
+    np.testing.assert_allclose(again @ again.T, known @ known.T, atol=1e-5)

@@ -1,5 +1,7 @@
 """All heads: scikit-learn's own checks, and what each has to be able to do."""
 
+import json
+from dataclasses import asdict
 from unittest import SkipTest
 
 import numpy as np
@@ -224,6 +226,31 @@ def test_auto_with_one_label_is_as_sure_as_its_candidates_agree() -> None:
     assert abs(new.max(axis=1).mean() - right) < 0.05, (
         "new rows too, within what agreement can tell"
     )
+
+
+def test_auto_says_what_decided() -> None:
+    clouds, kinds = wide(300)
+    few = HEADS["auto"]().fit(clouds[:60], support(kinds[:60], 2)).decision_  # type: ignore[attr-defined]
+    assert (few.gate_open, few.candidates, few.crossed) == (False, ("kernel-ridge",), None)
+    assert (few.unlabelled, few.held_out, few.weights) == (54, 6, (1.0,))
+    assert str(few).startswith("unlabelled pictures are not used: 54 of them, at least 100 are")
+    for shots in (1, 3):
+        head = HEADS["auto"]().fit(clouds, support(kinds, shots))
+        decision = head.decision_  # type: ignore[attr-defined]
+        assert decision.gate_open and decision.crossed[0] < decision.crossed[1]
+        assert decision.candidates == ("kernel-ridge", "diffusion", "transport")
+        assert decision.held_out == (9 if shots == 3 else 0)
+        assert decision.unlabelled == 300 - 3 * shots
+        np.testing.assert_array_equal(decision.weights, head.weights_)  # type: ignore[attr-defined]
+        assert decision.temperatures == tuple(head.temperatures_)  # type: ignore[attr-defined]
+        assert decision.temperature == head.temperature_  # type: ignore[attr-defined]
+        first, second = str(decision).splitlines()
+        assert first.startswith("unlabelled pictures are used: classes by the diffusion map ")
+        assert second.startswith(f"weights: kernel-ridge {decision.weights[0]:.2f}, diffusion ")
+        source = "9 held-out labels" if shots == 3 else "the prior alone"
+        assert f"({source}); temperature " in second
+        stored = json.loads(json.dumps(asdict(decision)))
+        assert stored["crossed"] == list(decision.crossed)
 
 
 def test_stacked_weights_are_the_likeliest() -> None:

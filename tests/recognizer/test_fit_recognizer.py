@@ -62,6 +62,10 @@ def test_it_is_the_semi_supervised_head_of_the_benchmark(
     assert (summary.labelled, summary.unlabelled, summary.test.pictures) == (12, 120, 24)
     assert summary.test.confusion == cell.confusion
     assert summary.test.macro_recall == pytest.approx(cell.macro_recall[0])
+    decision = summary.decision
+    assert decision is not None and decision.unlabelled == 120
+    stored = json.loads((folder / "summary.json").read_text())["decision"]
+    assert stored["weights"] == list(decision.weights) and stored["reason"] == decision.reason
     counts = np.zeros((6, 6), np.int64)
     for one in predict(folder, [plates / "test"], batch_size=7):
         true = summary.classes.index(one.path.parent.name)
@@ -156,6 +160,7 @@ def test_several_encoders_that_see_pictures_differently(
         encoder=specs, pooling="auto", layers=(), image_size=None, head="nearest-mean"
     )
     assert summary.encoder == "test_vit+embedded"
+    assert summary.decision is None, "only auto decides"
     together = predict(folder, [plates / "test"], batch_size=10)
     table = embed(FitConfig(data=plates, encoder=specs, shot=1, out=folder / "x").embedding())
     test = table.part("test")

@@ -6,6 +6,7 @@ computes what is missing or has changed.
 
 import ast
 import hashlib
+import inspect
 import json
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -54,7 +55,7 @@ class Cell:
             "params": parameters(self.choice),
             "setting": self.setting,
             "preparation": self.preparation,
-            "code": code_digest(),
+            "code": code_digest(ALL_HEADS[self.choice.head]),
         }
         if self.choice.head in TEXT_HEADS:
             parts["anchors"] = self.source.anchors_digest
@@ -130,10 +131,17 @@ def read_cell(path: Path, key: str) -> CellResult | None:
 
 
 @cache
-def code_digest() -> str:
-    """SHA-256 of the source of heads and preparation: other code may give other numbers."""
+def code_digest(head: type[FewShotHead]) -> str:
+    """SHA-256 of the source of heads and preparation: other code may give other numbers.
+
+    Of a head of another package, also its module.
+    """
+    files = code_files()
+    module = inspect.getsourcefile(head)
+    if module is not None and Path(module) not in files:
+        files = [*files, Path(module)]
     digest = hashlib.sha256()
-    for file in code_files():
+    for file in files:
         digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()
 

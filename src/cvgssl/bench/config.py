@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from cvgssl.adapt.config import FinetuneConfig
 from cvgssl.features.config import EmbedConfig
+from cvgssl.heads import ALL_HEADS, HEADS, TEXT_HEADS
 from cvgssl.runtime.options import STRICT, explain
 
 Setting = Literal[
@@ -177,8 +178,6 @@ def _finetune(value: Any) -> Any:
 
 def _choice(value: Any) -> Any:
     """`knn`, {head: knn, k: 3} or {head: knn, label: knn 3, params: {k: 3}}; checked."""
-    from cvgssl.heads import ALL_HEADS, TEXT_HEADS  # only here, as it takes a second
-
     if isinstance(value, HeadChoice):
         value = {"head": value.head, "label": value.label, "params": value.params}
     given = dict(value) if isinstance(value, dict) else {"head": value}
@@ -186,7 +185,7 @@ def _choice(value: Any) -> Any:
     params = given.pop("params", None) or given
     if name not in ALL_HEADS:
         raise ValueError(f"no such head; there are {', '.join(ALL_HEADS)}")
-    known = ALL_HEADS[name]().get_params()
+    known = ALL_HEADS[name]().get_params()  # imports scikit-learn, so only where one is named
     if name in TEXT_HEADS:  # these come with the features
         known = {key: known[key] for key in known if key not in ("anchors", "classes")}
     unknown = sorted(set(params) - set(known))
@@ -294,8 +293,6 @@ class BenchConfig:
     @field_validator("baseline")
     @classmethod
     def _known(cls, baseline: str, info: ValidationInfo) -> str:
-        from cvgssl.heads import ALL_HEADS
-
         labels = [choice.label for choice in info.data.get("heads", ())] or list(ALL_HEADS)
         if baseline and "heads" in info.data and baseline not in labels:
             raise ValueError(f"not among the heads: {', '.join(labels)}")
@@ -314,8 +311,6 @@ class BenchConfig:
 
         Those that read the classes' names are then among them where a text or prompts key stands.
         """
-        from cvgssl.heads import ALL_HEADS, HEADS
-
         texts = any(one.text for one in self.features)
         texts |= any(one.text or one.prompts for one in self.encoders)
         names = ALL_HEADS if texts else HEADS

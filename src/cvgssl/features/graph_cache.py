@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-BYTES = 2**29  # that a cache holds if nothing else is said
+BYTES = 2**28  # that a cache holds if nothing else is said
 BLOCK = 2**26  # bytes hashed at once
 
 T = TypeVar("T")

@@ -23,9 +23,9 @@ LEAST = 1e-6  # of the largest standard deviation; a coordinate below says nothi
 def unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """Rows [N, D] scaled to length 1; a row of zeros stays.
 
-    Not sklearn.preprocessing.normalize: that sums in another order, so the last digits of all
-    recognizers and results would change; it rejects empty arrays and takes three times as long on
-    a few class means, of which some heads have many.
+    Not sklearn.preprocessing.normalize: that sums in another order, and the last digits decide how
+    the axes of a diffusion map are turned where its graph is in pieces. It also rejects empty
+    arrays, and takes three times as long on a few class means, which some heads have many of.
     """
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     scaled: NDArray[np.float64] = rows / np.where(length > 0, length, 1)

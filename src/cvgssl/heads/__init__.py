@@ -37,17 +37,17 @@ class HeadTable(Mapping[str, type[Head]], Generic[Head]):
     """
 
     def __init__(self, own: Mapping[str, str], group: str = "") -> None:
-        self._own, self._group = dict(own), group
+        self._own, self.group = dict(own), group
 
     @cached_property
     def _places(self) -> dict[str, EntryPoint]:
         places = {name: EntryPoint(name, place, GROUP) for name, place in self._own.items()}
-        for point in entry_points(group=self._group) if self._group else ():
+        for point in entry_points(group=self.group) if self.group else ():
             if point.name in places:
                 package = point.dist.name if point.dist is not None else point.value
                 raise UserError(
                     f"{package}: its head {point.name} has the name of another one; rename its "
-                    f"entry point in {self._group}, or uninstall {package}"
+                    f"entry point in {self.group}, or uninstall {package}"
                 )
             places[point.name] = point
         return places

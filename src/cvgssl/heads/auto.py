@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import clone
 
 from cvgssl.features.graph import edges_crossed, neighbour_graph
 from cvgssl.features.graph_cache import cached, graph_cache
@@ -128,7 +127,7 @@ class AutoHead(FewShotHead):
     array([0])
     >>> print(head.decision_)
     unlabelled pictures are not used: 0 of them, at least 100 are needed
-    weights: kernel-ridge 1.00 (the only candidate); temperature 0.59
+    weights: kernel-ridge 1.00 (the only candidate); temperature 0.99
     """
 
     uses_unlabelled = True
@@ -141,19 +140,25 @@ class AutoHead(FewShotHead):
             self._fit_candidates(features, target)
 
     def _fit_candidates(self, features: Floats, target: NDArray[np.int64]) -> None:
-        crossed = _crossed(features, target) if enough_unlabelled(target) else None
+        by_labels = KernelRidge().fit(features, target)
+        candidates: dict[str, FewShotHead] = {"kernel-ridge": by_labels}
+        distributions = [by_labels.predict_proba(features)]
+        crossed = None
+        if enough_unlabelled(target):
+            by_map = DiffusionHead().fit(features, target)
+            crossed = _crossed(features, by_map.label_distributions_, distributions[0])
         gate_open = crossed is not None and crossed[0] < crossed[1]
-        candidates: dict[str, FewShotHead] = {"kernel-ridge": KernelRidge()}
         if gate_open:
-            candidates |= {"diffusion": DiffusionHead(), "transport": TransportHead()}
-        held_out = self._weigh(list(candidates.values()), features, target)
-        self.heads_ = [clone(head).fit(features, target) for head in candidates.values()]
-        distributions = [getattr(head, "label_distributions_", None) for head in self.heads_]
-        mixed = self._mixed(distributions, features)
+            transport = TransportHead().fit(features, target)
+            candidates |= {"diffusion": by_map, "transport": transport}
+            distributions += [by_map.label_distributions_, transport.label_distributions_]
+        self.heads_ = list(candidates.values())
+        held_out = self._weigh(features, target)
+        mixed = self._mixed(distributions)
         known = target >= 0
         self.temperature_ = 1.0
         if not held_out:
-            others = [rows[~known] for rows in distributions if rows is not None]
+            others = [rows[~known] for rows in distributions[1:]]
             self.temperature_ = temperature_of_agreement(mixed[~known], others)
         self.label_distributions_ = scale_temperature(mixed, self.temperature_)
         self.label_distributions_[known] = one_hot(target, len(self.classes_))[known]
@@ -169,35 +174,32 @@ class AutoHead(FewShotHead):
             self.temperature_,
         )
 
-    def _weigh(
-        self, candidates: list[FewShotHead], features: Floats, target: NDArray[np.int64]
-    ) -> int:
+    def _weigh(self, features: Floats, target: NDArray[np.int64]) -> int:
         """Temperatures and weights of the candidates; how many labels could be held out."""
         self.temperatures_, likelihoods = [], []
-        for candidate in candidates:
+        for candidate in self.heads_:
             predictions, rows = held_out_predictions(candidate, features, target)
             temperature = fit_temperature(predictions, target[rows])
             scaled = scale_temperature(predictions, temperature)
             self.temperatures_.append(temperature)
             likelihoods.append(log_likelihoods(scaled, target[rows]))
-        prior = np.array(self.prior[: len(candidates)], dtype=np.float64)
+        prior = np.array(self.prior[: len(self.heads_)], dtype=np.float64)
         prior[2:] *= len(self.classes_) / (target >= 0).sum()
         self.weights_ = stacking_weights(np.exp(likelihoods), prior / prior.sum())
         return len(rows)
 
-    def _mixed(self, distributions: list[Floats | None], features: Floats) -> Floats:
-        """Weighted mean [M, K]; distributions: of each head where known, else it predicts."""
-        mixed = np.zeros((len(features), len(self.classes_)))
-        for weight, temperature, head, known in zip(
-            self.weights_, self.temperatures_, self.heads_, distributions, strict=True
+    def _mixed(self, distributions: list[Floats]) -> Floats:
+        """Weighted mean [M, K] of the candidates' probabilities, with their temperatures."""
+        mixed = np.zeros_like(distributions[0])
+        for weight, temperature, probabilities in zip(
+            self.weights_, self.temperatures_, distributions, strict=True
         ):
-            probabilities = head.predict_proba(features) if known is None else known
             mixed += weight * scale_temperature(probabilities, temperature)
         return mixed
 
     def _probabilities(self, features: Floats) -> Floats:
         with graph_cache():  # several heads map the same rows
-            mixed = self._mixed([None] * len(self.heads_), features)
+            mixed = self._mixed([head.predict_proba(features) for head in self.heads_])
         return scale_temperature(mixed, self.temperature_)
 
 
@@ -216,12 +218,13 @@ def stacking_weights(likelihoods: Floats, prior: Floats) -> Floats:
     return weights
 
 
-def _crossed(features: Floats, target: NDArray[np.int64]) -> tuple[float, float]:
-    """Share of edge weight that classes by diffusion, and by labels alone, cross; `AutoHead`."""
+def _crossed(features: Floats, by_map: Floats, by_labels: Floats) -> tuple[float, float]:
+    """Share of edge weight that the classes by two heads' probabilities [N, K] cross."""
     graph = cached(lambda: neighbour_graph(unit(features), NEIGHBOURS), "graph", features)
-    by_map = DiffusionHead().fit(features, target).label_distributions_.argmax(axis=1)
-    by_labels = KernelRidge().fit(features[target >= 0], target[target >= 0]).predict(features)
-    return edges_crossed(graph, by_map), edges_crossed(graph, by_labels)
+    return (
+        edges_crossed(graph, by_map.argmax(axis=1)),
+        edges_crossed(graph, by_labels.argmax(axis=1)),
+    )
 
 
 def _reason(crossed: tuple[float, float] | None, unlabelled: int) -> str:
