@@ -6,7 +6,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: test processes sh
 
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -40,16 +41,33 @@ def teacher_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def python() -> Iterator[str]:
+    """A program that runs its arguments as `python` does, without the seconds of imports.
+
+    Beside it lies `cvgssl`. See forked_python.py for how, and for what differs.
+    """
+    if sys.platform != "linux":  # forks of processes that use Accelerate or Objective-C fail
+        yield sys.executable
+        return
+    with tempfile.TemporaryDirectory(prefix="cvgssl-python-") as folder:  # short, for its socket
+        words = [sys.executable, str(Path(__file__).with_name("forked_python.py")), "serve", folder]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True) as server:
+            assert server.stdout is not None
+            assert server.stdout.readline() == "ready\n"
+            yield str(Path(folder) / "python")  # the server ends when its standard input does
+
+
 @pytest.fixture
-def command(tmp_path: Path) -> Command:
+def command(tmp_path: Path, python: str) -> Command:
     """Run `cvgssl WORDS...` as a user would, in a folder of its own; gives what it printed."""
 
     def call(*words: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "cvgssl", *map(str, words)],
+            [python, "-m", "cvgssl", *map(str, words)],
             capture_output=True,
             text=True,
-            timeout=240,
             **({"cwd": tmp_path} | options),  # type: ignore[call-overload]
         )
 

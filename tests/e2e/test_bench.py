@@ -230,14 +230,13 @@ def test_a_killed_process_is_told_and_what_is_done_is_kept(tmp_path: Path) -> No
         text=True,
     )
     workers: list[psutil.Process] = []
-    deadline = time.monotonic() + 60
-    while not workers and started.poll() is None and time.monotonic() < deadline:
+    while not workers and started.poll() is None:
         time.sleep(0.05)
         children = psutil.Process(started.pid).children(recursive=True)
         workers = [one for one in children if "loky.backend.popen_loky" in " ".join(one.cmdline())]
     assert workers
     workers[0].kill()
-    _, said = started.communicate(timeout=60)
+    _, said = started.communicate()
     assert started.returncode == 2
     assert "--jobs: a process was killed" in said
     assert "Traceback" not in said

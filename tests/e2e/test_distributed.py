@@ -3,29 +3,34 @@
 import json
 import os
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 # the -- keeps torchrun from taking our --n for one of its own options
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone"]
+Run = Callable[..., Path]
 OPTIONS = ["--shot", "3", "--num-draws", "2", "--epochs", "4", "--batch-size", "7", "--lr", "0.01"]
 OPTIONS += ["--image-size", "32", "--eval-batch-size", "4", "--seed", "3"]
 WEIGHTS = ["--arch", "test_vit", "--pretrained", "FILE"]
 
 
-def run(mode: str, data: Path, out: Path, processes: int, *options: str) -> Path:
-    words = [mode, str(data), *OPTIONS, *options, "--out", str(out)]
-    python = [sys.executable, "-m", "cvgssl"]
-    if processes > 1:
-        python = [*TORCHRUN, f"--nproc-per-node={processes}", "-m", "--", "cvgssl"]
-    own = os.environ | {"CVGSSL_CACHE": str(out) + "_cache"}  # features are computed by each
-    done = subprocess.run([*python, *words], capture_output=True, text=True, timeout=300, env=own)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("[Run 1] Epoch [1/4] Train") == 1, "more than one process printed"
-    return out
+@pytest.fixture
+def run(python: str) -> Run:
+    def call(mode: str, data: Path, out: Path, processes: int, *options: str) -> Path:
+        program = [python, "-m", "cvgssl"]
+        if processes > 1:
+            program = [python, *TORCHRUN, f"--nproc-per-node={processes}", "-m", "--", "cvgssl"]
+        words = [*program, mode, str(data), *OPTIONS, *options, "--out", str(out)]
+        own = os.environ | {"CVGSSL_CACHE": str(out) + "_cache"}  # features are computed by each
+        done = subprocess.run(words, capture_output=True, text=True, env=own)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("[Run 1] Epoch [1/4] Train") == 1, "more than one process printed"
+        return out
+
+    return call
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
@@ -43,7 +48,7 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     ],
 )
 def test_two_processes_give_the_result_of_one(
-    mode: str, options: list[str], steel: Path, teacher_file: Path, tmp_path: Path
+    mode: str, options: list[str], steel: Path, teacher_file: Path, tmp_path: Path, run: Run
 ) -> None:
     options = [str(teacher_file) if word == "FILE" else word for word in options]
     one = run(mode, steel, tmp_path / "one", 1, *options)
@@ -61,14 +66,13 @@ def test_two_processes_give_the_result_of_one(
     assert written == alone
 
 
-def test_more_processes_than_pictures_in_a_batch(steel: Path, tmp_path: Path) -> None:
+def test_more_processes_than_pictures_in_a_batch(steel: Path, tmp_path: Path, python: str) -> None:
     words = ["finetune", str(steel), "--arch", "test_vit", "--image-size", "32", "--shot", "3"]
     words += ["--batch-size", "17", "--out", str(tmp_path / "run")]
     done = subprocess.run(
-        [*TORCHRUN, "--nproc-per-node=2", "-m", "--", "cvgssl", *words],
+        [python, *TORCHRUN, "--nproc-per-node=2", "-m", "--", "cvgssl", *words],
         capture_output=True,
         text=True,
-        timeout=300,
     )
     assert done.returncode != 0
     message = "--batch-size 17: the last of 18 labelled pictures make a batch of 1"

@@ -24,7 +24,9 @@ SMALL += ["--save-freq", "1", "--keep", "1", "--monitor-every", "1"]
 
 
 @pytest.fixture(scope="module")
-def run(steel: Path, teacher_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(
+    steel: Path, teacher_file: Path, tmp_path_factory: pytest.TempPathFactory, python: str
+) -> Path:
     folder = tmp_path_factory.mktemp("pretrain")
     words = ["pretrain", steel, *SMALL, "--teacher", f"test_vit={teacher_file}:0.5"]
     words += [
@@ -39,7 +41,7 @@ def run(steel: Path, teacher_file: Path, tmp_path_factory: pytest.TempPathFactor
         folder / "run",
     ]
     done = subprocess.run(
-        [sys.executable, "-m", "cvgssl", *map(str, words)], capture_output=True, text=True
+        [python, "-m", "cvgssl", *map(str, words)], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     few = "WARNING: 10 steps are few from random weights; --epochs 120 makes 600"
@@ -95,12 +97,12 @@ def test_published_checkpoint(run: Path) -> None:
 
 @pytest.mark.parametrize("file", ["checkpoint_0002.pth.tar", "backbone.safetensors"])
 def test_the_published_few_shot_command_takes_it(
-    run: Path, steel: Path, tmp_path: Path, file: str
+    run: Path, steel: Path, tmp_path: Path, file: str, python: str
 ) -> None:
     words = ["--data", steel, "--pretrained", run / file, "--arch", "test_resnet", "--image-size"]
     words += ["32", "--shot", "2", "--n", "1", "--epochs", "1", "--builder", "cgssl"]
     done = subprocess.run(
-        [sys.executable, str(ROOT / "finetune_and_lincls.py"), *map(str, words)],
+        [python, str(ROOT / "finetune_and_lincls.py"), *map(str, words)],
         capture_output=True,
         text=True,
         cwd=tmp_path,
@@ -122,14 +124,16 @@ def test_a_finished_run_and_another_kind_of_run_are_not_resumed(
     assert "not a run folder" in done.stderr
 
 
-def test_published_train_command(steel: Path, teacher_file: Path, tmp_path: Path) -> None:
+def test_published_train_command(
+    steel: Path, teacher_file: Path, tmp_path: Path, python: str
+) -> None:
     words = f"""--data {steel} --arch test_resnet --epochs 2 --start-epoch 0 --batch-size 8
         --workers 1 --lr 0.1 --optimizer sgd --momentum 0.9 --weight-decay 1e-6
         --warmup-epochs 1 --print-freq 2 --gpu 0 --save {tmp_path}/new/deeper --save-freq 1
         --seed 1 --out-dim 16 --mlp-dim 32 --t1 0.5 --multi-crop True --nmb-crops 1 1
         --size-crops 32 24 --min-scale-crops 0.2 0.1 --max-scale-crops 1.0 0.5
         --teacher test_vit={teacher_file} --image-size 48 --view-size 32""".split()
-    train = [sys.executable, str(ROOT / "train.py")]
+    train = [python, str(ROOT / "train.py")]
     done = subprocess.run([*train, *words], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "views of 32, 32, 24 px" in done.stdout
@@ -138,6 +142,7 @@ def test_published_train_command(steel: Path, teacher_file: Path, tmp_path: Path
     assert (folder / "checkpoint_0001.pth.tar").exists()
     (folder / "summary.json").unlink()
     last = str(folder / "checkpoint_0002.pth.tar")
+    train[0] = sys.executable
     done = subprocess.run([*train, "--resume", last], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 

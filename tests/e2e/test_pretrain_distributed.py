@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +12,29 @@ from safetensors.torch import load_file
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.pretrain.student import student
 
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+Rows = list[dict[str, Any]]
+Run = Callable[..., Rows]
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone"]
 OPTIONS = ["--image-size", "48", "--view-size", "32", "--batch-size", "8", "--mlp-dim", "32"]
 OPTIONS += ["--epochs", "2", "--warmup-epochs", "1", "--out-dim", "16"]
 OPTIONS += ["--lr", "1e-5", "--nmb-crops", "1", "--min-scale-crops", "0.2"]
 OPTIONS += ["--max-scale-crops", "1", "--arch", "test_resnet"]
 
 
-def run(processes: int, data: Path, out: Path, *options: str) -> list[dict[str, Any]]:
-    python = [sys.executable, "-m", "cvgssl"]
-    if processes > 1:
-        python = [*TORCHRUN, f"--nproc-per-node={processes}", "-m", "--", "cvgssl"]
-    words = ["pretrain", str(data), *OPTIONS, *options, "--out", str(out)]
-    done = subprocess.run([*python, *words], capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Epoch [1/2]") == 1, "more than one process printed"
-    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in row.items() if k != "views_per_second"} for row in rows]
+@pytest.fixture
+def run(python: str) -> Run:
+    def call(processes: int, data: Path, out: Path, *options: str) -> Rows:
+        program = [python, "-m", "cvgssl"]
+        if processes > 1:
+            program = [python, *TORCHRUN, f"--nproc-per-node={processes}", "-m", "--", "cvgssl"]
+        words = [*program, "pretrain", str(data), *OPTIONS, *options, "--out", str(out)]
+        done = subprocess.run(words, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("Epoch [1/2]") == 1, "more than one process printed"
+        rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        return [{k: v for k, v in row.items() if k != "views_per_second"} for row in rows]
+
+    return call
 
 
 @pytest.mark.parametrize(
@@ -41,7 +47,7 @@ def run(processes: int, data: Path, out: Path, *options: str) -> list[dict[str, 
     ids=["published", "accumulated", "spectral"],
 )
 def test_two_processes_give_the_result_of_one(
-    options: list[str], steel: Path, teacher_file: Path, tmp_path: Path
+    options: list[str], steel: Path, teacher_file: Path, tmp_path: Path, run: Run
 ) -> None:
     words = [*options, "--teacher", f"test_vit={teacher_file}"]
     one = run(1, steel, tmp_path / "one", *words, "--bank-dir", str(tmp_path / "bank1"))
@@ -66,13 +72,12 @@ def test_two_processes_give_the_result_of_one(
     assert bool(names[0]) == ("off" not in options)
 
 
-def test_batch_that_processes_cannot_share(steel: Path, tmp_path: Path) -> None:
+def test_batch_that_processes_cannot_share(steel: Path, tmp_path: Path, python: str) -> None:
     words = ["pretrain", str(steel), *OPTIONS, "--builder", "mocov3", "--batch-size", "9"]
     done = subprocess.run(
-        [*TORCHRUN, "--nproc-per-node=2", "-m", "--", "cvgssl", *words],
+        [python, *TORCHRUN, "--nproc-per-node=2", "-m", "--", "cvgssl", *words],
         capture_output=True,
         text=True,
-        timeout=300,
         cwd=tmp_path,
     )
     assert done.returncode != 0

@@ -1,15 +1,16 @@
 """The published command works as printed, with its log lines."""
 
 import json
-import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+Published = Callable[..., subprocess.CompletedProcess[str]]
 EPOCH = re.compile(
     r"\[Run \d+\] Epoch \[\d+/\d+\] Train Loss: \d+\.\d{4}, Acc: \d+\.\d{2}% "
     r"\| Val Loss: \d+\.\d{4}, Acc: \d+\.\d{2}%"
@@ -17,17 +18,21 @@ EPOCH = re.compile(
 BEST = re.compile(r"\[Run \d+\] Best Val Acc: \d+\.\d{2}%")
 
 
-def published(cwd: Path, words: str) -> "subprocess.CompletedProcess[str]":
-    script = ROOT / "finetune_and_lincls.py"
-    environment = {key: value for key, value in os.environ.items() if key != "CVGSSL_WEIGHTS"}
-    return subprocess.run(
-        [sys.executable, str(script), *words.split()],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+@pytest.fixture
+def published(tmp_path: Path, python: str, monkeypatch: pytest.MonkeyPatch) -> Published:
+    """Run `python finetune_and_lincls.py WORDS` in a folder of its own."""
+    monkeypatch.delenv("CVGSSL_WEIGHTS", raising=False)
+
+    def call(words: str, python: str = python) -> subprocess.CompletedProcess[str]:
+        script = ROOT / "finetune_and_lincls.py"
+        return subprocess.run(
+            [python, str(script), *words.split()],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+
+    return call
 
 
 @pytest.fixture
@@ -46,13 +51,15 @@ def checkpoint(tmp_path: Path) -> Path:
     return path
 
 
-def test_finetuning_as_printed(steel: Path, checkpoint: Path, tmp_path: Path) -> None:
+def test_finetuning_as_printed(
+    steel: Path, checkpoint: Path, tmp_path: Path, published: Published
+) -> None:
     done = published(
-        tmp_path,
         f"--data {steel} --pretrained {checkpoint} --arch vit_tiny_patch16_224 --builder cgssl "
         "--softmax_lincls False --finetune_model True --optimizer sgd --lr 0.003 --shot 4 --n 2 "
         "--class_num 6 --epochs 3 --gpu 0 --weight_decay 1e-4 --momentum 0.9 --start_epoch 0 "
         "--batch_size 256 --workers 2 --log_dir logs --seed 1 --image_size 32",
+        python=sys.executable,
     )
     assert done.returncode == 0, done.stderr
     assert "--gpu 0: no GPU here, the CPU is used" in done.stderr
@@ -70,9 +77,10 @@ def test_finetuning_as_printed(steel: Path, checkpoint: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     "flags", ["--softmax_lincls True", "--softmax_lincls=true --finetune_model False"]
 )
-def test_linear_evaluation_from_scratch(steel: Path, tmp_path: Path, flags: str) -> None:
+def test_linear_evaluation_from_scratch(
+    steel: Path, tmp_path: Path, flags: str, published: Published
+) -> None:
     done = published(
-        tmp_path,
         f"--data {steel} --arch test_resnet {flags} --builder cvgssl --pretrained= --shot 2 --n 1 "
         "--epochs 2 --image_size 32",
     )
@@ -96,17 +104,17 @@ def test_linear_evaluation_from_scratch(steel: Path, tmp_path: Path, flags: str)
     ],
 )
 def test_mistakes_end_with_one_clear_line(
-    steel: Path, tmp_path: Path, words: str, message: str
+    steel: Path, tmp_path: Path, words: str, message: str, published: Published
 ) -> None:
-    done = published(tmp_path, f"--data {steel} --image_size 32 {words}")
+    done = published(f"--data {steel} --image_size 32 {words}")
     assert done.returncode == 2
     assert message.format(steel=steel) in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "logs").exists(), "a mistake leaves nothing behind"
 
 
-def test_all_mistakes_at_once(tmp_path: Path) -> None:
-    done = published(tmp_path, "--lr -1 --shot zero --epoch 3 --optimizer rmsprop")
+def test_all_mistakes_at_once(published: Published) -> None:
+    done = published("--lr -1 --shot zero --epoch 3 --optimizer rmsprop")
     assert done.returncode == 2
     lines = done.stderr.splitlines()
     for flag in ("--lr", "--shot", "--epoch", "--optimizer", "--data"):

@@ -1,7 +1,7 @@
 import json
 import os
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,12 +10,16 @@ from safetensors.torch import save_file
 
 from cvgssl.encoders.timm_import import timm
 
+Command = Callable[..., subprocess.CompletedProcess[str]]
 
-def run(*words: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "CVGSSL_WEIGHTS": str(folder) if folder else ""}
-    code = "import sys; from cvgssl.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", code, "weights", "list", *words]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+@pytest.fixture
+def run(command: Command) -> Command:
+    def call(*words: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "CVGSSL_WEIGHTS": str(folder) if folder else ""}
+        return command("weights", "list", *words, env=environment)
+
+    return call
 
 
 @pytest.fixture
@@ -29,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_list_and_json(folder: Path) -> None:
+def test_list_and_json(run: Command, folder: Path) -> None:
     done = run("--json", str(folder / "list.json"), folder=folder)
     assert done.returncode == 0, done.stderr
     first, *blocks = done.stdout.split("\n\n")
@@ -46,7 +50,7 @@ def test_list_and_json(folder: Path) -> None:
     assert records[2]["problem"]
 
 
-def test_json_alone_on_the_screen(folder: Path) -> None:
+def test_json_alone_on_the_screen(run: Command, folder: Path) -> None:
     done = run(str(folder), "--json", "-")
     assert [record["file"] for record in json.loads(done.stdout)] == [
         "a.safetensors",
@@ -55,7 +59,7 @@ def test_json_alone_on_the_screen(folder: Path) -> None:
     ]
 
 
-def test_missing_folder_is_an_error_with_a_remedy(tmp_path: Path) -> None:
+def test_missing_folder_is_an_error_with_a_remedy(run: Command, tmp_path: Path) -> None:
     done = run(folder=tmp_path / "none")
     assert done.returncode == 2
     assert "no such folder" in done.stderr and "CVGSSL_WEIGHTS" in done.stderr

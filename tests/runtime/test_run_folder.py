@@ -2,7 +2,6 @@ import os
 import pickle
 import signal
 import subprocess
-import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -35,19 +34,21 @@ def test_lines_after_the_snapshot_vanish_and_none_stands_twice(tmp_path: Path) -
     assert (tmp_path / LOG).read_text() == "epoch 1\nepoch 2\nepoch 3\nepoch 4\n"
 
 
-def test_a_killed_process_loses_only_what_came_after_its_snapshot(tmp_path: Path) -> None:
+def test_a_killed_process_loses_only_what_came_after_its_snapshot(
+    tmp_path: Path, python: str
+) -> None:
     script = """
-        import sys, time
+        import signal, sys
         from pathlib import Path
         from cvgssl.runtime.run import RunFolder
         folder = RunFolder(Path(sys.argv[1]))
         folder.log("kept ä")
         folder.save_snapshot({"epoch": 1})
         folder.log("lost")
-        time.sleep(60)
+        signal.pause()
     """
     child = subprocess.Popen(
-        [sys.executable, "-u", "-c", textwrap.dedent(script), str(tmp_path)],
+        [python, "-u", "-c", textwrap.dedent(script), str(tmp_path)],
         stdout=subprocess.PIPE,
         encoding="utf-8",
     )

@@ -174,7 +174,6 @@ def test_a_missing_extra_is_named() -> None:
         cwd=Path(__file__).parent,
         capture_output=True,
         text=True,
-        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
@@ -194,6 +193,6 @@ def test_lightly_is_loaded_without_network_and_without_lightning() -> None:
         print(calls, "pytorch_lightning" in sys.modules)
     """
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True
     )
     assert done.stdout == "[] False\n", done.stdout + done.stderr

@@ -1,0 +1,251 @@
+"""A `python` that starts in milliseconds: each call forks one process that has imported all.
+
+    python forked_python.py serve FOLDER      imports what commands need, then waits for calls
+    FOLDER/python -m cvgssl ...               as `python` would; also -c CODE and FILE, after -u
+    FOLDER/cvgssl ...
+
+A call is two processes: the one that was started, which passes on its folder, environment, standard
+streams, limits and signals, and ends as the other one ends; and the fork, which does the work.
+When the first is killed, so is the second; standard streams are open until it is gone.
+
+What differs from a real start: modules are there before they are imported, all forks hash strings
+alike, and what the environment says to an interpreter or library at its start is not heard (but
+PYTHONPATH and OMP_NUM_THREADS). Tests of these take sys.executable.
+"""
+
+import os
+import signal
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from typing import NoReturn
+
+FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+
+def call(address: str, words: list[str]) -> None:
+    """Have the server run `python WORDS...`; ends this process as that one ends."""
+    unbuffered = words[:1] == ["-u"]
+    rest = words[unbuffered:]
+    if not rest or (rest[0] not in ("-c", "-m") and rest[0].startswith("-")):
+        os.execv(sys.executable, [sys.executable, *words])
+    import json
+    import resource
+    import socket
+
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(address)
+    request = {
+        "words": rest,
+        "unbuffered": unbuffered,
+        "folder": os.getcwd(),  # noqa: PTH109 - quicker without pathlib
+        "environment": dict(os.environ),
+        "file size": resource.getrlimit(resource.RLIMIT_FSIZE),
+        "ignored": [s for s in FORWARDED if signal.getsignal(s) == signal.SIG_IGN],
+    }
+    socket.send_fds(connection, [b"\n"], [0, 1, 2])
+    connection.sendall(json.dumps(request).encode() + b"\n")
+    for number in FORWARDED:
+        if number not in request["ignored"]:
+            signal.signal(number, lambda number, _frame: connection.sendall(bytes([number])))
+    answer = connection.makefile().readline()
+    if not answer:
+        os.write(2, b"the server of forked_python.py is gone\n")
+        os._exit(70)
+    code = int(answer)
+    if code < 0:
+        if -code != signal.SIGKILL:
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    os._exit(code)
+
+
+def serve(folder: str) -> list[str]:
+    """Answer calls until standard input closes, then exit; returns only in a fork: its words."""
+    import gc
+    import selectors
+    import shlex
+    import socket
+    from pathlib import Path
+
+    prepare()
+    listener = socket.socket(socket.AF_UNIX)
+    address = f"{folder}/socket"
+    listener.bind(address)
+    listener.listen(64)
+    client = shlex.join([sys.executable, "-I", "-S", str(Path(__file__).resolve()), address])
+    for name, first in (("python", ""), ("cvgssl", " -m cvgssl")):
+        script = Path(folder) / name
+        script.write_text(f'#!/bin/sh\nexec {client}{first} "$@"\n')
+        script.chmod(0o755)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    gc.collect()
+    gc.freeze()  # pages that the collector leaves alone stay shared
+
+    def reap(_number: int, _frame: object) -> None:
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            pass
+
+    signal.signal(signal.SIGCHLD, reap)
+    with selectors.DefaultSelector() as selector:
+        for source in (listener, sys.stdin):
+            selector.register(source, selectors.EVENT_READ)
+        while True:
+            sources = [key.fileobj for key, _ in selector.select()]
+            if sys.stdin in sources:
+                os._exit(0)
+            if listener not in sources:
+                continue
+            connection, _ = listener.accept()
+            if os.fork() == 0:
+                break
+            connection.close()
+    listener.close()
+    return keep(connection, f"{folder}/python")
+
+
+def keep(connection: "socket.socket", executable: str) -> list[str]:
+    """Fork the process that works and watch over it; returns only in that process: its words."""
+    import contextlib
+    import json
+    import resource
+    import socket
+    import threading
+
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    _, streams, _, _ = socket.recv_fds(connection, 1, 3)
+    request = json.loads(connection.makefile().readline())
+    worker = os.fork()
+    if worker:
+
+        def forward() -> None:
+            while number := connection.recv(1):
+                os.kill(worker, number[0])
+            os.kill(worker, signal.SIGKILL)
+
+        for stream in (*streams, 0, 1, 2):
+            os.close(stream)
+        threading.Thread(target=forward, daemon=True).start()
+        code = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
+        with contextlib.suppress(BrokenPipeError):
+            connection.sendall(f"{code}\n".encode())
+        os._exit(0)
+    connection.close()
+    for place, stream in enumerate(streams):
+        os.dup2(stream, place)
+        os.close(stream)
+    os.chdir(request["folder"])
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    resource.setrlimit(resource.RLIMIT_FSIZE, tuple(request["file size"]))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in request["ignored"]:
+        signal.signal(number, signal.SIG_IGN)
+    threads = os.environ.get("OMP_NUM_THREADS")
+    if threads and threads != before:
+        import torch
+
+        torch.set_num_threads(int(threads))
+    places = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[:0] = [place for place in places if place and place not in sys.path]
+    sys.executable = executable
+    if request["unbuffered"] or os.environ.get("PYTHONUNBUFFERED"):
+        sys.stdout.reconfigure(write_through=True)
+    words: list[str] = request["words"]
+    return words
+
+
+def prepare() -> None:
+    """Import what commands import."""
+    import importlib
+    import pkgutil
+
+    import cvgssl
+
+    del sys.path[0]  # this file's folder
+    for module in pkgutil.walk_packages(cvgssl.__path__, "cvgssl."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    for name in MODULES:
+        importlib.import_module(name)
+
+
+MODULES = (
+    "huggingface_hub",
+    "joblib.externals.loky",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.pyplot",
+    "rich.console",
+    "rich.progress",
+    "scipy.optimize",
+    "sklearn.decomposition",
+    "sklearn.linear_model",
+    "sklearn.manifold",
+    "tifffile",
+    "timm.models",
+    "timm.optim",
+    "torch.distributed.run",
+)
+
+
+def run(words: list[str]) -> None:
+    """As the interpreter runs `python WORDS...`."""
+    import runpy
+    import types
+
+    kind, rest = (words[0], words[1:]) if words[0] in ("-c", "-m") else ("", words)
+    if kind == "-m":
+        sys.argv = rest
+        sys.path.insert(0, os.getcwd())  # noqa: PTH109
+        runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+    elif kind == "-c":
+        sys.argv = ["-c", *rest[1:]]
+        sys.path.insert(0, "")
+        main = sys.modules["__main__"] = types.ModuleType("__main__")
+        exec(compile(rest[0], "<string>", "exec"), main.__dict__)
+    else:
+        sys.argv = rest
+        sys.path.insert(0, os.path.dirname(os.path.abspath(rest[0])))  # noqa: PTH100, PTH120
+        runpy.run_path(rest[0], run_name="__main__")
+
+
+def finish(words: list[str]) -> "NoReturn":
+    """Run and end as the interpreter ends, but for taking all modules apart."""
+    import atexit
+    import contextlib
+    import threading
+
+    code, interrupted = 0, False
+    try:
+        run(words)
+    except SystemExit as stopped:
+        if stopped.code is not None:
+            code = stopped.code if isinstance(stopped.code, int) else 1
+        if not isinstance(stopped.code, int | None):
+            print(stopped.code, file=sys.stderr)
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+        code, interrupted = 1, isinstance(error, KeyboardInterrupt)
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(ValueError):  # closed
+            stream.flush()
+    if interrupted:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    os._exit(code & 0xFF)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "serve":
+        finish(serve(sys.argv[2]))
+    else:
+        call(sys.argv[1], sys.argv[2:])
