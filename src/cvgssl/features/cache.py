@@ -34,7 +34,8 @@ class FeatureStore:
         self.folder = folder
         self._files: list[Path] = []
         self._places: dict[str, tuple[int, int]] = {}  # digest to file and row
-        for path in sorted(folder.glob("*.npz")):
+        # not those that begin with a dot: another process may be writing them
+        for path in sorted(folder.glob("[!.]*.npz")):
             digests = _member(path, "digests")
             if digests is not None:
                 self._note(path, digests)
