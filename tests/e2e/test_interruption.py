@@ -4,11 +4,12 @@ import json
 import resource
 import signal
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ends_itself import AT_LINE, MAIN
 
 from cvgssl.adapt import training
 from cvgssl.adapt.config import FinetuneConfig, LinearConfig
@@ -24,20 +25,37 @@ OPTIONS = [
     "--num-draws",
     "2",
     "--epochs",
-    "12",
+    "8",
     "--ema",
     "0.9",
 ]
 OPTIONS += ["--image-size", "32", "--batch-size", "8", "--lr", "0.05", "--augment"]
 
 
-def start(data: Path, out: Path, *words: str, **options: Any) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "cvgssl", "finetune", str(data), *OPTIONS, "--out", str(out)]
-    if words:
-        command = [sys.executable, "-m", "cvgssl", "finetune", *words]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
-    )
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture(scope="module")
+def start(python: str) -> Start:
+    """Begin `cvgssl finetune` with the options above, or with words in their place.
+
+    at: the beginning of a line and the signal that the process gets when it has logged that.
+    """
+
+    def call(
+        data: Path, out: Path, *words: str, at: tuple[str, int] | None = None, **options: Any
+    ) -> "subprocess.Popen[str]":
+        words = ("finetune", *(words or (str(data), *OPTIONS, "--out", str(out))))
+        program = ["-c", AT_LINE + MAIN, at[0], str(int(at[1]))] if at else ["-m", "cvgssl"]
+        return subprocess.Popen(
+            [python, *program, *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+
+    return call
 
 
 def outcome(folder: Path) -> tuple[Any, list[str], list[str]]:
@@ -49,20 +67,12 @@ def outcome(folder: Path) -> tuple[Any, list[str], list[str]]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(steel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def undisturbed(steel: Path, tmp_path_factory: pytest.TempPathFactory, start: Start) -> Path:
     out = tmp_path_factory.mktemp("undisturbed") / "run"
     process = start(steel, out)
-    _, errors = process.communicate(timeout=240)
+    _, errors = process.communicate()
     assert process.returncode == 0, errors
     return out
-
-
-def wait_for_line(process: "subprocess.Popen[str]", beginning: str) -> None:
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith(beginning):
-            return
-    raise AssertionError(f"{beginning!r} never came: {process.stderr and process.stderr.read()}")
 
 
 @pytest.mark.parametrize(
@@ -70,32 +80,29 @@ def wait_for_line(process: "subprocess.Popen[str]", beginning: str) -> None:
     [("[Run 1] Epoch [5/", signal.SIGTERM), ("[Run 2] Epoch [4/", signal.SIGKILL)],
 )
 def test_signal(
-    steel: Path, tmp_path: Path, undisturbed: Path, line: str, sign: signal.Signals
+    steel: Path, tmp_path: Path, undisturbed: Path, line: str, sign: signal.Signals, start: Start
 ) -> None:
     out = tmp_path / "run"
-    process = start(steel, out)
-    wait_for_line(process, line)
-    process.send_signal(sign)
-    rest, _ = process.communicate(timeout=60)
+    process = start(steel, out, at=(line, sign))
+    said, _ = process.communicate()
     assert not (out / "summary.json").exists()
-    if sign == signal.SIGTERM:
-        assert process.returncode == 0
-        assert f"--resume {out}" in rest
+    assert process.returncode == (0 if sign == signal.SIGTERM else -sign)
+    assert (f"--resume {out}" in said) == (sign == signal.SIGTERM)
 
     resumed = start(steel, out, "--resume", str(out))
-    _, errors = resumed.communicate(timeout=240)
+    _, errors = resumed.communicate()
     assert resumed.returncode == 0, errors
     assert outcome(out) == outcome(undisturbed)
     same = "weights/run_1.safetensors", "weights/run_1_ema.safetensors"
     for name in same:
         assert (out / name).read_bytes() == (undisturbed / name).read_bytes()
     again = start(steel, out, "--resume", str(out))
-    _, errors = again.communicate(timeout=60)
+    _, errors = again.communicate()
     assert again.returncode == 2
     assert "finished" in errors
 
 
-def test_full_disk(steel: Path, tmp_path: Path, undisturbed: Path) -> None:
+def test_full_disk(steel: Path, tmp_path: Path, undisturbed: Path, start: Start) -> None:
     """A limit of the system on file size: the log still fits, the snapshot does not."""
     out = tmp_path / "run"
 
@@ -103,14 +110,14 @@ def test_full_disk(steel: Path, tmp_path: Path, undisturbed: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 
     process = start(steel, out, preexec_fn=limit)
-    _, errors = process.communicate(timeout=240)
+    _, errors = process.communicate()
     assert process.returncode == 2
     assert "Traceback" not in errors
     assert "too large" in errors.lower()
     assert not list(out.rglob("*.pt")), "nothing half-written stays"
 
     resumed = start(steel, out, "--resume", str(out))
-    _, errors = resumed.communicate(timeout=240)
+    _, errors = resumed.communicate()
     assert resumed.returncode == 0, errors
     assert outcome(out) == outcome(undisturbed)
 
@@ -136,15 +143,14 @@ def test_crash_between_snapshots(
     assert outcome(path) == outcome(undisturbed)
 
 
-def test_resuming_with_other_pictures_is_refused(steel: Path, tmp_path: Path) -> None:
+def test_resuming_with_other_pictures_is_refused(steel: Path, tmp_path: Path, start: Start) -> None:
     import shutil
 
     data = tmp_path / "data"
     shutil.copytree(steel, data)
-    process = start(data, tmp_path / "run")
-    wait_for_line(process, "[Run 1] Epoch [2/")
-    process.kill()
-    process.communicate(timeout=60)
+    process = start(data, tmp_path / "run", at=("[Run 1] Epoch [2/", signal.SIGKILL))
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
     victim = next((data / "test").rglob("*.bmp"))
     content = bytearray(victim.read_bytes())
     content[-1] ^= 255
@@ -165,7 +171,7 @@ def _config(data: Path, out: Path | None, resume: Path | None = None) -> Finetun
         arch="test_resnet",
         shot=3,
         num_draws=2,
-        epochs=12,
+        epochs=8,
         ema=0.9,
         image_size=32,
         batch_size=8,
