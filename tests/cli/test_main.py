@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,9 +15,7 @@ from cvgssl.runtime.errors import UserError
 
 
 def cvgssl(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "cvgssl", *words], capture_output=True, text=True, timeout=60
-    )
+    return subprocess.run([sys.executable, "-m", "cvgssl", *words], capture_output=True, text=True)
 
 
 @pytest.mark.parametrize("words", [[], ["-h"], ["--help"], ["data"], ["data", "--help"]])
@@ -48,12 +45,15 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_help_is_quick() -> None:
-    seconds = []
-    for _ in range(3):
-        start = time.monotonic()
-        assert cvgssl("--help").returncode == 0
-        seconds.append(time.monotonic() - start)
-    assert min(seconds) < 0.5
+    """Counted in modules, of which the interpreter alone has some 80 and torch some 2,000."""
+    script = "import atexit, runpy, sys; atexit.register(lambda: print(len(sys.modules))); "
+    script += "sys.argv[1:] = ['--help']; runpy.run_module('cvgssl', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    told = done.stdout.splitlines()
+    assert told[0].startswith("usage: cvgssl COMMAND")
+    assert int(told[-1]) < 150
+    assert cvgssl("--help").stdout.splitlines() == told[:-1]
 
 
 def test_help_of_every_command_shows_defaults_and_imports_nothing_heavy() -> None:
@@ -187,13 +187,18 @@ def test_a_real_full_disk_names_the_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def hear_ctrl_c() -> None:
+    """What a shell script starts in the background ignores it, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_ends_with_130_and_one_line() -> None:
     script = """
-        import sys, time
+        import signal, sys
         from cvgssl.cli.main import guarded
         def command(words, prog):
             print("ready", flush=True)
-            time.sleep(60)
+            signal.pause()
             return 0
         sys.exit(guarded(command, [], "prog"))
     """
@@ -202,9 +207,10 @@ def test_ctrl_c_ends_with_130_and_one_line() -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=hear_ctrl_c,
     )
     assert child.stdout is not None
     assert child.stdout.readline() == "ready\n"
     child.send_signal(signal.SIGINT)
-    _, err = child.communicate(timeout=20)
+    _, err = child.communicate()
     assert (child.returncode, err) == (130, "prog: interrupted\n")

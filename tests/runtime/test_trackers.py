@@ -72,7 +72,6 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cwd=root / "started here",
         env=environ | {"HOME": str(root / "home")},
         stdin=subprocess.DEVNULL,
-        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr
