@@ -29,7 +29,7 @@ def jobs(tiny: bool) -> dict[str, Words]:
     side, epochs, batch = ("32", 2, "6") if tiny else ("96", 5, "12")
     towers = ["test_vit=random", "test_resnet=random"]
     towers = towers if tiny else ["RN50=random", "ViT-B/32=random"]
-    arch = "resnet10t" if tiny else "resnet18"
+    arch = "test_resnet" if tiny else "resnet18"
     pretrain = ["pretrain", "DATA", "--arch", arch, "--image-size", side, "--view-size", side]
     pretrain += ["--nmb-crops", "1", "--min-scale-crops", "0.2", "--max-scale-crops", "1"]
     pretrain += [

@@ -40,7 +40,7 @@ def main(section: Section) -> None:
     words: list[object] = ["pretrain", data, "--preset", "paper", "--teacher", "embedded"]
     words += ["--save-freq", 1 if tiny else 5, "--keep", 1000, "--out", out]
     if tiny:
-        words += ["--view-size", 64, "--image-size", 64, "--batch-size", 8, "--arch", "resnet10t"]
+        words += ["--view-size", 64, "--image-size", 64, "--batch-size", 8, "--arch", "test_resnet"]
     else:
         words += ["--precision", "bf16"]
     begun = time.monotonic()
@@ -69,7 +69,7 @@ def main(section: Section) -> None:
 
 def _heads(section: Section, data: Path, out: Path) -> None:
     """The guide, random weights, and checkpoints spread over the training, the last one among."""
-    size, arch = (64, "resnet10t") if section.tiny else (224, "resnet18")
+    size, arch = (64, "test_resnet") if section.tiny else (224, "resnet18")
     dataset = load_dataset(data)
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
     loaded = load_dataset_pictures(dataset, Geometry(size))

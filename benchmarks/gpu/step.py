@@ -58,7 +58,7 @@ def main(section: Section) -> None:
     longest = 1.0 if tiny else 15.0
     for arch, batch in {"test_resnet": 4}.items() if tiny else students.items():
         shared: dict[str, Any] = {"arch": arch, "batch_size": batch, "precision": "bf16"}
-        shared |= {"view_size": 64, "image_size": 64} if tiny else {}
+        shared |= {"view_size": 32, "image_size": 32} if tiny else {}
         accumulate = 1
         for name, options in METHODS.items():
             label = f"{arch}, batch {batch}, {name}"

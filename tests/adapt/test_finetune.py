@@ -32,6 +32,13 @@ def rows(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.fixture(scope="module")
+def plain(steel: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, float]]:
+    """What a run of the options above logs."""
+    out = tmp_path_factory.mktemp("plain") / "run"
+    return rows(adapt(FinetuneConfig(data=steel, **SMALL, out=out))[0])
+
+
 def test_learns_its_support(steel: Path, tmp_path: Path) -> None:
     options = SMALL | {"epochs": 25, "lr": 0.05, "eval_every": 10}
     folder, summary = adapt(FinetuneConfig(data=steel, **options, out=tmp_path / "run"))
@@ -61,11 +68,10 @@ def test_learns_its_support(steel: Path, tmp_path: Path) -> None:
     ids=lambda change: next(iter(change)),
 )
 def test_every_option_changes_the_training(
-    steel: Path, tmp_path: Path, change: dict[str, Any]
+    steel: Path, tmp_path: Path, change: dict[str, Any], plain: list[dict[str, float]]
 ) -> None:
-    plain, _ = adapt(FinetuneConfig(data=steel, **SMALL, out=tmp_path / "plain"))
     changed, _ = adapt(FinetuneConfig(data=steel, **SMALL | change, out=tmp_path / "changed"))
-    last, other = rows(plain)[-1]["train_loss"], rows(changed)[-1]["train_loss"]
+    last, other = plain[-1]["train_loss"], rows(changed)[-1]["train_loss"]
     assert np.isfinite(other)
     assert other != last
 

@@ -38,7 +38,7 @@ from cvgssl.runtime.run import RunFolder
 @pytest.fixture
 def options(teacher_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setenv("CVGSSL_CACHE", str(tmp_path / "cache"))
-    options = {"arch": "test_vit", "pretrained": str(teacher_file), "image_size": 64, "shot": 2}
+    options = {"arch": "test_vit", "pretrained": str(teacher_file), "image_size": 32, "shot": 2}
     return options | {"num_draws": 2, "epochs": 2, "pseudo_labels": True, "lr": 0.01}
 
 
