@@ -18,7 +18,7 @@ demo: $(READY)
 	$(BIN)/cvgssl demo demo
 
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal --durations 25
 
 check: $(READY)
 	$(BIN)/ruff check

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+PYTHON = "CVGSSL_TEST_PYTHON"
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -41,22 +42,46 @@ def teacher_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Set a place for the server of the fixture `python`, which all workers of xdist share."""
+    if sys.platform != "linux" or PYTHON in os.environ:
+        return
+    folder = tempfile.TemporaryDirectory(prefix="cvgssl-python-")  # short, for its socket
+    os.mkfifo(Path(folder.name) / "alive")
+    end = os.open(Path(folder.name) / "alive", os.O_RDWR)  # the server ends when this closes
+    os.environ[PYTHON] = folder.name
+
+    def over() -> None:
+        del os.environ[PYTHON]
+        os.close(end)
+        folder.cleanup()
+
+    config.add_cleanup(over)
+
+
 @pytest.fixture(scope="session")
 def python() -> Iterator[str]:
     """A program that runs its arguments as `python` does, without the seconds of imports.
 
-    Beside it lies `cvgssl`. See forked_python.py for how, and for what differs.
+    Beside it lies `cvgssl`. See forked_python.py for how, and for what differs. Forks of processes
+    that use Accelerate or Objective-C fail, so that it is Python itself where that may be.
     """
-    if sys.platform != "linux":  # forks of processes that use Accelerate or Objective-C fail
+    if sys.platform != "linux":
         yield sys.executable
         return
-    with tempfile.TemporaryDirectory(prefix="cvgssl-python-") as folder:  # short, for its socket
-        words = [sys.executable, str(Path(__file__).with_name("forked_python.py")), "serve", folder]
-        pipe = subprocess.PIPE
-        with subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True) as server:
+    import fcntl
+
+    folder = Path(os.environ[PYTHON])
+    server = None
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "python").exists():
+            words = [sys.executable, str(Path(__file__).with_name("forked_python.py")), "serve"]
+            server = subprocess.Popen([*words, str(folder)], stdout=subprocess.PIPE, text=True)
             assert server.stdout is not None
             assert server.stdout.readline() == "ready\n"
-            yield str(Path(folder) / "python")  # the server ends when its standard input does
+    yield str(folder / "python")
+    del server  # it goes on for the others
 
 
 @pytest.fixture

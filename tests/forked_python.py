@@ -5,7 +5,7 @@
     FOLDER/cvgssl ...
 
 A call is two processes: the one that was started, which passes on its folder, environment, standard
-streams, limits and signals, and ends as the other one ends; and the fork, which does the work.
+streams, network, limits and signals, and ends as the other one ends; and the fork, which works.
 When the first is killed, so is the second; standard streams are open until it is gone.
 
 What differs from a real start: modules are there before they are imported, all forks hash strings
@@ -45,7 +45,8 @@ def call(address: str, words: list[str]) -> None:
         "file size": resource.getrlimit(resource.RLIMIT_FSIZE),
         "ignored": [s for s in FORWARDED if signal.getsignal(s) == signal.SIG_IGN],
     }
-    socket.send_fds(connection, [b"\n"], [0, 1, 2])
+    network = os.open("/proc/self/ns/net", os.O_RDONLY)
+    socket.send_fds(connection, [b"\n"], [0, 1, 2, network])
     connection.sendall(json.dumps(request).encode() + b"\n")
     for number in FORWARDED:
         if number not in request["ignored"]:
@@ -63,13 +64,14 @@ def call(address: str, words: list[str]) -> None:
 
 
 def serve(folder: str) -> list[str]:
-    """Answer calls until standard input closes, then exit; returns only in a fork: its words."""
+    """Answer calls until the pipe FOLDER/alive closes; returns only in a fork: its words."""
     import gc
     import selectors
     import shlex
     import socket
     from pathlib import Path
 
+    alive = os.open(f"{folder}/alive", os.O_RDONLY | os.O_NONBLOCK)
     prepare()
     listener = socket.socket(socket.AF_UNIX)
     address = f"{folder}/socket"
@@ -94,11 +96,11 @@ def serve(folder: str) -> list[str]:
 
     signal.signal(signal.SIGCHLD, reap)
     with selectors.DefaultSelector() as selector:
-        for source in (listener, sys.stdin):
-            selector.register(source, selectors.EVENT_READ)
+        selector.register(listener, selectors.EVENT_READ)
+        selector.register(alive, selectors.EVENT_READ)
         while True:
             sources = [key.fileobj for key, _ in selector.select()]
-            if sys.stdin in sources:
+            if alive in sources:
                 os._exit(0)
             if listener not in sources:
                 continue
@@ -107,20 +109,27 @@ def serve(folder: str) -> list[str]:
                 break
             connection.close()
     listener.close()
+    os.close(alive)
     return keep(connection, f"{folder}/python")
 
 
 def keep(connection: "socket.socket", executable: str) -> list[str]:
     """Fork the process that works and watch over it; returns only in that process: its words."""
     import contextlib
+    import ctypes
     import json
     import resource
     import socket
     import threading
 
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    _, streams, _, _ = socket.recv_fds(connection, 1, 3)
+    _, (*streams, network), _, _ = socket.recv_fds(connection, 1, 4)
     request = json.loads(connection.makefile().readline())
+    own = os.open("/proc/self/ns/net", os.O_RDONLY)
+    if not os.path.sameopenfile(network, own) and ctypes.CDLL(None).setns(network, 0):
+        raise OSError("a network namespace that may not be entered")
+    os.close(own)
+    os.close(network)
     worker = os.fork()
     if worker:
 

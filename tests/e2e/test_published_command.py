@@ -59,7 +59,6 @@ def test_finetuning_as_printed(
         "--softmax_lincls False --finetune_model True --optimizer sgd --lr 0.003 --shot 4 --n 2 "
         "--class_num 6 --epochs 3 --gpu 0 --weight_decay 1e-4 --momentum 0.9 --start_epoch 0 "
         "--batch_size 256 --workers 2 --log_dir logs --seed 1 --image_size 32",
-        python=sys.executable,
     )
     assert done.returncode == 0, done.stderr
     assert "--gpu 0: no GPU here, the CPU is used" in done.stderr
@@ -114,7 +113,7 @@ def test_mistakes_end_with_one_clear_line(
 
 
 def test_all_mistakes_at_once(published: Published) -> None:
-    done = published("--lr -1 --shot zero --epoch 3 --optimizer rmsprop")
+    done = published("--lr -1 --shot zero --epoch 3 --optimizer rmsprop", python=sys.executable)
     assert done.returncode == 2
     lines = done.stderr.splitlines()
     for flag in ("--lr", "--shot", "--epoch", "--optimizer", "--data"):

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,7 +45,7 @@ def machines() -> Iterator[tuple[str, str]]:
 
 @pytest.mark.slow
 def test_two_machines_train_together(
-    machines: tuple[str, str], steel: Path, teacher_file: Path, tmp_path: Path
+    machines: tuple[str, str], steel: Path, teacher_file: Path, tmp_path: Path, python: str
 ) -> None:
     options = ["--arch", "test_resnet", "--image-size", "48", "--view-size", "32", "--bank", "2"]
     options += ["--batch-size", "8", "--epochs", "2", "--warmup-epochs", "1", "--neighbours", "4"]
@@ -55,7 +54,7 @@ def test_two_machines_train_together(
     for rank, name in enumerate(machines):
         here = tmp_path / name  # of the first machine comes the result; caches are each one's own
         here.mkdir()
-        command = ["ip", "netns", "exec", name, sys.executable, "-m", "torch.distributed.run"]
+        command = ["ip", "netns", "exec", name, python, "-m", "torch.distributed.run"]
         command += ["--nnodes", "2", "--node-rank", str(rank), "--nproc-per-node", "1"]
         command += ["--master-addr", ADDRESSES[0], "--master-port", "29500", "-m", "--", "cvgssl"]
         command += ["pretrain", str(steel), *options, "--teacher", f"test_vit={teacher_file}"]

@@ -3,7 +3,6 @@
 import copy
 import math
 import subprocess
-import sys
 import textwrap
 from functools import cache
 from pathlib import Path
@@ -156,7 +155,7 @@ def test_simsiam_holds_its_targets_fixed() -> None:
     assert method.predictor.layers[-1].bias.grad.abs().max() > 0
 
 
-def test_a_missing_extra_is_named() -> None:
+def test_a_missing_extra_is_named(python: str) -> None:
     code = """
         import sys
         sys.modules["lightly"] = None  # what importing a package that is not there runs into
@@ -170,7 +169,7 @@ def test_a_missing_extra_is_named() -> None:
         small.method("mocov3")  # needs no extra
     """
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
+        [python, "-c", textwrap.dedent(code)],
         cwd=Path(__file__).parent,
         capture_output=True,
         text=True,
@@ -182,7 +181,7 @@ def test_a_missing_extra_is_named() -> None:
     ]
 
 
-def test_lightly_is_loaded_without_network_and_without_lightning() -> None:
+def test_lightly_is_loaded_without_network_and_without_lightning(python: str) -> None:
     pytest.importorskip("lightly")
     code = """
         import sys
@@ -192,7 +191,5 @@ def test_lightly_is_loaded_without_network_and_without_lightning() -> None:
         lightly_parts()
         print(calls, "pytorch_lightning" in sys.modules)
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True
-    )
+    done = subprocess.run([python, "-c", textwrap.dedent(code)], capture_output=True, text=True)
     assert done.stdout == "[] False\n", done.stdout + done.stderr
