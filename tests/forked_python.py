@@ -157,10 +157,13 @@ def keep(connection: "socket.socket", executable: str) -> list[str]:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in request["ignored"]:
         signal.signal(number, signal.SIG_IGN)
+    import numpy as np
+    import torch
+
+    torch.seed()  # a real start has chance of its own, which tests of equal numbers count on
+    np.random.seed()
     threads = os.environ.get("OMP_NUM_THREADS")
     if threads and threads != before:
-        import torch
-
         torch.set_num_threads(int(threads))
     places = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     sys.path[:0] = [place for place in places if place and place not in sys.path]

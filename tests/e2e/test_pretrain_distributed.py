@@ -37,6 +37,7 @@ def run(python: str) -> Run:
     return call
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
