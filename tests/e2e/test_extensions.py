@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
 
 def weights_list(folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     words = [sys.executable, "-m", "cvgssl", "weights", "list", str(folder)]
-    return subprocess.run(words, env=env, capture_output=True, text=True, timeout=120)
+    return subprocess.run(words, env=env, capture_output=True, text=True)
 
 
 def test_checkpoint_layout_of_another_package(folder: Path, tmp_path: Path) -> None:
