@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from cvgssl.adapt.summary import SUMMARY
 from cvgssl.bench.tuning import RUNS
 from cvgssl.heads.metrics import mean_interval
 from cvgssl.runtime.environment import hardware
 from cvgssl.runtime.files import write_json
+from cvgssl.runtime.run import SUMMARY
 
 KEPT = (
     "data",
