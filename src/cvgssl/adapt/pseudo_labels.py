@@ -176,7 +176,7 @@ class PoolBatch:
 
 @dataclass(frozen=True)
 class PseudoLabelPool:
-    """The pictures of one run that pseudo-labels were found for.
+    """The pictures of one run that have pseudo-labels.
 
     pixels: gives uint8 [B, C, S, S] of rows among the training pictures and those of --unlabelled.
     unlabelled: how many of these are not in the support; agreement: share of the pseudo-labels of

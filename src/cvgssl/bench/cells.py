@@ -107,11 +107,11 @@ class CellResult:
 
 def parameters(choice: HeadChoice) -> dict[str, Any]:
     """All parameters of the head, defaults included, but for what comes with the features."""
-    found = dict(ALL_HEADS[choice.head](**choice.params).get_params())
+    params = dict(ALL_HEADS[choice.head](**choice.params).get_params())
     if choice.head in TEXT_HEADS:
         own = {"anchors", "classes", "anchor_scale"} - choice.params.keys()
-        found = {name: value for name, value in found.items() if name not in own}
-    return found
+        params = {name: value for name, value in params.items() if name not in own}
+    return params
 
 
 def write_cell(result: CellResult, path: Path) -> None:
@@ -150,14 +150,14 @@ def code_files() -> list[Path]:
     """The modules of this package that heads and preparation consist of, imports followed."""
     package = Path(cvgssl.__path__[0])
     waiting = [*(package / "heads").rglob("*.py"), package / "features" / "preparation.py"]
-    found = set[Path]()
+    files = set[Path]()
     while waiting:
         file = waiting.pop()
-        if file in found or not file.is_file():
+        if file in files or not file.is_file():
             continue
-        found.add(file)
+        files.add(file)
         for node in ast.walk(ast.parse(file.read_bytes())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cvgssl."):
                 module = package.joinpath(*str(node.module).split(".")[1:])
                 waiting += [module.with_suffix(".py"), module / "__init__.py"]
-    return sorted(found)
+    return sorted(files)

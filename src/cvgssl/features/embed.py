@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl import __version__
-from cvgssl.features.cache import FeatureStore, Values
+from cvgssl.features.cache import FeatureStore, Values, scratch
 from cvgssl.features.config import AUTO, EmbedConfig
 from cvgssl.features.encoder_requests import EncoderRequest, requested_encoders
 from cvgssl.features.pictures import Listing, list_data
@@ -168,12 +168,14 @@ def _values(
     train = np.flatnonzero(np.array(table.splits) == SPLITS[0])
     if not len(train):
         raise UserError(f"{config.data}: no train picture to learn mean and scale from")
-    from cvgssl.features.preparation import combined, prepared
+    from cvgssl.features.preparation import JointEmbedding, fit_preparation, write_prepared
 
-    folder = default_cache_dir()
-    joint = combined(parts, weights, train, folder) if len(parts) > 1 else parts[0]
+    joint = parts[0]
+    if len(parts) > 1:
+        joint = scratch(default_cache_dir(), len(table), sum(part.shape[1] for part in parts))
+        JointEmbedding.fit(parts, weights, train).write(parts, joint)
     if config.preparation != "none":
-        prepared(joint, config.preparation, train, joint)
+        write_prepared(joint, fit_preparation(joint, config.preparation, train), joint)
     return joint
 
 

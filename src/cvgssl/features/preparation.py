@@ -5,7 +5,6 @@ Shape letters: N pictures, D numbers of an embedding.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, Self
 
 import numpy as np
@@ -14,7 +13,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.covariance import ledoit_wolf
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from cvgssl.features.cache import Values, scratch
+from cvgssl.features.cache import Values
 
 Mode = Literal["none", "center", "standardize", "whiten"]
 LEAST = 1e-6  # of the largest standard deviation; a coordinate below says nothing
@@ -33,12 +32,35 @@ def unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 class Preparation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Takes out what all pictures share, then brings rows to length 1.
+    """Subtracts what all pictures share, then scales rows to length 1.
 
-    mode: none; center, minus the mean (SimpleShot, Wang et al. 2019); standardize, also divided
-        by each coordinate's standard deviation; whiten, ZCA with the covariance shrunken by
-        Ledoit and Wolf (2004).
     Fit it on unlabelled pictures of train/ only: then each test picture is still by itself.
+
+    Parameters
+    ----------
+    mode : {"center", "none", "standardize", "whiten"}, default="center"
+        center: minus the mean; standardize: also divided by each coordinate's standard deviation;
+        whiten: ZCA with a shrunken covariance.
+
+    Attributes
+    ----------
+    mean_ : ndarray of shape (n_features,)
+        What is subtracted.
+    scale_ : ndarray of shape (n_features,) or (n_features, n_features)
+        What the rest is multiplied with.
+
+    References
+    ----------
+    Wang et al. 2019, "SimpleShot: revisiting nearest-neighbor classification for few-shot
+    learning".
+    Ledoit & Wolf 2004 (Journal of Multivariate Analysis 88), "A well-conditioned estimator for
+    large-dimensional covariance matrices".
+
+    Examples
+    --------
+    >>> from cvgssl.features.preparation import Preparation
+    >>> Preparation("center").fit([[0, 0], [2, 2]]).transform([[4, 1]])
+    array([[1., 0.]])
     """
 
     def __init__(self, mode: Mode = "center") -> None:
@@ -50,8 +72,8 @@ class Preparation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         width = rows.shape[1]
         self.mean_ = np.zeros(width) if self.mode == "none" else rows.mean(axis=0)
         if self.mode == "standardize":
-            spread = rows.std(axis=0)
-            self.scale_ = 1 / np.maximum(spread, LEAST * max(spread.max(), LEAST))
+            deviation = rows.std(axis=0)
+            self.scale_ = 1 / np.maximum(deviation, LEAST * max(deviation.max(), LEAST))
         elif self.mode == "whiten":
             covariance, _ = ledoit_wolf(rows - self.mean_, assume_centered=True)
             values, vectors = np.linalg.eigh(covariance)
@@ -78,7 +100,7 @@ Rows = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
-class Combination:
+class JointEmbedding:
     """How parts (encoders, layers) are put side by side: what was learned, one for each part.
 
     Each part is standardized and brought to length 1; squared distances then add up by weight. All
@@ -88,53 +110,39 @@ class Combination:
     preparations: tuple[Preparation, ...]
     factors: tuple[np.float32, ...]
 
-    def __call__(self, found: Sequence[Values]) -> Values:
-        """Parts [M, D_t] of any pictures as one float32 [M, sum of D_t]."""
-        out = np.empty((len(found[0]), sum(one.shape[1] for one in found)), np.float32)
-        self.write(found, out)
-        return out
+    @classmethod
+    def fit(cls, parts: Sequence[Values], weights: Sequence[float], train: Rows) -> Self:
+        """Learn from the rows `train` of parts [N, D_t] with their weights."""
+        shares = np.sqrt(np.array(weights) / sum(weights))
+        return cls(
+            tuple(fit_preparation(part, "standardize", train) for part in parts),
+            tuple(np.float32(factor) for factor in shares),
+        )
 
-    def write(self, found: Sequence[Values], out: Values) -> None:
+    def transform(self, parts: Sequence[Values]) -> Values:
+        """Parts [M, D_t] of any pictures as one float32 [M, sum of D_t]."""
+        joint = np.empty((len(parts[0]), sum(part.shape[1] for part in parts)), np.float32)
+        self.write(parts, joint)
+        return joint
+
+    def write(self, parts: Sequence[Values], out: Values) -> None:
         """The same into `out`, a few rows at a time."""
         first = 0
-        for one, preparation, factor in zip(found, self.preparations, self.factors, strict=True):
-            place = out[:, first : first + one.shape[1]]
-            transform(one, preparation, place)
-            place *= factor
-            first += one.shape[1]
+        for part, preparation, factor in zip(parts, self.preparations, self.factors, strict=True):
+            columns = out[:, first : first + part.shape[1]]
+            write_prepared(part, preparation, columns)
+            columns *= factor
+            first += part.shape[1]
 
 
-def combination(found: Sequence[Values], weights: Sequence[float], train: Rows) -> Combination:
-    """Learn from the rows `train` of parts [N, D_t] how to put them side by side."""
-    share = np.sqrt(np.array(weights) / sum(weights))
-    return Combination(
-        tuple(learned(one, "standardize", train) for one in found),
-        tuple(np.float32(factor) for factor in share),
-    )
-
-
-def combined(
-    found: Sequence[Values], weights: Sequence[float], train: Rows, folder: Path
-) -> Values:
-    """Parts [N, D_t] side by side, float32 [N, sum of D_t] in a file that goes with the array."""
-    joint = scratch(folder, len(found[0]), sum(one.shape[1] for one in found))
-    combination(found, weights, train).write(found, joint)
-    return joint
-
-
-def prepared(values: Values, mode: Mode, train: Rows, out: Values) -> None:
-    """Write rows of length 1 to `out`: `values`, prepared by what the rows `train` teach."""
-    transform(values, learned(values, mode, train), out)
-
-
-def learned(values: Values, mode: Mode, train: Rows) -> Preparation:
-    """Fitted to the rows `train`; of more than `ENOUGH` to some, evenly spread."""
+def fit_preparation(values: Values, mode: Mode, train: Rows) -> Preparation:
+    """Fitted to the rows `train`; of more than `ENOUGH` to some, at equal intervals."""
     step = max(1, -(-len(train) // ENOUGH))
     return Preparation(mode).fit(values[train[::step]])
 
 
-def transform(values: Values, preparation: Preparation, out: Values) -> None:
+def write_prepared(values: Values, preparation: Preparation, out: Values) -> None:
     """Write the prepared rows to `out`, a few at a time."""
     for start in range(0, len(values), CHUNK):
-        part = slice(start, start + CHUNK)
-        out[part] = preparation.transform(values[part])
+        rows = slice(start, start + CHUNK)
+        out[rows] = preparation.transform(values[rows])

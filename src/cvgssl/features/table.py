@@ -136,9 +136,9 @@ def _assemble(path: Path, columns: dict[str, Any]) -> FeatureTable:
             "float [pictures, numbers] is needed"
         )
     if not np.isfinite(values).all():
-        raise UserError(f"{path}: values hold NaN or infinity")
+        raise UserError(f"{path}: values hold NaN or infinite numbers")
     if len(set(names)) < len(names):
-        raise UserError(f"{path}: a name stands more than once")
+        raise UserError(f"{path}: a name occurs more than once")
     splits = tuple(map(str, columns.get("splits", [_split_of(name) for name in names])))
     labels = [str(label) for label in columns.get("labels", [_class_of(name) for name in names])]
     strange = sorted(set(splits) - set(SPLITS))
@@ -198,10 +198,10 @@ def _save_npz(table: FeatureTable, path: Path) -> None:
 
 
 def _read_npz(path: Path) -> dict[str, Any]:
-    found = np.load(path, allow_pickle=False)
-    if not isinstance(found, np.lib.npyio.NpzFile):
+    loaded = np.load(path, allow_pickle=False)
+    if not isinstance(loaded, np.lib.npyio.NpzFile):
         raise ValueError("a single array, not .npz")
-    with found as file:
+    with loaded as file:
         return {name: file[name] for name in file.files}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cvgssl.features.preparation import Mode, Preparation, combination
+from cvgssl.features.preparation import JointEmbedding, Mode, Preparation
 from cvgssl.features.record import EncoderRecord, parts_of
 from cvgssl.features.table import FeatureTable
 from cvgssl.heads import HEADS, CalibratedHead, OpenSetHead
@@ -45,7 +45,7 @@ class FittedHead:
         self._borders = np.cumsum([record.width for record in records[:-1]], dtype=np.intp)
         parts, weights = self._parts(train.values)
         whole = np.arange(len(train))
-        self._side_by_side = combination(parts, weights, whole) if len(parts) > 1 else None
+        self._joint = JointEmbedding.fit(parts, weights, whole) if len(parts) > 1 else None
         # the benchmark's order: some heads' last digits depend on it
         order = np.argsort(np.array(train.names), kind="stable")
         rows = self._joined(train.values)[order]
@@ -89,7 +89,7 @@ class FittedHead:
 
     def _joined(self, values: Values) -> Values:
         parts, _ = self._parts(values)
-        return self._side_by_side(parts) if self._side_by_side is not None else parts[0]
+        return parts[0] if self._joint is None else self._joint.transform(parts)
 
     def _parts(self, values: Values) -> tuple[list[Values], list[float]]:
         return parts_of(np.split(values, self._borders, axis=1), self.records)
