@@ -10,7 +10,8 @@ When the first is killed, so is the second; standard streams are open until it i
 
 What differs from a real start: modules are there before they are imported, all forks hash strings
 alike, and what the environment says to an interpreter or library at its start is not heard (but
-PYTHONPATH and OMP_NUM_THREADS). Tests of these take sys.executable.
+PYTHONPATH and OMP_NUM_THREADS). Tests of these take sys.executable. Calls with other options, or
+that inherit files, start Python.
 """
 
 import os
@@ -29,7 +30,8 @@ def call(address: str, words: list[str]) -> None:
     """Have the server run `python WORDS...`; ends this process as that one ends."""
     unbuffered = words[:1] == ["-u"]
     rest = words[unbuffered:]
-    if not rest or (rest[0] not in ("-c", "-m") and rest[0].startswith("-")):
+    other = not rest or (rest[0] not in ("-c", "-m") and rest[0].startswith("-"))
+    if other or inherits_more():
         os.execv(sys.executable, [sys.executable, *words])
     import json
     import resource
@@ -61,6 +63,17 @@ def call(address: str, words: list[str]) -> None:
             signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     os._exit(code)
+
+
+def inherits_more() -> bool:
+    """Whether files beside the standard streams were handed to this process, as joblib does."""
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
+        try:
+            if int(name) > 2 and os.get_inheritable(int(name)):
+                return True
+        except OSError:  # the folder itself
+            continue
+    return False
 
 
 def serve(folder: str) -> list[str]:
