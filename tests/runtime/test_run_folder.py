@@ -3,7 +3,8 @@ import pickle
 import signal
 import subprocess
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,18 @@ import pytest
 import torch
 
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.run import LOG, METRICS, SNAPSHOT, RunFolder
+from cvgssl.runtime.launch import launch
+from cvgssl.runtime.options import CONFIG, JobOptions
+from cvgssl.runtime.run import (
+    ENVIRONMENT,
+    LOG,
+    METRICS,
+    SNAPSHOT,
+    SUMMARY,
+    RunFolder,
+    RunKind,
+    open_run,
+)
 
 
 def test_lines_after_the_snapshot_vanish_and_none_stands_twice(tmp_path: Path) -> None:
@@ -141,3 +153,36 @@ def test_other_processes_write_and_print_nothing(
     assert (tmp_path / LOG).read_text() == "line\nafter\n"
     assert (tmp_path / METRICS).read_text() == '{"epoch": 1}\n'
     assert capsys.readouterr().out == "line\nafter\n"
+
+
+def test_a_new_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    config = JobOptions(out=tmp_path / "run")
+    kind = RunKind("linear", "unused", {"pictures_sha256": "a"}, lambda _recorded: None)
+
+    def full_disk(path: Path) -> None:
+        (path / "draws.json").write_text("{")
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space left"):
+        open_run(config, kind, launch(), full_disk)
+    assert list(tmp_path.iterdir()) == []
+    folder = open_run(config, kind, launch())
+    assert sorted(path.name for path in folder.path.iterdir()) == [CONFIG, ENVIRONMENT]
+    with pytest.raises(UserError, match=r"--out .*run: exists already"):
+        open_run(config, kind, launch())
+
+
+def test_a_run_is_resumed_by_the_command_that_started_it(tmp_path: Path) -> None:
+    def changed(recorded: Mapping[str, Any]) -> None:
+        if recorded["pictures_sha256"] != "a":
+            raise UserError("pictures changed")
+
+    kind = RunKind("linear", "unused", {"pictures_sha256": "a"}, changed)
+    folder = open_run(JobOptions(out=tmp_path / "run"), kind, launch())
+    again = JobOptions(resume=folder.path)
+    assert open_run(again, kind, launch()).path == folder.path
+    with pytest.raises(UserError, match="was started by `cvgssl linear`"):
+        open_run(again, replace(kind, command="finetune"), launch())
+    (folder.path / SUMMARY).write_text("{}")
+    with pytest.raises(UserError, match="this run is finished"):
+        open_run(again, kind, launch())

@@ -128,9 +128,9 @@ def open_run(
 ) -> RunFolder:
     """The folder of `config.resume`, or a new one with environment.json and config.yaml.
 
-    write_more: called with a new folder, to write what else belongs there. Raises UserError when a
-    new folder's place is taken, and when the run to resume is finished, of another command or
-    changed.
+    write_more: called with a new folder, to write what else belongs there. The new folder appears
+    whole or not at all. Raises UserError when its place is taken, and when the run to resume is
+    finished, of another command or changed.
     """
     writes = accelerator.is_main_process
     if config.resume is not None:
@@ -140,11 +140,11 @@ def open_run(
     chosen = [_new_path(config.out, config.log_dir, kind.name) if writes else None]
     path: Path = broadcast_object_list(chosen)[0]
     if writes:
-        path.mkdir(parents=True, exist_ok=True)
-        started_by = {"started_by": kind.command}
-        write_json(path / ENVIRONMENT, started_by | environment() | dict(kind.facts))
-        write_more(path)
-        write_text(path / CONFIG, to_yaml(config))  # last: a folder with it can be resumed
+        with new_folder(path, "--out") as aside:  # so that a run that is there can be resumed
+            started_by = {"started_by": kind.command}
+            write_json(aside / ENVIRONMENT, started_by | environment() | dict(kind.facts))
+            write_more(aside)
+            write_text(aside / CONFIG, to_yaml(config))
     return RunFolder(path, writes)
 
 
