@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -12,6 +13,9 @@ from cvgssl.cli.options import Command
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.options import STRICT
+
+if TYPE_CHECKING:
+    from cvgssl.bench.config import BenchConfig
 
 # An illustration, not an evaluation: its options were chosen by its own pictures.
 PER_CLASS = 60
@@ -136,25 +140,29 @@ def _fine_tune(data: Path, out: Path, pretrained: str) -> str:
 
 def _compare(data: Path, weights: Path, out: Path) -> Path:
     """Few-shot heads with and without the unlabelled pictures; the page with all figures."""
-    from cvgssl.bench.config import BenchConfig, EncoderChoice, HeadChoice
     from cvgssl.bench.job import run_bench
     from cvgssl.report.bench import print_bench, write_report
 
-    encoder = {"weights": str(weights), "image_size": SIZE}
-    bench = run_bench(
-        BenchConfig(
-            data=(data,),
-            encoders=(EncoderChoice(name="pre-trained", options=encoder),),
-            heads=tuple(HeadChoice(head=name, label=name, params={}) for name in HEADS),
-            settings=("inductive", "semi-supervised"),
-            shots=(1, 4, SHOT),
-            num_draws=20,
-            baseline="logistic",
-            out=out,
-        )
-    )
+    bench = run_bench(comparison(data, weights, out))
     print_bench(bench)
     return write_report(bench)
+
+
+def comparison(data: Path, weights: Path, out: Path) -> "BenchConfig":
+    """What `_compare` runs."""
+    from cvgssl.bench.config import BenchConfig, EncoderChoice, HeadChoice
+
+    encoder = {"encoder": [str(weights)], "image_size": SIZE}
+    return BenchConfig(
+        data=(data,),
+        encoders=(EncoderChoice(name="pre-trained", options=encoder),),
+        heads=tuple(HeadChoice(head=name, label=name, params={}) for name in HEADS),
+        settings=("inductive", "semi-supervised"),
+        shots=(1, 4, SHOT),
+        num_draws=20,
+        baseline="logistic",
+        out=out,
+    )
 
 
 def _draw_gallery(data: Path, results: Path, path: Path) -> tuple[int, int]:
