@@ -10,6 +10,7 @@ cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 site=$(mktemp -d)
 trap 'rm -rf "$site"' EXIT
+command -v "$python" >/dev/null || { echo "gpu.sh: no $python here; set PYTHON" >&2; exit 2; }
 needed='imagehash, joblib, pydantic, rich, threadpoolctl, tifffile'
 if ! "$python" -c "import $needed" 2>/dev/null; then
   if ! compgen -G '.whl/*.whl' >/dev/null; then

@@ -10,7 +10,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,12 @@ from cvgssl.runtime.files import write_json, write_text
 
 # in order of worth, with their shares of the time; what one leaves is there for the others
 SECTIONS = {
-    "equality": 70,
-    "encoders": 105,
-    "step": 95,
-    "precision": 50,
-    "view_rates": 25,
-    "paper": 115,
+    "equality": 85,
+    "encoders": 80,
+    "step": 110,
+    "precision": 70,
+    "view_rates": 35,
+    "paper": 85,
 }
 RESULT, TABLE = "gpu.json", "gpu.md"
 GRACE = 0.1  # of a section's time, that it may take longer before it is ended
@@ -41,23 +43,31 @@ def main() -> int:
     parser.add_argument("--tiny", action="store_true", help="very little of everything")
     parser.add_argument("--section", choices=SECTIONS, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.seconds <= 0:
+        parser.error(f"--seconds {args.seconds:g}: must be above 0")
     out = args.out or Path("runs/gpu")
     if args.section:
         return run_section(args.section, out, args.seconds, args.tiny)
     names = args.only or list(SECTIONS)
     begun = time.monotonic()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and no section is left running
     result = about(args.seconds, args.tiny) | {"sections": {}}
+    (out / TABLE).unlink(missing_ok=True)  # of an earlier call
     write_json(out / RESULT, result)
+
+    def keep(name: str, section: dict[str, Any]) -> None:
+        result["sections"][name] = section
+        result["seconds"] = time.monotonic() - begun
+        write_json(out / RESULT, result)
+        write_text(out / TABLE, table.page([result]))
+
     for place, name in enumerate(names):
         left = args.seconds - (time.monotonic() - begun)
         share = left * SECTIONS[name] / sum(SECTIONS[later] for later in names[place:])
         print(f"{name}: up to {share:.0f} s", flush=True)
         words = ["--section", name, "--seconds", f"{share / (1 + GRACE):.1f}"]
         words += ["--tiny"] if args.tiny else []
-        result["sections"][name] = in_process(words, share)
-        result["seconds"] = time.monotonic() - begun
-        write_json(out / RESULT, result)
-    write_text(out / TABLE, table.page([result]))
+        keep(name, in_process(words, share, partial(keep, name)))
     print(f"{out / RESULT}, {out / TABLE}: {result['seconds']:.0f} s")
     return int(any(section["status"] != "complete" for section in result["sections"].values()))
 
@@ -73,13 +83,16 @@ def about(seconds: float, tiny: bool) -> dict[str, Any]:
     return {"gpu": gpu, "tiny": tiny, "date": day, "time limit": seconds, "environment": facts}
 
 
-def in_process(words: list[str], seconds: float) -> dict[str, Any]:
+def in_process(
+    words: list[str], seconds: float, keep: Callable[[dict[str, Any]], None] = lambda _: None
+) -> dict[str, Any]:
     """A section in a process group of its own, which is killed when its time is over.
 
-    Gives its status (complete, out of time, or failed with the last line it printed), its seconds
-    and the rows that it had written by then.
+    keep: takes what there is while the section works, every two seconds, in case this process is
+    killed. Gives its status (complete, out of time, or failed), its seconds, the rows that it had
+    written by then and, unless it is complete, the last lines that it printed.
     """
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
         log = folder / "log.txt"
         begun = time.monotonic()
@@ -91,21 +104,32 @@ def in_process(words: list[str], seconds: float) -> dict[str, Any]:
                 start_new_session=True,
             )
             try:
-                code = process.wait(seconds)
-                status = "complete" if code == 0 else "failed"
-            except subprocess.TimeoutExpired:
-                status = "out of time"
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # with everything that it started
-        process.wait()
+                status = "at work"
+                while status == "at work":
+                    left = seconds - (time.monotonic() - begun)
+                    try:
+                        code = process.wait(min(2.0, max(left, 0)))
+                        status = "complete" if code == 0 else "failed"
+                    except subprocess.TimeoutExpired:
+                        status = "out of time" if left <= 2 else status
+                        keep({"status": status, "rows": _rows(folder)})
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # with everything that it started
+                process.wait()
         errors = log.read_text(encoding="utf-8", errors="replace")
-        part = folder / RESULT
-        rows = json.loads(part.read_text(encoding="utf-8")) if part.exists() else {}
         found: dict[str, Any] = {"status": status, "seconds": time.monotonic() - begun}
+        found["rows"] = _rows(folder)
     if status != "complete":
         print(f"{errors[-4000:]}\n{status}", file=sys.stderr, flush=True)
-        found["errors"] = errors.strip().splitlines()[-1:]
-    return found | {"rows": rows}
+        found["errors"] = errors.strip().splitlines()[-40:]
+    return found
+
+
+def _rows(folder: Path) -> dict[str, Any]:
+    part = folder / RESULT
+    rows: dict[str, Any] = json.loads(part.read_text(encoding="utf-8")) if part.exists() else {}
+    return rows
 
 
 def run_section(name: str, folder: Path, seconds: float, tiny: bool) -> int:

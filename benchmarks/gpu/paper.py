@@ -26,6 +26,7 @@ from cvgssl.images.geometry import Geometry
 from cvgssl.images.scan import load_dataset
 from cvgssl.images.store import LoadedDataset, load_dataset_pictures
 from cvgssl.pretrain.checkpoint import checkpoints
+from cvgssl.runtime.launch import launch
 from recipes.frozen_heads import OnStored, score
 
 EVALUATED = 8  # checkpoints, at most
@@ -38,7 +39,7 @@ def main(section: Section) -> None:
     data = generate(section.work / "steel", 5 if tiny else 300, test_fraction=0.2)
     out = section.work / "run"
     words: list[object] = ["pretrain", data, "--preset", "paper", "--teacher", "embedded"]
-    words += ["--save-freq", 1 if tiny else 5, "--keep", 1000, "--out", out]
+    words += ["--save-freq", 1 if tiny else 3, "--keep", 1000, "--out", out]
     if tiny:
         words += ["--view-size", 64, "--image-size", 64, "--batch-size", 8, "--arch", "test_resnet"]
     else:
@@ -71,7 +72,7 @@ def _heads(section: Section, data: Path, out: Path) -> None:
     """The guide, random weights, and checkpoints spread over the training, the last one among."""
     size, arch = (64, "test_resnet") if section.tiny else (224, "resnet18")
     dataset = load_dataset(data)
-    accelerator = Accelerator(cpu=not torch.cuda.is_available())
+    accelerator = launch()  # fp32
     loaded = load_dataset_pictures(dataset, Geometry(size))
     section.put("guide", _macro_recall(OnStored(embedded_guide()), loaded, accelerator))
     torch.manual_seed(0)

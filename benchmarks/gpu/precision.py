@@ -63,7 +63,7 @@ def _options(section: Section, steps: int) -> list[object]:
     words += ["--image-size", side, "--view-size", side, "--batch-size", batch]
     words += ["--nmb-crops", 1, "--min-scale-crops", 0.2, "--max-scale-crops", 1]
     words += ["--epochs", steps, "--warmup-epochs", 2, "--lr", 0.05, "--print-freq", 1]
-    return [*words, "--monitor-every", steps, "--ema", 0.9, "--accumulate", 2]
+    return [*words, "--monitor-every", steps, "--save-freq", steps, "--ema", 0.9, "--accumulate", 2]
 
 
 def _interruption(place: Path, options: list[object], through: Path) -> dict[str, Any]:

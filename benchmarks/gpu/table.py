@@ -61,7 +61,7 @@ def _card(result: Row) -> str:
         if section["rows"]:
             lines.append(write(section["rows"]))
         if section["status"] != "complete":
-            reason = " ".join(section.get("errors", []))
+            reason = " ".join(section.get("errors", [])[-1:])
             lines.append(f"{section['status']}{': ' if reason else ''}{reason}\n")
     return "\n".join(lines) + "\n"
 
@@ -125,7 +125,7 @@ def _steps(rows: Row) -> str:
                 _number(row, "peak memory, GiB", ".1f"),
                 _number(row, "accumulate", "d"),
                 _number(activity, "busy", ".0%"),
-                _number(activity, "step", ".0f"),
+                _number(row, "ms per step", ".0f"),
                 *(_times(activity.get(kind, {})) for kind in ("gpu", "idle", "waits")),
             ]
         )

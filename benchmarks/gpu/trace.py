@@ -53,7 +53,7 @@ def read_activity(path: Path, phases: Sequence[str], steps: int) -> Activity:
         (_named(e) for e in events if e["cat"] in _ON_CPU and e["tid"] == thread),
         key=lambda call: (call[0], -call[1]),
     )
-    waits = overlaps(innermost(calls), gaps, "Python, outside of torch")
+    waits = overlaps(innermost(calls), gaps, "Python, or autograd's own thread")
     longest = sorted(waits.items(), key=lambda item: -item[1])[:5]
 
     def per_step(times: Iterable[tuple[str, float]]) -> dict[str, float]:
