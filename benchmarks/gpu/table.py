@@ -113,7 +113,14 @@ def _encoders(rows: Row) -> str:
 
 
 def _steps(rows: Row) -> str:
-    head = ["student, method", "views/s", "peak GiB", "parts of a batch", "GPU busy", "ms per step"]
+    head = [
+        "student, method",
+        "views/s",
+        "peak GiB",
+        "parts of a batch",
+        "GPU busy, profiled",
+        "ms per step",
+    ]
     head += ["GPU's work by phase, ms", "GPU idle by phase, ms", "main thread meanwhile, ms"]
     body = []
     for name, row in rows.items():
