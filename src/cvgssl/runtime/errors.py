@@ -1,4 +1,4 @@
-"""The one exception type whose message is meant for the person at the keyboard."""
+"""The exceptions whose message is meant for the person at the keyboard."""
 
 
 class UserError(ValueError):
@@ -6,4 +6,11 @@ class UserError(ValueError):
 
     The message is one line (or one line per problem) that names the file or the flag and the
     remedy. The command line prints it without a traceback and exits with code 2.
+    """
+
+
+class MachineError(UserError):
+    """Trouble of the machine, not of a file: no file handles, no memory, a broken disk.
+
+    It stops the job; code that passes over unreadable files (`--skip-corrupt`) lets it through.
     """
