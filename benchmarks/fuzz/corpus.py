@@ -157,22 +157,32 @@ def _lists(folder: Path) -> list[Target]:
     ]
 
 
+def weights(folder: Path) -> None:
+    """Write the weights of a tiny network in every container."""
+    import torch
+    from safetensors.torch import save_file
+
+    from cvgssl.encoders.timm_import import timm
+
+    torch.manual_seed(0)
+    net = timm.create_model("test_vit", num_classes=0).eval()
+    state = net.state_dict()
+    save_file(state, folder / "tiny.safetensors")
+    torch.save(state, folder / "tiny.pth")
+    torch.save(
+        {"epoch": 3, "state_dict": state, "arch": "test_vit"},
+        folder / "old.pth",
+        _use_new_zipfile_serialization=False,
+    )
+    traced = torch.jit.trace(net, torch.zeros(1, 3, 160, 160), check_trace=False)
+    traced.save(str(folder / "traced.pt"))
+
+
 def _weights(folder: Path) -> list[Target]:
     """Checkpoints of every container, of a tiny network."""
     _python(
         folder,
-        "from cvgssl.encoders.timm_import import timm\n"
-        "import torch\n"
-        "from safetensors.torch import save_file\n"
-        "torch.manual_seed(0)\n"
-        "net = timm.create_model('test_vit', num_classes=0)\n"
-        "state = net.state_dict()\n"
-        "save_file(state, 'tiny.safetensors')\n"
-        "torch.save(state, 'tiny.pth')\n"
-        "torch.save({'epoch': 3, 'state_dict': state, 'arch': 'test_vit'}, 'old.pth',"
-        " _use_new_zipfile_serialization=False)\n"
-        "torch.jit.trace(net.eval(), torch.zeros(1, 3, 160, 160), check_trace=False)"
-        ".save('traced.pt')\n",
+        "from pathlib import Path; from benchmarks.fuzz.corpus import weights; weights(Path())",
     )
     (folder / "few").mkdir()
     for number, path in enumerate(sorted((folder / "steel/train").glob("*/*"))[:2]):
@@ -315,7 +325,11 @@ def _stopped(folder: Path, line: str, *words: str) -> None:
 def _run(folder: Path, *words: str) -> None:
     import os
 
-    environment: dict[str, Any] = os.environ | {"CVGSSL_CACHE": "cache", "OMP_NUM_THREADS": "1"}
+    environment: dict[str, Any] = os.environ | {
+        "CVGSSL_CACHE": "cache",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
     done = subprocess.run(
         [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True
     )
