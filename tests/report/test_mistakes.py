@@ -14,7 +14,7 @@ def cell(mistakes: Mistaken, setting: str = "inductive", draws: int = 10) -> Cel
     return CellResult(
         "key", "steel", "vit", "head", setting, 1, "draws", False, {}, [50.0] * draws,
         [50.0] * draws, [0.1] * draws, ["dent", "pit", "rust"],
-        np.eye(3, dtype=int).tolist(), mistakes,
+        np.eye(3, dtype=int).tolist(), mistakes, [],
     )  # fmt: skip
 
 

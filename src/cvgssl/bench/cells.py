@@ -19,10 +19,11 @@ from cvgssl.bench.config import HeadChoice
 from cvgssl.bench.recorded import file_name
 from cvgssl.bench.sources import Source
 from cvgssl.heads import ALL_HEADS, TEXT_HEADS, FewShotHead
+from cvgssl.heads.auto import AutoDecision
 from cvgssl.runtime.files import read_json, write_text
 
 CELLS = "cells"
-FORM = 1  # raise when a cell's file or the way it is computed changes
+FORM = 2  # raise when a cell's file or the way it is computed changes
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ class CellResult:
     confusion: counts [K, K] summed over the draws, row true class.
     mistakes: by picture, its true class, the class it was most often mistaken for, how often,
         and how often it was asked.
+    decisions: of the head `auto`, what decided in each draw; empty for other heads.
     """
 
     key: str
@@ -103,6 +105,7 @@ class CellResult:
     classes: list[str]
     confusion: list[list[int]]
     mistakes: dict[str, tuple[int, int, int, int]]
+    decisions: list[AutoDecision]
 
 
 def parameters(choice: HeadChoice) -> dict[str, Any]:
@@ -125,8 +128,9 @@ def read_cell(path: Path, key: str) -> CellResult | None:
         value = read_json(path)
         if value["key"] != key:
             return None
+        value["decisions"] = [AutoDecision.from_json(kept) for kept in value["decisions"]]
         return CellResult(**value)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # absent or damaged: computed again
 
 

@@ -92,6 +92,7 @@ class Tuning:
             summary["classes"],
             scores["confusion"],
             {},
+            [],
         )
 
 

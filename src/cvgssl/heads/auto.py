@@ -1,6 +1,7 @@
 """Whether the unlabelled pictures help is decided by the labels at hand, not assumed."""
 
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,12 @@ from cvgssl.heads.transport import TransportHead
 PRIOR_LABELS = 5.0  # how many labels the prior of the weights counts for
 STEPS = 50  # of the iteration that finds them
 NEIGHBOURS = 10  # of the graph by which labels and map are compared
+
+FEW_UNLABELLED = f"fewer than {LEAST_ROWS} unlabelled pictures"
+MAP_AGREES = "the diffusion map's classes separate fewer neighbours than those by labels alone"
+MAP_DISAGREES = (
+    "the diffusion map's classes separate no fewer neighbours than those by labels alone"
+)
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,22 @@ class AutoDecision:
     weights: tuple[float, ...]
     temperatures: tuple[float, ...]
     temperature: float
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        """From what `dataclasses.asdict` gave, after it was JSON: lists for tuples.
+
+        Raises TypeError for other keys.
+        """
+        lists = {key: tuple(held) for key, held in value.items() if isinstance(held, list)}
+        return cls(**value | lists)
+
+    @property
+    def ground(self) -> str:
+        """Why the gate is open or not, without figures, to be counted over several decisions."""
+        if self.crossed is None:
+            return FEW_UNLABELLED
+        return MAP_AGREES if self.gate_open else MAP_DISAGREES
 
     def __str__(self) -> str:
         """Two lines: whether unlabelled pictures are used and why; the weights and why."""

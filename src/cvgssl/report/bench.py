@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from cvgssl import __version__
+from cvgssl.bench.decisions import COLUMNS, decision_rows
 from cvgssl.bench.job import Bench
 from cvgssl.bench.recorded import file_name
 from cvgssl.bench.sources import Source, read_table
@@ -97,7 +98,19 @@ def _setting(page: Page, bench: Bench, table: Table) -> None:
     for figure in ("accuracy", "difference", "seconds"):
         if figure != "difference" or len(table.heads) > 1:
             page.table(columns, grid(table, figure), folded=texts[figure])
+    _decisions(page, bench, table)
     _class_recalls(page, bench, table)
+
+
+def _decisions(page: Page, bench: Bench, table: Table) -> None:
+    rows = decision_rows(table, bench.results)
+    if rows:
+        page.text(
+            "What decided in the head auto, means over the draws: whether unlabelled pictures are "
+            "used and why, what share of the neighbours (by edge weight) the classes separate, the "
+            "weights of the heads in the mean, temperatures of their probabilities"
+        )
+        page.table(COLUMNS, rows)
 
 
 def _class_recalls(page: Page, bench: Bench, table: Table) -> None:
