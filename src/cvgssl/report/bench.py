@@ -14,6 +14,7 @@ from cvgssl.bench.tables import EXPLAINED, Table, captions, grid
 from cvgssl.heads.metrics import recalls
 from cvgssl.report.curves import curves_figure
 from cvgssl.report.embedding_map import map_figure
+from cvgssl.report.gallery import pictures_below
 from cvgssl.report.mistakes import mistakes_figure, worst_mistakes
 from cvgssl.report.page import Page
 from cvgssl.report.tables import print_table
@@ -171,11 +172,15 @@ def _mistakes(page: Page, bench: Bench, source: Source, name: str) -> None:
     )
     stem = f"mistakes_{file_name(source.data)}_{file_name(source.encoder)}.jpg"
     path = bench.config.out / FIGURES / stem
-    drawn = source.pictures and mistakes_figure(
-        mistakes, source.pictures, path, f"{name}, {shot} shot"
-    )
-    if drawn:
-        page.image(drawn, "Pictures most often named wrongly.")
+    if source.pictures:
+        files, note = pictures_below(
+            source.pictures, [mistake.name for mistake in mistakes], "the key pictures: of features"
+        )
+        drawn = mistakes_figure(mistakes, files, path, f"{name}, {shot} shot")
+        if drawn:
+            page.image(drawn, "Pictures most often named wrongly.")
+        if note:
+            page.text(note)
     page.table(
         ["picture", "is", "is mistaken for", "in % of answers"],
         [[one.name, one.label, one.named, f"{100 * one.share:.0f}"] for one in mistakes],

@@ -1,6 +1,6 @@
-"""A figure of test pictures with what a recognizer says about each."""
+"""Pictures on pages that are sent by mail: which may be shown, and a figure of judged ones."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +11,40 @@ from numpy.typing import NDArray
 
 from cvgssl.report.fonts import families_for
 from cvgssl.runtime.files import writing
+from cvgssl.runtime.parsing import printable
 
 RIGHT, WRONG = "#1a7f37", "#cf222e"
+
+
+def pictures_below(data: Path, names: Iterable[str], remedy: str) -> tuple[dict[str, Path], str]:
+    """Files of the pictures called `names` by a list or features file, of those below `data`.
+
+    A file that somebody else made can name any picture of this machine, by `..`, a whole path or a
+    link; what is not below the data folder goes into no page, figure or contact sheet.
+    data: a folder, or a CSV, whose folder counts. remedy: how to name another folder, such as
+    "--pictures". Also gives a line that says how many are not shown, or "".
+    """
+    inside: dict[str, Path] = {}
+    outside = []
+    folder = data.parent if data.is_file() else data
+    base = folder.resolve()
+    for name in names:
+        try:
+            path = (folder / name).resolve()
+        except (OSError, ValueError, RuntimeError):  # no name of a file, or a circle of links
+            outside.append(name)
+            continue
+        if path.is_relative_to(base):
+            inside[name] = path
+        else:
+            outside.append(name)
+    if not outside:
+        return inside, ""
+    few = f"{len(outside)} pictures are" if len(outside) > 1 else "1 picture is"
+    return inside, (
+        f"{few} not shown, as not below {printable(str(folder))}: {printable(outside[0])}"
+        f"{', ...' if len(outside) > 1 else ''}; {remedy} names another folder"
+    )
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """A gallery of the test pictures that a benchmark's heads name wrongly most often."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,11 +60,16 @@ def _recorded(one: CellResult) -> bool:
 
 
 def mistakes_figure(
-    mistakes: Sequence[Mistake], folder: Path, path: Path, title: str
+    mistakes: Sequence[Mistake], files: Mapping[str, Path], path: Path, title: str
 ) -> Path | None:
-    """Draw the JPEG file `path`; None (and no file) when no picture is found in `folder`."""
+    """Draw the JPEG file `path`; None (and no file) when no picture can be read.
+
+    files: where the pictures are, by name; those without a file are not shown.
+    """
     pictures = [
-        (one, pixels) for one in mistakes if (pixels := _read(folder / one.name)) is not None
+        (mistake, pixels)
+        for mistake in mistakes
+        if mistake.name in files and (pixels := _read(files[mistake.name])) is not None
     ]
     if not pictures:
         return None
