@@ -6,7 +6,7 @@ import numpy as np
 
 from cvgssl.adapt.summary import Scores, Summary
 from cvgssl.report.figures import confusion_figure, learning_curves
-from cvgssl.report.tables import print_table
+from cvgssl.report.terminal import print_table
 from cvgssl.runtime.run import RunFolder
 
 CONFUSION, CURVES = "confusion.png", "curves.png"

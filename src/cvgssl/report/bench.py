@@ -17,7 +17,7 @@ from cvgssl.report.embedding_map import map_figure
 from cvgssl.report.gallery import pictures_below
 from cvgssl.report.mistakes import mistakes_figure, worst_mistakes
 from cvgssl.report.page import Page
-from cvgssl.report.tables import print_table
+from cvgssl.report.terminal import print_table
 from cvgssl.runtime.options import to_yaml
 
 PAGE, FIGURES = "report.html", "figures"

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from cvgssl.report.fonts import families_for
+from cvgssl.report.fonts import drawable, families_for
 from cvgssl.runtime.files import writing
 from cvgssl.runtime.parsing import printable
 
@@ -61,7 +61,7 @@ def gallery_figure(rows: Sequence[Sequence[Judged]], path: Path, title: str) -> 
     """Draw one row of pictures per class to the PNG file `path`; wrong names stand in red."""
     columns = max(map(len, rows))
     names = sorted({name for row in rows for one in row for name in (one.label, one.named)})
-    families, _ = families_for([*names, title])
+    families, missing = families_for([*names, title])
     figure = Figure(figsize=(1.45 * columns, 1.72 * len(rows) + 0.4), layout="constrained")
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for axes, row in zip(grid, rows, strict=True):
@@ -70,12 +70,12 @@ def gallery_figure(rows: Sequence[Sequence[Judged]], path: Path, title: str) -> 
         for axis, one in zip(axes, row, strict=False):
             axis.imshow(one.pixels, cmap="gray", vmin=0, vmax=255)
             axis.set_title(
-                f"{one.named} {100 * one.probability:.0f} %",
+                f"{drawable(one.named, missing)} {100 * one.probability:.0f} %",
                 fontsize=7.5,
                 color=RIGHT if one.named == one.label else WRONG,
                 family=families,
                 pad=3,
             )
-    figure.suptitle(title, fontsize=10, family=families)
+    figure.suptitle(drawable(title, missing), fontsize=10, family=families)
     with writing(path) as aside:
         FigureCanvasAgg(figure).print_figure(str(aside), format="png", dpi=90)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cvgssl.bench.cells import CellResult
 from cvgssl.images.reader import read_picture
-from cvgssl.report.fonts import families_for
+from cvgssl.report.fonts import drawable, escaped, families_for
 from cvgssl.report.gallery import RIGHT, WRONG
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import writing
@@ -75,9 +75,9 @@ def mistakes_figure(
         return None
     families, missing = families_for([title, *(f"{one.label}{one.named}" for one in mistakes)])
 
-    def plain(text: str, width: int = 22) -> str:
-        text = text if len(text) <= width else text[: width - 1] + "…"
-        return "".join("?" if char in missing else char for char in text).replace("$", r"\$")
+    def short(text: str, width: int = 22) -> str:
+        text = escaped(text)
+        return drawable(text if len(text) <= width else text[: width - 1] + "…", missing)
 
     lines = -(-len(pictures) // COLUMNS)
     figure = Figure(figsize=(1.55 * COLUMNS, 2.0 * lines + 0.4), layout="constrained")
@@ -87,10 +87,10 @@ def mistakes_figure(
     for axes, (one, pixels) in zip(grid.flat, pictures, strict=False):
         axes.imshow(pixels, cmap="gray", vmin=0, vmax=255)
         shared = {"fontsize": 7, "fontfamily": families, "ha": "center"}
-        axes.text(0.5, 1.14, plain(one.label), color=RIGHT, transform=axes.transAxes, **shared)
-        text = f"{plain(one.named, 17)} {100 * one.share:.0f} %"
+        axes.text(0.5, 1.14, short(one.label), color=RIGHT, transform=axes.transAxes, **shared)
+        text = f"{short(one.named, 17)} {100 * one.share:.0f} %"
         axes.text(0.5, 1.02, text, color=WRONG, transform=axes.transAxes, **shared)
-    figure.suptitle(plain(title, 200), fontsize=10, fontfamily=families)
+    figure.suptitle(short(title, 200), fontsize=10, fontfamily=families)
     with writing(path) as aside:
         FigureCanvasAgg(figure).print_figure(
             str(aside), format="jpeg", dpi=90, pil_kwargs={"quality": 80}

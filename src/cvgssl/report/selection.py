@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from cvgssl.images.reader import UnreadablePicture, read_picture
-from cvgssl.report.fonts import families_for
+from cvgssl.report.fonts import escaped, families_for
 from cvgssl.report.gallery import pictures_below
 from cvgssl.runtime.files import writing
 from cvgssl.runtime.parsing import printable
@@ -55,7 +55,7 @@ def _fit(pixels: NDArray[np.uint8], side: int) -> Image.Image:
 def _names_and_font(names: list[str], size: int) -> tuple[list[str], ImageFont.FreeTypeFont]:
     """A font for the names; a name that it cannot write becomes the class's number."""
     families, missing = families_for(names)
-    written = [f"class {i}" if missing & set(n) else n for i, n in enumerate(names, 1)]
+    written = [f"class {i}" if missing & set(n) else escaped(n) for i, n in enumerate(names, 1)]
     return written, ImageFont.truetype(findfont(families[-1]), size)
 
 
