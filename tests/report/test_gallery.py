@@ -31,8 +31,10 @@ OUTSIDE = ("../secret.png", "a/../../secret.png", "link.png", "elsewhere/secret.
 def test_a_picture_outside_is_told_and_not_shown(data: Path, name: str) -> None:
     files, note = pictures_below(data, [name, "a/x.png"], "--pictures")
     assert files == {"a/x.png": data / "a" / "x.png"}
-    assert note.startswith("1 picture is not shown, as not below ")
-    assert "\0" not in note and note.endswith("; --pictures names another folder")
+    assert note.startswith("1 picture is not shown, because not below ")
+    assert "\0" not in note and note.endswith(
+        "; if they may be shown, name their folder with --pictures"
+    )
 
 
 def test_whole_paths_links_to_the_folder_and_lists_in_it_are_understood(
@@ -51,7 +53,7 @@ def test_whole_paths_links_to_the_folder_and_lists_in_it_are_understood(
 def test_a_contact_sheet_has_an_empty_place_for_it(data: Path, tmp_path: Path) -> None:
     sheet = tmp_path / "sheet.png"
     note = selection_sheet(["../secret.png", "a/x.png", "link.png"], data, sheet)
-    assert note.startswith("2 pictures are not shown, as not below")
+    assert note.startswith("2 pictures are not shown, because not below")
     pixels = np.asarray(Image.open(sheet))[:, -3 * 126 :]  # the pictures, without the numbers
     assert pixels.min() == 128, "nothing of the black picture"
     assert (pixels == 128).sum() == 120**2

@@ -12,6 +12,7 @@ import numpy as np
 from cvgssl.bench.config import FeatureSource
 from cvgssl.features.table import UNLABELLED, FeatureTable, load_features
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.parsing import printable
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,8 @@ def _parts(file: Path, _changed: int, _size: int) -> tuple[FeatureTable, Feature
 
 def _source(one: FeatureSource, table: FeatureTable) -> Source:
     about = table.about
-    data = one.data or Path(str(about.get("data", ""))).name or one.file.stem
-    encoder = one.encoder or str(about.get("encoder", "")) or one.file.stem
+    data = printable(one.data or Path(str(about.get("data", ""))).name or one.file.stem)
+    encoder = printable(one.encoder or str(about.get("encoder", "")) or one.file.stem)
     folder = one.pictures or (Path(str(about["data"])) if about.get("data") else None)
     train, test = (table.part(split) for split in ("train", "test"))
     facts = {

@@ -109,7 +109,7 @@ def _decisions(page: Page, bench: Bench, table: Table) -> None:
         page.text(
             "What decided in the head auto, means over the draws: whether unlabelled pictures are "
             "used and why, what share of the neighbours (by edge weight) the classes separate, the "
-            "weights of the heads in the mean, temperatures of their probabilities"
+            "weights of the heads in the mean, temperatures of their probabilities."
         )
         page.table(COLUMNS, rows)
 
@@ -174,7 +174,9 @@ def _mistakes(page: Page, bench: Bench, source: Source, name: str) -> None:
     path = bench.config.out / FIGURES / stem
     if source.pictures:
         files, note = pictures_below(
-            source.pictures, [mistake.name for mistake in mistakes], "the key pictures: of features"
+            source.pictures,
+            [mistake.name for mistake in mistakes],
+            "pictures: FOLDER of the features file",
         )
         drawn = mistakes_figure(mistakes, files, path, f"{name}, {shot} shot")
         if drawn:

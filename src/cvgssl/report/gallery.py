@@ -21,8 +21,8 @@ def pictures_below(data: Path, names: Iterable[str], remedy: str) -> tuple[dict[
 
     A file that somebody else made can name any picture of this machine, by `..`, a whole path or a
     link; what is not below the data folder goes into no page, figure or contact sheet.
-    data: a folder, or a CSV, whose folder counts. remedy: how to name another folder, such as
-    "--pictures". Also gives a line that says how many are not shown, or "".
+    data: a folder, or a CSV, whose folder counts. remedy: the option that names another folder.
+    Also gives a line that says how many are not shown, or "".
     """
     inside: dict[str, Path] = {}
     outside = []
@@ -41,9 +41,10 @@ def pictures_below(data: Path, names: Iterable[str], remedy: str) -> tuple[dict[
     if not outside:
         return inside, ""
     few = f"{len(outside)} pictures are" if len(outside) > 1 else "1 picture is"
+    others = ", ..." if len(outside) > 1 else ""
     return inside, (
-        f"{few} not shown, as not below {printable(str(folder))}: {printable(outside[0])}"
-        f"{', ...' if len(outside) > 1 else ''}; {remedy} names another folder"
+        f"{few} not shown, because not below {printable(str(folder))}: {printable(outside[0])}"
+        f"{others}; if they may be shown, name their folder with {remedy}"
     )
 
 
