@@ -9,7 +9,7 @@ from cvgssl.bench.cells import Cell, read_cell, write_cell
 from cvgssl.bench.config import FeatureSource, HeadChoice
 from cvgssl.bench.decisions import COLUMNS, decision_rows
 from cvgssl.bench.recorded import digest_of, supports_of
-from cvgssl.bench.running import CellJob, compute
+from cvgssl.bench.running import CellJob, compute_cell
 from cvgssl.bench.sources import load_sources
 from cvgssl.bench.statistics import summarize
 from cvgssl.bench.tables import tables_of
@@ -43,7 +43,7 @@ def job(path: Path, head: str, setting: str, train: int = 12) -> CellJob:
 
 def test_a_cell_keeps_what_decided_in_every_draw(tmp_path: Path) -> None:
     auto = job(tmp_path / "f.npz", "auto", "semi-supervised", train=60)
-    result = compute(auto)
+    result = compute_cell(auto)
     assert len(result.decisions) == 3
     assert all(decision.unlabelled == 174 for decision in result.decisions)
     assert all(decision.held_out == 6 for decision in result.decisions)
@@ -51,11 +51,11 @@ def test_a_cell_keeps_what_decided_in_every_draw(tmp_path: Path) -> None:
     write_cell(result, path)
     kept = read_cell(path, auto.cell.key())
     assert kept is not None and kept.decisions == result.decisions
-    assert compute(job(tmp_path / "g.npz", "knn", "inductive")).decisions == []
+    assert compute_cell(job(tmp_path / "g.npz", "knn", "inductive")).decisions == []
 
 
 def test_few_unlabelled_pictures_are_the_ground_in_the_inductive_setting(tmp_path: Path) -> None:
-    result = compute(job(tmp_path / "f.npz", "auto", "inductive"))
+    result = compute_cell(job(tmp_path / "f.npz", "auto", "inductive"))
     (table,) = tables_of(summarize([result], "auto"))
     (row,) = decision_rows(table, [result])
     assert row[:4] == ["auto", "2", "0 of 3 draws", FEW_UNLABELLED]
@@ -63,7 +63,7 @@ def test_few_unlabelled_pictures_are_the_ground_in_the_inductive_setting(tmp_pat
 
 
 def test_decisions_are_summarised_over_the_draws(tmp_path: Path) -> None:
-    result = compute(job(tmp_path / "f.npz", "knn", "semi-supervised"))
+    result = compute_cell(job(tmp_path / "f.npz", "knn", "semi-supervised"))
     result = replace(result, head="auto", decisions=[OPEN, OPEN, CLOSED, GUESS])
     one_draw = replace(result, shot=1, decisions=[GUESS])
     other = replace(result, setting="inductive")

@@ -66,7 +66,7 @@ def run_all(
 def _compute_and_write(job: CellJob, out: Path) -> tuple[Cell, CellResult | str]:
     with threadpool_limits(1), _graphs(job.cell.source.digest):
         try:
-            result = compute(job)
+            result = compute_cell(job)
         except Exception as error:  # one head's trouble must not cost the others' hours
             return job.cell, f"{type(error).__name__}: {error}"
     write_cell(result, job.cell.path(out))
@@ -79,7 +79,7 @@ def _graphs(_source: str) -> GraphCache:
     return GraphCache()
 
 
-def compute(job: CellJob) -> CellResult:
+def compute_cell(job: CellJob) -> CellResult:
     """Fit and test the head on every draw of the cell."""
     cell = job.cell
     train, test = read_parts(cell.source.file)

@@ -53,11 +53,11 @@ def tables_of(rows: Sequence[Row]) -> list[Table]:
     return [
         Table(
             *group,
-            tuple(dict.fromkeys(row.head for row in found)),
-            tuple(sorted({row.shot for row in found})),
-            {(row.head, row.shot): row for row in found},
+            tuple(dict.fromkeys(row.head for row in own)),
+            tuple(sorted({row.shot for row in own})),
+            {(row.head, row.shot): row for row in own},
         )
-        for group, found in groups.items()
+        for group, own in groups.items()
     ]
 
 

@@ -13,7 +13,7 @@ CONFUSION, CURVES = "confusion.png", "curves.png"
 
 
 def print_summary(folder: Path, summary: Summary) -> None:
-    """Print the last epoch's figures over the draws, then per class, then where the run lies."""
+    """Print the last epoch's figures over the draws, then per class, then where the run is."""
     weights = {"last epoch": summary.last_epoch}
     if summary.ema_last_epoch is not None:
         weights["last epoch, averaged weights"] = summary.ema_last_epoch

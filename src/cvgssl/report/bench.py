@@ -69,7 +69,7 @@ def _what_was_run(page: Page, bench: Bench) -> None:
     )
     page.points([f"{name}: {EXPLAINED[name]}." for name in bench.config.settings])
     page.points(bench.notes())
-    used = {one.head: one.params for one in bench.results}
+    used = {result.head: result.params for result in bench.results}
     page.table(
         ["head", "parameters"],
         [
@@ -117,17 +117,17 @@ def _decisions(page: Page, bench: Bench, table: Table) -> None:
 def _class_recalls(page: Page, bench: Bench, table: Table) -> None:
     shot = table.shots[-1]
     cells = [
-        one
-        for one in bench.results
-        if (one.data, one.encoder, one.setting, one.shot)
+        cell
+        for cell in bench.results
+        if (cell.data, cell.encoder, cell.setting, cell.shot)
         == (table.data, table.encoder, table.setting, shot)
     ]
-    found = [recalls(np.array(one.confusion)) for one in cells]
+    recall_rows = [recalls(np.array(cell.confusion)) for cell in cells]
     rows = [
-        [table.name_of(one.head), *("–" if np.isnan(v) else f"{v:.1f}" for v in values)]
-        for one, values in zip(cells, found, strict=True)
+        [table.name_of(cell.head), *("–" if np.isnan(v) else f"{v:.1f}" for v in values)]
+        for cell, values in zip(cells, recall_rows, strict=True)
     ]
-    shades = [[None if np.isnan(v) else float(v) / 100 for v in values] for values in found]
+    shades = [[None if np.isnan(v) else float(v) / 100 for v in values] for values in recall_rows]
     page.table(
         ["head", *cells[0].classes],
         rows,
@@ -158,11 +158,13 @@ def _maps(page: Page, bench: Bench, source: Source, name: str) -> None:
 
 
 def _mistakes(page: Page, bench: Bench, source: Source, name: str) -> None:
-    cells = [o for o in bench.results if (o.data, o.encoder) == (source.data, source.encoder)]
+    cells = [
+        cell for cell in bench.results if (cell.data, cell.encoder) == (source.data, source.encoder)
+    ]
     if not cells:
         return
-    shot = max(one.shot for one in cells)
-    mistakes = worst_mistakes([one for one in cells if one.shot == shot])
+    shot = max(cell.shot for cell in cells)
+    mistakes = worst_mistakes([cell for cell in cells if cell.shot == shot])
     if not mistakes:
         return
     page.heading("What is named wrongly most often", level=3)
@@ -185,7 +187,10 @@ def _mistakes(page: Page, bench: Bench, source: Source, name: str) -> None:
             page.text(note)
     page.table(
         ["picture", "is", "is mistaken for", "in % of answers"],
-        [[one.name, one.label, one.named, f"{100 * one.share:.0f}"] for one in mistakes],
+        [
+            [mistake.name, mistake.label, mistake.named, f"{100 * mistake.share:.0f}"]
+            for mistake in mistakes
+        ],
         folded="their names",
     )
 

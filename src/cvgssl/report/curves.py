@@ -66,7 +66,7 @@ def save_both(figure: Figure, stem: Path, dpi: int = 110) -> list[Path]:
 
 
 def _ordered(table: Table) -> list[str]:
-    """Best at the largest shot first, so that the legend stands as the lines end."""
+    """Best at the largest shot first, so that the legend is in the order of the lines' ends."""
 
     def last(head: str) -> float:
         known = [table.cells[head, shot] for shot in table.shots if (head, shot) in table.cells]

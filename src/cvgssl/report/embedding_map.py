@@ -27,7 +27,7 @@ def map_figure(table: FeatureTable, stem: Path, title: str, digest: str) -> list
     """Draw `stem`.png and .svg: two maps, train as dots, test as open triangles.
 
     Above 2000 pictures every so-many-th is shown, in the order of names. The places of the points
-    are kept in `stem`.json and computed again when `digest`, which stands for the table, differs.
+    are kept in `stem`.json and computed again when the table's `digest` differs.
     The maps are for looking at only: t-SNE (van der Maaten and Hinton 2008, JMLR) keeps
     neighbourhoods and not distances.
     """

@@ -59,21 +59,23 @@ class Judged:
 
 
 def gallery_figure(rows: Sequence[Sequence[Judged]], path: Path, title: str) -> None:
-    """Draw one row of pictures per class to the PNG file `path`; wrong names stand in red."""
+    """Draw one row of pictures per class to the PNG file `path`; wrong names are red."""
     columns = max(map(len, rows))
-    names = sorted({name for row in rows for one in row for name in (one.label, one.named)})
+    names = sorted(
+        {name for row in rows for judged in row for name in (judged.label, judged.named)}
+    )
     families, missing = families_for([*names, title])
     figure = Figure(figsize=(1.45 * columns, 1.72 * len(rows) + 0.4), layout="constrained")
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for axes, row in zip(grid, rows, strict=True):
         for axis in axes:
             axis.axis("off")
-        for axis, one in zip(axes, row, strict=False):
-            axis.imshow(one.pixels, cmap="gray", vmin=0, vmax=255)
+        for axis, judged in zip(axes, row, strict=False):
+            axis.imshow(judged.pixels, cmap="gray", vmin=0, vmax=255)
             axis.set_title(
-                f"{drawable(one.named, missing)} {100 * one.probability:.0f} %",
+                f"{drawable(judged.named, missing)} {100 * judged.probability:.0f} %",
                 fontsize=7.5,
-                color=RIGHT if one.named == one.label else WRONG,
+                color=RIGHT if judged.named == judged.label else WRONG,
                 family=families,
                 pad=3,
             )

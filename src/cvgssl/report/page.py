@@ -36,7 +36,7 @@ class Page:
         self._contents: list[tuple[str, str]] = []
 
     def heading(self, text: str, level: int = 2) -> None:
-        """A heading; those of level 2 stand in the contents."""
+        """A heading; those of level 2 are in the contents."""
         anchor = f"part-{len(self._contents) + 1}"
         if level == 2:
             self._contents.append((anchor, text))

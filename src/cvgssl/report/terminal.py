@@ -12,7 +12,7 @@ from rich.text import Text
 
 from cvgssl.runtime.parsing import printable
 
-# 12, -3.5, 93.10 %, 93.1 ± 0.4, 93.1 [92.0, 94.2]; a dash stands for a missing number
+# 12, -3.5, 93.10 %, 93.1 ± 0.4, 93.1 [92.0, 94.2]; a dash is a missing number
 _NUMBER = re.compile(r"[-+−]?\d[\d.,]*\s*%?(\s*[±\[(].*)?|[-–—]?")
 
 
