@@ -161,11 +161,11 @@ def _finetune(value: Any) -> Any:
     name, encoder = given.pop("name", "fine-tuning"), given.pop("encoder", "")
     options = given.pop("options", None) or given
     options = {str(key).replace("-", "_"): value for key, value in options.items()}
-    theirs = sorted(
+    reserved = sorted(
         {"data", "out", "draws", "labels", "num_draws", "shot", "resume", "imbalance"}
         & set(options)
     )
-    problems = [f"{key}: belongs to the benchmark" for key in theirs]
+    problems = [f"{key}: belongs to the benchmark" for key in reserved]
     if not problems:
         try:
             FinetuneConfig(data=Path(), **options)

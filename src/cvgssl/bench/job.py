@@ -91,19 +91,19 @@ def run_bench(config: BenchConfig) -> Bench:
     given = all_features(config)
     sources, textless = with_texts(config, given, load_sources(given))
     _check_names(config, sources)
-    works, recorded, skipped = _plan(config, sources)
+    cell_jobs, recorded, skipped = _plan(config, sources)
     skipped += textless
     tunings = plan_tunings(config, sources, recorded)
-    if not works:
+    if not cell_jobs:
         raise UserError("\n".join(skipped))
     write_text(config.out / CONFIG, to_yaml(config))
     done: dict[Path, CellResult] = {}
     missing = []
-    for work in works:
-        path = work.cell.path(config.out)
-        result = read_cell(path, work.cell.key())
+    for cell_job in cell_jobs:
+        path = cell_job.cell.path(config.out)
+        result = read_cell(path, cell_job.cell.key())
         if result is None:
-            missing.append(work)
+            missing.append(cell_job)
         else:
             done[path] = result
     reused = len(done)
@@ -115,7 +115,7 @@ def run_bench(config: BenchConfig) -> Bench:
             else:
                 done[cell.path(config.out)] = result_or_error
             advance(1, f"{cell.choice.label}, {cell.setting}")
-    paths = [work.cell.path(config.out) for work in works]
+    paths = [cell_job.cell.path(config.out) for cell_job in cell_jobs]
     results = [done[path] for path in paths if path in done]
     results += _tuned(config, tunings)
     rows = summarize(results, config.baseline_label())
@@ -154,7 +154,7 @@ def _plan(
     config: BenchConfig, sources: list[Source]
 ) -> tuple[list[CellJob], dict[str, Recorded], list[str]]:
     """All heads' cells, the draws by data set, and a line for each shot that cannot be drawn."""
-    works, skipped = [], []
+    cell_jobs, skipped = [], []
     recorded = dict[str, Recorded]()
     chosen = dict[str, list[Chosen]]()
     for source in sources:
@@ -177,12 +177,12 @@ def _plan(
                 prepared = "none" if texts else config.preparation
                 for shot, supports in draws.supports.items():
                     cell = Cell(source, choice, setting, shot, prepared, digests[shot])
-                    works.append(CellJob(cell, supports, queries))
+                    cell_jobs.append(CellJob(cell, supports, queries))
                 for picked in chosen[source.data]:
                     digest = digest_of(picked.supports, queries)
                     cell = Cell(source, choice, setting, picked.shot, prepared, digest, picked.name)
-                    works.append(CellJob(cell, picked.supports, queries))
-    return works, recorded, skipped
+                    cell_jobs.append(CellJob(cell, picked.supports, queries))
+    return cell_jobs, recorded, skipped
 
 
 def _check_names(config: BenchConfig, sources: list[Source]) -> None:
