@@ -7,7 +7,7 @@ from clouds import clouds
 
 from cvgssl.bench.cells import Cell, read_cell, write_cell
 from cvgssl.bench.config import FeatureSource, HeadChoice
-from cvgssl.bench.decisions import COLUMNS, decision_rows
+from cvgssl.bench.decisions import decision_table
 from cvgssl.bench.recorded import digest_of, supports_of
 from cvgssl.bench.running import CellJob, compute_cell
 from cvgssl.bench.sources import load_sources
@@ -57,29 +57,32 @@ def test_a_cell_keeps_what_decided_in_every_draw(tmp_path: Path) -> None:
 def test_few_unlabelled_pictures_are_the_ground_in_the_inductive_setting(tmp_path: Path) -> None:
     result = compute_cell(job(tmp_path / "f.npz", "auto", "inductive"))
     (table,) = tables_of(summarize([result], "auto"))
-    (row,) = decision_rows(table, [result])
-    assert row[:4] == ["auto", "2", "0 of 3 draws", FEW_UNLABELLED]
-    assert row[4:6] == ["–", "kernel-ridge 1.00"]
+    columns, (row,) = decision_table(table, [result])
+    assert columns[5:] == ["kernel-ridge", "T of mean"]
+    assert row[:5] == ["auto", "2", "0 of 3 draws", FEW_UNLABELLED, "–"]
+    assert row[5].startswith("1.00 (T ") and row[6] == "1.00"
 
 
 def test_decisions_are_summarised_over_the_draws(tmp_path: Path) -> None:
     result = compute_cell(job(tmp_path / "f.npz", "knn", "semi-supervised"))
     result = replace(result, head="auto", decisions=[OPEN, OPEN, CLOSED, GUESS])
-    one_draw = replace(result, shot=1, decisions=[GUESS])
+    one_label = replace(result, shot=1, decisions=[GUESS])
     other = replace(result, setting="inductive")
     nearest = replace(result, head="nearest-mean", decisions=[])
-    results = [result, nearest, one_draw, other]
+    results = [result, nearest, one_label, other]
     table = tables_of(summarize(results, "nearest-mean"))[0]
-    first, second = decision_rows(table, results)
-    assert dict(zip(COLUMNS, second, strict=True)) == {
+    columns, (first, second) = decision_table(table, results)
+    assert dict(zip(columns, second, strict=True)) == {
         "head": "auto",
         "shot": "2",
-        "unlabelled pictures used in": "3 of 4 draws",
+        "unlabelled used": "3 of 4 draws",
         "why": f"{MAP_AGREES} (3); {MAP_DISAGREES} (1)",
-        "neighbours separated": "3.0 % by the map, 4.0 % by labels",
-        "weights": "kernel-ridge 0.40, diffusion 0.38, transport 0.22",
-        "temperatures": "kernel-ridge 1.33, diffusion 0.50, transport 0.70, "
-        "0.60 for the mean (no label held out)",
+        "map / labels": "3.0 / 4.0 %",
+        "kernel-ridge": "0.40 (T 1.33)",
+        "diffusion": "0.38 (T 0.50)",
+        "transport": "0.22 (T 0.70)",
+        "T of mean": "0.90",
     }
-    assert first[1:4] == ["1", "1 of 1 draw", MAP_AGREES]
-    assert first[6] == "0.60 for the mean (no label held out)"
+    assert first == ["auto", "1", "1 of 1 draws", MAP_AGREES, "2.0 / 4.0 %",
+                     "0.20", "0.50", "0.30", "0.60"]  # fmt: skip
+    assert decision_table(table, [nearest])[1] == []

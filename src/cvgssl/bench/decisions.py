@@ -9,41 +9,49 @@ from cvgssl.bench.cells import CellResult
 from cvgssl.bench.tables import Table
 from cvgssl.heads.auto import AutoDecision
 
-COLUMNS = (
-    "head",
-    "shot",
-    "unlabelled pictures used in",
-    "why",
-    "neighbours separated",
-    "weights",
-    "temperatures",
+EXPLANATION = (
+    "What decided in the head auto. It uses unlabelled pictures where the classes by the diffusion "
+    "map separate fewer neighbours (by edge weight) than those by labels alone (map / labels). For "
+    "each head in the mean: its weight and, where labels could be held out, the temperature (T) of "
+    "its probabilities. Figures are means over the draws."
 )
+_FIRST = ("head", "shot", "unlabelled used", "why", "map / labels")
+_LAST = "T of mean"
 
 
-def decision_rows(table: Table, results: Sequence[CellResult]) -> list[list[str]]:
-    """A row of `COLUMNS` for each of the table's cells in which `auto` decided; else none."""
+def decision_table(
+    table: Table, results: Sequence[CellResult]
+) -> tuple[list[str], list[list[str]]]:
+    """Columns, and a row for each of the table's cells in which `auto` decided; else no rows."""
     cells = [
         cell
         for cell in results
         if (cell.data, cell.encoder, cell.setting) == (table.data, table.encoder, table.setting)
         and cell.decisions
     ]
-    return [
+    cells.sort(key=lambda cell: (table.heads.index(cell.head), cell.shot))
+    candidates = list(
+        dict.fromkeys(
+            name for cell in cells for decision in cell.decisions for name in decision.candidates
+        )
+    )
+    rows = [
         [
             cell.head,
             str(cell.shot),
-            _share(sum(decision.gate_open for decision in cell.decisions), len(cell.decisions)),
+            _used(cell.decisions),
             _grounds(cell.decisions),
             _crossed(cell.decisions),
-            _weights(cell.decisions),
-            _temperatures(cell.decisions),
+            *(_weight(cell.decisions, name) for name in candidates),
+            f"{np.mean([decision.temperature for decision in cell.decisions]):.2f}",
         ]
-        for cell in sorted(cells, key=lambda cell: (table.heads.index(cell.head), cell.shot))
+        for cell in cells
     ]
+    return [*_FIRST, *candidates, _LAST], rows
 
 
-def _share(count: int, of: int) -> str:
-    return f"{count} of {of} draw{'s' if of > 1 else ''}"
+def _used(decisions: Sequence[AutoDecision]) -> str:
+    return f"{sum(decision.gate_open for decision in decisions)} of {len(decisions)} draws"
 
 
 def _grounds(decisions: Sequence[AutoDecision]) -> str:
@@ -58,37 +66,19 @@ def _crossed(decisions: Sequence[AutoDecision]) -> str:
     if not known:
         return "–"
     by_map, by_labels = 100 * np.mean(known, axis=0)
-    return f"{by_map:.1f} % by the map, {by_labels:.1f} % by labels"
+    return f"{by_map:.1f} / {by_labels:.1f} %"
 
 
-def _candidates(decisions: Sequence[AutoDecision]) -> list[str]:
-    return list(dict.fromkeys(name for decision in decisions for name in decision.candidates))
-
-
-def _weights(decisions: Sequence[AutoDecision]) -> str:
-    """Means over the draws; a head that was no candidate in a draw has the weight 0 there."""
-    parts = []
-    for name in _candidates(decisions):
-        weights = [
-            dict(zip(decision.candidates, decision.weights, strict=True)).get(name, 0.0)
-            for decision in decisions
-        ]
-        parts.append(f"{name} {np.mean(weights):.2f}")
-    return ", ".join(parts)
-
-
-def _temperatures(decisions: Sequence[AutoDecision]) -> str:
-    """Means over the draws: of the candidates where labels were held out, else of their mean."""
-    held_out = [decision for decision in decisions if decision.held_out]
-    parts = []
-    for name in _candidates(held_out):
-        temperatures = [
-            decision.temperatures[decision.candidates.index(name)]
-            for decision in held_out
-            if name in decision.candidates
-        ]
-        parts.append(f"{name} {np.mean(temperatures):.2f}")
-    others = [decision.temperature for decision in decisions if not decision.held_out]
-    if others:
-        parts.append(f"{np.mean(others):.2f} for the mean (no label held out)")
-    return ", ".join(parts)
+def _weight(decisions: Sequence[AutoDecision], name: str) -> str:
+    """Mean weight, 0 in draws where it was no candidate; mean temperature where it was fitted."""
+    weights, temperatures = [], []
+    for decision in decisions:
+        if name not in decision.candidates:
+            weights.append(0.0)
+            continue
+        place = decision.candidates.index(name)
+        weights.append(decision.weights[place])
+        if decision.held_out:
+            temperatures.append(decision.temperatures[place])
+    text = f"{np.mean(weights):.2f}"
+    return f"{text} (T {np.mean(temperatures):.2f})" if temperatures else text

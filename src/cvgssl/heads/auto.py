@@ -25,10 +25,8 @@ STEPS = 50  # of the iteration that finds them
 NEIGHBOURS = 10  # of the graph by which labels and map are compared
 
 FEW_UNLABELLED = f"fewer than {LEAST_ROWS} unlabelled pictures"
-MAP_AGREES = "the diffusion map's classes separate fewer neighbours than those by labels alone"
-MAP_DISAGREES = (
-    "the diffusion map's classes separate no fewer neighbours than those by labels alone"
-)
+MAP_AGREES = "the map separates fewer neighbours"
+MAP_DISAGREES = "the map separates no fewer neighbours"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from cvgssl import __version__
-from cvgssl.bench.decisions import COLUMNS, decision_rows
+from cvgssl.bench.decisions import EXPLANATION, decision_table
 from cvgssl.bench.job import Bench
 from cvgssl.bench.recorded import file_name
 from cvgssl.bench.sources import Source, read_table
@@ -104,14 +104,10 @@ def _setting(page: Page, bench: Bench, table: Table) -> None:
 
 
 def _decisions(page: Page, bench: Bench, table: Table) -> None:
-    rows = decision_rows(table, bench.results)
+    columns, rows = decision_table(table, bench.results)
     if rows:
-        page.text(
-            "What decided in the head auto, means over the draws: whether unlabelled pictures are "
-            "used and why, what share of the neighbours (by edge weight) the classes separate, the "
-            "weights of the heads in the mean, temperatures of their probabilities."
-        )
-        page.table(COLUMNS, rows)
+        page.text(EXPLANATION)
+        page.table(columns, rows)
 
 
 def _class_recalls(page: Page, bench: Bench, table: Table) -> None:
