@@ -71,7 +71,8 @@ def _facts(config: SelectConfig, table: "FeatureTable") -> dict[str, Any]:
 
 
 def _pictures(config: SelectConfig, table: "FeatureTable") -> Path:
-    """The data that the names in the table belong to, as far as is known."""
+    """The folder that the names in the table are relative to, as far as is known."""
     if config.pictures is not None:
         return config.pictures
-    return Path(str(table.about.get("data", ""))) if config.is_features_file else config.data
+    data = Path(str(table.about.get("data", ""))) if config.is_features_file else config.data
+    return data.parent if data.is_file() else data

@@ -1,7 +1,6 @@
 """Whether the unlabelled pictures help is decided by the labels at hand, not assumed."""
 
 from dataclasses import dataclass
-from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,15 +61,6 @@ class AutoDecision:
     weights: tuple[float, ...]
     temperatures: tuple[float, ...]
     temperature: float
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Self:
-        """From what `dataclasses.asdict` gave, after it was JSON: lists for tuples.
-
-        Raises TypeError for other keys.
-        """
-        lists = {key: tuple(held) for key, held in value.items() if isinstance(held, list)}
-        return cls(**value | lists)
 
     @property
     def ground(self) -> str:

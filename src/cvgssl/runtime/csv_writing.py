@@ -35,7 +35,12 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
 
     Floats have six significant digits; None is an empty cell.
     """
-    return "".join(f"{','.join(map(_written, row))}\n" for row in (header, *rows))
+    return "".join(map(csv_line, (header, *rows)))
+
+
+def csv_line(row: Sequence[Cell]) -> str:
+    """A line of such a file, with its line feed, for files that grow."""
+    return ",".join(map(_written, row)) + "\n"
 
 
 def write_rows(
