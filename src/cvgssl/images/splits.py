@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from cvgssl.images.assemble import Entry, Split, assemble
 from cvgssl.images.table import Dataset
+from cvgssl.runtime.csv_writing import unescape_cell, write_rows
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.files import write_text
 
 COLUMNS = ("path", "label", "split")
 
@@ -57,19 +57,14 @@ def write_split(dataset: Dataset, path: Path) -> None:
 
     Paths below the CSV's folder are written relative to it, others absolute.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
     folder = path.parent.absolute()
+    rows = []
     splits: tuple[Split, Split] = ("train", "test")
     for split in splits:
         table = dataset.train if split == "train" else dataset.test
         for picture, label in zip(table.paths, table.labels, strict=True):
-            writer.writerow((_written(picture, folder), table.classes[label], split))
-    try:
-        write_text(path, text.getvalue())
-    except UnicodeEncodeError as error:
-        raise UserError(f"{path}: a file name is not valid Unicode: {error.object!r}") from error
+            rows.append((_written(picture, folder), table.classes[label], split))
+    write_rows(path, COLUMNS, rows)
 
 
 def read_split(path: Path) -> Dataset:
@@ -118,12 +113,19 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
             raise UserError(f"{path}: no column {', '.join(missing)}; needed: {','.join(COLUMNS)}")
         places = {name: header.index(name) for name in COLUMNS}
         return [
-            (reader.line_num, {n: row[i] if i < len(row) else "" for n, i in places.items()})
+            (reader.line_num, _named(row, places))
             for row in reader
             if any(field.strip() for field in row)
         ]
     except csv.Error as error:
         raise UserError(f"{path} line {reader.line_num}: {error}") from error
+
+
+def _named(row: list[str], places: dict[str, int]) -> dict[str, str]:
+    return {
+        name: unescape_cell(row[place]) if place < len(row) else ""
+        for name, place in places.items()
+    }
 
 
 def _entry(folder: Path, row: dict[str, str]) -> Entry | str:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from cvgssl.runtime.csv_writing import unescape_cell, write_rows
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.files import write_text
 
 COLUMNS = ("path", "label")
 UNSURE = "?"  # what a person writes who cannot name a picture
@@ -22,17 +22,8 @@ class Line(NamedTuple):
 
 
 def write_labels(pictures: Sequence[tuple[str, str]], path: Path) -> None:
-    """Write path and label ("" where there is none yet) of each picture, UTF-8 with a BOM.
-
-    The BOM makes spreadsheet programs take it for what it is.
-    """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([COLUMNS, *pictures])
-    try:
-        write_text(path, "\ufeff" + text.getvalue())
-    except UnicodeEncodeError as error:
-        raise UserError(f"{path}: a file name is not valid Unicode: {error.object!r}") from error
+    """Write path and label ("" where there is none yet) of each picture."""
+    write_rows(path, COLUMNS, pictures, byte_order_mark=True)
 
 
 def read_labels(path: Path, flag: str) -> list[Line]:
@@ -60,7 +51,11 @@ def read_labels(path: Path, flag: str) -> list[Line]:
             )
         picture, label = (header.index(name) for name in COLUMNS)
         lines = [
-            Line(reader.line_num, row[picture].strip(), (row[label : label + 1] or [""])[0].strip())
+            Line(
+                reader.line_num,
+                unescape_cell(row[picture].strip()),
+                unescape_cell((row[label : label + 1] or [""])[0].strip()),
+            )
             for row in reader
             if row[picture : picture + 1] and row[picture].strip()
         ]
