@@ -151,8 +151,8 @@ def test_files_that_are_no_draws_for_these_classes(tmp_path: Path, value: Any, t
 
 
 def test_a_missing_or_broken_file(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="No such file"):
+    with pytest.raises(UserError, match="no such file"):
         load_draws(tmp_path / "draws.json", ("a",))
     (tmp_path / "draws.json").write_bytes(b"\xff{")
-    with pytest.raises(UserError, match="not a draws file"):
+    with pytest.raises(UserError, match="cannot be read as a file of draws"):
         load_draws(tmp_path / "draws.json", ("a",))

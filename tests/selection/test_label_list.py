@@ -38,7 +38,7 @@ def test_lists_as_people_save_them(tmp_path: Path, text: str) -> None:
     ("content", "told"),
     [
         (b"path,class\na,b\n", "no column label; needed: path,label"),
-        (b"", "no column path and no label"),
+        (b"", "no column path, label"),
         (b"path,label\na,x\nb,y\na,z\n", "line 4: a is in line 2"),
         (b"path,label\n\xff,x\n", "not UTF-8"),
     ],
@@ -50,7 +50,7 @@ def test_lists_that_cannot_be_read(tmp_path: Path, content: bytes, told: str) ->
         read_labels(path, "--labels")
     assert str(caught.value).startswith(f"--labels {path}")
     assert told in str(caught.value)
-    with pytest.raises(UserError, match=r"--labels .*No such file"):
+    with pytest.raises(UserError, match=r"--labels .*no such file"):
         read_labels(tmp_path / "none.csv", "--labels")
 
 

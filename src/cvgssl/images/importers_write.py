@@ -23,6 +23,7 @@ from typing import Literal
 from PIL import Image
 
 from cvgssl.images.importers import NEU, Item, Name, Notes, find_items
+from cvgssl.images.names import name_bytes
 from cvgssl.images.reader import read_picture
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import sha256_file, write_json
@@ -72,7 +73,7 @@ def split_by_hash(items: Sequence[Item], test_fraction: float, seed: int) -> Spl
     """
 
     def order(group: str) -> bytes:
-        return hashlib.sha256(f"{seed}:{group}".encode()).digest()
+        return hashlib.sha256(name_bytes(f"{seed}:{group}")).digest()
 
     side: dict[str, str] = {}
     sizes = Counter(item.label for item in items)
