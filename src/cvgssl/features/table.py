@@ -21,7 +21,7 @@ from cvgssl.features.table_files import (
     write_parquet,
 )
 from cvgssl.images.assemble import normal
-from cvgssl.images.names import comparable
+from cvgssl.images.names import comparable, text_form
 from cvgssl.images.table import Dataset, ImageTable
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import writing
@@ -101,27 +101,22 @@ def check_target(path: Path) -> None:
 
 
 def save_features(table: FeatureTable, path: Path) -> None:
-    """Write `table` as .npz or .parquet, by the ending, whole or not at all.
+    r"""Write `table` as .npz or .parquet, by the ending, whole or not at all.
 
-    Raises UserError for another ending, a missing package, and names that are no Unicode text.
+    Bytes of names that are no UTF-8 are written as \xNN into .parquet.
+    Raises UserError for another ending and a missing package.
     """
     check_target(path)
     label = [*table.classes, ""]  # -1 is the last
     columns = {
         "values": table.values,
-        "names": list(table.names),
+        "names": [text_form(name) if path.suffix == ".parquet" else name for name in table.names],
         "labels": [label[row] for row in table.labels],
         "splits": list(table.splits),
         "about": table.about,
     }
     with writing(path) as aside:
-        try:
-            (write_npz if path.suffix == ".npz" else write_parquet)(aside, columns)
-        except UnicodeEncodeError as error:
-            raise UserError(
-                f"{path}: cannot hold the name {printable(str(error.object))}, whose bytes are no "
-                "UTF-8; rename it, or use .npz"
-            ) from error
+        (write_npz if path.suffix == ".npz" else write_parquet)(aside, columns)
 
 
 def load_features(path: Path) -> FeatureTable:

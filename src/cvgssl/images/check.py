@@ -214,8 +214,8 @@ def _names_without_text(entries: Sequence[Listed], root: Path) -> Iterator[Findi
         yield Finding("folder_name", "spoils", text, [[name] for name in folders])
     if files:
         text = (
-            f"file names that are no UTF-8: {len(files)}; lists cannot hold them, rename them "
-            "(convmv does)"
+            f"file names that are no UTF-8: {len(files)}; lists show their bytes as \\xNN, better "
+            "rename them (convmv does)"
         )
         yield Finding("file_name", "warning", text, files)
 

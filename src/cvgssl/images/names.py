@@ -2,17 +2,18 @@ r"""Names of pictures: one form to compare them by, and what people write for th
 
 A picture's name is its path relative to the data folder, with slashes, in Unicode's composed
 form (NFC). macOS stores decomposed letters; by the composed form both systems give the same
-order, draws and look-ups. Files are opened by the path that the disk has.
+order, draws and look-ups. Files are opened by the path that the disk has. Lists hold bytes that
+are no UTF-8 as \xNN, and are understood so.
 """
 
 import os
 import posixpath
+import re
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
-from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.parsing import printable
+_ESCAPED_BYTE = re.compile(r"\\x([89a-f][0-9a-f])")
 
 
 def comparable(name: str) -> str:
@@ -30,15 +31,14 @@ def is_text(name: str) -> bool:
     return name.isascii() or not any("\ud800" <= character <= "\udfff" for character in name)
 
 
-def check_text(names: Iterable[str], path: Path) -> None:
-    """Raise UserError when the text file `path` cannot hold one of the names."""
-    strange = [name for name in names if not is_text(name)]
-    if strange:
-        more = f" ({len(strange)} names like it)" if len(strange) > 1 else ""
-        raise UserError(
-            f"{path}: cannot hold the name {printable(strange[0])}{more}, whose bytes are no "
-            "UTF-8; rename it, as convmv does for whole folders"
-        )
+def text_form(name: str) -> str:
+    r"""A name as a text file can hold it: bytes that are no UTF-8 become \xNN."""
+    return name if is_text(name) else name_bytes(name).decode("utf-8", "backslashreplace")
+
+
+def from_text_form(text: str) -> str:
+    r"""The name on disk that `text_form` gave as `text`; \xNN of UTF-8 bytes stay as they are."""
+    return _ESCAPED_BYTE.sub(lambda match: chr(0xDC00 + int(match[1], 16)), text)
 
 
 def spellings(written: str) -> list[str]:
@@ -54,6 +54,8 @@ class KnownNames:
     def __init__(self, names: Iterable[str], root: Path | None = None) -> None:
         """names: as `picture_names` gives them. root: the data folder or split CSV, if known."""
         self._names = {name: name for name in names}
+        for name in [name for name in self._names if not is_text(name)]:
+            self._names.setdefault(text_form(name), name)
         self._root = root if root is None or not root.is_file() else root.parent
         self._files: dict[str, str] | None = None
 
@@ -66,13 +68,13 @@ class KnownNames:
         """
         for text in spellings(comparable(written)):
             if text in self._names:
-                return text
+                return self._names[text]
         path = spellings(comparable(written))[-1]
         if self._root is None or not path:
             return None
         for inside in _below(path, self._root):
             if inside in self._names:
-                return inside
+                return self._names[inside]
         return self._by_file(path, self._root)
 
     def _by_file(self, path: str, root: Path) -> str | None:
@@ -81,7 +83,7 @@ class KnownNames:
         if not there:
             return None
         if self._files is None:
-            self._files = {os.path.realpath(root / name): name for name in self._names}
+            self._files = {os.path.realpath(root / name): name for name in self._names.values()}
         return next(
             (name for place in there if (name := self._files.get(os.path.realpath(place)))), None
         )
@@ -97,7 +99,7 @@ class FilesBelow:
     def find(self, written: str) -> Path | None:
         """The file, under the name that it has on disk; None when there is none."""
         own = comparable(self._folder.absolute().name) + "/"
-        for text in spellings(written):
+        for text in (*spellings(written), from_text_form(written.strip())):
             if text and _is_file(self._folder / text):
                 return self._folder / text
         text = spellings(written)[-1]

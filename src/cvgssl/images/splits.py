@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl.images.assemble import Entry, Split, assemble
-from cvgssl.images.names import FilesBelow, check_text, comparable, name_bytes
+from cvgssl.images.names import FilesBelow, comparable, name_bytes, text_form
 from cvgssl.images.table import Dataset
 from cvgssl.runtime.csv_files import Row, read_rows
 from cvgssl.runtime.errors import UserError
@@ -57,21 +57,20 @@ def stratified_split(
 
 
 def write_split(dataset: Dataset, path: Path) -> None:
-    """Write the data set's split as a CSV that `read_split` gives back row for row.
+    r"""Write the data set's split as a CSV that `read_split` gives back row for row.
 
     Paths below the CSV's folder are written relative to it, others absolute.
-    Raises UserError for a picture whose name is no UTF-8, which a text file cannot hold.
+    Bytes of names that are no UTF-8 are written as \xNN.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     folder = path.parent.absolute()
-    check_text([str(file) for file in (*dataset.train.paths, *dataset.test.paths)], path)
     splits: tuple[Split, Split] = ("train", "test")
     for split in splits:
         table = dataset.train if split == "train" else dataset.test
         for picture, label in zip(table.paths, table.labels, strict=True):
-            writer.writerow((_written(picture, folder), table.classes[label], split))
+            writer.writerow((text_form(_written(picture, folder)), table.classes[label], split))
     write_text(path, text.getvalue())
 
 

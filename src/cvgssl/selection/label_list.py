@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from cvgssl.images.names import KnownNames, check_text
+from cvgssl.images.names import KnownNames, text_form
 from cvgssl.runtime.csv_files import read_rows
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_text
@@ -25,15 +25,14 @@ class Line(NamedTuple):
 
 
 def write_labels(pictures: Sequence[tuple[str, str]], path: Path) -> None:
-    """Write path and label ("" where there is none yet) of each picture, UTF-8 with a BOM.
+    r"""Write path and label ("" where there is none yet) of each picture, UTF-8 with a BOM.
 
-    The BOM makes spreadsheet programs take it for what it is. Raises UserError for a name that
-    is no UTF-8, which a text file cannot hold.
+    The BOM makes spreadsheet programs take it for what it is. Bytes of names that are no UTF-8
+    are written as \xNN.
     """
-    check_text((name for name, _ in pictures), path)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([COLUMNS, *pictures])
+    writer.writerows([COLUMNS, *((text_form(name), label) for name, label in pictures)])
     write_text(path, "\ufeff" + text.getvalue())
 
 
@@ -57,9 +56,7 @@ def known_lines(lines: Sequence[Line], known: KnownNames, where: str) -> list[Li
     Pictures that the data set does not have keep their path, for the caller to judge.
     where: what a message begins with. Raises UserError for pictures that are in the list twice.
     """
-    named = [
-        line._replace(path=known.find(line.path) or printable(line.path.strip())) for line in lines
-    ]
+    named = [line._replace(path=known.find(line.path) or line.path.strip()) for line in lines]
     _check_once(named, where)
     return named
 
