@@ -82,9 +82,8 @@ class Inventory:
         """What was left out, a sentence for each kind."""
         told = []
         if count := self.others.total():
-            kinds = [
-                f"{number} {ending}" for ending, number in self.others.most_common(_SHOWN_ENDINGS)
-            ]
+            ordered = sorted(self.others.items(), key=lambda item: (-item[1], item[0]))
+            kinds = [f"{number} {ending}" for ending, number in ordered[:_SHOWN_ENDINGS]]
             more = ", ..." if len(self.others) > _SHOWN_ENDINGS else ""
             told.append(f"{_files(count, 'no picture')}: {', '.join(kinds)}{more}")
         if self.hidden:

@@ -98,16 +98,16 @@ class FilesBelow:
 
     def find(self, written: str) -> Path | None:
         """The file, under the name that it has on disk; None when there is none."""
-        own = comparable(self._folder.absolute().name) + "/"
-        for text in (*spellings(written), from_text_form(written.strip())):
+        texts = [*spellings(written), from_text_form(written.strip())]
+        plain = comparable(spellings(written)[-1])
+        own = f"{comparable(self._folder.absolute().name)}/"
+        if plain.startswith(own):  # as seen from the folder above
+            texts.append(plain.removeprefix(own))
+        for text in texts:
             if text and _is_file(self._folder / text):
                 return self._folder / text
-        text = spellings(written)[-1]
-        if comparable(text).startswith(own):  # as seen from the folder above
-            inside = self._folder / comparable(text).removeprefix(own)
-            if _is_file(inside):
-                return inside
-        return None if text.isascii() else self._by_form(text)
+        by_form = (self._by_form(text) for text in texts if not text.isascii())
+        return next((path for path in by_form if path is not None), None)
 
     def _by_form(self, text: str) -> Path | None:
         """Part by part, the entry with the same composed form."""

@@ -41,8 +41,9 @@ def read_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -
     text = _text(path)
     wanted = (*needed, *optional)
     separator = _separator(text, wanted)
-    # names may begin with blanks; a quote behind a blank is meant as a quote
+    # names may begin with blanks; a quote beside a blank is meant as a quote
     blanks = re.search(f'{separator} +"', text) is not None
+    text = re.sub(f'" +(?=[{separator}\r\n])', '"', text)
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=blanks, strict=True
     )
