@@ -2,6 +2,9 @@
 
 import logging
 import os
+import subprocess
+import sys
+import tempfile
 import unicodedata
 from pathlib import Path
 
@@ -10,6 +13,7 @@ from PIL import Image
 
 from cvgssl.images.check import check_data
 from cvgssl.images.listing import Inventory, has_pictures, list_pictures
+from cvgssl.images.scan import load_dataset
 from cvgssl.runtime.errors import UserError
 
 
@@ -102,3 +106,47 @@ def test_folders_add_up(tmp_path: Path) -> None:
         (tmp_path / name / "note.txt").touch()
         assert len(inventory.pictures(tmp_path / name)) == 1
     assert inventory.told() == ["2 files are no pictures: 2 .txt"]
+
+
+UNREADABLE = """
+import os, sys
+from pathlib import Path
+from cvgssl.images.scan import load_dataset
+from cvgssl.images.listing import list_pictures
+from cvgssl.runtime.errors import UserError
+
+os.setuid(65534)
+try:
+    list_pictures(Path(sys.argv[1]))
+except UserError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a second user")
+def test_a_folder_that_cannot_be_read_stops_the_job() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        picture(folder / "a/0.png")
+        (folder / "a").chmod(0)
+        ran = subprocess.run(
+            [sys.executable, "-c", UNREADABLE, name], capture_output=True, text=True, check=True
+        )
+    assert ran.stdout.startswith(f"{folder / 'a'}: the folder cannot be read (Permission denied)")
+
+
+def test_class_names_that_are_no_utf8_are_refused_and_reported(tmp_path: Path) -> None:
+    odd = os.fsdecode(b"\xc1\xd1")
+    try:
+        for label in (odd, "b"):
+            for i in range(2):
+                picture(tmp_path / label / f"{i}.png")
+    except OSError:
+        pytest.skip("the file system takes Unicode names only")
+    with pytest.raises(UserError, match=r"the class name \\xc1\\xd1 has bytes that are no UTF-8"):
+        load_dataset(tmp_path)
+    report = check_data(tmp_path)
+    assert report.spoiled and r"\xc1\xd1" in report.counts
+    (finding,) = [item for item in report.findings if item.kind == "folder_name"]
+    assert finding.items == [[r"\xc1\xd1"]]

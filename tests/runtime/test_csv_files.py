@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cvgssl.runtime.csv_files import read_rows, unescape_cell
+from cvgssl.runtime.csv_files import escape_cell, read_rows, unescape_cell
 from cvgssl.runtime.errors import UserError
 
 
@@ -65,6 +65,7 @@ def test_names_keep_the_blanks_that_they_begin_with(tmp_path: Path) -> None:
 )
 def test_an_apostrophe_before_a_formula_is_taken_off(cell: str, wanted: str) -> None:
     assert unescape_cell(cell) == wanted
+    assert unescape_cell(escape_cell(cell)) == cell
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What would spoil a result on a folder of pictures: found, counted, reported.
+"""What would spoil a result on a folder of pictures: searched for, counted, reported.
 
 What spoils: files that cannot be read, a picture in both train and test, a picture under two
 labels, a class of test that train does not have, a class whose name is no UTF-8, and a train or

@@ -160,7 +160,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Picture:
-    """A readable file: where it stands and what is in it."""
+    """A readable file: how it is listed and what is in it."""
 
     entry: Listed
     facts: Facts

@@ -153,5 +153,5 @@ def _absolute(path: Path) -> str:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a name that is too long, for one
+    except OSError:  # a name that is too long, for example
         return False

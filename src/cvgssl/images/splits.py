@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cvgssl.images.assemble import Entry, Split, assemble
 from cvgssl.images.names import FilesBelow, comparable, name_bytes, text_form
 from cvgssl.images.table import Dataset
-from cvgssl.runtime.csv_files import Row, read_rows
+from cvgssl.runtime.csv_files import Row, escape_cell, read_rows
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_text
 from cvgssl.runtime.parsing import printable, problem_lines
@@ -70,7 +70,8 @@ def write_split(dataset: Dataset, path: Path) -> None:
     for split in splits:
         table = dataset.train if split == "train" else dataset.test
         for picture, label in zip(table.paths, table.labels, strict=True):
-            writer.writerow((text_form(_written(picture, folder)), table.classes[label], split))
+            name = text_form(_written(picture, folder))
+            writer.writerow((escape_cell(name), escape_cell(table.classes[label]), split))
     write_text(path, text.getvalue())
 
 

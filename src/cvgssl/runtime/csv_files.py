@@ -13,6 +13,7 @@ from cvgssl.runtime.parsing import one_line, problem_lines, read_limited
 
 _SEPARATORS = (",", ";", "\t")
 _ESCAPED = re.compile("'['=+\\-@\t\r]")
+_FORMULA = re.compile("[=+\\-@\t\r]|'['=+\\-@\t\r]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,11 @@ def read_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -
     if problems:
         raise UserError(problem_lines(problems))
     return rows
+
+
+def escape_cell(cell: str) -> str:
+    """`cell` as a spreadsheet shows it unchanged: what looks like a formula gets an apostrophe."""
+    return f"'{cell}" if _FORMULA.match(cell) else cell
 
 
 def unescape_cell(cell: str) -> str:

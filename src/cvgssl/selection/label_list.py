@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cvgssl.images.names import KnownNames, text_form
-from cvgssl.runtime.csv_files import read_rows
+from cvgssl.runtime.csv_files import escape_cell, read_rows
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_text
 from cvgssl.runtime.parsing import printable, problem_lines, under_flag
@@ -32,7 +32,9 @@ def write_labels(pictures: Sequence[tuple[str, str]], path: Path) -> None:
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([COLUMNS, *((text_form(name), label) for name, label in pictures)])
+    writer.writerows(
+        [COLUMNS, *((escape_cell(text_form(name)), escape_cell(label)) for name, label in pictures)]
+    )
     write_text(path, "\ufeff" + text.getvalue())
 
 
