@@ -149,9 +149,9 @@ def load_task(config: AdaptConfig, accelerator: Accelerator) -> Task:
 
 def _draws(dataset: Dataset, config: AdaptConfig) -> Draws:
     if config.draws is not None:
-        return load_draws(config.draws, dataset.train.classes)
+        return load_draws(config.draws, dataset.train.classes).named(dataset.train, dataset.root)
     if config.labels is not None:
-        return load_labels(config.labels, dataset.train.classes)
+        return load_labels(config.labels, dataset.train.classes).named(dataset.train, dataset.root)
     return draw(dataset, config.shot, config.num_draws, config.seed, config.imbalance)
 
 

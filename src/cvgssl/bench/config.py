@@ -229,7 +229,7 @@ class BenchConfig:
         "options of `cvgssl finetune`",
     )
     num_finetune_draws: int = Field(
-        default=5, ge=1, description="draws for fine-tuning, the first of the same"
+        default=5, ge=1, le=10_000, description="draws for fine-tuning, the first of the same"
     )
     chosen: tuple[ChosenLabels, ...] = Field(
         default=(),
@@ -241,11 +241,11 @@ class BenchConfig:
         min_length=1,
         description=f"what may be used beside the labelled pictures: {', '.join(SETTINGS)}",
     )
-    shots: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+    shots: tuple[Annotated[int, Field(ge=1, le=1_000_000)], ...] = Field(
         default=SHOTS, min_length=1, description="labelled pictures per class"
     )
     num_draws: int = Field(
-        default=100, ge=1, description="draws of labelled pictures, shared by all"
+        default=100, ge=1, le=10_000, description="draws of labelled pictures, shared by all"
     )
     seed: int = Field(default=0, ge=0, lt=2**63, description="seed of the draws")
     preparation: Literal["none", "center", "standardize", "whiten"] = Field(
@@ -254,7 +254,10 @@ class BenchConfig:
         "labelled ones alone)",
     )
     queries_per_class: int = Field(
-        default=15, ge=1, description="test pictures of a Dirichlet draw, times the classes"
+        default=15,
+        ge=1,
+        le=1_000_000,
+        description="test pictures of a Dirichlet draw, times the classes",
     )
     alpha: float = Field(
         default=2.0, gt=0, description="of the Dirichlet distribution of class shares; 1: any"
@@ -262,7 +265,7 @@ class BenchConfig:
     baseline: str = Field(
         default="", description="head that others are compared with; the first if left out"
     )
-    jobs: int = Field(default=0, ge=0, description="processes; 0: one per core")
+    jobs: int = Field(default=0, ge=0, le=1024, description="processes; 0: one per core")
     out: Path = Field(default=Path("bench"), description="folder for results and report")
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ import numpy as np
 
 from cvgssl.bench.config import FeatureSource
 from cvgssl.features.table import UNLABELLED, FeatureTable, load_features
+from cvgssl.images.names import name_bytes
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import printable
 
@@ -114,7 +115,7 @@ def _digest_of_names(table: FeatureTable) -> str:
         f"{name}\t{label}\t{split}"
         for name, label, split in zip(table.names, table.labels, table.splits, strict=True)
     )
-    return hashlib.sha256("\n".join((*table.classes, "", text)).encode()).hexdigest()
+    return hashlib.sha256(name_bytes("\n".join((*table.classes, "", text)))).hexdigest()
 
 
 def _digest(table: FeatureTable) -> str:

@@ -10,7 +10,8 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cvgssl.images.listing import list_pictures, subfolders
+from cvgssl.images.layout import layout_of
+from cvgssl.images.listing import list_pictures
 from cvgssl.images.splits import read_split
 from cvgssl.images.store import Pictures, load_pictures
 from cvgssl.pretrain.config import PretrainConfig
@@ -101,7 +102,7 @@ def _training_pictures(data: Path) -> tuple[Path, list[Path], bool]:
         return data.parent, list(read_split(data).train.paths), True
     if not data.is_dir():
         raise UserError(f"{data}: no such folder or CSV file")
-    splits = {path.name.lower(): path for path in subfolders(data)}
+    splits = layout_of(data).halves
     if "test" in splits and "train" not in splits:
         raise UserError(f"{data}: has test/ but no train/; name the folder of training pictures")
     root = splits.get("train", data)

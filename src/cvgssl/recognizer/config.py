@@ -28,6 +28,7 @@ class FitConfig(EncodingOptions):
     shot: int | None = Field(
         default=None,
         ge=1,
+        le=1_000_000,
         description="instead of --labels: so many pictures of each class folder are labelled, "
         "drawn by --seed",
     )

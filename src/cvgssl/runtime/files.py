@@ -47,8 +47,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented UTF-8 JSON, whole or not at all."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    """Write `value` as indented UTF-8 JSON, whole or not at all.
+
+    Bytes of file names that are no UTF-8 become JSON's own escapes, which `json` reads back.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    write_text(path, text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def read_json(path: Path) -> Any:
