@@ -6,6 +6,9 @@ from typing import Literal
 Fit = Literal["stretch", "pad", "crop"]
 Interpolation = Literal["bilinear", "bicubic"]
 
+MAX_MEGAPIXELS = 128
+"""Millions of pixels of the largest picture that is read, unless an option says otherwise."""
+
 
 @dataclass(frozen=True)
 class Geometry:
