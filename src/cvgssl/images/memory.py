@@ -4,6 +4,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_FEW = 2**20
+
 
 class Memory:
     """A semaphore of `size` bytes; what needs more than all of it waits until it has all."""
@@ -14,7 +16,10 @@ class Memory:
 
     @contextmanager
     def held(self, size: int) -> Iterator[None]:
-        """Wait for `size` bytes and keep them during the block."""
+        """Wait for `size` bytes and keep them during the block; a few count as none."""
+        if size < _FEW:
+            yield
+            return
         size = min(size, self._size)
         with self._changed:
             self._changed.wait_for(lambda: self._free >= size)

@@ -35,6 +35,7 @@ _FACTORIES: dict[str, _Factory] = {
     "WEBP": WebPImageFile,
 }
 _ORIENTATION = 274
+_TELLING = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
 _SETTINGS = threading.Lock()
 
 
@@ -92,6 +93,8 @@ def _changed(args: Any, rawmode: str) -> Any:
 
 def orientation(image: Image.Image) -> int:
     """The EXIF or TIFF orientation 1..8; 1 for side data that cannot be read."""
+    if not hasattr(image, "tag_v2") and not image.info.keys() & _TELLING:
+        return 1
     with _quiet():
         try:
             return int(image.getexif().get(_ORIENTATION, 1))

@@ -20,7 +20,8 @@ from cvgssl.images.opening import PNG_MAGIC, UnusableError
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 # colour types of 8 bits whose pixels have as many bytes; with more bytes, two readings give all
 _SAME_BYTES = {1: 0, 2: 4, 3: 2, 4: 6}
-_SIDE = (b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"acTL", b"fcTL", b"fdAT")
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
+_FRAMES = (b"acTL", b"fcTL", b"fdAT")
 _TEXT = 2**20  # bytes of text in a chunk that Pillow reads
 _WIDE = {6: "RGB", 8: "RGBA"}
 
@@ -33,9 +34,7 @@ def without_side_data(data: bytes) -> bytes:
     """
     kept, left = [data[: len(PNG_MAGIC)]], 0
     for kind, start, stop in _chunks(data):
-        content = data[start:stop] if kind in _SIDE else b""
-        whole = zlib.crc32(content, zlib.crc32(kind)).to_bytes(4, "big") == data[stop : stop + 4]
-        if content and whole and not _may_tell_orientation(kind, content):
+        if kind in _FRAMES or (kind in _TEXTS and _is_side_data(kind, data[start : stop + 4])):
             left += 1
         else:
             kept.append(data[start - 8 : stop + 4])
@@ -45,16 +44,19 @@ def without_side_data(data: bytes) -> bytes:
 def orientation(data: bytes) -> int:
     """What the side data say of the orientation, 1..8; pixels are not decoded."""
     side = [data[start - 8 : stop + 4] for kind, start, stop in _chunks(data)
-            if kind in (*_SIDE, b"eXIf")]  # fmt: skip
+            if kind in (*_TEXTS, b"eXIf")]  # fmt: skip
     image = opening.opened(_file((1, 1), (8, 0), b"\0\0", b"".join(side)))
     return 1 if image is None else opening.orientation(image)
 
 
-def _may_tell_orientation(kind: bytes, content: bytes) -> bool:
-    """Whether it is EXIF or XMP as text, not larger than Pillow reads."""
+def _is_side_data(kind: bytes, content: bytes) -> bool:
+    """Whether a chunk (with its checksum) is sound and tells no orientation that Pillow reads."""
+    content, checksum = content[:-4], content[-4:]
+    if zlib.crc32(content, zlib.crc32(kind)).to_bytes(4, "big") != checksum:
+        return False
     keyword, _, text = content.partition(b"\0")
     if keyword not in (b"Raw profile type exif", b"XML:com.adobe.xmp"):
-        return False
+        return True
     packed = kind == b"zTXt"
     if packed:
         text = text[1:]
@@ -62,9 +64,9 @@ def _may_tell_orientation(kind: bytes, content: bytes) -> bool:
         packed, text = text[:1] == b"\1", text[2:].split(b"\0", 2)[-1]
     inflate = zlib.decompressobj()
     try:
-        return len(inflate.decompress(text, _TEXT) if packed else text) < _TEXT
+        return len(inflate.decompress(text, _TEXT) if packed else text) >= _TEXT
     except zlib.error:
-        return False
+        return True
 
 
 @dataclass(frozen=True)
