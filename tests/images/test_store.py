@@ -21,6 +21,7 @@ from cvgssl.images.decoding import fit_square
 from cvgssl.images.geometry import Fit, Geometry, Interpolation
 from cvgssl.images.store import load_dataset_pictures, load_pictures
 from cvgssl.images.table import Dataset
+from cvgssl.runtime.array_files import write_array
 from cvgssl.runtime.errors import UserError
 
 GEOMETRY = Geometry(size=16)
@@ -137,14 +138,13 @@ def test_the_store_on_disk_equals_the_one_in_memory(tmp_path: Path) -> None:
 
 def test_the_cache_is_used_again(tmp_path: Path) -> None:
     paths, cache = pictures(tmp_path / "d"), tmp_path / "c"
-    load_pictures(paths, GEOMETRY, memory_budget=0, cache_dir=cache)
+    stored, _ = load_pictures(paths, GEOMETRY, memory_budget=0, cache_dir=cache)
     (file,) = cache.glob("*.npy")
-    with file.open("r+b") as opened:  # a mark that only reading the cache can show
-        opened.seek(-1, os.SEEK_END)
-        opened.write(b"\x07" if np.load(file)[-1, -1, -1, -1] != 7 else b"\x08")
-    memory, _ = load_pictures(paths, GEOMETRY)
+    marked = stored.pixels.copy()  # a mark that only reading the cache can show
+    marked[-1, -1, -1, -1] ^= 1
+    write_array(file, marked)
     again, _ = load_pictures(paths, GEOMETRY, memory_budget=0, cache_dir=cache)
-    assert (again.pixels != memory.pixels).sum() == 1
+    np.testing.assert_array_equal(again.pixels, marked)
 
 
 def test_an_edited_picture_is_never_served_stale(tmp_path: Path) -> None:
@@ -176,15 +176,35 @@ def test_another_geometry_is_another_cache(tmp_path: Path, geometry: Geometry) -
     assert len(list(cache.glob("*.npy"))) == 2
 
 
-def test_damaged_cache_files_are_made_anew(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".npy", ".json"])
+@pytest.mark.parametrize("damage", ["cut", "flipped bit", "fewer rows", "no bytes"])
+def test_damaged_cache_files_are_made_again(
+    tmp_path: Path, suffix: str, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
     paths, cache = pictures(tmp_path / "d"), tmp_path / "c"
-    memory, _ = load_pictures(paths, GEOMETRY)
-    load_pictures(paths, GEOMETRY, memory_budget=0, cache_dir=cache)
-    for suffix in (".npy", ".json"):
-        (file,) = cache.glob(f"*{suffix}")
-        file.write_bytes(file.read_bytes()[:50])
-        again, _ = load_pictures(paths, GEOMETRY, memory_budget=0, cache_dir=cache)
+    paths[2].write_bytes(b"broken")
+    memory, _ = load_pictures(paths, GEOMETRY, skip_corrupt=True)
+    load_pictures(paths, GEOMETRY, memory_budget=0, cache_dir=cache, skip_corrupt=True)
+    (file,) = cache.glob(f"*{suffix}")
+    data = bytearray(file.read_bytes())
+    if damage == "flipped bit":
+        data[-40] ^= 1
+    elif damage != "fewer rows":
+        del data[50 if damage == "cut" else 0 :]
+    elif suffix == ".npy":  # with a checksum of its own
+        write_array(file, memory.pixels[1:])
+        data = bytearray(file.read_bytes())
+    else:
+        data = data.replace(b'"2"', b'"3"')
+    file.write_bytes(data)
+    for warned in (True, False):
+        caplog.clear()
+        again, unreadable = load_pictures(
+            paths, GEOMETRY, memory_budget=0, cache_dir=cache, skip_corrupt=True
+        )
         np.testing.assert_array_equal(again.pixels, memory.pixels)
+        assert unreadable == {2: "not a picture in a known format"}
+        assert ("is damaged; the pictures are decoded again" in caplog.text) == warned
 
 
 SLOW_LOAD = """

@@ -1,6 +1,6 @@
 """An opened picture and its pixels, band by band from the top where it is large.
 
-A band of a PNG or TIFF is a smaller file of the same format, so that one decoder reads all.
+A band of a TIFF is a smaller TIFF file, so that one decoder reads all.
 Pictures that are turned or mirrored, interlaced PNG, WebP, compressed BMP and JPEG are decoded as
 a whole.
 """
@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,7 +91,7 @@ def _divided(
     data: bytes, image: ImageFile.ImageFile | None, directory: tiff.Directory | None
 ) -> Source | None:
     """The bands of a large picture; None: its format does not allow it."""
-    files: Iterator[bytes] | None = None
+    files: Iterator[bytes | NDArray[Any]] | Iterator[bytes] | None = None
     if directory is not None:
         upright = directory.number(tiff.ORIENTATION, 1) == 1
         files = tiff.bands(data, directory, _BAND) if upright else None
@@ -102,9 +102,17 @@ def _divided(
     return None if files is None else partial(_files, files)
 
 
-def _files(files: Iterator[bytes], bit_depth: int) -> Iterator[Band]:
+def _files(
+    files: Iterator[bytes | NDArray[Any]] | Iterator[bytes], bit_depth: int
+) -> Iterator[Band]:
+    """Bands that are smaller files of the format, or already samples."""
     for file in files:
-        yield from _whole(file, opening.opened(file), bit_depth)
+        if isinstance(file, bytes):
+            yield from _whole(file, opening.opened(file), bit_depth)
+        elif file.dtype == np.uint8:
+            yield file, None
+        else:
+            yield from to_eight_bits(iter([file]), 65535, bit_depth)
 
 
 def _netpbm(data: bytes, header: pnm.Header, bit_depth: int) -> Iterator[Band]:

@@ -1,7 +1,7 @@
 """PNG files: without what pixels do not depend on, and a large one as several smaller ones.
 
 The filter of a PNG's rows refers to the row above; here the rows are unfiltered by Pillow, a band
-at a time, and written as PNG files without filter or compression, which any decoder reads.
+at a time, each band as a PNG file of its own that begins with the last row of the one before.
 """
 
 import io
@@ -9,6 +9,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from PIL.PngImagePlugin import PngImageFile
 from cvgssl.images import opening
 from cvgssl.images.opening import PNG_MAGIC, UnusableError
 
+_PALETTE = 3
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 # colour types of 8 bits whose pixels have as many bytes; with more bytes, two readings give all
 _SAME_BYTES = {1: 0, 2: 4, 3: 2, 4: 6}
@@ -90,11 +92,12 @@ class _Layout:
         return -(-self.width * _CHANNELS[self.colour] * self.bits // 8)
 
 
-def bands(data: bytes, pixels: int) -> Iterator[bytes] | None:
-    """The picture as PNG files of about `pixels` pixels each, from the top; None: not divisible.
+def bands(data: bytes, pixels: int) -> Iterator[bytes | NDArray[Any]] | None:
+    """The picture in parts of about `pixels` pixels each, from the top; None: not divisible.
 
-    Interlaced pictures are not divisible. Iterating raises UnusableError for a truncated file and
-    zlib.error for a damaged one.
+    A part is its samples without alpha, uint8 or uint16 [h, W] or [h, W, 3], or (of a palette or
+    fewer than 8 bits) a PNG file. Interlaced pictures are not divisible. Iterating raises
+    UnusableError for a truncated file and zlib.error for a damaged one.
     """
     chunks = list(_chunks(data))
     if not chunks or chunks[0][0] != b"IHDR" or chunks[0][2] - chunks[0][1] != 13:
@@ -112,16 +115,22 @@ def bands(data: bytes, pixels: int) -> Iterator[bytes] | None:
     return _bands(_Inflated(parts), layout, palette, rows)
 
 
-def _bands(stream: "_Inflated", layout: _Layout, palette: bytes, rows: int) -> Iterator[bytes]:
+def _bands(
+    stream: "_Inflated", layout: _Layout, palette: bytes, rows: int
+) -> Iterator[bytes | NDArray[Any]]:
     kind = (layout.bits, layout.colour)
     above = bytes(1 + layout.line)
     for first in range(0, layout.height, rows):
         count = min(rows, layout.height - first)
         filtered = above + stream.take(count * (1 + layout.line))
-        # filter 0 (none) before each row
-        plain = np.pad(_unfiltered(filtered, layout, count + 1)[1:], ((0, 0), (1, 0)))
-        above = plain[-1].tobytes()
-        yield _file((layout.width, count), kind, plain.tobytes(), palette)
+        raw = _unfiltered(filtered, layout, count + 1)[1:]
+        above = b"\0" + raw[-1].tobytes()
+        if layout.bits < 8 or layout.colour == _PALETTE:
+            plain = np.pad(raw, ((0, 0), (1, 0)))  # filter 0 (none) before each row
+            yield _file((layout.width, count), kind, plain.tobytes(), palette)
+            continue
+        samples = raw.view(">u2" if layout.bits == 16 else "u1").reshape(count, layout.width, -1)
+        yield samples[..., :3] if layout.colour in (2, 6) else samples[..., 0]
 
 
 class _Inflated:

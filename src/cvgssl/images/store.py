@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cvgssl.images.cache import CacheEntry, default_cache_dir
+from cvgssl.images.cache import CacheEntry, Notes, default_cache_dir
 from cvgssl.images.decoding import check_readable, decode_squares, hash_files
 from cvgssl.images.geometry import Geometry
 from cvgssl.images.rows import FileRows, MemoryRows, naming_the_remedy
@@ -60,8 +60,7 @@ class Job:
         if loaded is None:
             return None
         pixels, notes = loaded
-        unreadable = {int(row): str(reason) for row, reason in notes["unreadable"].items()}
-        return DecodedFiles(pixels, digests, unreadable, notes["brightest"])
+        return DecodedFiles(pixels, digests, notes.unreadable, notes.brightest)
 
     def decoded(self, skip_corrupt: bool, progress: Progress | None) -> DecodedFiles:
         """Decode all files; without `skip_corrupt` unreadable files leave no pixels behind."""
@@ -93,13 +92,16 @@ class Job:
         if isinstance(rows, MemoryRows):
             return rows.finish()
         entry = self._entry()
-        notes = {"unreadable": found.unreadable, "brightest": found.brightest}
         with naming_the_remedy(self.cache_dir):
-            entry.note(found.digests, notes)
+            entry.note(found.digests, Notes(found.unreadable, found.brightest))
         rows.finish(entry.path(found.digests))
         entry.drop_outdated(found.digests)
         loaded = entry.load(found.digests)
-        assert loaded is not None
+        if loaded is None:
+            raise UserError(
+                f"{self.cache_dir}: the picture cache does not hold what was written to it; "
+                "set CVGSSL_CACHE to another disk"
+            )
         return loaded[0]
 
     def _entry(self) -> CacheEntry:
