@@ -59,9 +59,15 @@ class CacheEntry:
     side: int
 
     @classmethod
-    def of(cls, folder: Path, paths: Sequence[Path], geometry: Geometry) -> "CacheEntry":
-        """The entry for these files, resized so, by this version of the reader."""
-        how = [VERSION, PIL.__version__, asdict(geometry), [str(path.absolute()) for path in paths]]
+    def of(
+        cls, folder: Path, paths: Sequence[Path], geometry: Geometry, max_megapixels: int
+    ) -> "CacheEntry":
+        """The entry for these files, resized so, by this version of the reader.
+
+        max_megapixels: decides which files are unreadable.
+        """
+        names = [str(path.absolute()) for path in paths]
+        how = [VERSION, PIL.__version__, asdict(geometry), max_megapixels, names]
         return cls(folder, _digest(json.dumps(how))[:24], geometry.size)
 
     def candidates(self) -> list[Path]:

@@ -17,9 +17,8 @@ from PIL import Image
 
 from cvgssl.images.bands import Opened
 from cvgssl.images.geometry import MAX_MEGAPIXELS, Geometry
-from cvgssl.images.memory import FILES
 from cvgssl.images.opening import PILLOWS_LIMIT, UnusableError
-from cvgssl.images.reader import UnreadablePicture, decoding, is_gray, read_bytes, single_if_gray
+from cvgssl.images.reader import UnreadablePicture, decoding, is_gray, reading, single_if_gray
 from cvgssl.runtime.errors import MachineError, UserError
 
 log = logging.getLogger(__name__)
@@ -80,37 +79,26 @@ def hash_files(
 
 
 def _square(path: Path, geometry: Geometry, max_megapixels: int) -> Square:
-    with FILES.held(_size(path)):
-        try:
-            data = read_bytes(path, max_megapixels)
-        except UnreadablePicture as error:
-            return Square(_UNOPENED, reason=error.reason)
-        digest = hashlib.sha256(data).hexdigest()
-        try:
+    digest = _UNOPENED
+    try:
+        with reading(path, max_megapixels) as data:
+            digest = hashlib.sha256(data).hexdigest()
             with decoding(data, path, max_megapixels, geometry.size) as picture:
                 pixels, brightest = fit_picture(picture, geometry)
-        except UnreadablePicture as error:
-            return Square(digest, reason=error.reason)
+    except UnreadablePicture as error:
+        return Square(digest, reason=error.reason)
     return Square(digest, pixels, brightest=brightest)
 
 
 _UNOPENED = "unopened"
 
 
-def _size(path: Path) -> int:
-    """Bytes of the file; 0 for what cannot be opened, which reading it tells."""
-    try:
-        return path.stat().st_size
-    except (OSError, ValueError):
-        return 0
-
-
 def _digest(path: Path, max_megapixels: int) -> str:
-    with FILES.held(_size(path)):
-        try:
-            return hashlib.sha256(read_bytes(path, max_megapixels)).hexdigest()
-        except UnreadablePicture:
-            return _UNOPENED
+    try:
+        with reading(path, max_megapixels) as data:
+            return hashlib.sha256(data).hexdigest()
+    except UnreadablePicture:
+        return _UNOPENED
 
 
 def _in_threads(work: Callable[[Path], R], paths: Sequence[Path], workers: int) -> Iterator[R]:

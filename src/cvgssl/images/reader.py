@@ -14,7 +14,7 @@ What is decided here, for every command alike:
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from cvgssl.images.bands import Opened, open_picture
 from cvgssl.images.geometry import MAX_MEGAPIXELS
-from cvgssl.images.memory import DECODING
+from cvgssl.images.memory import DECODING, FILES
 from cvgssl.images.opening import UnusableError, format_of
 from cvgssl.runtime.errors import MachineError, UserError
 from cvgssl.runtime.parsing import check_file, machine_trouble, one_line
@@ -50,10 +50,12 @@ class Decoded:
     """pixels: uint8 [H, W] gray or [H, W, 3] RGB.
 
     brightest: the brightest sample of a file whose white level came from `bit_depth`, else None.
+    kind: the format by content: BMP, JPEG, PNG, PPM (PGM too), TIFF or WEBP.
     """
 
     pixels: NDArray[np.uint8]
     brightest: int | None = None
+    kind: str = ""
 
 
 def read_picture(
@@ -65,17 +67,29 @@ def read_picture(
     Raises UnreadablePicture for a file that is missing, empty, truncated, no picture, larger than
     `max_megapixels`, or brighter than the white level.
     """
-    return decode(read_bytes(path, max_megapixels), path, bit_depth, max_megapixels).pixels
+    with reading(path, max_megapixels) as data:
+        return decode(data, path, bit_depth, max_megapixels).pixels
 
 
 def picture_format(path: Path) -> str:
-    """The format by content: BMP, JPEG, PNG, PPM (PGM too), TIFF or WEBP.
+    """The format by content, as `Decoded.kind`.
 
     Raises UnreadablePicture when the file is none of them; pixels are not decoded.
     """
     data = read_bytes(path)
     with _naming(path, data):
         return format_of(data)
+
+
+@contextmanager
+def reading(path: Path, max_megapixels: int = MAX_MEGAPIXELS) -> Iterator[bytes]:
+    """The file's bytes for the block, as `read_bytes`; large files wait here for memory."""
+    try:
+        size = path.stat().st_size
+    except (OSError, ValueError):  # reading it says why
+        size = 0
+    with FILES.held(size):
+        yield read_bytes(path, max_megapixels)
 
 
 def read_bytes(path: Path, max_megapixels: int = MAX_MEGAPIXELS) -> bytes:
@@ -118,7 +132,7 @@ def decode(
     """Like `read_picture`, from the file's bytes; `path` is for the message."""
     assert 8 <= bit_depth <= 16
     with decoding(data, path, max_megapixels) as picture:
-        return _whole(picture, bit_depth)
+        return replace(_whole(picture, bit_depth), kind=format_of(data))
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cvgssl.images.cache import CacheEntry, Notes, default_cache_dir
 from cvgssl.images.decoding import check_readable, decode_squares, hash_files
-from cvgssl.images.geometry import Geometry
+from cvgssl.images.geometry import MAX_MEGAPIXELS, Geometry
 from cvgssl.images.rows import FileRows, MemoryRows, naming_the_remedy
 from cvgssl.images.table import Dataset
 from cvgssl.runtime.errors import UserError
@@ -47,6 +47,7 @@ class Job:
     memory_budget: int
     cache_dir: Path
     workers: int = 0
+    max_megapixels: int = MAX_MEGAPIXELS
 
     def cached(self) -> DecodedFiles | None:
         """The decoded pictures of an earlier run, if no file has changed since."""
@@ -55,7 +56,7 @@ class Job:
         entry = self._entry()
         if not entry.candidates():  # then hashing the files would be in vain
             return None
-        digests = hash_files(self.paths, self.workers)
+        digests = hash_files(self.paths, self.workers, self.max_megapixels)
         loaded = entry.load(digests)
         if loaded is None:
             return None
@@ -67,7 +68,7 @@ class Job:
         found = DecodedFiles()
         rows = self._rows(channels=1)
         try:
-            squares = decode_squares(self.paths, self.geometry, self.workers)
+            squares = decode_squares(self.paths, self.geometry, self.workers, self.max_megapixels)
             for row, square in enumerate(squares):
                 found.digests.append(square.digest)
                 if square.pixels is None:
@@ -105,7 +106,7 @@ class Job:
         return loaded[0]
 
     def _entry(self) -> CacheEntry:
-        return CacheEntry.of(self.cache_dir, self.paths, self.geometry)
+        return CacheEntry.of(self.cache_dir, self.paths, self.geometry, self.max_megapixels)
 
     def _fits(self, channels: int) -> bool:
         return len(self.paths) * channels * self.geometry.size**2 <= self.memory_budget
@@ -175,6 +176,7 @@ def load_dataset_pictures(
     cache_dir: Path | None = None,
     skip_corrupt: bool = False,
     workers: int = 0,
+    max_megapixels: int = MAX_MEGAPIXELS,
     progress: Progress | None = None,
 ) -> LoadedDataset:
     """Decode train and test alike; see `load_pictures`. The tables keep the readable rows only.
@@ -191,6 +193,7 @@ def load_dataset_pictures(
         cache_dir=cache_dir,
         skip_corrupt=skip_corrupt,
         workers=workers,
+        max_megapixels=max_megapixels,
         progress=progress,
     )
     readable = np.array([row for row in range(len(train) + len(test)) if row not in unreadable])
@@ -220,6 +223,7 @@ def load_pictures(
     cache_dir: Path | None = None,
     skip_corrupt: bool = False,
     workers: int = 0,
+    max_megapixels: int = MAX_MEGAPIXELS,
     progress: Progress | None = None,
 ) -> tuple[Pictures, dict[int, str]]:
     """Decode and resize every file once, in threads; order is kept.
@@ -228,12 +232,20 @@ def load_pictures(
         `default_cache_dir()`) and found there again as long as no picture file changes.
     skip_corrupt: leave unreadable files out; the second item maps their rows to the reason.
     workers: threads that decode; 0: one per core.
+    max_megapixels: millions of pixels of the largest picture that is read.
     progress: called with the number of newly finished files.
 
     Raises UserError: without `skip_corrupt` when files are unreadable, naming them all; when no
     file is readable; when the cache cannot be written.
     """
-    job = Job(tuple(paths), geometry, memory_budget, cache_dir or default_cache_dir(), workers)
+    job = Job(
+        tuple(paths),
+        geometry,
+        memory_budget,
+        cache_dir or default_cache_dir(),
+        workers,
+        max_megapixels,
+    )
     found = job.cached()
     if found is None:
         found = job.decoded(skip_corrupt, progress)
