@@ -8,10 +8,13 @@ _FEW = 2**20
 
 
 class Memory:
-    """A semaphore of `size` bytes; what needs more than all of it waits until it has all."""
+    """A semaphore of `size` bytes; what needs more than all of it waits until it has all.
+
+    free: bytes that nobody holds.
+    """
 
     def __init__(self, size: int) -> None:
-        self._size = self._free = size
+        self._size = self.free = size
         self._changed = threading.Condition()
 
     @contextmanager
@@ -22,13 +25,13 @@ class Memory:
             return
         size = min(size, self._size)
         with self._changed:
-            self._changed.wait_for(lambda: self._free >= size)
-            self._free -= size
+            self._changed.wait_for(lambda: self.free >= size)
+            self.free -= size
         try:
             yield
         finally:
             with self._changed:
-                self._free += size
+                self.free += size
                 self._changed.notify_all()
 
 
