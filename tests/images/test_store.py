@@ -270,6 +270,45 @@ def test_a_write_that_fails_is_a_clear_error_and_leaves_nothing(tmp_path: Path) 
     assert list(cache.iterdir()) == []
 
 
+def test_a_file_in_the_place_of_the_cache_is_named_only_where_it_is_needed(tmp_path: Path) -> None:
+    paths, cache = pictures(tmp_path / "d"), tmp_path / "c"
+    cache.touch()
+    stored, _ = load_pictures(paths, GEOMETRY, cache_dir=cache)
+    assert len(stored) == 6
+    gray_fits = 6 * 16 * 16
+    load_pictures(paths, GEOMETRY, memory_budget=gray_fits, cache_dir=cache)
+    with pytest.raises(
+        UserError, match=r"cache cannot be written .*; set CVGSSL_CACHE to a folder"
+    ):
+        load_pictures(paths, GEOMETRY, memory_budget=0, cache_dir=cache)
+
+
+def test_temporary_files_of_killed_runs_are_removed_when_old(tmp_path: Path) -> None:
+    cache = tmp_path / "c"
+    cache.mkdir()
+    old, new = cache / ".plan-content.json.x1.json", cache / ".plan-content.json.x2.json"
+    for path in (old, new):
+        path.touch()
+    os.utime(old, (0, 0))
+    load_pictures(pictures(tmp_path / "d"), GEOMETRY, memory_budget=0, cache_dir=cache)
+    assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_a_larger_limit_of_pixels_is_another_cache(tmp_path: Path) -> None:
+    paths, cache = pictures(tmp_path / "d"), tmp_path / "c"
+    Image.new("L", (1200, 1000)).save(paths[0])
+    for limit, unreadable in ((1, 1), (2, 0), (1, 1)):
+        _, reasons = load_pictures(
+            paths,
+            GEOMETRY,
+            memory_budget=0,
+            cache_dir=cache,
+            max_megapixels=limit,
+            skip_corrupt=True,
+        )
+        assert len(reasons) == unreadable
+
+
 def test_too_little_space_is_found_before_any_work(tmp_path: Path) -> None:
     paths = pictures(tmp_path / "d", count=1)
     calls: list[int] = []
@@ -352,18 +391,19 @@ def test_progress_counts_every_file_once(tmp_path: Path) -> None:
         assert sum(calls) == 40
 
 
-def test_dark_sixteen_bit_pictures_are_pointed_out_once(
+def test_dark_sixteen_bit_pictures_are_pointed_out_by_every_call(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     paths = [tmp_path / "1.tif", tmp_path / "2.tif", tmp_path / "3.tif"]
     for path, brightest in zip(paths, (900, 3000, 40000), strict=True):
         tifffile.imwrite(path, np.full((8, 8), brightest, np.uint16))
-    load_pictures(paths[:2], GEOMETRY)
-    (record,) = caplog.records
-    assert record.levelno == logging.WARNING
-    assert "3000 of 65535" in record.message
-    assert "--bit-depth 12" in record.message
-    caplog.clear()
+    for budget in (2**30, 0, 0):  # in memory, decoded into the cache, found there
+        load_pictures(paths[:2], GEOMETRY, memory_budget=budget, cache_dir=tmp_path / "c")
+        (record,) = caplog.records
+        assert record.levelno == logging.WARNING
+        assert "3000 of 65535" in record.message
+        assert "--bit-depth 12" in record.message
+        caplog.clear()
     load_pictures(paths, GEOMETRY)
     load_pictures(paths[:2], Geometry(16, bit_depth=12))
     assert caplog.records == []
