@@ -1,6 +1,7 @@
 """Files made to cost time or memory: refused, or read in little of both."""
 
 import io
+import lzma
 import os
 import socket
 import struct
@@ -51,13 +52,14 @@ def inflating(size: int) -> bytes:
     return b"".join(packed.compress(bytes(2**20)) for _ in range(size >> 20)) + packed.flush()
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.int32, np.uint32])
+@pytest.mark.parametrize("compression", ["zlib", "lzma"])
+@pytest.mark.parametrize("dtype", [np.float64, np.int32])
 def test_a_strip_that_inflates_to_more_than_its_pixels_is_refused(
-    tmp_path: Path, dtype: Any
+    tmp_path: Path, dtype: Any, compression: str
 ) -> None:
     path = tmp_path / "a.tif"
-    tifffile.imwrite(path, np.zeros((20, 20), dtype), compression="zlib")
-    bomb = inflating(2**24)
+    tifffile.imwrite(path, np.zeros((20, 20), dtype), compression=compression)
+    bomb = inflating(2**24) if compression == "zlib" else lzma.compress(bytes(2**24))
     with tifffile.TiffFile(path, mode="r+") as file:
         tags = file.pages[0].aspage().tags
         tags["StripOffsets"].overwrite(path.stat().st_size)
@@ -227,3 +229,11 @@ def test_memory_is_shared_and_given_back() -> None:
     with pytest.raises(KeyError), memory.held(2**21):
         raise KeyError
     assert memory.free == 2**22
+
+
+def test_a_progressive_jpeg_of_empty_scans_is_refused() -> None:
+    file = io.BytesIO()
+    Image.new("L", (5000, 5000)).save(file, format="JPEG", progressive=True)
+    data = file.getvalue()
+    last = data[data.rfind(b"\xff\xda") : -2]
+    refused(data[:-2] + last * 300 + b"\xff\xd9", r"damaged \(\d+ scans\)")

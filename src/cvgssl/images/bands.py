@@ -24,6 +24,8 @@ LARGE = 2**24
 
 _BAND = 2**21  # pixels of a band
 _DRAFT = opening.PILLOWS_LIMIT  # pixels over which a JPEG for a square is decoded at half size
+_SCAN = b"\xff\xda"  # marker of a JPEG
+_MOST_SCANS, _MOST_SCANNED = 30, 4 * 10**9  # scans that are usual; pixels in all scans
 _WHOLE, _IN_BANDS = 12, 64  # bytes in memory for each pixel that is decoded at a time
 
 Band = tuple[NDArray[np.uint8], int | None]
@@ -34,6 +36,7 @@ Source = Callable[[int], Iterator[Band]]
 class Opened:
     """A picture before its pixels are decoded.
 
+    kind: the format, as `opening.format_of` gives it.
     size: width and height, pixels, of a picture in several bands; None: one band is the whole.
     memory: bytes that decoding takes, roughly and at most.
     bands: gives, for a bit depth, rows from the top, uint8 [h, W] or [h, W, 3], each with the
@@ -41,6 +44,7 @@ class Opened:
         and whatever decoders raise on broken bytes.
     """
 
+    kind: str
     size: tuple[int, int] | None
     memory: int
     bands: Source
@@ -55,7 +59,7 @@ def open_picture(data: bytes, max_megapixels: int, side: int | None = None) -> O
     if name == "PPM" and (header := pnm.read_header(data)):
         size = (header.width, header.height)
         _check_size(size, max_megapixels)
-        return Opened(size, _memory(size, True), partial(_netpbm, data, header))
+        return Opened(name, size, _memory(size, True), partial(_netpbm, data, header))
     directory = tiff.first_directory(data)
     if directory:
         _check_size(directory.size, max_megapixels)
@@ -67,11 +71,13 @@ def open_picture(data: bytes, max_megapixels: int, side: int | None = None) -> O
     size = image.size if image else directory.size if directory else (0, 0)
     _check_size(size, max_megapixels)
     if math.prod(size) > LARGE and (source := _divided(data, image, directory)):
-        return Opened(size, _memory(size, True), source)
+        return Opened(name, size, _memory(size, True), source)
+    if name == "JPEG":
+        _check_scans(data, size)
     if image and name == "JPEG" and side and math.prod(size) > _DRAFT and min(size) // 2 >= side:
         image.draft(None, (size[0] // 2, size[1] // 2))
         size = image.size
-    return Opened(None, _memory(size, False), partial(_whole, data, image))
+    return Opened(name, None, _memory(size, False), partial(_whole, data, image))
 
 
 def _check_size(size: tuple[int, int], max_megapixels: int) -> None:
@@ -80,6 +86,13 @@ def _check_size(size: tuple[int, int], max_megapixels: int) -> None:
             f"too large, {size[0]} x {size[1]} pixels; cut or shrink it, "
             f"or give --max-megapixels {-(-pixels // 10**6)}"
         )
+
+
+def _check_scans(data: bytes, size: tuple[int, int]) -> None:
+    """Refuse a progressive JPEG of empty scans, each of which goes over all pixels."""
+    scans = data.count(_SCAN)
+    if scans > _MOST_SCANS and scans * math.prod(size) > _MOST_SCANNED:
+        raise UnusableError(f"damaged ({scans} scans)")
 
 
 def _memory(size: tuple[int, int], in_bands: bool) -> int:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cvgssl.images.duplicates import perceptual_hash, thumbnail
 from cvgssl.images.geometry import MAX_MEGAPIXELS
 from cvgssl.images.listing import entries, is_picture, list_pictures, subfolders
-from cvgssl.images.reader import UnreadablePicture, decode, reading
+from cvgssl.images.reader import Decoded, UnreadablePicture, decoding, reading, whole
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.progress import progress
 
@@ -120,10 +120,16 @@ class Facts:
 def measure(path: Path, max_megapixels: int = MAX_MEGAPIXELS) -> Facts | str:
     """Read and decode one file; a text says why it cannot be read."""
     try:
-        with reading(path, max_megapixels) as data:
-            decoded = decode(data, path, max_megapixels=max_megapixels)
+        with (
+            reading(path, max_megapixels) as data,
+            decoding(data, path, max_megapixels) as picture,
+        ):
+            return _facts(whole(picture))
     except UnreadablePicture as error:
         return error.reason
+
+
+def _facts(decoded: Decoded) -> Facts:
     pixels = np.ascontiguousarray(decoded.pixels)
     return Facts(
         kind=decoded.kind,

@@ -22,6 +22,7 @@ from cvgssl.images.opening import UnusableError, load, opened, with_rawmode
 _MIN_IS_WHITE = 0
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # TIFF tags
 _BLOCK = 2**20  # pixels that are converted at a time
+_DEFLATE, _LZMA = (8, 32946, 50013), 34925  # TIFF compressions
 _SPARE = 2**20  # bytes that a strip may hold over what its pixels need
 
 Blocks = Iterator[NDArray[Any]]
@@ -78,16 +79,35 @@ def _check_strips(page: Any, data: bytes) -> None:
 
     tifffile inflates each as a whole, whatever comes out.
     """
-    if page.compression not in (8, 32946):  # deflate; the others hardly inflate
-        return
     most = int(np.prod(page.chunks, dtype=object)) * page.dtype.itemsize + _SPARE
+    sizes = {**dict.fromkeys(_DEFLATE, _inflated), _LZMA: _lzma_inflated}.get(page.compression)
+    if sizes is None:  # the others hardly inflate
+        return
     for start, size in zip(page.dataoffsets, page.databytecounts, strict=False):
-        inflate, left, held = zlib.decompressobj(), most, data[start : start + size]
-        while held and not inflate.eof:
-            left -= len(inflate.decompress(held, min(_SPARE, left + 1)))
-            held = inflate.unconsumed_tail
+        left = most
+        for part in sizes(data[start : start + size]):
+            left -= part
             if left < 0:
                 raise UnusableError("damaged (a strip inflates to more than its pixels)")
+
+
+def _inflated(packed: bytes) -> Iterator[int]:
+    """Bytes that come out, part by part."""
+    inflate = zlib.decompressobj()
+    while packed and not inflate.eof:
+        yield len(inflate.decompress(packed, _SPARE))
+        packed = inflate.unconsumed_tail
+
+
+def _lzma_inflated(packed: bytes) -> Iterator[int]:
+    import lzma  # some builds of Python lack it; then tifffile says so
+
+    while packed:  # of any number of streams
+        inflate = lzma.LZMADecompressor()
+        yield len(inflate.decompress(packed, _SPARE))
+        while not inflate.eof and not inflate.needs_input:
+            yield len(inflate.decompress(b"", _SPARE))
+        packed = inflate.unused_data
 
 
 def to_eight_bits(

@@ -12,9 +12,10 @@ What is decided here, for every command alike:
 - Trouble of the machine (memory, file handles, the disk) is an error, never a damaged picture.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -132,7 +133,7 @@ def decode(
     """Like `read_picture`, from the file's bytes; `path` is for the message."""
     assert 8 <= bit_depth <= 16
     with decoding(data, path, max_megapixels) as picture:
-        return replace(_whole(picture, bit_depth), kind=format_of(data))
+        return whole(picture, bit_depth)
 
 
 @contextmanager
@@ -141,12 +142,13 @@ def decoding(
 ) -> Iterator[Opened]:
     """The opened picture, for decoding its bands inside the block.
 
-    side: see `open_picture`. Errors inside are those of `read_picture`. Large pictures wait here
-    for memory.
+    side: of the square that the pixels are for (see `open_picture`); None: they are kept.
+    Errors inside are those of `read_picture`. Large pictures wait here for memory.
     """
     with _naming(path, data):
         picture = open_picture(data, max_megapixels, side)
-        with DECODING.held(picture.memory):
+        kept = 3 * math.prod(picture.size) if picture.size and not side else 0
+        with DECODING.held(picture.memory + kept):
             yield picture
 
 
@@ -175,22 +177,23 @@ def _short_of_memory(error: Exception) -> str:
     return ""
 
 
-def _whole(picture: Opened, bit_depth: int) -> Decoded:
-    """All bands in one array."""
+def whole(picture: Opened, bit_depth: int = 16) -> Decoded:
+    """All bands in one array; to be called inside `decoding`."""
     bands = picture.bands(bit_depth)
     if picture.size is None:
         pixels, brightest = next(bands)
-        return Decoded(single_if_gray(pixels), brightest)
-    whole: NDArray[np.uint8] | None = None
+        return Decoded(single_if_gray(pixels), brightest, picture.kind)
+    joined: NDArray[np.uint8] | None = None
     levels, row = [], 0
     for pixels, level in bands:
-        if whole is None:
-            whole = np.empty((picture.size[1], *pixels.shape[1:]), np.uint8)
-        whole[row : row + len(pixels)] = pixels
+        if joined is None:
+            joined = np.empty((picture.size[1], *pixels.shape[1:]), np.uint8)
+        joined[row : row + len(pixels)] = pixels
         row += len(pixels)
         levels.append(level)
-    assert whole is not None and row == len(whole)
-    return Decoded(single_if_gray(whole), max((n for n in levels if n is not None), default=None))
+    assert joined is not None and row == len(joined)
+    brightest = max((level for level in levels if level is not None), default=None)
+    return Decoded(single_if_gray(joined), brightest, picture.kind)
 
 
 def is_gray(pixels: NDArray[np.uint8]) -> bool:
