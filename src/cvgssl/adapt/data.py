@@ -54,6 +54,7 @@ def load_unlabelled(
             paths,
             config.geometry,
             workers=config.workers,
+            max_megapixels=config.max_megapixels,
             skip_corrupt=config.skip_corrupt,
             progress=advance,
         )
@@ -126,6 +127,7 @@ def load_task(config: AdaptConfig, accelerator: Accelerator) -> Task:
             dataset,
             config.geometry,
             workers=config.workers,
+            max_megapixels=config.max_megapixels,
             skip_corrupt=config.skip_corrupt,
             progress=advance,
         )

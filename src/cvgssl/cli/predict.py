@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from cvgssl.cli.options import Command
+from cvgssl.images.geometry import LARGEST_MEGAPIXELS, MAX_MEGAPIXELS
 from cvgssl.runtime.files import write_text
 
 if TYPE_CHECKING:
@@ -40,6 +41,13 @@ class PredictConfig:
     )
     batch_size: int = Field(64, ge=1, description="pictures per step")
     skip_corrupt: bool = Field(False, description="leave unreadable pictures out and go on")
+    max_megapixels: int = Field(
+        MAX_MEGAPIXELS,
+        ge=1,
+        le=LARGEST_MEGAPIXELS,
+        description="millions of pixels of the largest picture that is read; larger ones are "
+        "unreadable",
+    )
     unknown: bool = Field(
         False,
         description='also answer "unknown" for pictures unlike the labelled ones, and "not sure"; '
@@ -87,6 +95,7 @@ def run(argv: Sequence[str], prog: str) -> int:
         checkpoint=config.checkpoint,
         batch_size=config.batch_size,
         skip_corrupt=config.skip_corrupt,
+        max_megapixels=config.max_megapixels,
         unknown=config.unknown,
         false_rejection_rate=config.false_rejection_rate,
         encoder=config.encoder,

@@ -41,7 +41,9 @@ def compute(
     digests: list[str] = []
     values: list[NDArray[np.float32]] = []
     brightest = None
-    decoded = enumerate(decode_squares(paths, encoder.geometry, config.workers))
+    decoded = enumerate(
+        decode_squares(paths, encoder.geometry, config.workers, config.max_megapixels)
+    )
     while batch := list(islice(decoded, config.batch_size)):
         unreadable |= {place: square.reason for place, square in batch if square.pixels is None}
         readable = [square for _, square in batch if square.pixels is not None]

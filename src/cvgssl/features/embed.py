@@ -77,7 +77,7 @@ def _encode(
     cache = default_cache_dir()
     requests = requested_encoders(config)
     listing = list_data(config)
-    digests = hash_files(listing.paths, config.workers)
+    digests = hash_files(listing.paths, config.workers, config.max_megapixels)
     computed = 0
     found: list[tuple[EncoderRecord, FeatureStore]] = []
     skipped: set[int] = set()

@@ -26,8 +26,9 @@ from cvgssl.runtime.options import to_dict
 
 FOLDER = "features"
 # options that change nothing in one encoder's numbers
-NOT_IN_KEY = ("data", "out", "encoder", "class_folders", "skip_corrupt", "workers", "preparation",
-              "batch_size", "test_fraction", "seed", "gpu")  # fmt: skip
+NOT_IN_KEY = ("data", "out", "encoder", "class_folders", "skip_corrupt", "workers",
+              "max_megapixels", "preparation", "batch_size", "test_fraction", "seed",
+              "gpu")  # fmt: skip
 
 
 @dataclass(frozen=True)

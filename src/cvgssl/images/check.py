@@ -27,6 +27,7 @@ from cvgssl.images.check_facts import (
     shown_path,
 )
 from cvgssl.images.duplicates import near_pairs
+from cvgssl.images.geometry import MAX_MEGAPIXELS
 from cvgssl.images.layout import HALVES
 from cvgssl.images.names import is_text
 from cvgssl.runtime.errors import UserError
@@ -140,7 +141,7 @@ class CheckReport:
         return {"spoiled": self.spoiled} | asdict(self)
 
 
-def check_data(data: Path) -> CheckReport:
+def check_data(data: Path, max_megapixels: int = MAX_MEGAPIXELS) -> CheckReport:
     """Check train/ and test/ folders, a folder of classes, a split CSV or a plain folder.
 
     Raises UserError when `data` is none of these or holds no picture.
@@ -149,7 +150,7 @@ def check_data(data: Path) -> CheckReport:
     entries = contents.listed
     if not entries:
         raise UserError(f"{data}: no pictures; give a folder of them or a CSV that names them")
-    facts = measure_all([entry.path for entry in entries])
+    facts = measure_all([entry.path for entry in entries], max_megapixels)
     root = data.parent if data.is_file() else data
     readable, unreadable = [], []
     for entry, fact in zip(entries, facts, strict=True):

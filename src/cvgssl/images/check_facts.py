@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -13,10 +14,11 @@ from numpy.typing import NDArray
 
 from cvgssl.images.assemble import normal
 from cvgssl.images.duplicates import perceptual_hash, thumbnail
+from cvgssl.images.geometry import MAX_MEGAPIXELS
 from cvgssl.images.layout import HALVES, layout_of
 from cvgssl.images.listing import Inventory, subfolders
 from cvgssl.images.names import FilesBelow
-from cvgssl.images.reader import UnreadablePicture, decode, picture_format, read_bytes
+from cvgssl.images.reader import Decoded, UnreadablePicture, decoding, reading, whole
 from cvgssl.runtime.csv_files import read_rows
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import printable
@@ -113,16 +115,22 @@ class Facts:
     brightest: int | None
 
 
-def measure(path: Path) -> Facts | str:
+def measure(path: Path, max_megapixels: int = MAX_MEGAPIXELS) -> Facts | str:
     """Read and decode one file; a text says why it cannot be read."""
     try:
-        kind = picture_format(path)
-        decoded = decode(read_bytes(path), path)
+        with (
+            reading(path, max_megapixels) as data,
+            decoding(data, path, max_megapixels) as picture,
+        ):
+            return _facts(whole(picture))
     except UnreadablePicture as error:
         return error.reason
+
+
+def _facts(decoded: Decoded) -> Facts:
     pixels = np.ascontiguousarray(decoded.pixels)
     return Facts(
-        kind=kind,
+        kind=decoded.kind,
         size=(pixels.shape[0], pixels.shape[1]),
         gray=pixels.ndim == 2,
         content=hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest(),
@@ -132,14 +140,14 @@ def measure(path: Path) -> Facts | str:
     )
 
 
-def measure_all(paths: Sequence[Path]) -> list[Facts | str]:
+def measure_all(paths: Sequence[Path], max_megapixels: int = MAX_MEGAPIXELS) -> list[Facts | str]:
     """Facts of every file or why it cannot be read, in order; files are read in threads."""
     facts: list[Facts | str] = []
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
         progress("checking", len(paths)) as advance,
     ):
-        for fact in pool.map(measure, paths):
+        for fact in pool.map(partial(measure, max_megapixels=max_megapixels), paths):
             facts.append(fact)
             advance(1)
     return facts

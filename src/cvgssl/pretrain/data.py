@@ -78,6 +78,7 @@ def load_unlabelled(config: PretrainConfig, accelerator: Accelerator) -> Unlabel
             paths,
             config.geometry,
             workers=config.workers,
+            max_megapixels=config.max_megapixels,
             skip_corrupt=config.skip_corrupt,
             progress=advance,
         )

@@ -25,8 +25,8 @@ from cvgssl.selection.label_list import write_labels
 SUMMARY, LABELS = "summary.json", "labels.csv"
 INDUCTIVE, SEMI_SUPERVISED = "inductive", "semi-supervised"
 # options that say nothing about how another picture is embedded
-_OF_THE_JOB = ("data", "out", "unlabelled", "skip_corrupt", "workers", "batch_size", "center",
-               "whiten", "test_fraction", "seed", "gpu")  # fmt: skip
+_OF_THE_JOB = ("data", "out", "unlabelled", "skip_corrupt", "workers", "max_megapixels",
+               "batch_size", "center", "whiten", "test_fraction", "seed", "gpu")  # fmt: skip
 
 
 @dataclass(frozen=True)

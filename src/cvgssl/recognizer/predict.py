@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl.images.decoding import Square, check_readable, decode_squares
-from cvgssl.images.geometry import Geometry
+from cvgssl.images.geometry import MAX_MEGAPIXELS, Geometry
 from cvgssl.images.scan import list_pictures
 from cvgssl.recognizer.card import is_fitted
 from cvgssl.runtime.csv_writing import csv_text
@@ -68,6 +68,7 @@ def predict(
     unknown: bool = False,
     false_rejection_rate: float = 0.1,
     encoder: Sequence[str] = (),
+    max_megapixels: int = MAX_MEGAPIXELS,
 ) -> list[Prediction]:
     """Recognize picture files, and all pictures in folders, in the order given.
 
@@ -80,6 +81,7 @@ def predict(
         `fit` keep; about the share `false_rejection_rate` of the pictures of known classes will
         be called unknown.
     encoder: for a folder of `fit`: weights that have been moved since.
+    max_megapixels: millions of pixels of the largest picture that is read.
     Raises UserError for them, for a missing or damaged model, and for one without such features.
     """
     rate = false_rejection_rate if unknown else None
@@ -94,7 +96,9 @@ def predict(
         paths = find_pictures(images)
         recognizer = _trained(path, rate)
     with progress("pictures", len(paths)) as advance:
-        predictions, unreadable = _recognize(recognizer, paths, batch_size, skip_corrupt, advance)
+        predictions, unreadable = _recognize(
+            recognizer, paths, batch_size, skip_corrupt, max_megapixels, advance
+        )
     check_readable(unreadable, len(paths), skip_corrupt)
     return predictions
 
@@ -174,6 +178,7 @@ def _recognize(
     paths: Sequence[Path],
     batch_size: int,
     skip_corrupt: bool,
+    max_megapixels: int,
     advance: Callable[[int], None],
 ) -> tuple[list[Prediction], dict[Path, str]]:
     """Predictions of the readable pictures, and why the others are not.
@@ -184,7 +189,10 @@ def _recognize(
     unreadable: dict[Path, str] = {}
     decoded = zip(
         paths,
-        *(decode_squares(paths, geometry) for geometry in recognizer.geometries),
+        *(
+            decode_squares(paths, geometry, max_megapixels=max_megapixels)
+            for geometry in recognizer.geometries
+        ),
         strict=True,
     )
     while batch := list(islice(decoded, batch_size)):
