@@ -77,7 +77,12 @@ def undisturbed(steel: Path, tmp_path_factory: pytest.TempPathFactory, start: St
 
 @pytest.mark.parametrize(
     ("line", "sign"),
-    [("[Run 1] Epoch [5/", signal.SIGTERM), ("[Run 2] Epoch [4/", signal.SIGKILL)],
+    [
+        ("[Run 1] Epoch [5/", signal.SIGTERM),
+        ("[Run 1] Epoch [3/8] Train", signal.SIGINT),
+        ("[Run 1] Best", signal.SIGHUP),
+        ("[Run 2] Epoch [4/", signal.SIGKILL),
+    ],
 )
 def test_signal(
     steel: Path, tmp_path: Path, undisturbed: Path, line: str, sign: signal.Signals, start: Start
@@ -86,8 +91,8 @@ def test_signal(
     process = start(steel, out, at=(line, sign))
     said, _ = process.communicate()
     assert not (out / "summary.json").exists()
-    assert process.returncode == (0 if sign == signal.SIGTERM else -sign)
-    assert (f"--resume {out}" in said) == (sign == signal.SIGTERM)
+    assert process.returncode == (-sign if sign == signal.SIGKILL else 128 + sign)
+    assert (f"--resume {out}" in said) == (sign != signal.SIGKILL)
 
     resumed = start(steel, out, "--resume", str(out))
     _, errors = resumed.communicate()

@@ -30,7 +30,8 @@ from cvgssl.runtime.files import write_json
 from cvgssl.runtime.launch import launch
 from cvgssl.runtime.options import to_dict
 from cvgssl.runtime.progress import progress
-from cvgssl.runtime.run import SNAPSHOT, SUMMARY, RunFolder, RunKind, open_run, stop_requests
+from cvgssl.runtime.run import SNAPSHOT, SUMMARY, RunFolder, RunKind, open_run
+from cvgssl.runtime.stopping import Stopped, stop_requests
 from cvgssl.runtime.trackers import start_trackers
 
 INDUCTIVE, SEMI_SUPERVISED = "inductive", "semi-supervised"
@@ -42,7 +43,7 @@ def adapt(config: AdaptConfig) -> tuple[Path, Summary]:
 
     Gives the run folder and the summary, which is there as summary.json too. Raises
     UserError before anything is written when data, weights or options do not fit, and Stopped
-    after a SIGTERM, when the folder can be resumed.
+    after a signal (see `stop_requests`), when the folder can be resumed.
     """
     started = time.monotonic()
     accelerator = launch(config.gpu, config.precision, config.track)
@@ -53,13 +54,13 @@ def adapt(config: AdaptConfig) -> tuple[Path, Summary]:
         with stop_requests() as stopping:
             job = _Job(config, task, source, accelerator, folder, stopping, started)
             results = job.run_all()
+        summary = _summarize(config, task, source, results, job.seconds(), accelerator)
+        if accelerator.is_main_process:
+            write_json(folder.path / SUMMARY, asdict(summary))
+            (folder.path / SNAPSHOT).unlink(missing_ok=True)
     finally:
         accelerator.end_training()
         folder.close()
-    summary = _summarize(config, task, source, results, job.seconds(), accelerator)
-    if accelerator.is_main_process:
-        write_json(folder.path / SUMMARY, asdict(summary))
-        (folder.path / SNAPSHOT).unlink(missing_ok=True)
     return folder.path, summary
 
 
@@ -163,9 +164,16 @@ class _Job:
         needed = np.unique(np.concatenate(self.task.supports))
         total = len(needed) + len(test)
         with progress("features", total, self._is_first) as advance:
+
+            def counted(n: int) -> None:
+                advance(n)
+                # several processes wait for each other here, and stop after the first epoch
+                if self.accelerator.num_processes == 1 and self.stopping():
+                    raise Stopped(self.folder.path)
+
             support, tested = (
                 forward_all(
-                    self.backbone, pixels, self.config.eval_batch_size, self.accelerator, advance
+                    self.backbone, pixels, self.config.eval_batch_size, self.accelerator, counted
                 ).cpu()
                 for pixels in (train[needed], test)
             )

@@ -23,8 +23,9 @@ from cvgssl.adapt.pseudo_labels import PoolBatch, PseudoLabelPool, beside
 from cvgssl.encoders.batches import Inputs, forward_all, take
 from cvgssl.heads.metrics import confusion
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.run import RunFolder, Stopped
+from cvgssl.runtime.run import RunFolder
 from cvgssl.runtime.seeds import seed_for
+from cvgssl.runtime.stopping import Stopped
 from cvgssl.runtime.sync_batch_norm import synchronize_batch_norm
 from cvgssl.runtime.trackers import track
 from cvgssl.views.random_views import support_views

@@ -18,13 +18,13 @@ def run(argv: Sequence[str], prog: str) -> int:
 
     from cvgssl.bench.job import run_bench
     from cvgssl.report.bench import print_bench, write_report
-    from cvgssl.runtime.run import Stopped
+    from cvgssl.runtime.stopping import Stopped
 
     try:
         bench = run_bench(config)
     except Stopped as stopped:
         print(f"{prog}: stopped in {stopped.folder}; the same command goes on", file=sys.stderr)
-        return 143
+        return stopped.exit_code
     print(
         f"{bench.computed} cells computed, {bench.found} found in {config.out}, "
         f"{bench.seconds:.0f} s",
