@@ -16,6 +16,7 @@ from cvgssl.cli.console import (
     prepare_streams,
     reader_is_gone,
 )
+from cvgssl.runtime.cache_folder import give_libraries_a_cache
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import machine_trouble
 from cvgssl.runtime.stopping import Interrupted, ended_by_signals
@@ -80,6 +81,7 @@ def guarded(command: Callable[[Sequence[str], str], int], argv: Sequence[str], p
     words = [word for word in argv if word != "--debug"]
     debug = len(words) < len(argv)
     prepare_streams()
+    give_libraries_a_cache()
     try:
         with ended_by_signals():
             return _flushed(command, words, prog)

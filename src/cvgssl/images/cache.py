@@ -8,7 +8,6 @@ of what else the decoding found.
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,15 +19,8 @@ from numpy.typing import NDArray
 
 from cvgssl.images.geometry import Geometry
 from cvgssl.images.reader import VERSION
+from cvgssl.runtime.cache_folder import default_cache_dir as default_cache_dir
 from cvgssl.runtime.files import read_json, write_json
-
-
-def default_cache_dir() -> Path:
-    """The folder that CVGSSL_CACHE names, else cvgssl in the user's (XDG) cache folder."""
-    named = os.environ.get("CVGSSL_CACHE")
-    if named:
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cvgssl"
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ from torch.nn import functional as F
 
 from cvgssl.encoders.frozen_encoder import FrozenEncoder
 from cvgssl.features.diffusion import diffusion_map, map_width
-from cvgssl.images.cache import default_cache_dir
 from cvgssl.pretrain.bank import Bank, BankBuild, BankKey, bank_size, build_bank
 from cvgssl.pretrain.inputs import Inputs
 from cvgssl.pretrain.methods.registry import choose
 from cvgssl.pretrain.views import DrawnViews, Views
+from cvgssl.runtime.cache_folder import default_cache_dir
 from cvgssl.runtime.files import writing
 from cvgssl.runtime.launch import to_device
 from cvgssl.runtime.run import RunFolder

@@ -67,7 +67,7 @@ def new_folder(path: Path, flag: str) -> Iterator[Path]:
     try:
         aside.mkdir(parents=True)
         yield aside
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # renaming tells what is in the way
             whole.rmdir()
         _replace(aside, whole)
     except OSError as error:
