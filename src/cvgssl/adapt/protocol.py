@@ -11,6 +11,7 @@ import numpy as np
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from cvgssl.adapt.batches import least_batch
 from cvgssl.adapt.config import AdaptConfig, FinetuneConfig
 from cvgssl.adapt.data import Task, load_task
 from cvgssl.adapt.draws import save_draws
@@ -49,10 +50,11 @@ def adapt(config: AdaptConfig) -> tuple[Path, Summary]:
     accelerator = launch(config.gpu, config.precision, config.track)
     task = load_task(config, accelerator)
     source = ModelSource(config, task.classes, task.geometry)
+    least = least_batch(config, task, source, accelerator.num_processes)
     folder = open_run(config, _kind(config, task), accelerator, partial(_write_draws, task))
     try:
         with stop_requests() as stopping:
-            job = _Job(config, task, source, accelerator, folder, stopping, started)
+            job = _Job(config, task, source, accelerator, folder, stopping, started, least)
             results = job.run_all()
         summary = _summarize(config, task, source, results, job.seconds(), accelerator)
         if accelerator.is_main_process:
@@ -97,8 +99,9 @@ class _Job:
         folder: RunFolder,
         stopping: Callable[[], bool],
         started: float,
+        least: int,
     ) -> None:
-        self.config, self.task, self.source = config, task, source
+        self.config, self.task, self.source, self.least = config, task, source, least
         self.accelerator, self.folder, self.stopping = accelerator, folder, stopping
         self.backbone: Backbone | None = None
         self.started = started
@@ -127,7 +130,9 @@ class _Job:
                 support = Split(train[rows], self.task.train_labels[rows])
                 model = self._model(run)
                 pool = pools.pool(run) if pools is not None else None
-                trainer = Trainer(run, model, support, test, self.config, self.accelerator, pool)
+                trainer = Trainer(
+                    run, model, support, test, self.config, self.accelerator, pool, self.least
+                )
                 if snapshot["trainer"] is not None:
                     trainer.load_state(snapshot["trainer"])
                     snapshot["trainer"] = None
