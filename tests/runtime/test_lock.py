@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.lock import Lock, locked
+from cvgssl.runtime.lock import Lock, locked_file, locked_folder
 
 HOLD = """
     import signal, sys
@@ -31,9 +33,9 @@ def hold(path: Path) -> "subprocess.Popen[str]":
     return child
 
 
-@pytest.mark.parametrize("name", ["", "table.csv"])
+@pytest.mark.parametrize(("name", "locked"), [("", locked_folder), ("table.csv", locked_file)])
 def test_a_second_process_is_told_who_has_it_and_a_killed_one_has_it_no_more(
-    tmp_path: Path, name: str
+    tmp_path: Path, name: str, locked: Callable[[Path, str], AbstractContextManager[None]]
 ) -> None:
     path = tmp_path / name
     child = hold(path)
@@ -75,6 +77,22 @@ def test_without_locks_a_file_system_is_used_with_a_warning(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", refused)
-    with locked(tmp_path, "--out"), locked(tmp_path, "--out"):
+    with locked_folder(tmp_path, "--out"), locked_folder(tmp_path, "--out"):
         pass
     assert "this file system has no locks" in caplog.text
+
+
+def test_a_folder_that_stays_empty_was_never_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="wrong"), locked_folder(tmp_path / "a" / "b", "--out"):
+        assert (tmp_path / "a" / "b").is_dir()
+        raise UserError("wrong")
+    assert not (tmp_path / "a" / "b").exists()
+    (tmp_path / "mine").mkdir()
+    with locked_folder(tmp_path / "mine", "--out"):
+        pass
+    assert (tmp_path / "mine").is_dir()
+
+
+def test_devices_need_no_lock() -> None:
+    with locked_file(Path(os.devnull), "--csv"), locked_file(Path(os.devnull), "--csv"):
+        pass

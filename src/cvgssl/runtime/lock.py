@@ -74,8 +74,27 @@ class Lock:
 
 
 @contextmanager
-def locked(path: Path, flag: str) -> Iterator[None]:
-    """Hold the lock on `path` inside the block; the folder that it lies in is made."""
+def locked_folder(path: Path, flag: str) -> Iterator[None]:
+    """Hold the lock on a folder inside the block; it is made, and removed if it stays empty."""
+    made = not path.exists()
+    path.mkdir(parents=True, exist_ok=True)
+    lock = Lock(path, flag)
+    try:
+        yield
+    finally:
+        lock.release()
+        if made:
+            with suppress(OSError):
+                path.rmdir()
+
+
+@contextmanager
+def locked_file(path: Path, flag: str) -> Iterator[None]:
+    """Hold the lock on a file that is to be written; a pipe or a device needs none."""
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        yield
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = Lock(path, flag)
     try:
