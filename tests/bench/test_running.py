@@ -14,24 +14,26 @@ WORK = """
     from cvgssl.bench import running
     from cvgssl.cli.main import guarded
 
-    def forever(_job, _out):
-        print(os.getpid(), flush=True)
+    def forever(job, _out):
+        if job == "killed":
+            os.kill(os.getpid(), 9)
+        os.write(1, b"%d\\n" % os.getpid())  # in a single write
         time.sleep(3600)
 
-    def command(_words, _prog):
-        for _ in running.run_all([1, 2], Path(), 2):
+    def command(words, _prog):
+        for _ in running.run_all(words, Path(), 2):
             pass
         return 0
 
     running._compute_and_write = forever  # goes to the processes by value
-    sys.exit(guarded(command, [], "prog"))
+    sys.exit(guarded(command, sys.argv[1:], "prog"))
 """
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_all_processes_end_with_the_command(sign: signal.Signals) -> None:
     child = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(WORK)],
+        [sys.executable, "-c", textwrap.dedent(WORK), "first", "second"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -45,3 +47,14 @@ def test_all_processes_end_with_the_command(sign: signal.Signals) -> None:
     assert errors.startswith("prog: interrupted")
     assert errors.count("\n") == 1
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+
+
+def test_a_killed_process_is_told() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(WORK), "killed", "second"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("prog: --jobs: a process was killed")
+    assert done.stderr.count("\n") == 1

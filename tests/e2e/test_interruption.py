@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -107,6 +108,26 @@ def test_signal(
     assert "finished" in errors
 
 
+def test_a_run_that_was_killed_before_its_figures_gets_them(
+    steel: Path, tmp_path: Path, undisturbed: Path, start: Start
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(undisturbed, out)
+    (out / "curves.png").unlink()
+    process = start(steel, out, "--resume", str(out))
+    said, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert "Recall per class" in said
+    assert (out / "curves.png").read_bytes() == (undisturbed / "curves.png").read_bytes()
+    assert outcome(out) == outcome(undisturbed)
+    (out / "curves.png").unlink()
+    (out / "summary.json").write_text("{}")
+    process = start(steel, out, "--resume", str(out))
+    _, errors = process.communicate()
+    assert process.returncode == 2
+    assert "summary.json cannot be read as a run's summary" in errors
+
+
 def test_full_disk(steel: Path, tmp_path: Path, undisturbed: Path, start: Start) -> None:
     """A limit of the system on file size: the log still fits, the snapshot does not."""
     out = tmp_path / "run"
@@ -149,8 +170,6 @@ def test_crash_between_snapshots(
 
 
 def test_resuming_with_other_pictures_is_refused(steel: Path, tmp_path: Path, start: Start) -> None:
-    import shutil
-
     data = tmp_path / "data"
     shutil.copytree(steel, data)
     process = start(data, tmp_path / "run", at=("[Run 1] Epoch [2/", signal.SIGKILL))

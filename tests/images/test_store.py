@@ -414,7 +414,9 @@ from cvgssl.images.geometry import Geometry
 from cvgssl.images.store import load_pictures
 paths = sorted(Path(sys.argv[1]).glob("*.png")) * 20
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-load_pictures(paths, Geometry(512), memory_budget=0, cache_dir=Path(sys.argv[2]))
+load_pictures(
+    paths, Geometry(512), memory_budget=0, cache_dir=Path(sys.argv[2]), workers=2
+)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, len(paths) * 512 * 512)
 """
 

@@ -133,7 +133,7 @@ def test_a_damaged_block_is_noticed(
     path.with_name(f".{path.name}.1.npy").write_bytes(content[:500])  # of a killed process
     damage(path)
     build(key, data, tmp_path)
-    assert "1 damaged blocks of the bank are computed again" in caplog.text
+    assert "damaged blocks of a bank, computed again: 1" in caplog.text
     assert path.read_bytes() == content
 
 

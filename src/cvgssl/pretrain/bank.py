@@ -153,7 +153,7 @@ def build_bank(build: BankBuild) -> Bank:
             _check_room(build, len(missing) * BLOCK)
     damaged = sum(build.holds_damage(starts[number], blocks[number]) for number in missing)
     if damaged and accelerator.is_main_process:
-        log.warning("%s: %d damaged blocks of the bank are computed again", place, damaged)
+        log.warning("%s: damaged blocks of a bank, computed again: %d", place, damaged)
     # by number of the block: another process may have found fewer missing by now
     rank, world = accelerator.local_process_index, _processes_on_this_machine(accelerator)
     own = [number for number in missing if number % world == rank]
