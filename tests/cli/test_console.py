@@ -99,13 +99,16 @@ def test_a_full_standard_output_is_one_line() -> None:
 def test_control_characters_of_names_do_not_reach_the_terminal() -> None:
     body = r"""
         import logging
+        import warnings
         logging.getLogger("x").warning("%s: left out", "a\x1b[2Jb\udcff")
+        warnings.warn_explicit("e\x1bf", UserWarning, "file.py", 1)
         raise UserError("c\x1b]0;d\x07: wrong\nsecond")
     """
     done = subprocess.run(program(body), capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
         r"a\x1b[2Jb\xff: left out",
+        r"file.py:1: UserWarning: e\x1bf",
         r"prog: c\x1b]0;d\x07: wrong",
         "prog: second",
     ]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from cvgssl.bench.config import BenchConfig
 from cvgssl.cli.options import Command
+from cvgssl.runtime.parsing import printable
 
 COMMAND = Command(BenchConfig)
 
@@ -33,6 +34,6 @@ def run(argv: Sequence[str], prog: str) -> int:
     print_bench(bench)
     page = write_report(bench)
     for line in bench.skipped:
-        print(line, file=sys.stderr)
+        print(printable(line), file=sys.stderr)
     print(f"report: {page}; tables, figures, draws beside it")
     return 1 if bench.failed else 0

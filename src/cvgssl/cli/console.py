@@ -5,10 +5,13 @@ import logging
 import os
 import select
 import sys
+import warnings
 from contextlib import suppress
+from typing import Any
 
 from cvgssl.runtime.parsing import printable
 
+_FORMAT_WARNING = warnings.formatwarning
 READER_GONE = 141  # as of a program that SIGPIPE ends
 
 
@@ -35,6 +38,7 @@ def prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(_Printable())
+    warnings.formatwarning = _format_warning
 
 
 def complain(prog: str, text: str) -> None:
@@ -63,6 +67,10 @@ def discard_unwritten() -> None:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, sys.stdout.fileno())
             os.close(nowhere)
+
+
+def _format_warning(*words: Any, **options: Any) -> str:
+    return _lines(_FORMAT_WARNING(*words, **options))
 
 
 def _lines(text: str) -> str:

@@ -18,7 +18,7 @@ from cvgssl.cli.console import (
 )
 from cvgssl.runtime.cache_folder import give_libraries_a_cache
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.parsing import machine_trouble
+from cvgssl.runtime.parsing import machine_trouble, printable
 from cvgssl.runtime.stopping import Interrupted, ended_by_signals
 
 COMMANDS = {
@@ -120,6 +120,9 @@ def _describe(error: Exception) -> str:
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
         return f"{place}{machine_trouble(error) or error.strerror or error}"
+    if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+        near = error.object[max(0, error.start - 40) : error.end + 20]
+        return f"a file or folder name is not valid UTF-8: ...{printable(near)}...; rename it"
     if isinstance(error, MemoryError):
         return machine_trouble(error)
     if type(error).__name__ == "OutOfMemoryError":  # torch's, which may not be here

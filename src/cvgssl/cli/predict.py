@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 from cvgssl.cli.options import Command
 from cvgssl.runtime.files import write_text
 from cvgssl.runtime.lock import locked_file
+from cvgssl.runtime.parsing import printable
 
 if TYPE_CHECKING:
     from cvgssl.recognizer.predict import Prediction
@@ -110,7 +111,7 @@ def _predict(config: PredictConfig) -> None:
             print(f"written to {path}", file=sys.stderr)
     if config.csv is None and config.json is None:
         _show(predictions)
-    print(summary(predictions), file=sys.stderr)
+    print(printable(summary(predictions)), file=sys.stderr)
 
 
 def _show(predictions: "Sequence[Prediction]") -> None:
