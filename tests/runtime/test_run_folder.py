@@ -214,3 +214,24 @@ def test_a_record_that_was_edited_is_one_line(tmp_path: Path, damage: str) -> No
             open_run(JobOptions(resume=tmp_path / "run"), kind, launch())
         assert "start a new run" in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def test_runs_without_a_name_that_start_together_get_folders_of_their_own(tmp_path: Path) -> None:
+    config = JobOptions(log_dir=tmp_path / "logs")
+    folders = []
+
+    def start_another(_path: Path) -> None:
+        folders.append(open_run(config, kind, launch()))
+
+    kind = RunKind("linear", "name", {}, lambda _recorded: None)
+    folders.append(open_run(config, kind, launch(), start_another))
+    for folder in folders:
+        folder.close()
+    assert [folder.path.name for folder in folders] == ["name_2", "name"]
+
+    def full_disk(_path: Path) -> None:
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space left"):
+        open_run(config, kind, launch(), full_disk)
+    assert sorted(path.name for path in (tmp_path / "logs").iterdir()) == ["name", "name_2"]

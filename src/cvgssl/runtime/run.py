@@ -4,6 +4,7 @@ import io
 import json
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -157,12 +158,18 @@ def open_run(
     path: Path = broadcast_object_list(chosen)[0]
     if not writes:
         return RunFolder(path, writes)
-    with new_folder(path, "--out") as aside:  # so that a run that is there can be resumed
-        started_by = {"started_by": kind.command}
-        write_json(aside / ENVIRONMENT, started_by | environment() | dict(kind.facts))
-        write_more(aside)
-        write_text(aside / CONFIG, to_yaml(config))
-        lock = Lock(aside, "--out")
+    try:
+        with new_folder(path, "--out") as aside:  # so that a run that is there can be resumed
+            started_by = {"started_by": kind.command}
+            write_json(aside / ENVIRONMENT, started_by | environment() | dict(kind.facts))
+            write_more(aside)
+            write_text(aside / CONFIG, to_yaml(config))
+            lock = Lock(aside, "--out")
+    except BaseException:
+        if config.out is None:
+            with suppress(OSError):
+                path.rmdir()
+        raise
     lock.moved(path)
     return RunFolder(path, writes, lock)
 
@@ -183,13 +190,21 @@ def _check_resumable(path: Path, kind: RunKind) -> None:
 
 
 def _new_path(out: Path | None, log_dir: Path, name: str) -> Path:
-    """Where a new run goes: `out`, which must be free, else a free name in `log_dir`."""
+    """Where a new run goes: `out`, which must be free, else a new empty folder in `log_dir`.
+
+    Made at once, so that jobs that start together get folders of their own.
+    """
     if out is not None:
         if out.exists() and any(out.iterdir()):
             raise UserError(f"--out {out}: exists already; choose another folder, or --resume it")
         return out
     names = (name if number == 1 else f"{name}_{number}" for number in count(1))
-    return next(path for path in map(log_dir.joinpath, names) if not path.exists())
+    log_dir.mkdir(parents=True, exist_ok=True)
+    for path in map(log_dir.joinpath, names):
+        with suppress(FileExistsError):
+            path.mkdir()
+            return path
+    raise AssertionError("names have no end")
 
 
 class Clock:
