@@ -130,8 +130,17 @@ def _replace(aside: Path, path: Path) -> None:
                 continue
             if error.errno not in _UNKNOWN:
                 raise
-            if aside.is_dir():
-                shutil.copytree(aside, path, copy_function=shutil.copyfile)
-            else:
-                shutil.copyfile(aside, path)
+            _copy(aside, path)
         return
+
+
+def _copy(aside: Path, path: Path) -> None:
+    """In place of renaming, where that is unknown."""
+    if not aside.is_dir():
+        shutil.copyfile(aside, path)
+        return
+    try:
+        shutil.copytree(aside, path, copy_function=shutil.copyfile)
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
+        raise
