@@ -1,5 +1,6 @@
 """One cell at a time: what may and what may not change its numbers."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def test_every_setting_classifies_the_pictures_that_are_asked(
     assert np.sum(result.confusion) == asked
     assert len(result.accuracy) == len(result.macro_recall) == len(result.seconds) == 6
     assert np.mean(result.accuracy) > 50, "three clouds; chance is 33 %"
-    assert all(0 < seconds < 5 for seconds in result.seconds)
+    assert all(seconds > 0 for seconds in result.seconds)
     assert 100 * np.trace(result.confusion) / asked == pytest.approx(
         np.average(result.accuracy, weights=[len(q) for q in job.queries or [[0]] * 6])
     )
@@ -162,6 +163,36 @@ def test_a_cell_is_read_only_if_whole_and_of_the_same_key(tmp_path: Path) -> Non
     assert read_cell(path, "another key") is None
     path.write_text(path.read_text()[:-30])
     assert read_cell(path, key) is None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"accuracy": None},
+        {"accuracy": ["90"]},
+        {"accuracy": [90.0]},
+        {"accuracy": [], "macro_recall": [], "seconds": []},
+        {"shot": "2"},
+        {"classes": ["a"]},
+        {"confusion": [[1, 2], [3]]},
+        {"mistakes": {"a.png": [0, 1]}},
+        {"mistakes": {"a.png": [0, 99, 1, 1]}},
+    ],
+)
+def test_a_cell_with_the_right_key_and_wrong_values_is_computed_again(
+    damage: dict[str, object], tmp_path: Path
+) -> None:
+    job = work(tmp_path / "f.npz", "inductive", ALONE, clouds())
+    path, key = job.cell.path(tmp_path), job.cell.key()
+    write_cell(compute_cell(job), path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | damage))
+    assert read_cell(path, key) is None
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "{}", "\xff"])
+def test_a_cell_that_is_something_else_is_computed_again(content: str, tmp_path: Path) -> None:
+    (tmp_path / "cell.json").write_text(content, encoding="latin-1")
+    assert read_cell(tmp_path / "cell.json", "key") is None
 
 
 def test_the_code_of_heads_and_what_they_import_is_part_of_the_key() -> None:

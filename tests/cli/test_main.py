@@ -140,6 +140,18 @@ def test_the_commands_own_exit_code_and_words() -> None:
         ),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), ["prog: No space left on device"]),
         (OSError("cannot identify image"), ["prog: cannot identify image"]),
+        (
+            MemoryError(),
+            ["prog: the machine's memory is full; close other programs or use fewer workers"],
+        ),
+        (
+            OSError(errno.EMFILE, os.strerror(errno.EMFILE), "a.png"),
+            ["prog: a.png: too many open files; raise the limit (ulimit -n) or use fewer workers"],
+        ),
+        (
+            UnicodeEncodeError("utf-8", "train/a\udcff/1.png", 7, 8, "surrogates not allowed"),
+            [r"prog: a file or folder name is not valid UTF-8: ...train/a\xff/1.png...; rename it"],
+        ),
     ],
 )
 def test_mistakes_and_a_full_disk_are_one_line_each(

@@ -16,12 +16,12 @@ from PIL import Image
 
 from cvgssl.images import rows
 from cvgssl.images.assemble import Entry, assemble
-from cvgssl.images.cache import default_cache_dir
 from cvgssl.images.decoding import fit_square
 from cvgssl.images.geometry import Fit, Geometry, Interpolation
 from cvgssl.images.store import load_dataset_pictures, load_pictures
 from cvgssl.images.table import Dataset
 from cvgssl.runtime.array_files import write_array
+from cvgssl.runtime.cache_folder import default_cache_dir
 from cvgssl.runtime.errors import UserError
 
 GEOMETRY = Geometry(size=16)
@@ -474,7 +474,9 @@ from cvgssl.images.geometry import Geometry
 from cvgssl.images.store import load_pictures
 paths = sorted(Path(sys.argv[1]).glob("*.png")) * 20
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-load_pictures(paths, Geometry(512), memory_budget=0, cache_dir=Path(sys.argv[2]))
+load_pictures(
+    paths, Geometry(512), memory_budget=0, cache_dir=Path(sys.argv[2]), workers=2
+)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, len(paths) * 512 * 512)
 """
 

@@ -11,6 +11,7 @@ import numpy as np
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from cvgssl.adapt.batches import least_batch
 from cvgssl.adapt.config import AdaptConfig, FinetuneConfig
 from cvgssl.adapt.data import Task, load_task
 from cvgssl.adapt.draws import save_draws
@@ -30,7 +31,8 @@ from cvgssl.runtime.files import write_json
 from cvgssl.runtime.launch import launch
 from cvgssl.runtime.options import to_dict
 from cvgssl.runtime.progress import progress
-from cvgssl.runtime.run import SNAPSHOT, SUMMARY, RunFolder, RunKind, open_run, stop_requests
+from cvgssl.runtime.run import SNAPSHOT, SUMMARY, RunFolder, RunKind, open_run
+from cvgssl.runtime.stopping import Stopped, stop_requests
 from cvgssl.runtime.trackers import start_trackers
 
 INDUCTIVE, SEMI_SUPERVISED = "inductive", "semi-supervised"
@@ -42,24 +44,25 @@ def adapt(config: AdaptConfig) -> tuple[Path, Summary]:
 
     Gives the run folder and the summary, which is there as summary.json too. Raises
     UserError before anything is written when data, weights or options do not fit, and Stopped
-    after a SIGTERM, when the folder can be resumed.
+    after a signal (see `stop_requests`), when the folder can be resumed.
     """
     started = time.monotonic()
     accelerator = launch(config.gpu, config.precision, config.track)
     task = load_task(config, accelerator)
     source = ModelSource(config, task.classes, task.geometry)
+    least = least_batch(config, task, source, accelerator.num_processes)
     folder = open_run(config, _kind(config, task), accelerator, partial(_write_draws, task))
     try:
         with stop_requests() as stopping:
-            job = _Job(config, task, source, accelerator, folder, stopping, started)
+            job = _Job(config, task, source, accelerator, folder, stopping, started, least)
             results = job.run_all()
+        summary = _summarize(config, task, source, results, job.seconds(), accelerator)
+        if accelerator.is_main_process:
+            write_json(folder.path / SUMMARY, asdict(summary))
+            (folder.path / SNAPSHOT).unlink(missing_ok=True)
     finally:
         accelerator.end_training()
         folder.close()
-    summary = _summarize(config, task, source, results, job.seconds(), accelerator)
-    if accelerator.is_main_process:
-        write_json(folder.path / SUMMARY, asdict(summary))
-        (folder.path / SNAPSHOT).unlink(missing_ok=True)
     return folder.path, summary
 
 
@@ -96,8 +99,9 @@ class _Job:
         folder: RunFolder,
         stopping: Callable[[], bool],
         started: float,
+        least: int,
     ) -> None:
-        self.config, self.task, self.source = config, task, source
+        self.config, self.task, self.source, self.least = config, task, source, least
         self.accelerator, self.folder, self.stopping = accelerator, folder, stopping
         self.backbone: Backbone | None = None
         self.started = started
@@ -126,7 +130,9 @@ class _Job:
                 support = Split(train[rows], self.task.train_labels[rows])
                 model = self._model(run)
                 pool = pools.pool(run) if pools is not None else None
-                trainer = Trainer(run, model, support, test, self.config, self.accelerator, pool)
+                trainer = Trainer(
+                    run, model, support, test, self.config, self.accelerator, pool, self.least
+                )
                 if snapshot["trainer"] is not None:
                     trainer.load_state(snapshot["trainer"])
                     snapshot["trainer"] = None
@@ -163,9 +169,16 @@ class _Job:
         needed = np.unique(np.concatenate(self.task.supports))
         total = len(needed) + len(test)
         with progress("features", total, self._is_first) as advance:
+
+            def counted(n: int) -> None:
+                advance(n)
+                # several processes wait for each other here, and stop after the first epoch
+                if self.accelerator.num_processes == 1 and self.stopping():
+                    raise Stopped(self.folder.path)
+
             support, tested = (
                 forward_all(
-                    self.backbone, pixels, self.config.eval_batch_size, self.accelerator, advance
+                    self.backbone, pixels, self.config.eval_batch_size, self.accelerator, counted
                 ).cpu()
                 for pixels in (train[needed], test)
             )

@@ -28,9 +28,9 @@ from cvgssl.features.cache import BLOCK, FeatureStore
 from cvgssl.features.pooling import Pooling
 from cvgssl.features.record import FOLDER
 from cvgssl.features.table import UNLABELLED
-from cvgssl.images.cache import default_cache_dir
 from cvgssl.images.reader import VERSION as READER
 from cvgssl.images.store import Pictures
+from cvgssl.runtime.cache_folder import default_cache_dir
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.progress import progress
 from cvgssl.runtime.seeds import seed_for

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pydantic
 
 from cvgssl.adapt.training import RunResult
 from cvgssl.heads.metrics import MeanInterval, accuracy, macro_recall, mean_interval, recalls
+from cvgssl.runtime.parsing import parsing, read_text
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,13 @@ class Summary:
     best_on_test: MeanInterval
     pseudo_labels: list[int] | None = None
     pseudo_right: list[float] | None = None
+
+
+def read_summary(path: Path) -> Summary:
+    """The summary.json of a finished run; raises UserError."""
+    text = read_text(path, "a run's summary")
+    with parsing(path, "a run's summary"):
+        return pydantic.TypeAdapter(Summary).validate_json(text)
 
 
 def scores(matrices: Sequence[list[list[int]]], classes: Sequence[str]) -> Scores:

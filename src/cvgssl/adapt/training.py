@@ -17,14 +17,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from cvgssl.adapt.batches import split_batches
 from cvgssl.adapt.config import AdaptConfig, FinetuneConfig
 from cvgssl.adapt.network import build_optimizer, set_learning_rate, train_mode
 from cvgssl.adapt.pseudo_labels import PoolBatch, PseudoLabelPool, beside
 from cvgssl.encoders.batches import Inputs, forward_all, take
 from cvgssl.heads.metrics import confusion
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.run import RunFolder, Stopped
+from cvgssl.runtime.run import RunFolder
 from cvgssl.runtime.seeds import seed_for
+from cvgssl.runtime.stopping import Stopped
 from cvgssl.runtime.sync_batch_norm import synchronize_batch_norm
 from cvgssl.runtime.trackers import track
 from cvgssl.views.random_views import support_views
@@ -85,20 +87,16 @@ class Trainer:
         config: AdaptConfig,
         accelerator: Accelerator,
         pool: PseudoLabelPool | None = None,
+        least: int = 1,
     ) -> None:
         self.run, self.train, self.test, self.pool = run, train, test, pool
+        self.least = least  # labelled pictures of a batch
         self.config, self.accelerator = config, accelerator
         self.epoch = config.start_epoch  # the next one to train, from 0
         self.result = RunResult(run)
         if pool is not None:
             self.result.pseudo_labels = len(pool.guesses.rows)
             self.result.pseudo_right = pool.agreement
-        smallest = len(train) % config.batch_size or config.batch_size
-        if smallest < accelerator.num_processes:
-            raise UserError(
-                f"--batch-size {config.batch_size}: the last of {len(train)} labelled pictures "
-                f"make a batch of {smallest}, fewer than the {accelerator.num_processes} processes"
-            )
         if accelerator.scaler is not None:  # one for all runs; each begins with it as new
             new = torch.amp.GradScaler(accelerator.device.type)
             accelerator.scaler.load_state_dict(new.state_dict())
@@ -183,7 +181,7 @@ class Trainer:
         order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(seed))
         torch.manual_seed(seed_for(config.seed, "dropout", self.run, self.epoch, rank))
         inputs = self._augmented()
-        batches = torch.split(order, config.batch_size)
+        batches = split_batches(order, config.batch_size, self.least)
         train_mode(self.wrapped)
         sums = torch.zeros(3, dtype=torch.float64, device=device)
         for rows, others in zip(batches, self._others(batches), strict=True):

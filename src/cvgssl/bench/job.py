@@ -1,6 +1,7 @@
 """The benchmark from options to tables: load, draw, compute what is missing, summarise."""
 
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from cvgssl.heads import TEXT_HEADS
 from cvgssl.runtime.environment import hardware
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_text
+from cvgssl.runtime.lock import locked_folder
 from cvgssl.runtime.options import CONFIG, to_yaml
 from cvgssl.runtime.progress import progress
 
@@ -85,8 +87,14 @@ class Bench:
 def run_bench(config: BenchConfig) -> Bench:
     """Compute the cells that are missing in `config.out`, and write the tables there.
 
-    Raises UserError before a cell is computed when features do not fit or no shot can be drawn.
+    Raises UserError before a cell is computed when features do not fit or no shot can be drawn,
+    and when another process is at work in `config.out`.
     """
+    with locked_folder(config.out, "--out"):
+        return _run(config)
+
+
+def _run(config: BenchConfig) -> Bench:
     started = time.monotonic()
     given = all_features(config)
     sources, textless = with_texts(config, given, load_sources(given))
@@ -108,8 +116,11 @@ def run_bench(config: BenchConfig) -> Bench:
             done[path] = result
     reused = len(done)
     errors = []
-    with progress("cells", len(missing)) as advance:
-        for cell, result_or_error in run_all(missing, config.out, config.jobs):
+    with (
+        progress("cells", len(missing)) as advance,
+        closing(run_all(missing, config.out, config.jobs)) as finished,
+    ):
+        for cell, result_or_error in finished:
             if isinstance(result_or_error, str):
                 errors.append(_failure(cell, result_or_error))
             else:

@@ -4,7 +4,7 @@ Shape letters: N rows of train/, Q of test/ that are asked, D numbers each, K cl
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache
@@ -42,11 +42,12 @@ class CellJob:
 
 def run_all(
     cell_jobs: Sequence[CellJob], out: Path, jobs: int
-) -> Iterator[tuple[Cell, CellResult | str]]:
+) -> Generator[tuple[Cell, CellResult | str], None, None]:
     """Compute `cell_jobs` in `jobs` processes (0: one per core) and write each cell as it is done.
 
     Gives cell and result in the order they finish; in place of a result the words of the error
-    that a head ended with, whose cell is then not written. Every process uses one thread.
+    that a head ended with, whose cell is then not written. Every process uses one thread. The
+    processes end when this generator is closed or interrupted.
     Raises UserError when a process was killed.
     """
     processes = min(jobs or cpu_count(), max(len(cell_jobs), 1))

@@ -20,10 +20,12 @@ from cvgssl.bench.config import BenchConfig, FinetuneChoice, Setting
 from cvgssl.bench.recorded import Recorded, digest_of, file_name
 from cvgssl.bench.sources import Source
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.files import read_json, sha256_file
+from cvgssl.runtime.files import sha256_file
 from cvgssl.runtime.options import CONFIG, to_dict
+from cvgssl.runtime.parsing import parse_json, parsing
 
 RUNS = "finetune"
+_REMEDY = "remove its folder to run it again"
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Tuning:
     def run(self, out: Path) -> CellResult:
         """Fine-tune on every draw, or finish a run that was interrupted.
 
-        Raises UserError for what `cvgssl finetune` does, and Stopped after a SIGTERM.
+        Raises UserError for what `cvgssl finetune` does, and Stopped after a signal.
         """
         from cvgssl.adapt.protocol import adapt
         from cvgssl.runtime.run import SUMMARY
@@ -66,7 +68,9 @@ class Tuning:
             config = self._config(draws=draws, out=folder, resume=resume)
             with contextlib.redirect_stdout(sys.stderr):
                 adapt(config)
-        return self._result(read_json(folder / SUMMARY))
+        summary = parse_json(folder / SUMMARY, "a run's summary", _REMEDY)
+        with parsing(folder / SUMMARY, "a run's summary", _REMEDY):
+            return self._result(summary)
 
     def _config(self, **more: Any) -> FinetuneConfig:
         assert self.source.pictures is not None, "planned only where there are pictures"

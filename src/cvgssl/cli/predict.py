@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,6 +12,8 @@ from pydantic.dataclasses import dataclass
 from cvgssl.cli.options import Command
 from cvgssl.images.geometry import LARGEST_MEGAPIXELS, MAX_MEGAPIXELS
 from cvgssl.runtime.files import write_text
+from cvgssl.runtime.lock import locked_file
+from cvgssl.runtime.parsing import printable
 
 if TYPE_CHECKING:
     from cvgssl.recognizer.predict import Prediction
@@ -86,6 +89,15 @@ COMMAND = Command(PredictConfig, positional=("model", "images"))
 def run(argv: Sequence[str], prog: str) -> int:
     """Run the command; 0 when all pictures got a class."""
     config = COMMAND.parse(argv, prog)
+    with ExitStack() as locks:
+        for flag, path in (("--csv", config.csv), ("--json", config.json)):
+            if path is not None and path != STDOUT:
+                locks.enter_context(locked_file(path, flag))
+        _predict(config)
+    return 0
+
+
+def _predict(config: PredictConfig) -> None:
     from cvgssl.recognizer.predict import predict, summary, to_csv, to_json
 
     predictions = predict(
@@ -108,8 +120,7 @@ def run(argv: Sequence[str], prog: str) -> int:
             print(f"written to {path}", file=sys.stderr)
     if config.csv is None and config.json is None:
         _show(predictions)
-    print(summary(predictions), file=sys.stderr)
-    return 0
+    print(printable(summary(predictions)), file=sys.stderr)
 
 
 def _show(predictions: "Sequence[Prediction]") -> None:

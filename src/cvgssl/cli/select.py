@@ -22,7 +22,7 @@ def run(argv: Sequence[str], prog: str) -> int:
 
     from cvgssl.images.names import KnownNames
     from cvgssl.report.selection import selection_sheet
-    from cvgssl.runtime.run import new_folder
+    from cvgssl.runtime.files import new_folder
     from cvgssl.selection.label_list import known_lines, read_labels
     from cvgssl.selection.select import LIST, select, write_selection
 

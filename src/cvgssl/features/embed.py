@@ -22,8 +22,8 @@ from cvgssl.features.encoder_requests import EncoderRequest, requested_encoders
 from cvgssl.features.pictures import Listing, list_data
 from cvgssl.features.record import EncoderRecord, keep_record, parts_of, recorded
 from cvgssl.features.table import SPLITS, FeatureTable
-from cvgssl.images.cache import default_cache_dir
 from cvgssl.images.decoding import check_readable, hash_files
+from cvgssl.runtime.cache_folder import default_cache_dir
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.progress import progress
 

@@ -9,7 +9,6 @@ of what else the decoding found. Both prove themselves by a checksum; a damaged 
 import hashlib
 import json
 import logging
-import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -28,14 +27,6 @@ from cvgssl.runtime.files import write_json
 from cvgssl.runtime.parsing import machine_trouble
 
 log = logging.getLogger(__name__)
-
-
-def default_cache_dir() -> Path:
-    """The folder that CVGSSL_CACHE names, else cvgssl in the user's (XDG) cache folder."""
-    named = os.environ.get("CVGSSL_CACHE")
-    if named:
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cvgssl"
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cvgssl.images.cache import CacheEntry, Notes, default_cache_dir
+from cvgssl.images.cache import CacheEntry, Notes
 from cvgssl.images.decoding import check_readable, decode_squares, hash_files
 from cvgssl.images.geometry import MAX_MEGAPIXELS, Geometry
 from cvgssl.images.rows import FileRows, MemoryRows, naming_the_remedy
 from cvgssl.images.table import Dataset
+from cvgssl.runtime.cache_folder import default_cache_dir
 from cvgssl.runtime.errors import UserError
 
 Progress = Callable[[int], None]

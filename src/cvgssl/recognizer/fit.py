@@ -17,9 +17,8 @@ from cvgssl.recognizer.card import Card, KeptEncoder, load_recognizer, save_reco
 from cvgssl.recognizer.config import FitConfig
 from cvgssl.recognizer.head import FittedHead
 from cvgssl.recognizer.labelling import labelled_train, with_extra
-from cvgssl.runtime.files import write_json, write_text
+from cvgssl.runtime.files import new_folder, write_json, write_text
 from cvgssl.runtime.options import CONFIG, to_dict, to_yaml
-from cvgssl.runtime.run import new_folder
 from cvgssl.selection.label_list import write_labels
 
 SUMMARY, LABELS = "summary.json", "labels.csv"

@@ -38,7 +38,7 @@ def print_table(
         table.add_column(
             Text(printable(name)), justify="right" if numeric else "left", overflow="fold"
         )
-    for row in rows:
+    for row in rows:  # control characters in names must not break or fake rows
         table.add_row(*(Text(printable(cell)) for cell in row))
     if title:  # by itself, as rich would fold it to the table's width
         console.print(Text(printable(title), style="bold"), soft_wrap=True)
