@@ -298,6 +298,8 @@ def _state_dict(tree: Mapping[str, Any]) -> dict[str, Tensor]:
     """The dictionary of weights in a file's tree."""
     for key in _NESTED:
         value = tree.get(key)
+        if value is tree:  # a dictionary that contains itself
+            continue
         if isinstance(value, Mapping) and any(isinstance(v, Tensor) for v in value.values()):
             return _state_dict(value)
     return {str(name): value for name, value in tree.items() if isinstance(value, Tensor)}
