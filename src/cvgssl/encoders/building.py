@@ -41,7 +41,7 @@ def encoder_from(
     arch, notes = _right_activation(arch, found, hub, beside.quick_gelu)
     config = published(hub or arch)
     size = size or file_size(found) or (tower.size if tower else _size(config))
-    backbone = build_backbone(arch, size)
+    backbone = build_backbone(arch, size, flag="")
     report = load_found(backbone, found, path, hub)
     _check_whole(report, found)
     if beside.normalization is not None:
@@ -74,7 +74,7 @@ def random_encoder(spec: EncoderSpec, arch: str, size: int | None = None) -> Fro
     """
     torch.default_generator.manual_seed(_RANDOM_SEED)  # of the CPU alone
     tower, config = clip_tower(spec.name), published(arch)
-    backbone = build_backbone(arch, size or (tower.size if tower else _size(config)))
+    backbone = build_backbone(arch, size or (tower.size if tower else _size(config)), flag="")
     if "mean" in config:
         backbone.normalization = Normalization(tuple(config["mean"]), tuple(config["std"]))
     behind = None

@@ -138,7 +138,7 @@ def check_identity(recorded: Mapping[str, Any], encoder: FrozenEncoder) -> None:
     ]
     if changed:
         raise UserError(
-            f"--teacher {encoder.name}: is not the encoder recorded as {recorded.get('name')}: "
+            f"is not the encoder recorded as {recorded.get('name')}: "
             f"{'; '.join(changed)}; give the same encoder and file, or start a new run"
         )
 
