@@ -20,8 +20,9 @@ from accelerate.utils import broadcast_object_list
 
 from cvgssl.runtime.environment import environment
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.files import read_json, write_json, write_text, writing
+from cvgssl.runtime.files import write_json, write_text, writing
 from cvgssl.runtime.options import CONFIG, JobOptions, to_yaml
+from cvgssl.runtime.parsing import parse_json, parsing, read_text
 
 ENVIRONMENT, SUMMARY = "environment.json", "summary.json"
 LOG, METRICS, SNAPSHOT = "log.txt", "metrics.jsonl", "snapshot.pt"
@@ -52,8 +53,10 @@ class RunFolder:
 
     def rows(self) -> list[dict[str, Any]]:
         """The rows of metrics.jsonl."""
-        text = (self.path / METRICS).read_text(encoding="utf-8")
-        return [json.loads(line) for line in text.splitlines()]
+        path, what = self.path / METRICS, "rows of metrics"
+        lines = read_text(path, what).splitlines()
+        with parsing(path, what, "the run cannot go on; start a new one"):
+            return [dict(json.loads(line)) for line in lines]
 
     def save_snapshot(self, state: dict[str, Any]) -> None:
         """Write the state to resume from: tensors and plain values; whole or not at all."""
@@ -149,7 +152,9 @@ def open_run(
 
 
 def _check_resumable(path: Path, kind: RunKind) -> None:
-    recorded = read_json(path / ENVIRONMENT)
+    recorded = parse_json(path / ENVIRONMENT, "a run's record", "start a new run")
+    if not isinstance(recorded, dict):
+        raise UserError(f"{path / ENVIRONMENT}: is no run's record; start a new run")
     command = recorded.get("started_by")
     if command != kind.command:
         raise UserError(
@@ -159,7 +164,8 @@ def _check_resumable(path: Path, kind: RunKind) -> None:
         )
     if (path / SUMMARY).exists():
         raise UserError(f"--resume {path}: this run is finished; its result is in {SUMMARY}")
-    kind.check(recorded)
+    with parsing(path / ENVIRONMENT, "a run's record", "start a new run"):
+        kind.check(recorded)
 
 
 def _new_path(out: Path | None, log_dir: Path, name: str) -> Path:
