@@ -23,6 +23,7 @@ from torch.serialization import safe_globals
 
 from cvgssl.encoders.pickle_scan import RefusedError, Scan
 from cvgssl.encoders.torchscript import read_torchscript
+from cvgssl.encoders.weights_card import WeightsCard, read_card
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import check_file, parsing
 
@@ -88,12 +89,13 @@ class Contents:
 
     container: `safetensors`, `torch` or `torchscript`.
     tree: the top-level dictionary; for safetensors and TorchScript, names to tensors.
-    metadata: text of a safetensors header.
+    metadata: text of a safetensors header. card: what cvgssl wrote about the weights.
     """
 
     container: str
     tree: dict[str, Any]
     metadata: dict[str, str] = field(default_factory=dict)
+    card: WeightsCard = field(default_factory=WeightsCard)
 
 
 class _Inert:
@@ -135,6 +137,7 @@ def read_contents(path: Path) -> Contents:
             else:
                 contents = _read_legacy(path, size)
             _make_plain(contents.tree, size)
+            contents.card = read_card(contents.metadata, contents.tree)
         except RefusedError as error:
             raise UserError(
                 f"{path}: refused: it {error}; save the model's state_dict() as safetensors "

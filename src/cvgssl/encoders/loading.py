@@ -114,11 +114,11 @@ def locate(spec: EncoderSpec, folder: Path | None = None) -> Located:
 
 def _located_by_file(path: Path) -> Located:
     found = read_backbone(path)
-    known = found.card.get("arch") or infer_arch(found.weights, found.layout.quick_gelu)
+    known = found.card.arch or infer_arch(found.weights, found.layout.quick_gelu)
     arch = known or found.arch
     if not arch:
         raise UserError("does not tell its architecture; give it as NAME=FILE")
-    return Located(str(arch), path, found, None)
+    return Located(arch, path, found, None)
 
 
 def _meant(spec: EncoderSpec) -> tuple[str, str | None]:

@@ -112,7 +112,7 @@ def load_found(
         )
     if found.layout.normalization_assumed and hub is None:
         notes.append("mean and std of ImageNet assumed")
-    held_out = bool(found.card.get("held_out", True))
+    held_out = found.card.held_out
     if not held_out:
         notes.append("pre-trained on a folder that named no test pictures")
     return LoadReport(

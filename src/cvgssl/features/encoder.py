@@ -38,8 +38,8 @@ class Encoder(nn.Module):
     @property
     def geometry(self) -> Geometry:
         """How its pictures become squares; as the weights were fine-tuned unless options differ."""
-        config, own = self.config, self.frozen.card.get("geometry", {})
-        fit = own.get("fit", "stretch") if config.fit == "auto" else config.fit
+        config = self.config
+        fit = self.frozen.card.fit if config.fit == "auto" else config.fit
         chosen = config.interpolation
         interpolation = self.frozen.interpolation if chosen == "auto" else chosen
         return Geometry(
