@@ -184,12 +184,14 @@ def read_model(path: Path) -> SavedModel:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if _digest(header["card"], tensors) != header["sha256"]:
             raise UserError(f"{path}: damaged: its contents do not match its hash; copy it again")
-    support = None
+    card, support = _to_card(path, header["card"]), None
     if set(SUPPORT) <= tensors.keys():
         support = Support(*(tensors.pop(name) for name in SUPPORT))
-        if support.features.ndim != 2 or support.labels.shape != support.features.shape[:1]:
+        labels, classes = support.labels.flatten().tolist(), range(len(card.classes))
+        fits = len(labels) == len(support.features) and all(label in classes for label in labels)
+        if support.features.ndim != 2 or not fits:
             raise UserError(f"{path}: damaged: its labelled pictures and their labels differ")
-    return SavedModel(path, _to_card(path, header["card"]), tensors, support)
+    return SavedModel(path, card, tensors, support)
 
 
 def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
