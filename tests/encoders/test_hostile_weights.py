@@ -80,9 +80,9 @@ def tensor(numbers: int, size: int, stride: int, offset: int = 0) -> bytes:
 
 
 def nested_key() -> bytes:
-    """{(((...), (...)), ((...), (...))): None}, whose hash takes 2**60 steps."""
+    """{(((...), (...)), ((...), (...))): None}, whose hash takes 2**45 steps."""
     program = b"\x80\x02})q\x00"
-    for _ in range(60):
+    for _ in range(45):
         program += b"h\x00\x86q\x00"
     return program + b"Ns."
 
@@ -137,6 +137,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "storage without data": (lambda: zipped(tensor(GIB, 1, 1), bytes(4)), "larger than its data"),
     "negative storage": (lambda: zipped(tensor(-1, 1, 1), bytes(4)), "larger than its data"),
     "nested key": (lambda: zipped(nested_key()), "nests values"),
+    "deep key": (lambda: zipped(b"\x80\x02})" + b"\x85" * 400_000 + b"Ns."), "nests values"),
     "nested key in the old format": (lambda: nested_key(), "nests values"),
     "nested key in a script": (lambda: zipped(nested_key(), script=True), "nests values"),
     "bytes": (lambda: zipped(b"\x80\x02c__builtin__\nbytearray\n" + integer(5 * GIB) + b"\x85R."),

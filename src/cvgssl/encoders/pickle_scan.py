@@ -21,6 +21,7 @@ import torch
 MOST_STEPS = 500_000  # a model of 700 tensors with its optimizer has about 70,000
 MOST_CALLS = 100_000
 MOST_WORK = 10_000_000  # values that are hashed or read by a call
+MOST_DEPTH = 50  # of tuples within tuples
 _HUGE = 2**62
 
 STORAGES = {
@@ -75,7 +76,7 @@ class _Value:
     """What stands for a value.
 
     size: what hashing or reading it takes. parts: of a tuple. content: an int, a text, the name of
-    a class or function. captured: a tuple holds it, so it must not grow any more.
+    a class or function. captured: a tuple holds it, so it must not grow any more. depth: of tuples.
     """
 
     kind: str
@@ -83,6 +84,7 @@ class _Value:
     parts: tuple["_Value", ...] = ()
     content: Any = None
     captured: bool = False
+    depth: int = 0
 
 
 @dataclass
@@ -238,7 +240,11 @@ def _check_bounds(parts: tuple[_Value, ...]) -> None:
 def _tuple(parts: list[_Value]) -> _Value:
     for part in parts:
         part.captured = True
-    return _Value("tuple", min(1 + sum(part.size for part in parts), _HUGE), tuple(parts))
+    depth = 1 + max((part.depth for part in parts), default=0)
+    if depth > MOST_DEPTH:  # hashing these would exhaust the stack
+        raise RefusedError("nests values within values more than weights need")
+    size = min(1 + sum(part.size for part in parts), _HUGE)
+    return _Value("tuple", size, tuple(parts), depth=depth)
 
 
 def _grow(value: _Value, size: int) -> None:
