@@ -70,7 +70,7 @@ def load_encoder(
 
 def available_clip_encoders(folder: Path | None = None) -> list[EncoderSpec]:
     """CLIP vision towers among the files of the weights folder, by file name."""
-    found = []
+    specs = []
     for path in weight_files(weights_folder(folder)):
         try:
             file = read_backbone(path)
@@ -78,8 +78,8 @@ def available_clip_encoders(folder: Path | None = None) -> list[EncoderSpec]:
             continue
         arch = _arch_of(file) if file.layout.clip else None
         if arch is not None:
-            found.append(EncoderSpec(clip_name(arch), str(path)))
-    return found
+            specs.append(EncoderSpec(clip_name(arch), str(path)))
+    return specs
 
 
 @dataclass(frozen=True)
@@ -113,12 +113,12 @@ def locate(spec: EncoderSpec, folder: Path | None = None) -> Located:
 
 
 def _located_by_file(path: Path) -> Located:
-    found = read_backbone(path)
-    known = found.card.arch or infer_arch(found.weights, found.layout.quick_gelu)
-    arch = known or found.arch
+    file = read_backbone(path)
+    known = file.card.arch or infer_arch(file.weights, file.layout.quick_gelu)
+    arch = known or file.arch
     if not arch:
         raise UserError("does not tell its architecture; give it as NAME=FILE")
-    return Located(arch, path, found, None)
+    return Located(arch, path, file, None)
 
 
 def _meant(spec: EncoderSpec) -> tuple[str, str | None]:
@@ -146,13 +146,13 @@ def _in_folder(arch: str, folder: Path) -> tuple[list[tuple[Path, BackboneFile]]
     matches, others = [], []
     for path in weight_files(folder):
         try:
-            found = read_backbone(path)
+            file = read_backbone(path)
         except (UserError, OSError):
             others.append(f"{path.name} (cannot be read)")
             continue
-        held = _arch_of(found)
+        held = _arch_of(file)
         if held == arch:
-            matches.append((path, found))
+            matches.append((path, file))
         else:
             others.append(f"{path.name} ({held or 'architecture not certain'})")
     return matches, others
@@ -175,5 +175,5 @@ def _not_one_file(
     )
 
 
-def _arch_of(found: BackboneFile) -> str | None:
-    return infer_arch(found.weights, found.layout.quick_gelu) or found.arch
+def _arch_of(file: BackboneFile) -> str | None:
+    return infer_arch(file.weights, file.layout.quick_gelu) or file.arch

@@ -73,7 +73,7 @@ class RefusedError(Exception):
 
 @dataclass(slots=True)
 class _Value:
-    """What stands for a value.
+    """The stand-in for a value.
 
     size: what hashing or reading it takes. parts: of a tuple. content: an int, a text, the name of
     a class or function. captured: a tuple holds it, so it must not grow any more. depth: of tuples.

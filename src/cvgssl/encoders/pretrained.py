@@ -1,4 +1,4 @@
-"""Pretrained weights into a backbone: found, read, recognised, fitted, reported."""
+"""Pretrained weights into a backbone: located, read, recognised, fitted, reported."""
 
 from collections import Counter
 from collections.abc import Iterable

@@ -91,7 +91,7 @@ def read_prompts(path: Path) -> Prompts:
     """Descriptions by class from a file.
 
     YAML (.yaml, .yml) or JSON (.json): `class: description` or `class: [description, ...]`, where
-    classes are text as they stand there (`01`, `no`). Any other text file: a line
+    classes are text as written (`01`, `no`). Any other text file: a line
     `class: description` for each description; lines that begin with # are comments. Raises
     UserError naming the file.
     """

@@ -39,9 +39,9 @@ def find_weights(source: str | Path, folder: Path | None = None) -> Path:
     UserError saying where was looked, with close matches; it does not repeat `source`.
     """
     path = Path(source).expanduser()
-    found = _there(path, folder)
-    if found is not None:
-        return found
+    file = _there(path, folder)
+    if file is not None:
+        return file
     if path.is_dir():
         raise UserError(f"is a folder without {' or '.join(_IN_RUNS)}; name a weight file in it")
     if path.exists():
