@@ -140,8 +140,8 @@ def read_contents(path: Path) -> Contents:
             contents.card = read_card(contents.metadata, contents.tree)
         except RefusedError as error:
             raise UserError(
-                f"{path}: refused: it {error}; save the model's state_dict() as safetensors "
-                "(lightly-train: `lightly-train export`)"
+                f"{path}: refused: it {error}; save the model's state_dict(), plain tensors of "
+                "float32, as safetensors (lightly-train: `lightly-train export`)"
             ) from error
     return contents
 
@@ -228,11 +228,11 @@ def _make_plain(tree: dict[str, Any], size: int) -> None:
     _check_count(len(held))
     for _, name, tensor in held:
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
-            raise RefusedError(f"holds a tensor {name} that is not plain; save plain tensors")
+            raise RefusedError(f"holds a tensor {name} that is not plain")
         if tensor.dtype not in _DTYPES:
             raise RefusedError(
                 f"holds a tensor {name} of {str(tensor.dtype).removeprefix('torch.')} numbers, "
-                "which are not read; save it as float32"
+                "which are not read"
             )
     amount = sum(tensor.numel() * max(4, tensor.element_size()) for _, _, tensor in held)
     if amount > _MOST_TIMES * size + _ALWAYS_TAKEN:

@@ -167,9 +167,7 @@ class Scan:
         module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
         full = f"{module}.{name}"
         if name in _OTHER_TENSORS and module == "torch._utils":
-            raise RefusedError(
-                f"holds a {_OTHER_TENSORS[name]} tensor, which is not read; save plain tensors"
-            )
+            raise RefusedError(f"holds a {_OTHER_TENSORS[name]} tensor, which is not read")
         storage = _STORAGE.fullmatch(full)
         known = full in _CALLS or (storage is not None and storage[1] in STORAGES)
         if known or isinstance(
@@ -248,7 +246,9 @@ def _tuple(parts: list[_Value]) -> _Value:
 
 
 def _grow(value: _Value, size: int) -> None:
-    if value.captured and value.kind in ("list", "object"):
+    if value.kind not in ("list", "object"):
+        raise RefusedError("fills an object that is no plain list or dictionary")
+    if value.captured:
         raise RefusedError("holds a value that contains itself")
     value.size = min(value.size + size, _HUGE)
 
