@@ -235,3 +235,22 @@ def test_runs_without_a_name_that_start_together_get_folders_of_their_own(tmp_pa
     with pytest.raises(OSError, match="no space left"):
         open_run(config, kind, launch(), full_disk)
     assert sorted(path.name for path in (tmp_path / "logs").iterdir()) == ["name", "name_2"]
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[1]", "3", "[" * 100_000, '{"started_by": "linear"}', "\ud800"]
+)
+def test_an_edited_record_is_an_error_that_names_it(tmp_path: Path, text: str) -> None:
+    (tmp_path / ENVIRONMENT).write_bytes(text.encode("utf-8", "surrogatepass"))
+    kind = RunKind("linear", "unused", {}, lambda recorded: recorded["pictures_sha256"])
+    config = JobOptions(resume=tmp_path)
+    with pytest.raises(UserError, match=r"environment\.json.*start a new run") as caught:
+        open_run(config, kind, launch())
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("line", ["{", "[1]", "3", "[" * 100_000])
+def test_an_edited_row_of_metrics_is_an_error_that_names_it(tmp_path: Path, line: str) -> None:
+    (tmp_path / METRICS).write_text('{"epoch": 1}\n' + line + "\n")
+    with pytest.raises(UserError, match=r"metrics\.jsonl cannot be read as rows of metrics"):
+        RunFolder(tmp_path).rows()

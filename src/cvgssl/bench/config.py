@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 from cvgssl.adapt.config import FinetuneConfig
 from cvgssl.features.config import EmbedConfig
 from cvgssl.heads import ALL_HEADS, HEADS, TEXT_HEADS
-from cvgssl.runtime.options import STRICT, explain
+from cvgssl.runtime.options import STRICT, explain, make
 
 Setting = Literal[
     "inductive",
@@ -112,7 +112,7 @@ def _source(value: Any) -> Any:
         raise ValueError(
             f"{', '.join(unknown)}: no such key" if unknown else "file: FEATURES.npz is missing"
         )
-    file = Path(value["file"])
+    file = _path(value["file"], "file")
     if file.suffix not in (".npz", ".parquet"):
         raise ValueError("features are read from .npz or .parquet; `cvgssl embed` makes them")
     if not file.is_file():
@@ -124,8 +124,20 @@ def _source(value: Any) -> Any:
 
 
 def _check_prompts(file: Any) -> None:
-    if file is not None and not Path(file).is_file():
+    if file is not None and not _path(file, "prompts").is_file():
         raise ValueError(f"prompts: no such file: {file}")
+
+
+def _path(value: Any, key: str) -> Path:
+    if not isinstance(value, str | Path):
+        raise ValueError(f"{key}: must be a path")
+    return Path(value)
+
+
+def _options(value: Any, key: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{key}: must be `option: value` lines")
+    return {str(name): setting for name, setting in value.items()}
 
 
 def _encoder(value: Any) -> Any:
@@ -135,14 +147,14 @@ def _encoder(value: Any) -> Any:
     given: dict[str, Any] = dict(value) if isinstance(value, dict) else {"encoder": [str(value)]}
     name, text, prompts = given.pop("name", ""), given.pop("text", None), given.pop("prompts", None)
     _check_prompts(prompts)
-    options = given.pop("options", None) or given
-    options = {str(key).replace("-", "_"): value for key, value in options.items()}
+    options = _options(given.pop("options", None) or given, "options")
+    options = {name.replace("-", "_"): setting for name, setting in options.items()}
     if isinstance(options.get("encoder"), str):
         options["encoder"] = [options["encoder"]]
     problems = [f"{key}: belongs to the benchmark" for key in ("data", "out") if key in options]
     if not problems:
         try:
-            EmbedConfig(data=Path(), **options)
+            make(EmbedConfig, options | {"data": Path()})
         except ValidationError as error:
             problems = explain(error)
     if problems:
@@ -159,8 +171,8 @@ def _finetune(value: Any) -> Any:
         raise ValueError("in YAML: {name: ..., OPTION of `cvgssl finetune`: ...}")
     given = dict(value)
     name, encoder = given.pop("name", "fine-tuning"), given.pop("encoder", "")
-    options = given.pop("options", None) or given
-    options = {str(key).replace("-", "_"): value for key, value in options.items()}
+    options = _options(given.pop("options", None) or given, "options")
+    options = {name.replace("-", "_"): setting for name, setting in options.items()}
     reserved = sorted(
         {"data", "out", "draws", "labels", "num_draws", "shot", "resume", "imbalance"}
         & set(options)
@@ -168,7 +180,7 @@ def _finetune(value: Any) -> Any:
     problems = [f"{key}: belongs to the benchmark" for key in reserved]
     if not problems:
         try:
-            FinetuneConfig(data=Path(), **options)
+            make(FinetuneConfig, options | {"data": Path()})
         except ValidationError as error:
             problems = explain(error)
     if problems:
@@ -182,7 +194,7 @@ def _choice(value: Any) -> Any:
         value = {"head": value.head, "label": value.label, "params": value.params}
     given = dict(value) if isinstance(value, dict) else {"head": value}
     name, label = str(given.pop("head", "")), given.pop("label", "")
-    params = given.pop("params", None) or given
+    params = _options(given.pop("params", None) or given, "params")
     if name not in ALL_HEADS:
         raise ValueError(f"no such head; there are {', '.join(ALL_HEADS)}")
     known = ALL_HEADS[name]().get_params()  # imports scikit-learn, so only where one is named

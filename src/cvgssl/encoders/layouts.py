@@ -6,7 +6,6 @@ DINO (`backbone.` inside `teacher`), CLIP and open_clip (`visual.`), solo-learn 
 (`backbone.`), lightly-train (a chain that ends in `wrapped_model._model.`).
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from cvgssl.encoders.containers import Contents
 from cvgssl.encoders.normalization import CLIP, HALF, IMAGENET, Normalization
+from cvgssl.encoders.weights_card import WeightsCard
 from cvgssl.runtime.extensions import extensions
 
 _RESNET_CHILDREN = {"0": "conv1", "1": "bn1"} | {str(n): f"layer{n - 3}" for n in (4, 5, 6, 7)}
@@ -110,7 +110,7 @@ class BackboneFile:
     left: names of all other tensors: heads, text towers, momentum copies.
     arch: the architecture that the file itself names, if any.
     head: what open_clip puts behind a tower of timm, names without `visual.head.`.
-    card: that cvgssl wrote into the file, else empty.
+    card: what cvgssl wrote into the file.
     """
 
     layout: Layout
@@ -119,7 +119,7 @@ class BackboneFile:
     normalization: Normalization | None
     arch: str | None = None
     head: dict[str, Tensor] = field(default_factory=dict)
-    card: dict[str, Any] = field(default_factory=dict)
+    card: WeightsCard = field(default_factory=WeightsCard)
 
 
 def _starts(*prefixes: str) -> Callable[[Weights, Contents], bool]:
@@ -242,14 +242,13 @@ def find_backbone(contents: Contents) -> BackboneFile | None:
     layout = next(row for row in known if row.matches(weights, contents))
     inside, left = _take(weights, layout)
     normalization = layout.normalization
-    own = _own_normalization(contents)
-    if own is not None:
-        normalization = own
+    card = contents.card
+    if card.normalization is not None:
+        normalization = card.normalization
     elif layout.siglip_key and layout.siglip_key in weights:
         normalization = HALF
     arch = contents.tree.get("arch")
-    card = _own_card(contents)
-    named = arch if isinstance(arch, str) else card.get("arch")
+    named = arch if isinstance(arch, str) else card.arch
     head = {
         name.removeprefix(_HEAD): tensor
         for name, tensor in weights.items()
@@ -277,27 +276,12 @@ def _take(weights: Weights, layout: Layout) -> tuple[dict[str, Tensor], tuple[st
     return inside, tuple(left)
 
 
-def _own_card(contents: Contents) -> dict[str, Any]:
-    """The model card that cvgssl wrote into a header or a checkpoint, else nothing."""
-    try:
-        card = json.loads(contents.metadata.get("cvgssl") or contents.tree["cvgssl"])["card"]
-    except (ValueError, KeyError, TypeError):
-        return {}
-    return card if isinstance(card, dict) else {}
-
-
-def _own_normalization(contents: Contents) -> Normalization | None:
-    try:
-        value = _own_card(contents)["normalization"]
-        return Normalization(tuple(value["mean"]), tuple(value["std"]))
-    except (KeyError, TypeError):
-        return None
-
-
 def _state_dict(tree: Mapping[str, Any]) -> dict[str, Tensor]:
     """The dictionary of weights in a file's tree."""
     for key in _NESTED:
         value = tree.get(key)
+        if value is tree:  # a dictionary that contains itself
+            continue
         if isinstance(value, Mapping) and any(isinstance(v, Tensor) for v in value.values()):
             return _state_dict(value)
     return {str(name): value for name, value in tree.items() if isinstance(value, Tensor)}

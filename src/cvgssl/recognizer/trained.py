@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cvgssl.adapt.model_file import Support, load_model, load_support
+from cvgssl.adapt.model_file import SavedModel, Support, read_model
 from cvgssl.adapt.network import Recognizer
 from cvgssl.heads.open_set import KNOWN, NOT_SURE, OpenSetHead
 from cvgssl.images.decoding import Square
@@ -51,12 +51,13 @@ class TrainedRecognizer:
     """
 
     def __init__(self, path: Path, false_rejection_rate: float | None = None) -> None:
+        saved = read_model(path)
         self._check = (
-            None if false_rejection_rate is None else _open_set_check(path, false_rejection_rate)
+            None if false_rejection_rate is None else _open_set_check(saved, false_rejection_rate)
         )
-        self._model, card = load_model(path, launch().device)
-        self.classes = card.classes
-        self.geometries: tuple[Geometry, ...] = (card.geometry,)
+        self._model = saved.recognizer(launch().device)
+        self.classes = saved.card.classes
+        self.geometries: tuple[Geometry, ...] = (saved.card.geometry,)
 
     def __call__(
         self, squares: Sequence[Sequence[Square]], /
@@ -74,15 +75,14 @@ class TrainedRecognizer:
         return rows, verdicts
 
 
-def _open_set_check(path: Path, false_rejection_rate: float) -> OpenSetCheck:
-    support = load_support(path)
-    if support is None:
+def _open_set_check(saved: SavedModel, false_rejection_rate: float) -> OpenSetCheck:
+    if saved.support is None:
         raise UserError(
-            f"{path}: keeps no labelled pictures to compare with; --unknown needs a run of "
+            f"{saved.path}: keeps no labelled pictures to compare with; --unknown needs a run of "
             "`cvgssl linear` or `cvgssl fit` (fine-tuning moves the features, so its pictures are "
             "no measure)"
         )
-    return OpenSetCheck(support, false_rejection_rate)
+    return OpenSetCheck(saved.support, false_rejection_rate)
 
 
 @torch.inference_mode()

@@ -54,10 +54,10 @@ class RunFolder:
 
     def rows(self) -> list[dict[str, Any]]:
         """The rows of metrics.jsonl."""
-        path = self.path / METRICS
-        text = read_text(path, "the metrics of a run")
-        with parsing(path, "the metrics of a run"):
-            return [json.loads(line) for line in text.splitlines()]
+        path, what = self.path / METRICS, "rows of metrics"
+        lines = read_text(path, what).splitlines()
+        with parsing(path, what, "the run cannot go on; start a new one"):
+            return [dict(json.loads(line)) for line in lines]
 
     def save_snapshot(self, state: dict[str, Any]) -> None:
         """Write the state to resume from: tensors and plain values; whole or not at all."""
@@ -175,17 +175,19 @@ def open_run(
 
 
 def _check_resumable(path: Path, kind: RunKind) -> None:
-    recorded = parse_json(path / ENVIRONMENT, "the record of a run", "start a new run")
-    with parsing(path / ENVIRONMENT, "the record of a run", "start a new run"):
-        command = recorded.get("started_by")
-        if command != kind.command:
-            raise UserError(
-                f"--resume {path}: was started by `cvgssl {command}`; resume it with that"
-                if command
-                else f"--resume {path}: does not say which command started it; start a new run"
-            )
-        if (path / SUMMARY).exists():
-            raise UserError(f"--resume {path}: this run is finished; its result is in {SUMMARY}")
+    recorded = parse_json(path / ENVIRONMENT, "a run's record", "start a new run")
+    if not isinstance(recorded, dict):
+        raise UserError(f"{path / ENVIRONMENT}: is no run's record; start a new run")
+    command = recorded.get("started_by")
+    if command != kind.command:
+        raise UserError(
+            f"--resume {path}: was started by `cvgssl {command}`; resume it with that"
+            if command
+            else f"--resume {path}: does not say which command started it; start a new run"
+        )
+    if (path / SUMMARY).exists():
+        raise UserError(f"--resume {path}: this run is finished; its result is in {SUMMARY}")
+    with parsing(path / ENVIRONMENT, "a run's record", "start a new run"):
         kind.check(recorded)
 
 
