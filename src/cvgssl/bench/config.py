@@ -51,8 +51,8 @@ class FeatureSource:
 class EncoderChoice:
     """An encoder for `data`: its name in tables and the options of `cvgssl embed`.
 
-    text: whether its own weights have a text tower to be used, or NAME=FILE of the one; left out:
-        its own, where a head asks for it. prompts: file that describes the classes.
+    text: whether its own weights have a text tower to be used, or NAME=FILE of another; None: its
+        own, where a head asks for it. prompts: file that describes the classes.
     """
 
     name: str
@@ -65,7 +65,7 @@ class EncoderChoice:
 class HeadChoice:
     """A head by its name in cvgssl.heads, parameters that differ, and its name in tables.
 
-    The same head may stand in a benchmark several times under different labels.
+    The same head may be in a benchmark several times under different labels.
     """
 
     head: str
@@ -91,7 +91,7 @@ class ChosenLabels:
 class FinetuneChoice:
     """A way of fine-tuning: its name in tables, the options of `cvgssl finetune`.
 
-    encoder: in whose table it stands; empty: in that of the first.
+    encoder: the encoder in whose table it is shown; empty: the first.
     """
 
     name: str
@@ -131,7 +131,7 @@ def _check_prompts(file: Any) -> None:
 def _encoder(value: Any) -> Any:
     """`SPEC` or {name: vit, encoder: SPEC, OPTION: ...}, options of `cvgssl embed`; checked."""
     if isinstance(value, EncoderChoice):
-        value = {one: getattr(value, one) for one in ("name", "options", "text", "prompts")}
+        value = {key: getattr(value, key) for key in ("name", "options", "text", "prompts")}
     given: dict[str, Any] = dict(value) if isinstance(value, dict) else {"encoder": [str(value)]}
     name, text, prompts = given.pop("name", ""), given.pop("text", None), given.pop("prompts", None)
     _check_prompts(prompts)
@@ -161,11 +161,11 @@ def _finetune(value: Any) -> Any:
     name, encoder = given.pop("name", "fine-tuning"), given.pop("encoder", "")
     options = given.pop("options", None) or given
     options = {str(key).replace("-", "_"): value for key, value in options.items()}
-    theirs = sorted(
+    reserved = sorted(
         {"data", "out", "draws", "labels", "num_draws", "shot", "resume", "imbalance"}
         & set(options)
     )
-    problems = [f"{key}: belongs to the benchmark" for key in theirs]
+    problems = [f"{key}: belongs to the benchmark" for key in reserved]
     if not problems:
         try:
             FinetuneConfig(data=Path(), **options)
@@ -290,7 +290,7 @@ class BenchConfig:
         names = [getattr(value, "label", getattr(value, "name", value)) for value in values]
         twice = sorted({str(name) for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"{', '.join(twice)} stands there twice")
+            raise ValueError(f"{', '.join(twice)} is listed twice")
         return values
 
     @field_validator("baseline")
@@ -304,7 +304,7 @@ class BenchConfig:
     @field_validator("chosen")
     @classmethod
     def _there(cls, chosen: tuple[ChosenLabels, ...]) -> tuple[ChosenLabels, ...]:
-        missing = [str(file) for one in chosen for file in one.files if not file.is_file()]
+        missing = [str(file) for entry in chosen for file in entry.files if not file.is_file()]
         if missing:
             raise ValueError(f"no such file: {', '.join(missing)}")
         return chosen
@@ -312,10 +312,10 @@ class BenchConfig:
     def choices(self) -> tuple[HeadChoice, ...]:
         """The heads to compare; all that there are if none was named.
 
-        Those that read the classes' names are then among them where a text or prompts key stands.
+        Those that read the classes' names are among them where a text or prompts key is given.
         """
-        texts = any(one.text for one in self.features)
-        texts |= any(one.text or one.prompts for one in self.encoders)
+        texts = any(source.text for source in self.features)
+        texts |= any(encoder.text or encoder.prompts for encoder in self.encoders)
         names = ALL_HEADS if texts else HEADS
         return self.heads or tuple(HeadChoice(head=name, label=name, params={}) for name in names)
 

@@ -26,14 +26,14 @@ from cvgssl.runtime.files import write_json
 BALANCED, DIRICHLET = "transductive-balanced", "transductive-dirichlet"
 
 
-def balanced(test: FeatureTable, runs: int, seed: int) -> list[list[str]]:
+def balanced_queries(test: FeatureTable, runs: int, seed: int) -> list[list[str]]:
     """For each run names of as many test pictures of every class as the smallest class has."""
     by_class = _by_class(test)
     least = min(map(len, by_class))
     return [_pick(by_class, [least] * len(by_class), (seed, BALANCED, run)) for run in range(runs)]
 
 
-def dirichlet(
+def dirichlet_queries(
     test: FeatureTable, runs: int, seed: int, alpha: float, per_class: int
 ) -> list[list[str]]:
     """For each run names of test pictures whose class shares come from Dirichlet(alpha).
@@ -128,9 +128,9 @@ def record(table: FeatureTable, data: str, config: BenchConfig) -> Recorded:
     test = table.part("test")
     queries = dict[str, list[list[str]]]()
     if BALANCED in config.settings:
-        queries[BALANCED] = balanced(test, config.num_draws, config.seed)
+        queries[BALANCED] = balanced_queries(test, config.num_draws, config.seed)
     if DIRICHLET in config.settings:
-        queries[DIRICHLET] = dirichlet(
+        queries[DIRICHLET] = dirichlet_queries(
             test, config.num_draws, config.seed, config.alpha, config.queries_per_class
         )
     folder = config.out / DRAWS / file_name(data)

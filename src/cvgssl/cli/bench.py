@@ -26,7 +26,7 @@ def run(argv: Sequence[str], prog: str) -> int:
         print(f"{prog}: stopped in {stopped.folder}; the same command goes on", file=sys.stderr)
         return 143
     print(
-        f"{bench.computed} cells computed, {bench.found} found in {config.out}, "
+        f"{bench.computed} cells computed, {bench.reused} found in {config.out}, "
         f"{bench.seconds:.0f} s",
         file=sys.stderr,
     )

@@ -36,7 +36,7 @@ def run(argv: Sequence[str], prog: str) -> int:
     config = COMMAND.parse(argv, prog)
 
     from cvgssl.images.check import CheckReport, check_data
-    from cvgssl.report.tables import print_table
+    from cvgssl.report.terminal import print_table
     from cvgssl.runtime.files import write_json
 
     def show(report: CheckReport) -> None:

@@ -48,7 +48,7 @@ def run(argv: Sequence[str], prog: str) -> int:
     config = COMMAND.parse(argv, prog)
 
     from cvgssl.images.importers_write import import_dataset
-    from cvgssl.report.tables import print_table
+    from cvgssl.report.terminal import print_table
 
     report = import_dataset(
         config.dataset,

@@ -106,7 +106,7 @@ def run(argv: Sequence[str], prog: str) -> int:
 def _show(predictions: "Sequence[Prediction]") -> None:
     """A table of path, (with verdicts) answer, class, probability and runner-up."""
     from cvgssl.recognizer.predict import path_text
-    from cvgssl.report.tables import print_table
+    from cvgssl.report.terminal import print_table
 
     rows = []
     asked = predictions[0].verdict is not None

@@ -30,12 +30,15 @@ def run(argv: Sequence[str], prog: str) -> int:
     table = _features(config)
     known = KnownNames(table.names, _pictures(config, table))
     lines = known_lines(lines, known, f"--labels {config.labels}")
-    found = select(table, config.budget, config.strategy, lines, config.seed)
+    selection = select(table, config.budget, config.strategy, lines, config.seed)
     with new_folder(config.out, "--out") as folder:
-        write_selection(found, folder, _facts(config, table))
-        note = selection_sheet(found.chosen, _pictures(config, table), folder / SHEET)
-    before = f", beside {len(found.kept)} in {config.labels}" if config.labels else ""
-    print(f"chosen: {config.budget} of {found.pool} train pictures by {config.strategy}{before}")
+        write_selection(selection, folder, _facts(config, table))
+        note = selection_sheet(selection.chosen, _pictures(config, table), folder / SHEET)
+    before = f", beside {len(selection.kept)} in {config.labels}" if config.labels else ""
+    print(
+        f"chosen: {config.budget} of {selection.train_pictures} train pictures by "
+        f"{config.strategy}{before}"
+    )
     if note:
         print(note)
     print(

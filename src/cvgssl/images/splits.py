@@ -3,9 +3,7 @@
 The CSV has the columns `path,label,split`; paths are relative to its own folder or absolute.
 """
 
-import csv
 import hashlib
-import io
 import math
 import os
 from collections.abc import Sequence
@@ -17,9 +15,9 @@ from numpy.typing import NDArray
 from cvgssl.images.assemble import Entry, Split, assemble
 from cvgssl.images.names import FilesBelow, comparable, name_bytes, text_form
 from cvgssl.images.table import Dataset
-from cvgssl.runtime.csv_files import Row, escape_cell, read_rows
+from cvgssl.runtime.csv_files import Row, read_rows
+from cvgssl.runtime.csv_writing import write_rows
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.files import write_text
 from cvgssl.runtime.parsing import printable, problem_lines
 
 COLUMNS = ("path", "label", "split")
@@ -62,17 +60,14 @@ def write_split(dataset: Dataset, path: Path) -> None:
     Paths below the CSV's folder are written relative to it, others absolute.
     Bytes of names that are no UTF-8 are written as \xNN.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
     folder = path.parent.absolute()
+    rows = []
     splits: tuple[Split, Split] = ("train", "test")
     for split in splits:
         table = dataset.train if split == "train" else dataset.test
         for picture, label in zip(table.paths, table.labels, strict=True):
-            name = text_form(_written(picture, folder))
-            writer.writerow((escape_cell(name), escape_cell(table.classes[label]), split))
-    write_text(path, text.getvalue())
+            rows.append((text_form(_written(picture, folder)), table.classes[label], split))
+    write_rows(path, COLUMNS, rows)
 
 
 def read_split(path: Path) -> Dataset:

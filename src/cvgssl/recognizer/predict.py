@@ -3,8 +3,6 @@
 Shapes: B pictures, C channels (1 or 3), S side in pixels, K classes.
 """
 
-import csv
-import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -20,6 +18,7 @@ from cvgssl.images.decoding import Square, check_readable, decode_squares
 from cvgssl.images.geometry import Geometry
 from cvgssl.images.scan import list_pictures
 from cvgssl.recognizer.card import is_fitted
+from cvgssl.runtime.csv_writing import csv_text
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.progress import progress
 
@@ -219,15 +218,14 @@ def to_csv(predictions: Sequence[Prediction]) -> str:
 
     With verdicts, the column answer follows path: class, unknown or not sure.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     answer = ["answer"] if predictions[0].verdict is not None else []
-    writer.writerow(["path", *answer, "class", "probability", *predictions[0].classes])
+    header = ["path", *answer, "class", "probability", *predictions[0].classes]
+    rows = []
     for prediction in predictions:
         numbers = [f"{p:.6f}" for p in (prediction.probability, *prediction.probabilities)]
         words = [prediction.answer, prediction.label] if answer else [prediction.label]
-        writer.writerow([path_text(prediction.path), *words, *numbers])
-    return text.getvalue()
+        rows.append([path_text(prediction.path), *words, *numbers])
+    return csv_text(header, rows)
 
 
 def to_json(predictions: Sequence[Prediction]) -> str:

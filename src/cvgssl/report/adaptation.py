@@ -6,14 +6,14 @@ import numpy as np
 
 from cvgssl.adapt.summary import Scores, Summary
 from cvgssl.report.figures import confusion_figure, learning_curves
-from cvgssl.report.tables import print_table
+from cvgssl.report.terminal import print_table
 from cvgssl.runtime.run import RunFolder
 
 CONFUSION, CURVES = "confusion.png", "curves.png"
 
 
 def print_summary(folder: Path, summary: Summary) -> None:
-    """Print the last epoch's figures over the draws, then per class, then where the run lies."""
+    """Print the last epoch's figures over the draws, then per class, then where the run is."""
     weights = {"last epoch": summary.last_epoch}
     if summary.ema_last_epoch is not None:
         weights["last epoch, averaged weights"] = summary.ema_last_epoch

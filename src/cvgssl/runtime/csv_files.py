@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cvgssl.runtime.csv_writing import unescape_cell
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import one_line, problem_lines, read_limited
 
 _SEPARATORS = (",", ";", "\t")
-_ESCAPED = re.compile("'['=+\\-@\t\r]")
-_FORMULA = re.compile("[=+\\-@\t\r]|'['=+\\-@\t\r]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +75,6 @@ def read_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -
     if problems:
         raise UserError(problem_lines(problems))
     return rows
-
-
-def escape_cell(cell: str) -> str:
-    """`cell` as a spreadsheet shows it unchanged: what looks like a formula gets an apostrophe."""
-    return f"'{cell}" if _FORMULA.match(cell) else cell
-
-
-def unescape_cell(cell: str) -> str:
-    """`cell` without the apostrophe that keeps a spreadsheet from taking it for a formula."""
-    return cell[1:] if _ESCAPED.match(cell) else cell
 
 
 def _text(path: Path) -> str:

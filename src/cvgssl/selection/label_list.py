@@ -1,15 +1,13 @@
 """Lists of pictures with room for their labels: a CSV of path,label to be filled in by hand."""
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from cvgssl.images.names import KnownNames, text_form
-from cvgssl.runtime.csv_files import escape_cell, read_rows
+from cvgssl.runtime.csv_files import read_rows
+from cvgssl.runtime.csv_writing import write_rows
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.files import write_text
 from cvgssl.runtime.parsing import printable, problem_lines, under_flag
 
 COLUMNS = ("path", "label")
@@ -27,15 +25,10 @@ class Line(NamedTuple):
 def write_labels(pictures: Sequence[tuple[str, str]], path: Path) -> None:
     r"""Write path and label ("" where there is none yet) of each picture, UTF-8 with a BOM.
 
-    The BOM makes spreadsheet programs take it for what it is. Bytes of names that are no UTF-8
-    are written as \xNN.
+    Bytes of names that are no UTF-8 are written as \xNN.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows(
-        [COLUMNS, *((escape_cell(text_form(name)), escape_cell(label)) for name, label in pictures)]
-    )
-    write_text(path, "\ufeff" + text.getvalue())
+    rows = [(text_form(name), label) for name, label in pictures]
+    write_rows(path, COLUMNS, rows, byte_order_mark=True)
 
 
 def read_labels(path: Path, flag: str) -> list[Line]:
