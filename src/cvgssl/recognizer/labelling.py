@@ -82,8 +82,8 @@ def _check_pictures(lines: list[Line], flag: str, train: FeatureTable, table: Fe
     what = "test pictures" if test else "pictures that are not in DATA"
     remedy = "only train pictures are learned" if test else "paths are relative to DATA"
     raise UserError(
-        f"{flag}: labels {len(test) or len(strange)} {what}, the first {one_line(first.path)} in line "
-        f"{first.number}; {remedy}"
+        f"{flag}: labels {len(test) or len(strange)} {what}, the first {one_line(first.path)} in "
+        f"line {first.number}; {remedy}"
     )
 
 
