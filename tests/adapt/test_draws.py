@@ -220,3 +220,12 @@ def test_names_that_are_no_utf8_come_back(tmp_path: Path) -> None:
     draws = Draws(({"a": (os.fsdecode(b"a/\xff.png"), "a/ä.png")},))
     save_draws(draws, tmp_path / "draws.json")
     assert load_draws(tmp_path / "draws.json", ("a",)) == draws
+
+
+@pytest.mark.parametrize("name", ["a\u0000b", "\ud800", "x" * 100_000, "", "/", "../" * 5000])
+def test_paths_that_nothing_can_have_are_one_line(name: str, tmp_path: Path) -> None:
+    data = dataset(root=tmp_path)
+    draws = Draws(({"crack": (name,)},)).named(data.train, tmp_path)
+    with pytest.raises(UserError, match=r"run 1 names 1 pictures that are not") as caught:
+        draws.rows(0, data.train, tmp_path)
+    assert len(str(caught.value)) < 500

@@ -167,3 +167,10 @@ def test_names_of_other_systems_say_split_and_class(
 def test_only_regular_files(tmp_path: Path) -> None:
     (tmp_path / "zero.npz").symlink_to("/dev/zero")
     assert "no regular file" in refused(tmp_path / "zero.npz")
+
+
+@pytest.mark.parametrize("name", ["a\ud800", "a\0b"])
+def test_names_that_are_no_text(tmp_path: Path, name: str) -> None:
+    # NumPy itself drops NULs at the end only
+    told = refused(write(tmp_path / "f.npz", names=npy(np.array([name, "c"]))))
+    assert "is no text" in told

@@ -23,7 +23,7 @@ from cvgssl.images.names import KnownNames, name_bytes
 from cvgssl.images.table import Dataset, ImageTable, picture_names
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_json
-from cvgssl.runtime.parsing import parse_json, printable, problem_lines, under_flag
+from cvgssl.runtime.parsing import one_line, parse_json, printable, problem_lines, under_flag
 from cvgssl.selection.label_list import UNSURE, read_labels
 
 
@@ -60,7 +60,7 @@ class Draws:
             for name, times in Counter(chain.from_iterable(run.values())).items():
                 if times > 1:
                     raise UserError(
-                        f"{self.flag}: run {number} has {printable(name)} {times} times, under "
+                        f"{self.flag}: run {number} has {one_line(name)} {times} times, under "
                         "different spellings"
                     )
         return replace(self, runs=runs)
@@ -76,7 +76,7 @@ class Draws:
                     missing.append(name)
                 elif table.classes[table.labels[row]] != label:
                     raise UserError(
-                        f"{self.flag}: run {run + 1} has {printable(name)} under {label}, but "
+                        f"{self.flag}: run {run + 1} has {one_line(name)} under {label}, but "
                         f"its class is {table.classes[table.labels[row]]}"
                     )
                 else:
@@ -84,7 +84,7 @@ class Draws:
         if missing:
             raise UserError(
                 f"{self.flag}: run {run + 1} names {len(missing)} pictures that are not in the "
-                f"training data, the first {printable(missing[0])}; draw again or use the folder "
+                f"training data, the first {one_line(missing[0])}; draw again or use the folder "
                 "it was drawn from"
             )
         return np.array(rows, dtype=np.intp)
@@ -159,7 +159,7 @@ def load_draws(path: Path, classes: tuple[str, ...]) -> Draws:
             )
         for name, times in Counter(chain.from_iterable(run.values())).items():
             if times > 1:
-                raise UserError(f"--draws {path}: run {number} has {printable(name)} {times} times")
+                raise UserError(f"--draws {path}: run {number} has {one_line(name)} {times} times")
     if not runs:
         raise UserError(f"--draws {path}: holds no runs")
     return Draws(
@@ -208,13 +208,13 @@ def load_labels(path: Path, classes: tuple[str, ...]) -> Draws:
         label, where = normal(line.label), f"--labels {path} line {line.number}"
         if not label:
             problems.append(
-                f"{where}: {printable(line.path)} has no label; write one, or ? for unsure"
+                f"{where}: {one_line(line.path)} has no label; write one, or ? for unsure"
             )
         elif label in run:
             run[label].append(line.path)
         elif label != UNSURE:
             problems.append(
-                f"{where}: {printable(label)!r} is none of the classes {_classes_text(classes)}"
+                f"{where}: {one_line(label)!r} is none of the classes {_classes_text(classes)}"
             )
     if problems:
         raise UserError(problem_lines(problems))

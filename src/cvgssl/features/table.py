@@ -21,7 +21,7 @@ from cvgssl.features.table_files import (
     write_parquet,
 )
 from cvgssl.images.assemble import normal
-from cvgssl.images.names import comparable, text_form
+from cvgssl.images.names import comparable, name_bytes, text_form
 from cvgssl.images.table import Dataset, ImageTable
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import writing
@@ -59,7 +59,8 @@ class FeatureTable:
     @property
     def root(self) -> Path:
         """The data folder or CSV that names are relative to, as far as `about` says it."""
-        return Path(str(self.about.get("data", "")))
+        data = str(self.about.get("data", ""))
+        return Path() if "\0" in data else Path(data)
 
     def part(self, split: str) -> "FeatureTable":
         """The pictures of one split, in order."""
@@ -145,6 +146,11 @@ def _assemble(path: Path, columns: dict[str, Any]) -> FeatureTable:
     if missing:
         raise UserError(f"{path}: has no {' and no '.join(missing)}; see docs/features.md")
     names = _plain_names([str(name) for name in columns["names"]], "splits" not in columns)
+    if not all(map(_is_encodable, (*names, *map(str, columns.get("labels", ()))))):
+        raise UserError(
+            f"{path}: a name or label is no text (it has a NUL character or half of a surrogate "
+            "pair)"
+        )
     if len(set(names)) < len(names):
         raise UserError(f"{path}: a name occurs more than once")
     splits = tuple(map(str, columns.get("splits", [_split_of(name) for name in names])))
@@ -208,6 +214,14 @@ def _plain_names(names: Sequence[str], from_names: bool) -> tuple[str, ...]:
         if len(common) == 1 and (start := common.pop()):
             plain = [name.removeprefix(start) for name in plain]
     return tuple(plain)
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        name_bytes(text)
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
 
 
 def _before_split(name: str) -> str | None:

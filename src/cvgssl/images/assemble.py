@@ -11,7 +11,7 @@ from cvgssl.images.listing import natural_path
 from cvgssl.images.names import comparable, is_text
 from cvgssl.images.table import Dataset, ImageTable
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.parsing import printable, problem_lines
+from cvgssl.runtime.parsing import one_line, printable, problem_lines
 
 Split = Literal["train", "test"]
 
@@ -35,12 +35,15 @@ def assemble(root: Path, entries: Sequence[Entry]) -> Dataset:
     classes = tuple(sorted({entry.label for entry in listed if entry.split == "train"}))
     missing = {entry.label for entry in listed if entry.split == "test"} - set(classes)
     problems = [
-        f"{root}: class {label!r} has test pictures but none in train" for label in sorted(missing)
+        f"{root}: class {one_line(label)!r} has test pictures but none in train"
+        for label in sorted(missing)
     ]
     if not classes:
         problems = [f"{root}: no train pictures"]
     elif len(classes) == 1 and not missing:
-        problems.append(f"{root}: only one class, {classes[0]!r}; at least two are needed")
+        problems.append(
+            f"{root}: only one class, {one_line(classes[0])!r}; at least two are needed"
+        )
     if not any(entry.split == "test" for entry in listed):
         problems.append(f"{root}: no test pictures")
     problems += [

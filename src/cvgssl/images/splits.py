@@ -18,7 +18,7 @@ from cvgssl.images.table import Dataset
 from cvgssl.runtime.csv_files import Row, read_rows
 from cvgssl.runtime.csv_writing import write_rows
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.parsing import printable, problem_lines
+from cvgssl.runtime.parsing import one_line, problem_lines
 
 COLUMNS = ("path", "label", "split")
 
@@ -43,7 +43,10 @@ def stratified_split(
     if single:
         raise UserError(
             problem_lines(
-                [f"class {label!r} has one picture; a split needs two" for label in single]
+                [
+                    f"class {one_line(label)!r} has one picture; a split needs two"
+                    for label in single
+                ]
             )
         )
     test = np.zeros(len(labels), np.bool_)
@@ -107,8 +110,8 @@ def _entry(files: FilesBelow, row: Row) -> Entry | str:
         return f"no {' and no '.join(empty)}"
     split = row["split"].lower()
     if split not in ("train", "test"):
-        return f"split {printable(row['split'])!r} is neither train nor test"
+        return f"split {one_line(row['split'])!r} is neither train nor test"
     picture = files.find(row.written["path"])
     if picture is None:
-        return f"no such file: {printable(row['path'])}"
+        return f"no such file: {one_line(row['path'])}"
     return Entry(picture, row["label"], "train" if split == "train" else "test")

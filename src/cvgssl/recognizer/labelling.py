@@ -13,7 +13,7 @@ from cvgssl.images.names import KnownNames
 from cvgssl.images.table import rows_without_copies
 from cvgssl.recognizer.config import FitConfig
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.parsing import problem_lines
+from cvgssl.runtime.parsing import one_line, problem_lines
 from cvgssl.selection.label_list import UNSURE, Line, known_lines, read_labels
 
 
@@ -82,8 +82,8 @@ def _check_pictures(lines: list[Line], flag: str, train: FeatureTable, table: Fe
     what = "test pictures" if test else "pictures that are not in DATA"
     remedy = "only train pictures are learned" if test else "paths are relative to DATA"
     raise UserError(
-        f"{flag}: labels {len(test) or len(strange)} {what}, the first {first.path} in line "
-        f"{first.number}; {remedy}"
+        f"{flag}: labels {len(test) or len(strange)} {what}, the first {one_line(first.path)} in "
+        f"line {first.number}; {remedy}"
     )
 
 

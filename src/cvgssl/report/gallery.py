@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from cvgssl.images.names import FilesBelow
 from cvgssl.report.fonts import drawable, families_for
 from cvgssl.runtime.files import writing
 from cvgssl.runtime.parsing import printable
@@ -28,9 +29,10 @@ def pictures_below(data: Path, names: Iterable[str], remedy: str) -> tuple[dict[
     outside = []
     folder = data.parent if data.is_file() else data
     base = folder.resolve()
+    files = FilesBelow(folder)
     for name in names:
         try:
-            path = (folder / name).resolve()
+            path = (files.find(name) or folder / name).resolve()
         except (OSError, ValueError, RuntimeError):  # no name of a file, or a circle of links
             outside.append(name)
             continue

@@ -8,7 +8,7 @@ from cvgssl.images.names import KnownNames, text_form
 from cvgssl.runtime.csv_files import read_rows
 from cvgssl.runtime.csv_writing import write_rows
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.parsing import printable, problem_lines, under_flag
+from cvgssl.runtime.parsing import one_line, problem_lines, under_flag
 
 COLUMNS = ("path", "label")
 UNSURE = "?"  # what a person writes who cannot name a picture
@@ -25,10 +25,9 @@ class Line(NamedTuple):
 def write_labels(pictures: Sequence[tuple[str, str]], path: Path) -> None:
     r"""Write path and label ("" where there is none yet) of each picture, UTF-8 with a BOM.
 
-    The BOM makes spreadsheet programs take it for what it is. Bytes of names that are no UTF-8
-    are written as \xNN.
+    Bytes of names that are no UTF-8 are written as \xNN.
     """
-    rows = ((text_form(name), label) for name, label in pictures)
+    rows = [(text_form(name), label) for name, label in pictures]
     write_rows(path, COLUMNS, rows, byte_order_mark=True)
 
 
@@ -63,7 +62,7 @@ def _check_once(lines: Sequence[Line], where: str) -> None:
     for line in lines:
         if line.path in seen:
             problems.append(
-                f"{where} line {line.number}: {printable(line.path)} is in line {seen[line.path]}"
+                f"{where} line {line.number}: {one_line(line.path)} is in line {seen[line.path]}"
             )
         seen.setdefault(line.path, line.number)
     if problems:
