@@ -80,6 +80,18 @@ def open_picture(data: bytes, max_megapixels: int, side: int | None = None) -> O
     return Opened(name, None, _memory(size, False), partial(_whole, data, image))
 
 
+def claimed_size(head: bytes) -> tuple[int, int] | None:
+    """Width and height by a file's first bytes; None for formats that hold more than a picture."""
+    try:
+        name = opening.format_of(head)
+        if name == "PPM" and (header := pnm.read_header(head)):
+            return header.width, header.height
+        image = opening.opened(head) if name in ("BMP", "PNG") else None
+    except Exception:  # reading the whole file says why
+        return None
+    return image.size if image else None
+
+
 def _check_size(size: tuple[int, int], max_megapixels: int) -> None:
     if (pixels := math.prod(size)) > max_megapixels * 10**6:
         raise UnusableError(
