@@ -26,7 +26,7 @@ _BAND = 2**21  # pixels of a band
 _DRAFT = opening.PILLOWS_LIMIT  # pixels over which a JPEG for a square is decoded at half size
 _SCAN = b"\xff\xda"  # marker of a JPEG
 _MOST_SCANS, _MOST_SCANNED = 30, 4 * 10**9  # scans that are usual; pixels in all scans
-_WHOLE, _IN_BANDS = 12, 64  # bytes in memory for each pixel that is decoded at a time
+_IN_BANDS = 64  # bytes in memory for each pixel of a band
 
 Band = tuple[NDArray[np.uint8], int | None]
 Source = Callable[[int], Iterator[Band]]
@@ -59,7 +59,7 @@ def open_picture(data: bytes, max_megapixels: int, side: int | None = None) -> O
     if name == "PPM" and (header := pnm.read_header(data)):
         size = (header.width, header.height)
         _check_size(size, max_megapixels)
-        return Opened(name, size, _memory(size, True), partial(_netpbm, data, header))
+        return Opened(name, size, _memory_in_bands(size), partial(_netpbm, data, header))
     directory = tiff.first_directory(data)
     if directory:
         _check_size(directory.size, max_megapixels)
@@ -71,13 +71,13 @@ def open_picture(data: bytes, max_megapixels: int, side: int | None = None) -> O
     size = image.size if image else directory.size if directory else (0, 0)
     _check_size(size, max_megapixels)
     if math.prod(size) > LARGE and (source := _divided(data, image, directory)):
-        return Opened(name, size, _memory(size, True), source)
+        return Opened(name, size, _memory_in_bands(size), source)
     if name == "JPEG":
         _check_scans(data, size)
     if image and name == "JPEG" and side and math.prod(size) > _DRAFT and min(size) // 2 >= side:
         image.draft(None, (size[0] // 2, size[1] // 2))
         size = image.size
-    return Opened(name, None, _memory(size, False), partial(_whole, data, image))
+    return Opened(name, None, _memory(size, image), partial(_whole, data, image))
 
 
 def claimed_size(head: bytes) -> tuple[int, int] | None:
@@ -107,9 +107,14 @@ def _check_scans(data: bytes, size: tuple[int, int]) -> None:
         raise UnusableError(f"damaged ({scans} scans)")
 
 
-def _memory(size: tuple[int, int], in_bands: bool) -> int:
-    pixels = math.prod(size)
-    return min(pixels, _BAND) * _IN_BANDS if in_bands else pixels * _WHOLE
+def _memory_in_bands(size: tuple[int, int]) -> int:
+    return min(math.prod(size), _BAND) * _IN_BANDS
+
+
+def _memory(size: tuple[int, int], image: ImageFile.ImageFile | None) -> int:
+    """Bytes that decoding as a whole takes, as measured."""
+    kind = "" if image is None or image.format == "WEBP" else image.mode
+    return math.prod(size) * {"L": 3, "RGB": 13}.get(kind, 18)
 
 
 def _divided(
