@@ -17,6 +17,7 @@ from PIL import Image, ImageFile
 
 from cvgssl.images import opening, png, pnm, tiff
 from cvgssl.images.deep import deep_samples, tiff_samples, to_eight_bits
+from cvgssl.images.geometry import LARGEST_MEGAPIXELS
 from cvgssl.images.opening import UnusableError
 
 LARGE = 2**24
@@ -94,10 +95,9 @@ def claimed_size(head: bytes) -> tuple[int, int] | None:
 
 def _check_size(size: tuple[int, int], max_megapixels: int) -> None:
     if (pixels := math.prod(size)) > max_megapixels * 10**6:
-        raise UnusableError(
-            f"too large, {size[0]} x {size[1]} pixels; cut or shrink it, "
-            f"or give --max-megapixels {-(-pixels // 10**6)}"
-        )
+        needed = -(-pixels // 10**6)
+        option = f", or give --max-megapixels {needed}" if needed <= LARGEST_MEGAPIXELS else ""
+        raise UnusableError(f"too large, {size[0]} x {size[1]} pixels; cut or shrink it{option}")
 
 
 def _check_scans(data: bytes, size: tuple[int, int]) -> None:

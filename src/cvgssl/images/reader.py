@@ -3,7 +3,7 @@
 What is decided here, for every command alike:
 - A file is read by its content; its extension does not matter.
 - Over 8 bits per sample: scaled by the white level `2**bit_depth - 1` (or the file's own, when
-  it declares a smaller one), never truncated; floating point must lie in 0..1.
+  it declares a smaller one), never truncated; floating point must be in 0..1.
 - Alpha and palette transparency are dropped: the camera's reading is in the colour channels, and
   the published loader drops them too. CMYK becomes RGB.
 - The EXIF or TIFF orientation is applied. Of several pages the first counts.
