@@ -77,8 +77,10 @@ def open_picture(data: bytes, max_megapixels: int, side: int | None = None) -> O
         _check_scans(data, size)
     if image and name == "JPEG" and side and math.prod(size) > _DRAFT and min(size) // 2 >= side:
         image.draft(None, (size[0] // 2, size[1] // 2))
-        size = image.size
-    return Opened(name, None, _memory(size, image), partial(_whole, data, image))
+    memory = _memory(image.size if image else size, image)
+    if image and image.info.get("progressive"):  # all coefficients, two bytes each
+        memory += 2 * len(image.getbands()) * math.prod(size)
+    return Opened(name, None, memory, partial(_whole, data, image))
 
 
 def claimed_size(head: bytes) -> tuple[int, int] | None:
