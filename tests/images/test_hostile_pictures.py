@@ -171,6 +171,9 @@ def test_a_file_far_larger_than_any_picture_is_refused_unread(tmp_path: Path) ->
     os.truncate(path, 6 * 2**30)  # sparse
     with pytest.raises(UnreadablePicture, match=r"6,442,450,944 bytes.*--max-megapixels"):
         read_picture(path)
+    os.truncate(path, 10**9)
+    with pytest.raises(UnreadablePicture, match=r"damaged \(1,000,000,000 bytes for 12 x 12"):
+        read_picture(path)
 
 
 def test_the_limit_of_pixels_is_the_callers(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from PIL import Image, ImageFile
 
 from cvgssl.images import opening, png, pnm, tiff
 from cvgssl.images.deep import deep_samples, tiff_samples, to_eight_bits
+from cvgssl.images.geometry import LARGEST_MEGAPIXELS
 from cvgssl.images.opening import UnusableError
 
 LARGE = 2**24
@@ -26,7 +27,7 @@ _BAND = 2**21  # pixels of a band
 _DRAFT = opening.PILLOWS_LIMIT  # pixels over which a JPEG for a square is decoded at half size
 _SCAN = b"\xff\xda"  # marker of a JPEG
 _MOST_SCANS, _MOST_SCANNED = 30, 4 * 10**9  # scans that are usual; pixels in all scans
-_WHOLE, _IN_BANDS = 12, 64  # bytes in memory for each pixel that is decoded at a time
+_IN_BANDS = 64  # bytes in memory for each pixel of a band
 
 Band = tuple[NDArray[np.uint8], int | None]
 Source = Callable[[int], Iterator[Band]]
@@ -59,7 +60,7 @@ def open_picture(data: bytes, max_megapixels: int, side: int | None = None) -> O
     if name == "PPM" and (header := pnm.read_header(data)):
         size = (header.width, header.height)
         _check_size(size, max_megapixels)
-        return Opened(name, size, _memory(size, True), partial(_netpbm, data, header))
+        return Opened(name, size, _memory_in_bands(size), partial(_netpbm, data, header))
     directory = tiff.first_directory(data)
     if directory:
         _check_size(directory.size, max_megapixels)
@@ -71,21 +72,34 @@ def open_picture(data: bytes, max_megapixels: int, side: int | None = None) -> O
     size = image.size if image else directory.size if directory else (0, 0)
     _check_size(size, max_megapixels)
     if math.prod(size) > LARGE and (source := _divided(data, image, directory)):
-        return Opened(name, size, _memory(size, True), source)
+        return Opened(name, size, _memory_in_bands(size), source)
     if name == "JPEG":
         _check_scans(data, size)
     if image and name == "JPEG" and side and math.prod(size) > _DRAFT and min(size) // 2 >= side:
         image.draft(None, (size[0] // 2, size[1] // 2))
-        size = image.size
-    return Opened(name, None, _memory(size, False), partial(_whole, data, image))
+    memory = _memory(image.size if image else size, image)
+    if image and image.info.get("progressive"):  # all coefficients, two bytes each
+        memory += 2 * len(image.getbands()) * math.prod(size)
+    return Opened(name, None, memory, partial(_whole, data, image))
+
+
+def claimed_size(head: bytes) -> tuple[int, int] | None:
+    """Width and height by a file's first bytes; None for formats that hold more than a picture."""
+    try:
+        name = opening.format_of(head)
+        if name == "PPM" and (header := pnm.read_header(head)):
+            return header.width, header.height
+        image = opening.opened(head) if name in ("BMP", "PNG") else None
+    except Exception:  # reading the whole file says why
+        return None
+    return image.size if image else None
 
 
 def _check_size(size: tuple[int, int], max_megapixels: int) -> None:
     if (pixels := math.prod(size)) > max_megapixels * 10**6:
-        raise UnusableError(
-            f"too large, {size[0]} x {size[1]} pixels; cut or shrink it, "
-            f"or give --max-megapixels {-(-pixels // 10**6)}"
-        )
+        needed = -(-pixels // 10**6)
+        option = f", or give --max-megapixels {needed}" if needed <= LARGEST_MEGAPIXELS else ""
+        raise UnusableError(f"too large, {size[0]} x {size[1]} pixels; cut or shrink it{option}")
 
 
 def _check_scans(data: bytes, size: tuple[int, int]) -> None:
@@ -95,9 +109,14 @@ def _check_scans(data: bytes, size: tuple[int, int]) -> None:
         raise UnusableError(f"damaged ({scans} scans)")
 
 
-def _memory(size: tuple[int, int], in_bands: bool) -> int:
-    pixels = math.prod(size)
-    return min(pixels, _BAND) * _IN_BANDS if in_bands else pixels * _WHOLE
+def _memory_in_bands(size: tuple[int, int]) -> int:
+    return min(math.prod(size), _BAND) * _IN_BANDS
+
+
+def _memory(size: tuple[int, int], image: ImageFile.ImageFile | None) -> int:
+    """Bytes that decoding as a whole takes, as measured."""
+    kind = "" if image is None or image.format == "WEBP" else image.mode
+    return math.prod(size) * {"L": 3, "RGB": 13}.get(kind, 18)
 
 
 def _divided(

@@ -1,9 +1,9 @@
 """Decoded pictures kept on disk between runs, named by what the picture files hold.
 
-A cache file is `PLAN-CONTENT.npy`: PLAN stands for which files are decoded how, CONTENT for the
-SHA-256 of their bytes. An edited picture changes CONTENT, so its old pixels are never found, and
-the outdated file of the same PLAN is removed when the new one is complete. Beside it lies a JSON
-of what else the decoding found. Both prove themselves by a checksum; a damaged file is made again.
+A cache file is `PLAN-CONTENT.npy`: PLAN is for which files are decoded how, CONTENT for the
+SHA-256 of their bytes. An edited picture changes CONTENT, so its old pixels are never used, and
+the outdated file of the same PLAN is removed when the new one is complete. Beside it is a JSON
+of what else decoding told. Both prove themselves by a checksum; a damaged file is made again.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """Files with more than 8 bits per sample: their exact numbers, and one knowing step to 8 bits.
 
 Pillow keeps only the high byte of 16-bit colour and clips 32-bit integers. The functions here give
-the numbers that stand in the file, as blocks of rows from the top: none makes several copies of a
+the numbers that the file has, as blocks of rows from the top: none makes several copies of a
 whole large picture.
 """
 
@@ -115,7 +115,7 @@ def to_eight_bits(
 ) -> Iterator[tuple[NDArray[np.uint8], int | None]]:
     """Scale samples to uint8 by the white level `min(declared, 2**bit_depth - 1)`, rounding.
 
-    Floating-point samples must lie in 0..1. Beside each block its brightest sample when the white
+    Floating-point samples must be in 0..1. Beside each block its brightest sample when the white
     level came from `bit_depth`, else None. Raises UnusableError for samples out of range.
     """
     flagged = 2**bit_depth - 1

@@ -38,4 +38,4 @@ class Memory:
 # A thread takes of the first, then of the second, never the other way round: no two wait for
 # each other.
 FILES = Memory(2**30)
-DECODING = Memory(2**30)
+DECODING = Memory(2**31)

@@ -9,7 +9,7 @@ import io
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from PIL import Image, ImageFile
@@ -71,6 +71,9 @@ def opened(data: bytes) -> ImageFile.ImageFile | None:
     try:
         with _quiet():
             image = _FACTORIES[name](io.BytesIO(data))
+            if name == "TIFF":  # is read here, once, for it warns of each odd tag
+                with suppress(Exception):
+                    image.getexif()
     except SyntaxError:  # how Pillow's parsers refuse a file
         if name == "TIFF":
             return None

@@ -57,7 +57,7 @@ def read_header(data: bytes) -> Header | None:
 def blocks(data: bytes, header: Header, pixels: int) -> Iterator[NDArray[Any]]:
     """Samples, blocks of rows of about `pixels` pixels: uint8 or uint16 [h, W] or [h, W, 3].
 
-    Up to white level 255 they are scaled to 0..255, else as they stand in the file.
+    Up to white level 255 they are scaled to 0..255, else as the file has them.
     Raises UnusableError for a file that is too short, or brighter than its own white level.
     """
     samples_per_row = header.width * header.channels
@@ -81,7 +81,7 @@ def blocks(data: bytes, header: Header, pixels: int) -> Iterator[NDArray[Any]]:
 
 
 def _binary(data: bytes, header: Header, rows: int) -> Iterator[NDArray[Any]]:
-    """Samples as they stand in the file; a bitmap's as 0 (black) and 1."""
+    """Samples as the file has them; a bitmap's as 0 (black) and 1."""
     kind = ">u2" if header.white > 255 else "u1"
     line = -(-header.width // 8) if header.kind == 4 else header.width * header.channels
     step = np.dtype(kind).itemsize

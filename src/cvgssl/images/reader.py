@@ -3,7 +3,7 @@
 What is decided here, for every command alike:
 - A file is read by its content; its extension does not matter.
 - Over 8 bits per sample: scaled by the white level `2**bit_depth - 1` (or the file's own, when
-  it declares a smaller one), never truncated; floating point must lie in 0..1.
+  it declares a smaller one), never truncated; floating point must be in 0..1.
 - Alpha and palette transparency are dropped: the camera's reading is in the colour channels, and
   the published loader drops them too. CMYK becomes RGB.
 - The EXIF or TIFF orientation is applied. Of several pages the first counts.
@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cvgssl.images.bands import Opened, open_picture
+from cvgssl.images.bands import Opened, claimed_size, open_picture
 from cvgssl.images.geometry import MAX_MEGAPIXELS
 from cvgssl.images.memory import DECODING, FILES
 from cvgssl.images.opening import UnusableError, format_of
@@ -34,6 +34,8 @@ EXTENSIONS: frozenset[str] = frozenset(
 VERSION = 1  # raise when the same file would give other pixels, so that no cache outlives it
 
 _NEEDED = 2**27  # bytes that every decoder should be able to get
+_SUSPICIOUS = 2**26  # bytes over which a file is held against its header before it is read
+_HEAD = 2**16
 _BYTES_PER_PIXEL = 8  # of the largest file that is read: 16-bit colour with alpha
 
 
@@ -113,11 +115,22 @@ def read_bytes(path: Path, max_megapixels: int = MAX_MEGAPIXELS) -> bytes:
         return b""
     try:
         with path.open("rb") as file:
+            if size > _SUSPICIOUS:
+                _check_size(path, size, file.read(_HEAD))
+                file.seek(0)
             return file.read(size)
     except (OSError, MemoryError) as error:
         if trouble := machine_trouble(error):
             raise MachineError(f"{path}: {trouble}") from error
         raise UnreadablePicture(path, getattr(error, "strerror", "") or str(error)) from error
+
+
+def _check_size(path: Path, size: int, head: bytes) -> None:
+    """Refuse a file far larger than the picture that its first bytes claim."""
+    claimed = claimed_size(head)
+    if claimed and size > math.prod(claimed) * _BYTES_PER_PIXEL + _SUSPICIOUS:
+        width, height = claimed
+        raise UnreadablePicture(path, f"damaged ({size:,} bytes for {width} x {height} pixels)")
 
 
 def _why(path: Path, error: UserError) -> str:

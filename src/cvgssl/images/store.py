@@ -66,39 +66,39 @@ class Job:
 
     def decoded(self, skip_corrupt: bool, progress: Progress | None) -> DecodedFiles:
         """Decode all files; without `skip_corrupt` unreadable files leave no pixels behind."""
-        found = DecodedFiles()
+        result = DecodedFiles()
         rows = self._rows(channels=1)
         try:
             squares = decode_squares(self.paths, self.geometry, self.workers, self.max_megapixels)
             for row, square in enumerate(squares):
-                found.digests.append(square.digest)
+                result.digests.append(square.digest)
                 if square.pixels is None:
-                    found.unreadable[row] = square.reason
+                    result.unreadable[row] = square.reason
                 else:
                     if len(square.pixels) > rows.channels:  # the first picture in colour
                         gray, rows = rows, self._rows(channels=3)
                         _move(gray, rows)
                     rows.append(square.pixels)
                 if square.brightest is not None:
-                    found.brightest = max(found.brightest or 0, square.brightest)
+                    result.brightest = max(result.brightest or 0, square.brightest)
                 if progress:
                     progress(1)
-            usable = skip_corrupt and len(found.unreadable) < len(self.paths)
-            if usable or not found.unreadable:
-                found.pixels = self._kept(rows, found)
+            usable = skip_corrupt and len(result.unreadable) < len(self.paths)
+            if usable or not result.unreadable:
+                result.pixels = self._kept(rows, result)
         finally:
             rows.discard()
-        return found
+        return result
 
-    def _kept(self, rows: MemoryRows | FileRows, found: DecodedFiles) -> NDArray[np.uint8]:
+    def _kept(self, rows: MemoryRows | FileRows, result: DecodedFiles) -> NDArray[np.uint8]:
         if isinstance(rows, MemoryRows):
             return rows.finish()
         entry = self._entry()
         with naming_the_remedy(self.cache_dir):
-            entry.note(found.digests, Notes(found.unreadable, found.brightest))
-        rows.finish(entry.path(found.digests))
-        entry.drop_outdated(found.digests)
-        loaded = entry.load(found.digests)
+            entry.note(result.digests, Notes(result.unreadable, result.brightest))
+        rows.finish(entry.path(result.digests))
+        entry.drop_outdated(result.digests)
+        loaded = entry.load(result.digests)
         if loaded is None:
             raise UserError(
                 f"{self.cache_dir}: the picture cache does not hold what was written to it; "
@@ -230,7 +230,7 @@ def load_pictures(
     """Decode and resize every file once, in threads; order is kept.
 
     memory_budget: bytes. A larger store is memory-mapped from a file in `cache_dir` (default:
-        `default_cache_dir()`) and found there again as long as no picture file changes.
+        `default_cache_dir()`) and read from there again as long as no picture file changes.
     skip_corrupt: leave unreadable files out; the second item maps their rows to the reason.
     workers: threads that decode; 0: one per core.
     max_megapixels: millions of pixels of the largest picture that is read.
@@ -247,16 +247,16 @@ def load_pictures(
         workers,
         max_megapixels,
     )
-    found = job.cached()
-    if found is None:
-        found = job.decoded(skip_corrupt, progress)
+    result = job.cached()
+    if result is None:
+        result = job.decoded(skip_corrupt, progress)
     elif progress:
         progress(len(paths))
-    reasons = {paths[row]: reason for row, reason in found.unreadable.items()}
+    reasons = {paths[row]: reason for row, reason in result.unreadable.items()}
     check_readable(reasons, len(paths), skip_corrupt)
-    warn_if_dark(found.brightest, geometry)
-    kept = tuple(d for row, d in enumerate(found.digests) if row not in found.unreadable)
-    return Pictures(found.pixels, kept), found.unreadable
+    warn_if_dark(result.brightest, geometry)
+    kept = tuple(d for row, d in enumerate(result.digests) if row not in result.unreadable)
+    return Pictures(result.pixels, kept), result.unreadable
 
 
 def warn_if_dark(brightest: int | None, geometry: Geometry) -> None:

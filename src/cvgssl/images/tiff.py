@@ -22,16 +22,19 @@ _MOST_TAGS = 4096
 _MOST_SAMPLES = 32  # per pixel
 _USUAL_SEGMENT = 2**24  # pixels of a strip or tile that nobody wonders at
 
+Tags = dict[int, tuple[int, int, bytes | memoryview]]
+
 
 @dataclass(frozen=True)
 class Directory:
     """The tags of the first picture.
 
-    order: "<" or ">". tags: number -> (type, count, the values' bytes).
+    order: "<" or ">". tags: number -> (type, count, the values' bytes where they are in the file,
+        not copied: many tags can claim the same place).
     """
 
     order: str
-    tags: dict[int, tuple[int, int, bytes]]
+    tags: Tags
 
     def numbers(self, tag: int) -> tuple[int, ...]:
         """The values of a tag of integers; empty when it is not there."""
@@ -76,7 +79,8 @@ def first_directory(data: bytes) -> Directory | None:
     big = data[2:4] in (b"+\0", b"\0+")
     head, entry, pointer = ("Q", "HHQ8s", "Q") if big else ("H", "HHI4s", "I")
     step, inline = struct.calcsize(order + entry), 8 if big else 4
-    tags: dict[int, tuple[int, int, bytes]] = {}
+    tags: Tags = {}
+    inside = memoryview(data)
     try:
         (place,) = struct.unpack_from(order + pointer, data, 8 if big else 4)
         (number,) = struct.unpack_from(order + head, data, place)
@@ -88,7 +92,7 @@ def first_directory(data: bytes) -> Directory | None:
                 continue
             if size > inline:
                 (start,) = struct.unpack(order + pointer, value)
-                value = data[start : start + size]
+                value = inside[start : start + size]
             if len(value) >= size:
                 tags[tag] = (kind, count, value[:size])
     except struct.error:
@@ -204,11 +208,12 @@ class _Grid:
         return b"".join([head, b"\0" * (ends[0] - len(head)), *parts])
 
 
-def _serialized(order: str, tags: dict[int, tuple[int, int, bytes]], behind: int) -> bytes:
+def _serialized(order: str, tags: Tags, behind: int) -> bytes:
     """A TIFF's header and directory; values of over 4 bytes from place `behind` on."""
     head = [b"II*\0" if order == "<" else b"MM\0*", struct.pack(f"{order}IH", 8, len(tags))]
     values = []
-    for tag, (kind, count, value) in sorted(tags.items()):
+    for tag, (kind, count, place) in sorted(tags.items()):
+        value = bytes(place)
         held = value.ljust(4, b"\0")
         if len(value) > 4:
             held = struct.pack(f"{order}I", behind)
