@@ -163,6 +163,23 @@ def test_mistakes_and_a_full_disk_are_one_line_each(
         run_guarded(error, ["--debug"])
 
 
+def test_trouble_with_the_cache_names_the_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CVGSSL_CACHE", str(tmp_path / "file"))
+    (tmp_path / "file").write_text("in the way")
+
+    def command(_words: Sequence[str], _prog: str) -> int:
+        (tmp_path / "file" / "features").mkdir(parents=True)
+        return 0
+
+    assert guarded(command, [], "prog") == 2
+    assert capsys.readouterr().err == (
+        f"prog: {tmp_path}/file/features: Not a directory; set CVGSSL_CACHE to a folder that can "
+        "be written\n"
+    )
+
+
 def test_other_processes_of_one_job_do_not_repeat_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

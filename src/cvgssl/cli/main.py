@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from cvgssl import __version__
 from cvgssl.cli.console import (
@@ -16,7 +17,7 @@ from cvgssl.cli.console import (
     prepare_streams,
     reader_is_gone,
 )
-from cvgssl.runtime.cache_folder import give_libraries_a_cache
+from cvgssl.runtime.cache_folder import default_cache_dir, give_libraries_a_cache
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import machine_trouble, printable
 from cvgssl.runtime.stopping import Interrupted, ended_by_signals
@@ -118,8 +119,13 @@ def _describe(error: Exception) -> str:
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OSError):
-        place = f"{error.filename}: " if error.filename else ""
-        return f"{place}{machine_trouble(error) or error.strerror or error}"
+        reason = machine_trouble(error) or error.strerror or str(error)
+        if not error.filename:
+            return reason
+        cache = default_cache_dir().absolute()
+        in_cache = Path(str(error.filename)).absolute().is_relative_to(cache)
+        remedy = "; set CVGSSL_CACHE to a folder that can be written" if in_cache else ""
+        return f"{error.filename}: {reason}{remedy}"
     if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
         near = error.object[max(0, error.start - 40) : error.end + 20]
         return f"a file or folder name is not valid UTF-8: ...{printable(near)}...; rename it"
