@@ -115,7 +115,7 @@ def test_killed_and_run_again(
     assert computed(command(*words)) == PICTURES - 256
     table = load_features(tmp_path / "features.npz")
     assert len(table) == PICTURES and set(table.labels) == {-1} and table.names[2] == "2.bmp"
-    for block in cache.rglob("*/*.npz"):
+    for block in cache.rglob("*/*.npy"):
         block.unlink()
     assert computed(command(*words, "--out", "again.npz")) == PICTURES
     again = load_features(tmp_path / "again.npz")

@@ -43,6 +43,19 @@ class Split:
         return len(self.labels)
 
 
+@dataclass(frozen=True)
+class Draw:
+    """What one run is trained and measured on.
+
+    run: its number, from 1. train: the support. pool: pictures with pseudo-labels beside it.
+    """
+
+    run: int
+    train: Split
+    test: Split
+    pool: PseudoLabelPool | None = None
+
+
 @dataclass
 class RunResult:
     """What one run ended with.
@@ -77,16 +90,10 @@ class Trainer:
     """One run's model, optimizer and averaged weights, from its first epoch to its last."""
 
     def __init__(
-        self,
-        run: int,
-        model: nn.Module,
-        train: Split,
-        test: Split,
-        config: AdaptConfig,
-        accelerator: Accelerator,
-        pool: PseudoLabelPool | None = None,
+        self, draw: Draw, model: nn.Module, config: AdaptConfig, accelerator: Accelerator
     ) -> None:
-        self.run, self.train, self.test, self.pool = run, train, test, pool
+        run, train, pool = draw.run, draw.train, draw.pool
+        self.run, self.train, self.test, self.pool = run, train, draw.test, pool
         self.config, self.accelerator = config, accelerator
         self.epoch = config.start_epoch  # the next one to train, from 0
         self.result = RunResult(run)
@@ -282,4 +289,4 @@ class Trainer:
 def _cat_pictures(first: Tensor, second: Tensor) -> Tensor:
     """Pictures [B, C, S, S] one after another, gray ones as colour beside coloured ones."""
     channels = max(first.shape[1], second.shape[1])
-    return torch.cat([one.expand(-1, channels, -1, -1) for one in (first, second)])
+    return torch.cat([pixels.expand(-1, channels, -1, -1) for pixels in (first, second)])
