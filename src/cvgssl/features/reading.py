@@ -37,6 +37,7 @@ class Reading:
     skip_corrupt: without it the first unreadable picture ends the batches, not the search for more.
     workers: threads that decode; 0: one per core.
     unreadable: place of the picture -> reason. brightest: sample of the 16-bit files, if any.
+    done: place after the last file that was read.
     """
 
     paths: Sequence[Path]
@@ -46,6 +47,7 @@ class Reading:
     workers: int = 0
     unreadable: dict[int, str] = field(default_factory=dict)
     brightest: int | None = None
+    done: int = 0
 
     def batches(self, advance: Callable[[int], None], start: int = 0) -> Iterator[Batch]:
         """The readable pictures from place `start` on, of `batch_size` files at a time.
@@ -60,6 +62,7 @@ class Reading:
         while files := list(islice(numbered, self.batch_size)):
             for place, squares in files:
                 self._note(place, squares)
+                self.done = place + 1
             readable = [item for item in files if item[0] not in self.unreadable]
             if readable and (self.skip_corrupt or not self.unreadable):
                 places, shown = zip(*readable, strict=True)
