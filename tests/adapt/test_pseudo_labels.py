@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from cvgssl.adapt import training
 from cvgssl.adapt.config import FinetuneConfig
 from cvgssl.adapt.data import load_task
+from cvgssl.adapt.frozen_features import feature_extractor
 from cvgssl.adapt.models import ModelSource
 from cvgssl.adapt.protocol import adapt
 from cvgssl.adapt.pseudo_labels import (
@@ -268,7 +269,8 @@ def test_train_pictures_and_the_folder_together(
     accelerator = launch(None, "fp32")
     task = load_task(config, accelerator)
     source = ModelSource(config, task.classes, task.geometry)
-    found = pseudo_label_source(task, source, config, accelerator).pool(1)
+    extractor = feature_extractor(source, config, accelerator, pooled=True)
+    found = pseudo_label_source(task, config, extractor, lambda _count: None).pool(1)
     assert found.unlabelled == 42 - 12 + 12
     assert found.guesses.rows.tolist() == [n for n in range(54) if n not in task.supports[0]]
     assert task.pool is not None

@@ -3,7 +3,8 @@
 `adapt` has the phases, in order.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -33,7 +34,16 @@ from cvgssl.runtime.files import write_json
 from cvgssl.runtime.launch import launch
 from cvgssl.runtime.options import to_dict
 from cvgssl.runtime.progress import progress
-from cvgssl.runtime.run import SNAPSHOT, SUMMARY, Clock, RunFolder, RunKind, open_run, stop_requests
+from cvgssl.runtime.run import (
+    SNAPSHOT,
+    SUMMARY,
+    Clock,
+    RunFolder,
+    RunKind,
+    Stopped,
+    open_run,
+    stop_requests,
+)
 from cvgssl.runtime.trackers import start_trackers
 
 INDUCTIVE, SEMI_SUPERVISED = "inductive", "semi-supervised"
@@ -45,7 +55,7 @@ def adapt(config: AdaptConfig) -> tuple[Path, Summary]:
 
     Gives the run folder and the summary, which is there as summary.json too. Raises
     UserError before anything is written when data, weights or options do not fit, and Stopped
-    after a SIGTERM, when the folder can be resumed.
+    after a signal (see `stop_requests`), when the folder can be resumed.
     """
     history = History(Clock())
     accelerator = launch(config.gpu, config.precision, config.track)
@@ -61,14 +71,14 @@ def adapt(config: AdaptConfig) -> tuple[Path, Summary]:
             else:
                 history.restore(snapshot)
             start_trackers(accelerator, folder.path, to_dict(config))
-            _train_all(job, _prepare(job), history, stopping)
+            _train_all(job, _prepare(job, stopping), history, stopping)
+        summary = _summarize(job, history)
+        if accelerator.is_main_process:
+            write_json(folder.path / SUMMARY, asdict(summary))
+            (folder.path / SNAPSHOT).unlink(missing_ok=True)
     finally:
         accelerator.end_training()
         folder.close()
-    summary = _summarize(job, history)
-    if accelerator.is_main_process:
-        write_json(folder.path / SUMMARY, asdict(summary))
-        (folder.path / SNAPSHOT).unlink(missing_ok=True)
     return folder.path, summary
 
 
@@ -154,31 +164,49 @@ def _introduce(job: Job) -> None:
         job.folder.log(job.source.trained)
 
 
-def _prepare(job: Job) -> Material:
+def _prepare(job: Job, stopping: Callable[[], bool]) -> Material:
     """Pictures for fine-tuning; for linear evaluation features, computed once for all runs."""
     config, task = job.config, job.task
-    test = task.loaded.test
+    train, test = task.loaded.train, Split(task.loaded.test.pixels, task.test_labels)
     if not isinstance(config, FinetuneConfig):
-        return _features(job)
-    pools = None
-    if config.pseudo_labels:
-        pools = pseudo_label_source(task, job.source, config, job.accelerator)
-    return Material(task.loaded.train.pixels, Split(test.pixels, task.test_labels), pools=pools)
+        return _features(job, stopping)
+    if not config.pseudo_labels:
+        return Material(train.pixels, test)
+    extractor = feature_extractor(job.source, config, job.accelerator, pooled=True)
+    total = len(train) if task.pool is None else len(train) + len(task.pool.pictures)
+    with _feature_progress(job, total, stopping) as advance:
+        pools = pseudo_label_source(task, config, extractor, advance)
+    return Material(train.pixels, test, pools=pools)
 
 
-def _features(job: Job) -> Material:
+def _features(job: Job, stopping: Callable[[], bool]) -> Material:
     train, test = job.task.loaded.train, job.task.loaded.test
     extractor = feature_extractor(job.source, job.config, job.accelerator)
     needed = np.unique(np.concatenate(job.task.supports))
     labelled = Pictures(train.pixels[needed], tuple(train.digests[row] for row in needed))
-    total, first = len(labelled) + len(test), job.accelerator.is_main_process
-    with progress("features", total, first) as advance:
+    with _feature_progress(job, len(labelled) + len(test), stopping) as advance:
         support = extractor.features(labelled, advance)
         tested = extractor.features(test, advance)
     # rows that no draw holds stay unset, so that draws index features and pictures alike
     features = support.new_full((len(train), support.shape[1]), float("nan"))
     features[needed] = support
     return Material(features, Split(tested, job.task.test_labels), backbone=job.source.frozen())
+
+
+@contextmanager
+def _feature_progress(
+    job: Job, total: int, stopping: Callable[[], bool]
+) -> Iterator[Callable[[int], None]]:
+    """Progress of features; raises Stopped between two batches, which are kept in the cache."""
+    with progress("features", total, job.accelerator.is_main_process) as advance:
+
+        def advance_or_stop(count: int) -> None:
+            advance(count)
+            # several processes wait for each other here, and stop after the first epoch
+            if job.accelerator.num_processes == 1 and stopping():
+                raise Stopped(job.folder.path)
+
+        yield advance_or_stop
 
 
 def _train_all(

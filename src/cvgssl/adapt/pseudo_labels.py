@@ -17,11 +17,9 @@ from torch import Tensor
 
 from cvgssl.adapt.config import FinetuneConfig
 from cvgssl.adapt.data import Task
-from cvgssl.adapt.frozen_features import feature_extractor
-from cvgssl.adapt.models import ModelSource
+from cvgssl.adapt.frozen_features import FeatureExtractor
 from cvgssl.features.table import UNLABELLED
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.progress import progress
 from cvgssl.runtime.seeds import seed_for
 from cvgssl.views.random_views import support_views
 
@@ -196,18 +194,17 @@ class PseudoLabelSource:
 
 
 def pseudo_label_source(
-    task: Task, source: ModelSource, config: FinetuneConfig, accelerator: Accelerator
+    task: Task,
+    config: FinetuneConfig,
+    extractor: FeatureExtractor,
+    advance: Callable[[int], None],
 ) -> PseudoLabelSource:
     """With features of the backbone before training, computed once for all runs."""
-    extractor = feature_extractor(source, config, accelerator, pooled=True)
-    more = 0 if task.pool is None else len(task.pool.pictures)
-    first = accelerator.is_main_process
-    with progress("features", len(task.loaded.train) + more, first) as advance:
-        features = extractor.features(task.loaded.train, advance).numpy()
-        if task.pool is not None:
-            extra = extractor.features(task.pool.pictures, advance).numpy()
-            features = np.concatenate([features, extra[task.pool.rows]])
-    return PseudoLabelSource(task, features, config, accelerator)
+    features = extractor.features(task.loaded.train, advance).numpy()
+    if task.pool is not None:
+        extra = extractor.features(task.pool.pictures, advance).numpy()
+        features = np.concatenate([features, extra[task.pool.rows]])
+    return PseudoLabelSource(task, features, config, extractor.accelerator)
 
 
 def beside(labelled: int, share: float) -> int:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from cvgssl.adapt.config import AdaptConfig, FinetuneConfig
-from cvgssl.adapt.network import build_optimizer, set_learning_rate, train_mode
+from cvgssl.adapt.network import adaptation_optimizer, set_learning_rate, train_mode
 from cvgssl.adapt.pseudo_labels import PoolBatch, PseudoLabelPool, beside
 from cvgssl.encoders.batches import Inputs, forward_all, take
 from cvgssl.heads.metrics import confusion
@@ -112,7 +112,7 @@ class Trainer:
         model = model.to(accelerator.device)
         synchronize_batch_norm(model)
         self.model = model
-        optimizer = build_optimizer(model, config)
+        optimizer = adaptation_optimizer(model, config)
         self.wrapped, self.optimizer = accelerator.prepare(model, optimizer)
         self.average: AveragedModel | None = None
         if config.ema is not None:

@@ -19,7 +19,7 @@ from cvgssl import __version__
 from cvgssl.features.cache import FeatureStore, Values, scratch
 from cvgssl.features.config import AUTO, EmbedConfig
 from cvgssl.features.encoder_requests import EncoderRequest, requested_encoders
-from cvgssl.features.pictures import Listing, list_data
+from cvgssl.features.pictures import Listing, list_for_embedding
 from cvgssl.features.record import FOLDER, EncoderRecord, keep_record, parts_of, recorded
 from cvgssl.features.table import SPLITS, FeatureTable
 from cvgssl.images.cache import default_cache_dir
@@ -110,7 +110,7 @@ class _Embedded:
 
 def _embed_all(config: EmbedConfig) -> _Embedded:
     requests = requested_encoders(config)
-    listing = list_data(config)
+    listing = list_for_embedding(config)
     files = _Files(listing.paths, hash_files(listing.paths, config.workers))
     complete = [_complete(request, files, config) for request in requests]
     skipped = frozenset[int]().union(*(each.unreadable for each in complete))

@@ -142,9 +142,9 @@ def augmented(pixels: Tensor, crops: int, side: float, flips: Flips) -> Iterator
     """
     for crop in _crops(pixels, crops, side):
         turned = (crop, crop.transpose(2, 3)) if flips == "rotations" else (crop,)
-        for one in turned:
+        for view in turned:
             for axes in AXES[flips]:
-                yield one.flip(axes) if axes else one
+                yield view.flip(axes) if axes else view
 
 
 def _crops(pixels: Tensor, crops: int, side: float) -> Iterator[Tensor]:
