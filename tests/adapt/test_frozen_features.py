@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 
 from cvgssl.adapt.config import LinearConfig
-from cvgssl.adapt.protocol import adapt
+from cvgssl.adapt.data import load_task
+from cvgssl.adapt.models import ModelSource
+from cvgssl.adapt.protocol import Job, adapt, prepare
 from cvgssl.runtime.array_files import write_array
+from cvgssl.runtime.launch import launch
+from cvgssl.runtime.run import RunFolder, Stopped
 
 FILES = ("metrics.jsonl", "weights/run_1.safetensors")
 
@@ -79,6 +83,17 @@ def test_other_weights_and_options_have_other_features(
     before = {path.parent for path in blocks(cache)}
     run(steel, tmp_path / "second", **change)
     assert {path.parent for path in blocks(cache)} - before
+
+
+def test_a_stop_keeps_what_was_computed(steel: Path, tmp_path: Path, cache: Path) -> None:
+    config = LinearConfig(data=steel, arch="test_resnet", image_size=32, eval_batch_size=8)
+    accelerator = launch()
+    task = load_task(config, accelerator)
+    source = ModelSource(config, task.classes, task.geometry)
+    job = Job(config, task, source, accelerator, RunFolder(tmp_path / "run"))
+    with pytest.raises(Stopped):
+        prepare(job, lambda: True)
+    assert len(blocks(cache)) == 1
 
 
 def test_without_a_cache(

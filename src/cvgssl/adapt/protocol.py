@@ -71,7 +71,7 @@ def adapt(config: AdaptConfig) -> tuple[Path, Summary]:
             else:
                 history.restore(snapshot)
             start_trackers(accelerator, folder.path, to_dict(config))
-            _train_all(job, _prepare(job, stopping), history, stopping)
+            _train_all(job, prepare(job, stopping), history, stopping)
         summary = _summarize(job, history)
         if accelerator.is_main_process:
             write_json(folder.path / SUMMARY, asdict(summary))
@@ -164,8 +164,11 @@ def _introduce(job: Job) -> None:
         job.folder.log(job.source.trained)
 
 
-def _prepare(job: Job, stopping: Callable[[], bool]) -> Material:
-    """Pictures for fine-tuning; for linear evaluation features, computed once for all runs."""
+def prepare(job: Job, stopping: Callable[[], bool]) -> Material:
+    """Pictures for fine-tuning; for linear evaluation features, computed once for all runs.
+
+    Raises Stopped when it is asked to stop meanwhile; the features so far are in the cache.
+    """
     config, task = job.config, job.task
     train, test = task.loaded.train, Split(task.loaded.test.pixels, task.test_labels)
     if not isinstance(config, FinetuneConfig):
