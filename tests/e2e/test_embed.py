@@ -89,7 +89,7 @@ from cvgssl.cli.main import main
 blocks = 0
 def hear(event, words):
     global blocks
-    if event == "os.rename" and str(words[1]).endswith(".npz"):
+    if event == "os.rename" and str(words[1]).endswith(".npy"):
         blocks += 1
         if blocks == 2:
             os.kill(os.getpid(), signal.SIGKILL)
