@@ -1,7 +1,11 @@
 """Answers are written while pictures are recognized, and go on after an interruption."""
 
 import json
-from collections.abc import Sequence
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from cvgssl.images.decoding import Square
 from cvgssl.images.geometry import Geometry
@@ -17,6 +22,8 @@ from cvgssl.recognizer.answers import CsvFormat, JsonFormat
 from cvgssl.recognizer.config import PredictOptions
 from cvgssl.recognizer.predict import Recognizing, recognition
 from cvgssl.runtime.errors import UserError
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @dataclass
@@ -85,12 +92,42 @@ def test_an_interrupted_call_goes_on_with_the_same_files(
     assert names(cut) == ["p.csv", "p.json"]
 
 
+# kills itself before its third batch
+KILLED = """
+import os, signal, sys
+from cvgssl.cli.main import main
+from cvgssl.recognizer.trained import TrainedRecognizer
+batches, call = 0, TrainedRecognizer.__call__
+def counted(self, squares):
+    global batches
+    batches += 1
+    if batches == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return call(self, squares)
+TrainedRecognizer.__call__ = counted
+main()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
+def test_a_killed_command_goes_on(
+    run_folder: Path, pictures: Path, tmp_path: Path, python: str, command: Command
+) -> None:
+    words = ["predict", str(run_folder), str(pictures), "--batch-size", "2", "--csv", "p.csv"]
+    killed = subprocess.run([python, "-c", KILLED, *words], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    assert killed.returncode == -signal.SIGKILL
+    assert len((tmp_path / "p.csv.part").read_text().splitlines()) == 5
+    done = command(*words)
+    assert "the first 4 pictures were done before" in done.stderr
+    assert command(*words[:-1], "whole.csv").returncode == done.returncode == 0
+    assert (tmp_path / "p.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    assert names(tmp_path) == ["p.csv", "whole.csv"]
+
+
 @pytest.mark.parametrize("change", ["model", "picture", "option", "part", "log", "gone"])
 def test_it_begins_again_when_something_differs(
     options: PredictOptions, pictures: Path, run_folder: Path, tmp_path: Path, change: str
 ) -> None:
-    import shutil
-
     own = Path(shutil.copytree(pictures, tmp_path / "pictures"))
     options = replace(options, images=(own,))
     with pytest.raises(KeyboardInterrupt):
@@ -121,8 +158,6 @@ def test_warnings_are_those_of_all_pictures(
     options: PredictOptions, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A dark 16-bit picture and an unreadable one before the interruption."""
-    from PIL import Image
-
     folder = tmp_path / "new"
     folder.mkdir()
     (folder / "0.png").write_bytes(b"no picture")
