@@ -238,6 +238,7 @@ def test_chosen_labels_stand_beside_random_ones(here: Here, tmp_path: Path) -> N
 def test_pictures_are_embedded_when_an_encoder_is_given(
     here: Here, steel: Path, teacher_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("CVGSSL_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     encoder = {"name": "tiny", "encoder": f"test_vit={teacher_file}", "flips": "none"}
     options = {"data": [str(steel)], "heads": ["ridge"], "shots": [2], "num_draws": 2}

@@ -38,7 +38,7 @@ class UnlabelledPictures:
         return f"{len(self.rows)} more without labels ({left_out} copies left out)"
 
 
-def load_unlabelled(
+def load_extra_unlabelled(
     folder: Path, dataset: LoadedDataset, config: AdaptConfig, accelerator: Accelerator
 ) -> UnlabelledPictures:
     """Decode all pictures below `folder`, as those of the data set were.
@@ -137,7 +137,7 @@ def load_task(config: AdaptConfig, accelerator: Accelerator) -> Task:
     supports = tuple(draws.rows(run, train, dataset.root) for run in range(len(draws.runs)))
     pool = None
     if isinstance(config, FinetuneConfig) and config.unlabelled is not None:
-        pool = load_unlabelled(config.unlabelled, loaded, config, accelerator)
+        pool = load_extra_unlabelled(config.unlabelled, loaded, config, accelerator)
     return Task(
         loaded,
         config.geometry,
@@ -158,9 +158,9 @@ def _draws(dataset: Dataset, config: AdaptConfig) -> Draws:
 
 
 def _check_classes(dataset: Dataset, config: AdaptConfig) -> None:
-    found = len(dataset.train.classes)
-    if config.class_num not in (None, found):
+    count = len(dataset.train.classes)
+    if config.class_num not in (None, count):
         raise UserError(
-            f"--class-num {config.class_num}: {config.data} has {found} classes: "
+            f"--class-num {config.class_num}: {config.data} has {count} classes: "
             f"{', '.join(dataset.train.classes)}"
         )

@@ -19,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from cvgssl.adapt.batches import split_batches
 from cvgssl.adapt.config import AdaptConfig, FinetuneConfig
-from cvgssl.adapt.network import build_optimizer, set_learning_rate, train_mode
+from cvgssl.adapt.network import adaptation_optimizer, set_learning_rate, train_mode
 from cvgssl.adapt.pseudo_labels import PoolBatch, PseudoLabelPool, beside
 from cvgssl.encoders.batches import Inputs, forward_all, take
 from cvgssl.heads.metrics import confusion
@@ -43,6 +43,19 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What one run is trained and measured on.
+
+    run: its number, from 1. train: the support. pool: pictures with pseudo-labels beside it.
+    """
+
+    run: int
+    train: Split
+    test: Split
+    pool: PseudoLabelPool | None = None
 
 
 @dataclass
@@ -80,16 +93,14 @@ class Trainer:
 
     def __init__(
         self,
-        run: int,
+        draw: Draw,
         model: nn.Module,
-        train: Split,
-        test: Split,
         config: AdaptConfig,
         accelerator: Accelerator,
-        pool: PseudoLabelPool | None = None,
         least: int = 1,
     ) -> None:
-        self.run, self.train, self.test, self.pool = run, train, test, pool
+        run, train, pool = draw.run, draw.train, draw.pool
+        self.run, self.train, self.test, self.pool = run, train, draw.test, pool
         self.least = least  # labelled pictures of a batch
         self.config, self.accelerator = config, accelerator
         self.epoch = config.start_epoch  # the next one to train, from 0
@@ -103,7 +114,7 @@ class Trainer:
         model = model.to(accelerator.device)
         synchronize_batch_norm(model)
         self.model = model
-        optimizer = build_optimizer(model, config)
+        optimizer = adaptation_optimizer(model, config)
         self.wrapped, self.optimizer = accelerator.prepare(model, optimizer)
         self.average: AveragedModel | None = None
         if config.ema is not None:
@@ -280,4 +291,4 @@ class Trainer:
 def _cat_pictures(first: Tensor, second: Tensor) -> Tensor:
     """Pictures [B, C, S, S] one after another, gray ones as colour beside coloured ones."""
     channels = max(first.shape[1], second.shape[1])
-    return torch.cat([one.expand(-1, channels, -1, -1) for one in (first, second)])
+    return torch.cat([pixels.expand(-1, channels, -1, -1) for pixels in (first, second)])

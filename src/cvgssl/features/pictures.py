@@ -29,7 +29,7 @@ class Listing:
     classes: tuple[str, ...]
 
 
-def list_data(config: EmbedConfig) -> Listing:
+def list_for_embedding(config: EmbedConfig) -> Listing:
     """The pictures of `config.data`, train before test.
 
     Labelled ones as `load_dataset` finds them. A folder that has pictures but no folders in it,

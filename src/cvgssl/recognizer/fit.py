@@ -76,7 +76,7 @@ def fit(config: FitConfig) -> tuple[Path, FitSummary]:
     with new_folder(config.out, "--out") as folder:
         save_recognizer(folder, _card(config, records, train), train)
         card, kept = load_recognizer(folder)  # the figures are those of what was written
-        head = FittedHead(kept, card.records, card.head, card.params, card.preparation)
+        head = FittedHead(kept, card)
         summary = _summary(config, table, kept, head, started)
         _write_labels(kept, folder / LABELS)
         write_json(folder / SUMMARY, asdict(summary))
