@@ -24,7 +24,7 @@ from cvgssl.adapt.model_file import Support, save_model
 from cvgssl.adapt.models import ModelSource
 from cvgssl.adapt.network import Recognizer
 from cvgssl.adapt.pseudo_labels import PseudoLabelSource, pseudo_label_source
-from cvgssl.adapt.summary import Summary, score_runs
+from cvgssl.adapt.summary import Summary, mode_of, score_runs, setting_of
 from cvgssl.adapt.training import Draw, RunResult, Split, Trainer
 from cvgssl.encoders.backbone import Backbone
 from cvgssl.images.splits import write_split
@@ -38,9 +38,6 @@ from cvgssl.runtime.progress import progress
 from cvgssl.runtime.run import SNAPSHOT, SUMMARY, Clock, RunFolder, RunKind, open_run
 from cvgssl.runtime.stopping import Stopped, stop_requests
 from cvgssl.runtime.trackers import start_trackers
-
-INDUCTIVE, SEMI_SUPERVISED = "inductive", "semi-supervised"
-MAYBE_TRANSDUCTIVE = "transductive if pre-training saw these test pictures"
 
 
 def adapt(config: AdaptConfig) -> tuple[Path, Summary]:
@@ -270,28 +267,13 @@ def _save_weights(job: Job, material: Material, trainer: Trainer) -> None:
         save_model(path, merged(model), job.source.card(), support)
 
 
-def _mode(config: AdaptConfig) -> str:
-    """What was done, for titles and tables."""
-    if not isinstance(config, FinetuneConfig):
-        return "linear evaluation"
-    part = [config.trainable] if config.trainable != "all" else []
-    part += ["pseudo-labels"] if config.pseudo_labels else []
-    return "fine-tuning" + (f" ({', '.join(part)})" if part else "")
-
-
-def _setting(config: AdaptConfig) -> str:
-    """What was known beside the labelled pictures, if the weights have not seen test/."""
-    semi_supervised = isinstance(config, FinetuneConfig) and config.pseudo_labels
-    return SEMI_SUPERVISED if semi_supervised else INDUCTIVE
-
-
 def _summarize(job: Job, history: History) -> Summary:
     config, task, results = job.config, job.task, history.finished
     report = job.source.report
     last, averaged, best = score_runs(results, task.classes)
     return Summary(
-        mode=_mode(config),
-        setting=_setting(config) if report is None or report.held_out else MAYBE_TRANSDUCTIVE,
+        mode=mode_of(config),
+        setting=setting_of(config, held_out=report is None or report.held_out),
         data=str(config.data),
         classes=list(task.classes),
         train_pictures=len(task.train_labels),

@@ -7,9 +7,13 @@ from pathlib import Path
 import numpy as np
 import pydantic
 
+from cvgssl.adapt.config import AdaptConfig, FinetuneConfig
 from cvgssl.adapt.training import RunResult
 from cvgssl.heads.metrics import MeanInterval, accuracy, macro_recall, mean_interval, recalls
 from cvgssl.runtime.parsing import parsing, read_text
+
+INDUCTIVE, SEMI_SUPERVISED = "inductive", "semi-supervised"
+MAYBE_TRANSDUCTIVE = "transductive if pre-training saw these test pictures"
 
 
 @dataclass(frozen=True)
@@ -101,3 +105,23 @@ def score_runs(
         scores(averaged, classes) if averaged else None,
         mean_interval([r.best_accuracy for r in results]),
     )
+
+
+def mode_of(config: AdaptConfig) -> str:
+    """What was done, for titles and tables."""
+    if not isinstance(config, FinetuneConfig):
+        return "linear evaluation"
+    part = [config.trainable] if config.trainable != "all" else []
+    part += ["pseudo-labels"] if config.pseudo_labels else []
+    return "fine-tuning" + (f" ({', '.join(part)})" if part else "")
+
+
+def setting_of(config: AdaptConfig, held_out: bool) -> str:
+    """What was known beside the labelled pictures.
+
+    held_out: whether the weights that training began with surely have not seen test/.
+    """
+    if not held_out:
+        return MAYBE_TRANSDUCTIVE
+    semi_supervised = isinstance(config, FinetuneConfig) and config.pseudo_labels
+    return SEMI_SUPERVISED if semi_supervised else INDUCTIVE
