@@ -12,7 +12,8 @@ from cvgssl.adapt.models import ModelSource
 from cvgssl.adapt.protocol import Job, adapt, prepare
 from cvgssl.runtime.array_files import write_array
 from cvgssl.runtime.launch import launch
-from cvgssl.runtime.run import RunFolder, Stopped
+from cvgssl.runtime.run import RunFolder
+from cvgssl.runtime.stopping import Stopped
 
 FILES = ("metrics.jsonl", "weights/run_1.safetensors")
 
