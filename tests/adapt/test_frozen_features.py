@@ -91,7 +91,7 @@ def test_a_stop_keeps_what_was_computed(steel: Path, tmp_path: Path, cache: Path
     accelerator = launch()
     task = load_task(config, accelerator)
     source = ModelSource(config, task.classes, task.geometry)
-    job = Job(config, task, source, accelerator, RunFolder(tmp_path / "run"))
+    job = Job(config, task, source, accelerator, RunFolder(tmp_path / "run"), least=1)
     with pytest.raises(Stopped):
         prepare(job, lambda: True)
     assert len(blocks(cache)) == 1

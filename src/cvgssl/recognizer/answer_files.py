@@ -197,6 +197,7 @@ def _key(recognition: Recognition, options: PredictOptions, outputs: Sequence[Ou
         sha256_file(recognition.file),
         options.batch_size,
         options.skip_corrupt,
+        options.max_megapixels,
         options.rate,
         [type(output.format).__name__ for output in outputs],
     ]
