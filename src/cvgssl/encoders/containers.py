@@ -56,11 +56,14 @@ class Contents:
     container: `safetensors`, `torch` or `torchscript`.
     tree: the top-level dictionary; for safetensors and TorchScript, names to tensors.
     metadata: text of a safetensors header.
+    folder: where the file is. network: the copy of a network that is read (see `networks.py`).
     """
 
     container: str
     tree: dict[str, Any]
     metadata: dict[str, str] = field(default_factory=dict)
+    folder: Path | None = None
+    network: str = ""
 
 
 class _Inert:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from cvgssl.encoders.building import encoder_from
 from cvgssl.encoders.encoder_spec import EncoderSpec
 from cvgssl.encoders.frozen_encoder import FrozenEncoder
-from cvgssl.encoders.inference import infer_arch
+from cvgssl.encoders.inference import arch_of
 from cvgssl.encoders.loading import load_encoders
 from cvgssl.encoders.preprocessing import resized
 from cvgssl.encoders.pretrained import read_backbone
@@ -103,8 +103,7 @@ def _of_file(request: EncoderRequest, config: EmbedConfig) -> FrozenEncoder:
     """The encoder of a file that says itself what it is of."""
     assert request.file is not None
     found = read_backbone(request.file)
-    known = found.card.get("arch") or infer_arch(found.weights, found.layout.quick_gelu)
-    arch = known or found.arch
+    arch = arch_of(found)
     if not arch:
         raise UserError("does not tell its architecture; give it as NAME=FILE")
     spec = EncoderSpec(str(arch), request.spec.file, request.spec.weight)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cvgssl.encoders.encoder_spec import EncoderSpec, parse_encoder
+from cvgssl.encoders.shards import main_file
 from cvgssl.encoders.weights_folder import ENDINGS, find_weights
 from cvgssl.features.config import EmbedConfig
 from cvgssl.runtime.errors import UserError
@@ -52,21 +53,23 @@ def _request_of(text: str) -> EncoderRequest:
 
 
 def _names_a_file(name: str) -> bool:
-    return name.lower().endswith(ENDINGS) or _in_run(Path(name).expanduser()) is not None
+    return name.lower().endswith(ENDINGS) or _inside(Path(name).expanduser()) is not None
 
 
-def _in_run(folder: Path) -> Path | None:
-    """The weights of the run that `folder` is of, if it is one."""
-    return next((folder / name for name in _IN_RUNS if (folder / name).is_file()), None)
+def _inside(folder: Path) -> Path | None:
+    """The weights of the run, or of the model of transformers, that `folder` is of, if any."""
+    run = next((folder / name for name in _IN_RUNS if (folder / name).is_file()), None)
+    return run or main_file(folder)
 
 
 def weight_file(named: str, flag: str) -> Path:
     """The weight file that is meant: itself, a bare name's, or a run's."""
     path = Path(named).expanduser()
     if path.is_dir():
-        inside = _in_run(path)
+        inside = _inside(path)
         if inside is None:
-            raise UserError(f"{flag}: is a folder without {' or '.join(_IN_RUNS)}; name a file")
+            names = ", ".join((*_IN_RUNS, "model.safetensors"))
+            raise UserError(f"{flag}: is a folder without any of {names}; name a file")
         return inside
     try:
         return find_weights(path)
