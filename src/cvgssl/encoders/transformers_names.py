@@ -15,7 +15,7 @@ Weights = Mapping[str, Tensor]
 Rename = Callable[[Weights], dict[str, Tensor]]
 Rules = tuple[tuple[str, str], ...]
 
-_QKV = re.compile(r"(.*\.)(?:attention\.attention\.|attention\.|self_attn\.)"
+_QKV = re.compile(r"(.*?\.)(?:attention\.attention\.|attention\.|self_attn\.)"
                   r"(query|key|value|[qkv]_proj)\.(weight|bias)$")  # fmt: skip
 
 _TEXT: Rules = (
@@ -70,7 +70,7 @@ _VIT: Rules = (
     (r"\.intermediate\.dense\.", ".mlp.fc1."),
     (r"^(blocks\.\d+)\.output\.dense\.", r"\1.mlp.fc2."),
     (r"\.mlp\.weights_in\.", ".mlp.fc1."),
-    (r"\.mlp\.weights_out\.", ".mlp.fc2."),
+    (r"\.mlp\.(?:weights_out|down_proj)\.", ".mlp.fc2."),
 )
 _LAYER_SCALE: Rules = ((r"\.layer_scale([12])\.lambda1$", r".ls\1.gamma"),)
 _DINOV3: Rules = (
@@ -78,7 +78,6 @@ _DINOV3: Rules = (
     (r"\.layer_scale([12])\.lambda1$", r".gamma_\1"),
     (r"\.mlp\.gate_proj\.", ".mlp.fc1_g."),
     (r"\.mlp\.up_proj\.", ".mlp.fc1."),
-    (r"\.mlp\.down_proj\.", ".mlp.fc2."),
 )
 _UNUSED = re.compile(r"(?:^|\.)(?:position_ids|mask_token)$")
 
@@ -116,7 +115,7 @@ def from_vit(weights: Weights) -> dict[str, Tensor]:
     Registers come after the position embedding is added, so timm keeps the class token's position
     inside the token.
     """
-    named = _renamed(_joined(weights), (*_VIT, *_LAYER_SCALE))
+    named = _renamed(_packed(_joined(weights)), (*_VIT, *_LAYER_SCALE))
     if "reg_token" in named and {"cls_token", "pos_embed"} <= named.keys():
         named["cls_token"] = named["cls_token"] + named["pos_embed"][:, :1]
         named["pos_embed"] = named["pos_embed"][:, 1:]
@@ -176,6 +175,16 @@ def _joined(weights: Weights) -> dict[str, Tensor]:
         else:
             result |= {f"{prefix}attn.{part}_{kind}": tensor for part, tensor in three.items()}
     return result
+
+
+def _packed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Both halves of a gated MLP's first layer in one, as files have them (DINOv2's giants)."""
+    for gate in [name for name in weights if ".mlp.gate_proj." in name]:
+        value = weights.pop(gate.replace("gate_proj", "up_proj"), None)
+        if value is not None:
+            packed = torch.cat([weights.pop(gate), value])
+            weights[gate.replace("gate_proj", "weights_in")] = packed
+    return weights
 
 
 def _renamed(weights: Weights, rules: Rules) -> dict[str, Tensor]:
