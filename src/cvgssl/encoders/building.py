@@ -66,6 +66,8 @@ def encoder_from(
         layout=report.layout,
         notes=(*(note for note in report.notes if "plain GELU" not in note), *notes),
         card=found.card,
+        network=found.network,
+        remarks=found.notes,
     )
 
 

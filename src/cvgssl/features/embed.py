@@ -114,6 +114,8 @@ def _complete(
     if record is None:
         encoder, record = _build(request, config)
         keep_record(request, config, cache, record)
+    for remark in record.remarks:
+        log.warning("%s: %s", record.file, remark)
     store = FeatureStore(record.folder(cache))
     first: dict[str, int] = {}  # copies of a picture are computed once
     for row, digest in enumerate(digests):

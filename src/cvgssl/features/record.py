@@ -40,6 +40,7 @@ class EncoderRecord:
         the key.
 
     widths: of the parts (layers, ways of pooling) in a row of embeddings; empty for a single one.
+    remarks: what every command says of the weight file.
     """
 
     name: str
@@ -47,6 +48,7 @@ class EncoderRecord:
     weight: float
     widths: Sequence[int]
     facts: dict[str, Any]
+    remarks: Sequence[str] = ()
 
     @property
     def key(self) -> str:
