@@ -63,9 +63,7 @@ class FileTokens:
         end, pad = ("<eos>", "<pad>") if self._second else ("</s>", "</s>")
         self._end, self._pad = map(self._tokenizer.token_to_id, (end, pad))
         if self._end is None or self._pad is None:
-            raise UserError(
-                f"{path}: has no word {end} or {pad}; only SigLIP's tokenizers are read"
-            )
+            raise UserError(f"{path}: has no word {end} or {pad}: no tokenizer of a SigLIP")
         if max(self._end, self._pad) >= words:
             raise UserError(f"{path}: has more words than the {words} of the text tower")
 

@@ -245,7 +245,7 @@ def _build(
     with torch.random.fork_rng(devices=[]):
         body = open_clip.transformer.TextTransformer(
             context_length=context,
-            vocab_size=VOCABULARY,
+            vocab_size=len(weights["token_embedding.weight"]),
             width=width,
             layers=len(layers),
             mlp_ratio=4.0 if hidden is None else len(hidden) / width,
