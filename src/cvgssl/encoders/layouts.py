@@ -3,7 +3,8 @@
 One row of `LAYOUTS` per family, recognized by the names of the tensors. Prefixes after those of
 the published code: MoCo (`encoder_q.`), MoCo v3 (`base_encoder.` beside `momentum_encoder.`),
 DINO (`backbone.` inside `teacher`), CLIP and open_clip (`visual.`), solo-learn and lightly
-(`backbone.`), lightly-train (a chain that ends in `wrapped_model._model.`).
+(`backbone.`), lightly-train (a chain that ends in `wrapped_model._model.`). Files of Hugging Face's
+transformers are first translated (see `transformers_names.py`).
 """
 
 import re
@@ -201,7 +202,7 @@ LAYOUTS = (
     ),
     Layout(
         "transformers DINOv2",
-        _has(_PATCHES, ".layer_scale1.lambda1"),
+        _has(_PATCHES, "layer.0.norm1.weight"),
         r"backbone\.",
         IMAGENET,
         translate=below(_PATCHES, from_vit),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cvgssl.encoders.encoder_spec import EncoderSpec, parse_encoder
-from cvgssl.encoders.shards import main_file
+from cvgssl.encoders.shards import MAIN_FILES, main_file
 from cvgssl.encoders.weights_folder import ENDINGS, find_weights
 from cvgssl.features.config import EmbedConfig
 from cvgssl.runtime.errors import UserError
@@ -68,8 +68,8 @@ def weight_file(named: str, flag: str) -> Path:
     if path.is_dir():
         inside = _inside(path)
         if inside is None:
-            names = ", ".join((*_IN_RUNS, "model.safetensors"))
-            raise UserError(f"{flag}: is a folder without any of {names}; name a file")
+            names = " or ".join((*_IN_RUNS, MAIN_FILES[0]))
+            raise UserError(f"{flag}: is a folder without {names}; name a file")
         return inside
     try:
         return find_weights(path)
