@@ -255,6 +255,8 @@ def test_preprocessing_beside_the_file(tmp_path: Path) -> None:
     beside.write_text(json.dumps(asked))
     encoder = of_file(path, size=None)
     assert encoder.image_size == 24 and encoder.interpolation == "bilinear"
+    info = inspect_weights(path)
+    assert (info.size, info.interpolation) == (24, "bilinear")
     assert encoder.normalization == Normalization((0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
     for wrong in (
         {"image_mean": [1, 2]},

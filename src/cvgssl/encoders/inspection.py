@@ -21,7 +21,8 @@ class WeightsInfo:
     arch: for `--arch`; None when names and shapes do not decide it.
     network: which copy is read of a checkpoint that holds several (`teacher`), else None.
     tensors, parameters: of the backbone, without heads and text towers; buffers count.
-    size, interpolation: pixels and filter that the architecture's weights were trained with.
+    size, interpolation: pixels and filter that the weights were trained with, as the files beside
+        them say, else as timm knows it of the architecture.
     problem: why the file cannot be read, else None.
     """
 
@@ -53,6 +54,7 @@ def inspect_weights(path: Path) -> WeightsInfo:
     arch = arch_of(found)
     backbone = [t for name, t in found.weights.items() if not name.startswith(_CLASSIFIERS)]
     config = _config(arch)
+    told = found.described
     known = Normalization(tuple(config["mean"]), tuple(config["std"])) if config else None
     return WeightsInfo(
         file=path.name,
@@ -64,8 +66,8 @@ def inspect_weights(path: Path) -> WeightsInfo:
         tensors=len(backbone),
         parameters=sum(tensor.numel() for tensor in backbone),
         normalization=found.normalization or known,
-        size=int(config["input_size"][-1]) if config else None,
-        interpolation=str(config["interpolation"]) if config else None,
+        size=told.size or (int(config["input_size"][-1]) if config else None),
+        interpolation=told.interpolation or (str(config["interpolation"]) if config else None),
     )
 
 
