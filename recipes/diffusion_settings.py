@@ -21,13 +21,13 @@ from torch.nn import functional as F
 from cvgssl.encoders.loading import load_encoders
 from cvgssl.features.diffusion import diffusion_map
 from cvgssl.heads.metrics import confusion, macro_recall
-from cvgssl.images.cache import default_cache_dir
 from cvgssl.images.scan import load_dataset
 from cvgssl.pretrain.bank import BankBuild, BankKey, build_bank
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.pretrain.data import load_unlabelled
 from cvgssl.pretrain.targets import joint_embedding
 from cvgssl.pretrain.views import Views
+from cvgssl.runtime.cache_folder import default_cache_dir
 from cvgssl.runtime.files import write_json
 from cvgssl.runtime.launch import launch
 

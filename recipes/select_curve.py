@@ -33,7 +33,7 @@ from cvgssl.heads.metrics import confusion, macro_recall, mean_interval
 from cvgssl.runtime.files import write_json, writing
 from cvgssl.runtime.progress import progress
 from cvgssl.runtime.seeds import seed_for
-from cvgssl.selection.pool import Pool
+from cvgssl.selection.candidates import Candidates
 from cvgssl.selection.strategies import STRATEGIES
 
 SHOTS = (1, 2, 4, 8, 16)
@@ -111,10 +111,10 @@ def choose(method: str, rows: NDArray[np.float32], truth: Labels, budget: int, s
         return equal_shots(truth, budget, seed)
     labels, classes = np.full(len(rows), -1), len(np.unique(truth))
     if method != ROUNDS:
-        return STRATEGIES[method](Pool(rows, labels, labels >= 0), budget, seed).order
+        return STRATEGIES[method](Candidates(rows, labels, labels >= 0), budget, seed).order
     chosen = np.array([], dtype=np.intp)
     for total in (shot * classes for shot in SHOTS if shot * classes <= budget):
-        pool = Pool(rows, labels.copy(), labels >= 0)
+        pool = Candidates(rows, labels.copy(), labels >= 0)
         chosen = np.concatenate(
             [chosen, STRATEGIES["medoids"](pool, total - len(chosen), seed).order]
         )

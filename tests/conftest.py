@@ -84,6 +84,15 @@ def python() -> Iterator[str]:
     del server  # it goes on for the others
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Embeddings go to a folder of the session, not into the cache of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "CVGSSL_CACHE" not in os.environ:
+            patch.setenv("CVGSSL_CACHE", str(tmp_path_factory.mktemp("cvgssl-cache")))
+        yield
+
+
 @pytest.fixture
 def command(tmp_path: Path, python: str) -> Command:
     """Run `cvgssl WORDS...` as a user would, in a folder of its own; gives what it printed."""

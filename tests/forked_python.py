@@ -162,6 +162,9 @@ def keep(connection: "socket.socket", executable: str) -> list[str]:
     for place, stream in enumerate(streams):
         os.dup2(stream, place)
         os.close(stream)
+    # the old ones remember what the server's streams could do, such as seeking
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", 1, "utf-8", "backslashreplace", closefd=False)  # noqa: SIM115
     os.chdir(request["folder"])
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ.clear()

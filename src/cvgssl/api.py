@@ -4,12 +4,13 @@ from pathlib import Path
 
 from cvgssl.adapt.config import AdaptConfig, FinetuneConfig, LinearConfig
 from cvgssl.adapt.protocol import adapt
-from cvgssl.adapt.summary import Summary
+from cvgssl.adapt.summary import Summary, read_summary
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.pretrain.job import pretrain
 from cvgssl.pretrain.summary import PretrainSummary
-from cvgssl.report.adaptation import write_figures
+from cvgssl.report.adaptation import lacks_figures, write_figures
 from cvgssl.runtime.launch import is_first_process
+from cvgssl.runtime.run import SUMMARY
 
 
 def pretrain_backbone(config: PretrainConfig) -> tuple[Path, PretrainSummary]:
@@ -28,8 +29,11 @@ def linear(config: LinearConfig) -> tuple[Path, Summary]:
 
 
 def adapt_and_draw(config: AdaptConfig) -> tuple[Path, Summary]:
-    """Do the job and draw its figures into the run folder."""
-    folder, summary = adapt(config)
+    """Do the job and draw its figures into the run folder, which may be all that a run lacks."""
+    if config.resume is not None and lacks_figures(config.resume):
+        folder, summary = config.resume, read_summary(config.resume / SUMMARY)
+    else:
+        folder, summary = adapt(config)
     if is_first_process():
         write_figures(folder, summary)
     return folder, summary

@@ -1,4 +1,6 @@
 import json
+import os
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -151,8 +153,79 @@ def test_files_that_are_no_draws_for_these_classes(tmp_path: Path, value: Any, t
 
 
 def test_a_missing_or_broken_file(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="No such file"):
+    with pytest.raises(UserError, match="no such file"):
         load_draws(tmp_path / "draws.json", ("a",))
     (tmp_path / "draws.json").write_bytes(b"\xff{")
-    with pytest.raises(UserError, match="not a draws file"):
+    with pytest.raises(UserError, match="cannot be read as a file of draws"):
         load_draws(tmp_path / "draws.json", ("a",))
+
+
+def test_numbers_beside_the_runs_are_checked(tmp_path: Path) -> None:
+    path = tmp_path / "draws.json"
+    path.write_text('{"runs": [{"a": ["1.png"]}], "shot": "x", "imbalance": NaN, "seed": 1.5}')
+    assert load_draws(path, ("a",)) == Draws(({"a": ("1.png",)},))
+
+
+@pytest.mark.parametrize(
+    "content", ["[" * 100_000, '{"runs": ' * 50_000, "\0" * 10, '{"runs": [{"a": "abc"}]}']
+)
+def test_hostile_files_of_draws_are_one_line(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "draws.json"
+    path.write_text(content)
+    with pytest.raises(UserError) as caught:
+        load_draws(path, ("a",))
+    assert str(caught.value).startswith(f"--draws {path}")
+    assert len(str(caught.value).splitlines()) == 1 and len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "1000000000000", "."])
+def test_draws_that_are_no_files(path: str) -> None:
+    with pytest.raises(UserError, match=f"--draws {path}"):
+        load_draws(Path(path), ("a",))
+
+
+def test_draws_of_another_system_are_understood() -> None:
+    table = ImageTable(
+        tuple(ROOT.parent / name for name in ("train/cra\u0308ck/1.png", "train/stain/2.png")),
+        np.array([0, 1]),
+        ("cr\u00e4ck", "stain"),
+    )
+    windows = Draws(
+        ({"cr\u00e4ck": ("train\\cr\u00e4ck\\1.png",), "stain": ("./train/stain/2.png",)},)
+    )
+    named = windows.named(table, ROOT)
+    assert named.runs == (
+        {"cr\u00e4ck": ("train/cr\u00e4ck/1.png",), "stain": ("train/stain/2.png",)},
+    )
+    assert named.rows(0, table, ROOT).tolist() == [0, 1]
+    twice = Draws(({"stain": ("train/stain/2.png", "train\\stain\\2.png")},))
+    with pytest.raises(UserError, match=r"run 1 has train/stain/2\.png 2 times"):
+        twice.named(table, ROOT)
+
+
+def test_composed_and_decomposed_names_have_the_same_draws() -> None:
+    drawn = []
+    for form in ("NFC", "NFD"):
+        paths = [
+            ROOT.parent / unicodedata.normalize(form, f"train/{label}/prüf {i}.png")
+            for label in ("a", "b")
+            for i in range(12)
+        ]
+        table = ImageTable(tuple(paths), np.repeat([0, 1], 12), ("a", "b"))
+        drawn.append(draw(Dataset(ROOT, table, table), 3, 4, 0).runs)
+    assert drawn[0] == drawn[1]
+
+
+def test_names_that_are_no_utf8_come_back(tmp_path: Path) -> None:
+    draws = Draws(({"a": (os.fsdecode(b"a/\xff.png"), "a/ä.png")},))
+    save_draws(draws, tmp_path / "draws.json")
+    assert load_draws(tmp_path / "draws.json", ("a",)) == draws
+
+
+@pytest.mark.parametrize("name", ["a\u0000b", "\ud800", "x" * 100_000, "", "/", "../" * 5000])
+def test_paths_that_nothing_can_have_are_one_line(name: str, tmp_path: Path) -> None:
+    data = dataset(root=tmp_path)
+    draws = Draws(({"crack": (name,)},)).named(data.train, tmp_path)
+    with pytest.raises(UserError, match=r"run 1 names 1 pictures that are not") as caught:
+        draws.rows(0, data.train, tmp_path)
+    assert len(str(caught.value)) < 500

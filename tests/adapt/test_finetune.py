@@ -12,9 +12,9 @@ from torch import nn
 
 from cvgssl.adapt.config import FinetuneConfig, LinearConfig
 from cvgssl.adapt.model_file import load_model
-from cvgssl.adapt.network import Recognizer, build_optimizer, set_learning_rate
+from cvgssl.adapt.network import Recognizer, adaptation_optimizer, set_learning_rate
 from cvgssl.adapt.protocol import adapt
-from cvgssl.adapt.training import Split, Trainer
+from cvgssl.adapt.training import Draw, Split, Trainer
 from cvgssl.encoders.backbone import build_backbone
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.launch import launch
@@ -100,7 +100,7 @@ def test_every_run_begins_with_the_scaler_as_new() -> None:
     split = Split(torch.zeros(4, 3), torch.tensor([0, 1, 0, 1]))
     options = LinearConfig(data=Path("unused"))
     accelerator.scaler.load_state_dict(accelerator.scaler.state_dict() | {"scale": 4.0})
-    Trainer(1, nn.Linear(3, 2), split, split, options, accelerator)
+    Trainer(Draw(1, split, split), nn.Linear(3, 2), options, accelerator)
     assert accelerator.scaler.get_scale() == 2.0**16
 
 
@@ -132,7 +132,7 @@ def test_ema_is_the_running_average(steel: Path, tmp_path: Path) -> None:
 def test_layer_decay_lowers_rates_towards_the_input() -> None:
     model = Recognizer(build_backbone("vit_tiny_patch16_224", 32), classes=3)
     config = FinetuneConfig(data=Path("d"), lr=0.1, layer_decay=0.5)
-    optimizer = build_optimizer(model, config)
+    optimizer = adaptation_optimizer(model, config)
     rates = {
         id(weight): group["lr"] for group in optimizer.param_groups for weight in group["params"]
     }

@@ -99,7 +99,7 @@ def test_a_changed_card_is_noticed(saved: Path) -> None:
 @pytest.mark.parametrize("keep", [0, 5, 100, 2000, -1])
 def test_a_cut_file_is_noticed(saved: Path, keep: int) -> None:
     saved.write_bytes(saved.read_bytes()[:keep])
-    with pytest.raises(UserError, match=r"run_1\.safetensors: damaged"):
+    with pytest.raises(UserError, match=r"run_1\.safetensors.* damaged"):
         load_model(saved)
 
 

@@ -15,18 +15,19 @@ from torch.nn import functional as F
 from cvgssl.adapt import training
 from cvgssl.adapt.config import FinetuneConfig
 from cvgssl.adapt.data import load_task
+from cvgssl.adapt.frozen_features import feature_extractor
 from cvgssl.adapt.models import ModelSource
 from cvgssl.adapt.protocol import adapt
 from cvgssl.adapt.pseudo_labels import (
     PseudoLabelPool,
     PseudoLabels,
-    PseudoLabelSource,
     balanced,
     beside,
     confident,
     guess,
+    pseudo_label_source,
 )
-from cvgssl.adapt.training import Split, Trainer
+from cvgssl.adapt.training import Draw, Split, Trainer
 from cvgssl.images.surfaces import synthesize
 from cvgssl.report.adaptation import print_summary
 from cvgssl.runtime.errors import UserError
@@ -112,7 +113,7 @@ def test_a_step_is_the_weighted_mean_over_the_whole_batch(tmp_path: Path) -> Non
         lr=0.5, momentum=0.0, weight_decay=0.0,
     )  # fmt: skip
     drawn = pool.drawn(16, 1, 0, config)
-    trainer = Trainer(1, model, split, split, config, launch(None, "fp32"), pool)
+    trainer = Trainer(Draw(1, split, split, pool), model, config, launch(None, "fp32"))
     trainer.fit(RunFolder(tmp_path), lambda: False, lambda _: None, lambda _: None)
 
     pixels = torch.cat([torch.from_numpy(split.inputs), drawn.pixels]).flatten(1).float() / 255
@@ -268,7 +269,8 @@ def test_train_pictures_and_the_folder_together(
     accelerator = launch(None, "fp32")
     task = load_task(config, accelerator)
     source = ModelSource(config, task.classes, task.geometry)
-    found = PseudoLabelSource(task, source, config, accelerator).pool(1)
+    extractor = feature_extractor(source, config, accelerator, pooled=True)
+    found = pseudo_label_source(task, config, extractor, lambda _count: None).pool(1)
     assert found.unlabelled == 42 - 12 + 12
     assert found.guesses.rows.tolist() == [n for n in range(54) if n not in task.supports[0]]
     assert task.pool is not None

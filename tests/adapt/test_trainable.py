@@ -14,7 +14,13 @@ from cvgssl.adapt import training
 from cvgssl.adapt.config import FinetuneConfig
 from cvgssl.adapt.lora import merged
 from cvgssl.adapt.model_file import load_model
-from cvgssl.adapt.network import Recognizer, build_optimizer, choose_part, train_mode, train_only
+from cvgssl.adapt.network import (
+    Recognizer,
+    adaptation_optimizer,
+    choose_part,
+    train_mode,
+    train_only,
+)
 from cvgssl.adapt.protocol import adapt
 from cvgssl.adapt.trainable import parse_trainable
 from cvgssl.encoders.backbone import Backbone, build_backbone
@@ -45,7 +51,7 @@ def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
 
 def steps(model: Recognizer, count: int = 2) -> None:
     """A few steps of the real optimizer, on all that is trained."""
-    optimizer = build_optimizer(model, FinetuneConfig(data=Path("d"), lr=0.1, layer_decay=0.9))
+    optimizer = adaptation_optimizer(model, FinetuneConfig(data=Path("d"), lr=0.1, layer_decay=0.9))
     for _ in range(count):
         train_mode(model)
         torch.nn.functional.cross_entropy(model(pictures()), torch.arange(5) % 3).backward()

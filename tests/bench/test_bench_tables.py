@@ -1,5 +1,6 @@
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 
@@ -66,3 +67,12 @@ def test_csv_reads_back() -> None:
     assert first["difference_mean"] == first["p"] == ""
     assert float(last["p_holm"]) == pytest.approx(0.06)
     assert float(last["macro_recall_ci95"]) == pytest.approx(63.531, abs=0.001)
+
+
+def test_controls_and_bytes_that_are_no_utf8_become_escapes() -> None:
+    strange = [replace(one, data="a\x1b[2Jb\udce9", encoder="v\u202ei") for one in ROWS]
+    tables = tables_of(strange)
+    notes = ["c\udce9\x00"]
+    for text in (to_markdown(tables, "mean", notes), to_latex(tables, "mean"), to_csv(strange)):
+        assert all(char.isprintable() or char == "\n" for char in text)
+        assert "x1b" in text and "xe9" in text and "u202e" in text

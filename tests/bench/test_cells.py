@@ -1,5 +1,6 @@
 """One cell at a time: what may and what may not change its numbers."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,8 @@ from clouds import clouds
 
 from cvgssl.bench.cells import Cell, CellResult, code_files, read_cell, write_cell
 from cvgssl.bench.config import SETTINGS, FeatureSource, HeadChoice
-from cvgssl.bench.recorded import digest_of, dirichlet, supports_of
-from cvgssl.bench.running import CellJob, compute
+from cvgssl.bench.recorded import digest_of, dirichlet_queries, supports_of
+from cvgssl.bench.running import CellJob, compute_cell
 from cvgssl.bench.sources import load_sources
 from cvgssl.features.preparation import Preparation
 from cvgssl.features.table import FeatureTable, save_features
@@ -23,7 +24,9 @@ def work(path: Path, setting: str, head: str, table: FeatureTable, shot: int = 2
     save_features(table, path)
     (source,) = load_sources([FeatureSource(file=path, data="steel")])
     supports, _ = supports_of(table, (shot,), 6, 0)
-    queries = dirichlet(table.part("test"), 6, 0, 2.0, 5) if "dirichlet" in setting else None
+    queries = (
+        dirichlet_queries(table.part("test"), 6, 0, 2.0, 5) if "dirichlet" in setting else None
+    )
     choice = HeadChoice(head=head, label=head, params={})
     digest = digest_of(supports[shot], queries)
     return CellJob(Cell(source, choice, setting, shot, "center", digest), supports[shot], queries)
@@ -45,12 +48,12 @@ def test_every_setting_classifies_the_pictures_that_are_asked(
     setting: str, head: str, tmp_path: Path
 ) -> None:
     job = work(tmp_path / "f.npz", setting, head, clouds())
-    result = compute(job)
+    result = compute_cell(job)
     asked = sum(map(len, job.queries)) if job.queries else 6 * 19
     assert np.sum(result.confusion) == asked
     assert len(result.accuracy) == len(result.macro_recall) == len(result.seconds) == 6
     assert np.mean(result.accuracy) > 50, "three clouds; chance is 33 %"
-    assert all(0 < seconds < 5 for seconds in result.seconds)
+    assert all(seconds > 0 for seconds in result.seconds)
     assert 100 * np.trace(result.confusion) / asked == pytest.approx(
         np.average(result.accuracy, weights=[len(q) for q in job.queries or [[0]] * 6])
     )
@@ -59,7 +62,7 @@ def test_every_setting_classifies_the_pictures_that_are_asked(
 def test_semi_supervised_is_what_the_head_itself_gives(tmp_path: Path) -> None:
     table = clouds()
     job = work(tmp_path / "f.npz", "semi-supervised", USING, table)
-    result = compute(job)
+    result = compute_cell(job)
     order = np.argsort(table.names)
     train, test = table.take(order).part("train"), table.take(order).part("test")
     preparation = Preparation("center").fit(train.values)
@@ -81,15 +84,17 @@ def test_inductive_looks_at_no_unlabelled_picture(tmp_path: Path) -> None:
     others = np.array([row for row in rows_of(table, "train") if table.names[row] not in named])
     assert len(others) > 5
     other = work(tmp_path / "g.npz", "inductive", ALONE, changed(table, others, 30))
-    assert compute(job).confusion == compute(other).confusion
+    assert compute_cell(job).confusion == compute_cell(other).confusion
 
 
 @pytest.mark.parametrize("setting", ["inductive", "semi-supervised"])
 def test_a_test_picture_changes_nothing_for_the_others(setting: str, tmp_path: Path) -> None:
     table = clouds()
     test = rows_of(table, "test")
-    first = compute(work(tmp_path / "f.npz", setting, USING, table)).mistakes
-    moved = compute(work(tmp_path / "g.npz", setting, USING, changed(table, test[:1], 30))).mistakes
+    first = compute_cell(work(tmp_path / "f.npz", setting, USING, table)).mistakes
+    moved = compute_cell(
+        work(tmp_path / "g.npz", setting, USING, changed(table, test[:1], 30))
+    ).mistakes
     name = table.names[test[0]]
     assert {k: v for k, v in first.items() if k != name} == {
         k: v for k, v in moved.items() if k != name
@@ -102,8 +107,8 @@ def test_labels_of_test_change_no_prediction(setting: str, tmp_path: Path) -> No
     labels = table.labels.copy()
     test = rows_of(table, "test")
     labels[test] = np.roll(labels[test], 5)
-    first = compute(work(tmp_path / "f.npz", setting, USING, table))
-    other = compute(work(tmp_path / "g.npz", setting, USING, replace(table, labels=labels)))
+    first = compute_cell(work(tmp_path / "f.npz", setting, USING, table))
+    other = compute_cell(work(tmp_path / "g.npz", setting, USING, replace(table, labels=labels)))
     assert np.sum(first.confusion, axis=0).tolist() == np.sum(other.confusion, axis=0).tolist()
     assert first.confusion != other.confusion
 
@@ -114,11 +119,11 @@ def test_the_order_of_a_file_changes_nothing(tmp_path: Path) -> None:
     mixed = table.take(np.random.default_rng(3).permutation(len(table)))
     other = work(tmp_path / "g.npz", "transductive", USING, mixed)
     assert first.cell.key() == other.cell.key()
-    assert compute(first).accuracy == compute(other).accuracy
+    assert compute_cell(first).accuracy == compute_cell(other).accuracy
 
 
 def test_mistakes_say_what_was_asked_and_named(tmp_path: Path) -> None:
-    result = compute(work(tmp_path / "f.npz", "inductive", ALONE, clouds()))
+    result = compute_cell(work(tmp_path / "f.npz", "inductive", ALONE, clouds()))
     wrong = np.sum(result.confusion) - np.trace(result.confusion)
     assert sum(often for _, _, often, _ in result.mistakes.values()) <= wrong
     assert len(result.mistakes) > 0
@@ -149,7 +154,7 @@ def test_a_cell_is_read_only_if_whole_and_of_the_same_key(tmp_path: Path) -> Non
     job = work(tmp_path / "f.npz", "inductive", ALONE, clouds())
     path, key = job.cell.path(tmp_path), job.cell.key()
     assert read_cell(path, key) is None
-    result = compute(job)
+    result = compute_cell(job)
     write_cell(result, path)
     found = read_cell(path, key)
     assert isinstance(found, CellResult)
@@ -158,6 +163,36 @@ def test_a_cell_is_read_only_if_whole_and_of_the_same_key(tmp_path: Path) -> Non
     assert read_cell(path, "another key") is None
     path.write_text(path.read_text()[:-30])
     assert read_cell(path, key) is None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"accuracy": None},
+        {"accuracy": ["90"]},
+        {"accuracy": [90.0]},
+        {"accuracy": [], "macro_recall": [], "seconds": []},
+        {"shot": "2"},
+        {"classes": ["a"]},
+        {"confusion": [[1, 2], [3]]},
+        {"mistakes": {"a.png": [0, 1]}},
+        {"mistakes": {"a.png": [0, 99, 1, 1]}},
+    ],
+)
+def test_a_cell_with_the_right_key_and_wrong_values_is_computed_again(
+    damage: dict[str, object], tmp_path: Path
+) -> None:
+    job = work(tmp_path / "f.npz", "inductive", ALONE, clouds())
+    path, key = job.cell.path(tmp_path), job.cell.key()
+    write_cell(compute_cell(job), path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | damage))
+    assert read_cell(path, key) is None
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "{}", "\xff"])
+def test_a_cell_that_is_something_else_is_computed_again(content: str, tmp_path: Path) -> None:
+    (tmp_path / "cell.json").write_text(content, encoding="latin-1")
+    assert read_cell(tmp_path / "cell.json", "key") is None
 
 
 def test_the_code_of_heads_and_what_they_import_is_part_of_the_key() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from clouds import clouds
 
-from cvgssl.bench.recorded import balanced, dirichlet
+from cvgssl.bench.recorded import balanced_queries, dirichlet_queries
 
 
 def counts(names: list[str]) -> Counter[str]:
@@ -13,16 +13,16 @@ def counts(names: list[str]) -> Counter[str]:
 
 def test_balanced_queries_have_as_many_of_each_class() -> None:
     test = clouds().part("test")
-    runs = balanced(test, 5, seed=0)
+    runs = balanced_queries(test, 5, seed=0)
     assert all(set(counts(names).values()) == {4} and len(names) == 12 for names in runs)
     assert len({tuple(names) for names in runs}) > 1, "larger classes are drawn anew"
-    assert runs == balanced(test, 5, seed=0)
-    assert runs != balanced(test, 5, seed=1)
+    assert runs == balanced_queries(test, 5, seed=0)
+    assert runs != balanced_queries(test, 5, seed=1)
 
 
 def test_dirichlet_shares_have_the_mean_and_spread_of_the_distribution() -> None:
     test = clouds(test=(400, 400, 400)).part("test")
-    runs = dirichlet(test, 400, seed=0, alpha=2.0, per_class=100)
+    runs = dirichlet_queries(test, 400, seed=0, alpha=2.0, per_class=100)
     shares = np.array([[counts(names)[c] for c in test.classes] for names in runs]) / 300
     assert shares.mean(axis=0) == pytest.approx(1 / 3, abs=0.03)
     # variance of Dirichlet(2, 2, 2): 2 * 4 / (6 * 6 * 7)
@@ -32,8 +32,10 @@ def test_dirichlet_shares_have_the_mean_and_spread_of_the_distribution() -> None
 
 def test_a_small_class_limits_the_number_and_not_the_shares() -> None:
     table = clouds(test=(60, 60, 6)).part("test")
-    full = dirichlet(clouds(test=(60, 60, 60)).part("test"), 50, seed=3, alpha=2.0, per_class=15)
-    few = dirichlet(table, 50, seed=3, alpha=2.0, per_class=15)
+    full = dirichlet_queries(
+        clouds(test=(60, 60, 60)).part("test"), 50, seed=3, alpha=2.0, per_class=15
+    )
+    few = dirichlet_queries(table, 50, seed=3, alpha=2.0, per_class=15)
     for large, small in zip(full, few, strict=True):
         assert counts(small)["scratch"] <= 6
         expected = np.array([counts(large)[c] for c in table.classes]) / len(large)
@@ -47,6 +49,6 @@ def test_a_picture_is_asked_once_and_never_without_a_label() -> None:
     labels = table.labels.copy()
     labels[-1] = -1
     test = type(table)(table.values, table.names, labels, table.splits, table.classes).part("test")
-    for names in dirichlet(test, 20, 0, 2.0, 15) + balanced(test, 20, 0):
+    for names in dirichlet_queries(test, 20, 0, 2.0, 15) + balanced_queries(test, 20, 0):
         assert len(set(names)) == len(names) >= 1
         assert test.names[-1] not in names

@@ -31,7 +31,7 @@ def cell(
 ) -> CellResult:
     return CellResult(
         "key", "steel", "vit", head, setting, shot, draws, False, {}, recall, recall,
-        [0.1] * len(recall), ["a", "b"], [[1, 0], [0, 1]], {},
+        [0.1] * len(recall), ["a", "b"], [[1, 0], [0, 1]], {}, [],
     )  # fmt: skip
 
 

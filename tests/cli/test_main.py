@@ -140,6 +140,18 @@ def test_the_commands_own_exit_code_and_words() -> None:
         ),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), ["prog: No space left on device"]),
         (OSError("cannot identify image"), ["prog: cannot identify image"]),
+        (
+            MemoryError(),
+            ["prog: the machine's memory is full; close other programs or use fewer workers"],
+        ),
+        (
+            OSError(errno.EMFILE, os.strerror(errno.EMFILE), "a.png"),
+            ["prog: a.png: too many open files; raise the limit (ulimit -n) or use fewer workers"],
+        ),
+        (
+            UnicodeEncodeError("utf-8", "train/a\udcff/1.png", 7, 8, "surrogates not allowed"),
+            [r"prog: a file or folder name is not valid UTF-8: ...train/a\xff/1.png...; rename it"],
+        ),
     ],
 )
 def test_mistakes_and_a_full_disk_are_one_line_each(
@@ -149,6 +161,23 @@ def test_mistakes_and_a_full_disk_are_one_line_each(
     assert capsys.readouterr().err.splitlines() == lines
     with pytest.raises(type(error)):
         run_guarded(error, ["--debug"])
+
+
+def test_trouble_with_the_cache_names_the_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CVGSSL_CACHE", str(tmp_path / "file"))
+    (tmp_path / "file").write_text("in the way")
+
+    def command(_words: Sequence[str], _prog: str) -> int:
+        (tmp_path / "file" / "features").mkdir(parents=True)
+        return 0
+
+    assert guarded(command, [], "prog") == 2
+    assert capsys.readouterr().err == (
+        f"prog: {tmp_path}/file/features: Not a directory; set CVGSSL_CACHE to a folder that can "
+        "be written\n"
+    )
 
 
 def test_other_processes_of_one_job_do_not_repeat_it(

@@ -69,12 +69,12 @@ def test_two_processes_give_the_result_of_one(
 
 def test_more_processes_than_pictures_in_a_batch(steel: Path, tmp_path: Path, python: str) -> None:
     words = ["finetune", str(steel), "--arch", "test_vit", "--image-size", "32", "--shot", "3"]
-    words += ["--batch-size", "17", "--out", str(tmp_path / "run")]
+    words += ["--batch-size", "1", "--out", str(tmp_path / "run")]
     done = subprocess.run(
         [python, *TORCHRUN, "--nproc-per-node=2", "-m", "--", "cvgssl", *words],
         capture_output=True,
         text=True,
     )
     assert done.returncode != 0
-    message = "--batch-size 17: the last of 18 labelled pictures make a batch of 1"
+    message = "--batch-size 1: 2 processes need a picture each; take at least 2"
     assert done.stderr.count(message) == 1

@@ -89,7 +89,7 @@ from cvgssl.cli.main import main
 blocks = 0
 def hear(event, words):
     global blocks
-    if event == "os.rename" and str(words[1]).endswith(".npz"):
+    if event == "os.rename" and str(words[1]).endswith(".npy"):
         blocks += 1
         if blocks == 2:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -115,7 +115,7 @@ def test_killed_and_run_again(
     assert computed(command(*words)) == PICTURES - 256
     table = load_features(tmp_path / "features.npz")
     assert len(table) == PICTURES and set(table.labels) == {-1} and table.names[2] == "2.bmp"
-    for block in cache.rglob("*/*.npz"):
+    for block in cache.rglob("*/*.npy"):
         block.unlink()
     assert computed(command(*words, "--out", "again.npz")) == PICTURES
     again = load_features(tmp_path / "again.npz")

@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -77,7 +78,12 @@ def undisturbed(steel: Path, tmp_path_factory: pytest.TempPathFactory, start: St
 
 @pytest.mark.parametrize(
     ("line", "sign"),
-    [("[Run 1] Epoch [5/", signal.SIGTERM), ("[Run 2] Epoch [4/", signal.SIGKILL)],
+    [
+        ("[Run 1] Epoch [5/", signal.SIGTERM),
+        ("[Run 1] Epoch [3/8] Train", signal.SIGINT),
+        ("[Run 1] Best", signal.SIGHUP),
+        ("[Run 2] Epoch [4/", signal.SIGKILL),
+    ],
 )
 def test_signal(
     steel: Path, tmp_path: Path, undisturbed: Path, line: str, sign: signal.Signals, start: Start
@@ -86,8 +92,8 @@ def test_signal(
     process = start(steel, out, at=(line, sign))
     said, _ = process.communicate()
     assert not (out / "summary.json").exists()
-    assert process.returncode == (0 if sign == signal.SIGTERM else -sign)
-    assert (f"--resume {out}" in said) == (sign == signal.SIGTERM)
+    assert process.returncode == (-sign if sign == signal.SIGKILL else 128 + sign)
+    assert (f"--resume {out}" in said) == (sign != signal.SIGKILL)
 
     resumed = start(steel, out, "--resume", str(out))
     _, errors = resumed.communicate()
@@ -100,6 +106,26 @@ def test_signal(
     _, errors = again.communicate()
     assert again.returncode == 2
     assert "finished" in errors
+
+
+def test_a_run_that_was_killed_before_its_figures_gets_them(
+    steel: Path, tmp_path: Path, undisturbed: Path, start: Start
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(undisturbed, out)
+    (out / "curves.png").unlink()
+    process = start(steel, out, "--resume", str(out))
+    said, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert "Recall per class" in said
+    assert (out / "curves.png").read_bytes() == (undisturbed / "curves.png").read_bytes()
+    assert outcome(out) == outcome(undisturbed)
+    (out / "curves.png").unlink()
+    (out / "summary.json").write_text("{}")
+    process = start(steel, out, "--resume", str(out))
+    _, errors = process.communicate()
+    assert process.returncode == 2
+    assert "summary.json cannot be read as a run's summary" in errors
 
 
 def test_full_disk(steel: Path, tmp_path: Path, undisturbed: Path, start: Start) -> None:
@@ -144,8 +170,6 @@ def test_crash_between_snapshots(
 
 
 def test_resuming_with_other_pictures_is_refused(steel: Path, tmp_path: Path, start: Start) -> None:
-    import shutil
-
     data = tmp_path / "data"
     shutil.copytree(steel, data)
     process = start(data, tmp_path / "run", at=("[Run 1] Epoch [2/", signal.SIGKILL))

@@ -93,12 +93,15 @@ def test_killed_again_and_again(
     assert visible[0] == visible[1]
 
 
-def test_asked_to_stop(words: list[str], undisturbed: Path, tmp_path: Path, start: Start) -> None:
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+def test_asked_to_stop(
+    words: list[str], undisturbed: Path, tmp_path: Path, start: Start, sign: signal.Signals
+) -> None:
     out = tmp_path / "run"
-    asked = {"before": AT_LINE, "at": ["Epoch [1/", int(signal.SIGTERM)]}
+    asked = {"before": AT_LINE, "at": ["Epoch [1/", int(sign)]}
     process = start(*words, "--out", out, **asked)
     said, _ = process.communicate()
-    assert process.returncode == 0
+    assert process.returncode == 128 + sign
     assert f"--resume {out}" in said
     assert not (out / "summary.json").exists()
     resumed = start("--resume", out)

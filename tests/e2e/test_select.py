@@ -129,7 +129,7 @@ def test_mistakes_leave_nothing_behind(command: Command, features: Path, tmp_pat
     assert "--budget 0" in message
     assert "--out full: exists" in fails(features, "--budget", "1", "--out", "full")
     assert "--encoder" in fails(features, "--budget", "1", "--encoder", "embedded")
-    assert "--labels none.csv: No such file" in fails(
+    assert "--labels none.csv: no such file" in fails(
         features, "--budget", "1", "--labels", "none.csv"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["full"]

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -29,9 +30,47 @@ from cvgssl.runtime.errors import UserError
     ],
 )
 def test_parts(text: str, name: str, file: str, weight: float) -> None:
-    spec = parse_encoder(text)
+    spec = parse_encoder(text, "--teacher")
     assert spec == EncoderSpec(name, file, weight)
-    assert parse_encoder(str(spec)) == spec
+    assert parse_encoder(str(spec), "--teacher") == spec
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "file", "weight"),
+    [
+        ("epoch=9-step=100.ckpt", "", "epoch=9-step=100.ckpt", 1.0),
+        ("epoch=9-step=100.ckpt:.5", "", "epoch=9-step=100.ckpt", 0.5),
+        ("resnet18=epoch=9-step=100.ckpt:2", "resnet18", "epoch=9-step=100.ckpt", 2.0),
+        ("a,b=c:2", "", "a,b=c:2", 1.0),
+        ("a,b=c:2:3", "", "a,b=c:2", 3.0),
+        ("vit,depth=4=a,b=c:2", "vit,depth=4", "a,b=c:2", 1.0),
+        ("RN50", "", "RN50", 1.0),
+        ("random", "", "./random", 1.0),
+        ("runs/lr=0.1,wd=0:5", "", "runs/lr=0.1,wd=0:5", 1.0),
+        ("resnet18=runs/lr=0.1,wd=0:5", "resnet18", "runs/lr=0.1,wd=0:5", 1.0),
+        ("in=the,folder:1.pt", "", "in=the,folder:1.pt", 1.0),
+        ("missing.ckpt:2", "", "missing.ckpt", 2.0),
+    ],
+)
+def test_what_is_there_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, name: str, file: str, weight: float
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    weights, run = tmp_path / "weights", tmp_path / "runs" / "lr=0.1,wd=0:5"
+    weights.mkdir()
+    run.mkdir(parents=True)
+    for path in ("epoch=9-step=100.ckpt", "a,b=c:2", "RN50", "random"):
+        (tmp_path / path).touch()
+    (weights / "in=the,folder:1.pt").touch()
+    (run / "backbone.safetensors").touch()
+    spec = parse_encoder(text, "--teacher", weights)
+    assert spec == EncoderSpec(name, file, weight)
+    assert parse_encoder(str(spec), "--teacher", weights) == spec
+
+
+def test_a_name_that_no_file_system_takes_is_no_file() -> None:
+    assert parse_encoder("x" * 5000, "--teacher").name == "x" * 5000
+    assert parse_encoder("x\0", "--teacher").name == "x\0"
 
 
 @pytest.mark.parametrize(
@@ -52,8 +91,8 @@ def test_parts(text: str, name: str, file: str, weight: float) -> None:
 )
 def test_mistakes_name_the_flag_and_the_remedy(text: str, message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
-        parse_encoder(text)
-    assert str(caught.value).startswith(f"--teacher {text!r}: ")
+        parse_encoder(text, "--encoder")
+    assert str(caught.value).startswith(f"--encoder {text!r}: ")
     assert "NAME[=FILE][:WEIGHT]" in str(caught.value)
 
 

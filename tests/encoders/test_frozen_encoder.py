@@ -87,7 +87,9 @@ def test_hash_and_identity(folder: Path, tmp_path: Path) -> None:
     other = timm.create_model("vit_tiny_patch16_224", depth=1, img_size=96)
     save_file(other.state_dict(), tmp_path / "v.safetensors")
     changed = load(f"{VIT}={tmp_path / 'v.safetensors'}", folder)
-    with pytest.raises(UserError, match=r"--teacher vit_tiny.*sha256 .*size 224, now 96") as caught:
+    with pytest.raises(
+        UserError, match=r"^is not the encoder recorded as vit_tiny.*sha256 .*size 224, now 96"
+    ) as caught:
         check_identity(recorded, changed)
     assert "mean" not in str(caught.value)
 
@@ -141,6 +143,14 @@ def test_mistakes_name_the_teacher(folder: Path, text: str, message: str) -> Non
         load(text, folder)
     assert str(caught.value).startswith(f"--teacher {text}: ")
     assert "--arch" not in str(caught.value) and "--pretrained" not in str(caught.value)
+
+
+def test_a_file_by_itself_tells_its_architecture(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "epoch=9,step=100:2.ckpt"
+    path.write_bytes((folder / "r.safetensors").read_bytes())
+    teacher, named = load_encoders([str(path), f"resnet18={path}:0.5"])
+    assert (teacher.name, teacher.weight, named.weight) == ("resnet18", 1.0, 0.5)
+    assert teacher.identity() == named.identity()
 
 
 def test_part_of_an_encoder_is_refused(folder: Path, tmp_path: Path) -> None:

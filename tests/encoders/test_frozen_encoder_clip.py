@@ -96,7 +96,7 @@ def test_open_clip_config_beside_the_file_decides(make_clip: Any, tmp_path: Path
     with pytest.raises(UserError, match=r"says plain GELU.*use vit_base_patch32_clip_224"):
         load(f"{QUICK}={path}")
     beside.write_text("{")
-    with pytest.raises(UserError, match=r"open_clip_config.json: cannot be read"):
+    with pytest.raises(UserError, match=r"open_clip_config.json cannot be read"):
         load(f"{QUICK}={path}")
 
 

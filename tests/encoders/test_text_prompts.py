@@ -52,6 +52,15 @@ def test_lines_of_text_say_the_same_as_yaml(tmp_path: Path) -> None:
     assert found == {"Cr": ("crazing", "fine cracks."), "In": ("inclusion: dark",)}
 
 
+def test_class_names_of_a_file_are_text(tmp_path: Path) -> None:
+    lines = ["01: pits", "no: nothing wrong", "010: dents", "~: rust", "2026-01-05: scale"]
+    (tmp_path / "a.yaml").write_text("\n".join(lines) + "\n")
+    names = ("01", "no", "010", "~", "2026-01-05")
+    assert tuple(read_prompts(tmp_path / "a.yaml")) == names
+    (tmp_path / "b.json").write_text('{"01": "pits", "no": ["nothing wrong"]}')
+    assert read_prompts(tmp_path / "b.json") == {"01": ("pits",), "no": ("nothing wrong",)}
+
+
 def test_templates_of_ones_own() -> None:
     given = {"templates": ["{} in a casting", "cast iron: {}"], "b": ["pores"]}
     assert class_prompts(("a_b", "b"), given) == {
@@ -66,11 +75,12 @@ def test_templates_of_ones_own() -> None:
 
 def test_what_says_little_or_nothing_is_told(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        class_prompts(("Cr", "In", "pit"), {"In": ["inclusion"], "scrach": ["a scratch"]})
-    assert "no class is called scrach; not used" in caplog.text
+        class_prompts(("Cr", "In", "pit"), {"In": ["inclusion"]})
     assert "class names Cr say little" in caplog.text
-    with pytest.raises(UserError, match="prompts: describes none of the classes pit, dent"):
-        class_prompts(("pit", "dent"), {"pitt": ["pits"]})
+    with pytest.raises(
+        UserError, match="prompts: no class is called pitt; the classes are pit, dent"
+    ):
+        class_prompts(("pit", "dent"), {"pitt": ["pits"], "dent": ["dents"]})
     with pytest.raises(UserError, match="1_pit and 2_pit read the same; describe them apart"):
         class_prompts(("1_pit", "2_pit"))
 
@@ -95,5 +105,5 @@ def test_damaged_files(tmp_path: Path, name: str, text: str, message: str) -> No
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"none.yaml: cannot be read"):
+    with pytest.raises(UserError, match=r"none.yaml: no such file"):
         class_prompts(("pit", "dent"), tmp_path / "none.yaml")

@@ -119,7 +119,7 @@ def test_files_of_another_kind(ending: str, tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(UserError, match=re.escape(str(path))):
             load_features(path)
-    with pytest.raises(UserError, match=r"absent\.npz: No such file"):
+    with pytest.raises(UserError, match=r"absent\.npz: no such file"):
         load_features(tmp_path / "absent.npz")
     with pytest.raises(UserError, match=r"\.npz or \.parquet"):
         load_features(tmp_path / "features.csv")

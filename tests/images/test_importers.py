@@ -238,6 +238,11 @@ BOMB = """<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "ha"><!ENTITY c "&b;&b;&b
 <annotation><object><name>&c;</name></object></annotation>"""
 
 
+def boxed(corner: str) -> bytes:
+    sides = "".join(f"<{side}>{corner}</{side}>" for side in ("xmin", "ymin", "xmax", "ymax"))
+    return f"<a><object><name>x</name><bndbox>{sides}</bndbox></object></a>".encode()
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -246,6 +251,10 @@ BOMB = """<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "ha"><!ENTITY c "&b;&b;&b
         (b"<annotation><object>", "no element found|unclosed"),
         (b"<annotation><object><name>x</name></object></annotation>", "without a bndbox"),
         (b"not xml", "syntax error"),
+        (boxed("inf"), "no place in a picture"),
+        (boxed("nan"), "no place in a picture"),
+        (boxed("1e300"), "no place in a picture"),
+        (b"<a>" * 1000 + b"</a>" * 1000, "nested more than 100 deep"),
     ],
 )
 def test_voc_refuses(tmp_path: Path, content: bytes, reason: str) -> None:

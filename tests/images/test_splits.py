@@ -1,5 +1,6 @@
 """The split's promises, for whatever classes and sizes."""
 
+import os
 from pathlib import Path
 from random import Random
 
@@ -201,3 +202,42 @@ def test_csv_that_cannot_work(tmp_path: Path, content: bytes, message: str) -> N
     with pytest.raises(UserError, match=message) as error:
         read_split(tmp_path / "s.csv")
     assert str(tmp_path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "path\tlabel\tsplit\n1.png\ta \ttrain\n2.png\t b\tTrain\n3.png\ta\ttest\n".encode("utf-16"),
+        b"path, label, split\n./1.png, a, train\n2.png , b, train\n.//3.png, a, test\n",
+        b"path,label,split\n'=1.png,a,train\n2.png,b,train\n3.png,a,test\n",
+    ],
+    ids=["unicode text", "blanks", "formula"],
+)
+def test_rows_as_people_write_them(tmp_path: Path, content: bytes) -> None:
+    files(tmp_path, "1.png", "2.png", "3.png", "=1.png")
+    (tmp_path / "s.csv").write_bytes(content)
+    dataset = read_split(tmp_path / "s.csv")
+    assert dataset.train.classes == ("a", "b")
+    assert [path.name.removeprefix("=") for path in dataset.train.paths] == ["1.png", "2.png"]
+
+
+def test_a_row_with_a_comma_too_many_is_named(tmp_path: Path) -> None:
+    files(tmp_path, "1, x.png")
+    (tmp_path / "s.csv").write_text("path,label,split\n1, x.png,a,train\n")
+    with pytest.raises(UserError, match=r"s\.csv line 2: 4 cells, but the header has 3"):
+        read_split(tmp_path / "s.csv")
+
+
+def test_bytes_that_are_no_utf8_round_trip(tmp_path: Path) -> None:
+    names = [os.fsdecode(name) for name in (b"a/\xc1\xd1.png", b"b/2.png", b"a/\xff.png")]
+    try:
+        files(tmp_path, *names)
+    except OSError:
+        pytest.skip("the file system takes Unicode names only")
+    paths = [tmp_path / name for name in names]
+    write_split(
+        Dataset(tmp_path, table(paths[:2], [0, 1]), table(paths[2:], [0])), tmp_path / "s.csv"
+    )
+    (tmp_path / "s.csv").read_text(encoding="utf-8")
+    again = read_split(tmp_path / "s.csv")
+    assert again.train.paths + again.test.paths == tuple(paths)

@@ -16,11 +16,12 @@ from PIL import Image
 
 from cvgssl.images import rows
 from cvgssl.images.assemble import Entry, assemble
-from cvgssl.images.cache import default_cache_dir
 from cvgssl.images.decoding import fit_square
 from cvgssl.images.geometry import Fit, Geometry, Interpolation
 from cvgssl.images.store import load_dataset_pictures, load_pictures
 from cvgssl.images.table import Dataset
+from cvgssl.runtime.array_files import write_array
+from cvgssl.runtime.cache_folder import default_cache_dir
 from cvgssl.runtime.errors import UserError
 
 GEOMETRY = Geometry(size=16)
@@ -137,14 +138,13 @@ def test_the_store_on_disk_equals_the_one_in_memory(tmp_path: Path) -> None:
 
 def test_the_cache_is_used_again(tmp_path: Path) -> None:
     paths, cache = pictures(tmp_path / "d"), tmp_path / "c"
-    load_pictures(paths, GEOMETRY, memory_budget=0, cache_dir=cache)
+    stored, _ = load_pictures(paths, GEOMETRY, memory_budget=0, cache_dir=cache)
     (file,) = cache.glob("*.npy")
-    with file.open("r+b") as opened:  # a mark that only reading the cache can show
-        opened.seek(-1, os.SEEK_END)
-        opened.write(b"\x07" if np.load(file)[-1, -1, -1, -1] != 7 else b"\x08")
-    memory, _ = load_pictures(paths, GEOMETRY)
+    marked = stored.pixels.copy()  # a mark that only reading the cache can show
+    marked[-1, -1, -1, -1] ^= 1
+    write_array(file, marked)
     again, _ = load_pictures(paths, GEOMETRY, memory_budget=0, cache_dir=cache)
-    assert (again.pixels != memory.pixels).sum() == 1
+    np.testing.assert_array_equal(again.pixels, marked)
 
 
 def test_an_edited_picture_is_never_served_stale(tmp_path: Path) -> None:
@@ -176,15 +176,35 @@ def test_another_geometry_is_another_cache(tmp_path: Path, geometry: Geometry) -
     assert len(list(cache.glob("*.npy"))) == 2
 
 
-def test_damaged_cache_files_are_made_anew(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".npy", ".json"])
+@pytest.mark.parametrize("damage", ["cut", "flipped bit", "fewer rows", "no bytes"])
+def test_damaged_cache_files_are_made_again(
+    tmp_path: Path, suffix: str, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
     paths, cache = pictures(tmp_path / "d"), tmp_path / "c"
-    memory, _ = load_pictures(paths, GEOMETRY)
-    load_pictures(paths, GEOMETRY, memory_budget=0, cache_dir=cache)
-    for suffix in (".npy", ".json"):
-        (file,) = cache.glob(f"*{suffix}")
-        file.write_bytes(file.read_bytes()[:50])
-        again, _ = load_pictures(paths, GEOMETRY, memory_budget=0, cache_dir=cache)
+    paths[2].write_bytes(b"broken")
+    memory, _ = load_pictures(paths, GEOMETRY, skip_corrupt=True)
+    load_pictures(paths, GEOMETRY, memory_budget=0, cache_dir=cache, skip_corrupt=True)
+    (file,) = cache.glob(f"*{suffix}")
+    data = bytearray(file.read_bytes())
+    if damage == "flipped bit":
+        data[-40] ^= 1
+    elif damage != "fewer rows":
+        del data[50 if damage == "cut" else 0 :]
+    elif suffix == ".npy":  # with a checksum of its own
+        write_array(file, memory.pixels[1:])
+        data = bytearray(file.read_bytes())
+    else:
+        data = data.replace(b'"2"', b'"3"')
+    file.write_bytes(data)
+    for warned in (True, False):
+        caplog.clear()
+        again, unreadable = load_pictures(
+            paths, GEOMETRY, memory_budget=0, cache_dir=cache, skip_corrupt=True
+        )
         np.testing.assert_array_equal(again.pixels, memory.pixels)
+        assert unreadable == {2: "not a picture in a known format"}
+        assert ("is damaged; the pictures are decoded again" in caplog.text) == warned
 
 
 SLOW_LOAD = """
@@ -248,6 +268,45 @@ def test_a_write_that_fails_is_a_clear_error_and_leaves_nothing(tmp_path: Path) 
     assert f"{cache}: the picture cache cannot be written (File too large)" in done.stdout
     assert "set CVGSSL_CACHE" in done.stdout
     assert list(cache.iterdir()) == []
+
+
+def test_a_file_in_the_place_of_the_cache_is_named_only_where_it_is_needed(tmp_path: Path) -> None:
+    paths, cache = pictures(tmp_path / "d"), tmp_path / "c"
+    cache.touch()
+    stored, _ = load_pictures(paths, GEOMETRY, cache_dir=cache)
+    assert len(stored) == 6
+    gray_fits = 6 * 16 * 16
+    load_pictures(paths, GEOMETRY, memory_budget=gray_fits, cache_dir=cache)
+    with pytest.raises(
+        UserError, match=r"cache cannot be written .*; set CVGSSL_CACHE to a folder"
+    ):
+        load_pictures(paths, GEOMETRY, memory_budget=0, cache_dir=cache)
+
+
+def test_temporary_files_of_killed_runs_are_removed_when_old(tmp_path: Path) -> None:
+    cache = tmp_path / "c"
+    cache.mkdir()
+    old, new = cache / ".plan-content.json.x1.json", cache / ".plan-content.json.x2.json"
+    for path in (old, new):
+        path.touch()
+    os.utime(old, (0, 0))
+    load_pictures(pictures(tmp_path / "d"), GEOMETRY, memory_budget=0, cache_dir=cache)
+    assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_a_larger_limit_of_pixels_is_another_cache(tmp_path: Path) -> None:
+    paths, cache = pictures(tmp_path / "d"), tmp_path / "c"
+    Image.new("L", (1200, 1000)).save(paths[0])
+    for limit, unreadable in ((1, 1), (2, 0), (1, 1)):
+        _, reasons = load_pictures(
+            paths,
+            GEOMETRY,
+            memory_budget=0,
+            cache_dir=cache,
+            max_megapixels=limit,
+            skip_corrupt=True,
+        )
+        assert len(reasons) == unreadable
 
 
 def test_too_little_space_is_found_before_any_work(tmp_path: Path) -> None:
@@ -332,18 +391,19 @@ def test_progress_counts_every_file_once(tmp_path: Path) -> None:
         assert sum(calls) == 40
 
 
-def test_dark_sixteen_bit_pictures_are_pointed_out_once(
+def test_dark_sixteen_bit_pictures_are_pointed_out_by_every_call(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     paths = [tmp_path / "1.tif", tmp_path / "2.tif", tmp_path / "3.tif"]
     for path, brightest in zip(paths, (900, 3000, 40000), strict=True):
         tifffile.imwrite(path, np.full((8, 8), brightest, np.uint16))
-    load_pictures(paths[:2], GEOMETRY)
-    (record,) = caplog.records
-    assert record.levelno == logging.WARNING
-    assert "3000 of 65535" in record.message
-    assert "--bit-depth 12" in record.message
-    caplog.clear()
+    for budget in (2**30, 0, 0):  # in memory, decoded into the cache, found there
+        load_pictures(paths[:2], GEOMETRY, memory_budget=budget, cache_dir=tmp_path / "c")
+        (record,) = caplog.records
+        assert record.levelno == logging.WARNING
+        assert "3000 of 65535" in record.message
+        assert "--bit-depth 12" in record.message
+        caplog.clear()
     load_pictures(paths, GEOMETRY)
     load_pictures(paths[:2], Geometry(16, bit_depth=12))
     assert caplog.records == []
@@ -414,7 +474,9 @@ from cvgssl.images.geometry import Geometry
 from cvgssl.images.store import load_pictures
 paths = sorted(Path(sys.argv[1]).glob("*.png")) * 20
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-load_pictures(paths, Geometry(512), memory_budget=0, cache_dir=Path(sys.argv[2]))
+load_pictures(
+    paths, Geometry(512), memory_budget=0, cache_dir=Path(sys.argv[2]), workers=2
+)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, len(paths) * 512 * 512)
 """
 

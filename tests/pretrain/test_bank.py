@@ -1,5 +1,6 @@
 """The bank holds what the teachers say about the very views that training draws."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from cvgssl.pretrain.bank import Bank, BankBuild, BankKey, bank_size, build_bank
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.pretrain.data import Unlabelled, load_unlabelled
 from cvgssl.pretrain.views import DrawnViews, Views
+from cvgssl.runtime.array_files import write_array
 from cvgssl.runtime.errors import UserError
 
 VERSIONS = 2
@@ -85,7 +87,7 @@ def test_only_what_is_missing_or_damaged_is_computed(
     before = build(key, data, tmp_path).embeddings(0, rows, numbers)
     written = files(tmp_path)
     assert len(written) == 3
-    assert sum(path.stat().st_size for path in written) == bank_size([key], 42) + 3 * 128
+    assert sum(path.stat().st_size for path in written) == bank_size([key], 42) + 3 * (128 + 12)
     damaged, gone, kept = sorted(written)
     damaged.write_bytes(damaged.read_bytes()[:1000])
     gone.unlink()
@@ -95,6 +97,52 @@ def test_only_what_is_missing_or_damaged_is_computed(
     assert now.keys() == written.keys()
     assert now[kept] == written[kept]
     assert now[damaged] != written[damaged]
+
+
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def _narrow(path: Path) -> None:
+    write_array(path, np.load(path)[:, :-1])
+
+
+def _widen_numbers(path: Path) -> None:
+    write_array(path, np.load(path).astype(np.float32))
+
+
+def _unseal(path: Path) -> None:
+    np.save(path, np.load(path))
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("damage", [_flip, _narrow, _widen_numbers, _unseal])
+def test_a_damaged_block_is_noticed(
+    damage: Callable[[Path], None],
+    key: BankKey,
+    data: Unlabelled,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    build(key, data, tmp_path)
+    assert not caplog.text
+    path = sorted(files(tmp_path))[1]
+    content = path.read_bytes()
+    path.with_name(f".{path.name}.1.npy").write_bytes(content[:500])  # of a killed process
+    damage(path)
+    build(key, data, tmp_path)
+    assert "damaged blocks of a bank, computed again: 1" in caplog.text
+    assert path.read_bytes() == content
+
+
+def test_a_place_that_cannot_be_written_is_one_line(
+    key: BankKey, data: Unlabelled, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match=r"banks cannot be kept there .*--bank-dir.*CVGSSL_CACHE"):
+        build(key, data, tmp_path / "file" / "banks")
 
 
 @pytest.mark.usefixtures("small_blocks")

@@ -96,7 +96,7 @@ def test_draws_that_cannot_be_made() -> None:
         labelled_train(table(classes=False), config(shot=2))
     with pytest.raises(UserError, match="--shot 5: too few training pictures"):
         labelled_train(table(), config(shot=5))
-    with pytest.raises(UserError, match=r"--labels none\.csv: No such file"):
+    with pytest.raises(UserError, match=r"--labels none\.csv: no such file"):
         labelled_train(table(), config(labels="none.csv"))
 
 

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -221,12 +221,40 @@ def test_folders_that_are_not_whole(fitted: Fit, plates: Path, tmp_path: Path) -
     broken("recognizer.json", b"{", "damaged")
     broken("recognizer.json", json.dumps(card | {"format": 9}).encode(), "format 9, this version")
     broken("recognizer.json", json.dumps(card | {"classes": 3}).encode(), "wrong at classes")
+    for edited, place in _edits(card):
+        broken("recognizer.json", edited.encode(), place)
     other = json.dumps(card | {"classes": ["a", "b"]}).encode()
     broken("recognizer.json", other, "do not belong together")
     changed = json.dumps(card).replace('"format": 1, "reader"', '"format": 0, "reader"').encode()
     broken("recognizer.json", changed, r"gives other numbers .*\(format\); fit again")
     with pytest.raises(UserError, match="without --run and --checkpoint"):
         predict(folder, images, run=2)
+
+
+def _edits(card: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Cards that somebody edited, and where each is wrong."""
+    (encoder,) = card["encoders"]
+    record = encoder["record"]
+    facts = record["facts"]
+
+    def recorded(**changes: Any) -> str:
+        return json.dumps(card | {"encoders": [encoder | {"record": record | changes}]})
+
+    yield "[" * 100_000, "damaged"
+    yield "[1]", "not of `cvgssl fit`"
+    yield json.dumps(card | {"head": "nothing"}), "wrong at head"
+    yield json.dumps(card | {"params": {"nothing": 1}}), r"wrong at params\.nothing"
+    yield json.dumps(card | {"params": {"scale": "x" * 9999}}), r"wrong at params\.scale"
+    yield json.dumps(card | {"embedding": {"crops": -1}}), "wrong at embedding: .*--crops -1"
+    yield json.dumps(card | {"embedding": {"__dataclass_self__": 1}}), "no such option"
+    yield json.dumps(card | {"encoders": []}), "wrong at encoders"
+    yield json.dumps(card | {"encoders": [encoder | {"file": "a\0b"}]}), "is no path"
+    yield json.dumps(card | {"classes": ["\ud800", "b"]}), r"wrong at classes\.0"
+    yield recorded(facts={}), r"facts\.encoder"
+    yield recorded(facts=facts | {"encoder": {"dim": "many"}}), r"facts\.encoder\.dim"
+    yield recorded(facts=facts | {"geometry": {"size": 10**7}}), "10000000 px"
+    yield recorded(weight=-1), "a weight must be"
+    yield recorded(widths=[0]), "widths must be"
 
 
 def test_nothing_is_left_of_a_job_that_fails(fitted: Fit, tmp_path: Path) -> None:

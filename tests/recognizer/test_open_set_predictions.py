@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cvgssl.adapt.config import LinearConfig
-from cvgssl.adapt.model_file import ModelCard, Support, load_model, load_support, save_model
+from cvgssl.adapt.model_file import ModelCard, Support, load_model, read_model, save_model
 from cvgssl.adapt.network import Recognizer
 from cvgssl.adapt.protocol import adapt
 from cvgssl.cli.predict import PredictConfig
@@ -103,7 +103,7 @@ def test_a_batch_is_answered_as_its_pictures_one_by_one(folder: Path) -> None:
 def test_who_disagrees_is_not_sure(folder: Path, tmp_path: Path) -> None:
     """The recognizer's classes are exchanged, so it contradicts its own labelled pictures."""
     model, card = load_model(folder / "weights" / "run_1.safetensors")
-    support = load_support(folder / "weights" / "run_1.safetensors")
+    support = read_model(folder / "weights" / "run_1.safetensors").support
     assert support is not None
     other = Support(support.features, (support.labels + 1) % 3)
     save_model(tmp_path / "m.safetensors", model, card, other)
@@ -148,7 +148,7 @@ def test_linear_evaluation_keeps_the_features_of_its_labelled_pictures(tmp_path:
     options = {"arch": "resnet10t", "image_size": 32, "shot": 2, "num_draws": 1, "epochs": 1}
     out, _ = adapt(LinearConfig(data=tmp_path / "data", out=tmp_path / "run", **options))  # type: ignore[arg-type]
     path = out / "weights" / "run_1.safetensors"
-    support = load_support(path)
+    support = read_model(path).support
     assert support is not None
     assert support.labels.tolist() == [0, 0, 1, 1, 2, 2]
     model, _ = load_model(path)

@@ -1,8 +1,10 @@
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from cvgssl.adapt.config import FinetuneConfig, LinearConfig
 from cvgssl.adapt.model_file import load_model
@@ -91,6 +93,26 @@ def test_pictures_are_found_once_and_missing_ones_are_all_named(pictures: Path) 
 def test_a_folder_without_pictures_is_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no pictures in this folder"):
         find_pictures([tmp_path])
+
+
+def test_what_is_no_regular_file_is_a_mistake(pictures: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    names = [Path("/dev/zero"), pictures / "gray_0.bmp", tmp_path / "pipe.png"]
+    with pytest.raises(UserError) as caught:
+        find_pictures(names)
+    first, second = str(caught.value).splitlines()
+    assert first.startswith("/dev/zero is no regular file")
+    assert second.startswith(f"{tmp_path / 'pipe.png'} is no regular file")
+    with pytest.raises(UserError, match="/dev/zero is no regular file"):
+        find_model(Path("/dev/zero"))
+
+
+def test_dark_16_bit_pictures_are_told(
+    run_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Image.fromarray(np.full((30, 30), 4000, np.uint16)).save(tmp_path / "dark.tif")
+    predict(run_folder, [tmp_path])
+    assert "is 4000 of 65535" in caplog.text and "--bit-depth 12" in caplog.text
 
 
 def test_a_model_that_is_not_there_says_which_are(run_folder: Path, tmp_path: Path) -> None:

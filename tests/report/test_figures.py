@@ -86,6 +86,17 @@ def test_names_without_a_font_are_numbered_and_told(tmp_path: Path) -> None:
     assert len(messages) == 1, "matplotlib must not be asked for a glyph that is not there"
 
 
+def test_controls_and_bytes_that_are_no_utf8_are_drawn_as_escapes(tmp_path: Path) -> None:
+    strange = ["a\x1b[31m\nb", "c\udce9", "d\x00"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        confusion_figure(COUNTS, strange, tmp_path / "c.png", strange[0])
+        plain = [r"a\x1b[31m\nb", r"c\xe9", r"d\x00"]
+        confusion_figure(COUNTS, plain, tmp_path / "plain.png", strange[0])
+    assert np.array_equal(pixels(tmp_path / "c.png"), pixels(tmp_path / "plain.png"))
+    assert fonts.drawable("a\x1b$\udce9\t\u0378", {"\u0378"}) == r"a\x1b\$\xe9\t?"
+
+
 def test_an_installed_font_is_found_for_chinese(chinese_font: str, tmp_path: Path) -> None:
     families, missing = fonts.families_for(["scratches", "夹 杂"])
     assert families == [fonts.DEFAULT, chinese_font] and not missing

@@ -14,7 +14,7 @@ def cell(mistakes: Mistaken, setting: str = "inductive", draws: int = 10) -> Cel
     return CellResult(
         "key", "steel", "vit", "head", setting, 1, "draws", False, {}, [50.0] * draws,
         [50.0] * draws, [0.1] * draws, ["dent", "pit", "rust"],
-        np.eye(3, dtype=int).tolist(), mistakes,
+        np.eye(3, dtype=int).tolist(), mistakes, [],
     )  # fmt: skip
 
 
@@ -40,10 +40,11 @@ def test_no_mistakes_no_gallery() -> None:
 
 def test_a_gallery_shows_the_pictures_that_are_there(tmp_path: Path) -> None:
     mistakes = worst_mistakes([cell({"a.png": (0, 1, 6, 10), "gone.png": (0, 1, 5, 10)})])
-    assert mistakes_figure(mistakes, tmp_path, tmp_path / "none.jpg", "steel") is None
+    files = {name: tmp_path / name for name in ("a.png", "gone.png")}
+    assert mistakes_figure(mistakes, files, tmp_path / "none.jpg", "steel") is None
     assert not (tmp_path / "none.jpg").exists()
     Image.fromarray(np.full((40, 60), 255, np.uint8)).save(tmp_path / "a.png")
-    path = mistakes_figure(mistakes, tmp_path, tmp_path / "some.jpg", "steel $1")
+    path = mistakes_figure(mistakes, files, tmp_path / "some.jpg", "steel $1")
     assert path is not None
     picture = Image.open(path)
     assert picture.format == "JPEG"

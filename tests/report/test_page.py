@@ -55,6 +55,25 @@ def test_every_text_is_escaped_and_every_tag_closed(tmp_path: Path) -> None:
     assert not re.search(r"https?:", text)
 
 
+STRANGE = "a\x1b[31m\udce9\u202eb\x00"  # a terminal's colour, a byte of Latin-1, right to left
+PLAIN = r"a\x1b[31m\xe9\u202eb\x00"
+
+
+def test_a_page_is_valid_utf8_without_control_characters(tmp_path: Path) -> None:
+    Image.new("L", (3, 2)).save(tmp_path / "x.png")
+    page = Page(STRANGE)
+    page.heading(STRANGE)
+    page.text(STRANGE)
+    page.points([STRANGE])
+    page.table([STRANGE], [[STRANGE]], folded=STRANGE)
+    page.code(f"first\nsecond {STRANGE}", STRANGE)
+    page.image(tmp_path / "x.png", STRANGE)
+    text = page.write(tmp_path / "page.html").read_bytes().decode("utf-8")
+    assert text.count(PLAIN) == 13
+    assert f"first\nsecond {PLAIN}" in text
+    assert all(char.isprintable() or char == "\n" for char in text)
+
+
 def test_pictures_are_inlined_byte_for_byte(tmp_path: Path) -> None:
     Image.new("L", (30, 20), 77).save(tmp_path / "x.png")
     page = Page("t")

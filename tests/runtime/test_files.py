@@ -1,3 +1,4 @@
+import errno
 import os
 import stat
 import subprocess
@@ -7,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cvgssl.runtime.files import read_json, sha256_file, write_json, write_text, writing
+from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.files import new_folder, read_json, sha256_file, write_json, write_text, writing
 
 
 def test_a_block_that_raises_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -113,3 +115,74 @@ def test_json_and_hash(tmp_path: Path) -> None:
     assert sha256_file(tmp_path / "abc") == (
         "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     )
+
+
+@pytest.mark.parametrize("refused", ["chmod", "fsync", "rename"])
+def test_what_a_file_system_does_not_know_is_not_needed(tmp_path: Path, refused: str) -> None:
+    script = """
+        import errno, os, sys
+        from pathlib import Path
+        from cvgssl.runtime.files import new_folder, write_text
+        def refused(*_words, **_options):
+            raise OSError(errno.EPERM if sys.argv[2] == "chmod" else errno.ENOTSUP, "not here")
+        names = {"chmod": ["chmod", "fchmod"], "fsync": ["fsync"], "rename": ["rename", "replace"]}
+        for name in names[sys.argv[2]]:
+            setattr(os, name, refused)
+        place = Path(sys.argv[1])
+        write_text(place / "file", "old")
+        write_text(place / "file", "new")
+        with new_folder(place / "folder", "--out") as folder:
+            write_text(folder / "file", "inside")
+    """
+    subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), str(tmp_path), refused], check=True
+    )
+    assert (tmp_path / "file").read_text() == "new"
+    assert (tmp_path / "folder" / "file").read_text() == "inside"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_a_broken_disk_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_file: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        write_text(tmp_path / "file", "x")
+    assert caught.value.filename == str(tmp_path / "file")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_open_elsewhere_is_replaced_when_it_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As shares and Windows have it; here the second try gets through."""
+    replace, tries = Path.replace, []
+
+    def busy_once(path: Path, target: Path) -> Path:
+        tries.append(path)
+        if len(tries) == 1:
+            raise PermissionError(errno.EACCES, "in use", str(path))
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", busy_once)
+    write_text(tmp_path / "file", "x")
+    assert len(tries) == 2
+    assert (tmp_path / "file").read_text() == "x"
+
+
+@pytest.mark.parametrize("name", ["n" * 250 + ".json", "裂" * 83, ".hidden" + "x" * 240])
+def test_the_longest_names_can_be_written(tmp_path: Path, name: str) -> None:
+    write_text(tmp_path / name, "x")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_folder_that_another_process_makes_meanwhile_is_kept(tmp_path: Path) -> None:
+    def twice() -> None:
+        with new_folder(tmp_path / "run", "--out") as folder:
+            (folder / "own").write_text("x")
+            write_text(tmp_path / "run" / "theirs", "y")
+
+    with pytest.raises(UserError, match=r"--out .*run: another process has made it meanwhile"):
+        twice()
+    assert [path.name for path in tmp_path.rglob("*")] == ["run", "theirs"]

@@ -167,6 +167,7 @@ def test_a_new_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
         open_run(config, kind, launch(), full_disk)
     assert list(tmp_path.iterdir()) == []
     folder = open_run(config, kind, launch())
+    folder.close()
     assert sorted(path.name for path in folder.path.iterdir()) == [CONFIG, ENVIRONMENT]
     with pytest.raises(UserError, match=r"--out .*run: exists already"):
         open_run(config, kind, launch())
@@ -179,10 +180,77 @@ def test_a_run_is_resumed_by_the_command_that_started_it(tmp_path: Path) -> None
 
     kind = RunKind("linear", "unused", {"pictures_sha256": "a"}, changed)
     folder = open_run(JobOptions(out=tmp_path / "run"), kind, launch())
+    folder.close()
     again = JobOptions(resume=folder.path)
-    assert open_run(again, kind, launch()).path == folder.path
+    resumed = open_run(again, kind, launch())
+    assert resumed.path == folder.path
+    resumed.close()
     with pytest.raises(UserError, match="was started by `cvgssl linear`"):
         open_run(again, replace(kind, command="finetune"), launch())
     (folder.path / SUMMARY).write_text("{}")
     with pytest.raises(UserError, match="this run is finished"):
         open_run(again, kind, launch())
+
+
+def test_a_run_that_is_at_work_is_not_resumed_by_another_process(tmp_path: Path) -> None:
+    kind = RunKind("linear", "unused", {}, lambda _recorded: None)
+    first = open_run(JobOptions(out=tmp_path / "run"), kind, launch())
+    first.load_snapshot()  # closes the growing files, but does not give the folder away
+    again = JobOptions(resume=tmp_path / "run")
+    with pytest.raises(UserError, match=f"--resume .*run: is in use by process {os.getpid()} on"):
+        open_run(again, kind, launch())
+    first.close()
+    second = open_run(again, kind, launch())
+    second.close()
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", "{}", '{"started_by": "linear"}'])
+def test_a_record_that_was_edited_is_one_line(tmp_path: Path, damage: str) -> None:
+    kind = RunKind("linear", "unused", {"a": 1}, lambda recorded: recorded["a"])
+    open_run(JobOptions(out=tmp_path / "run"), kind, launch()).close()
+    (tmp_path / "run" / ENVIRONMENT).write_text(damage)
+    for _ in range(2):  # a refusal keeps no lock
+        with pytest.raises(UserError) as caught:
+            open_run(JobOptions(resume=tmp_path / "run"), kind, launch())
+        assert "start a new run" in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_runs_without_a_name_that_start_together_get_folders_of_their_own(tmp_path: Path) -> None:
+    config = JobOptions(log_dir=tmp_path / "logs")
+    folders = []
+
+    def start_another(_path: Path) -> None:
+        folders.append(open_run(config, kind, launch()))
+
+    kind = RunKind("linear", "name", {}, lambda _recorded: None)
+    folders.append(open_run(config, kind, launch(), start_another))
+    for folder in folders:
+        folder.close()
+    assert [folder.path.name for folder in folders] == ["name_2", "name"]
+
+    def full_disk(_path: Path) -> None:
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space left"):
+        open_run(config, kind, launch(), full_disk)
+    assert sorted(path.name for path in (tmp_path / "logs").iterdir()) == ["name", "name_2"]
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[1]", "3", "[" * 100_000, '{"started_by": "linear"}', "\ud800"]
+)
+def test_an_edited_record_is_an_error_that_names_it(tmp_path: Path, text: str) -> None:
+    (tmp_path / ENVIRONMENT).write_bytes(text.encode("utf-8", "surrogatepass"))
+    kind = RunKind("linear", "unused", {}, lambda recorded: recorded["pictures_sha256"])
+    config = JobOptions(resume=tmp_path)
+    with pytest.raises(UserError, match=r"environment\.json.*start a new run") as caught:
+        open_run(config, kind, launch())
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("line", ["{", "[1]", "3", "[" * 100_000])
+def test_an_edited_row_of_metrics_is_an_error_that_names_it(tmp_path: Path, line: str) -> None:
+    (tmp_path / METRICS).write_text('{"epoch": 1}\n' + line + "\n")
+    with pytest.raises(UserError, match=r"metrics\.jsonl cannot be read as rows of metrics"):
+        RunFolder(tmp_path).rows()

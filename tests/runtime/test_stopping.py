@@ -5,7 +5,7 @@ import textwrap
 import threading
 from pathlib import Path
 
-from cvgssl.runtime.run import Stopped, stop_requests
+from cvgssl.runtime.stopping import Stopped, stop_requests
 
 
 def test_a_signal_only_sets_the_flag_and_the_handler_comes_back() -> None:
@@ -32,7 +32,7 @@ def test_the_handler_comes_back_after_an_exception() -> None:
 def test_another_process_can_ask_and_outside_the_block_sigterm_ends(python: str) -> None:
     script = """
         import signal, time
-        from cvgssl.runtime.run import stop_requests
+        from cvgssl.runtime.stopping import stop_requests
         with stop_requests() as stopping:
             print("ready", flush=True)
             while not stopping():

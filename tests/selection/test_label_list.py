@@ -1,10 +1,12 @@
+import os
 from pathlib import Path
 
 import pytest
 
 from cvgssl.adapt.draws import load_draws, load_labels
+from cvgssl.images.names import KnownNames
 from cvgssl.runtime.errors import UserError
-from cvgssl.selection.label_list import Line, read_labels, write_labels
+from cvgssl.selection.label_list import Line, known_lines, read_labels, write_labels
 
 CLASSES = ("crack", "pit")
 
@@ -38,7 +40,7 @@ def test_lists_as_people_save_them(tmp_path: Path, text: str) -> None:
     ("content", "told"),
     [
         (b"path,class\na,b\n", "no column label; needed: path,label"),
-        (b"", "no column path and no label"),
+        (b"", "no column path, label"),
         (b"path,label\na,x\nb,y\na,z\n", "line 4: a is in line 2"),
         (b"path,label\n\xff,x\n", "not UTF-8"),
     ],
@@ -50,7 +52,7 @@ def test_lists_that_cannot_be_read(tmp_path: Path, content: bytes, told: str) ->
         read_labels(path, "--labels")
     assert str(caught.value).startswith(f"--labels {path}")
     assert told in str(caught.value)
-    with pytest.raises(UserError, match=r"--labels .*No such file"):
+    with pytest.raises(UserError, match=r"--labels .*no such file"):
         read_labels(tmp_path / "none.csv", "--labels")
 
 
@@ -89,3 +91,22 @@ def test_a_list_is_no_file_of_draws(tmp_path: Path) -> None:
         UserError, match=r"--draws .*list\.csv: is a list of labels; write --labels"
     ):
         load_draws(path, CLASSES)
+
+
+def test_lines_get_the_names_of_the_data_set(tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text("path;label\ntrain\\pit\\1.png; pit\nsteel/train/pit/2.png;pit\n../x.png;pit\n")
+    known = KnownNames(["train/pit/1.png", "train/pit/2.png"], tmp_path / "steel")
+    lines = known_lines(read_labels(path, "--labels"), known, f"--labels {path}")
+    assert [line.path for line in lines] == ["train/pit/1.png", "train/pit/2.png", "../x.png"]
+    path.write_text("path,label\ntrain/pit/1.png,pit\ntrain\\pit\\1.png,crack\n")
+    with pytest.raises(UserError, match=r"line 3: train/pit/1\.png is in line 2"):
+        known_lines(read_labels(path, "--labels"), known, f"--labels {path}")
+
+
+def test_names_that_are_no_utf8_go_through_a_list(tmp_path: Path) -> None:
+    name = os.fsdecode(b"train/pit/\xc1.png")
+    write_labels([(name, "pit")], tmp_path / "list.csv")
+    lines = read_labels(tmp_path / "list.csv", "--labels")
+    (line,) = known_lines(lines, KnownNames([name]), "--labels")
+    assert (line.path, line.label) == (name, "pit")

@@ -26,9 +26,12 @@ class AdaptConfig(JobOptions, PictureOptions):
         description="weights: a path, a bare name in pretrained/ or $CVGSSL_WEIGHTS, or "
         "timm:MODEL; empty trains from scratch",
     )
-    shot: int = Field(default=4, ge=1, description="labelled pictures per class")
+    shot: int = Field(default=4, ge=1, le=1_000_000, description="labelled pictures per class")
     num_draws: int = Field(
-        default=5, ge=1, description="random draws of labelled pictures, each a run of its own"
+        default=5,
+        ge=1,
+        le=10_000,
+        description="random draws of labelled pictures, each a run of its own",
     )
     draws: Path | None = Field(
         default=None,
@@ -53,7 +56,9 @@ class AdaptConfig(JobOptions, PictureOptions):
     normalize: Literal["auto", "half", "imagenet", "clip"] = Field(
         default="auto", description="pixel mean and std; auto: what the weights were trained with"
     )
-    epochs: int = Field(default=100, ge=1, description="passes over the labelled pictures")
+    epochs: int = Field(
+        default=100, ge=1, le=1_000_000, description="passes over the labelled pictures"
+    )
     start_epoch: int = Field(default=0, ge=0, description="first epoch of the schedule, from 0")
     batch_size: int = Field(
         default=256, ge=1, description="labelled pictures per step, all processes"

@@ -38,7 +38,7 @@ class UnlabelledPictures:
         return f"{len(self.rows)} more without labels ({left_out} copies left out)"
 
 
-def load_unlabelled(
+def load_extra_unlabelled(
     folder: Path, dataset: LoadedDataset, config: AdaptConfig, accelerator: Accelerator
 ) -> UnlabelledPictures:
     """Decode all pictures below `folder`, as those of the data set were.
@@ -54,6 +54,7 @@ def load_unlabelled(
             paths,
             config.geometry,
             workers=config.workers,
+            max_megapixels=config.max_megapixels,
             skip_corrupt=config.skip_corrupt,
             progress=advance,
         )
@@ -126,6 +127,7 @@ def load_task(config: AdaptConfig, accelerator: Accelerator) -> Task:
             dataset,
             config.geometry,
             workers=config.workers,
+            max_megapixels=config.max_megapixels,
             skip_corrupt=config.skip_corrupt,
             progress=advance,
         )
@@ -135,7 +137,7 @@ def load_task(config: AdaptConfig, accelerator: Accelerator) -> Task:
     supports = tuple(draws.rows(run, train, dataset.root) for run in range(len(draws.runs)))
     pool = None
     if isinstance(config, FinetuneConfig) and config.unlabelled is not None:
-        pool = load_unlabelled(config.unlabelled, loaded, config, accelerator)
+        pool = load_extra_unlabelled(config.unlabelled, loaded, config, accelerator)
     return Task(
         loaded,
         config.geometry,
@@ -149,16 +151,16 @@ def load_task(config: AdaptConfig, accelerator: Accelerator) -> Task:
 
 def _draws(dataset: Dataset, config: AdaptConfig) -> Draws:
     if config.draws is not None:
-        return load_draws(config.draws, dataset.train.classes)
+        return load_draws(config.draws, dataset.train.classes).named(dataset.train, dataset.root)
     if config.labels is not None:
-        return load_labels(config.labels, dataset.train.classes)
+        return load_labels(config.labels, dataset.train.classes).named(dataset.train, dataset.root)
     return draw(dataset, config.shot, config.num_draws, config.seed, config.imbalance)
 
 
 def _check_classes(dataset: Dataset, config: AdaptConfig) -> None:
-    found = len(dataset.train.classes)
-    if config.class_num not in (None, found):
+    count = len(dataset.train.classes)
+    if config.class_num not in (None, count):
         raise UserError(
-            f"--class-num {config.class_num}: {config.data} has {found} classes: "
+            f"--class-num {config.class_num}: {config.data} has {count} classes: "
             f"{', '.join(dataset.train.classes)}"
         )

@@ -7,8 +7,10 @@ the support at `shot` k is contained in the support at any larger shot.
 """
 
 import hashlib
+import math
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl.images.assemble import normal
+from cvgssl.images.names import KnownNames, name_bytes
 from cvgssl.images.table import Dataset, ImageTable, picture_names
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.files import read_json, write_json
+from cvgssl.runtime.files import write_json
+from cvgssl.runtime.parsing import one_line, parse_json, printable, problem_lines, under_flag
 from cvgssl.selection.label_list import UNSURE, read_labels
 
 
@@ -29,12 +33,37 @@ class Draws:
 
     runs: one mapping per run, class name -> paths relative to the data folder (posix).
     shot, imbalance, seed: how they were drawn; None in a file that somebody else wrote.
+    flag: what messages begin with, where the draws came from.
     """
 
     runs: tuple[dict[str, tuple[str, ...]], ...]
     shot: int | None = None
     imbalance: float | None = None
     seed: int | None = None
+    flag: str = field(default="--draws", compare=False)
+
+    def named(self, table: ImageTable, root: Path) -> "Draws":
+        """The same with the names of `table`'s pictures, however the paths are written.
+
+        Pictures that are not in `table` keep their path, for `rows` to report. Raises UserError
+        when two paths of a run lead to one picture.
+        """
+        known = KnownNames(picture_names(table, root), root)
+        runs = tuple(
+            {
+                label: tuple(known.find(path) or path for path in paths)
+                for label, paths in run.items()
+            }
+            for run in self.runs
+        )
+        for number, run in enumerate(runs, start=1):
+            for name, times in Counter(chain.from_iterable(run.values())).items():
+                if times > 1:
+                    raise UserError(
+                        f"{self.flag}: run {number} has {one_line(name)} {times} times, under "
+                        "different spellings"
+                    )
+        return replace(self, runs=runs)
 
     def rows(self, run: int, table: ImageTable, root: Path) -> NDArray[np.intp]:
         """Rows of `table` in the support of `run` (from 0), class by class; raises UserError."""
@@ -47,16 +76,16 @@ class Draws:
                     missing.append(name)
                 elif table.classes[table.labels[row]] != label:
                     raise UserError(
-                        f"--draws: run {run + 1} has {name} under {label}, but its class is "
-                        f"{table.classes[table.labels[row]]}"
+                        f"{self.flag}: run {run + 1} has {one_line(name)} under {label}, but "
+                        f"its class is {table.classes[table.labels[row]]}"
                     )
                 else:
                     rows.append(row)
         if missing:
             raise UserError(
-                f"--draws: run {run + 1} names {len(missing)} pictures that are not in the "
-                f"training data, the first {missing[0]}; draw again or use the folder it was "
-                "drawn from"
+                f"{self.flag}: run {run + 1} names {len(missing)} pictures that are not in the "
+                f"training data, the first {one_line(missing[0])}; draw again or use the folder "
+                "it was drawn from"
             )
         return np.array(rows, dtype=np.intp)
 
@@ -111,31 +140,60 @@ def save_draws(draws: Draws, path: Path) -> None:
 
 
 def load_draws(path: Path, classes: tuple[str, ...]) -> Draws:
-    """Read draws; raises UserError unless every run has every class, and a picture only once."""
+    """Read draws; raises UserError unless every run has every class, and a picture only once.
+
+    Paths are as the file has them; `Draws.named` gives them the names of a data set.
+    """
     if path.suffix.lower() == ".csv":
         raise UserError(f"--draws {path}: is a list of labels; write --labels {path}")
-    try:
-        value: Any = read_json(path)
-        runs = tuple(
-            {str(name): tuple(map(str, paths)) for name, paths in run.items()}
-            for run in value["runs"]
-        )
-    except OSError as error:
-        raise UserError(f"--draws {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"--draws {path}: not a draws file (runs of class -> paths)") from error
+    with under_flag("--draws"):
+        value = parse_json(path, "a file of draws", "name a draws.json of an earlier run")
+    runs = _runs_of(value)
+    if runs is None:
+        raise UserError(f"--draws {path}: not a draws file (runs of class -> paths)")
     for number, run in enumerate(runs, start=1):
         if set(run) != set(classes) or not all(run.values()):
             raise UserError(
-                f"--draws {path}: run {number} has the classes {', '.join(sorted(run))}; "
-                f"the data have {', '.join(classes)}, and each needs a picture"
+                f"--draws {path}: run {number} has the classes {_classes_text(sorted(run))}; "
+                f"the data have {_classes_text(classes)}, and each needs a picture"
             )
         for name, times in Counter(chain.from_iterable(run.values())).items():
             if times > 1:
-                raise UserError(f"--draws {path}: run {number} has {name} {times} times")
+                raise UserError(f"--draws {path}: run {number} has {one_line(name)} {times} times")
     if not runs:
         raise UserError(f"--draws {path}: holds no runs")
-    return Draws(runs, value.get("shot"), value.get("imbalance"), value.get("seed"))
+    return Draws(
+        runs,
+        _number(value, "shot", int),
+        _number(value, "imbalance", float),
+        _number(value, "seed", int),
+    )
+
+
+def _runs_of(value: Any) -> tuple[dict[str, tuple[str, ...]], ...] | None:
+    """The runs of a parsed draws file; None when it is none."""
+    runs = value.get("runs") if isinstance(value, dict) else None
+    if not isinstance(runs, list) or not all(isinstance(run, dict) for run in runs):
+        return None
+    lists = [paths for run in runs for paths in run.values()]
+    if not all(isinstance(paths, list) for paths in lists) or not all(
+        isinstance(path, str) for paths in lists for path in paths
+    ):
+        return None
+    return tuple({normal(name): tuple(paths) for name, paths in run.items()} for run in runs)
+
+
+def _number(value: dict[str, Any], key: str, kind: type[int] | type[float]) -> Any:
+    """How the draws were made, for the record; None where the file does not say it."""
+    number = value.get(key)
+    if not isinstance(number, int | float) or not math.isfinite(number):
+        return None
+    return number if kind(number) == number else None
+
+
+def _classes_text(classes: Sequence[str], most: int = 20) -> str:
+    more = f", ... ({len(classes)})" if len(classes) > most else ""
+    return printable(", ".join(classes[:most])) + more
 
 
 def load_labels(path: Path, classes: tuple[str, ...]) -> Draws:
@@ -149,21 +207,25 @@ def load_labels(path: Path, classes: tuple[str, ...]) -> Draws:
     for line in read_labels(path, "--labels"):
         label, where = normal(line.label), f"--labels {path} line {line.number}"
         if not label:
-            problems.append(f"{where}: {line.path} has no label; write one, or ? for unsure")
+            problems.append(
+                f"{where}: {one_line(line.path)} has no label; write one, or ? for unsure"
+            )
         elif label in run:
             run[label].append(line.path)
         elif label != UNSURE:
-            problems.append(f"{where}: {label!r} is none of the classes {', '.join(classes)}")
+            problems.append(
+                f"{where}: {one_line(label)!r} is none of the classes {_classes_text(classes)}"
+            )
     if problems:
-        raise UserError("\n".join(problems))
+        raise UserError(problem_lines(problems))
     missing = [name for name, paths in run.items() if not paths]
     if missing:
         raise UserError(
             f"--labels {path}: no picture of {', '.join(missing)}; `cvgssl select --labels "
             f"{path}` finds more to label"
         )
-    return Draws(({name: tuple(paths) for name, paths in run.items()},))
+    return Draws(({name: tuple(paths) for name, paths in run.items()},), flag=f"--labels {path}")
 
 
 def _rank(seed: int, run: int, path: str) -> bytes:
-    return hashlib.sha256(f"{seed}/{run}/{path}".encode()).digest()
+    return hashlib.sha256(name_bytes(f"{seed}/{run}/{path}")).digest()

@@ -64,23 +64,23 @@ def attention_layers(body: nn.Module, arch: str, rank: int) -> list[str]:
     A fused layer of queries, keys and values gets one update. Raises UserError when there are
     none, or when the rank is no lower than theirs.
     """
-    found = {
+    layers = {
         name: module
         for name, module in body.named_modules()
         if isinstance(module, nn.Linear) and _ATTENTION.search(name)
     }
-    if not found:
+    if not layers:
         raise UserError(
             f"--trainable lora:{rank}: {arch} has no attention layers; LoRA is for transformers "
             "such as vit_tiny_patch16_224, take norm or blocks:N here"
         )
-    least = min(min(layer.weight.shape) for layer in found.values())
+    least = min(min(layer.weight.shape) for layer in layers.values())
     if rank >= least:
         raise UserError(
             f"--trainable lora:{rank}: the attention layers of {arch} are {least} wide; take a "
             "rank far below that, such as 8"
         )
-    return list(found)
+    return list(layers)
 
 
 def add_updates(

@@ -10,15 +10,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pydantic
+from pydantic import AfterValidator, Field
 
 from cvgssl import __version__
 from cvgssl.encoders.normalization import Normalization
+from cvgssl.encoders.weights_card import KEY, MOST_PIXELS, Arch, explain
 from cvgssl.images.geometry import Geometry
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import writing
+from cvgssl.runtime.parsing import check_file, one_line, parsing
+from cvgssl.runtime.yaml_files import is_text
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +32,21 @@ if TYPE_CHECKING:
 
 FORMAT, WITH_SUPPORT = 1, 2
 SUPPORT = ("support.features", "support.labels")
-KEY = "cvgssl"
+
+
+_CLASSES = Field(min_length=1)
+
+
+def _checked_name(name: str) -> str:
+    if not name or not is_text(name):
+        raise ValueError("is no name of a class")
+    return name
+
+
+def _checked_geometry(geometry: Geometry) -> Geometry:
+    if not (1 <= geometry.size <= MOST_PIXELS and 8 <= geometry.bit_depth <= 16):
+        raise ValueError(f"a size of at most {MOST_PIXELS} pixels, and 8 to 16 bits, are read")
+    return geometry
 
 
 @dataclass(frozen=True)
@@ -43,9 +61,9 @@ class ModelCard:
     version: of cvgssl that wrote the file.
     """
 
-    arch: str
-    classes: tuple[str, ...]
-    geometry: Geometry
+    arch: Arch
+    classes: Annotated[tuple[Annotated[str, AfterValidator(_checked_name)], ...], _CLASSES]
+    geometry: Annotated[Geometry, AfterValidator(_checked_geometry)]
     normalization: Normalization
     pretrained: str | None = None
     pretrained_sha256: str | None = None
@@ -90,67 +108,93 @@ def save_model(
         aside.write_bytes(content)
 
 
+@dataclass(frozen=True)
+class SavedModel:
+    """What a file of `save_model` holds, read and checked against its hash.
+
+    weights: of a `Recognizer`, by name. support: None if the file has none.
+    """
+
+    path: Path
+    card: ModelCard
+    weights: "dict[str, Tensor]"
+    support: Support | None
+
+    def recognizer(self, device: "torch.device | str" = "cpu") -> "Recognizer":
+        """The network, in eval mode; leaves torch's random numbers as they were.
+
+        Raises UserError for an architecture that cannot be built here or does not fit the weights.
+        """
+        import torch
+
+        from cvgssl.adapt.network import Recognizer
+        from cvgssl.encoders.backbone import build_backbone
+        from cvgssl.encoders.building_limit import no_larger_than
+
+        card = self.card
+        try:
+            self._check_shapes()
+            with torch.random.fork_rng(devices=[]), no_larger_than(self.weights):
+                backbone = build_backbone(card.arch, card.geometry.size, card.normalization)
+                backbone.normalization = card.normalization
+                model = Recognizer(backbone, len(card.classes))
+            model.load_state_dict(self.weights)
+        except (UserError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise UserError(
+                f"{self.path}: written by cvgssl {card.version}, this one cannot build its "
+                f"{card.arch} (another version of timm may help): {reason}"
+            ) from error
+        return model.to(device).eval()
+
+    def _check_shapes(self) -> None:
+        """Sizes in the card are those of the tensors, before anything of these sizes is made."""
+        from cvgssl.encoders.preprocessing import check_size
+
+        head = self.weights.get("head.weight")
+        if head is None or head.ndim != 2 or len(head) != len(self.card.classes):
+            raise UserError("its classifier and its list of classes differ in length")
+        inside = "backbone.body."
+        backbone = {
+            name.removeprefix(inside): tensor
+            for name, tensor in self.weights.items()
+            if name.startswith(inside)
+        }
+        check_size(self.card.geometry.size, backbone)
+
+
 def load_model(path: Path, device: "torch.device | str" = "cpu") -> tuple["Recognizer", ModelCard]:
-    """Read a recognizer, in eval mode, and its card; `load_support` reads what else is there.
+    """Read a recognizer, in eval mode, and its card; `read_model` gives what else is there.
 
     Raises UserError naming the file when it is damaged, is something else, or has a format that
     this version does not know. Leaves torch's random numbers as they were.
     """
-    import torch
-
-    from cvgssl.adapt.network import Recognizer
-    from cvgssl.encoders.backbone import build_backbone
-
-    header, tensors = _read(path)
-    tensors = {name: tensor for name, tensor in tensors.items() if name not in SUPPORT}
-    card = _to_card(path, header["card"])
-    try:
-        with torch.random.fork_rng(devices=[]):
-            backbone = build_backbone(card.arch, card.geometry.size, card.normalization)
-            backbone.normalization = card.normalization
-            model = Recognizer(backbone, len(card.classes))
-        model.load_state_dict(tensors)
-    except (UserError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(
-            f"{path}: written by cvgssl {card.version}, this one cannot build its {card.arch} "
-            f"(another version of timm may help): {reason}"
-        ) from error
-    return model.to(device).eval(), card
+    saved = read_model(path)
+    return saved.recognizer(device), saved.card
 
 
-def load_support(path: Path) -> Support | None:
-    """The labelled pictures' features in a file of `save_model`; None if it holds none.
+def read_model(path: Path) -> SavedModel:
+    """Read a file of `save_model`, opened once; raises UserError as `load_model` does."""
+    from safetensors import safe_open
 
-    Raises UserError as `load_model` does.
-    """
-    _, tensors = _read(path)
-    if not set(SUPPORT) <= tensors.keys():
-        return None
-    return Support(*(tensors[name] for name in SUPPORT))
+    check_file(path)
+    damaged = parsing(path, "a model: it is damaged, or not a safetensors file", "copy it again")
+    with damaged, safe_open(path, framework="pt") as file:
+        header = _header(path, file.metadata() or {})
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if _digest(header["card"], tensors) != header["sha256"]:
+            raise UserError(f"{path}: damaged: its contents do not match its hash; copy it again")
+    card, support = _to_card(path, header["card"]), None
+    if set(SUPPORT) <= tensors.keys():
+        support = Support(*(tensors.pop(name) for name in SUPPORT))
+        labels, classes = support.labels.flatten().tolist(), range(len(card.classes))
+        fits = len(labels) == len(support.features) and all(label in classes for label in labels)
+        if support.features.ndim != 2 or not fits:
+            raise UserError(f"{path}: damaged: its labelled pictures and their labels differ")
+    return SavedModel(path, card, tensors, support)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, "Tensor"]]:
-    """Header and all tensors, checked against the hash."""
-    from safetensors.torch import load_file
-
-    header = _read_header(path)
-    tensors = load_file(path)
-    if _digest(header["card"], tensors) != header["sha256"]:
-        raise UserError(f"{path}: damaged: its contents do not match its hash; copy it again")
-    return header, tensors
-
-
-def _read_header(path: Path) -> dict[str, Any]:
-    from safetensors import SafetensorError, safe_open
-
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-    except SafetensorError as error:
-        raise UserError(f"{path}: damaged, or not a safetensors file ({error})") from error
+def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     try:
         header = json.loads(metadata.get(KEY, ""))
         number = header["format"]
@@ -161,8 +205,8 @@ def _read_header(path: Path) -> dict[str, Any]:
         ) from error
     if number not in (FORMAT, WITH_SUPPORT):
         raise UserError(
-            f"{path}: has model format {number}, this version of cvgssl reads {FORMAT} and "
-            f"{WITH_SUPPORT}; use the version that wrote it"
+            f"{path}: has model format {one_line(number)}, this version of cvgssl reads {FORMAT} "
+            f"and {WITH_SUPPORT}; use the version that wrote it"
         )
     if not {"card", "sha256"} <= header.keys():
         raise UserError(f"{path}: damaged: its header is incomplete; copy it again")
@@ -173,9 +217,7 @@ def _to_card(path: Path, value: Any) -> ModelCard:
     try:
         return pydantic.TypeAdapter(ModelCard).validate_python(value)
     except pydantic.ValidationError as error:
-        what = error.errors()[0]
-        place = ".".join(map(str, what["loc"]))
-        raise UserError(f"{path}: its model card is wrong at {place}: {what['msg']}") from error
+        raise UserError(f"{path}: its model card is wrong at {explain(error)}") from error
 
 
 def _digest(card: Any, tensors: Mapping[str, "Tensor"]) -> str:

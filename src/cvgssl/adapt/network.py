@@ -123,7 +123,7 @@ def _last_blocks(body: nn.Module, arch: str, number: int) -> set[str]:
     return {name for names in ordered[blocks[-number] :] for name in names}
 
 
-def build_optimizer(model: nn.Module, config: AdaptConfig) -> torch.optim.Optimizer:
+def adaptation_optimizer(model: nn.Module, config: AdaptConfig) -> torch.optim.Optimizer:
     """SGD or AdamW over all that is trained; `initial_lr` is what the schedule scales."""
     groups = _groups(model, config)
     for group in groups:
@@ -145,7 +145,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, epoch: int, epochs: int)
 def _groups(model: nn.Module, config: AdaptConfig) -> list[dict[str, Any]]:
     decay = config.layer_decay if isinstance(config, FinetuneConfig) else 1.0
     if decay == 1.0:
-        return [{"params": [one for one in model.parameters() if one.requires_grad]}]
+        return [{"params": [tensor for tensor in model.parameters() if tensor.requires_grad]}]
     assert isinstance(model, Recognizer)
     body = model.backbone.body
     if not hasattr(body, "group_matcher"):

@@ -1,8 +1,11 @@
-"""The few-shot protocol: one training per draw, a summary; resumable anywhere."""
+"""The few-shot protocol: one training per draw, a summary; resumable anywhere.
 
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+`adapt` has the phases, in order.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,30 +14,30 @@ import numpy as np
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from cvgssl.adapt.batches import least_batch
 from cvgssl.adapt.config import AdaptConfig, FinetuneConfig
 from cvgssl.adapt.data import Task, load_task
 from cvgssl.adapt.draws import save_draws
+from cvgssl.adapt.frozen_features import feature_extractor
 from cvgssl.adapt.lora import merged
 from cvgssl.adapt.model_file import Support, save_model
 from cvgssl.adapt.models import ModelSource
 from cvgssl.adapt.network import Recognizer
-from cvgssl.adapt.pseudo_labels import PseudoLabelSource
-from cvgssl.adapt.summary import Summary, score_runs
-from cvgssl.adapt.training import RunResult, Split, Trainer
+from cvgssl.adapt.pseudo_labels import PseudoLabelSource, pseudo_label_source
+from cvgssl.adapt.summary import Summary, mode_of, score_runs, setting_of
+from cvgssl.adapt.training import Draw, RunResult, Split, Trainer
 from cvgssl.encoders.backbone import Backbone
-from cvgssl.encoders.batches import forward_all
 from cvgssl.images.splits import write_split
+from cvgssl.images.store import Pictures
 from cvgssl.runtime.environment import hardware
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_json
 from cvgssl.runtime.launch import launch
 from cvgssl.runtime.options import to_dict
 from cvgssl.runtime.progress import progress
-from cvgssl.runtime.run import SNAPSHOT, SUMMARY, RunFolder, RunKind, open_run, stop_requests
+from cvgssl.runtime.run import SNAPSHOT, SUMMARY, Clock, RunFolder, RunKind, open_run
+from cvgssl.runtime.stopping import Stopped, stop_requests
 from cvgssl.runtime.trackers import start_trackers
-
-INDUCTIVE, SEMI_SUPERVISED = "inductive", "semi-supervised"
-MAYBE_TRANSDUCTIVE = "transductive if pre-training saw these test pictures"
 
 
 def adapt(config: AdaptConfig) -> tuple[Path, Summary]:
@@ -42,25 +45,89 @@ def adapt(config: AdaptConfig) -> tuple[Path, Summary]:
 
     Gives the run folder and the summary, which is there as summary.json too. Raises
     UserError before anything is written when data, weights or options do not fit, and Stopped
-    after a SIGTERM, when the folder can be resumed.
+    after a signal (see `stop_requests`), when the folder can be resumed.
     """
-    started = time.monotonic()
+    history = History(Clock())
     accelerator = launch(config.gpu, config.precision, config.track)
     task = load_task(config, accelerator)
     source = ModelSource(config, task.classes, task.geometry)
+    least = least_batch(config, task, source, accelerator.num_processes)
     folder = open_run(config, _kind(config, task), accelerator, partial(_write_draws, task))
+    job = Job(config, task, source, accelerator, folder, least)
     try:
         with stop_requests() as stopping:
-            job = _Job(config, task, source, accelerator, folder, stopping, started)
-            results = job.run_all()
+            snapshot = folder.load_snapshot()
+            if snapshot is None:
+                _introduce(job)
+            else:
+                history.restore(snapshot)
+            start_trackers(accelerator, folder.path, to_dict(config))
+            _train_all(job, prepare(job, stopping), history, stopping)
+        summary = _summarize(job, history)
+        if accelerator.is_main_process:
+            write_json(folder.path / SUMMARY, asdict(summary))
+            (folder.path / SNAPSHOT).unlink(missing_ok=True)
     finally:
         accelerator.end_training()
         folder.close()
-    summary = _summarize(config, task, source, results, job.seconds(), accelerator)
-    if accelerator.is_main_process:
-        write_json(folder.path / SUMMARY, asdict(summary))
-        (folder.path / SNAPSHOT).unlink(missing_ok=True)
     return folder.path, summary
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all phases share: options, pictures and draws, where weights begin, device, folder.
+
+    least: labelled pictures of a batch.
+    """
+
+    config: AdaptConfig
+    task: Task
+    source: ModelSource
+    accelerator: Accelerator
+    folder: RunFolder
+    least: int
+
+
+@dataclass
+class History:
+    """What was done so far, before interruptions too.
+
+    finished: of the runs that are complete. trainer: state of the one that was interrupted.
+    """
+
+    clock: Clock
+    finished: list[RunResult] = field(default_factory=list)
+    trainer: dict[str, Any] | None = None
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Take over what an interrupted process had done."""
+        self.clock.went_on(snapshot["seconds"], 0.0)
+        self.finished = [RunResult(**result) for result in snapshot["finished"]]
+        self.trainer = snapshot["trainer"]
+
+    def snapshot(self, trainer: Trainer | None) -> dict[str, Any]:
+        """All that is needed to go on; trainer: of the run at work, None between two."""
+        return {
+            "finished": [asdict(result) for result in self.finished],
+            "trainer": trainer.state() if trainer else None,
+            "seconds": self.clock.seconds,
+        }
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the runs train on.
+
+    train: pixels of all training pictures, or features of those in a draw, as an array that draws
+        index. test: the same of the test pictures.
+    backbone: the frozen one that features are of, with linear evaluation.
+    pools: pictures with pseudo-labels, where they are wanted.
+    """
+
+    train: Any
+    test: Split
+    backbone: Backbone | None = None
+    pools: PseudoLabelSource | None = None
 
 
 def _kind(config: AdaptConfig, task: Task) -> RunKind:
@@ -84,162 +151,129 @@ def _write_draws(task: Task, path: Path) -> None:
     write_split(task.loaded.dataset, path / "split.csv")
 
 
-class _Job:
-    """All runs of one folder."""
-
-    def __init__(
-        self,
-        config: AdaptConfig,
-        task: Task,
-        source: ModelSource,
-        accelerator: Accelerator,
-        folder: RunFolder,
-        stopping: Callable[[], bool],
-        started: float,
-    ) -> None:
-        self.config, self.task, self.source = config, task, source
-        self.accelerator, self.folder, self.stopping = accelerator, folder, stopping
-        self.backbone: Backbone | None = None
-        self.started = started
-
-    def seconds(self) -> float:
-        """Time spent on the job so far, before interruptions included."""
-        return time.monotonic() - self.started
-
-    def run_all(self) -> list[RunResult]:
-        """Train on every draw, from where the folder's snapshot stands, if it has one."""
-        snapshot = self.folder.load_snapshot()
-        if snapshot is None:
-            snapshot = {"finished": [], "trainer": None, "seconds": 0.0}
-            self.folder.log(self.task.describe())
-            self.folder.log(self.source.start)
-            if self.source.trained:
-                self.folder.log(self.source.trained)
-        self.started -= snapshot["seconds"]
-        finished = [RunResult(**result) for result in snapshot["finished"]]
-        start_trackers(self.accelerator, self.folder.path, to_dict(self.config))
-        train, test = self._inputs()
-        pools = self._pools()
-        with progress("epochs", self._epochs_left(snapshot), self._is_first) as advance:
-            for run in range(len(finished) + 1, len(self.task.supports) + 1):
-                rows = self.task.supports[run - 1]
-                support = Split(train[rows], self.task.train_labels[rows])
-                model = self._model(run)
-                pool = pools.pool(run) if pools is not None else None
-                trainer = Trainer(run, model, support, test, self.config, self.accelerator, pool)
-                if snapshot["trainer"] is not None:
-                    trainer.load_state(snapshot["trainer"])
-                    snapshot["trainer"] = None
-                elif pool is not None:
-                    self.folder.log(f"[Run {run}] {pool.describe()}")
-                save = partial(self._save, finished)
-                trainer.fit(self.folder, self.stopping, save, advance)
-                if run == 1 or self.config.save_weights == "all":
-                    self._save_weights(trainer)
-                finished.append(trainer.result)
-                self._save(finished, None)
-                self.accelerator.free_memory()
-        return finished
-
-    @property
-    def _is_first(self) -> bool:
-        return bool(self.accelerator.is_main_process)
-
-    def _epochs_left(self, snapshot: dict[str, Any]) -> int:
-        first, trainer = self.config.start_epoch, snapshot["trainer"]
-        runs = len(self.task.supports) - len(snapshot["finished"])
-        done = trainer["epoch"] - first if trainer is not None else 0
-        return int(runs * (self.config.epochs - first) - done)
-
-    def _inputs(self) -> tuple[Any, Split]:
-        """What models see: pictures, or features computed once for all runs and epochs.
-
-        Gives the inputs of all training pictures, as an indexable array, and the test split.
-        """
-        train, test = self.task.loaded.train.pixels, self.task.loaded.test.pixels
-        if isinstance(self.config, FinetuneConfig):
-            return train, Split(test, self.task.test_labels)
-        self.backbone = self.source.frozen().to(self.accelerator.device)
-        needed = np.unique(np.concatenate(self.task.supports))
-        total = len(needed) + len(test)
-        with progress("features", total, self._is_first) as advance:
-            support, tested = (
-                forward_all(
-                    self.backbone, pixels, self.config.eval_batch_size, self.accelerator, advance
-                ).cpu()
-                for pixels in (train[needed], test)
-            )
-        # rows that no draw holds stay unset, so that draws index features and pictures alike
-        features = support.new_full((len(train), support.shape[1]), float("nan"))
-        features[needed] = support
-        return features, Split(tested, self.task.test_labels)
-
-    def _pools(self) -> PseudoLabelSource | None:
-        if not (isinstance(self.config, FinetuneConfig) and self.config.pseudo_labels):
-            return None
-        return PseudoLabelSource(self.task, self.source, self.config, self.accelerator)
-
-    def _model(self, run: int) -> nn.Module:
-        if self.backbone is None:
-            return self.source.recognizer(run)
-        return self.source.head(run)
-
-    def _save(self, finished: list[RunResult], trainer: Trainer | None) -> None:
-        self.folder.save_snapshot(
-            {
-                "finished": [asdict(result) for result in finished],
-                "trainer": trainer.state() if trainer else None,
-                "seconds": self.seconds(),
-            }
-        )
-
-    def _save_weights(self, trainer: Trainer) -> None:
-        """The final model of a run and, with --ema, of its averaged weights."""
-        if not self._is_first:
-            return
-        models = {"": trainer.model}
-        if trainer.average is not None:
-            models["_ema"] = trainer.average.module
-        support = None
-        for suffix, model in models.items():
-            if isinstance(model, nn.Linear):
-                assert self.backbone is not None
-                head, model = model, Recognizer(self.backbone, len(self.task.classes))
-                model.head = head
-                assert isinstance(trainer.train.inputs, Tensor)
-                support = Support(trainer.train.inputs, trainer.train.labels)
-            path = self.folder.path / "weights" / f"run_{trainer.run}{suffix}.safetensors"
-            save_model(path, merged(model), self.source.card(), support)
+def _introduce(job: Job) -> None:
+    """The first lines of the log: pictures, weights, what is trained."""
+    job.folder.log(job.task.describe())
+    job.folder.log(job.source.start)
+    if job.source.trained:
+        job.folder.log(job.source.trained)
 
 
-def _mode(config: AdaptConfig) -> str:
-    """What was done, for titles and tables."""
+def prepare(job: Job, stopping: Callable[[], bool]) -> Material:
+    """Pictures for fine-tuning; for linear evaluation features, computed once for all runs.
+
+    Raises Stopped when it is asked to stop meanwhile; the features so far are in the cache.
+    """
+    config, task = job.config, job.task
+    train, test = task.loaded.train, Split(task.loaded.test.pixels, task.test_labels)
     if not isinstance(config, FinetuneConfig):
-        return "linear evaluation"
-    part = [config.trainable] if config.trainable != "all" else []
-    part += ["pseudo-labels"] if config.pseudo_labels else []
-    return "fine-tuning" + (f" ({', '.join(part)})" if part else "")
+        return _features(job, stopping)
+    if not config.pseudo_labels:
+        return Material(train.pixels, test)
+    extractor = feature_extractor(job.source, config, job.accelerator, pooled=True)
+    total = len(train) if task.pool is None else len(train) + len(task.pool.pictures)
+    with _feature_progress(job, total, stopping) as advance:
+        pools = pseudo_label_source(task, config, extractor, advance)
+    return Material(train.pixels, test, pools=pools)
 
 
-def _setting(config: AdaptConfig) -> str:
-    """What was known beside the labelled pictures, if the weights have not seen test/."""
-    semi_supervised = isinstance(config, FinetuneConfig) and config.pseudo_labels
-    return SEMI_SUPERVISED if semi_supervised else INDUCTIVE
+def _features(job: Job, stopping: Callable[[], bool]) -> Material:
+    train, test = job.task.loaded.train, job.task.loaded.test
+    extractor = feature_extractor(job.source, job.config, job.accelerator)
+    needed = np.unique(np.concatenate(job.task.supports))
+    labelled = Pictures(train.pixels[needed], tuple(train.digests[row] for row in needed))
+    with _feature_progress(job, len(labelled) + len(test), stopping) as advance:
+        support = extractor.features(labelled, advance)
+        tested = extractor.features(test, advance)
+    # rows that no draw holds stay unset, so that draws index features and pictures alike
+    features = support.new_full((len(train), support.shape[1]), float("nan"))
+    features[needed] = support
+    return Material(features, Split(tested, job.task.test_labels), backbone=job.source.frozen())
 
 
-def _summarize(
-    config: AdaptConfig,
-    task: Task,
-    source: ModelSource,
-    results: list[RunResult],
-    seconds: float,
-    accelerator: Accelerator,
-) -> Summary:
-    report = source.report
+@contextmanager
+def _feature_progress(
+    job: Job, total: int, stopping: Callable[[], bool]
+) -> Iterator[Callable[[int], None]]:
+    """Progress of features; raises Stopped between two batches, which are kept in the cache."""
+    with progress("features", total, job.accelerator.is_main_process) as advance:
+
+        def advance_or_stop(count: int) -> None:
+            advance(count)
+            # several processes wait for each other here, and stop after the first epoch
+            if job.accelerator.num_processes == 1 and stopping():
+                raise Stopped(job.folder.path)
+
+        yield advance_or_stop
+
+
+def _train_all(
+    job: Job, material: Material, history: History, stopping: Callable[[], bool]
+) -> None:
+    """Train on every draw that is not finished, from where the interrupted one was."""
+    folder, first = job.folder, job.accelerator.is_main_process
+
+    def save(trainer: Trainer | None) -> None:
+        folder.save_snapshot(history.snapshot(trainer))
+
+    with progress("epochs", _epochs_left(job, history), first) as advance:
+        for run in range(len(history.finished) + 1, len(job.task.supports) + 1):
+            trainer = _trainer(job, material, run)
+            if history.trainer is not None:
+                trainer.load_state(history.trainer)
+                history.trainer = None
+            elif trainer.pool is not None:
+                folder.log(f"[Run {run}] {trainer.pool.describe()}")
+            trainer.fit(folder, stopping, save, advance)
+            if first and (run == 1 or job.config.save_weights == "all"):
+                _save_weights(job, material, trainer)
+            history.finished.append(trainer.result)
+            save(None)
+            job.accelerator.free_memory()
+
+
+def _epochs_left(job: Job, history: History) -> int:
+    first, trainer = job.config.start_epoch, history.trainer
+    runs = len(job.task.supports) - len(history.finished)
+    done = trainer["epoch"] - first if trainer is not None else 0
+    return int(runs * (job.config.epochs - first) - done)
+
+
+def _trainer(job: Job, material: Material, run: int) -> Trainer:
+    """That of `run`, before its first epoch."""
+    rows = job.task.supports[run - 1]
+    support = Split(material.train[rows], job.task.train_labels[rows])
+    linear = material.backbone is not None
+    model = job.source.head(run) if linear else job.source.recognizer(run)
+    pool = material.pools.pool(run) if material.pools is not None else None
+    draw = Draw(run, support, material.test, pool)
+    return Trainer(draw, model, job.config, job.accelerator, job.least)
+
+
+def _save_weights(job: Job, material: Material, trainer: Trainer) -> None:
+    """The final model of a run and, with --ema, of its averaged weights."""
+    models = {"": trainer.model}
+    if trainer.average is not None:
+        models["_ema"] = trainer.average.module
+    support = None
+    for suffix, model in models.items():
+        if isinstance(model, nn.Linear):
+            assert material.backbone is not None
+            head, model = model, Recognizer(material.backbone, len(job.task.classes))
+            model.head = head
+            assert isinstance(trainer.train.inputs, Tensor)
+            support = Support(trainer.train.inputs, trainer.train.labels)
+        path = job.folder.path / "weights" / f"run_{trainer.run}{suffix}.safetensors"
+        save_model(path, merged(model), job.source.card(), support)
+
+
+def _summarize(job: Job, history: History) -> Summary:
+    config, task, results = job.config, job.task, history.finished
+    report = job.source.report
     last, averaged, best = score_runs(results, task.classes)
     return Summary(
-        mode=_mode(config),
-        setting=_setting(config) if report is None or report.held_out else MAYBE_TRANSDUCTIVE,
+        mode=mode_of(config),
+        setting=setting_of(config, held_out=report is None or report.held_out),
         data=str(config.data),
         classes=list(task.classes),
         train_pictures=len(task.train_labels),
@@ -254,9 +288,9 @@ def _summarize(
         seed=task.draws.seed,
         draws=len(results),
         epochs=config.epochs,
-        hardware=hardware(accelerator.device),
-        processes=accelerator.num_processes,
-        seconds=seconds,
+        hardware=hardware(job.accelerator.device),
+        processes=job.accelerator.num_processes,
+        seconds=history.clock.seconds,
         last_epoch=last,
         ema_last_epoch=averaged,
         pseudo_labels=[r.pseudo_labels for r in results if r.pseudo_labels is not None] or None,

@@ -5,34 +5,21 @@ M pictures of the pool are used, B of them in an epoch; C channels, S side in pi
 Shape letters: N pictures, M unlabelled ones, B of a batch, D features, K classes.
 """
 
-import hashlib
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
-import PIL
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from cvgssl import __version__
-from cvgssl.adapt.config import AdaptConfig, FinetuneConfig
+from cvgssl.adapt.config import FinetuneConfig
 from cvgssl.adapt.data import Task
-from cvgssl.adapt.models import ModelSource
-from cvgssl.encoders.backbone import Backbone
-from cvgssl.encoders.batches import forward_all
-from cvgssl.features.cache import BLOCK, FeatureStore
-from cvgssl.features.pooling import Pooling
-from cvgssl.features.record import FOLDER
+from cvgssl.adapt.frozen_features import FeatureExtractor
 from cvgssl.features.table import UNLABELLED
-from cvgssl.images.cache import default_cache_dir
-from cvgssl.images.reader import VERSION as READER
-from cvgssl.images.store import Pictures
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.progress import progress
 from cvgssl.runtime.seeds import seed_for
 from cvgssl.views.random_views import support_views
 
@@ -104,60 +91,6 @@ def balanced(
     return chosen
 
 
-class _Pooled(nn.Module):
-    """Class token and mean of the patches, where a network has both; else its own output."""
-
-    def __init__(self, backbone: Backbone) -> None:
-        super().__init__()
-        self.backbone = backbone
-        has_token = getattr(backbone.body, "cls_token", None) is not None
-        layers = has_token and hasattr(backbone.body, "forward_intermediates")
-        self.pooling = Pooling(backbone, ("cls", "mean"), ()) if layers else None
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Uint8 [B, C, S, S] to features [B, D]."""
-        if self.pooling is None:
-            features: Tensor = self.backbone(pixels)
-            return features
-        pooled: Tensor = self.pooling(self.backbone.normalize(pixels))
-        return pooled
-
-
-def frozen_features(
-    pictures: Pictures, source: ModelSource, config: AdaptConfig, accelerator: Accelerator
-) -> NDArray[np.float32]:
-    """Float32 [N, D], in the first process; others get what they need from it, and an empty one.
-
-    A picture that was embedded by the same weights and options before comes from the cache, so an
-    interrupted job goes on with the same numbers.
-    """
-    first = accelerator.is_main_process
-    store = FeatureStore(default_cache_dir() / FOLDER / _key(source, config)) if first else None
-    missing: list[int] = []
-    if store is not None:
-        places = {digest: row for row, digest in enumerate(pictures.digests) if digest not in store}
-        missing = sorted(places.values())
-    missing = broadcast_object_list([missing])[0]
-    network = _Pooled(source.frozen()).eval().to(accelerator.device)
-    with progress("features", len(missing), first) as advance:
-        for start in range(0, len(missing), BLOCK):
-            rows = missing[start : start + BLOCK]
-            pixels = pictures.pixels[rows]
-            values = forward_all(network, pixels, config.eval_batch_size, accelerator, advance)
-            if store is not None:
-                store.add([pictures.digests[row] for row in rows], values.cpu().numpy())
-    if store is None:
-        return np.zeros((0, 0), np.float32)
-    return store.gather(pictures.digests)
-
-
-def _key(source: ModelSource, config: AdaptConfig) -> str:
-    """Short hash of what decides the features besides the pictures."""
-    card = asdict(source.card()) | {"classes": None}
-    facts = [1, __version__, READER, PIL.__version__, card, config.precision]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]
-
-
 @dataclass(frozen=True)
 class PoolBatch:
     """Pool pictures of an epoch, in the order of its batches, on the CPU.
@@ -211,20 +144,22 @@ class PseudoLabelPool:
 
 
 class PseudoLabelSource:
-    """Makes the pool of each run; the features behind it are computed once for all runs."""
+    """Makes the pool of each run.
+
+    features: float32 [N, D] of the training pictures and, below, those of --unlabelled.
+    """
 
     def __init__(
-        self, task: Task, source: ModelSource, config: FinetuneConfig, accelerator: Accelerator
+        self,
+        task: Task,
+        features: NDArray[np.float32],
+        config: FinetuneConfig,
+        accelerator: Accelerator,
     ) -> None:
         self.task, self.config, self.accelerator = task, config, accelerator
-        self._features = frozen_features(task.loaded.train, source, config, accelerator)
-        self._truth = task.train_labels.numpy()
-        if task.pool is not None:
-            rows = task.pool.rows
-            more = frozen_features(task.pool.pictures, source, config, accelerator)
-            if accelerator.is_main_process:
-                self._features = np.concatenate([self._features, more[rows]])
-            self._truth = np.concatenate([self._truth, np.full(len(rows), UNLABELLED)])
+        self._features = features
+        unknown = np.full(len(features) - len(task.train_labels), UNLABELLED)
+        self._truth = np.concatenate([task.train_labels.numpy(), unknown])
 
     def pool(self, run: int) -> PseudoLabelPool:
         """That of `run`, counted from 1; raises UserError when all pictures are labelled."""
@@ -256,6 +191,20 @@ class PseudoLabelSource:
         pixels[~extra] = train[rows[~extra]]
         pixels[extra] = more[pool.rows[rows[extra] - len(train)]]
         return pixels
+
+
+def pseudo_label_source(
+    task: Task,
+    config: FinetuneConfig,
+    extractor: FeatureExtractor,
+    advance: Callable[[int], None],
+) -> PseudoLabelSource:
+    """With features of the backbone before training, computed once for all runs."""
+    features = extractor.features(task.loaded.train, advance).numpy()
+    if task.pool is not None:
+        extra = extractor.features(task.pool.pictures, advance).numpy()
+        features = np.concatenate([features, extra[task.pool.rows]])
+    return PseudoLabelSource(task, features, config, extractor.accelerator)
 
 
 def beside(labelled: int, share: float) -> int:

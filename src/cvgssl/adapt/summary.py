@@ -2,11 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pydantic
 
+from cvgssl.adapt.config import AdaptConfig, FinetuneConfig
 from cvgssl.adapt.training import RunResult
 from cvgssl.heads.metrics import MeanInterval, accuracy, macro_recall, mean_interval, recalls
+from cvgssl.runtime.parsing import parsing, read_text
+
+INDUCTIVE, SEMI_SUPERVISED = "inductive", "semi-supervised"
+MAYBE_TRANSDUCTIVE = "transductive if pre-training saw these test pictures"
 
 
 @dataclass(frozen=True)
@@ -29,8 +36,8 @@ class Scores:
 class Summary:
     """A finished job, as in summary.json.
 
-    setting: `inductive`: each test picture is classified alone; `semi-supervised`: the same, but
-        unlabelled training pictures were used.
+    setting: `inductive`: each test picture is classified by itself; `semi-supervised`: the same,
+        but unlabelled training pictures were used.
     last_epoch: the headline. ema_last_epoch: the same of averaged weights, if there are any.
     best_on_test: mean over the draws of the best epoch's accuracy, chosen by looking at the test
         pictures: optimistic, printed because published logs have it.
@@ -64,6 +71,13 @@ class Summary:
     pseudo_right: list[float] | None = None
 
 
+def read_summary(path: Path) -> Summary:
+    """The summary.json of a finished run; raises UserError."""
+    text = read_text(path, "a run's summary")
+    with parsing(path, "a run's summary"):
+        return pydantic.TypeAdapter(Summary).validate_json(text)
+
+
 def scores(matrices: Sequence[list[list[int]]], classes: Sequence[str]) -> Scores:
     """Summarise one confusion matrix [K, K] per draw."""
     counts = [np.array(matrix, dtype=np.int64) for matrix in matrices]
@@ -91,3 +105,23 @@ def score_runs(
         scores(averaged, classes) if averaged else None,
         mean_interval([r.best_accuracy for r in results]),
     )
+
+
+def mode_of(config: AdaptConfig) -> str:
+    """What was done, for titles and tables."""
+    if not isinstance(config, FinetuneConfig):
+        return "linear evaluation"
+    part = [config.trainable] if config.trainable != "all" else []
+    part += ["pseudo-labels"] if config.pseudo_labels else []
+    return "fine-tuning" + (f" ({', '.join(part)})" if part else "")
+
+
+def setting_of(config: AdaptConfig, held_out: bool) -> str:
+    """What was known beside the labelled pictures.
+
+    held_out: whether the weights that training began with surely have not seen test/.
+    """
+    if not held_out:
+        return MAYBE_TRANSDUCTIVE
+    semi_supervised = isinstance(config, FinetuneConfig) and config.pseudo_labels
+    return SEMI_SUPERVISED if semi_supervised else INDUCTIVE

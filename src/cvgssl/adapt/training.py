@@ -17,14 +17,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from cvgssl.adapt.batches import split_batches
 from cvgssl.adapt.config import AdaptConfig, FinetuneConfig
-from cvgssl.adapt.network import build_optimizer, set_learning_rate, train_mode
+from cvgssl.adapt.network import adaptation_optimizer, set_learning_rate, train_mode
 from cvgssl.adapt.pseudo_labels import PoolBatch, PseudoLabelPool, beside
 from cvgssl.encoders.batches import Inputs, forward_all, take
 from cvgssl.heads.metrics import confusion
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.run import RunFolder, Stopped
+from cvgssl.runtime.run import RunFolder
 from cvgssl.runtime.seeds import seed_for
+from cvgssl.runtime.stopping import Stopped
 from cvgssl.runtime.sync_batch_norm import synchronize_batch_norm
 from cvgssl.runtime.trackers import track
 from cvgssl.views.random_views import support_views
@@ -41,6 +43,19 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What one run is trained and measured on.
+
+    run: its number, from 1. train: the support. pool: pictures with pseudo-labels beside it.
+    """
+
+    run: int
+    train: Split
+    test: Split
+    pool: PseudoLabelPool | None = None
 
 
 @dataclass
@@ -78,34 +93,28 @@ class Trainer:
 
     def __init__(
         self,
-        run: int,
+        draw: Draw,
         model: nn.Module,
-        train: Split,
-        test: Split,
         config: AdaptConfig,
         accelerator: Accelerator,
-        pool: PseudoLabelPool | None = None,
+        least: int = 1,
     ) -> None:
-        self.run, self.train, self.test, self.pool = run, train, test, pool
+        run, train, pool = draw.run, draw.train, draw.pool
+        self.run, self.train, self.test, self.pool = run, train, draw.test, pool
+        self.least = least  # labelled pictures of a batch
         self.config, self.accelerator = config, accelerator
         self.epoch = config.start_epoch  # the next one to train, from 0
         self.result = RunResult(run)
         if pool is not None:
             self.result.pseudo_labels = len(pool.guesses.rows)
             self.result.pseudo_right = pool.agreement
-        smallest = len(train) % config.batch_size or config.batch_size
-        if smallest < accelerator.num_processes:
-            raise UserError(
-                f"--batch-size {config.batch_size}: the last of {len(train)} labelled pictures "
-                f"make a batch of {smallest}, fewer than the {accelerator.num_processes} processes"
-            )
         if accelerator.scaler is not None:  # one for all runs; each begins with it as new
             new = torch.amp.GradScaler(accelerator.device.type)
             accelerator.scaler.load_state_dict(new.state_dict())
         model = model.to(accelerator.device)
         synchronize_batch_norm(model)
         self.model = model
-        optimizer = build_optimizer(model, config)
+        optimizer = adaptation_optimizer(model, config)
         self.wrapped, self.optimizer = accelerator.prepare(model, optimizer)
         self.average: AveragedModel | None = None
         if config.ema is not None:
@@ -183,7 +192,7 @@ class Trainer:
         order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(seed))
         torch.manual_seed(seed_for(config.seed, "dropout", self.run, self.epoch, rank))
         inputs = self._augmented()
-        batches = torch.split(order, config.batch_size)
+        batches = split_batches(order, config.batch_size, self.least)
         train_mode(self.wrapped)
         sums = torch.zeros(3, dtype=torch.float64, device=device)
         for rows, others in zip(batches, self._others(batches), strict=True):
@@ -282,4 +291,4 @@ class Trainer:
 def _cat_pictures(first: Tensor, second: Tensor) -> Tensor:
     """Pictures [B, C, S, S] one after another, gray ones as colour beside coloured ones."""
     channels = max(first.shape[1], second.shape[1])
-    return torch.cat([one.expand(-1, channels, -1, -1) for one in (first, second)])
+    return torch.cat([pixels.expand(-1, channels, -1, -1) for pixels in (first, second)])

@@ -13,16 +13,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pydantic
+
 import cvgssl
 from cvgssl.bench.anchor_file import read_anchors
 from cvgssl.bench.config import HeadChoice
 from cvgssl.bench.recorded import file_name
 from cvgssl.bench.sources import Source
 from cvgssl.heads import ALL_HEADS, TEXT_HEADS, FewShotHead
-from cvgssl.runtime.files import read_json, write_text
+from cvgssl.heads.auto import AutoDecision
+from cvgssl.runtime.files import write_text
 
 CELLS = "cells"
-FORM = 1  # raise when a cell's file or the way it is computed changes
+FORM = 2  # raise when a cell's file or the way it is computed changes
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ class CellResult:
     confusion: counts [K, K] summed over the draws, row true class.
     mistakes: by picture, its true class, the class it was most often mistaken for, how often,
         and how often it was asked.
+    decisions: of the head `auto`, what decided in each draw; empty for other heads.
     """
 
     key: str
@@ -103,6 +107,10 @@ class CellResult:
     classes: list[str]
     confusion: list[list[int]]
     mistakes: dict[str, tuple[int, int, int, int]]
+    decisions: list[AutoDecision]
+
+
+_RESULT = pydantic.TypeAdapter(CellResult)
 
 
 def parameters(choice: HeadChoice) -> dict[str, Any]:
@@ -122,12 +130,17 @@ def write_cell(result: CellResult, path: Path) -> None:
 def read_cell(path: Path, key: str) -> CellResult | None:
     """The result in `path` if it is there and was computed from the same things."""
     try:
-        value = read_json(path)
-        if value["key"] != key:
-            return None
-        return CellResult(**value)
-    except (OSError, ValueError, KeyError, TypeError):
+        result = _RESULT.validate_json(path.read_bytes(), strict=True)
+    except (OSError, ValueError):
         return None  # absent or damaged: computed again
+    draws, classes = len(result.accuracy), len(result.classes)
+    square = len(result.confusion) == classes and {*map(len, result.confusion)} <= {classes}
+    whole = draws == len(result.macro_recall) == len(result.seconds) > 0 and square
+    named = all(
+        0 <= label < classes and 0 <= other < classes
+        for label, other, *_ in result.mistakes.values()
+    )
+    return result if result.key == key and whole and named else None
 
 
 @cache

@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 from cvgssl.adapt.config import FinetuneConfig
 from cvgssl.features.config import EmbedConfig
 from cvgssl.heads import ALL_HEADS, HEADS, TEXT_HEADS
-from cvgssl.runtime.options import STRICT, explain
+from cvgssl.runtime.options import STRICT, explain, make
 
 Setting = Literal[
     "inductive",
@@ -51,8 +51,8 @@ class FeatureSource:
 class EncoderChoice:
     """An encoder for `data`: its name in tables and the options of `cvgssl embed`.
 
-    text: whether its own weights have a text tower to be used, or NAME=FILE of the one; left out:
-        its own, where a head asks for it. prompts: file that describes the classes.
+    text: whether its own weights have a text tower to be used, or NAME=FILE of another; None: its
+        own, where a head asks for it. prompts: file that describes the classes.
     """
 
     name: str
@@ -65,7 +65,7 @@ class EncoderChoice:
 class HeadChoice:
     """A head by its name in cvgssl.heads, parameters that differ, and its name in tables.
 
-    The same head may stand in a benchmark several times under different labels.
+    The same head may be in a benchmark several times under different labels.
     """
 
     head: str
@@ -91,7 +91,7 @@ class ChosenLabels:
 class FinetuneChoice:
     """A way of fine-tuning: its name in tables, the options of `cvgssl finetune`.
 
-    encoder: in whose table it stands; empty: in that of the first.
+    encoder: the encoder in whose table it is shown; empty: the first.
     """
 
     name: str
@@ -112,7 +112,7 @@ def _source(value: Any) -> Any:
         raise ValueError(
             f"{', '.join(unknown)}: no such key" if unknown else "file: FEATURES.npz is missing"
         )
-    file = Path(value["file"])
+    file = _path(value["file"], "file")
     if file.suffix not in (".npz", ".parquet"):
         raise ValueError("features are read from .npz or .parquet; `cvgssl embed` makes them")
     if not file.is_file():
@@ -124,25 +124,37 @@ def _source(value: Any) -> Any:
 
 
 def _check_prompts(file: Any) -> None:
-    if file is not None and not Path(file).is_file():
+    if file is not None and not _path(file, "prompts").is_file():
         raise ValueError(f"prompts: no such file: {file}")
+
+
+def _path(value: Any, key: str) -> Path:
+    if not isinstance(value, str | Path):
+        raise ValueError(f"{key}: must be a path")
+    return Path(value)
+
+
+def _options(value: Any, key: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{key}: must be `option: value` lines")
+    return {str(name): setting for name, setting in value.items()}
 
 
 def _encoder(value: Any) -> Any:
     """`SPEC` or {name: vit, encoder: SPEC, OPTION: ...}, options of `cvgssl embed`; checked."""
     if isinstance(value, EncoderChoice):
-        value = {one: getattr(value, one) for one in ("name", "options", "text", "prompts")}
+        value = {key: getattr(value, key) for key in ("name", "options", "text", "prompts")}
     given: dict[str, Any] = dict(value) if isinstance(value, dict) else {"encoder": [str(value)]}
     name, text, prompts = given.pop("name", ""), given.pop("text", None), given.pop("prompts", None)
     _check_prompts(prompts)
-    options = given.pop("options", None) or given
-    options = {str(key).replace("-", "_"): value for key, value in options.items()}
+    options = _options(given.pop("options", None) or given, "options")
+    options = {name.replace("-", "_"): setting for name, setting in options.items()}
     if isinstance(options.get("encoder"), str):
         options["encoder"] = [options["encoder"]]
     problems = [f"{key}: belongs to the benchmark" for key in ("data", "out") if key in options]
     if not problems:
         try:
-            EmbedConfig(data=Path(), **options)
+            make(EmbedConfig, options | {"data": Path()})
         except ValidationError as error:
             problems = explain(error)
     if problems:
@@ -159,16 +171,16 @@ def _finetune(value: Any) -> Any:
         raise ValueError("in YAML: {name: ..., OPTION of `cvgssl finetune`: ...}")
     given = dict(value)
     name, encoder = given.pop("name", "fine-tuning"), given.pop("encoder", "")
-    options = given.pop("options", None) or given
-    options = {str(key).replace("-", "_"): value for key, value in options.items()}
-    theirs = sorted(
+    options = _options(given.pop("options", None) or given, "options")
+    options = {name.replace("-", "_"): setting for name, setting in options.items()}
+    reserved = sorted(
         {"data", "out", "draws", "labels", "num_draws", "shot", "resume", "imbalance"}
         & set(options)
     )
-    problems = [f"{key}: belongs to the benchmark" for key in theirs]
+    problems = [f"{key}: belongs to the benchmark" for key in reserved]
     if not problems:
         try:
-            FinetuneConfig(data=Path(), **options)
+            make(FinetuneConfig, options | {"data": Path()})
         except ValidationError as error:
             problems = explain(error)
     if problems:
@@ -182,7 +194,7 @@ def _choice(value: Any) -> Any:
         value = {"head": value.head, "label": value.label, "params": value.params}
     given = dict(value) if isinstance(value, dict) else {"head": value}
     name, label = str(given.pop("head", "")), given.pop("label", "")
-    params = given.pop("params", None) or given
+    params = _options(given.pop("params", None) or given, "params")
     if name not in ALL_HEADS:
         raise ValueError(f"no such head; there are {', '.join(ALL_HEADS)}")
     known = ALL_HEADS[name]().get_params()  # imports scikit-learn, so only where one is named
@@ -229,7 +241,7 @@ class BenchConfig:
         "options of `cvgssl finetune`",
     )
     num_finetune_draws: int = Field(
-        default=5, ge=1, description="draws for fine-tuning, the first of the same"
+        default=5, ge=1, le=10_000, description="draws for fine-tuning, the first of the same"
     )
     chosen: tuple[ChosenLabels, ...] = Field(
         default=(),
@@ -241,11 +253,11 @@ class BenchConfig:
         min_length=1,
         description=f"what may be used beside the labelled pictures: {', '.join(SETTINGS)}",
     )
-    shots: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+    shots: tuple[Annotated[int, Field(ge=1, le=1_000_000)], ...] = Field(
         default=SHOTS, min_length=1, description="labelled pictures per class"
     )
     num_draws: int = Field(
-        default=100, ge=1, description="draws of labelled pictures, shared by all"
+        default=100, ge=1, le=10_000, description="draws of labelled pictures, shared by all"
     )
     seed: int = Field(default=0, ge=0, lt=2**63, description="seed of the draws")
     preparation: Literal["none", "center", "standardize", "whiten"] = Field(
@@ -254,7 +266,10 @@ class BenchConfig:
         "labelled ones alone)",
     )
     queries_per_class: int = Field(
-        default=15, ge=1, description="test pictures of a Dirichlet draw, times the classes"
+        default=15,
+        ge=1,
+        le=1_000_000,
+        description="test pictures of a Dirichlet draw, times the classes",
     )
     alpha: float = Field(
         default=2.0, gt=0, description="of the Dirichlet distribution of class shares; 1: any"
@@ -262,7 +277,7 @@ class BenchConfig:
     baseline: str = Field(
         default="", description="head that others are compared with; the first if left out"
     )
-    jobs: int = Field(default=0, ge=0, description="processes; 0: one per core")
+    jobs: int = Field(default=0, ge=0, le=1024, description="processes; 0: one per core")
     out: Path = Field(default=Path("bench"), description="folder for results and report")
 
     @model_validator(mode="after")
@@ -287,7 +302,7 @@ class BenchConfig:
         names = [getattr(value, "label", getattr(value, "name", value)) for value in values]
         twice = sorted({str(name) for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"{', '.join(twice)} stands there twice")
+            raise ValueError(f"{', '.join(twice)} is listed twice")
         return values
 
     @field_validator("baseline")
@@ -301,7 +316,7 @@ class BenchConfig:
     @field_validator("chosen")
     @classmethod
     def _there(cls, chosen: tuple[ChosenLabels, ...]) -> tuple[ChosenLabels, ...]:
-        missing = [str(file) for one in chosen for file in one.files if not file.is_file()]
+        missing = [str(file) for entry in chosen for file in entry.files if not file.is_file()]
         if missing:
             raise ValueError(f"no such file: {', '.join(missing)}")
         return chosen
@@ -309,10 +324,10 @@ class BenchConfig:
     def choices(self) -> tuple[HeadChoice, ...]:
         """The heads to compare; all that there are if none was named.
 
-        Those that read the classes' names are then among them where a text or prompts key stands.
+        Those that read the classes' names are among them where a text or prompts key is given.
         """
-        texts = any(one.text for one in self.features)
-        texts |= any(one.text or one.prompts for one in self.encoders)
+        texts = any(source.text for source in self.features)
+        texts |= any(encoder.text or encoder.prompts for encoder in self.encoders)
         names = ALL_HEADS if texts else HEADS
         return self.heads or tuple(HeadChoice(head=name, label=name, params={}) for name in names)
 

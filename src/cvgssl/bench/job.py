@@ -1,6 +1,7 @@
 """The benchmark from options to tables: load, draw, compute what is missing, summarise."""
 
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from cvgssl.heads import TEXT_HEADS
 from cvgssl.runtime.environment import hardware
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_text
+from cvgssl.runtime.lock import locked_folder
 from cvgssl.runtime.options import CONFIG, to_yaml
 from cvgssl.runtime.progress import progress
 
@@ -28,8 +30,8 @@ TABLES = "tables"
 class Bench:
     """A finished benchmark.
 
-    computed, found: cells computed now, and cells that lay in the folder already.
-    skipped: shots and heads left out, and cells whose head ended with an error: one line for each.
+    computed, reused: cells computed now, and cells that were in the folder already.
+    skipped: a line for each shot or head that was skipped, and for each cell that failed.
     failed: how many of these lines are errors.
     """
 
@@ -40,7 +42,7 @@ class Bench:
     tables: list[Table]
     baseline: str
     computed: int
-    found: int
+    reused: int
     skipped: list[str]
     failed: int
     seconds: float
@@ -50,9 +52,9 @@ class Bench:
         """What a reader of the tables must know."""
         config = self.config
         tuned = [
-            f"{one.name}: fine-tuning, over the first {config.num_finetune_draws} of these draws "
-            "only; its differences are over these."
-            for one in config.finetune
+            f"{choice.name}: fine-tuning, over the first {config.num_finetune_draws} of these "
+            "draws only; its differences are over these."
+            for choice in config.finetune
         ]
         return [
             f"{config.num_draws} draws of labelled pictures from train/, seed {config.seed}, the "
@@ -69,8 +71,10 @@ class Bench:
         ]
 
     def _texts(self) -> list[str]:
-        files = {one.facts["texts"]["file"] for one in self.sources if one.anchors is not None}
-        heads = [one.label for one in self.config.choices() if one.head in TEXT_HEADS]
+        files = {
+            source.facts["texts"]["file"] for source in self.sources if source.anchors is not None
+        }
+        heads = [choice.label for choice in self.config.choices() if choice.head in TEXT_HEADS]
         if not files:
             return []
         return [
@@ -83,37 +87,46 @@ class Bench:
 def run_bench(config: BenchConfig) -> Bench:
     """Compute the cells that are missing in `config.out`, and write the tables there.
 
-    Raises UserError before a cell is computed when features do not fit or no shot can be drawn.
+    Raises UserError before a cell is computed when features do not fit or no shot can be drawn,
+    and when another process is at work in `config.out`.
     """
+    with locked_folder(config.out, "--out"):
+        return _run(config)
+
+
+def _run(config: BenchConfig) -> Bench:
     started = time.monotonic()
     given = all_features(config)
     sources, textless = with_texts(config, given, load_sources(given))
     _check_names(config, sources)
-    works, recorded, skipped = _plan(config, sources)
+    cell_jobs, recorded, skipped = _plan(config, sources)
     skipped += textless
     tunings = plan_tunings(config, sources, recorded)
-    if not works:
+    if not cell_jobs:
         raise UserError("\n".join(skipped))
     write_text(config.out / CONFIG, to_yaml(config))
     done: dict[Path, CellResult] = {}
     missing = []
-    for work in works:
-        path = work.cell.path(config.out)
-        result = read_cell(path, work.cell.key())
+    for cell_job in cell_jobs:
+        path = cell_job.cell.path(config.out)
+        result = read_cell(path, cell_job.cell.key())
         if result is None:
-            missing.append(work)
+            missing.append(cell_job)
         else:
             done[path] = result
-    found = len(done)
+    reused = len(done)
     errors = []
-    with progress("cells", len(missing)) as advance:
-        for cell, result_or_error in run_all(missing, config.out, config.jobs):
+    with (
+        progress("cells", len(missing)) as advance,
+        closing(run_all(missing, config.out, config.jobs)) as finished,
+    ):
+        for cell, result_or_error in finished:
             if isinstance(result_or_error, str):
                 errors.append(_failure(cell, result_or_error))
             else:
                 done[cell.path(config.out)] = result_or_error
             advance(1, f"{cell.choice.label}, {cell.setting}")
-    paths = [work.cell.path(config.out) for work in works]
+    paths = [cell_job.cell.path(config.out) for cell_job in cell_jobs]
     results = [done[path] for path in paths if path in done]
     results += _tuned(config, tunings)
     rows = summarize(results, config.baseline_label())
@@ -124,8 +137,8 @@ def run_bench(config: BenchConfig) -> Bench:
         rows,
         tables_of(rows),
         config.baseline_label(),
-        len(done) - found,
-        found,
+        len(done) - reused,
+        reused,
         skipped + sorted(errors),
         len(errors),
         time.monotonic() - started,
@@ -152,22 +165,22 @@ def _plan(
     config: BenchConfig, sources: list[Source]
 ) -> tuple[list[CellJob], dict[str, Recorded], list[str]]:
     """All heads' cells, the draws by data set, and a line for each shot that cannot be drawn."""
-    works, skipped = [], []
+    cell_jobs, skipped = [], []
     recorded = dict[str, Recorded]()
     chosen = dict[str, list[Chosen]]()
     for source in sources:
         if source.data not in recorded:
             table = read_table(source.file)
-            own = [one for one in config.chosen if one.data in (source.data, "")]
+            own = [listed for listed in config.chosen if listed.data in (source.data, "")]
             chosen[source.data] = chosen_supports(table, own)
             recorded[source.data] = record(table, source.data, config)
             for shot, reason in recorded[source.data].skipped.items():
                 skipped.append(f"{source.data}: shot {shot} left out: {reason}")
         draws = recorded[source.data]
-        # cells that share a graph stand together, so that a process can use it again
+        # cells that share a graph follow each other, so that a process can use it again
         for setting in config.settings:
             queries = draws.queries.get(setting)
-            digests = {shot: digest_of(one, queries) for shot, one in draws.supports.items()}
+            digests = {shot: digest_of(drawn, queries) for shot, drawn in draws.supports.items()}
             for choice in config.choices():
                 texts = choice.head in TEXT_HEADS
                 if texts and source.anchors is None:
@@ -175,22 +188,23 @@ def _plan(
                 prepared = "none" if texts else config.preparation
                 for shot, supports in draws.supports.items():
                     cell = Cell(source, choice, setting, shot, prepared, digests[shot])
-                    works.append(CellJob(cell, supports, queries))
-                for one in chosen[source.data]:
-                    digest = digest_of(one.supports, queries)
-                    cell = Cell(source, choice, setting, one.shot, prepared, digest, one.name)
-                    works.append(CellJob(cell, one.supports, queries))
-    return works, recorded, skipped
+                    cell_jobs.append(CellJob(cell, supports, queries))
+                for picked in chosen[source.data]:
+                    digest = digest_of(picked.supports, queries)
+                    cell = Cell(source, choice, setting, picked.shot, prepared, digest, picked.name)
+                    cell_jobs.append(CellJob(cell, picked.supports, queries))
+    return cell_jobs, recorded, skipped
 
 
 def _check_names(config: BenchConfig, sources: list[Source]) -> None:
     names = list(dict.fromkeys(source.data for source in sources))
-    strange = [one for one in config.chosen if one.data not in names]
-    if strange and not (len(names) == 1 and all(one.data == "" for one in strange)):
+    strange = [listed for listed in config.chosen if listed.data not in names]
+    if strange and not (len(names) == 1 and all(listed.data == "" for listed in strange)):
         raise UserError(
             "\n".join(
-                f"chosen {one.name}: data: {one.data or 'is missing'}; there are {', '.join(names)}"
-                for one in strange
+                f"chosen {listed.name}: data: {listed.data or 'is missing'}; there are "
+                f"{', '.join(names)}"
+                for listed in strange
             )
         )
 

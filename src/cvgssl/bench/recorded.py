@@ -19,20 +19,21 @@ from scipy.special import gammaincinv
 from cvgssl.adapt.draws import Draws, draw, load_draws, load_labels, save_draws
 from cvgssl.bench.config import BenchConfig, ChosenLabels
 from cvgssl.features.table import UNLABELLED, FeatureTable
+from cvgssl.images.names import name_bytes
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_json
 
 BALANCED, DIRICHLET = "transductive-balanced", "transductive-dirichlet"
 
 
-def balanced(test: FeatureTable, runs: int, seed: int) -> list[list[str]]:
+def balanced_queries(test: FeatureTable, runs: int, seed: int) -> list[list[str]]:
     """For each run names of as many test pictures of every class as the smallest class has."""
     by_class = _by_class(test)
     least = min(map(len, by_class))
     return [_pick(by_class, [least] * len(by_class), (seed, BALANCED, run)) for run in range(runs)]
 
 
-def dirichlet(
+def dirichlet_queries(
     test: FeatureTable, runs: int, seed: int, alpha: float, per_class: int
 ) -> list[list[str]]:
     """For each run names of test pictures whose class shares come from Dirichlet(alpha).
@@ -92,7 +93,7 @@ def _uniform(*key: object) -> float:
 
 
 def _hash(*key: object) -> bytes:
-    return hashlib.sha256("/".join(map(str, key)).encode()).digest()
+    return hashlib.sha256(name_bytes("/".join(map(str, key)))).digest()
 
 
 DRAWS = "draws"
@@ -127,9 +128,9 @@ def record(table: FeatureTable, data: str, config: BenchConfig) -> Recorded:
     test = table.part("test")
     queries = dict[str, list[list[str]]]()
     if BALANCED in config.settings:
-        queries[BALANCED] = balanced(test, config.num_draws, config.seed)
+        queries[BALANCED] = balanced_queries(test, config.num_draws, config.seed)
     if DIRICHLET in config.settings:
-        queries[DIRICHLET] = dirichlet(
+        queries[DIRICHLET] = dirichlet_queries(
             test, config.num_draws, config.seed, config.alpha, config.queries_per_class
         )
     folder = config.out / DRAWS / file_name(data)
@@ -176,28 +177,29 @@ def chosen_supports(table: FeatureTable, chosen: Sequence[ChosenLabels]) -> list
     Raises UserError, one line per problem, for pictures or classes that are not in train.
     """
     train = table.dataset().train
-    found, problems = [], []
-    for one in chosen:
+    supports, problems = [], []
+    for lists in chosen:
         runs = list[dict[str, tuple[str, ...]]]()
-        for file in one.files:
+        for file in lists.files:
             try:
                 draws = (load_labels if file.suffix.lower() == ".csv" else load_draws)(
                     file, table.classes
-                )
+                ).named(train, table.root)
                 for run in range(len(draws.runs)):
                     draws.rows(run, train, Path())  # checks pictures and their classes
                 runs += draws.runs
             except UserError as error:
-                where = f"chosen {one.name}, {file}: "
+                where = f"chosen {lists.name}, {file}: "
                 for line in str(error).splitlines():
-                    plain = line.removeprefix("--draws").removeprefix(f" {file}").lstrip(": ")
+                    plain = line.removeprefix("--draws").removeprefix("--labels")
+                    plain = plain.removeprefix(f" {file}").lstrip(": ")
                     problems.append(where + plain)
         labels = sum(len(paths) for run in runs for paths in run.values())
         shot = max(1, round(labels / max(1, len(runs)) / len(table.classes)))
-        found.append(Chosen(one.name, shot, Draws(tuple(runs))))
+        supports.append(Chosen(lists.name, shot, Draws(tuple(runs))))
     if problems:
         raise UserError("\n".join(problems))
-    return found
+    return supports
 
 
 def digest_of(supports: Draws, queries: Sequence[Sequence[str]] | None) -> str:
@@ -211,4 +213,4 @@ def file_name(name: str) -> str:
     plain = re.sub(r"[^\w.+=-]+", "_", name).strip("._")[:80]
     if plain and plain == name:
         return plain
-    return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+    return f"{plain}-{hashlib.sha256(name_bytes(name)).hexdigest()[:6]}"

@@ -4,7 +4,7 @@ Shape letters: N rows of train/, Q of test/ that are asked, D numbers each, K cl
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,12 +21,14 @@ from cvgssl.bench.sources import read_parts
 from cvgssl.features.graph_cache import GraphCache
 from cvgssl.features.preparation import Preparation
 from cvgssl.features.table import UNLABELLED, FeatureTable
-from cvgssl.heads import ALL_HEADS
+from cvgssl.heads import ALL_HEADS, FewShotHead
+from cvgssl.heads.auto import AutoDecision
 from cvgssl.heads.metrics import accuracy, confusion, macro_recall
 from cvgssl.runtime.errors import UserError
 
 Rows = NDArray[np.intp]
 Labels = NDArray[np.int64]
+Timed = tuple[float, Labels]  # when fitting began, as of `time.perf_counter`; predicted classes
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,12 @@ class CellJob:
 
 def run_all(
     cell_jobs: Sequence[CellJob], out: Path, jobs: int
-) -> Iterator[tuple[Cell, CellResult | str]]:
+) -> Generator[tuple[Cell, CellResult | str], None, None]:
     """Compute `cell_jobs` in `jobs` processes (0: one per core) and write each cell as it is done.
 
     Gives cell and result in the order they finish; in place of a result the words of the error
-    that a head ended with, whose cell is then not written. Every process uses one thread.
+    that a head ended with, whose cell is then not written. Every process uses one thread. The
+    processes end when this generator is closed or interrupted.
     Raises UserError when a process was killed.
     """
     processes = min(jobs or cpu_count(), max(len(cell_jobs), 1))
@@ -64,7 +67,7 @@ def run_all(
 def _compute_and_write(job: CellJob, out: Path) -> tuple[Cell, CellResult | str]:
     with threadpool_limits(1), _graphs(job.cell.source.digest):
         try:
-            result = compute(job)
+            result = compute_cell(job)
         except Exception as error:  # one head's trouble must not cost the others' hours
             return job.cell, f"{type(error).__name__}: {error}"
     write_cell(result, job.cell.path(out))
@@ -77,7 +80,7 @@ def _graphs(_source: str) -> GraphCache:
     return GraphCache()
 
 
-def compute(job: CellJob) -> CellResult:
+def compute_cell(job: CellJob) -> CellResult:
     """Fit and test the head on every draw of the cell."""
     cell = job.cell
     train, test = read_parts(cell.source.file)
@@ -85,13 +88,15 @@ def compute(job: CellJob) -> CellResult:
     asked = _asked(test, job.queries)
     classes = len(test.classes)
     predict = PREDICT[cell.setting]
-    seconds, matrices = [], []
+    seconds, matrices, decisions = [], [], []
     votes = np.zeros((len(test), classes), dtype=np.int64)
     for run, support in enumerate(job.supports.runs):
         rows = np.array([names[name] for paths in support.values() for name in paths])
         queries = asked[run % len(asked)]
-        begun, predicted = predict(cell, rows, queries)
+        head = cell.head()
+        begun, predicted = predict(cell, head, rows, queries)
         seconds.append(time.perf_counter() - begun)
+        decisions.append(getattr(head, "decision_", None))
         matrices.append(confusion(test.labels[queries], predicted, classes))
         votes[queries, predicted] += 1
     return CellResult(
@@ -110,41 +115,40 @@ def compute(job: CellJob) -> CellResult:
         list(test.classes),
         np.sum(matrices, axis=0).tolist(),
         _mistakes(test, votes),
+        [decision for decision in decisions if isinstance(decision, AutoDecision)],
     )
 
 
-def _inductive(cell: Cell, support: Rows, queries: Rows) -> tuple[float, Labels]:
-    """Only the labelled pictures are known; each test picture is classified alone."""
+def _inductive(cell: Cell, head: FewShotHead, support: Rows, queries: Rows) -> Timed:
+    """Only the labelled pictures are known; each test picture is classified by itself."""
     train, test = read_parts(cell.source.file)
     begun = time.perf_counter()
     preparation = Preparation(cell.preparation).fit(train.values[support])  # type: ignore[arg-type]
-    head = cell.head()
     head.fit(preparation.transform(train.values[support]), train.labels[support])
     return begun, head.predict(preparation.transform(test.values[queries]))
 
 
-def _semi_supervised(cell: Cell, support: Rows, queries: Rows) -> tuple[float, Labels]:
-    """All of train/ is known without labels; each test picture is classified alone."""
+def _semi_supervised(cell: Cell, head: FewShotHead, support: Rows, queries: Rows) -> Timed:
+    """All of train/ is known without labels; each test picture is classified by itself."""
     known, test, labels = _prepared(cell.source.file, cell.source.digest, cell.preparation)
     begun = time.perf_counter()
-    head = cell.head()
     head.fit(known, _only(labels, support))
     return begun, head.predict(test[queries])
 
 
-def _transductive(cell: Cell, support: Rows, queries: Rows) -> tuple[float, Labels]:
+def _transductive(cell: Cell, head: FewShotHead, support: Rows, queries: Rows) -> Timed:
     """All of train/ and the test pictures asked together are known without labels."""
     known, test, labels = _prepared(cell.source.file, cell.source.digest, cell.preparation)
     together = np.concatenate([known, test[queries]])
     target = np.concatenate([_only(labels, support), np.full(len(queries), UNLABELLED)])
     begun = time.perf_counter()
-    head = cell.head().fit(together, target)
+    head.fit(together, target)
     if not head.uses_unlabelled:
         return begun, head.predict(test[queries])
     return begun, head.transduction_[len(known) :]
 
 
-PREDICT: dict[str, Callable[[Cell, Rows, Rows], tuple[float, Labels]]] = {
+PREDICT: dict[str, Callable[[Cell, FewShotHead, Rows, Rows], Timed]] = {
     "inductive": _inductive,
     "semi-supervised": _semi_supervised,
     "transductive": _transductive,

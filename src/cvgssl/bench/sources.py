@@ -11,7 +11,9 @@ import numpy as np
 
 from cvgssl.bench.config import FeatureSource
 from cvgssl.features.table import UNLABELLED, FeatureTable, load_features
+from cvgssl.images.names import name_bytes
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.parsing import printable
 
 
 @dataclass(frozen=True)
@@ -39,23 +41,23 @@ def load_sources(given: Sequence[FeatureSource]) -> list[Source]:
     sources = list[Source]()
     problems = list[str]()
     pictures = dict[str, tuple[Path, str]]()
-    for one in given:
+    for entry in given:
         try:
-            table = read_table(one.file)
+            table = read_table(entry.file)
         except UserError as error:
             problems.append(str(error))
             continue
-        source = _source(one, table)
-        problems += [f"{one.file}: {problem}" for problem in _unfit(table)]
+        source = _source(entry, table)
+        problems += [f"{entry.file}: {problem}" for problem in _unfit(table)]
         if any((source.data, source.encoder) == (other.data, other.encoder) for other in sources):
             problems.append(
-                f"{one.file}: {source.data} by {source.encoder} stands there twice; give data: and "
+                f"{entry.file}: {source.data} by {source.encoder} is listed twice; give data: and "
                 "encoder: names in the configuration"
             )
-        first, known = pictures.setdefault(source.data, (one.file, _digest_of_names(table)))
+        first, known = pictures.setdefault(source.data, (entry.file, _digest_of_names(table)))
         if known != _digest_of_names(table):
             problems.append(
-                f"{one.file}: other pictures or classes than {first}, which is called "
+                f"{entry.file}: other pictures or classes than {first}, which is called "
                 f"{source.data} too; give them data: names of their own"
             )
         sources.append(source)
@@ -82,11 +84,11 @@ def _parts(file: Path, _changed: int, _size: int) -> tuple[FeatureTable, Feature
     return table.part("train"), table.part("test")
 
 
-def _source(one: FeatureSource, table: FeatureTable) -> Source:
+def _source(given: FeatureSource, table: FeatureTable) -> Source:
     about = table.about
-    data = one.data or Path(str(about.get("data", ""))).name or one.file.stem
-    encoder = one.encoder or str(about.get("encoder", "")) or one.file.stem
-    folder = one.pictures or (Path(str(about["data"])) if about.get("data") else None)
+    data = printable(given.data or Path(str(about.get("data", ""))).name or given.file.stem)
+    encoder = printable(given.encoder or str(about.get("encoder", "")) or given.file.stem)
+    folder = given.pictures or (Path(str(about["data"])) if about.get("data") else None)
     train, test = (table.part(split) for split in ("train", "test"))
     facts = {
         "numbers": table.values.shape[1],
@@ -96,7 +98,7 @@ def _source(one: FeatureSource, table: FeatureTable) -> Source:
         "unlabelled_train": int((train.labels == UNLABELLED).sum()),
         "about": about,
     }
-    return Source(data, encoder, one.file.resolve(), _digest(table), folder, facts)
+    return Source(data, encoder, given.file.resolve(), _digest(table), folder, facts)
 
 
 def _unfit(table: FeatureTable) -> list[str]:
@@ -113,7 +115,7 @@ def _digest_of_names(table: FeatureTable) -> str:
         f"{name}\t{label}\t{split}"
         for name, label, split in zip(table.names, table.labels, table.splits, strict=True)
     )
-    return hashlib.sha256("\n".join((*table.classes, "", text)).encode()).hexdigest()
+    return hashlib.sha256(name_bytes("\n".join((*table.classes, "", text)))).hexdigest()
 
 
 def _digest(table: FeatureTable) -> str:

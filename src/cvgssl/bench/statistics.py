@@ -51,19 +51,19 @@ def summarize(results: Sequence[CellResult], baseline: str) -> list[Row]:
     """
     rows = []
     for family in _families(results):
-        base = {one.shot: one for one in family if one.head == baseline}
+        base = {cell.shot: cell for cell in family if cell.head == baseline}
         compared = [
-            one
-            for one in family
-            if one.head != baseline and one.shot in base and one.draws == base[one.shot].draws
+            cell
+            for cell in family
+            if cell.head != baseline and cell.shot in base and cell.draws == base[cell.shot].draws
         ]
-        raw = [_paired(one, base[one.shot]) for one in compared]
+        raw = [_paired(cell, base[cell.shot]) for cell in compared]
         corrected = holm([p for _, p in raw])
         differences = {
-            (one.head, one.shot): Difference(points, p, p_holm)
-            for one, (points, p), p_holm in zip(compared, raw, corrected, strict=True)
+            (cell.head, cell.shot): Difference(points, p, p_holm)
+            for cell, (points, p), p_holm in zip(compared, raw, corrected, strict=True)
         }
-        rows += [_row(one, differences.get((one.head, one.shot))) for one in family]
+        rows += [_row(cell, differences.get((cell.head, cell.shot))) for cell in family]
     return rows
 
 
@@ -91,29 +91,29 @@ def holm(values: Sequence[float | None]) -> list[float | None]:
 
 def _families(results: Sequence[CellResult]) -> Iterable[list[CellResult]]:
     families: dict[tuple[str, str, str], list[CellResult]] = {}
-    for one in results:
-        families.setdefault((one.data, one.encoder, one.setting), []).append(one)
+    for cell in results:
+        families.setdefault((cell.data, cell.encoder, cell.setting), []).append(cell)
     return families.values()
 
 
-def _paired(one: CellResult, base: CellResult) -> tuple[MeanInterval, float | None]:
+def _paired(cell: CellResult, base: CellResult) -> tuple[MeanInterval, float | None]:
     # fine-tuning has the first of the same draws only
-    pairs = zip(one.macro_recall, base.macro_recall, strict=False)
+    pairs = zip(cell.macro_recall, base.macro_recall, strict=False)
     differences = [a - b for a, b in pairs]
     return mean_interval(differences), paired_p(differences)
 
 
-def _row(one: CellResult, difference: Difference | None) -> Row:
+def _row(cell: CellResult, difference: Difference | None) -> Row:
     return Row(
-        one.data,
-        one.encoder,
-        one.setting,
-        one.head,
-        one.uses_unlabelled,
-        one.shot,
-        len(one.accuracy),
-        mean_interval(one.accuracy),
-        mean_interval(one.macro_recall),
-        float(np.mean(one.seconds)),
+        cell.data,
+        cell.encoder,
+        cell.setting,
+        cell.head,
+        cell.uses_unlabelled,
+        cell.shot,
+        len(cell.accuracy),
+        mean_interval(cell.accuracy),
+        mean_interval(cell.macro_recall),
+        float(np.mean(cell.seconds)),
         difference,
     )

@@ -3,13 +3,13 @@
 Settings never share a table, so never a column.
 """
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cvgssl.bench.cells import CellResult
 from cvgssl.bench.statistics import Row
+from cvgssl.runtime.csv_writing import Cell, csv_text
+from cvgssl.runtime.parsing import printable
 
 EXPLAINED = {
     "inductive": "labelled pictures only; each test picture alone",
@@ -53,11 +53,11 @@ def tables_of(rows: Sequence[Row]) -> list[Table]:
     return [
         Table(
             *group,
-            tuple(dict.fromkeys(row.head for row in found)),
-            tuple(sorted({row.shot for row in found})),
-            {(row.head, row.shot): row for row in found},
+            tuple(dict.fromkeys(row.head for row in own)),
+            tuple(sorted({row.shot for row in own})),
+            {(row.head, row.shot): row for row in own},
         )
-        for group, found in groups.items()
+        for group, own in groups.items()
     ]
 
 
@@ -127,45 +127,45 @@ def to_latex(tables: Sequence[Table], baseline: str) -> str:
 
 def to_csv(rows: Sequence[Row]) -> str:
     """One line for each cell, all its figures."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     spreads = [f"{name}_{part}" for name in ("accuracy", "macro_recall", "difference")
                for part in ("mean", "std", "ci95")]  # fmt: skip
-    writer.writerow(
-        ["data", "encoder", "setting", "head", "uses_unlabelled", "shot", "draws", *spreads,
-         "p", "p_holm", "seconds"]
-    )  # fmt: skip
+    header = ["data", "encoder", "setting", "head", "uses_unlabelled", "shot", "draws", *spreads,
+              "p", "p_holm", "seconds"]  # fmt: skip
+    lines: list[list[Cell]] = []
     for row in rows:
-        found = [row.accuracy, row.macro_recall, row.difference and row.difference.points]
+        figures = [row.accuracy, row.macro_recall, row.difference and row.difference.points]
         numbers = [
             value
-            for one in found
-            for value in ((one.mean, one.std, one.ci95) if one else (None, None, None))
+            for figure in figures
+            for value in ((figure.mean, figure.std, figure.ci95) if figure else (None, None, None))
         ]
         tests = (row.difference.p, row.difference.p_holm) if row.difference else (None, None)
-        writer.writerow(
+        lines.append(
             [row.data, row.encoder, row.setting, row.head, int(row.uses_unlabelled), row.shot,
-             row.draws, *map(_number, numbers), *map(_number, tests), _number(row.seconds)]
+             row.draws, *numbers, *tests, row.seconds]
         )  # fmt: skip
-    return text.getvalue()
+    return _csv(header, lines)
 
 
 def runs_to_csv(results: Sequence[CellResult]) -> str:
     """One line for each draw of each cell."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["data", "encoder", "setting", "head", "shot", "run", "accuracy", "macro_recall", "seconds"]
+    header = ["data", "encoder", "setting", "head", "shot", "run", "accuracy", "macro_recall",
+              "seconds"]  # fmt: skip
+    lines: list[list[Cell]] = []
+    for cell in results:
+        figures = zip(cell.accuracy, cell.macro_recall, cell.seconds, strict=True)
+        for run, numbers in enumerate(figures, start=1):
+            lines.append(
+                [cell.data, cell.encoder, cell.setting, cell.head, cell.shot, run, *numbers]
+            )
+    return _csv(header, lines)
+
+
+def _csv(header: Sequence[str], lines: Sequence[Sequence[Cell]]) -> str:
+    return csv_text(
+        header,
+        ([printable(cell) if isinstance(cell, str) else cell for cell in line] for line in lines),
     )
-    for one in results:
-        for run, figures in enumerate(
-            zip(one.accuracy, one.macro_recall, one.seconds, strict=True)
-        ):
-            writer.writerow(
-                [one.data, one.encoder, one.setting, one.head, one.shot, run + 1,
-                 *map(_number, figures)]
-            )  # fmt: skip
-    return text.getvalue()
 
 
 def _text(row: Row | None, figure: str) -> str:
@@ -182,10 +182,6 @@ def _text(row: Row | None, figure: str) -> str:
     return str(getattr(row, figure))
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.6g}"
-
-
 def _markdown_table(table: Table, figure: str) -> str:
     lines = [
         "| head | " + " | ".join(f"{shot} shot" for shot in table.shots) + " |",
@@ -198,7 +194,7 @@ def _markdown_table(table: Table, figure: str) -> str:
 
 def _markdown(text: str) -> str:
     """`text` with what Markdown would read as marks made plain."""
-    text = " ".join(text.split())
+    text = printable(" ".join(text.split()))
     return "".join("\\" + char if char in r"\|*_`<>[]#" else char for char in text)
 
 
@@ -210,4 +206,4 @@ _LATEX = {
 
 
 def _latex(text: str) -> str:
-    return "".join(_LATEX.get(char, char) for char in " ".join(text.split()))
+    return "".join(_LATEX.get(char, char) for char in printable(" ".join(text.split())))

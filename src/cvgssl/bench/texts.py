@@ -32,14 +32,14 @@ def with_texts(
     from cvgssl.encoders.text_tower import TextTowerError
 
     towers = dict[str, "TextTower | TextTowerError"]()
-    found, left_out, problems = [], [], []
-    for one, source in zip(given, sources, strict=True):
+    completed, left_out, problems = [], [], []
+    for entry, source in zip(given, sources, strict=True):
         try:
-            anchors = _anchors(one, source, towers)
+            anchors = _anchors(entry, source, towers)
         except TextTowerError as error:
             who = f"{source.data}, {source.encoder}"
             left_out.append(f"{who}: {', '.join(wanted)} left out: {error}")
-            found.append(source)
+            completed.append(source)
             continue
         except UserError as error:
             problems.append(str(error))
@@ -48,28 +48,28 @@ def with_texts(
         path: Path = (config.out / FEATURES / name).resolve()
         write_anchors(anchors, path)
         facts = source.facts | {"texts": anchors.about | {"prompts": anchors.prompts}}
-        found.append(replace(source, anchors=path, anchors_digest=anchors.digest, facts=facts))
+        completed.append(replace(source, anchors=path, anchors_digest=anchors.digest, facts=facts))
     if problems:
         raise UserError("\n".join(dict.fromkeys(problems)))
-    return found, left_out
+    return completed, left_out
 
 
 def _anchors(
-    one: FeatureSource, source: Source, towers: "dict[str, TextTower | TextTowerError]"
+    entry: FeatureSource, source: Source, towers: "dict[str, TextTower | TextTowerError]"
 ) -> "TextAnchors":
     from cvgssl.encoders.text_anchors import check_joint_space, text_anchors
     from cvgssl.encoders.text_tower import TextTowerError, load_text_tower
 
-    if not one.text:
+    if not entry.text:
         raise TextTowerError("no CLIP file is named for its texts; give text: NAME=FILE")
-    if one.text not in towers:
+    if entry.text not in towers:
         try:
-            towers[one.text] = load_text_tower(one.text)
+            towers[entry.text] = load_text_tower(entry.text)
         except TextTowerError as error:
-            towers[one.text] = error
-    tower = towers[one.text]
+            towers[entry.text] = error
+    tower = towers[entry.text]
     if isinstance(tower, TextTowerError):
         raise tower
-    anchors = text_anchors(source.facts["classes"], tower, one.prompts)
+    anchors = text_anchors(source.facts["classes"], tower, entry.prompts)
     check_joint_space(anchors, source.facts["about"], source.facts["numbers"])
     return anchors

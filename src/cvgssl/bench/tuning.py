@@ -1,8 +1,8 @@
 """Fine-tuning as cells of the benchmark: the runs of `cvgssl finetune` on the benchmark's draws.
 
 They are inductive, or semi-supervised with pseudo-labels, take the first `num_finetune_draws` of
-the draws that heads take all of, and stand in the table of the encoder that they start from, paired
-with the same draws.
+the draws that heads take all of, and are shown in the table of the encoder that they start from,
+paired with the same draws.
 """
 
 import contextlib
@@ -21,10 +21,11 @@ from cvgssl.bench.recorded import Recorded, digest_of, file_name
 from cvgssl.bench.sources import Source
 from cvgssl.encoders.shards import weights_digest
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.files import read_json
 from cvgssl.runtime.options import CONFIG, to_dict
+from cvgssl.runtime.parsing import parse_json, parsing
 
 RUNS = "finetune"
+_REMEDY = "remove its folder to run it again"
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,14 @@ class Tuning:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def path(self, out: Path) -> Path:
-        """Where the cell lies, beside those of heads."""
+        """The file of the result, beside those of heads."""
         parts = (self.source.data, self.source.encoder, setting_of(self.choice), self.choice.name)
         return out.joinpath(CELLS, *map(file_name, parts), f"shot_{self.shot}.json")
 
     def run(self, out: Path) -> CellResult:
         """Fine-tune on every draw, or finish a run that was interrupted.
 
-        Raises UserError for what `cvgssl finetune` does, and Stopped after a SIGTERM.
+        Raises UserError for what `cvgssl finetune` does, and Stopped after a signal.
         """
         from cvgssl.adapt.protocol import adapt
         from cvgssl.runtime.run import SUMMARY
@@ -67,7 +68,9 @@ class Tuning:
             config = self._config(draws=draws, out=folder, resume=resume)
             with contextlib.redirect_stdout(sys.stderr):
                 adapt(config)
-        return self._result(read_json(folder / SUMMARY))
+        summary = parse_json(folder / SUMMARY, "a run's summary", _REMEDY)
+        with parsing(folder / SUMMARY, "a run's summary", _REMEDY):
+            return self._result(summary)
 
     def _config(self, **more: Any) -> FinetuneConfig:
         assert self.source.pictures is not None, "planned only where there are pictures"
@@ -93,11 +96,12 @@ class Tuning:
             summary["classes"],
             scores["confusion"],
             {},
+            [],
         )
 
 
 def setting_of(choice: FinetuneChoice) -> Setting:
-    """What it uses beside the labelled pictures; test pictures are always classified alone."""
+    """What it uses beside the labelled pictures; test pictures are classified one by one."""
     return "semi-supervised" if _uses_unlabelled(choice) else "inductive"
 
 
@@ -116,13 +120,17 @@ def plan_tunings(
                 f"finetune {choice.name}: is {setting_of(choice)}; add that to settings, or leave "
                 "it out"
             )
-        fitting = [one for one in sources if choice.encoder in (one.encoder, "") and one.pictures]
+        fitting = [
+            source
+            for source in sources
+            if choice.encoder in (source.encoder, "") and source.pictures
+        ]
         if not fitting:
             problems.append(
                 f"finetune {choice.name}: no features with pictures"
                 + (f" of the encoder {choice.encoder}" if choice.encoder else "")
             )
-        for source in {one.data: one for one in reversed(fitting)}.values():
+        for source in {source.data: source for source in reversed(fitting)}.values():
             for shot, draws in recorded[source.data].supports.items():
                 first = Draws(
                     draws.runs[: config.num_finetune_draws], shot, draws.imbalance, draws.seed

@@ -8,14 +8,14 @@ def run_adaptation(config: AdaptConfig, prog: str) -> int:
     from cvgssl import api
     from cvgssl.report.adaptation import print_summary
     from cvgssl.runtime.launch import is_first_process
-    from cvgssl.runtime.run import Stopped
+    from cvgssl.runtime.stopping import Stopped
 
     try:
         folder, summary = api.adapt_and_draw(config)
     except Stopped as stopped:
         if is_first_process():
             print(f"{prog}: stopped and saved; go on with: {prog} --resume {stopped.folder}")
-        return 0
+        return stopped.exit_code
     if is_first_process():
         print_summary(folder, summary)
     return 0

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from cvgssl.bench.config import BenchConfig
 from cvgssl.cli.options import Command
+from cvgssl.runtime.parsing import printable
 
 COMMAND = Command(BenchConfig)
 
@@ -18,21 +19,21 @@ def run(argv: Sequence[str], prog: str) -> int:
 
     from cvgssl.bench.job import run_bench
     from cvgssl.report.bench import print_bench, write_report
-    from cvgssl.runtime.run import Stopped
+    from cvgssl.runtime.stopping import Stopped
 
     try:
         bench = run_bench(config)
     except Stopped as stopped:
         print(f"{prog}: stopped in {stopped.folder}; the same command goes on", file=sys.stderr)
-        return 143
+        return stopped.exit_code
     print(
-        f"{bench.computed} cells computed, {bench.found} found in {config.out}, "
+        f"{bench.computed} cells computed, {bench.reused} found in {config.out}, "
         f"{bench.seconds:.0f} s",
         file=sys.stderr,
     )
     print_bench(bench)
     page = write_report(bench)
     for line in bench.skipped:
-        print(line, file=sys.stderr)
+        print(printable(line), file=sys.stderr)
     print(f"report: {page}; tables, figures, draws beside it")
     return 1 if bench.failed else 0

@@ -8,6 +8,7 @@ import pydantic
 from pydantic import ConfigDict, Field
 
 from cvgssl.cli.options import Command
+from cvgssl.images.geometry import LARGEST_MEGAPIXELS, MAX_MEGAPIXELS
 
 EXAMPLES = 3  # groups of files shown per finding; the JSON has all
 
@@ -26,6 +27,13 @@ class CheckConfig:
         "path,label,split"
     )
     json: str = Field("", description="write all findings to this file as JSON; - for stdout")
+    max_megapixels: int = Field(
+        MAX_MEGAPIXELS,
+        ge=1,
+        le=LARGEST_MEGAPIXELS,
+        description="millions of pixels of the largest picture that is read; larger ones are "
+        "unreadable",
+    )
 
 
 COMMAND = Command(CheckConfig, positional=("data",))
@@ -36,7 +44,7 @@ def run(argv: Sequence[str], prog: str) -> int:
     config = COMMAND.parse(argv, prog)
 
     from cvgssl.images.check import CheckReport, check_data
-    from cvgssl.report.tables import print_table
+    from cvgssl.report.terminal import print_table
     from cvgssl.runtime.files import write_json
 
     def show(report: CheckReport) -> None:
@@ -57,7 +65,7 @@ def run(argv: Sequence[str], prog: str) -> int:
         outcome = "a result would be spoiled" if report.spoiled else "nothing spoils a result"
         print(f"{report.pictures} pictures: {outcome}")
 
-    report = check_data(config.data)
+    report = check_data(config.data, config.max_megapixels)
     if config.json == "-":
         print(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
     else:

@@ -8,6 +8,7 @@ import pydantic
 from pydantic import ConfigDict, Field
 
 from cvgssl.cli.options import Command
+from cvgssl.runtime.parsing import printable
 
 EXAMPLES = 3  # file names shown per kind of oddity; import.json has all
 
@@ -48,7 +49,7 @@ def run(argv: Sequence[str], prog: str) -> int:
     config = COMMAND.parse(argv, prog)
 
     from cvgssl.images.importers_write import import_dataset
-    from cvgssl.report.tables import print_table
+    from cvgssl.report.terminal import print_table
 
     report = import_dataset(
         config.dataset,
@@ -66,7 +67,7 @@ def run(argv: Sequence[str], prog: str) -> int:
     print(f"split: {report.split}")
     for kind, names in report.notes.items():
         shown = ", ".join(names[:EXAMPLES]) + (", ..." if len(names) > EXAMPLES else "")
-        print(f"{kind}: {len(names)} ({shown})")
+        print(printable(f"{kind}: {len(names)} ({shown})"))
     print(f"all of this in {config.dst / 'import.json'}")
     if report.missing:
         print(f"incomplete: {report.missing} pictures of the split list were not found")

@@ -33,7 +33,7 @@ def run(argv: Sequence[str], prog: str) -> int:
 
     from cvgssl.images.scan import has_own_split, load_dataset
     from cvgssl.images.splits import write_split
-    from cvgssl.report.tables import print_table
+    from cvgssl.report.terminal import print_table
     from cvgssl.runtime.errors import UserError
 
     if has_own_split(config.data):

@@ -44,12 +44,13 @@ def run(argv: Sequence[str], prog: str) -> int:
     """Run the demo; 0 when everything worked."""
     out = COMMAND.parse(argv, prog).out
     _clear(out)
-    from cvgssl.runtime.run import Stopped
+    from cvgssl.runtime.stopping import Stopped
 
     try:
         _demonstrate(out)
-    except Stopped:
+    except Stopped as stopped:
         print(f"{prog}: stopped; it begins from the start when it is called again")
+        return stopped.exit_code
     return 0
 
 

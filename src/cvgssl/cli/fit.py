@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cvgssl.cli.options import Command
 from cvgssl.recognizer.config import FitConfig
+from cvgssl.runtime.parsing import printable
 
 if TYPE_CHECKING:
     from cvgssl.recognizer.fit import FitSummary, OnTest
@@ -57,4 +58,4 @@ def _print_test(test: "OnTest", summary: "FitSummary") -> None:
     pairs.sort(key=lambda pair: -pair[0])
     if pairs:
         shown = ", ".join(words for _, words in pairs[:MISTAKES])
-        print(f"mistaken: {shown}{', ...' if len(pairs) > MISTAKES else ''}")
+        print(f"mistaken: {printable(shown)}{', ...' if len(pairs) > MISTAKES else ''}")

@@ -7,9 +7,20 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from cvgssl import __version__
+from cvgssl.cli.console import (
+    READER_GONE,
+    complain,
+    discard_unwritten,
+    prepare_streams,
+    reader_is_gone,
+)
+from cvgssl.runtime.cache_folder import default_cache_dir, give_libraries_a_cache
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.parsing import machine_trouble, printable
+from cvgssl.runtime.stopping import Interrupted, ended_by_signals
 
 COMMANDS = {
     "demo": ("demo", "the main job from end to end on generated pictures, in a few minutes"),
@@ -35,21 +46,30 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0, 1 (the command found something), or 2 (a mistake)."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if words == ["--version"]:
-        print(f"cvgssl {__version__}")
-        return 0
     for length in (2, 1):
         entry = COMMANDS.get(" ".join(words[:length]))
         if entry and len(words) >= length:
             prog = "cvgssl " + " ".join(words[:length])
-            module = importlib.import_module(f"cvgssl.cli.{entry[0]}")
-            return guarded(module.run, words[length:], prog)
+            return guarded(_command(entry[0]), words[length:], prog)
+    return guarded(_show_overview, words, "cvgssl")
+
+
+def _command(file: str) -> Callable[[Sequence[str], str], int]:
+    def run(words: Sequence[str], prog: str) -> int:
+        code: int = importlib.import_module(f"cvgssl.cli.{file}").run(words, prog)
+        return code
+
+    return run
+
+
+def _show_overview(words: Sequence[str], prog: str) -> int:
+    """What `cvgssl` prints without a command, or with an unknown one."""
+    if list(words) == ["--version"]:
+        print(f"{prog} {__version__}")
+        return 0
     asked = [word for word in words if word not in ("-h", "--help")]
     if asked and asked not in [name.split()[:1] for name in COMMANDS if " " in name]:
-        print(
-            f"cvgssl: no command named {' '.join(words[:2])!r}; see cvgssl --help", file=sys.stderr
-        )
-        return 2
+        raise UserError(f"no command named {' '.join(words[:2])!r}; see cvgssl --help")
     print(_overview())
     return 0
 
@@ -57,36 +77,66 @@ def main(argv: Sequence[str] | None = None) -> int:
 def guarded(command: Callable[[Sequence[str], str], int], argv: Sequence[str], prog: str) -> int:
     """Run `command`; a mistake becomes one line per problem and exit code 2.
 
-    `--debug` shows the traceback instead.
+    `--debug` shows the traceback instead. Signals that end the command let it clean up first.
     """
     words = [word for word in argv if word != "--debug"]
     debug = len(words) < len(argv)
+    prepare_streams()
+    give_libraries_a_cache()
     try:
-        return command(words, prog)
-    except (UserError, OSError) as error:
-        if debug:
+        with ended_by_signals():
+            return _flushed(command, words, prog)
+    except KeyboardInterrupt as interrupt:
+        complain(prog, f"interrupted{f' by {interrupt}' if str(interrupt) else ''}")
+        return interrupt.exit_code if isinstance(interrupt, Interrupted) else 130
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and not error.filename and reader_is_gone():
+            return READER_GONE
+        text = _describe(error)
+        if debug or not text:
             raise
-        text = _describe(error) if isinstance(error, OSError) else str(error)
-        if os.environ.get("RANK", "0") == "0":  # torchrun's other processes say the same
-            for line in text.splitlines():
-                print(f"{prog}: {line}", file=sys.stderr)
+        # torchrun's other processes make the same mistakes, but have memory of their own
+        if os.environ.get("RANK", "0") == "0" or not isinstance(error, UserError | OSError):
+            complain(prog, text)
         return 2
-    except RuntimeError as error:
-        if debug or type(error).__name__ != "OutOfMemoryError":  # torch's, which may not be here
-            raise
-        remedy = (
-            "lower --batch-size, or take --precision bf16, a smaller network or smaller pictures"
+    finally:
+        discard_unwritten()
+
+
+def _flushed(command: Callable[[Sequence[str], str], int], words: list[str], prog: str) -> int:
+    """Run it; that nobody takes its output, or a full disk, shows here and not at Python's end."""
+    try:
+        code = command(words, prog)
+    except SystemExit:
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
+    return code
+
+
+def _describe(error: Exception) -> str:
+    """What is wrong and the remedy; "" for a fault of our own, whose traceback is needed."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError):
+        reason = machine_trouble(error) or error.strerror or str(error)
+        if not error.filename:
+            return reason
+        cache = default_cache_dir().absolute()
+        in_cache = Path(str(error.filename)).absolute().is_relative_to(cache)
+        remedy = "; set CVGSSL_CACHE to a folder that can be written" if in_cache else ""
+        return f"{error.filename}: {reason}{remedy}"
+    if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+        near = error.object[max(0, error.start - 40) : error.end + 20]
+        return f"a file or folder name is not valid UTF-8: ...{printable(near)}...; rename it"
+    if isinstance(error, MemoryError):
+        return machine_trouble(error)
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, which may not be here
+        return (
+            "the memory of the GPU is full; lower --batch-size, or take --precision bf16, a "
+            "smaller network or smaller pictures"
         )
-        print(f"{prog}: the memory of the GPU is full; {remedy}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"{prog}: interrupted", file=sys.stderr)
-        return 130
-
-
-def _describe(error: OSError) -> str:
-    place = f"{error.filename}: " if error.filename else ""
-    return f"{place}{error.strerror or error}"
+    return ""
 
 
 def _overview() -> str:

@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_text
-from cvgssl.runtime.options import CONFIG, OneOf, explain, fields_of, read_yaml, to_yaml
+from cvgssl.runtime.options import CONFIG, OneOf, explain, fields_of, make, read_options, to_yaml
 
 T = TypeVar("T")
 
@@ -81,15 +81,16 @@ def parse(
             problems.append("--config: leave it out, --resume takes the options of the run")
         given["resume"] = run = _run_folder(Path(given["resume"]))
         file = str(run / CONFIG)
-    values = read_yaml(Path(file)) if file else {}
+    values = read_options(Path(file)) if file else {}
     preset = given.get("preset", values.get("preset"))
-    if presets is not None and preset and (presets / f"{preset}.yaml").is_file():
-        values = read_yaml(presets / f"{preset}.yaml") | values
+    for known in presets.glob("*.yaml") if presets is not None else ():
+        if known.stem == preset:
+            values = read_options(known) | values
     made = None
     try:
-        made = config(**(values | given))
+        made = make(config, values | given)
         if "resume" in given:
-            problems += _changes(config(**values), made, values)
+            problems += _changes(make(config, values), made, values)
     except pydantic.ValidationError as error:
         problems += explain(error, positional)
     if problems or made is None:

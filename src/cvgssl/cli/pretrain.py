@@ -24,7 +24,7 @@ def run_pretraining(config: PretrainConfig, prog: str) -> int:
     """Run the job, print what came of it and how to go on."""
     from cvgssl.pretrain.job import pretrain
     from cvgssl.runtime.launch import is_first_process
-    from cvgssl.runtime.run import Stopped
+    from cvgssl.runtime.stopping import Stopped
 
     if config.show_views is not None:
         return show_views(config, config.show_views)
@@ -33,7 +33,7 @@ def run_pretraining(config: PretrainConfig, prog: str) -> int:
     except Stopped as stopped:
         if is_first_process():
             print(f"{prog}: stopped and saved; go on with: {prog} --resume {stopped.folder}")
-        return 0
+        return stopped.exit_code
     if is_first_process():
         print(f"{summary.epochs} epochs over {summary.pictures} pictures, {summary.seconds:.0f} s")
         print(f"backbone: {folder / 'backbone.safetensors'}")

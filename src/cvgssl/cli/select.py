@@ -20,19 +20,25 @@ def run(argv: Sequence[str], prog: str) -> int:
     """Choose, write the folder, say what comes next."""
     config = COMMAND.parse(argv, prog)
 
+    from cvgssl.images.names import KnownNames
     from cvgssl.report.selection import selection_sheet
-    from cvgssl.runtime.run import new_folder
-    from cvgssl.selection.label_list import read_labels
+    from cvgssl.runtime.files import new_folder
+    from cvgssl.selection.label_list import known_lines, read_labels
     from cvgssl.selection.select import LIST, select, write_selection
 
     lines = read_labels(config.labels, "--labels") if config.labels else []
     table = _features(config)
-    found = select(table, config.budget, config.strategy, lines, config.seed)
+    known = KnownNames(table.names, _pictures(config, table))
+    lines = known_lines(lines, known, f"--labels {config.labels}")
+    selection = select(table, config.budget, config.strategy, lines, config.seed)
     with new_folder(config.out, "--out") as folder:
-        write_selection(found, folder, _facts(config, table))
-        note = selection_sheet(found.chosen, _pictures(config, table), folder / SHEET)
-    before = f", beside {len(found.kept)} in {config.labels}" if config.labels else ""
-    print(f"chosen: {config.budget} of {found.pool} train pictures by {config.strategy}{before}")
+        write_selection(selection, folder, _facts(config, table))
+        note = selection_sheet(selection.chosen, _pictures(config, table), folder / SHEET)
+    before = f", beside {len(selection.kept)} in {config.labels}" if config.labels else ""
+    print(
+        f"chosen: {config.budget} of {selection.train_pictures} train pictures by "
+        f"{config.strategy}{before}"
+    )
     if note:
         print(note)
     print(

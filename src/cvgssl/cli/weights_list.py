@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field
 from cvgssl.cli.options import Command
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_json
+from cvgssl.runtime.parsing import printable
 
 if TYPE_CHECKING:
     from cvgssl.encoders.inspection import WeightsInfo
@@ -58,7 +59,7 @@ def run(argv: Sequence[str], prog: str) -> int:
 
 def _describe(info: "WeightsInfo") -> str:
     if info.problem:
-        return f"\n{info.file}\n  cannot be read: {info.problem}"
+        return f"\n{printable(info.file)}\n  cannot be read: {printable(info.problem)}"
     size = f"{info.tensors} tensors, {(info.parameters or 0) / 1e6:.2f} million numbers"
     lines = [
         info.file,
@@ -68,7 +69,7 @@ def _describe(info: "WeightsInfo") -> str:
         f"  sha256         {(info.sha256 or '')[:8]}",
         f"  preprocessing  {_preprocessing(info)}",
     ]
-    return "\n" + "\n".join(lines)
+    return "\n" + "\n".join(map(printable, lines))
 
 
 def _preprocessing(info: "WeightsInfo") -> str:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from cvgssl.encoders.extent import TooLargeError, bounded, check_extent
 from cvgssl.encoders.normalization import HALF, IMAGENET, Normalization
 from cvgssl.encoders.timm_import import timm, torchvision
-from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.errors import UserError, naming
 from cvgssl.runtime.parsing import one_line
 
 TORCHVISION = "torchvision:"
@@ -87,7 +87,10 @@ class Backbone(nn.Module):
 
 
 def build_backbone(
-    arch: str, image_size: int = 224, normalization: Normalization = HALF
+    arch: str,
+    image_size: int = 224,
+    normalization: Normalization = HALF,
+    flag: str = "--arch ",
 ) -> Backbone:
     """Make a randomly initialised backbone; torch's global generator decides the numbers.
 
@@ -97,18 +100,20 @@ def build_backbone(
         classifier that has `features` (`torchvision:squeezenet1_1`), whose default normalisation
         is ImageNet's.
     image_size: side in pixels; position embeddings and patch grids are made for it.
+    flag: what messages put before `arch`.
     Raises UserError for a name that nothing is known by, with close matches.
     """
-    if arch.startswith(TORCHVISION):
-        normalization = IMAGENET if normalization == HALF else normalization
-        return _build_torchvision(arch, image_size, normalization)
-    name, options = split_arch(arch)
-    if not timm.is_model(name):
-        raise UserError(f"--arch {arch}: {_unknown(name, timm.list_models())}")
-    body, sized = _build_timm(arch, name, options, image_size)
-    memory_format = torch.contiguous_format if sized else torch.channels_last
-    dim = int(getattr(body, "head_hidden_size", None) or body.num_features)  # type: ignore[arg-type]
-    return Backbone(body, arch, image_size, dim, normalization, memory_format)
+    with naming(f"{flag}{arch}"):
+        if arch.startswith(TORCHVISION):
+            normalization = IMAGENET if normalization == HALF else normalization
+            return _build_torchvision(arch, image_size, normalization)
+        name, options = split_arch(arch)
+        if not timm.is_model(name):
+            raise UserError(_unknown(name, timm.list_models()))
+        body, sized = _build_timm(name, options, image_size)
+        memory_format = torch.contiguous_format if sized else torch.channels_last
+        dim = int(getattr(body, "head_hidden_size", None) or body.num_features)  # type: ignore[arg-type]
+        return Backbone(body, arch, image_size, dim, normalization, memory_format)
 
 
 def split_arch(arch: str) -> tuple[str, dict[str, Any]]:
@@ -118,12 +123,12 @@ def split_arch(arch: str) -> tuple[str, dict[str, Any]]:
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or not key.isidentifier() or not value:
-            raise UserError(f"--arch {arch}: {word!r} must be of the form option=value")
+            raise UserError(f"{word!r} must be of the form option=value")
         if key.startswith(_RESERVED):
-            raise UserError(f"--arch {arch}: {key} is not an option of the architecture")
+            raise UserError(f"{key} is not an option of the architecture")
         options[key] = _value(value)
         if isinstance(options[key], float) and not math.isfinite(options[key]):
-            raise UserError(f"--arch {arch}: {key} must be a finite number")
+            raise UserError(f"{key} must be a finite number")
     return name, options
 
 
@@ -135,12 +140,10 @@ def _value(word: str) -> Any:
     return _WORDS.get(word, word)
 
 
-def _build_timm(
-    arch: str, name: str, options: dict[str, Any], image_size: int
-) -> tuple[nn.Module, bool]:
+def _build_timm(name: str, options: dict[str, Any], image_size: int) -> tuple[nn.Module, bool]:
     """The model, and whether its weights depend on the image size (transformers)."""
     if not 1 <= image_size <= _LARGEST_SIZE:
-        raise UserError(f"--arch {arch}: pictures have 1 to {_LARGEST_SIZE} px, not {image_size}")
+        raise UserError(f"pictures have 1 to {_LARGEST_SIZE} px, not {image_size}")
     options = {"num_classes": 0, **options}
     try:
         check_extent(lambda: _create(name, image_size, options))
@@ -150,9 +153,7 @@ def _build_timm(
         raise
     except Exception as error:  # whatever an option provokes in an architecture
         what = "it would have " * isinstance(error, TooLargeError) + one_line(error)
-        raise UserError(
-            f"--arch {arch}: cannot be built for {image_size} px pictures: {what}"
-        ) from error
+        raise UserError(f"cannot be built for {image_size} px pictures: {what}") from error
 
 
 def _create(name: str, image_size: int, options: Mapping[str, Any]) -> tuple[nn.Module, bool]:
@@ -170,11 +171,11 @@ def _build_torchvision(arch: str, image_size: int, normalization: Normalization)
     name = arch.removeprefix(TORCHVISION)
     names = torchvision.models.list_models(module=torchvision.models)
     if name not in names:
-        raise UserError(f"--arch {arch}: {_unknown(name, names, TORCHVISION)}")
+        raise UserError(_unknown(name, names, TORCHVISION))
     model = torchvision.models.get_model(name, weights=None)
     if not hasattr(model, "features"):
         raise UserError(
-            f"--arch {arch}: only torchvision models with a `features` part are taken, such as "
+            f"only torchvision models with a `features` part are taken, such as "
             f"torchvision:squeezenet1_1; for this one use timm's, --arch {name}"
         )
     body = nn.Sequential()

@@ -1,10 +1,8 @@
 """A weight file's backbone: the file recognised, its network chosen, brought to known names."""
 
-import json
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -14,6 +12,7 @@ from cvgssl.encoders.networks import Network, flat_blocks, keys_with_weights, ne
 from cvgssl.encoders.normalization import HALF, Normalization
 from cvgssl.encoders.shards import parts
 from cvgssl.encoders.transformers_config import Described, describe
+from cvgssl.encoders.weights_card import WeightsCard
 from cvgssl.runtime.extensions import extensions
 from cvgssl.runtime.parsing import printable
 
@@ -28,7 +27,7 @@ class BackboneFile:
     left: names of all other tensors: heads, text towers, momentum copies.
     arch: the architecture that the file itself names, if any.
     head: what open_clip puts behind a tower of timm, names without `visual.head.`.
-    card: that cvgssl wrote into the file, else empty.
+    card: what cvgssl wrote into the file.
     network: which copy was taken of a checkpoint that holds several, else empty.
     everything: all tensors of that copy, names as in `weights` but with their prefixes.
     described: what the files of transformers beside it say.
@@ -40,7 +39,7 @@ class BackboneFile:
     normalization: Normalization | None
     arch: str | None = None
     head: dict[str, Tensor] = field(default_factory=dict)
-    card: dict[str, Any] = field(default_factory=dict)
+    card: WeightsCard = field(default_factory=WeightsCard)
     network: str = ""
     everything: Weights = field(default_factory=dict)
     described: Described = field(default_factory=Described)
@@ -77,14 +76,14 @@ def find_backbone(contents: Contents) -> BackboneFile | None:
     inside, left = _take(weights, layout)
     usual = layout.activation or layout.usual_activation
     described = describe(contents.folder, layout.model_types, chosen.weights, usual)
-    card = _own_card(contents)
+    card = contents.card
     arch = contents.tree.get("arch")
     return BackboneFile(
         layout,
         flat_blocks(layout.rename(inside)),
         (*left, *chosen.left),
         _normalization(contents, layout, weights, described),
-        arch if isinstance(arch, str) else card.get("arch"),
+        arch if isinstance(arch, str) else card.arch,
         {
             name.removeprefix(_HEAD): tensor
             for name, tensor in weights.items()
@@ -101,7 +100,7 @@ def find_backbone(contents: Contents) -> BackboneFile | None:
 def _normalization(
     contents: Contents, layout: Layout, weights: Weights, described: Described
 ) -> Normalization | None:
-    own = _own_normalization(contents) or described.normalization
+    own = contents.card.normalization or described.normalization
     if own is None and layout.siglip_key and layout.siglip_key in weights:
         own = HALF
     return own or layout.normalization
@@ -142,20 +141,3 @@ def _take(weights: Weights, layout: Layout) -> tuple[dict[str, Tensor], tuple[st
         chosen = match[0]
         inside[name if layout.keeps_prefix else name[match.end() :]] = tensor
     return inside, tuple(left)
-
-
-def _own_card(contents: Contents) -> dict[str, Any]:
-    """The model card that cvgssl wrote into a header or a checkpoint, else nothing."""
-    try:
-        card = json.loads(contents.metadata.get("cvgssl") or contents.tree["cvgssl"])["card"]
-    except (ValueError, KeyError, TypeError):
-        return {}
-    return card if isinstance(card, dict) else {}
-
-
-def _own_normalization(contents: Contents) -> Normalization | None:
-    try:
-        value = _own_card(contents)["normalization"]
-        return Normalization(tuple(value["mean"]), tuple(value["std"]))
-    except (KeyError, TypeError):
-        return None

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from cvgssl.encoders.activations import is_quick, with_activation, with_quick_gelu
 from cvgssl.encoders.backbone import Backbone, build_backbone
 from cvgssl.encoders.backbone_file import BackboneFile
+from cvgssl.encoders.building_limit import no_larger_than
 from cvgssl.encoders.clip_names import clip_name, clip_tower
 from cvgssl.encoders.encoder_spec import EncoderSpec
 from cvgssl.encoders.frozen_encoder import FrozenEncoder
@@ -42,7 +43,8 @@ def encoder_from(
     config = published(hub or arch)
     own_size = found.described.size or file_size(found)
     size = size or own_size or (tower.size if tower else _size(config))
-    backbone = build_backbone(arch, size)
+    with no_larger_than(found.weights):
+        backbone = build_backbone(arch, size, flag="")
     report = load_found(backbone, found, path, hub)
     _check_whole(report, found)
     if beside.normalization is not None:
@@ -51,9 +53,8 @@ def encoder_from(
     _check_fits(behind, backbone)
     if tower is not None and behind is None and tower.width != backbone.feature_dim:
         notes.append("the file has no projection: pooled features")
-    geometry = found.card.get("geometry", found.card)
     told = beside.interpolation or found.described.interpolation
-    own = told or geometry.get("interpolation")
+    own = told or found.card.resampling
     usual = "bicubic" if found.layout.clip else config.get("interpolation")
     return FrozenEncoder(
         spec.name,
@@ -78,7 +79,7 @@ def random_encoder(spec: EncoderSpec, arch: str, size: int | None = None) -> Fro
     """
     torch.default_generator.manual_seed(_RANDOM_SEED)  # of the CPU alone
     tower, config = clip_tower(spec.name), published(arch)
-    backbone = build_backbone(arch, size or (tower.size if tower else _size(config)))
+    backbone = build_backbone(arch, size or (tower.size if tower else _size(config)), flag="")
     if "mean" in config:
         backbone.normalization = Normalization(tuple(config["mean"]), tuple(config["std"]))
     behind = None

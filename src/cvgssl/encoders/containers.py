@@ -1,27 +1,31 @@
 """Weight files of any container format to plain dictionaries of tensors; nothing in them is run.
 
 - safetensors: tensors and text only.
-- torch.save, zip and old format: torch's weights-only reader. Classes that training frameworks
-  leave in their files (options, schedulers, NumPy scalars) are replaced by an inert stand-in; any
-  other class or function is refused by name.
+- torch.save, zip and old format: torch's weights-only reader, after `pickle_scan.py` has bounded
+  what it does. Classes that training frameworks leave in their files (options, schedulers, NumPy
+  scalars) are replaced by an inert stand-in; any other class or function is refused by name.
 - TorchScript archives: see `torchscript.py`.
+
+No file takes more memory than a few times its own size.
 """
 
-import pickle
 import tarfile
 import zipfile
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
-from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+from torch.serialization import safe_globals
 
+from cvgssl.encoders.pickle_scan import RefusedError, Scan
+from cvgssl.encoders.torchscript import read_torchscript
+from cvgssl.encoders.weights_card import WeightsCard, read_card
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.parsing import check_file, parsing
 
 # Never imported: an object of these is read as an empty stand-in.
 _ALWAYS_INERT = (
@@ -48,6 +52,36 @@ _INERT_PACKAGES = (
     "typing",
 )
 
+_DAMAGED = "weights: it is damaged or cut short"
+_LEGACY_PICKLES = 5  # magic number, protocol, system, the object, keys of its storages
+_MOST_STAND_INS = 100
+_MOST_TENSORS = 20_000
+# a sound file of 8-bit numbers becomes four times as large; weights may be tied
+_MOST_TIMES, _ALWAYS_TAKEN = 8, 64 * 2**20
+_EIGHT_BITS = {
+    torch.float8_e4m3fn,
+    torch.float8_e4m3fnuz,
+    torch.float8_e5m2,
+    torch.float8_e5m2fnuz,
+}
+_DTYPES = _EIGHT_BITS | {
+    torch.float64,
+    torch.float32,
+    torch.float16,
+    torch.bfloat16,
+    torch.complex128,
+    torch.complex64,
+    torch.int64,
+    torch.int32,
+    torch.int16,
+    torch.int8,
+    torch.uint64,
+    torch.uint32,
+    torch.uint16,
+    torch.uint8,
+    torch.bool,
+}
+
 
 @dataclass
 class Contents:
@@ -55,13 +89,14 @@ class Contents:
 
     container: `safetensors`, `torch` or `torchscript`.
     tree: the top-level dictionary; for safetensors and TorchScript, names to tensors.
-    metadata: text of a safetensors header.
+    metadata: text of a safetensors header. card: what cvgssl wrote about the weights.
     folder: where the file is. network: the copy of a network that is read (see `networks.py`).
     """
 
     container: str
     tree: dict[str, Any]
     metadata: dict[str, str] = field(default_factory=dict)
+    card: WeightsCard = field(default_factory=WeightsCard)
     folder: Path | None = None
     network: str = ""
 
@@ -82,177 +117,149 @@ class _Inert:
 def read_contents(path: Path) -> Contents:
     """Read a weight file by content, whatever its name.
 
-    Raises UserError naming the file when it is empty, damaged, of no known kind, or holds
-    anything that would have to be executed.
+    Raises UserError naming the file when it is empty, damaged, of no known kind, asks for more
+    memory than its size justifies, or holds anything that would have to be executed.
     """
-    with path.open("rb") as file:
+    size = check_file(path)
+    with parsing(path, "a weight file"), path.open("rb") as file:
         start = file.read(16)
     if not start:
         raise UserError(f"{path}: the file is empty; copy or download it again")
     if start.startswith(b"version https://g"):
         raise UserError(f"{path}: a Git LFS pointer, not the weights; fetch it with `git lfs pull`")
-    if start[8:9] == b"{":
-        return _read_safetensors(path)
-    if start.startswith(b"PK"):
-        return _read_zip(path)
-    if start[:1] != b"\x80":
+    if start[8:9] != b"{" and not start.startswith(b"PK") and start[:1] != b"\x80":
         raise UserError(
             f"{path}: not a weight file (safetensors, torch.save and TorchScript are read)"
         )
-    if tarfile.is_tarfile(path):
-        raise UserError(f"{path}: torch's oldest format (tar); save it again with a newer torch")
-    return _read_torch(path, _ALWAYS_INERT)
+    with parsing(path, _DAMAGED, "copy or download it again"):
+        try:
+            if start[8:9] == b"{":
+                contents = _read_safetensors(path)
+            elif start.startswith(b"PK"):
+                contents = _read_zip(path, size)
+            else:
+                contents = _read_legacy(path, size)
+            _make_plain(contents.tree, size)
+            contents.card = read_card(contents.metadata, contents.tree)
+        except RefusedError as error:
+            raise UserError(
+                f"{path}: refused: it {error}; save the model's state_dict(), plain tensors of "
+                "float32, as safetensors (lightly-train: `lightly-train export`)"
+            ) from error
+    return contents
 
 
 def _read_safetensors(path: Path) -> Contents:
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return Contents("safetensors", tensors, dict(file.metadata() or {}))
-    except (SafetensorError, OSError) as error:
-        raise _damaged(path, error) from error
+    with safe_open(path, framework="pt") as file:
+        names = list(file.keys())
+        _check_count(len(names))
+        return Contents(
+            "safetensors", {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+        )
 
 
-def _read_zip(path: Path) -> Contents:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = {name.partition("/")[2] for name in archive.namelist()}
-        if "data.pkl" not in names:
+def _read_zip(path: Path, size: int) -> Contents:
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        root = members[0].filename.partition("/")[0] if members else ""
+        names = [member.filename for member in members]
+        if f"{root}/data.pkl" not in names:
             raise UserError(f"{path}: a zip archive without weights; unpack it first")
-        if "constants.pkl" in names:
-            return Contents("torchscript", dict(read_torchscript(path)))
-        found = get_unsafe_globals_in_checkpoint(path)
-    except UserError:
-        raise
-    except Exception as error:  # whatever a damaged archive provokes in zipfile and torch
-        raise _damaged(path, error) from error
-    return _read_torch(path, {*_ALWAYS_INERT, *filter(_is_inert, found)})
+        _check_members(members, root, archive.comment, size)
+        if f"{root}/constants.pkl" in names:
+            return Contents("torchscript", dict(read_torchscript(archive, root)))
+        scan = Scan(_is_inert, lambda key: archive.getinfo(f"{root}/data/{key}").file_size)
+        with archive.open(f"{root}/data.pkl") as stream:
+            scan(stream)
+    return Contents("torch", _load(path, scan))
+
+
+def _check_members(members: list[zipfile.ZipInfo], root: str, comment: bytes, size: int) -> None:
+    """Raise RefusedError for an archive that unfolds, or that two readers could see differently.
+
+    torch.save compresses nothing; TorchScript compresses its code, which is not read.
+    """
+    read = [member for member in members if not member.filename.startswith(f"{root}/code/")]
+    if any(member.compress_type != zipfile.ZIP_STORED for member in read):
+        raise RefusedError("is a compressed archive, torch's own is not")
+    amounts = [max(member.compress_size, member.file_size) for member in read]
+    unlike = any(member.compress_size != member.file_size for member in read)
+    names = {member.filename.lower() for member in members}
+    hidden = comment or min(member.header_offset for member in members) or len(names) < len(members)
+    if unlike or hidden or sum(amounts) > size:
+        raise RefusedError("is an archive whose parts overlap or have impossible sizes")
+
+
+def _read_legacy(path: Path, size: int) -> Contents:
+    if tarfile.is_tarfile(path):
+        raise UserError(f"{path}: torch's oldest format (tar); save it again with a newer torch")
+    scan = Scan(_is_inert, lambda _key: size)
+    with path.open("rb") as stream:
+        for _ in range(_LEGACY_PICKLES):
+            scan(stream)
+    if sum(scan.storages.values()) > size:
+        raise ValueError("storages larger than the file")
+    return Contents("torch", _load(path, scan))
 
 
 def _is_inert(name: str) -> bool:
-    return any(name.startswith(package + ".") for package in _INERT_PACKAGES)
+    return name in _ALWAYS_INERT or any(name.startswith(f"{known}.") for known in _INERT_PACKAGES)
 
 
-def _read_torch(path: Path, inert: Iterable[str]) -> Contents:
-    stand_ins: list[Any] = [(type("Inert", (_Inert,), {}), name) for name in inert]
-    try:
-        # an open file, because torch would judge a path by its ending
-        with safe_globals(stand_ins), path.open("rb") as file:
-            tree = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(f"{path}: {_refusal(str(error))}") from error
-    except Exception as error:  # whatever a damaged file provokes in pickle and torch
-        raise _damaged(path, error) from error
+def _load(path: Path, scan: Scan) -> dict[str, Any]:
+    if len(scan.stand_ins) > _MOST_STAND_INS:  # torch's reader takes long with many
+        raise RefusedError(f"asks for more than {_MOST_STAND_INS} classes")
+    stand_ins: list[Any] = [(_Inert, name) for name in scan.stand_ins]
+    # an open file, because torch would judge a path by its ending
+    with safe_globals(stand_ins), path.open("rb") as file:
+        tree = torch.load(file, map_location="cpu", weights_only=True)
     if not isinstance(tree, dict):
         raise UserError(
             f"{path}: holds a {type(tree).__name__}, not a dictionary of weights; save the model's "
             "state_dict()"
         )
-    return Contents("torch", tree)
+    return tree
 
 
-def _refusal(message: str) -> str:
-    words = message.partition("GLOBAL ")[2].split()
-    if not words:
-        words = message.partition("class blocklisted_module ")[2].split()
-    what = f"asks for {words[0]}" if words else "holds more than weights"
-    return (
-        f"refused: it {what}, and code inside weight files is never run; save the model's "
-        "state_dict() as safetensors (lightly-train: `lightly-train export`)"
-    )
+def _make_plain(tree: dict[str, Any], size: int) -> None:
+    """Check all tensors in nested dictionaries, and turn those in 8 bits to float32, in place.
 
-
-def _damaged(path: Path, error: Exception) -> UserError:
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
-    return UserError(f"{path}: damaged or cut short ({reason}); copy or download it again")
-
-
-_DTYPES = {
-    "DoubleStorage": torch.float64,
-    "FloatStorage": torch.float32,
-    "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16,
-    "LongStorage": torch.int64,
-    "IntStorage": torch.int32,
-    "ShortStorage": torch.int16,
-    "CharStorage": torch.int8,
-    "ByteStorage": torch.uint8,
-    "BoolStorage": torch.bool,
-}
-
-
-class _Scripted:
-    """A scripted module or object: its attributes, nothing else."""
-
-    attributes: dict[str, Any]
-
-    def __init__(self) -> None:
-        self.attributes = {}
-
-    def __setstate__(self, state: Any) -> None:
-        self.attributes = dict(state) if isinstance(state, dict) else {}
-
-
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, archive: zipfile.ZipFile, root: str) -> None:
-        self._archive, self._root = archive, root
-        self._storages: dict[str, Tensor] = {}
-        super().__init__(archive.open(f"{root}/data.pkl"))
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module.startswith("__torch__"):
-            return type(name, (_Scripted,), {})
-        if module == "torch" and name in _DTYPES:
-            return _DTYPES[name]
-        if (module, name) == ("collections", "OrderedDict"):
-            return OrderedDict
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _rebuild
-        if module == "torch.jit._pickle" and name.startswith("build_"):
-            return _ignore
-        raise pickle.UnpicklingError(f"{module}.{name} is refused; nothing in the file is run")
-
-    def persistent_load(self, pid: Any) -> Tensor:
-        kind, dtype, key, _device, _count = pid
-        if kind != "storage" or not isinstance(dtype, torch.dtype):
-            raise pickle.UnpicklingError("unknown kind of data")
-        if key not in self._storages:
-            data = bytearray(self._archive.read(f"{self._root}/data/{key}"))
-            empty = torch.empty(0, dtype=dtype)
-            self._storages[key] = torch.frombuffer(data, dtype=dtype) if data else empty
-        return self._storages[key]
-
-
-def read_torchscript(path: Path) -> dict[str, Tensor]:
-    """Parameters and buffers by dotted name, as `state_dict()` would name them.
-
-    Raises UserError for anything in the file besides scripted modules and tensors.
+    Raises RefusedError when they would become many times larger than the file: tensors can be
+    views of few numbers.
     """
-    with zipfile.ZipFile(path) as archive:
-        pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
-        root = min(pickles, key=len).removesuffix("/data.pkl")
-        try:
-            module = _Unpickler(archive, root).load()
-        except pickle.UnpicklingError as error:
-            raise UserError(f"{path}: refused: {error}") from error
-    if not isinstance(module, _Scripted):
-        raise UserError(f"{path}: not a TorchScript module")
-    return dict(_tensors(module, ""))
+    held = list(_tensors_of(tree))
+    _check_count(len(held))
+    for _, name, tensor in held:
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+            raise RefusedError(f"holds a tensor {name} that is not plain")
+        if tensor.dtype not in _DTYPES:
+            raise RefusedError(
+                f"holds a tensor {name} of {str(tensor.dtype).removeprefix('torch.')} numbers, "
+                "which are not read"
+            )
+    amount = sum(tensor.numel() * max(4, tensor.element_size()) for _, _, tensor in held)
+    if amount > _MOST_TIMES * size + _ALWAYS_TAKEN:
+        raise RefusedError(
+            f"unfolds to {amount:,} bytes, as its tensors are views that repeat the same numbers"
+        )
+    for place, name, tensor in held:
+        if tensor.dtype in _EIGHT_BITS:
+            place[name] = tensor.float()
 
 
-def _tensors(module: _Scripted, prefix: str) -> Iterator[tuple[str, Tensor]]:
-    for name, value in module.attributes.items():
-        if isinstance(value, Tensor):
-            yield prefix + name, value
-        elif isinstance(value, _Scripted):
-            yield from _tensors(value, f"{prefix}{name}.")
+def _tensors_of(tree: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, Tensor]]:
+    """The tensors in nested dictionaries, each with its dictionary and name."""
+    pending, seen = [tree], {id(tree)}
+    while pending:
+        place = pending.pop()
+        for name, value in place.items():
+            if isinstance(value, Tensor):
+                yield place, name, value
+            elif isinstance(value, dict) and id(value) not in seen:
+                seen.add(id(value))
+                pending.append(value)
 
 
-def _rebuild(
-    storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_rest: Any
-) -> Tensor:
-    return storage.as_strided(size, stride, offset)  # torch checks the bounds
-
-
-def _ignore(*_args: Any) -> None:
-    """Stands for lists of numbers, which carry no weights."""
+def _check_count(tensors: int) -> None:
+    if tensors > _MOST_TENSORS:
+        raise RefusedError(f"holds {tensors:,} tensors; at most {_MOST_TENSORS:,} are read")

@@ -21,5 +21,6 @@ def embedded_guide(weight: float = 1.0, size: int | None = None) -> FrozenEncode
     """
     with as_file(GUIDE) as path:
         found = read_backbone(path)
+        assert found.card.arch is not None
         spec = EncoderSpec(EMBEDDED, weight=weight)
-        return encoder_from(spec, found.card["arch"], path, found, size=size)
+        return encoder_from(spec, found.card.arch, path, found, size=size)

@@ -13,6 +13,7 @@ from cvgssl.encoders.activations import activation
 from cvgssl.encoders.backbone import Backbone
 from cvgssl.encoders.normalization import Normalization
 from cvgssl.encoders.preprocessing import resized
+from cvgssl.encoders.weights_card import WeightsCard
 from cvgssl.runtime.errors import UserError
 
 
@@ -23,7 +24,7 @@ class FrozenEncoder(nn.Module):
     widths: of the parts of an embedding, several where inner layers are pooled; their sum is D.
     file, sha256, layout: of the weights; None for random ones.
     interpolation: `bicubic` or `bilinear`. notes: what was decided on loading, for the log.
-    card: what cvgssl wrote into the file, else empty.
+    card: what cvgssl wrote into the file.
     network: which copy of a checkpoint that holds several, else empty. remarks: what every command
         says of the file: that choice, and what had to be assumed.
     """
@@ -39,7 +40,7 @@ class FrozenEncoder(nn.Module):
         sha256: str | None = None,
         layout: str | None = None,
         notes: tuple[str, ...] = (),
-        card: Mapping[str, Any] | None = None,
+        card: WeightsCard | None = None,
         network: str = "",
         remarks: tuple[str, ...] = (),
     ) -> None:
@@ -49,7 +50,7 @@ class FrozenEncoder(nn.Module):
         self.projection = projection or nn.Identity()
         self.name, self.weight, self.interpolation = name, weight, interpolation
         self.file, self.sha256, self.layout, self.notes = file, sha256, layout, notes
-        self.card = dict(card or {})
+        self.card = card or WeightsCard()
         self.network, self.remarks = network, remarks
         for child in self.children():
             child.requires_grad_(False).eval()
@@ -148,7 +149,7 @@ def check_identity(recorded: Mapping[str, Any], encoder: FrozenEncoder) -> None:
     ]
     if changed:
         raise UserError(
-            f"--teacher {encoder.name}: is not the encoder recorded as {recorded.get('name')}: "
+            f"is not the encoder recorded as {recorded.get('name')}: "
             f"{'; '.join(changed)}; give the same encoder and file, or start a new run"
         )
 

@@ -22,7 +22,7 @@ def download(name: str) -> Path:
 
     repository = _config(name).get("hf_hub_id")
     if not repository:
-        raise UserError(f"--pretrained {PREFIX}{name}: timm has no weights of that name")
+        raise UserError(f"{PREFIX}{name}: timm has no weights of that name")
     if repository.endswith("/"):
         repository += name if "." in name else f"{name}.{_config(name)['tag']}"
     cached = try_to_load_from_cache(repository, _FILE)
@@ -33,7 +33,7 @@ def download(name: str) -> Path:
         return Path(hf_hub_download(repository, _FILE))
     except Exception as error:  # offline, blocked, proxy, not found: the remedy is the same
         raise UserError(
-            f"--pretrained {PREFIX}{name}: cannot be downloaded ({type(error).__name__}); fetch "
+            f"{PREFIX}{name}: cannot be downloaded ({type(error).__name__}); fetch "
             f"{_FILE} of {repository} on another machine, put it into the weights folder "
             "under any name and give that name"
         ) from error
@@ -53,5 +53,5 @@ def _config(name: str) -> dict[str, Any]:
     if config is None:
         known = timm.list_pretrained(name.partition(".")[0] + ".*")
         hint = f"; known: {', '.join(known[:6])}" if known else ""
-        raise UserError(f"--pretrained {PREFIX}{name}: timm has no weights of that name{hint}")
+        raise UserError(f"{PREFIX}{name}: timm has no weights of that name{hint}")
     return dict(vars(config))

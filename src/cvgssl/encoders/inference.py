@@ -72,7 +72,7 @@ def arch_of(found: BackboneFile) -> str | None:
 
     What cvgssl wrote into it; else what names and shapes tell; else what another trainer wrote.
     """
-    if found.layout.names_arch or found.card.get("arch"):
+    if found.layout.names_arch or found.card.arch:
         return found.arch
     arch = infer_arch(found.weights) or (_shaped(found) if found.layout.base else None)
     if arch is None or not arch.startswith("vit_"):

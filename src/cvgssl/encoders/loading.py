@@ -1,9 +1,8 @@
-"""Frozen encoders by name: found, read, recognised, built."""
+"""Frozen encoders by name: located, read, recognised, built."""
 
 import difflib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -20,34 +19,58 @@ from cvgssl.encoders.inference import arch_of
 from cvgssl.encoders.pretrained import read_backbone
 from cvgssl.encoders.timm_import import timm
 from cvgssl.encoders.weights_folder import find_weights, weight_files, weights_folder
-from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.errors import UserError, naming
 
 
 def load_encoders(
-    encoders: Sequence[str | EncoderSpec], folder: Path | None = None, size: int | None = None
+    encoders: Sequence[str | EncoderSpec],
+    folder: Path | None = None,
+    size: int | None = None,
+    flag: str = "--teacher",
 ) -> list[FrozenEncoder]:
     """The encoders that `--teacher NAME[=FILE][:WEIGHT]` asks for, on the CPU.
 
     folder: where bare file names and files for a bare NAME are looked for (see `weights_folder`).
-    size: side of the pictures that they see instead of their own, pixels.
+    size: side of the pictures that they see instead of their own, pixels. flag: for messages.
     A NAME alone takes the one file there that holds this architecture; a CLIP name of which the
-    folder has none, and `timm:NAME`, are downloaded; `embedded` is part of the package. Random
-    weights only by `NAME=random`. Torch's random numbers are left as they were. Raises UserError
-    naming --teacher.
+    folder has none, and `timm:NAME`, are downloaded; `embedded` is part of the package. A FILE
+    alone is of the architecture that it tells. Random weights only by `NAME=random`. Torch's
+    random numbers are left as they were. Raises UserError naming the flag.
     """
-    specs = [parse_encoder(item) if isinstance(item, str) else item for item in encoders]
+    specs = [
+        parse_encoder(item, flag, folder) if isinstance(item, str) else item for item in encoders
+    ]
     if not specs:
-        raise UserError("--teacher: at least one is needed")
+        raise UserError(f"{flag}: at least one is needed")
     for number, spec in enumerate(specs):
         if any((spec.name, spec.file) == (other.name, other.file) for other in specs[:number]):
-            raise UserError(f"--teacher {spec}: is given twice; raise its :WEIGHT instead")
+            raise UserError(f"{flag} {spec}: is given twice; raise its :WEIGHT instead")
+    loaded = []
+    for spec in specs:
+        with naming(f"{flag} {spec}"):
+            loaded.append(load_encoder(spec, folder, size))
+    return loaded
+
+
+def load_encoder(
+    spec: EncoderSpec, folder: Path | None = None, size: int | None = None
+) -> FrozenEncoder:
+    """One encoder, as `load_encoders` gives it; its errors do not repeat what was asked for."""
     with torch.random.fork_rng(devices=[]):
-        return [_load(spec, folder, size) for spec in specs]
+        if spec.name == EMBEDDED:
+            if spec.file:
+                raise UserError(f"is part of the package; leave out ={spec.file}")
+            return embedded_guide(spec.weight, size)
+        if spec.name and spec.file == RANDOM:
+            return random_encoder(spec, _meant(spec)[0], size)
+        at = locate(spec, folder)
+        named = replace(spec, name=spec.name or at.arch)
+        return encoder_from(named, at.arch, at.path, at.found, at.hub, size)
 
 
 def available_clip_encoders(folder: Path | None = None) -> list[EncoderSpec]:
     """CLIP vision towers among the files of the weights folder, by file name."""
-    found = []
+    specs = []
     for path in weight_files(weights_folder(folder)):
         try:
             file = read_backbone(path)
@@ -55,25 +78,13 @@ def available_clip_encoders(folder: Path | None = None) -> list[EncoderSpec]:
             continue
         arch = arch_of(file) if file.layout.clip else None
         if arch is not None:
-            found.append(EncoderSpec(clip_name(arch), str(path)))
-    return found
-
-
-def _load(spec: EncoderSpec, folder: Path | None, size: int | None) -> FrozenEncoder:
-    if spec.name == EMBEDDED:
-        if spec.file:
-            raise UserError(f"--teacher {spec}: is part of the package; leave out ={spec.file}")
-        return embedded_guide(spec.weight, size)
-    with naming(spec, "--teacher"):
-        if spec.file == RANDOM:
-            return random_encoder(spec, _meant(spec)[0], size)
-        at = locate(spec, folder)
-        return encoder_from(spec, at.arch, at.path, at.found, at.hub, size)
+            specs.append(EncoderSpec(clip_name(arch), str(path)))
+    return specs
 
 
 @dataclass(frozen=True)
 class Located:
-    """Where an encoder's weights lie. hub: timm's name of them, if they are its own."""
+    """Where an encoder's weights are. hub: timm's name of them, if they are its own."""
 
     arch: str
     path: Path
@@ -82,7 +93,9 @@ class Located:
 
 
 def locate(spec: EncoderSpec, folder: Path | None = None) -> Located:
-    """The file that `NAME[=FILE]` means, read; see `load_encoders`. Raises UserError."""
+    """The file that `NAME[=FILE]` or `FILE` means, read; see `load_encoders`. Raises UserError."""
+    if not spec.name:
+        return _located_by_file(find_weights(spec.file, folder))
     tower = clip_tower(spec.name)
     arch, hub = _meant(spec)
     if spec.file:
@@ -97,6 +110,14 @@ def locate(spec: EncoderSpec, folder: Path | None = None) -> Located:
         hub = f"{arch}.{tower.hub}"
     path = download(hub)
     return Located(arch, path, read_backbone(path), hub)
+
+
+def _located_by_file(path: Path) -> Located:
+    file = read_backbone(path)
+    arch = arch_of(file)
+    if not arch:
+        raise UserError("does not tell its architecture; give it as NAME=FILE")
+    return Located(arch, path, file, None)
 
 
 def _meant(spec: EncoderSpec) -> tuple[str, str | None]:
@@ -124,13 +145,13 @@ def _in_folder(arch: str, folder: Path) -> tuple[list[tuple[Path, BackboneFile]]
     matches, others = [], []
     for path in weight_files(folder):
         try:
-            found = read_backbone(path)
+            file = read_backbone(path)
         except (UserError, OSError):
             others.append(f"{path.name} (cannot be read)")
             continue
-        held = arch_of(found)
+        held = arch_of(file)
         if held == arch:
-            matches.append((path, found))
+            matches.append((path, file))
         else:
             others.append(f"{path.name} ({held or 'architecture not certain'})")
     return matches, others
@@ -151,15 +172,3 @@ def _not_one_file(
         f"no file in {weights_folder(folder)} holds {arch}{there}; write {name}=FILE, or "
         f"{PREFIX}NAME to download a model of timm's"
     )
-
-
-@contextmanager
-def naming(spec: EncoderSpec, flag: str) -> Iterator[None]:
-    """Errors of the parts in the words of the flag, `--teacher` for example."""
-    try:
-        yield
-    except UserError as error:
-        text = str(error).removeprefix("--pretrained ").removeprefix(f"--arch {spec.name}: ")
-        raise type(error)(
-            f"{flag} {str(spec).lstrip('=')}: {text.replace('--arch ', '')}"
-        ) from error

@@ -1,8 +1,13 @@
 """Per-channel mean and standard deviation that a backbone's weights were trained with."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
-Triple = tuple[float, float, float]
+from pydantic import Field
+
+_Mean = Annotated[float, Field(allow_inf_nan=False)]
+_Deviation = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Triple = tuple[_Mean, _Mean, _Mean]
 
 
 @dataclass(frozen=True)
@@ -10,7 +15,7 @@ class Normalization:
     """Pixels x in 0..1 become (x - mean) / std, channel by channel (red, green, blue)."""
 
     mean: Triple
-    std: Triple
+    std: tuple[_Deviation, _Deviation, _Deviation]
 
     @property
     def same_for_all_channels(self) -> bool:

@@ -1,7 +1,7 @@
 """How pictures must look for an encoder: size, filter, mean and std; each is silent when wrong."""
 
-import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from cvgssl.encoders.backbone_file import BackboneFile
 from cvgssl.encoders.normalization import Normalization
 from cvgssl.encoders.timm_import import timm
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.parsing import parse_json, parsing
 
+_REMEDY = "copy it again or remove it"
 _STRIDE = 32  # of CLIP's ResNets
 
 
@@ -34,19 +36,32 @@ def published(arch: str) -> dict[str, Any]:
 
 def file_size(found: BackboneFile) -> int | None:
     """Side of the pictures that a file's position embedding was trained for; None without one."""
-    if "image_size" in found.card:
-        return int(found.card["image_size"])
-    if "geometry" in found.card:
-        return int(found.card["geometry"]["size"])
-    weights = found.weights
+    check_size(found.card.size, found.weights)
+    return found.card.size or _size_of_positions(found.weights)[0]
+
+
+def check_size(size: int | None, weights: Mapping[str, Tensor]) -> None:
+    """Raise UserError when a card says another size than the position embedding was made for."""
+    side, pixels = _size_of_positions(weights)
+    if size is not None and side is not None and not side <= size < side + pixels:
+        raise UserError(
+            f"its card says pictures of {size} px, its position embedding is for {side} px; the "
+            "file is damaged"
+        )
+
+
+def _size_of_positions(weights: Mapping[str, Tensor]) -> tuple[int | None, int]:
+    """Side of the pictures, None without positions, and pixels between two positions."""
     pooling = weights.get("visual.attnpool.positional_embedding", weights.get("head.pos_embed"))
     if pooling is not None:
-        return _grid(pooling.shape[0], _STRIDE)
+        return _grid(pooling.shape[0], _STRIDE), _STRIDE
     positions = weights.get("visual.positional_embedding", weights.get("pos_embed"))
     patches = weights.get("visual.conv1.weight", weights.get("patch_embed.proj.weight"))
-    if positions is None or patches is None or patches.ndim != 4 or patches.shape[-1] < 8:
-        return None
-    return _grid(positions.shape[-2], patches.shape[-1])
+    if positions is None or positions.ndim > 3:
+        return None, _STRIDE
+    if patches is None or patches.ndim != 4 or patches.shape[-1] < 8:
+        return None, _STRIDE
+    return _grid(positions.shape[-2], patches.shape[-1]), patches.shape[-1]
 
 
 def _grid(count: int, pixels: int) -> int | None:
@@ -79,8 +94,8 @@ def open_clip_config(path: Path) -> OpenClipConfig:
     beside = path.parent / "open_clip_config.json"
     if not path.name.startswith("open_clip_") or not beside.is_file():
         return OpenClipConfig()
-    try:
-        content = json.loads(beside.read_text(encoding="utf-8"))
+    content = parse_json(beside, "open_clip's configuration", _REMEDY)
+    with parsing(beside, "open_clip's configuration", _REMEDY):
         model, pixels = content["model_cfg"], content.get("preprocess_cfg", {})
         known = "mean" in pixels and "std" in pixels
         return OpenClipConfig(
@@ -89,10 +104,6 @@ def open_clip_config(path: Path) -> OpenClipConfig:
             pixels.get("interpolation"),
             dict(model["text_cfg"]) if "text_cfg" in model else None,
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{beside}: cannot be read ({type(error).__name__}); copy it again or remove it"
-        ) from error
 
 
 def _three(values: list[float] | float) -> tuple[float, float, float]:

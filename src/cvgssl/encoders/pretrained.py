@@ -1,4 +1,4 @@
-"""Pretrained weights into a backbone: found, read, recognised, fitted, reported."""
+"""Pretrained weights into a backbone: located, read, recognised, fitted, reported."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -21,8 +21,8 @@ from cvgssl.encoders.hub import PREFIX, download, hub_normalization
 from cvgssl.encoders.inference import arch_of
 from cvgssl.encoders.normalization import IMAGENET, Normalization
 from cvgssl.encoders.shards import weights_digest
-from cvgssl.encoders.weights_folder import find_weights
-from cvgssl.runtime.errors import UserError
+from cvgssl.encoders.weights_folder import find_weights, is_weights
+from cvgssl.runtime.errors import UserError, naming
 
 LEAST = 0.9
 """Share of a backbone's numbers that a file must give."""
@@ -76,9 +76,12 @@ def load_pretrained(
     Raises UserError when the file is not found, damaged, refused as unsafe, or hardly fits; the
     backbone is then unchanged.
     """
-    hub_name = str(source).removeprefix(PREFIX) if str(source).startswith(PREFIX) else None
-    path = download(hub_name) if hub_name else find_weights(source, folder)
-    return load_found(backbone, read_backbone(path), path, hub_name)
+    hub_name = None
+    if str(source).startswith(PREFIX) and not is_weights(source, folder):
+        hub_name = str(source).removeprefix(PREFIX)
+    with naming(f"--pretrained {source}"):
+        path = download(hub_name) if hub_name else find_weights(source, folder)
+        return load_found(backbone, read_backbone(path), path, hub_name, "--arch ")
 
 
 def read_backbone(path: Path) -> BackboneFile:
@@ -86,19 +89,24 @@ def read_backbone(path: Path) -> BackboneFile:
     contents = read_weights(path)
     found = find_backbone(contents)
     if found is None:
-        raise UserError(f"--pretrained {path}: {without_weights(contents)}")
+        raise UserError(f"{path}: {without_weights(contents)}")
     return found
 
 
 def load_found(
-    backbone: Backbone, found: BackboneFile, path: Path, hub_name: str | None = None
+    backbone: Backbone,
+    found: BackboneFile,
+    path: Path,
+    hub_name: str | None = None,
+    flag: str = "",
 ) -> LoadReport:
     """Load what `read_backbone` gave, as `load_pretrained` does.
 
-    hub_name: timm's name of these weights, if they came from its hub.
+    hub_name: timm's name of these weights, if they came from its hub. flag: what messages put
+    before the name of an architecture, such as `--arch `.
     """
     result = fit(found.weights, backbone.body)
-    _check(path, backbone, found, result)
+    _check(backbone, found, result, flag)
     backbone.body.load_state_dict(result.taken, strict=False)
     hub = hub_normalization(hub_name) if hub_name else None
     backbone.normalization = hub or found.normalization or _of_architecture(backbone.body)
@@ -109,7 +117,7 @@ def load_found(
         )
     if found.layout.normalization_assumed and hub is None:
         notes.append("mean and std of ImageNet assumed")
-    held_out = bool(found.card.get("held_out", True))
+    held_out = found.card.held_out
     if not held_out:
         notes.append("pre-trained on a folder that named no test pictures")
     return LoadReport(
@@ -127,11 +135,11 @@ def load_found(
     )
 
 
-def _check(path: Path, backbone: Backbone, found: BackboneFile, result: Fit) -> None:
+def _check(backbone: Backbone, found: BackboneFile, result: Fit, flag: str) -> None:
     layout = found.layout
     likely = arch_of(found)
-    remedy = f"; the file looks like --arch {likely}" if likely and likely != backbone.arch else ""
-    where = f"--pretrained {path} ({layout.name} layout) does not fit --arch {backbone.arch}: "
+    remedy = f"; the file looks like {flag}{likely}" if likely and likely != backbone.arch else ""
+    where = f"the file ({layout.name} layout) does not fit {flag}{backbone.arch}: "
     if result.numbers < LEAST or result.mismatched:
         target = backbone.body.state_dict()
         absent = [*result.mismatched, *result.missing] or list(target)
@@ -151,16 +159,16 @@ def _check(path: Path, backbone: Backbone, found: BackboneFile, result: Fit) -> 
         source = "CLIP by OpenAI" if layout.activation == "quick_gelu" else layout.name
         kind = {"quick_gelu": "QuickGELU", "gelu_tanh": "gelu_tanh", "gelu": "plain GELU"}[needed]
         other = with_activation(backbone.arch, needed)
-        hint = f"; use --arch {other}" if other != backbone.arch else remedy
+        hint = f"; use {flag}{other}" if other != backbone.arch else remedy
         raise UserError(f"{where}{source} needs the {kind} activation{hint}")
     for width, heads in _needed_heads(found, backbone.body).items():
         if _heads(backbone.body, width) not in (None, heads):
             raise UserError(
                 f"{where}{layout.name}'s transformer of width {width} has {heads} attention heads; "
-                f"use --arch {backbone.arch.split(',')[0]},num_heads={heads}"
+                f"use {flag}{backbone.arch.split(',')[0]},num_heads={heads}"
             )
     if not all_finite(result.taken):
-        raise UserError(f"--pretrained {path}: has infinite or undefined numbers; it is damaged")
+        raise UserError("has infinite or undefined numbers; it is damaged")
 
 
 def _of_architecture(body: nn.Module) -> Normalization:

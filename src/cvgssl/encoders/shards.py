@@ -30,11 +30,6 @@ def is_part(path: Path) -> bool:
     return _PART.fullmatch(path.name) is not None
 
 
-def main_file(folder: Path) -> Path | None:
-    """The weight file or index of a folder that `save_pretrained` wrote; None for others."""
-    return next((folder / name for name in MAIN_FILES if (folder / name).is_file()), None)
-
-
 def parts(path: Path) -> list[Path]:
     """The files that hold the weights: those of an index, else `path` itself.
 

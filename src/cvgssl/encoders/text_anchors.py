@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from cvgssl.encoders.encoder_spec import EncoderSpec
 from cvgssl.encoders.text_tower import TextTower, TextTowerError, load_text_tower
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.parsing import one_line, parse_json, read_text
+from cvgssl.runtime.yaml_files import is_text, read_yaml
 
 log = logging.getLogger(__name__)
 
@@ -51,94 +52,97 @@ def class_prompts(
     given: a file (see `read_prompts`), or its content. What is given for a class takes the place
         of its folder's name: a whole sentence (it ends in a full stop) is taken as it is, other
         words are put into the templates. `templates`, where given, replaces these; each has {}.
-    Raises UserError when nothing given belongs to these classes, and when two classes would read
-    the same; warns of names that are in no class and of class names too short to say anything.
+    Raises UserError for names that no class has, and when two classes would read the same; warns
+    of class names too short to say anything.
     """
     where = str(given) if isinstance(given, Path) else "prompts"
-    said = read_prompts(given) if isinstance(given, Path) else _checked(given or {}, where)
-    templates = said.pop(OWN, TEMPLATES) if OWN not in classes else TEMPLATES
-    wrong = [one for one in templates if one.count("{}") != 1]
+    described = read_prompts(given) if isinstance(given, Path) else _checked(given or {}, where)
+    templates = described.pop(OWN, TEMPLATES) if OWN not in classes else TEMPLATES
+    wrong = [template for template in templates if template.count("{}") != 1]
     if wrong:
         raise UserError(f"{where}: template {wrong[0]!r} needs {{}} once, where the class goes")
-    strange = sorted(set(said) - set(classes))
-    if said and len(strange) == len(said):
-        raise UserError(f"{where}: describes none of the classes {', '.join(classes)}")
+    strange = sorted(set(described) - set(classes))
     if strange:
-        log.warning("%s: no class is called %s; not used", where, ", ".join(strange))
-    short = [name for name in classes if name not in said and len(words_of(name)) < 3]
+        raise UserError(
+            f"{where}: no class is called {one_line(', '.join(strange))}; the classes are "
+            f"{one_line(', '.join(classes))}"
+        )
+    short = [name for name in classes if name not in described and len(words_of(name)) < 3]
     if short:
         log.warning(
             "class names %s say little to a text encoder; describe them in a prompts file",
             ", ".join(short),
         )
-    found = {
+    prompts = {
         name: tuple(
             dict.fromkeys(
                 sentence
-                for words in said.get(name, (words_of(name),))
+                for words in described.get(name, (words_of(name),))
                 for sentence in _sentences(words, templates)
             )
         )
         for name in classes
     }
-    _check_apart(found, where)
-    return found
+    _check_apart(prompts, where)
+    return prompts
 
 
 def read_prompts(path: Path) -> Prompts:
     """Descriptions by class from a file.
 
-    YAML (.yaml, .yml, .json): `class: description` or `class: [description, ...]`. Any other text
-    file: a line `class: description` for each description; lines that begin with # are comments.
-    Raises UserError naming the file.
+    YAML (.yaml, .yml) or JSON (.json): `class: description` or `class: [description, ...]`, where
+    classes are text as written (`01`, `no`). Any other text file: a line
+    `class: description` for each description; lines that begin with # are comments. Raises
+    UserError naming the file.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
-    if path.suffix.lower() in (".yaml", ".yml", ".json"):
-        try:
-            content = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    what = "a file of descriptions"
+    if path.suffix.lower() in (".yaml", ".yml"):
+        content = read_yaml(path, what)
+    elif path.suffix.lower() == ".json":
+        content = parse_json(path, what)
     else:
-        content = _lines(path, text)
+        content = _lines(path, read_text(path, what))
     if not isinstance(content, dict) or not content:
         raise UserError(f"{path}: must hold `class: description` lines")
     return _checked(content, str(path))
 
 
 def _lines(path: Path, text: str) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    descriptions: dict[str, list[str]] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         name, colon, description = line.partition(":")
         if not colon:
             raise UserError(f"{path}, line {number}: must be `class: description`")
-        found.setdefault(name.strip(), []).append(description)
-    return found
+        descriptions.setdefault(name.strip(), []).append(description)
+    return descriptions
 
 
 def _checked(content: Mapping[Any, Any], where: str) -> Prompts:
-    found: Prompts = {}
+    checked: Prompts = {}
     for name, value in content.items():
+        shown = one_line(name)
         listed = [value] if isinstance(value, str) else value
         if not isinstance(listed, Sequence) or not listed:
-            raise UserError(f"{where}: {name} needs a description, or a list of them")
-        if not all(isinstance(one, str) and one.strip() for one in listed):
-            raise UserError(f"{where}: {name} has a description that is empty or no text")
-        found[str(name)] = tuple(" ".join(one.split()) for one in listed)
-    return found
+            raise UserError(f"{where}: {shown} needs a description, or a list of them")
+        if not all(isinstance(words, str) and words.strip() for words in listed):
+            raise UserError(f"{where}: {shown} has a description that is empty or no text")
+        if not all(map(is_text, listed)):
+            raise UserError(f"{where}: {shown} has a description with characters that are no text")
+        checked[str(name)] = tuple(" ".join(words.split()) for words in listed)
+    return checked
 
 
 def _sentences(words: str, templates: Sequence[str]) -> list[str]:
-    return [words] if words.endswith(".") else [one.replace("{}", words) for one in templates]
+    if words.endswith("."):
+        return [words]
+    return [template.replace("{}", words) for template in templates]
 
 
-def _check_apart(found: Prompts, where: str) -> None:
+def _check_apart(prompts: Prompts, where: str) -> None:
     known: dict[frozenset[str], str] = {}
-    for name, sentences in found.items():
+    for name, sentences in prompts.items():
         other = known.setdefault(frozenset(sentences), name)
         if other != name:
             raise UserError(f"{where}: {other} and {name} read the same; describe them apart")
@@ -183,7 +187,7 @@ def text_anchors(
     """
     sentences = class_prompts(tuple(classes), prompts)
     tower = weights if isinstance(weights, TextTower) else load_text_tower(weights)
-    embedded = tower([one for listed in sentences.values() for one in listed]).numpy()
+    embedded = tower([sentence for own in sentences.values() for sentence in own]).numpy()
     ends = np.cumsum([len(listed) for listed in sentences.values()])
     means = np.stack([part.mean(axis=0) for part in np.split(embedded, ends[:-1])])
     values = means / np.linalg.norm(means, axis=1, keepdims=True)
@@ -197,7 +201,7 @@ def check_joint_space(anchors: TextAnchors, about: Mapping[str, Any], width: int
         the width (D) is known. width: of the features.
     """
     file = anchors.about["file"]
-    encoders = [one for one in about.get("encoders") or () if isinstance(one, dict)]
+    encoders = [made for made in about.get("encoders") or () if isinstance(made, dict)]
     made_by = encoders[0].get("encoder") if encoders else None  # anything in others' files
     sha256 = made_by.get("sha256") if isinstance(made_by, dict) else None
     reason = None

@@ -20,14 +20,14 @@ from cvgssl.encoders.embedded import EMBEDDED
 from cvgssl.encoders.encoder_spec import RANDOM, EncoderSpec, parse_encoder
 from cvgssl.encoders.fitting import all_finite
 from cvgssl.encoders.inference import arch_of
-from cvgssl.encoders.loading import locate, naming
+from cvgssl.encoders.loading import locate
 from cvgssl.encoders.preprocessing import OpenClipConfig, open_clip_config
 from cvgssl.encoders.shards import weights_digest
 from cvgssl.encoders.text_tokens import ClipTokens, FileTokens, Tokens
 from cvgssl.encoders.timm_import import timm
 from cvgssl.encoders.transformers_config import TOKENIZER
-from cvgssl.encoders.weights_folder import ENDINGS, find_weights
-from cvgssl.runtime.errors import UserError
+from cvgssl.encoders.weights_folder import find_weights
+from cvgssl.runtime.errors import UserError, naming
 
 _BATCH = 256
 
@@ -104,25 +104,14 @@ def load_text_tower(weights: str | EncoderSpec, folder: Path | None = None) -> T
     configuration beside the file or the name tells, as for the vision tower.
     Raises TextTowerError where the file has none of these, UserError for any other trouble.
     """
-    spec = weights if isinstance(weights, EncoderSpec) else _spec(weights)
-    with naming(spec, FLAG):
+    spec = weights if isinstance(weights, EncoderSpec) else parse_encoder(weights, FLAG, folder)
+    with naming(f"{FLAG} {spec}"):
         if spec.name == EMBEDDED or spec.file == RANDOM:
             raise TextTowerError(f"{spec.file or spec.name} has no text tower; {_REMEDY}")
         if not spec.name:
             return _read(find_weights(spec.file, folder))
         at = locate(spec, folder)
         return _read(at.path, spec.name, at.arch)
-
-
-def _spec(text: str) -> EncoderSpec:
-    if Path(text).expanduser().is_file():
-        return EncoderSpec("", text)
-    try:
-        spec = parse_encoder(text)
-    except UserError as error:
-        raise UserError(str(error).replace("--teacher", FLAG, 1)) from error
-    bare = not spec.file and spec.name.lower().endswith(ENDINGS)
-    return EncoderSpec("", spec.name) if bare else spec
 
 
 def _read(path: Path, name: str = "", arch: str = "") -> TextTower:

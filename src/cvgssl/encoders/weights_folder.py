@@ -1,15 +1,18 @@
-"""Where weight files lie: `pretrained/`, or the folder that CVGSSL_WEIGHTS names."""
+"""Where weight files are: `pretrained/`, or the folder that CVGSSL_WEIGHTS names."""
 
 import difflib
 import os
+from contextlib import suppress
 from pathlib import Path
 
-from cvgssl.encoders.shards import INDEX, MAIN_FILES, is_part, main_file
+from cvgssl.encoders.shards import INDEX, MAIN_FILES, is_part
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.parsing import check_file
 
 ENVIRONMENT = "CVGSSL_WEIGHTS"
 ENDINGS = (".safetensors", ".pth.tar", ".pth", ".pt", ".bin", ".ckpt", ".tar",
            f".safetensors{INDEX}", f".bin{INDEX}")  # fmt: skip
+_IN_RUNS = ("backbone.safetensors", "weights/run_1.safetensors")
 
 
 def weights_folder(folder: Path | None = None) -> Path:
@@ -31,30 +34,42 @@ def weight_files(folder: Path) -> list[Path]:
     )
 
 
+def is_weights(named: str | Path, folder: Path | None = None) -> bool:
+    """Whether a path is a file or a run's or model's folder, or a bare name one in the weights'."""
+    return bool(named) and _there(Path(named), folder) is not None
+
+
 def find_weights(source: str | Path, folder: Path | None = None) -> Path:
-    """The file that a path or a bare file name means.
+    """The file that a path, a run's folder or a bare file name means.
 
     A name without separators that is nothing here is looked for in the weights folder. A folder
     that transformers' `save_pretrained` wrote means its weight file or index. Raises UserError
-    saying where was looked, with close matches.
+    saying where was looked, with close matches; it does not repeat `source`.
     """
     path = Path(source).expanduser()
+    file = _there(path, folder)
+    if file is not None:
+        return file
+    if path.is_dir():
+        names = " or ".join((*_IN_RUNS, MAIN_FILES[0]))
+        raise UserError(f"is a folder without {names}; name a weight file in it")
+    if path.exists():
+        check_file(path)
     bare = len(path.parts) == 1
     places = [weights_folder(folder)] if bare else []
-    for place in (path, *(place / path for place in places)):
-        if place.is_file():
-            return place
-        inside = main_file(place)
-        if inside is not None:
-            return inside
-    if path.is_dir():
-        raise UserError(
-            f"--pretrained {source}: is a folder without {' or '.join(MAIN_FILES[::2])}; name a "
-            "weight file in it"
-        )
     looked = " and ".join(["here", *map(str, places)]) if bare else f"in {path.parent}"
     near = [file.name for place in (*places, path.parent) for file in weight_files(place)]
     close = difflib.get_close_matches(path.name, near, n=3, cutoff=0.5)
     hint = f"; did you mean {', '.join(dict.fromkeys(close))}?" if close else ""
     remedy = f" (bare names: set {ENVIRONMENT})" if bare and not hint else ""
-    raise UserError(f"--pretrained {source}: no such file; looked {looked}{hint}{remedy}")
+    raise UserError(f"no such file; looked {looked}{hint}{remedy}")
+
+
+def _there(path: Path, folder: Path | None) -> Path | None:
+    path = path.expanduser()
+    places = [path, weights_folder(folder) / path] if len(path.parts) == 1 else [path]
+    inside = [path / name for name in _IN_RUNS]
+    inside += [place / name for place in places for name in MAIN_FILES]
+    with suppress(OSError):  # a name that is too long, a folder that may not be looked into
+        return next((place for place in (*places, *inside) if place.is_file()), None)
+    return None

@@ -19,11 +19,12 @@ from cvgssl import __version__
 from cvgssl.features.cache import FeatureStore, Values, scratch
 from cvgssl.features.config import AUTO, EmbedConfig
 from cvgssl.features.encoder_requests import EncoderRequest, requested_encoders
-from cvgssl.features.pictures import Listing, list_data
-from cvgssl.features.record import EncoderRecord, keep_record, parts_of, recorded
+from cvgssl.features.pictures import Listing, list_for_embedding
+from cvgssl.features.record import FOLDER, EncoderRecord, keep_record, parts_of, recorded
 from cvgssl.features.table import SPLITS, FeatureTable
-from cvgssl.images.cache import default_cache_dir
 from cvgssl.images.decoding import check_readable, hash_files
+from cvgssl.images.store import warn_if_dark
+from cvgssl.runtime.cache_folder import default_cache_dir
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.progress import progress
 
@@ -46,7 +47,7 @@ class EmbedCounts:
 def embed(config: EmbedConfig) -> FeatureTable:
     """The embeddings of all pictures of `config.data`; `config.out` is not written.
 
-    The values may lie in a file, memory-mapped, that goes with them. Test pictures influence
+    The values may be in a file, memory-mapped, that goes with them. Test pictures influence
     nothing but their own rows.
     Raises UserError for whatever is wrong with data, encoders or pictures.
     """
@@ -56,40 +57,69 @@ def embed(config: EmbedConfig) -> FeatureTable:
 def embed_counting(config: EmbedConfig) -> tuple[FeatureTable, EmbedCounts]:
     """The same, and what it took."""
     start = time.monotonic()
-    table, found, records, work = _encode(config)
-    values = _values(found, records, table, config)
-    table = replace(table, values=values, about=_about(records, config))
-    return table, replace(work, seconds=time.monotonic() - start)
+    embedded = _embed_all(config)
+    values = _values(embedded, config)
+    table = replace(embedded.table, values=values, about=_about(embedded.records, config))
+    counts = EmbedCounts(embedded.computed, embedded.skipped, time.monotonic() - start)
+    return table, counts
 
 
 def embed_raw(config: EmbedConfig) -> tuple[FeatureTable, list[EncoderRecord]]:
     """The same as encoders give it, side by side, with nothing learned from any picture."""
-    table, found, records, _ = _encode(config)
-    values = found[0] if len(found) == 1 else np.concatenate(found, axis=1)
-    return replace(table, values=values, about=_about(records, config)), records
+    embedded = _embed_all(config)
+    values = embedded.values
+    joined = values[0] if len(values) == 1 else np.concatenate(values, axis=1)
+    about = _about(embedded.records, config)
+    return replace(embedded.table, values=joined, about=about), embedded.records
 
 
-def _encode(
-    config: EmbedConfig,
-) -> tuple[FeatureTable, list[Values], list[EncoderRecord], EmbedCounts]:
-    """A table with the first encoder's values, the values of all, their records, what it took."""
-    start = time.monotonic()
-    cache = default_cache_dir()
+@dataclass(frozen=True)
+class _Files:
+    """N picture files and their digests."""
+
+    paths: Sequence[Path]
+    digests: Sequence[str]
+
+
+@dataclass(frozen=True)
+class _Complete:
+    """An encoder whose store has every readable picture.
+
+    computed: pictures that were not there before. unreadable: rows of the files.
+    """
+
+    record: EncoderRecord
+    store: FeatureStore
+    computed: int = 0
+    unreadable: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class _Embedded:
+    """All encoders' embeddings of the readable pictures.
+
+    table: with the values of the first encoder. computed, skipped: see `EmbedCounts`.
+    """
+
+    table: FeatureTable
+    values: list[Values]
+    records: list[EncoderRecord]
+    computed: int
+    skipped: int
+
+
+def _embed_all(config: EmbedConfig) -> _Embedded:
     requests = requested_encoders(config)
-    listing = list_data(config)
-    digests = hash_files(listing.paths, config.workers)
-    computed = 0
-    found: list[tuple[EncoderRecord, FeatureStore]] = []
-    skipped: set[int] = set()
-    for request in requests:
-        record, store, count, unreadable = _complete(request, config, listing.paths, digests, cache)
-        computed += count
-        skipped |= unreadable
-        found.append((record, store))
-    kept = np.array([row for row in range(len(digests)) if row not in skipped], np.intp)
+    listing = list_for_embedding(config)
+    digests = hash_files(listing.paths, config.workers, config.max_megapixels)
+    files = _Files(listing.paths, digests)
+    complete = [_complete(request, files, config) for request in requests]
+    skipped = frozenset[int]().union(*(each.unreadable for each in complete))
+    kept = np.array([row for row in range(len(files.paths)) if row not in skipped], np.intp)
     _check_left(listing, kept, config)
-    wanted = [digests[row] for row in kept]
-    values = [store.gather(wanted) for _, store in found]
+    wanted = [files.digests[row] for row in kept]
+    warn_if_dark(complete[0].store.brightest(wanted), complete[0].record.geometry)
+    values = [each.store.gather(wanted) for each in complete]
     table = FeatureTable(
         values[0],
         tuple(listing.names[row] for row in kept),
@@ -97,18 +127,13 @@ def _encode(
         tuple(listing.splits[row] for row in kept),
         listing.classes,
     )
-    work = EmbedCounts(computed, len(skipped), time.monotonic() - start)
-    return table, values, [record for record, _ in found], work
+    records = [each.record for each in complete]
+    return _Embedded(table, values, records, sum(each.computed for each in complete), len(skipped))
 
 
-def _complete(
-    request: EncoderRequest,
-    config: EmbedConfig,
-    paths: Sequence[Path],
-    digests: Sequence[str],
-    cache: Path,
-) -> tuple[EncoderRecord, FeatureStore, int, set[int]]:
-    """Record, store with every readable picture, how many were computed, unreadable rows."""
+def _complete(request: EncoderRequest, files: _Files, config: EmbedConfig) -> _Complete:
+    """Compute what the encoder's store has not."""
+    cache = default_cache_dir()
     encoder: Encoder | None = None
     record = recorded(request, config, cache)
     if record is None:
@@ -116,33 +141,42 @@ def _complete(
         keep_record(request, config, cache, record)
     for remark in record.remarks:
         log.warning("%s: %s", record.file, remark)
-    store = FeatureStore(record.folder(cache))
-    first: dict[str, int] = {}  # copies of a picture are computed once
-    for row, digest in enumerate(digests):
+    store = FeatureStore(record.folder(cache), record.width)
+    missing: dict[str, int] = {}  # copies of a picture are computed once
+    for row, digest in enumerate(files.digests):
         if digest not in store:
-            first.setdefault(digest, row)
-    if not first:
-        return record, store, 0, set()
+            missing.setdefault(digest, row)
+    if not missing:
+        return _Complete(record, store)
     from cvgssl.features.compute import compute
+    from cvgssl.features.reading import Reading
     from cvgssl.runtime.launch import launch
 
     accelerator = launch(config.gpu, config.precision)
     if encoder is None:
         encoder, _ = _build(request, config)
-    with progress(f"embedding ({record.name})", len(first)) as advance:
-        missing = [paths[row] for row in first.values()]
-        found = compute(encoder, missing, store, config, accelerator, advance)
-    wanted = list(first)
-    reasons = {wanted[place]: reason for place, reason in found.items()}  # by content
-    unreadable = {row: reasons[digest] for row, digest in enumerate(digests) if digest in reasons}
-    named = {paths[row]: reason for row, reason in unreadable.items()}
-    check_readable(named, len(paths), config.skip_corrupt)
-    changed = [
-        row for digest, row in first.items() if digest not in store and row not in unreadable
-    ]
-    if changed:
-        raise UserError(f"{paths[changed[0]]}: changed while it was read; run the command again")
-    return record, store, len(first) - len(found), set(unreadable)
+    reading = Reading(
+        [files.paths[row] for row in missing.values()],
+        [encoder.geometry],
+        config.batch_size,
+        config.skip_corrupt,
+        config.workers,
+        config.max_megapixels,
+    )
+    with progress(f"embedding ({record.name})", len(missing)) as advance:
+        compute(encoder, reading, store, accelerator, advance)
+    digests = list(missing)
+    reasons = {digests[place]: reason for place, reason in reading.unreadable.items()}
+    unreadable = {
+        row: reasons[digest] for row, digest in enumerate(files.digests) if digest in reasons
+    }
+    named = {files.paths[row]: reason for row, reason in unreadable.items()}
+    check_readable(named, len(files.paths), config.skip_corrupt)
+    for digest, row in missing.items():
+        if digest not in store and row not in unreadable:
+            path = files.paths[row]
+            raise UserError(f"{path}: changed while it was read; run the command again")
+    return _Complete(record, store, len(missing) - len(reasons), frozenset(unreadable))
 
 
 def _build(request: EncoderRequest, config: EmbedConfig) -> "tuple[Encoder, EncoderRecord]":
@@ -160,21 +194,20 @@ def _check_left(listing: Listing, kept: Rows, config: EmbedConfig) -> None:
         raise UserError(f"{config.data}: no readable picture of {', '.join(empty)}")
 
 
-def _values(
-    found: list[Values], records: Sequence[EncoderRecord], table: FeatureTable, config: EmbedConfig
-) -> Values:
+def _values(embedded: _Embedded, config: EmbedConfig) -> Values:
     """One array of all encoders' embeddings, prepared as the options say."""
-    parts, weights = parts_of(found, records)
+    parts, weights = parts_of(embedded.values, embedded.records)
     if len(parts) == 1 and config.preparation == "none":
         return parts[0]
-    train = np.flatnonzero(np.array(table.splits) == SPLITS[0])
+    train = np.flatnonzero(np.array(embedded.table.splits) == SPLITS[0])
     if not len(train):
         raise UserError(f"{config.data}: no train picture to learn mean and scale from")
     from cvgssl.features.preparation import JointEmbedding, fit_preparation, write_prepared
 
     joint = parts[0]
     if len(parts) > 1:
-        joint = scratch(default_cache_dir(), len(table), sum(part.shape[1] for part in parts))
+        width = sum(part.shape[1] for part in parts)
+        joint = scratch(default_cache_dir() / FOLDER, len(embedded.table), width)
         JointEmbedding.fit(parts, weights, train).write(parts, joint)
     if config.preparation != "none":
         write_prepared(joint, fit_preparation(joint, config.preparation, train), joint)

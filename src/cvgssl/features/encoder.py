@@ -4,7 +4,6 @@ Shape letters: B pictures, C channels (1 gray or 3), S side in pixels, D numbers
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, cast
 
@@ -12,20 +11,16 @@ import PIL
 import torch
 from torch import Tensor, nn
 
-from cvgssl.encoders.building import encoder_from
-from cvgssl.encoders.encoder_spec import EncoderSpec
 from cvgssl.encoders.frozen_encoder import FrozenEncoder
-from cvgssl.encoders.inference import arch_of
-from cvgssl.encoders.loading import load_encoders
+from cvgssl.encoders.loading import load_encoder as load_frozen
 from cvgssl.encoders.preprocessing import resized
-from cvgssl.encoders.pretrained import read_backbone
 from cvgssl.features.config import EmbedConfig, Flips
 from cvgssl.features.encoder_requests import EncoderRequest
 from cvgssl.features.pooling import Pooling
 from cvgssl.features.record import EncoderRecord
 from cvgssl.images.geometry import Fit, Geometry, Interpolation
 from cvgssl.images.reader import VERSION as READER
-from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.errors import naming
 
 FORMAT = 1  # raise when the same options would give other numbers
 
@@ -43,8 +38,8 @@ class Encoder(nn.Module):
     @property
     def geometry(self) -> Geometry:
         """How its pictures become squares; as the weights were fine-tuned unless options differ."""
-        config, own = self.config, self.frozen.card.get("geometry", {})
-        fit = own.get("fit", "stretch") if config.fit == "auto" else config.fit
+        config = self.config
+        fit = self.frozen.card.fit if config.fit == "auto" else config.fit
         chosen = config.interpolation
         interpolation = self.frozen.interpolation if chosen == "auto" else chosen
         return Geometry(
@@ -92,35 +87,8 @@ class Encoder(nn.Module):
 
 def load_encoder(request: EncoderRequest, config: EmbedConfig) -> Encoder:
     """Build and fill what was asked for, on the CPU; raises UserError naming its flag."""
-    with _naming(request):
-        if request.spec.name:
-            (frozen,) = load_encoders([request.spec], size=config.image_size)
-        else:
-            frozen = _of_file(request, config)
-    return Encoder(frozen, config)
-
-
-def _of_file(request: EncoderRequest, config: EmbedConfig) -> FrozenEncoder:
-    """The encoder of a file that says itself what it is of."""
-    assert request.file is not None
-    found = read_backbone(request.file)
-    arch = arch_of(found)
-    if not arch:
-        raise UserError("does not tell its architecture; give it as NAME=FILE")
-    spec = EncoderSpec(str(arch), request.spec.file, request.spec.weight)
-    with torch.random.fork_rng(devices=[]):
-        return encoder_from(spec, str(arch), request.file, found, size=config.image_size)
-
-
-@contextmanager
-def _naming(request: EncoderRequest) -> Iterator[None]:
-    """Errors of the parts in the words of the flag."""
-    try:
-        yield
-    except UserError as error:
-        text = str(error).removeprefix(f"--teacher {request.spec}: ").removeprefix("--pretrained ")
-        text = text.removeprefix(f"{request.file}: ")
-        raise UserError(f"{request.flag}: {text}") from error
+    with naming(request.flag):
+        return Encoder(load_frozen(request.spec, size=config.image_size), config)
 
 
 # the first points of this sequence leave no gaps, however many are taken: Roberts, "The
@@ -142,9 +110,9 @@ def augmented(pixels: Tensor, crops: int, side: float, flips: Flips) -> Iterator
     """
     for crop in _crops(pixels, crops, side):
         turned = (crop, crop.transpose(2, 3)) if flips == "rotations" else (crop,)
-        for one in turned:
+        for view in turned:
             for axes in AXES[flips]:
-                yield one.flip(axes) if axes else one
+                yield view.flip(axes) if axes else view
 
 
 def _crops(pixels: Tensor, crops: int, side: float) -> Iterator[Tensor]:

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from cvgssl.features.config import EmbedConfig
 from cvgssl.features.table import SPLITS, UNLABELLED
+from cvgssl.images.layout import check_split_words
 from cvgssl.images.listing import list_pictures, subfolders
 from cvgssl.images.scan import has_own_split, load_dataset
-from cvgssl.images.table import picture_names
+from cvgssl.images.table import names_below, picture_names
 from cvgssl.runtime.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ class Listing:
     classes: tuple[str, ...]
 
 
-def list_data(config: EmbedConfig) -> Listing:
+def list_for_embedding(config: EmbedConfig) -> Listing:
     """The pictures of `config.data`, train before test.
 
     Labelled ones as `load_dataset` finds them. A folder that has pictures but no folders in it,
@@ -66,16 +67,17 @@ def _is_plain(data: Path) -> bool:
 def _unlabelled(data: Path) -> Listing:
     if not data.is_dir():
         raise UserError(f"{data}: --class-folders false needs a folder of pictures")
+    check_split_words(data)
     paths = list_pictures(data)
     if not paths:
         raise UserError(f"{data}: no pictures")
-    found = [(path.relative_to(data).as_posix(), path) for path in paths]
-    found.sort(key=lambda pair: _split(pair[0]) == SPLITS[1])  # stable: train comes first
-    names = tuple(name for name, _ in found)
+    pairs = list(zip(names_below(paths, data), paths, strict=True))
+    pairs.sort(key=lambda pair: _split(pair[0]) == SPLITS[1])  # stable: train comes first
+    names = tuple(name for name, _ in pairs)
     return Listing(
-        tuple(path for _, path in found),
+        tuple(path for _, path in pairs),
         names,
-        np.full(len(found), UNLABELLED, np.int64),
+        np.full(len(pairs), UNLABELLED, np.int64),
         tuple(map(_split, names)),
         (),
     )

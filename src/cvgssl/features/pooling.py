@@ -1,7 +1,7 @@
 """Which of a network's inner maps are pooled how, side by side.
 
 Shape letters: B pictures, T tokens, W width of a layer, L layers, P ways of pooling.
-Layers of a convolutional network differ in width; L * P * W stands for the sum then.
+Layers of a convolutional network differ in width; L * P * W means the sum then.
 """
 
 import inspect
@@ -52,8 +52,8 @@ class Pooling(nn.Module):
         if self.has_tokens:
             options |= {"norm": True, "output_fmt": "NLC", "return_prefix_tokens": True}
         parts = []
-        for found in self.forward_layers(pixels, **options):
-            patches, prefix = found if isinstance(found, tuple) else (found, found[:, :0])
+        for layer in self.forward_layers(pixels, **options):
+            patches, prefix = layer if isinstance(layer, tuple) else (layer, layer[:, :0])
             if patches.ndim == 4:  # maps
                 patches = patches.flatten(2).transpose(1, 2)
             parts += [WAYS[way](prefix.float(), patches.float()) for way in self.ways]
@@ -74,6 +74,6 @@ def _widths(backbone: Backbone) -> list[int]:
     side = backbone.image_size
     pixels = backbone.normalize(torch.zeros(1, 1, side, side, device=backbone.scale.device))
     was_training = backbone.training
-    found = backbone.eval().body.forward_intermediates(pixels, intermediates_only=True)
+    layers = backbone.eval().body.forward_intermediates(pixels, intermediates_only=True)
     backbone.train(was_training)
-    return [one.shape[1] for one in found]
+    return [layer.shape[1] for layer in layers]

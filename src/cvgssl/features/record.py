@@ -7,7 +7,8 @@ later call with the same request finds record and embeddings without importing t
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -28,8 +29,9 @@ from cvgssl.runtime.options import to_dict
 FOLDER = "features"
 _READING = 2  # raise when the same weight file is read otherwise
 # options that change nothing in one encoder's numbers
-NOT_IN_KEY = ("data", "out", "encoder", "class_folders", "skip_corrupt", "workers", "preparation",
-              "batch_size", "test_fraction", "seed", "gpu")  # fmt: skip
+NOT_IN_KEY = ("data", "out", "encoder", "class_folders", "skip_corrupt", "workers",
+              "max_megapixels", "preparation", "batch_size", "test_fraction", "seed",
+              "gpu")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,12 @@ class EncoderRecord:
         return np.split(values, np.cumsum(self.widths[:-1], dtype=np.intp), axis=1)
 
     def folder(self, cache: Path) -> Path:
-        """Where its embeddings lie below the cache folder."""
+        """Where its embeddings are below the cache folder."""
         return cache / FOLDER / self.key
 
 
 def parts_of(
-    found: Sequence[NDArray[np.float32]], records: Sequence[EncoderRecord]
+    embeddings: Sequence[NDArray[np.float32]], records: Sequence[EncoderRecord]
 ) -> tuple[list[NDArray[np.float32]], list[float]]:
     """All parts of the encoders' embeddings, [N, D] each, and their weights.
 
@@ -83,7 +85,7 @@ def parts_of(
     else those with large numbers would drown the others.
     """
     parts, weights = list[NDArray[np.float32]](), list[float]()
-    for values, record in zip(found, records, strict=True):
+    for values, record in zip(embeddings, records, strict=True):
         own = record.parts(values)
         parts += own
         weights += [record.weight / len(own)] * len(own)
@@ -94,8 +96,9 @@ def recorded(request: EncoderRequest, config: EmbedConfig, cache: Path) -> Encod
     """The record that this request had before; None if it is not known."""
     path = _request(request, config, cache)
     try:
-        return EncoderRecord(**read_json(path)) if path else None
-    except (OSError, ValueError, TypeError):  # none there, or damaged
+        kept = read_json(path) if path else None
+        return EncoderRecord(**kept["record"]) if kept and _is_whole(kept) else None
+    except (OSError, ValueError, TypeError, KeyError):  # none there, or damaged
         return None
 
 
@@ -105,7 +108,14 @@ def keep_record(
     """Keep the record for `recorded`."""
     path = _request(request, config, cache)
     if path:
-        write_json(path, asdict(record))
+        described = asdict(record)
+        with suppress(OSError):  # the store of its embeddings warns of a cache that is read-only
+            write_json(path, {"record": described, "sha256": _hash(described)})
+
+
+def _is_whole(kept: Mapping[str, Any]) -> bool:
+    """Whether nothing changed in what `keep_record` wrote."""
+    return bool(kept["sha256"] == _hash(kept["record"]))
 
 
 def _request(request: EncoderRequest, config: EmbedConfig, cache: Path) -> Path | None:

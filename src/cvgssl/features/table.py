@@ -4,7 +4,8 @@ N pictures, D numbers for each.
 """
 
 import json
-import zipfile
+import posixpath
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cvgssl.features.table_files import (
+    import_parquet,
+    read_npz,
+    read_parquet,
+    write_npz,
+    write_parquet,
+)
+from cvgssl.images.assemble import normal
+from cvgssl.images.names import comparable, name_bytes, text_form
 from cvgssl.images.table import Dataset, ImageTable
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import writing
+from cvgssl.runtime.parsing import check_file, one_line, parsing, printable
 
 UNLABELLED = -1
 SPLITS = ("train", "test")
@@ -44,6 +55,12 @@ class FeatureTable:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def root(self) -> Path:
+        """The data folder or CSV that names are relative to, as far as `about` says it."""
+        data = str(self.about.get("data", ""))
+        return Path() if "\0" in data else Path(data)
 
     def part(self, split: str) -> "FeatureTable":
         """The pictures of one split, in order."""
@@ -81,43 +98,46 @@ def check_target(path: Path) -> None:
     if path.is_dir():
         raise UserError(f"{path}: is a folder; name a file")
     if path.suffix == ".parquet":
-        _parquet()
+        import_parquet()
 
 
 def save_features(table: FeatureTable, path: Path) -> None:
-    """Write `table` as .npz or .parquet, by the ending, whole or not at all.
+    r"""Write `table` as .npz or .parquet, by the ending, whole or not at all.
 
-    Raises UserError for another ending, a missing package, and names that are no Unicode text.
+    Bytes of names that are no UTF-8 are written as \xNN into .parquet.
+    Raises UserError for another ending and a missing package.
     """
     check_target(path)
+    label = [*table.classes, ""]  # -1 is the last
+    columns = {
+        "values": table.values,
+        "names": [text_form(name) if path.suffix == ".parquet" else name for name in table.names],
+        "labels": [label[row] for row in table.labels],
+        "splits": list(table.splits),
+        "about": table.about,
+    }
     with writing(path) as aside:
-        try:
-            (_save_npz if path.suffix == ".npz" else _save_parquet)(table, aside)
-        except UnicodeEncodeError as error:
-            raise UserError(
-                f"{path}: a file name is not valid Unicode: {error.object!r}; rename it, or use "
-                ".npz"
-            ) from error
+        (write_npz if path.suffix == ".npz" else write_parquet)(aside, columns)
 
 
 def load_features(path: Path) -> FeatureTable:
     """Read what `save_features` wrote, or an .npz or .parquet that somebody else made.
 
     Needed: `values` (float [N, D]; in parquet a list column) and `names`. May be left out:
-    `splits` (then names that begin with train/ or test/ say it, else all is train), `labels`
+    `splits` (then the folder train or test in the names says it, else all is train), `labels`
     (class names, "" for unknown; then the folder above the picture, where there is one) and
     `about` (JSON text). Nothing in the file is executed.
     Raises UserError that names the file and what is wrong with it.
     """
-    readers = {".npz": _read_npz, ".parquet": _read_parquet}
+    readers = {".npz": read_npz, ".parquet": read_parquet}
     if path.suffix not in readers:
         raise UserError(f"{path}: features are read from .npz or .parquet")
-    try:
+    check_file(path)
+    with parsing(path, "a features file"):
         columns = readers[path.suffix](path)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}") from error
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: not a features file: {error}") from error
+        for name in ("names", "splits", "labels"):
+            if np.ndim(columns.get(name, ())) != 1:
+                raise UserError(f"{path}: {name} must be one text for each picture")
     return _assemble(path, columns)
 
 
@@ -125,33 +145,29 @@ def _assemble(path: Path, columns: dict[str, Any]) -> FeatureTable:
     missing = [name for name in ("values", "names") if name not in columns]
     if missing:
         raise UserError(f"{path}: has no {' and no '.join(missing)}; see docs/features.md")
-    for name in ("names", "splits", "labels"):
-        if np.ndim(columns.get(name, ())) != 1:
-            raise UserError(f"{path}: {name} must be one text for each picture")
-    names = tuple(str(name) for name in columns["names"])
-    values = np.asarray(columns["values"])
-    if values.ndim != 2 or len(values) != len(names) or values.dtype.kind not in "fiu":
+    names = _plain_names([str(name) for name in columns["names"]], "splits" not in columns)
+    if not all(map(_is_encodable, (*names, *map(str, columns.get("labels", ()))))):
         raise UserError(
-            f"{path}: values are {values.dtype} {values.shape} for {len(names)} names; "
-            "float [pictures, numbers] is needed"
+            f"{path}: a name or label is no text (it has a NUL character or half of a surrogate "
+            "pair)"
         )
-    if not np.isfinite(values).all():
-        raise UserError(f"{path}: values hold NaN or infinite numbers")
     if len(set(names)) < len(names):
         raise UserError(f"{path}: a name occurs more than once")
     splits = tuple(map(str, columns.get("splits", [_split_of(name) for name in names])))
-    labels = [str(label) for label in columns.get("labels", [_class_of(name) for name in names])]
+    labels = [
+        normal(str(label)) for label in columns.get("labels", [_class_of(name) for name in names])
+    ]
     strange = sorted(set(splits) - set(SPLITS))
     if strange or len(splits) != len(names) or len(labels) != len(names):
+        known = printable(", ".join(strange[:5])) or "all known"
         raise UserError(
-            f"{path}: needs a split (train or test) and a label for every name; found "
-            f"{len(splits)} splits ({', '.join(strange) or 'all known'}) and {len(labels)} labels "
-            f"for {len(names)} names"
+            f"{path}: needs a split (train or test) and a label for every name; there are "
+            f"{len(splits)} splits ({known}) and {len(labels)} labels for {len(names)} names"
         )
     classes = tuple(sorted(set(labels) - {""}))
     places = {name: place for place, name in enumerate(classes)} | {"": UNLABELLED}
     return FeatureTable(
-        np.ascontiguousarray(values, dtype=np.float32),
+        _values(path, columns["values"], len(names)),
         names,
         np.array([places[label] for label in labels], dtype=np.int64),
         splits,
@@ -160,14 +176,59 @@ def _assemble(path: Path, columns: dict[str, Any]) -> FeatureTable:
     )
 
 
+def _values(path: Path, column: Any, count: int) -> NDArray[np.float32]:
+    values = np.asarray(column)
+    if values.ndim != 2 or len(values) != count or values.dtype.kind not in "fiu":
+        raise UserError(
+            f"{path}: values are {values.dtype} {values.shape} for {count} names; "
+            "float [pictures, numbers] is needed"
+        )
+    with np.errstate(over="ignore"):  # a float64 can be too large, which is seen below
+        single = np.ascontiguousarray(values, dtype=np.float32)
+    if not np.isfinite(single).all():
+        raise UserError(f"{path}: values hold NaN, infinite numbers or numbers above 3e38")
+    return single
+
+
 def _about(path: Path, text: Any) -> dict[str, Any]:
     try:
         about = {} if text is None else json.loads(str(text))
-    except ValueError as error:
-        raise UserError(f"{path}: about is not JSON: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: about is not JSON: {one_line(error)}") from error
     if not isinstance(about, dict):
         raise UserError(f"{path}: about must be a JSON object")
     return about
+
+
+def _plain_names(names: Sequence[str], from_names: bool) -> tuple[str, ...]:
+    """Names as this project writes them: slashes, nothing doubled, composed letters.
+
+    from_names: whether the names say the split. Then the folders that all have in common before
+    train/ or test/, such as those of an absolute path, are left out, so that they can.
+    """
+    if not any("/" in name for name in names):
+        names = [name.replace("\\", "/") for name in names]
+    plain = [posixpath.normpath(comparable(name)) if name else "" for name in names]
+    if from_names:
+        common = {_before_split(name) for name in plain}
+        if len(common) == 1 and (start := common.pop()):
+            plain = [name.removeprefix(start) for name in plain]
+    return tuple(plain)
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        name_bytes(text)
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
+def _before_split(name: str) -> str | None:
+    """What is before the first folder train or test; None where there is no such folder."""
+    folders = name.split("/")[:-1]
+    place = next((i for i, part in enumerate(folders) if part.lower() in SPLITS), None)
+    return None if place is None else "".join(f"{part}/" for part in folders[:place])
 
 
 def _split_of(name: str) -> str:
@@ -178,72 +239,3 @@ def _split_of(name: str) -> str:
 def _class_of(name: str) -> str:
     parts = name.split("/")
     return parts[-2] if len(parts) > 1 and parts[-2].lower() not in SPLITS else ""
-
-
-def _columns(table: FeatureTable) -> dict[str, list[str]]:
-    label = [*table.classes, ""]  # -1 is the last
-    return {
-        "names": list(table.names),
-        "labels": [label[row] for row in table.labels],
-        "splits": list(table.splits),
-    }
-
-
-def _save_npz(table: FeatureTable, path: Path) -> None:
-    texts: dict[str, Any] = {
-        name: np.array(column, dtype=np.str_) for name, column in _columns(table).items()
-    }
-    with path.open("wb") as file:
-        np.savez(file, values=table.values, about=np.str_(json.dumps(table.about)), **texts)
-
-
-def _read_npz(path: Path) -> dict[str, Any]:
-    loaded = np.load(path, allow_pickle=False)
-    if not isinstance(loaded, np.lib.npyio.NpzFile):
-        raise ValueError("a single array, not .npz")
-    with loaded as file:
-        return {name: file[name] for name in file.files}
-
-
-def _save_parquet(table: FeatureTable, path: Path) -> None:
-    pyarrow, parquet = _parquet()
-    flat = pyarrow.array(np.ascontiguousarray(table.values).ravel())
-    values = pyarrow.FixedSizeListArray.from_arrays(flat, table.values.shape[1])
-    made = pyarrow.table({"values": values} | _columns(table))
-    parquet.write_table(made.replace_schema_metadata({"about": json.dumps(table.about)}), path)
-
-
-def _read_parquet(path: Path) -> dict[str, Any]:
-    pyarrow, parquet = _parquet()
-    made = parquet.read_table(path)
-    columns: dict[str, Any] = {
-        name: made[name].to_pylist() for name in made.column_names if name != "values"
-    }
-    if "values" in made.column_names:
-        columns["values"] = _matrix(pyarrow, made["values"].combine_chunks())
-    about = (made.schema.metadata or {}).get(b"about")
-    return columns | ({"about": about.decode()} if about else {})
-
-
-def _matrix(pyarrow: Any, lists: Any) -> NDArray[Any]:
-    """A column of lists of one length, [N, D]; raises ValueError."""
-    if pyarrow.types.is_fixed_size_list(lists.type):
-        width = lists.type.list_size
-    else:
-        lengths = set(lists.value_lengths().to_pylist())
-        if len(lengths) > 1:
-            raise ValueError("the lists in values are not of one length")
-        width = lengths.pop() if lengths else 0
-    flat: NDArray[Any] = lists.flatten().to_numpy(zero_copy_only=False)
-    return flat.reshape(len(lists), width or 0)
-
-
-def _parquet() -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise UserError(
-            "parquet files need pyarrow: pip install 'cvgssl[parquet]'; or use .npz"
-        ) from error
-    return pyarrow, parquet

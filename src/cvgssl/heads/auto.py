@@ -23,6 +23,10 @@ PRIOR_LABELS = 5.0  # how many labels the prior of the weights counts for
 STEPS = 50  # of the iteration that finds them
 NEIGHBOURS = 10  # of the graph by which labels and map are compared
 
+FEW_UNLABELLED = f"fewer than {LEAST_ROWS} unlabelled pictures"
+MAP_AGREES = "the map separates fewer neighbours"
+MAP_DISAGREES = "the map separates no fewer neighbours"
+
 
 @dataclass(frozen=True)
 class AutoDecision:
@@ -57,6 +61,13 @@ class AutoDecision:
     weights: tuple[float, ...]
     temperatures: tuple[float, ...]
     temperature: float
+
+    @property
+    def ground(self) -> str:
+        """Why the gate is open or not, without figures, to be counted over several decisions."""
+        if self.crossed is None:
+            return FEW_UNLABELLED
+        return MAP_AGREES if self.gate_open else MAP_DISAGREES
 
     def __str__(self) -> str:
         """Two lines: whether unlabelled pictures are used and why; the weights and why."""

@@ -95,6 +95,20 @@ def one_hot(target: NDArray[np.int64], classes: int) -> Floats:
     return rows
 
 
+def inner_products(rows: Floats, means: Floats) -> Floats:
+    """Inner products [N, K] of rows [N, D] and means [K, D].
+
+    A class's values are side by side in memory: sums over a few classes are several times faster.
+    """
+    products: Floats = (means @ rows.T).T
+    return products
+
+
+def softmax_of_cosines(features: Floats, means: Floats, scale: float) -> Floats:
+    """Softmax [M, K] of scale * cosine of features [M, D] to means [K, D] of length 1."""
+    return softmax(scale * (unit(features) @ means.T))
+
+
 def class_means(features: Floats, weight: Floats) -> Floats:
     """Means [K, D] of rows [N, D] weighted by [N, K]."""
     total = weight.sum(axis=0)[:, None]

@@ -35,6 +35,11 @@ class Logistic(FewShotHead):
     basis_ : ndarray of shape (n_features, n_directions)
         Orthonormal, of that span.
 
+    References
+    ----------
+    Tian, Wang, Krishnan, Tenenbaum & Isola 2020 (ECCV), "Rethinking few-shot image classification:
+    a good embedding is all you need?"
+
     Examples
     --------
     >>> from cvgssl.heads.linear import Logistic
@@ -110,6 +115,10 @@ class KernelRidge(FewShotHead):
     mean_ : ndarray of shape (n_classes,)
         One over the number of classes.
 
+    References
+    ----------
+    Saunders, Gammerman & Vovk 1998 (ICML), "Ridge regression learning algorithm in dual variables".
+
     Examples
     --------
     >>> from cvgssl.heads.linear import KernelRidge
@@ -135,12 +144,34 @@ class KernelRidge(FewShotHead):
 
 
 class Ridge(KernelRidge):
-    """Ridge regression of one-hot labels; parameters and attributes as of `KernelRidge`.
+    """Ridge regression of one-hot labels: `KernelRidge` with other defaults.
+
+    Parameters
+    ----------
+    kernel : {"linear", "gauss"}, default="linear"
+        As of `KernelRidge`.
+    ridge : float, default=1.0
+        Added to the diagonal of the kernel matrix, classes weighing the same.
+    scale : float, default=15.0
+        Probabilities are the softmax of scale * score.
+
+    Attributes
+    ----------
+    regression_ : sklearn.kernel_ridge.KernelRidge
+        Of one-hot labels less their mean.
+    mean_ : ndarray of shape (n_classes,)
+        One over the number of classes.
 
     References
     ----------
     Bertinetto, Henriques, Torr & Vedaldi 2019 (ICLR), "Meta-learning with differentiable
     closed-form solvers": the base learner of R2-D2.
+
+    Examples
+    --------
+    >>> from cvgssl.heads.linear import Ridge
+    >>> Ridge().fit([[1, 0], [0, 1]], ["dent", "pit"]).predict([[0.9, 0.2]])
+    array(['dent'], dtype='<U4')
     """
 
     def __init__(self, kernel: str = "linear", ridge: float = 1.0, scale: float = 15.0) -> None:
@@ -148,9 +179,10 @@ class Ridge(KernelRidge):
 
 
 class Discriminant(FewShotHead):
-    """Linear discriminant analysis with a shrunken covariance, one for all classes, equal priors.
+    """Linear discriminant analysis with equal priors and a shrunken covariance.
 
-    With one picture per class nothing is known of it and the head is the nearest class mean.
+    The covariance is that of all classes together. With a single labelled picture per class
+    nothing is known of it, and the head is the nearest class mean.
 
     Parameters
     ----------
@@ -160,13 +192,32 @@ class Discriminant(FewShotHead):
     Attributes
     ----------
     means_ : ndarray of shape (n_classes, n_features)
-    axes_, kept_, level_
-        Axes [A, D] of the residuals, their shrunken variances [A], the variance elsewhere.
+        Of the labelled rows, scaled to length 1 before.
+    axes_ : ndarray of shape (n_axes, n_features)
+        Orthonormal, of the span of the rows' deviations from their class means.
+    kept_ : ndarray of shape (n_axes,)
+        Shrunken variances along the axes, less `level_`.
+    level_ : float
+        Variance in all other directions.
 
     References
     ----------
     Ledoit & Wolf 2004 (Journal of Multivariate Analysis 88), "A well-conditioned estimator for
     large-dimensional covariance matrices".
+
+    Examples
+    --------
+    The first number varies a lot within a class, so it says little; the nearest mean is misled:
+
+    >>> import numpy as np
+    >>> from cvgssl.heads.linear import Discriminant
+    >>> from cvgssl.heads.nearest_mean import NearestMean
+    >>> rows = np.array([[0, 1, 9], [4, 1, 8], [0, 3, 9], [-4, 3, 8]])
+    >>> labels = ["dent", "dent", "pit", "pit"]
+    >>> for head in (NearestMean(), Discriminant()):
+    ...     print(head.fit(rows, labels).predict([[-3, 1, 8]]))
+    ['pit']
+    ['dent']
     """
 
     def __init__(self, scale: float = 0.1) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from cvgssl.heads.base import Floats, class_means, one_hot, softmax
+from cvgssl.heads.base import Floats, class_means, inner_products, one_hot, softmax
 from cvgssl.heads.diffusion import MapHead
 
 STEPS = 30
@@ -26,13 +26,28 @@ class MixtureHead(MapHead):
 
     Attributes
     ----------
-    means_, log_shares_, precision_
-        Means [K, E], logarithms of the class shares [K], one over the common variance.
+    means_ : ndarray of shape (n_classes, n_coordinates)
+        Of the Gaussians.
+    log_shares_ : ndarray of shape (n_classes,)
+        Logarithms of the class shares.
+    precision_ : float
+        One over the common variance.
 
     References
     ----------
     Nigam, McCallum, Thrun & Mitchell 2000 (Machine Learning 39), "Text classification from labeled
     and unlabeled documents using EM".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cvgssl.heads.mixture import MixtureHead
+    >>> truth = np.arange(150) % 3
+    >>> rows = np.eye(8)[truth] + 0.1 * np.random.default_rng(0).standard_normal((150, 8))
+    >>> one_label_each = np.where(np.arange(150) < 3, truth, -1)
+    >>> head = MixtureHead().fit(rows, one_label_each)
+    >>> float((head.transduction_ == truth).mean())
+    1.0
     """
 
     def __init__(
@@ -80,7 +95,6 @@ class MixtureHead(MapHead):
 def _squared(rows: Floats, means: Floats) -> Floats:
     """Squared distances [N, K]."""
     lengths = np.einsum("ne,ne->n", rows, rows)[:, None]
-    # one class after another in memory: sums over a few classes are several times faster
-    inside = (means @ rows.T).T
+    inside = inner_products(rows, means)
     squared: Floats = (lengths - 2 * inside + (means**2).sum(axis=1)).clip(0)
     return squared

@@ -6,7 +6,15 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cvgssl.heads.base import FewShotHead, Floats, class_means, one_hot, softmax, unit
+from cvgssl.heads.base import (
+    FewShotHead,
+    Floats,
+    class_means,
+    one_hot,
+    softmax,
+    softmax_of_cosines,
+    unit,
+)
 
 
 class NearestMean(FewShotHead):
@@ -43,7 +51,7 @@ class NearestMean(FewShotHead):
         self.means_ = unit(class_means(unit(features), weight))
 
     def _probabilities(self, features: Floats) -> Floats:
-        return softmax(self.scale * (unit(features) @ self.means_.T))
+        return softmax_of_cosines(features, self.means_, self.scale)
 
 
 class CosineKnn(FewShotHead):
@@ -61,13 +69,22 @@ class CosineKnn(FewShotHead):
 
     Attributes
     ----------
-    rows_, votes_
-        Labelled rows [L, D] of length 1, and their votes [L, K].
+    rows_ : ndarray of shape (n_labelled, n_features)
+        Labelled rows, scaled to length 1.
+    votes_ : ndarray of shape (n_labelled, n_classes)
+        Their votes; those of a class sum to 1.
 
     References
     ----------
     Wu, Xiong, Yu & Lin 2018 (CVPR), "Unsupervised feature learning via non-parametric instance
     discrimination".
+
+    Examples
+    --------
+    >>> from cvgssl.heads.nearest_mean import CosineKnn
+    >>> rows, labels = [[1, 0], [0.9, 0.1], [0, 1]], ["dent", "dent", "pit"]
+    >>> CosineKnn(neighbours=1).fit(rows, labels).predict([[0.9, 0.2], [0.2, 0.9]])
+    array(['dent', 'pit'], dtype='<U4')
     """
 
     def __init__(self, neighbours: int = 5, scale: float = 10.0) -> None:
@@ -91,7 +108,10 @@ class CosineKnn(FewShotHead):
 
 @dataclass(frozen=True)
 class LabelCache:
-    """Keys [L, D] of length 1 and values [L, K] of the labelled pictures, averaged by class."""
+    """What `TipAdapter` and `TextTip` keep of the labelled pictures.
+
+    keys: their rows [L, D], of length 1. values: one-hot classes [L, K], averaged by class.
+    """
 
     keys: Floats
     values: Floats
@@ -116,8 +136,10 @@ class TipAdapter(FewShotHead):
 
     Parameters
     ----------
-    alpha, beta : float
-        See above.
+    alpha : float, default=10.0
+        Factor of the labelled pictures' part.
+    beta : float, default=5.5
+        How fast it falls with the distance.
     anchors : array-like of shape (n_classes, n_features), optional
         Text embeddings of the classes by a CLIP, in the order of sorted labels.
     anchor_scale : float, default=100.0
@@ -126,11 +148,25 @@ class TipAdapter(FewShotHead):
     Attributes
     ----------
     cache_ : LabelCache
+        Labelled rows and their classes.
 
     References
     ----------
     Zhang et al. 2022 (ECCV), "Tip-Adapter: training-free adaption of CLIP for few-shot
     classification".
+
+    Examples
+    --------
+    >>> from cvgssl.heads.nearest_mean import TipAdapter
+    >>> head = TipAdapter().fit([[1, 0], [0.6, 0.8]], ["dent", "pit"])
+    >>> head.predict([[0.9, 0.2]])
+    array(['dent'], dtype='<U4')
+
+    Text embeddings of the classes can say otherwise:
+
+    >>> head = TipAdapter(anchors=[[0, 1], [1, 0]]).fit([[1, 0], [0.6, 0.8]], ["dent", "pit"])
+    >>> head.predict([[0.9, 0.2]])
+    array(['pit'], dtype='<U4')
     """
 
     def __init__(

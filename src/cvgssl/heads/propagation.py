@@ -38,6 +38,19 @@ class LabelPropagation(FewShotHead):
     ----------
     Zhou, Bousquet, Lal, Weston & Schölkopf 2004 (NeurIPS), "Learning with local and global
     consistency".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cvgssl.heads.propagation import LabelPropagation
+    >>> truth = np.arange(60) % 3
+    >>> rows = np.eye(8)[truth] + 0.1 * np.random.default_rng(0).standard_normal((60, 8))
+    >>> one_label_each = np.where(np.arange(60) < 3, truth, -1)
+    >>> head = LabelPropagation().fit(rows, one_label_each)
+    >>> float((head.transduction_ == truth).mean())
+    1.0
+    >>> head.predict(np.eye(8)[:3])
+    array([0, 1, 2])
     """
 
     uses_unlabelled = True

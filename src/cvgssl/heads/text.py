@@ -16,7 +16,15 @@ from sklearn.metrics.pairwise import pairwise_kernels
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
-from cvgssl.heads.base import UNLABELLED, FewShotHead, Floats, one_hot, softmax, unit
+from cvgssl.heads.base import (
+    UNLABELLED,
+    FewShotHead,
+    Floats,
+    one_hot,
+    softmax,
+    softmax_of_cosines,
+    unit,
+)
 from cvgssl.heads.calibration import log_likelihoods
 from cvgssl.heads.linear import class_balance, median_kernel
 from cvgssl.heads.nearest_mean import LabelCache
@@ -44,9 +52,15 @@ class TextHead(FewShotHead):
         In the order of `classes_`, scaled to length 1.
     """
 
-    anchors: ArrayLike | None
-    classes: Sequence[Any] | None
-    anchor_scale: float
+    def __init__(
+        self,
+        anchors: ArrayLike | None = None,
+        classes: Sequence[Any] | None = None,
+        anchor_scale: float = 100.0,
+    ) -> None:
+        self.anchors = anchors
+        self.classes = classes
+        self.anchor_scale = anchor_scale
 
     def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:  # noqa: N803
         """Fit to rows X [N, D]; y [N] has -1, or is left out, where nothing is labelled.
@@ -99,13 +113,23 @@ class TextHead(FewShotHead):
 
     def _zero_shot(self, features: Floats) -> Floats:
         """Probabilities [M, K] by the texts alone."""
-        return softmax(self.anchor_scale * (unit(features) @ self.anchors_.T))
+        return softmax_of_cosines(features, self.anchors_, self.anchor_scale)
 
 
 class ZeroShot(TextHead):
     """CLIP's zero-shot classifier: softmax of the scaled cosine to texts.
 
-    No label changes it, and no picture. Parameters and attributes as of `TextHead`.
+    No label changes it, and no picture.
+
+    Parameters
+    ----------
+    anchors, classes, anchor_scale
+        As of `TextHead`.
+
+    Attributes
+    ----------
+    classes_, anchors_
+        As of `TextHead`.
 
     References
     ----------
@@ -119,16 +143,6 @@ class ZeroShot(TextHead):
     >>> head.predict([[0, 0.5, 0.5]])
     array(['pit'], dtype='<U4')
     """
-
-    def __init__(
-        self,
-        anchors: ArrayLike | None = None,
-        classes: Sequence[Any] | None = None,
-        anchor_scale: float = 100.0,
-    ) -> None:
-        self.anchors = anchors
-        self.classes = classes
-        self.anchor_scale = anchor_scale
 
     def _fit(self, features: Floats, target: NDArray[np.int64]) -> None:
         """Nothing to learn."""
@@ -152,11 +166,20 @@ class TextTip(TextHead):
     Attributes
     ----------
     cache_ : LabelCache
+        Labelled rows and their classes.
 
     References
     ----------
     Zhang et al. 2022 (ECCV), "Tip-Adapter: training-free adaption of CLIP for few-shot
     classification".
+
+    Examples
+    --------
+    >>> from cvgssl.heads.text import TextTip
+    >>> head = TextTip([[1, 0, 1], [0, 1, 1], [1, 1, 0]], ["dent", "pit", "scratch"])
+    >>> head = head.fit([[1, 0, 0.9], [0, 1, 0.8]], ["dent", "pit"])
+    >>> head.predict([[0.9, 0.1, 0.9], [0.9, 1, 0.1]])  # no picture of a scratch was labelled
+    array(['dent', 'scratch'], dtype='<U7')
     """
 
     def __init__(
@@ -167,9 +190,7 @@ class TextTip(TextHead):
         alpha: float = 10.0,
         beta: float = 5.5,
     ) -> None:
-        self.anchors = anchors
-        self.classes = classes
-        self.anchor_scale = anchor_scale
+        super().__init__(anchors, classes, anchor_scale)
         self.alpha = alpha
         self.beta = beta
 
@@ -207,14 +228,26 @@ class TextRidge(TextHead):
     ----------
     weight_ : float or None
         Of the texts; 1: they vary as much as the labels do. None without labels.
-    rows_, dual_
-        Labelled rows [L, D] of length 1, dual coefficients [L, K].
+    rows_ : ndarray of shape (n_labelled, n_features)
+        Labelled rows, scaled to length 1.
+    dual_ : ndarray of shape (n_labelled, n_classes)
+        Dual coefficients of the regression.
 
     References
     ----------
     Rasmussen & Williams 2006, "Gaussian processes for machine learning", eq. 5.12. Compare the
     blending of texts and labels in LP++ (Huang et al. 2024) and the pull towards texts in CLAP
     (Silva-Rodriguez et al. 2024), both of which need training.
+
+    Examples
+    --------
+    >>> from cvgssl.heads.text import TextRidge
+    >>> head = TextRidge([[1, 0, 1], [0, 1, 1]], ["dent", "pit"])
+    >>> head = head.fit([[1, 0, 0.9], [0, 1, 0.8]], ["dent", "pit"])
+    >>> head.predict([[0.9, 0.1, 0.9]])
+    array(['dent'], dtype='<U4')
+    >>> head.weight_ > 0  # the texts agree with the labels
+    True
     """
 
     weight_: float | None
@@ -228,9 +261,7 @@ class TextRidge(TextHead):
         ridge: float = 0.1,
         scale: float = 6.0,
     ) -> None:
-        self.anchors = anchors
-        self.classes = classes
-        self.anchor_scale = anchor_scale
+        super().__init__(anchors, classes, anchor_scale)
         self.kernel = kernel
         self.ridge = ridge
         self.scale = scale

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from cvgssl.heads.base import Floats, class_means, one_hot, softmax, unit
+from cvgssl.heads.base import Floats, class_means, inner_products, one_hot, softmax, unit
 from cvgssl.heads.diffusion import MapHead
 
 ROUNDS, STEPS = 10, 10
@@ -35,6 +35,17 @@ class TransportHead(MapHead):
     Hu, Gripon & Pateux 2021 (ICANN), "Leveraging the feature distribution in transfer-based
     few-shot learning" (PT-MAP).
     Cuturi 2013 (NeurIPS), "Sinkhorn distances".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cvgssl.heads.transport import TransportHead
+    >>> truth = np.arange(150) % 3
+    >>> rows = np.eye(8)[truth] + 0.1 * np.random.default_rng(0).standard_normal((150, 8))
+    >>> one_label_each = np.where(np.arange(150) < 3, truth, -1)
+    >>> head = TransportHead().fit(rows, one_label_each)
+    >>> float((head.transduction_ == truth).mean())
+    1.0
     """
 
     def __init__(
@@ -64,8 +75,7 @@ class TransportHead(MapHead):
         return assigned
 
     def _score_mapped(self, rows: Floats) -> Floats:
-        # one class after another in memory: sums over a few classes are several times faster
-        return softmax(self.scale * (self.means_ @ rows.T).T)
+        return softmax(self.scale * inner_products(rows, self.means_))
 
 
 def sinkhorn(free: Floats, shares: Floats) -> Floats:

@@ -1,6 +1,6 @@
 """From (picture, class, split) entries to a checked Dataset, whatever they were read from."""
 
-import unicodedata
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -8,8 +8,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from cvgssl.images.listing import natural_path
+from cvgssl.images.names import comparable, is_text
 from cvgssl.images.table import Dataset, ImageTable
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.parsing import one_line, printable, problem_lines
 
 Split = Literal["train", "test"]
 
@@ -26,33 +28,43 @@ def assemble(root: Path, entries: Sequence[Entry]) -> Dataset:
     """The data set of these entries; within a split by class, then by path in natural order.
 
     Raises UserError, with one line per problem, when a split is empty, there is only one class, a
-    class has test pictures but none in train, or one real file is listed more than once.
+    class has test pictures but none in train, a class name's bytes are no UTF-8, or one real
+    file is listed more than once.
     """
     listed = [entry._replace(label=normal(entry.label)) for entry in entries]
     classes = tuple(sorted({entry.label for entry in listed if entry.split == "train"}))
     missing = {entry.label for entry in listed if entry.split == "test"} - set(classes)
     problems = [
-        f"{root}: class {label!r} has test pictures but none in train" for label in sorted(missing)
+        f"{root}: class {one_line(label)!r} has test pictures but none in train"
+        for label in sorted(missing)
     ]
     if not classes:
         problems = [f"{root}: no train pictures"]
     elif len(classes) == 1 and not missing:
-        problems.append(f"{root}: only one class, {classes[0]!r}; at least two are needed")
+        problems.append(
+            f"{root}: only one class, {one_line(classes[0])!r}; at least two are needed"
+        )
     if not any(entry.split == "test" for entry in listed):
         problems.append(f"{root}: no test pictures")
+    problems += [
+        f"{root}: the class name {printable(label)} has bytes that are no UTF-8, and files of "
+        "results could not hold it; rename its folder, as convmv does for many"
+        for label in sorted({entry.label for entry in listed})
+        if not is_text(label)
+    ]
     problems += [
         f"{second.path}: {second.split} picture of class {second.label!r} is the same file as "
         f"{first.path}, {first.split} picture of class {first.label!r}; keep one"
         for first, second in _repeated(listed)
     ]
     if problems:
-        raise UserError("\n".join(problems))
+        raise UserError(problem_lines(problems))
     return Dataset(root, _table(listed, "train", classes), _table(listed, "test", classes))
 
 
 def normal(label: str) -> str:
-    """A class name in Unicode's composed form: some systems store folder names decomposed."""
-    return unicodedata.normalize("NFC", label)
+    """A class name as it is compared: composed letters, without blanks around it."""
+    return comparable(label).strip()
 
 
 def _table(entries: Sequence[Entry], split: Split, classes: tuple[str, ...]) -> ImageTable:
@@ -71,12 +83,15 @@ def _repeated(entries: Iterable[Entry]) -> list[tuple[Entry, Entry]]:
     for entry in entries:
         parent = entry.path.parent
         if parent not in folders:
-            folders[parent] = parent.resolve()
-        real = (
-            entry.path.resolve() if entry.path.is_symlink() else folders[parent] / entry.path.name
-        )
+            folders[parent] = _real(parent)
+        linked = entry.path.is_symlink()
+        real = _real(entry.path) if linked else folders[parent] / entry.path.name
         if real in first:
             pairs.append((first[real], entry))
         else:
             first[real] = entry
     return pairs
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # Path.resolve fails on a circle of links

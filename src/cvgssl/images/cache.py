@@ -1,14 +1,15 @@
 """Decoded pictures kept on disk between runs, named by what the picture files hold.
 
-A cache file is `PLAN-CONTENT.npy`: PLAN stands for which files are decoded how, CONTENT for the
-SHA-256 of their bytes. An edited picture changes CONTENT, so its old pixels are never found, and
-the outdated file of the same PLAN is removed when the new one is complete. Beside it lies a JSON
-of what else the decoding found.
+A cache file is `PLAN-CONTENT.npy`: PLAN is for which files are decoded how, CONTENT for the
+SHA-256 of their bytes. An edited picture changes CONTENT, so its old pixels are never used, and
+the outdated file of the same PLAN is removed when the new one is complete. Beside it is a JSON
+of what else decoding told. Both prove themselves by a checksum; a damaged file is made again.
 """
 
 import hashlib
 import json
-import os
+import logging
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,29 +21,45 @@ from numpy.typing import NDArray
 
 from cvgssl.images.geometry import Geometry
 from cvgssl.images.reader import VERSION
-from cvgssl.runtime.files import read_json, write_json
+from cvgssl.runtime.array_files import open_array
+from cvgssl.runtime.errors import MachineError
+from cvgssl.runtime.files import write_json
+from cvgssl.runtime.parsing import machine_trouble
+
+log = logging.getLogger(__name__)
 
 
-def default_cache_dir() -> Path:
-    """The folder that CVGSSL_CACHE names, else cvgssl in the user's (XDG) cache folder."""
-    named = os.environ.get("CVGSSL_CACHE")
-    if named:
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cvgssl"
+@dataclass(frozen=True)
+class Notes:
+    """What decoding told beside the pixels.
+
+    unreadable: row in the list of files -> reason.
+    brightest: brightest sample of the 16-bit files, if there are any.
+    """
+
+    unreadable: dict[int, str]
+    brightest: int | None
 
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """The place in `folder` of these files' decoded pictures."""
+    """The place in `folder` of these files' decoded pictures, squares of `side` pixels."""
 
     folder: Path
     plan: str
+    side: int
 
     @classmethod
-    def of(cls, folder: Path, paths: Sequence[Path], geometry: Geometry) -> "CacheEntry":
-        """The entry for these files, resized so, by this version of the reader."""
-        how = [VERSION, PIL.__version__, asdict(geometry), [str(path.absolute()) for path in paths]]
-        return cls(folder, _digest(json.dumps(how))[:24])
+    def of(
+        cls, folder: Path, paths: Sequence[Path], geometry: Geometry, max_megapixels: int
+    ) -> "CacheEntry":
+        """The entry for these files, resized so, by this version of the reader.
+
+        max_megapixels: decides which files are unreadable.
+        """
+        names = [str(path.absolute()) for path in paths]
+        how = [VERSION, PIL.__version__, asdict(geometry), max_megapixels, names]
+        return cls(folder, _digest(json.dumps(how))[:24], geometry.size)
 
     def candidates(self) -> list[Path]:
         """Complete cache files of these paths, whatever the files held at the time."""
@@ -52,18 +69,50 @@ class CacheEntry:
         """The cache file for files with these content hashes."""
         return self.folder / f"{self.plan}-{_digest(' '.join(digests))[:40]}.npy"
 
-    def load(self, digests: Sequence[str]) -> tuple[NDArray[np.uint8], dict[str, Any]] | None:
-        """Memory-mapped pixels [N, C, S, S] and the notes kept with them, if they are there."""
+    def load(self, digests: Sequence[str]) -> tuple[NDArray[np.uint8], Notes] | None:
+        """Memory-mapped pixels [N, C, S, S] and the notes kept with them, if they are there.
+
+        None, with a warning, for a damaged file. Raises MachineError for trouble of the machine.
+        """
         path = self.path(digests)
         try:
-            pixels: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
-            return pixels, read_json(path.with_suffix(".json"))
-        except (OSError, ValueError):  # none there, or damaged by hand: decoded again
+            if not path.exists():
+                return None
+            notes = self._notes(digests)
+            if notes is not None:
+                count = len(digests) - len(notes.unreadable)
+                pixels = open_array(path, np.uint8, (count, -1, self.side, self.side))
+                if pixels is not None:
+                    return pixels, notes
+            reason = "is damaged"
+        except OSError as error:
+            if trouble := machine_trouble(error):
+                raise MachineError(f"{path}: {trouble}") from error
+            reason = f"cannot be read ({error.strerror})"
+        log.warning("%s: %s; the pictures are decoded again", path, reason)
+        return None
+
+    def note(self, digests: Sequence[str], notes: Notes) -> None:
+        """Keep notes beside the pixels; to be written before them."""
+        reasons = {str(row): reason for row, reason in notes.unreadable.items()}
+        values = {"unreadable": reasons, "brightest": notes.brightest}
+        write_json(self._json(digests), {"notes": values, "checksum": _checksum(values)})
+
+    def _notes(self, digests: Sequence[str]) -> Notes | None:
+        """None when they are missing or damaged."""
+        try:
+            held = json.loads(self._json(digests).read_text(encoding="utf-8"))
+            if held["checksum"] != _checksum(held["notes"]):
+                return None
+            unreadable = {int(row): str(why) for row, why in held["notes"]["unreadable"].items()}
+            return Notes(unreadable, held["notes"]["brightest"])
+        except FileNotFoundError:
+            return None
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return None
 
-    def note(self, digests: Sequence[str], notes: dict[str, Any]) -> None:
-        """Keep notes beside the pixels; to be written before them."""
-        write_json(self.path(digests).with_suffix(".json"), notes)
+    def _json(self, digests: Sequence[str]) -> Path:
+        return self.path(digests).with_suffix(".json")
 
     def drop_outdated(self, digests: Sequence[str]) -> None:
         """Remove the cache files of the same plan whose picture files have changed since."""
@@ -75,3 +124,7 @@ class CacheEntry:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _checksum(notes: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(notes, sort_keys=True).encode())

@@ -1,8 +1,9 @@
-"""What would spoil a result on a folder of pictures: found, counted, reported.
+"""What would spoil a result on a folder of pictures: searched for, counted, reported.
 
-Four things spoil: files that cannot be read, a picture in both train and test, a picture under
-two labels, and a class of test that train does not have. "A picture" means its decoded pixels, so
-a PNG copy of a BMP counts. Everything else is a warning or a hint.
+What spoils: files that cannot be read, a picture in both train and test, a picture under two
+labels, a class of test that train does not have, a class whose name is no UTF-8, and a train or
+test folder beside which another split takes the place of its other half. "A picture" means its
+decoded pixels, so a PNG copy of a BMP counts. Everything else is a warning or a hint.
 """
 
 from collections import Counter, defaultdict
@@ -15,17 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl.images.check_facts import (
+    Contents,
     Finding,
     Listed,
     Picture,
     Severity,
     counted,
-    list_data,
+    list_contents,
     measure_all,
     shown_path,
 )
 from cvgssl.images.duplicates import near_pairs
+from cvgssl.images.geometry import MAX_MEGAPIXELS
+from cvgssl.images.layout import HALVES
+from cvgssl.images.names import is_text
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.parsing import printable
 
 Twins = tuple[Picture, Picture]
 
@@ -69,8 +75,8 @@ def near_duplicates(pictures: Sequence[Picture]) -> Iterator[Finding]:
 
     def twins(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> list[Twins]:
         pairs, _ = near_pairs(rows, columns, hashes, thumbnails)
-        found = [(distinct[i], distinct[j]) for i, j in pairs]
-        return [(a, b) for a, b in found if a.facts.content != b.facts.content]
+        near = [(distinct[i], distinct[j]) for i, j in pairs]
+        return [(a, b) for a, b in near if a.facts.content != b.facts.content]
 
     train, test = np.flatnonzero(splits == "train"), np.flatnonzero(splits == "test")
     across = twins(test, train)
@@ -135,15 +141,16 @@ class CheckReport:
         return {"spoiled": self.spoiled} | asdict(self)
 
 
-def check_data(data: Path) -> CheckReport:
+def check_data(data: Path, max_megapixels: int = MAX_MEGAPIXELS) -> CheckReport:
     """Check train/ and test/ folders, a folder of classes, a split CSV or a plain folder.
 
     Raises UserError when `data` is none of these or holds no picture.
     """
-    entries = list_data(data)
+    contents = list_contents(data)
+    entries = contents.listed
     if not entries:
         raise UserError(f"{data}: no pictures; give a folder of them or a CSV that names them")
-    facts = measure_all([entry.path for entry in entries])
+    facts = measure_all([entry.path for entry in entries], max_megapixels)
     root = data.parent if data.is_file() else data
     readable, unreadable = [], []
     for entry, fact in zip(entries, facts, strict=True):
@@ -154,6 +161,8 @@ def check_data(data: Path) -> CheckReport:
             readable.append(Picture(entry, fact, shown))
     findings = [
         *_unreadable(unreadable),
+        *_left_out(contents),
+        *_names_without_text(entries, root),
         *_classes(entries, root),
         *exact_duplicates(readable),
         *near_duplicates(readable),
@@ -174,6 +183,42 @@ def check_data(data: Path) -> CheckReport:
 def _unreadable(bad: list[list[str]]) -> Iterator[Finding]:
     if bad:
         yield Finding("unreadable", "spoils", f"{counted(len(bad), 'file')} cannot be read", bad)
+
+
+def _left_out(contents: Contents) -> Iterator[Finding]:
+    if contents.beside:
+        names = [printable(name) for name in contents.beside]
+        splits = {item.split for item in contents.listed}
+        absent = [name for name in HALVES if name not in splits]
+        remedy = f"rename it to {absent[0]}" if absent else "only train/ and test/ are used"
+        severity: Severity = "spoils" if absent else "warning"
+        text = f"left out: {', '.join(f'{name}/' for name in names)}; {remedy}"
+        yield Finding("left_out_folder", severity, text, [[name] for name in names])
+    for sentence in contents.left_out:
+        yield Finding("left_out", "hint", f"left out: {sentence}", [])
+
+
+def _names_without_text(entries: Sequence[Listed], root: Path) -> Iterator[Finding]:
+    """Names whose bytes are no UTF-8: a list or result in a text file cannot hold them."""
+    strange = [entry.path for entry in entries if not is_text(str(entry.path))]
+    files = [[shown_path(path, root)] for path in strange if not is_text(path.name)]
+    folders = sorted(
+        {
+            shown_path(folder, root)
+            for path in strange
+            for folder in path.parents
+            if not is_text(folder.name)
+        }
+    )
+    if folders:
+        text = f"folder names that are no UTF-8: {len(folders)}; rename them (convmv does)"
+        yield Finding("folder_name", "spoils", text, [[name] for name in folders])
+    if files:
+        text = (
+            f"file names that are no UTF-8: {len(files)}; lists show their bytes as \\xNN, better "
+            "rename them (convmv does)"
+        )
+        yield Finding("file_name", "warning", text, files)
 
 
 def _classes(entries: Sequence[Listed], root: Path) -> Iterator[Finding]:

@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cvgssl.images.geometry import Geometry
-from cvgssl.images.reader import UnreadablePicture, decode, read_bytes
-from cvgssl.runtime.errors import UserError
+from cvgssl.images.bands import Opened
+from cvgssl.images.geometry import MAX_MEGAPIXELS, Geometry
+from cvgssl.images.opening import PILLOWS_LIMIT, UnusableError
+from cvgssl.images.reader import UnreadablePicture, decoding, is_gray, reading, single_if_gray
+from cvgssl.runtime.errors import MachineError, UserError
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +41,18 @@ class Square:
     brightest: int | None = None
 
 
-def decode_squares(paths: Sequence[Path], geometry: Geometry, workers: int = 0) -> Iterator[Square]:
+def decode_squares(
+    paths: Sequence[Path],
+    geometry: Geometry,
+    workers: int = 0,
+    max_megapixels: int = MAX_MEGAPIXELS,
+) -> Iterator[Square]:
     """The files' squares, in order; every file is read once, few are in memory at a time.
 
-    workers: threads; 0: one per core.
+    workers: threads; 0: one per core. Raises MachineError for trouble that is not of the files.
     """
-    return _in_threads(partial(_square, geometry=geometry), paths, workers)
+    work = partial(_square, geometry=geometry, max_megapixels=max_megapixels)
+    return _in_threads(work, paths, workers)
 
 
 def check_readable(reasons: Mapping[Path, str], total: int, skip_corrupt: bool) -> None:
@@ -63,32 +71,32 @@ def check_readable(reasons: Mapping[Path, str], total: int, skip_corrupt: bool) 
         log.warning("%s; left out", line)
 
 
-def hash_files(paths: Sequence[Path], workers: int = 0) -> list[str]:
+def hash_files(
+    paths: Sequence[Path], workers: int = 0, max_megapixels: int = MAX_MEGAPIXELS
+) -> list[str]:
     """The digests that `decode_squares` would give, without decoding."""
-    return list(_in_threads(_digest, paths, workers))
+    return list(_in_threads(partial(_digest, max_megapixels=max_megapixels), paths, workers))
 
 
-def _square(path: Path, geometry: Geometry) -> Square:
+def _square(path: Path, geometry: Geometry, max_megapixels: int) -> Square:
+    digest = _UNOPENED
     try:
-        data = read_bytes(path)
-    except UnreadablePicture as error:
-        return Square(_UNOPENED, reason=error.reason)
-    digest = hashlib.sha256(data).hexdigest()
-    try:
-        decoded = decode(data, path, geometry.bit_depth)
-        return Square(digest, fit_square(decoded.pixels, geometry), brightest=decoded.brightest)
+        with reading(path, max_megapixels) as data:
+            digest = hashlib.sha256(data).hexdigest()
+            with decoding(data, path, max_megapixels, geometry.size) as picture:
+                pixels, brightest = fit_picture(picture, geometry)
     except UnreadablePicture as error:
         return Square(digest, reason=error.reason)
-    except ValueError as error:  # does not fit the square
-        return Square(digest, reason=str(error))
+    return Square(digest, pixels, brightest=brightest)
 
 
 _UNOPENED = "unopened"
 
 
-def _digest(path: Path) -> str:
+def _digest(path: Path, max_megapixels: int) -> str:
     try:
-        return hashlib.sha256(read_bytes(path)).hexdigest()
+        with reading(path, max_megapixels) as data:
+            return hashlib.sha256(data).hexdigest()
     except UnreadablePicture:
         return _UNOPENED
 
@@ -99,13 +107,20 @@ def _in_threads(work: Callable[[Path], R], paths: Sequence[Path], workers: int) 
     pool = ThreadPoolExecutor(workers)
     try:
         for path in paths:
-            pending.append(pool.submit(work, path))
+            pending.append(_submitted(pool, work, path))
             if len(pending) > 8 * workers:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _submitted(pool: ThreadPoolExecutor, work: Callable[[Path], R], path: Path) -> Future[R]:
+    try:
+        return pool.submit(work, path)
+    except RuntimeError as error:  # no memory for a thread, or too many of them
+        raise MachineError(f"{error}; use fewer --workers") from error
 
 
 def _cores() -> int:
@@ -125,26 +140,66 @@ def fit_square(pixels: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.uint
     """uint8 [H, W] or [H, W, 3] to uint8 [1 or 3, S, S].
 
     `stretch` and `crop` equal torchvision's `Resize((S, S))` and `Resize(S)` + `CenterCrop(S)` of
-    the Pillow picture, pixel for pixel. Raises ValueError when `crop` would make a picture so
-    thin that it exceeds Pillow's size limit on the way.
+    the Pillow picture, pixel for pixel. Raises UnusableError, a ValueError, when `crop` would
+    make a picture so thin that it exceeds Pillow's size limit on the way.
     """
-    image = Image.fromarray(pixels)
-    side, resample = geometry.size, _FILTERS[geometry.interpolation]
-    width, height = image.size
+    size = (pixels.shape[1], pixels.shape[0])
+    mean = float(pixels.mean()) if geometry.fit == "pad" else 0.0
+    return _finished(pixels, _resized_size(size, geometry), mean, geometry)
+
+
+def fit_picture(picture: Opened, geometry: Geometry) -> tuple[NDArray[np.uint8], int | None]:
+    """The same of an opened picture, and its brightest sample (see `reader.Decoded`).
+
+    A picture in bands gives the very same square: Pillow, too, resizes first the rows, then the
+    columns, with 8 bits between.
+    """
+    bands = picture.bands(geometry.bit_depth)
+    if picture.size is None:
+        pixels, brightest = next(bands)
+        return fit_square(single_if_gray(pixels), geometry), brightest
+    wide, high = _resized_size(picture.size, geometry)
+    narrow, levels, total, gray, count = [], [], 0, True, 0
+    for pixels, level in bands:
+        gray = gray and is_gray(pixels)
+        total, count = total + int(pixels.sum(dtype=np.uint64)), count + pixels.size
+        rows = Image.fromarray(pixels).resize((wide, len(pixels)), _FILTERS[geometry.interpolation])
+        narrow.append(np.asarray(rows))
+        levels.append(level)
+    whole = np.concatenate(narrow)
+    if gray and whole.ndim == 3:
+        whole = np.ascontiguousarray(whole[..., 0])
+    brightest = max((level for level in levels if level is not None), default=None)
+    return _finished(whole, (wide, high), total / count, geometry), brightest
+
+
+def _resized_size(size: tuple[int, int], geometry: Geometry) -> tuple[int, int]:
+    """Width and height after resizing, before `crop` cuts and `pad` fills."""
+    (width, height), side = size, geometry.size
     if geometry.fit == "stretch":
-        square = image.resize((side, side), resample)
-    elif geometry.fit == "crop":
+        return side, side
+    if geometry.fit == "crop":
         short = min(width, height)
         wide, high = int(side * width / short), int(side * height / short)
-        if wide * high > (Image.MAX_IMAGE_PIXELS or wide * high):
-            raise ValueError(f"too thin for --fit crop ({width} x {height}); use stretch or pad")
+        if wide * high > PILLOWS_LIMIT:
+            raise UnusableError(f"too thin for --fit crop ({width} x {height}); use stretch or pad")
+        return wide, high
+    long = max(width, height)
+    return max(1, round(side * width / long)), max(1, round(side * height / long))
+
+
+def _finished(
+    pixels: NDArray[np.uint8], resized: tuple[int, int], mean: float, geometry: Geometry
+) -> NDArray[np.uint8]:
+    """Resize, and cut or fill up to the square, uint8 [1 or 3, S, S]."""
+    (wide, high), side = resized, geometry.size
+    square = Image.fromarray(pixels).resize(resized, _FILTERS[geometry.interpolation])
+    if geometry.fit == "crop":
         left, top = round((wide - side) / 2), round((high - side) / 2)
-        square = image.resize((wide, high), resample).crop((left, top, left + side, top + side))
-    else:
-        long = max(width, height)
-        wide, high = (max(1, round(side * length / long)) for length in (width, height))
-        gray = round(float(pixels.mean()))
-        square = Image.new(image.mode, (side, side), gray if pixels.ndim == 2 else (gray,) * 3)
-        square.paste(image.resize((wide, high), resample), ((side - wide) // 2, (side - high) // 2))
+        square = square.crop((left, top, left + side, top + side))
+    elif geometry.fit == "pad":
+        gray, inner = round(mean), square
+        square = Image.new(inner.mode, (side, side), gray if pixels.ndim == 2 else (gray,) * 3)
+        square.paste(inner, ((side - wide) // 2, (side - high) // 2))
     array = np.asarray(square)
     return array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1))

@@ -1,41 +1,45 @@
 """Files with more than 8 bits per sample: their exact numbers, and one knowing step to 8 bits.
 
-Pillow keeps only the high byte of 16-bit colour, clips 32-bit integers and rescales PGM files to
-65535 whatever their white level. The functions here give the numbers that stand in the file.
+Pillow keeps only the high byte of 16-bit colour and clips 32-bit integers. The functions here give
+the numbers that the file has, as blocks of rows from the top: none makes several copies of a
+whole large picture.
 """
 
 import io
 import re
 import sys
-from typing import Any
+import zlib
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
+from cvgssl.images.opening import UnusableError, load, opened, with_rawmode
+
 _MIN_IS_WHITE = 0
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # TIFF tags
-_PNM = re.compile(rb"P([2356])((?:\s|#[^\n\r]*)+\d+)((?:\s|#[^\n\r]*)+\d+)((?:\s|#[^\n\r]*)+\d+)\s")
+_BLOCK = 2**20  # pixels that are converted at a time
+_DEFLATE, _LZMA = (8, 32946, 50013), 34925  # TIFF compressions
+_SPARE = 2**20  # bytes that a strip may hold over what its pixels need
+
+Blocks = Iterator[NDArray[Any]]
 
 
-class UnusableError(ValueError):
-    """Why a picture cannot be used, in words for the user."""
-
-
-def deep_samples(image: ImageFile.ImageFile, data: bytes) -> tuple[NDArray[Any], int] | None:
-    """The samples of a file with over 8 bits, [H, W] or [H, W, 3], and the file's own white level.
+def deep_samples(image: ImageFile.ImageFile, data: bytes) -> tuple[Blocks, int] | None:
+    """The samples of a file with over 8 bits, [h, W] or [h, W, 3], and the file's own white level.
 
     `image` is the opened, not yet loaded picture and `data` the file's bytes. None means 8 bits
     or less. The orientation that `image` still reports afterwards is not yet applied.
     """
-    if image.format == "PPM":
-        return _pnm(image, data)
     bits, plain = _tiff_kind(image)
     if image.mode.startswith("I;16"):
         inverted = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _MIN_IS_WHITE
-        samples = np.asarray(image).astype(np.uint16)
-        white = 2**bits - 1
-        return (white - samples if inverted else samples), white
+        return _sixteen_bit(image, 2**bits - 1 if inverted else None), 2**bits - 1
+    if image.mode == "F" and image.format == "PPM":
+        return _rows(np.asarray(image)), 0
     rawmodes = {_rawmode(tile.args) for tile in image.tile}
     if plain and len(rawmodes) == 1 and re.fullmatch(r"(RGB[AX]?|LA);16[BLN]", min(rawmodes)):
         return _two_bytes(image, data, min(rawmodes)), 65535
@@ -44,14 +48,13 @@ def deep_samples(image: ImageFile.ImageFile, data: bytes) -> tuple[NDArray[Any],
     return None
 
 
-def tiff_samples(data: bytes) -> tuple[NDArray[Any], int]:
-    """First page of a TIFF by tifffile: samples [H, W] or [H, W, 3] and the white level."""
+def tiff_samples(data: bytes) -> tuple[Blocks, int]:
+    """First page of a TIFF by tifffile: samples [h, W] or [h, W, 3] and the white level."""
     import tifffile  # slow to import, rarely needed
 
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page = file.pages[0].aspage()
-        if page.imagewidth * page.imagelength > (Image.MAX_IMAGE_PIXELS or sys.maxsize):
-            raise UnusableError(f"too large ({page.imagewidth} x {page.imagelength} pixels)")
+        _check_strips(page, data)
         try:
             samples = page.asarray()
         except ValueError as error:
@@ -62,42 +65,87 @@ def tiff_samples(data: bytes) -> tuple[NDArray[Any], int]:
     if axes.startswith("S"):
         samples = np.moveaxis(samples, 0, -1)
     if kind == tifffile.PHOTOMETRIC.RGB:
-        return samples[..., :3], 2**bits - 1
+        return _rows(samples[..., :3]), 2**bits - 1
     gray = samples[..., 0] if samples.ndim == 3 and samples.shape[-1] == 2 else samples
     if gray.ndim != 2 or kind not in (_MIN_IS_WHITE, tifffile.PHOTOMETRIC.MINISBLACK):
         raise UnusableError("unsupported kind of TIFF; save it as gray or RGB")
     if kind == _MIN_IS_WHITE:
         gray = (1 if gray.dtype.kind == "f" else 2**bits - 1) - gray
-    return gray, 2**bits - 1
+    return _rows(gray), 2**bits - 1
+
+
+def _check_strips(page: Any, data: bytes) -> None:
+    """Raise UnusableError for a strip or tile that inflates to far more than its pixels need.
+
+    tifffile inflates each as a whole, whatever comes out.
+    """
+    most = int(np.prod(page.chunks, dtype=object)) * page.dtype.itemsize + _SPARE
+    sizes = {**dict.fromkeys(_DEFLATE, _inflated), _LZMA: _lzma_inflated}.get(page.compression)
+    if sizes is None:  # the others hardly inflate
+        return
+    for start, size in zip(page.dataoffsets, page.databytecounts, strict=False):
+        left = most
+        for part in sizes(data[start : start + size]):
+            left -= part
+            if left < 0:
+                raise UnusableError("damaged (a strip inflates to more than its pixels)")
+
+
+def _inflated(packed: bytes) -> Iterator[int]:
+    """Bytes that come out, part by part."""
+    inflate = zlib.decompressobj()
+    while packed and not inflate.eof:
+        yield len(inflate.decompress(packed, _SPARE))
+        packed = inflate.unconsumed_tail
+
+
+def _lzma_inflated(packed: bytes) -> Iterator[int]:
+    import lzma  # some builds of Python lack it; then tifffile says so
+
+    while packed:  # of any number of streams
+        inflate = lzma.LZMADecompressor()
+        yield len(inflate.decompress(packed, _SPARE))
+        while not inflate.eof and not inflate.needs_input:
+            yield len(inflate.decompress(b"", _SPARE))
+        packed = inflate.unused_data
 
 
 def to_eight_bits(
-    samples: NDArray[Any], declared: int, bit_depth: int
-) -> tuple[NDArray[np.uint8], int | None]:
+    blocks: Blocks, declared: int, bit_depth: int
+) -> Iterator[tuple[NDArray[np.uint8], int | None]]:
     """Scale samples to uint8 by the white level `min(declared, 2**bit_depth - 1)`, rounding.
 
-    Floating-point samples must lie in 0..1. The second item is the brightest sample when the
-    white level came from `bit_depth`, else None. Raises UnusableError for samples out of range.
+    Floating-point samples must be in 0..1. Beside each block its brightest sample when the white
+    level came from `bit_depth`, else None. Raises UnusableError for samples out of range.
     """
-    if samples.dtype.kind == "f":
-        if not (samples.min() >= 0 and samples.max() <= 1):
-            raise UnusableError("floating-point values outside 0..1; convert it to 8 or 16 bit")
-        return (samples * 255 + 0.5).astype(np.uint8), None
-    if samples.dtype == bool:
-        return samples.astype(np.uint8) * np.uint8(255), None
     flagged = 2**bit_depth - 1
     white = min(declared, flagged)
-    darkest, brightest = int(samples.min()), int(samples.max())
+    for samples in blocks:
+        if samples.dtype.kind == "f":
+            if not (samples.min() >= 0 and samples.max() <= 1):
+                raise UnusableError("floating-point values outside 0..1; convert it to 8 or 16 bit")
+            yield (samples * 255 + 0.5).astype(np.uint8), None
+        elif samples.dtype == bool:
+            yield samples.astype(np.uint8) * np.uint8(255), None
+        else:
+            brightest = int(samples.max())
+            if brightest > white or int(samples.min()) < 0:
+                _refuse(chain([samples], blocks), white)
+            scaled = (samples.astype(np.uint32) * np.uint32(255) + np.uint32(white // 2)) // (
+                np.uint32(white)
+            )
+            yield scaled.astype(np.uint8), brightest if declared >= flagged > 255 else None
+
+
+def _refuse(blocks: Iterable[NDArray[Any]], white: int) -> NoReturn:
+    """Say which samples are out of range, by the extremes of all that is left."""
+    ranges = [(int(samples.min()), int(samples.max())) for samples in blocks]
+    darkest, brightest = min(low for low, _ in ranges), max(high for _, high in ranges)
     if darkest < 0:
         raise UnusableError(f"negative value {darkest}; convert it to unsigned 8 or 16 bit")
-    if brightest > white:
-        needed = brightest.bit_length()
-        remedy = f"set --bit-depth {needed}" if needed <= 16 else "convert it to 16 bit"
-        raise UnusableError(f"value {brightest} is over the white level {white}; {remedy}")
-    scaled = (samples.astype(np.uint32) * np.uint32(255) + np.uint32(white // 2)) // np.uint32(
-        white
-    )
-    return scaled.astype(np.uint8), brightest if declared >= flagged > 255 else None
+    needed = brightest.bit_length()
+    remedy = f"set --bit-depth {needed}" if needed <= 16 else "convert it to 16 bit"
+    raise UnusableError(f"value {brightest} is over the white level {white}; {remedy}")
 
 
 def _tiff_kind(image: Image.Image) -> tuple[int, bool]:
@@ -107,57 +155,52 @@ def _tiff_kind(image: Image.Image) -> tuple[int, bool]:
     return bits, all(kind == 1 for kind in tags.get(_SAMPLE_FORMAT, (1,)))
 
 
-def _pnm(image: Image.Image, data: bytes) -> tuple[NDArray[Any], int] | None:
-    if image.mode == "F":
-        return np.asarray(image), 0
-    header = _PNM.match(data)
-    if header is None:  # bitmaps (P1, P4)
-        return None
-    white = int(header[4].split()[-1])
-    if white <= 255:
-        return None
-    shape = (image.height, image.width, 3) if header[1] in b"36" else (image.height, image.width)
-    count = int(np.prod(shape))
-    body = data[header.end() :]
-    if header[1] in b"56":
-        samples = np.frombuffer(body, ">u2", min(count, len(body) // 2)).astype(np.int64)
-    else:
-        samples = np.array(body.split()[:count], np.int64)
-    if samples.size < count:
-        raise UnusableError("truncated")
-    if samples.max() > white:
-        raise UnusableError(f"damaged (value {samples.max()} over its own white level {white})")
-    return samples.reshape(shape), white
+def _rows(samples: NDArray[Any]) -> Blocks:
+    """An array [H, W, ...] as blocks of rows."""
+    step = max(1, _BLOCK // max(1, samples.shape[1]))
+    for first in range(0, len(samples), step):
+        yield samples[first : first + step]
 
 
-def _two_bytes(image: Image.Image, data: bytes, rawmode: str) -> NDArray[np.uint16]:
-    """16-bit colour [H, W, 3], or gray of gray + alpha [H, W].
+def _parts(image: Image.Image) -> Blocks:
+    """The same of a picture of Pillow's, without a copy of the whole."""
+    step = max(1, _BLOCK // image.width)
+    load(image)
+    for first in range(0, image.height, step):
+        yield np.asarray(image.crop((0, first, image.width, min(first + step, image.height))))
+
+
+def _sixteen_bit(image: Image.Image, inverted: int | None) -> Blocks:
+    for part in _parts(image):
+        samples = part.astype(np.uint16)
+        yield samples if inverted is None else inverted - samples
+
+
+def _two_bytes(image: ImageFile.ImageFile, data: bytes, rawmode: str) -> Blocks:
+    """16-bit colour [h, W, 3], or gray of gray + alpha [h, W].
 
     Pillow unpacks one byte of each sample: the high one by itself, and the low one when told the
     opposite byte order. Both together are the sample.
     """
     if rawmode.startswith("LA"):  # four bytes per pixel, unpacked as they are
-        four = _unpacked(data, "RGBA")
-        return _joined(four[..., 0], four[..., 1])
+        for four in _parts(_with_rawmode(data, "RGBA")):
+            yield _joined(four[..., 0], four[..., 1])
+        return
     little = rawmode[-1] == "L" or (rawmode[-1] == "N" and sys.byteorder == "little")
-    low = _unpacked(data, rawmode[:-1] + ("B" if little else "L"))
-    return _joined(np.asarray(image), low)[..., :3]
+    low = _with_rawmode(data, rawmode[:-1] + ("B" if little else "L"))
+    for high, below in zip(_parts(image), _parts(low), strict=True):
+        yield _joined(high[..., :3], below[..., :3])
 
 
 def _joined(high: NDArray[np.uint8], low: NDArray[np.uint8]) -> NDArray[np.uint16]:
     return high.astype(np.uint16) * np.uint16(256) + low
 
 
-def _unpacked(data: bytes, rawmode: str) -> NDArray[np.uint8]:
-    image = Image.open(io.BytesIO(data))
-    assert isinstance(image, ImageFile.ImageFile)
-    image.tile = [tile._replace(args=_with_rawmode(tile.args, rawmode)) for tile in image.tile]
-    return np.asarray(image)
+def _with_rawmode(data: bytes, rawmode: str) -> Image.Image:
+    image = opened(data)
+    assert image is not None
+    return with_rawmode(image, rawmode)
 
 
 def _rawmode(args: Any) -> str:
     return str(args[0] if isinstance(args, tuple) and args else args)
-
-
-def _with_rawmode(args: Any, rawmode: str) -> Any:
-    return (rawmode, *args[1:]) if isinstance(args, tuple) else rawmode

@@ -64,9 +64,9 @@ def near_pairs(
     within = rows is columns
     pairs, scores = [np.empty((0, 2), np.intp)], [np.empty(0, np.float32)]
     for candidates in _candidates(hashes[rows], hashes[columns], within):
-        found = np.stack((rows[candidates[:, 0]], columns[candidates[:, 1]]), axis=1)
-        for start in range(0, len(found), _BLOCK_PAIRS):
-            some = found[start : start + _BLOCK_PAIRS]
+        near = np.stack((rows[candidates[:, 0]], columns[candidates[:, 1]]), axis=1)
+        for start in range(0, len(near), _BLOCK_PAIRS):
+            some = near[start : start + _BLOCK_PAIRS]
             score = _correlations(some, thumbnails)
             same = score >= LEAST_CORRELATION
             pairs.append(some[same])

@@ -6,6 +6,11 @@ from typing import Literal
 Fit = Literal["stretch", "pad", "crop"]
 Interpolation = Literal["bilinear", "bicubic"]
 
+MAX_MEGAPIXELS = 128
+"""Millions of pixels of the largest picture that is read, unless an option says otherwise."""
+LARGEST_MEGAPIXELS = 4000
+"""The most that the option takes."""
+
 
 @dataclass(frozen=True)
 class Geometry:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from cvgssl.images.listing import list_pictures
+from cvgssl.images.listing import Inventory
 from cvgssl.images.voc import Box, main_class, read_voc
 from cvgssl.runtime.errors import UserError
 
@@ -103,10 +103,19 @@ def _unique(items: Iterable[Item], notes: Notes) -> tuple[Item, ...]:
     return tuple(first[name] for name in sorted(first))
 
 
+def _pictures(source: Path) -> list[Path]:
+    """All pictures below `source`; says what is left out, but for annotations."""
+    inventory = Inventory()
+    pictures = inventory.pictures(source)
+    inventory.others.pop(".xml", None)
+    inventory.log(source)
+    return pictures
+
+
 def _neu_cls(source: Path, notes: Notes) -> list[Item]:
     codes = {code.lower(): code for code in NEU}
     items = []
-    for path in list_pictures(source):
+    for path in _pictures(source):
         match = re.fullmatch(r"(cr|in|pa|ps|rs|sc)_(\d+)", path.stem, re.IGNORECASE)
         if not match:
             notes["name is not of this data set, left out"].append(str(path))
@@ -121,7 +130,7 @@ def _neu_det(source: Path, notes: Notes) -> list[Item]:
     """Named after the NEU-CLS picture that each one is, so both share one split list."""
     codes = {label: code for code, label in NEU.items()}
     items = []
-    for path in list_pictures(source):
+    for path in _pictures(source):
         class_name, _, number = path.stem.rpartition("_")
         label = _neu_class(class_name)
         if label is None or not number.isdecimal():
@@ -139,7 +148,7 @@ def _neu_class(name: str) -> str | None:
 
 def _x_sdd(source: Path, notes: Notes) -> list[Item]:
     items = []
-    for path in list_pictures(source):
+    for path in _pictures(source):
         folders = [_x_sdd_class(part) for part in path.relative_to(source).parts[:-1]]
         labels = [label for label in folders if label]
         if not labels:
@@ -158,7 +167,7 @@ def _x_sdd_class(folder: str) -> str | None:
 def _gc10(source: Path, notes: Notes) -> list[Item]:
     """A picture's folder (1..10) gives its class only where it has no annotation."""
     items = []
-    for path in list_pictures(source):
+    for path in _pictures(source):
         series = GC10_SERIES.match(path.stem)
         label = _gc10_class(path.parent.name) or ""
         items.append(Item(path, path.stem, label, series[1] if series else path.stem))

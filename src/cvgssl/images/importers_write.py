@@ -23,6 +23,7 @@ from typing import Literal
 from PIL import Image
 
 from cvgssl.images.importers import NEU, Item, Name, Notes, find_items
+from cvgssl.images.names import name_bytes
 from cvgssl.images.reader import read_picture
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import sha256_file, write_json
@@ -72,7 +73,7 @@ def split_by_hash(items: Sequence[Item], test_fraction: float, seed: int) -> Spl
     """
 
     def order(group: str) -> bytes:
-        return hashlib.sha256(f"{seed}:{group}".encode()).digest()
+        return hashlib.sha256(name_bytes(f"{seed}:{group}")).digest()
 
     side: dict[str, str] = {}
     sizes = Counter(item.label for item in items)
@@ -118,21 +119,21 @@ def import_dataset(
         total box area; `crop` writes every box as a PNG of its own, widened on each side by
         `margin` times its width or height. Crops of one picture stay in one split.
     test_fraction, seed: for sets without a customary split (GC10-DET).
-    Beside the folders lies import.json, which tells where the pictures come from.
+    Beside the folders is import.json, which tells where the pictures come from.
     Raises UserError for a target that holds something and for a source that does not fit.
     """
     _refuse_target(target)
     if boxes == "crop" and dataset not in ("neu-det", "gc10-det"):
         raise UserError(f"--boxes crop: {dataset} has no boxes; leave it out")
-    found = find_items(dataset, source)
-    notes = found.notes
+    held = find_items(dataset, source)
+    notes = held.notes
     if dataset in LISTS:
         rule = f"the list {LISTS[dataset]} that comes with cvgssl"
-        splits = split_by_list(dataset, found.items, notes)
-        items = _without_copies([item for item in found.items if item.name in splits], notes)
+        splits = split_by_list(dataset, held.items, notes)
+        items = _without_copies([item for item in held.items if item.name in splits], notes)
     else:
         rule = f"whole series by hash, seed {seed}, {test_fraction:.0%} test"
-        items = _without_copies(found.items, notes)
+        items = _without_copies(held.items, notes)
         splits = split_by_hash(items, test_fraction, seed)
     if not items:
         raise UserError(f"SRC {source}: none of its pictures is in the split list of {dataset}")

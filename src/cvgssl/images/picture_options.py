@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from cvgssl.images.geometry import Fit, Geometry, Interpolation
+from cvgssl.images.geometry import LARGEST_MEGAPIXELS, MAX_MEGAPIXELS, Fit, Geometry, Interpolation
 from cvgssl.runtime.options import STRICT
 
 
@@ -23,6 +23,13 @@ class FileOptions:
     skip_corrupt: bool = Field(default=False, description="leave unreadable pictures out and go on")
     workers: int = Field(
         default=0, ge=0, description="threads that decode pictures; 0: one per core"
+    )
+    max_megapixels: int = Field(
+        default=MAX_MEGAPIXELS,
+        ge=1,
+        le=LARGEST_MEGAPIXELS,
+        description="millions of pixels of the largest picture that is read; larger ones are "
+        "unreadable",
     )
 
 

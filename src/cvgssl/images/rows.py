@@ -16,7 +16,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.array_files import remove_stale, seal
+from cvgssl.runtime.errors import MachineError, UserError
+from cvgssl.runtime.parsing import machine_trouble
 
 _PREFIX = ".writing-"
 _ABANDONED_S = 600  # a living writer touches its file far more often
@@ -27,7 +29,10 @@ class MemoryRows:
 
     def __init__(self, capacity: int, channels: int, side: int) -> None:
         self.channels = channels
-        self._pixels = np.empty((capacity, channels, side, side), np.uint8)
+        try:
+            self._pixels = np.empty((capacity, channels, side, side), np.uint8)
+        except MemoryError as error:
+            raise MachineError(f"{capacity} pictures: {machine_trouble(error)}") from error
         self._count = 0
 
     def append(self, square: NDArray[np.uint8]) -> None:
@@ -62,6 +67,7 @@ class FileRows:
         with naming_the_remedy(folder):
             folder.mkdir(parents=True, exist_ok=True)
             remove_abandoned(folder)
+            remove_stale(folder)
             _check_space(folder, capacity * channels * side * side)
             handle, name = tempfile.mkstemp(prefix=_PREFIX, suffix=".npy", dir=folder)
         self._aside = Path(name)
@@ -95,9 +101,10 @@ class FileRows:
         with naming_the_remedy(path.parent):
             self._file.seek(0)
             self._write_header()
-            self._file.flush()
-            os.fsync(self._file.fileno())
             self._file.close()
+            seal(self._aside)
+            with self._aside.open("rb+") as file:
+                os.fsync(file.fileno())
             self._aside.replace(path)
 
     def _write_header(self) -> None:
@@ -126,7 +133,9 @@ def naming_the_remedy(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if trouble := machine_trouble(error):
+            raise MachineError(f"{folder}: {trouble}") from error
         raise UserError(
             f"{folder}: the picture cache cannot be written ({error.strerror}); "
-            "set CVGSSL_CACHE to a folder with space"
+            "set CVGSSL_CACHE to a folder that can be written and has space"
         ) from error

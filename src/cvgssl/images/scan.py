@@ -4,10 +4,12 @@ import logging
 from pathlib import Path
 
 from cvgssl.images.assemble import Entry, Split, assemble, normal
-from cvgssl.images.listing import entries, is_picture, list_pictures, natural_path, subfolders
+from cvgssl.images.layout import HALVES, Layout, layout_of
+from cvgssl.images.listing import Inventory, list_pictures, natural_path, subfolders
 from cvgssl.images.splits import read_split, stratified_split
-from cvgssl.images.table import Dataset
+from cvgssl.images.table import Dataset, names_below
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.parsing import printable, problem_lines
 
 __all__ = ["has_own_split", "list_pictures", "load_dataset"]
 
@@ -22,8 +24,9 @@ def load_dataset(data: Path, *, test_fraction: float = 0.3, seed: int = 0) -> Da
     - A CSV file with the columns path,label,split.
 
     Order, split and classes depend on names alone, not on the file system. Every real file counts
-    once per class; pictures outside the class folders are left out with a warning.
-    Raises UserError, one line per problem, for what is missing, empty or listed twice.
+    once per class; what is left out is counted in a warning.
+    Raises UserError, one line per problem, for what is missing, empty or listed twice, and for
+    folders that are splits under other names.
     """
     if data.is_file():
         if data.suffix.lower() != ".csv":
@@ -31,63 +34,73 @@ def load_dataset(data: Path, *, test_fraction: float = 0.3, seed: int = 0) -> Da
         return read_split(data)
     if not data.is_dir():
         raise UserError(f"{data}: no such folder or CSV file")
-    splits = _split_folders(data)
-    if not splits:
-        return _split_classes(data, test_fraction, seed)
-    absent = [name for name in ("train", "test") if name not in splits]
-    if absent:
-        there = splits["train" if absent == ["test"] else "test"].name
-        raise UserError(
-            f"{data}: has {there}/ but no {absent[0]}/; make both, or name {data / there} itself "
-            "to have it split"
-        )
-    return assemble(data, _entries(splits["train"], "train") + _entries(splits["test"], "test"))
+    layout = layout_of(data)
+    inventory = Inventory()
+    if layout.halves:
+        entries = _of_halves(data, layout, inventory)
+    else:
+        entries = _split_classes(data, test_fraction, seed, inventory)
+    inventory.log(data)
+    return assemble(data, entries)
 
 
 def has_own_split(data: Path) -> bool:
     """Whether `data` says itself which pictures are for testing."""
-    return data.is_file() or (data.is_dir() and bool(_split_folders(data)))
+    return data.is_file() or (data.is_dir() and bool(layout_of(data).halves))
 
 
-def _split_folders(data: Path) -> dict[str, Path]:
-    names = ("train", "test")
-    return {path.name.lower(): path for path in subfolders(data) if path.name.lower() in names}
+def _of_halves(data: Path, layout: Layout, inventory: Inventory) -> list[Entry]:
+    beside = ", ".join(f"{printable(path.name)}/" for path in layout.beside)
+    absent = [name for name in HALVES if name not in layout.halves]
+    if absent:
+        (there,) = (path.name for path in layout.halves.values())
+        remedy = (
+            f"rename {beside} to {absent[0]}"
+            if beside
+            else f"make both, or name {data / there} itself to have it split"
+        )
+        raise UserError(f"{data}: has {there}/ but no {absent[0]}/; {remedy}")
+    if beside:
+        log.warning("%s: %s left out; only train/ and test/ are used", data, beside)
+    train, test = (layout.halves[name] for name in HALVES)
+    return _entries(train, "train", inventory) + _entries(test, "test", inventory)
 
 
-def _split_classes(data: Path, test_fraction: float, seed: int) -> Dataset:
-    found = sorted(_entries(data, "train"), key=lambda entry: natural_path(entry.path))
-    labels = [entry.label for entry in found]
-    names = [entry.path.relative_to(data).as_posix() for entry in found]
+def _split_classes(
+    data: Path, test_fraction: float, seed: int, inventory: Inventory
+) -> list[Entry]:
+    listed = sorted(_entries(data, "train", inventory), key=lambda entry: natural_path(entry.path))
+    labels = [entry.label for entry in listed]
+    names = names_below([entry.path for entry in listed], data)
     try:
         test = stratified_split(labels, names, test_fraction, seed)
     except UserError as error:
         raise UserError("\n".join(f"{data}: {line}" for line in str(error).splitlines())) from error
-    return assemble(
-        data,
-        [
-            entry._replace(split="test") if drawn else entry
-            for entry, drawn in zip(found, test, strict=True)
-        ],
-    )
+    return [
+        entry._replace(split="test") if drawn else entry
+        for entry, drawn in zip(listed, test, strict=True)
+    ]
 
 
-def _entries(folder: Path, split: Split) -> list[Entry]:
+def _entries(folder: Path, split: Split, inventory: Inventory) -> list[Entry]:
     """The pictures of a folder of class folders."""
-    loose = [path for path in entries(folder) if is_picture(path)]
-    found: list[Entry] = []
+    loose = inventory.loose(folder)
+    listed: list[Entry] = []
     empty = []
     for class_folder in subfolders(folder):
-        pictures = list_pictures(class_folder)
-        found += [Entry(path, normal(class_folder.name), split) for path in pictures]
+        pictures = inventory.pictures(class_folder)
+        listed += [Entry(path, normal(class_folder.name), split) for path in pictures]
         if not pictures:
             empty.append(class_folder)
-    if not found:
+    if not listed:
         hint = "; put each class's into a folder of its own" if loose else ""
         raise UserError(f"{folder}: {'no class folders' if loose else 'no pictures'}{hint}")
     if empty and split == "train":
         raise UserError(
-            "\n".join(f"{path}: a class without pictures; fill or remove it" for path in empty)
+            problem_lines(
+                [f"{path}: a class without pictures; fill or remove it" for path in empty]
+            )
         )
     if loose:
         log.warning("%s: %d pictures outside the class folders left out", folder, len(loose))
-    return found
+    return listed

@@ -3,22 +3,22 @@
 The CSV has the columns `path,label,split`; paths are relative to its own folder or absolute.
 """
 
-import csv
 import hashlib
-import io
 import math
 import os
-import unicodedata
 from collections.abc import Sequence
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl.images.assemble import Entry, Split, assemble
+from cvgssl.images.names import FilesBelow, comparable, name_bytes, text_form
 from cvgssl.images.table import Dataset
+from cvgssl.runtime.csv_files import Row, read_rows
+from cvgssl.runtime.csv_writing import write_rows
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.files import write_text
+from cvgssl.runtime.parsing import one_line, problem_lines
 
 COLUMNS = ("path", "label", "split")
 
@@ -42,7 +42,12 @@ def stratified_split(
     single = sorted(label for label, rows in members.items() if len(rows) < 2)
     if single:
         raise UserError(
-            "\n".join(f"class {label!r} has one picture; a split needs two" for label in single)
+            problem_lines(
+                [
+                    f"class {one_line(label)!r} has one picture; a split needs two"
+                    for label in single
+                ]
+            )
         )
     test = np.zeros(len(labels), np.bool_)
     for rows in members.values():
@@ -53,46 +58,42 @@ def stratified_split(
 
 
 def write_split(dataset: Dataset, path: Path) -> None:
-    """Write the data set's split as a CSV that `read_split` gives back row for row.
+    r"""Write the data set's split as a CSV that `read_split` gives back row for row.
 
     Paths below the CSV's folder are written relative to it, others absolute.
+    Bytes of names that are no UTF-8 are written as \xNN.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
     folder = path.parent.absolute()
+    rows = []
     splits: tuple[Split, Split] = ("train", "test")
     for split in splits:
         table = dataset.train if split == "train" else dataset.test
         for picture, label in zip(table.paths, table.labels, strict=True):
-            writer.writerow((_written(picture, folder), table.classes[label], split))
-    try:
-        write_text(path, text.getvalue())
-    except UnicodeEncodeError as error:
-        raise UserError(f"{path}: a file name is not valid Unicode: {error.object!r}") from error
+            rows.append((text_form(_written(picture, folder)), table.classes[label], split))
+    write_rows(path, COLUMNS, rows)
 
 
 def read_split(path: Path) -> Dataset:
-    """The data set that a CSV of `path,label,split` lists, in UTF-8 with or without BOM.
+    """The data set that a CSV of `path,label,split` lists; see `runtime.csv_files`.
 
-    Further columns are ignored. Raises UserError with one line per bad row, naming its line.
+    Raises UserError with one line per bad row, naming its line.
     """
     entries: list[Entry] = []
     problems = []
-    for line, row in _rows(path):
-        found = _entry(path.parent, row)
-        if isinstance(found, str):
-            problems.append(f"{path} line {line}: {found}")
+    files = FilesBelow(path.parent)
+    for row in read_rows(path, COLUMNS):
+        entry = _entry(files, row)
+        if isinstance(entry, str):
+            problems.append(f"{path} line {row.line}: {entry}")
         else:
-            entries.append(found)
+            entries.append(entry)
     if problems:
-        raise UserError("\n".join(problems))
+        raise UserError(problem_lines(problems))
     return assemble(path, entries)
 
 
 def _place(seed: int, name: str) -> bytes:
-    text = f"{seed}\n{unicodedata.normalize('NFC', name)}"
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+    return hashlib.sha256(name_bytes(f"{seed}\n{comparable(name)}")).digest()
 
 
 def _written(picture: Path, folder: Path) -> str:
@@ -102,41 +103,15 @@ def _written(picture: Path, folder: Path) -> str:
     return whole.relative_to(base).as_posix() if whole.is_relative_to(base) else whole.as_posix()
 
 
-def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """Line number and the three named fields of each row; fields left out are empty."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8; save it as CSV UTF-8") from error
-    first = text.partition("\n")[0]
-    delimiter = ";" if ";" in first and "," not in first else ","
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    try:
-        header = [name.strip().lower() for name in next(reader, [])]
-        missing = [name for name in COLUMNS if name not in header]
-        if missing:
-            raise UserError(f"{path}: no column {', '.join(missing)}; needed: {','.join(COLUMNS)}")
-        places = {name: header.index(name) for name in COLUMNS}
-        return [
-            (reader.line_num, {n: row[i] if i < len(row) else "" for n, i in places.items()})
-            for row in reader
-            if any(field.strip() for field in row)
-        ]
-    except csv.Error as error:
-        raise UserError(f"{path} line {reader.line_num}: {error}") from error
-
-
-def _entry(folder: Path, row: dict[str, str]) -> Entry | str:
+def _entry(files: FilesBelow, row: Row) -> Entry | str:
     """The row's entry, or what is wrong with it."""
-    empty = [name for name in COLUMNS if not row[name].strip()]
+    empty = [name for name in COLUMNS if not row[name]]
     if empty:
         return f"no {' and no '.join(empty)}"
-    split = row["split"].strip().lower()
+    split = row["split"].lower()
     if split not in ("train", "test"):
-        return f"split {row['split']!r} is neither train nor test"
-    picture = folder / row["path"]
-    if not picture.is_file() and "\\" in row["path"]:
-        picture = folder / PureWindowsPath(row["path"]).as_posix()
-    if not picture.is_file():
-        return f"no such file: {row['path']}"
+        return f"split {one_line(row['split'])!r} is neither train nor test"
+    picture = files.find(row.written["path"])
+    if picture is None:
+        return f"no such file: {one_line(row['path'])}"
     return Entry(picture, row["label"], "train" if split == "train" else "test")

@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cvgssl.images.cache import CacheEntry, default_cache_dir
+from cvgssl.images.cache import CacheEntry, Notes
 from cvgssl.images.decoding import check_readable, decode_squares, hash_files
-from cvgssl.images.geometry import Geometry
+from cvgssl.images.geometry import MAX_MEGAPIXELS, Geometry
 from cvgssl.images.rows import FileRows, MemoryRows, naming_the_remedy
 from cvgssl.images.table import Dataset
+from cvgssl.runtime.cache_folder import default_cache_dir
 from cvgssl.runtime.errors import UserError
 
 Progress = Callable[[int], None]
@@ -47,6 +48,7 @@ class Job:
     memory_budget: int
     cache_dir: Path
     workers: int = 0
+    max_megapixels: int = MAX_MEGAPIXELS
 
     def cached(self) -> DecodedFiles | None:
         """The decoded pictures of an earlier run, if no file has changed since."""
@@ -55,55 +57,57 @@ class Job:
         entry = self._entry()
         if not entry.candidates():  # then hashing the files would be in vain
             return None
-        digests = hash_files(self.paths, self.workers)
+        digests = hash_files(self.paths, self.workers, self.max_megapixels)
         loaded = entry.load(digests)
         if loaded is None:
             return None
         pixels, notes = loaded
-        unreadable = {int(row): str(reason) for row, reason in notes["unreadable"].items()}
-        return DecodedFiles(pixels, digests, unreadable, notes["brightest"])
+        return DecodedFiles(pixels, digests, notes.unreadable, notes.brightest)
 
     def decoded(self, skip_corrupt: bool, progress: Progress | None) -> DecodedFiles:
         """Decode all files; without `skip_corrupt` unreadable files leave no pixels behind."""
-        found = DecodedFiles()
+        result = DecodedFiles()
         rows = self._rows(channels=1)
         try:
-            squares = decode_squares(self.paths, self.geometry, self.workers)
+            squares = decode_squares(self.paths, self.geometry, self.workers, self.max_megapixels)
             for row, square in enumerate(squares):
-                found.digests.append(square.digest)
+                result.digests.append(square.digest)
                 if square.pixels is None:
-                    found.unreadable[row] = square.reason
+                    result.unreadable[row] = square.reason
                 else:
                     if len(square.pixels) > rows.channels:  # the first picture in colour
                         gray, rows = rows, self._rows(channels=3)
                         _move(gray, rows)
                     rows.append(square.pixels)
                 if square.brightest is not None:
-                    found.brightest = max(found.brightest or 0, square.brightest)
+                    result.brightest = max(result.brightest or 0, square.brightest)
                 if progress:
                     progress(1)
-            usable = skip_corrupt and len(found.unreadable) < len(self.paths)
-            if usable or not found.unreadable:
-                found.pixels = self._kept(rows, found)
+            usable = skip_corrupt and len(result.unreadable) < len(self.paths)
+            if usable or not result.unreadable:
+                result.pixels = self._kept(rows, result)
         finally:
             rows.discard()
-        return found
+        return result
 
-    def _kept(self, rows: MemoryRows | FileRows, found: DecodedFiles) -> NDArray[np.uint8]:
+    def _kept(self, rows: MemoryRows | FileRows, result: DecodedFiles) -> NDArray[np.uint8]:
         if isinstance(rows, MemoryRows):
             return rows.finish()
         entry = self._entry()
-        notes = {"unreadable": found.unreadable, "brightest": found.brightest}
         with naming_the_remedy(self.cache_dir):
-            entry.note(found.digests, notes)
-        rows.finish(entry.path(found.digests))
-        entry.drop_outdated(found.digests)
-        loaded = entry.load(found.digests)
-        assert loaded is not None
+            entry.note(result.digests, Notes(result.unreadable, result.brightest))
+        rows.finish(entry.path(result.digests))
+        entry.drop_outdated(result.digests)
+        loaded = entry.load(result.digests)
+        if loaded is None:
+            raise UserError(
+                f"{self.cache_dir}: the picture cache does not hold what was written to it; "
+                "set CVGSSL_CACHE to another disk"
+            )
         return loaded[0]
 
     def _entry(self) -> CacheEntry:
-        return CacheEntry.of(self.cache_dir, self.paths, self.geometry)
+        return CacheEntry.of(self.cache_dir, self.paths, self.geometry, self.max_megapixels)
 
     def _fits(self, channels: int) -> bool:
         return len(self.paths) * channels * self.geometry.size**2 <= self.memory_budget
@@ -173,6 +177,7 @@ def load_dataset_pictures(
     cache_dir: Path | None = None,
     skip_corrupt: bool = False,
     workers: int = 0,
+    max_megapixels: int = MAX_MEGAPIXELS,
     progress: Progress | None = None,
 ) -> LoadedDataset:
     """Decode train and test alike; see `load_pictures`. The tables keep the readable rows only.
@@ -189,6 +194,7 @@ def load_dataset_pictures(
         cache_dir=cache_dir,
         skip_corrupt=skip_corrupt,
         workers=workers,
+        max_megapixels=max_megapixels,
         progress=progress,
     )
     readable = np.array([row for row in range(len(train) + len(test)) if row not in unreadable])
@@ -218,30 +224,39 @@ def load_pictures(
     cache_dir: Path | None = None,
     skip_corrupt: bool = False,
     workers: int = 0,
+    max_megapixels: int = MAX_MEGAPIXELS,
     progress: Progress | None = None,
 ) -> tuple[Pictures, dict[int, str]]:
     """Decode and resize every file once, in threads; order is kept.
 
     memory_budget: bytes. A larger store is memory-mapped from a file in `cache_dir` (default:
-        `default_cache_dir()`) and found there again as long as no picture file changes.
+        `default_cache_dir()`) and read from there again as long as no picture file changes.
     skip_corrupt: leave unreadable files out; the second item maps their rows to the reason.
     workers: threads that decode; 0: one per core.
+    max_megapixels: millions of pixels of the largest picture that is read.
     progress: called with the number of newly finished files.
 
     Raises UserError: without `skip_corrupt` when files are unreadable, naming them all; when no
     file is readable; when the cache cannot be written.
     """
-    job = Job(tuple(paths), geometry, memory_budget, cache_dir or default_cache_dir(), workers)
-    found = job.cached()
-    if found is None:
-        found = job.decoded(skip_corrupt, progress)
+    job = Job(
+        tuple(paths),
+        geometry,
+        memory_budget,
+        cache_dir or default_cache_dir(),
+        workers,
+        max_megapixels,
+    )
+    result = job.cached()
+    if result is None:
+        result = job.decoded(skip_corrupt, progress)
     elif progress:
         progress(len(paths))
-    reasons = {paths[row]: reason for row, reason in found.unreadable.items()}
+    reasons = {paths[row]: reason for row, reason in result.unreadable.items()}
     check_readable(reasons, len(paths), skip_corrupt)
-    warn_if_dark(found.brightest, geometry)
-    kept = tuple(d for row, d in enumerate(found.digests) if row not in found.unreadable)
-    return Pictures(found.pixels, kept), found.unreadable
+    warn_if_dark(result.brightest, geometry)
+    kept = tuple(d for row, d in enumerate(result.digests) if row not in result.unreadable)
+    return Pictures(result.pixels, kept), result.unreadable
 
 
 def warn_if_dark(brightest: int | None, geometry: Geometry) -> None:

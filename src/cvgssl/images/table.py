@@ -1,11 +1,15 @@
 """Lists of labelled pictures, the currency between data folders and everything else."""
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cvgssl.images.names import comparable
+from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.parsing import printable
 
 
 @dataclass(frozen=True)
@@ -46,12 +50,31 @@ class Dataset:
 
 
 def picture_names(table: ImageTable, root: Path) -> list[str]:
-    """How draws and features call pictures: relative to the data folder, else the whole path."""
-    base = root if root.is_dir() else root.parent
-    return [
-        (path.relative_to(base) if path.is_relative_to(base) else path).as_posix()
-        for path in table.paths
+    """How draws and features call pictures: relative to the data folder, else the whole path.
+
+    Letters are composed (NFC), so that all systems have the same names; see `images.names`.
+    """
+    return names_below(table.paths, root if root.is_dir() else root.parent)
+
+
+def names_below(paths: Sequence[Path], base: Path) -> list[str]:
+    """The names of pictures: paths relative to `base`, else whole, with composed letters.
+
+    Raises UserError for two that would have the same name.
+    """
+    names = [
+        comparable((path.relative_to(base) if path.is_relative_to(base) else path).as_posix())
+        for path in paths
     ]
+    if len(set(names)) < len(set(paths)):
+        first: dict[str, Path] = {}
+        for name, path in zip(names, paths, strict=True):
+            if first.setdefault(name, path) != path:
+                raise UserError(
+                    f"{printable(str(path))}: another picture's name differs only in how its "
+                    "letters are composed (Unicode NFC and NFD); rename one of them"
+                )
+    return names
 
 
 def rows_without_copies(

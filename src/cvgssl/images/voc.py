@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.parsers import expat
 
-from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.parsing import check_file, parsing
 
 LARGEST_BYTES = 10_000_000
+_DEEPEST = 100
+_FARTHEST = 1e7  # pixels
 
 
 @dataclass(frozen=True)
@@ -49,15 +51,12 @@ def read_voc(path: Path) -> tuple[Box, ...]:
     Document type declarations are refused: VOC files have none, and they are where entity
     bombs and references to other files live.
     """
-    if path.stat().st_size > LARGEST_BYTES:
-        raise UserError(f"{path}: too large for a box annotation; remove it")
-    data = path.read_bytes()
-    try:
-        _refuse_doctype(data)
+    check_file(path, LARGEST_BYTES)
+    with parsing(path, "a VOC annotation", "correct or remove it"):
+        data = path.read_bytes()
+        _check(data)
         root = ElementTree.fromstring(data)
         return tuple(_box(item) for item in root.iter("object"))
-    except (ElementTree.ParseError, expat.ExpatError, ValueError, LookupError) as error:
-        raise UserError(f"{path}: not a VOC annotation ({error}); correct or remove it") from error
 
 
 def main_class(boxes: Sequence[Box]) -> str:
@@ -69,12 +68,27 @@ def main_class(boxes: Sequence[Box]) -> str:
     return min(areas, key=lambda name: (-areas[name], name))
 
 
-def _refuse_doctype(data: bytes) -> None:
+def _check(data: bytes) -> None:
+    """Refuse what parses into far more than the file holds: declared entities, deep nesting."""
+    depth = 0
+
     def refuse(*_declaration: object) -> None:
         raise ValueError("it has a document type declaration")
 
+    def enter(*_element: object) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > _DEEPEST:
+            raise ValueError(f"elements nested more than {_DEEPEST} deep")
+
+    def leave(*_element: object) -> None:
+        nonlocal depth
+        depth -= 1
+
     parser = expat.ParserCreate()
     parser.StartDoctypeDeclHandler = refuse
+    parser.StartElementHandler = enter
+    parser.EndElementHandler = leave
     parser.Parse(data, True)
 
 
@@ -85,4 +99,7 @@ def _box(item: ElementTree.Element) -> Box:
     corners = [item.findtext(f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
     if None in corners:
         raise ValueError(f"object {name!r} without a bndbox")
-    return Box(name, *(float(corner or "") for corner in corners))
+    numbers = [float(corner or "") for corner in corners]
+    if not all(abs(number) < _FARTHEST for number in numbers):  # nor inf, nor nan
+        raise ValueError(f"object {name!r} with a corner that is no place in a picture")
+    return Box(name, *numbers)

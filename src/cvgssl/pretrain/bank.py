@@ -7,7 +7,8 @@ views (stored augmentations: Faghri et al. 2023, dataset reinforcement; Wu et al
 On disk a bank is one folder per cache key (teacher, recipes of the views, versions, precision),
 named by its hash, with one file per block of pictures, named by the hash of their contents:
 float16 [pictures, versions * roles, D]. A file appears whole or not at all, so an interrupted
-build continues with the next block, and pictures added at the end leave earlier blocks valid.
+build continues with the next block, and pictures added at the end leave earlier blocks valid. A
+block carries a checksum; a damaged one is computed again.
 
 Shape letters: B pictures of a batch, V roles (the weak view and each strong one), D a teacher's
 width.
@@ -15,10 +16,13 @@ width.
 
 import hashlib
 import json
+import logging
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +34,15 @@ from torch import Tensor
 from cvgssl.encoders.frozen_encoder import FrozenEncoder
 from cvgssl.pretrain.data import Unlabelled
 from cvgssl.pretrain.views import DrawnViews, Views
+from cvgssl.runtime.array_files import open_array, remove_stale, write_array
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.files import writing
+from cvgssl.runtime.parsing import machine_trouble
 from cvgssl.runtime.progress import Advance, progress
 
+log = logging.getLogger(__name__)
 FORMAT = 1
 BLOCK = 256  # pictures per file
+Block = NDArray[np.float16]  # [pictures, versions * roles, D]
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,19 @@ class BankBuild:
     accelerator: Accelerator
     check: Callable[[], None] = lambda: None
 
+    def open_block(self, start: int) -> list[Block | None]:
+        """Each teacher's block that begins at row `start`; None where it is missing or damaged."""
+        pictures = min(BLOCK, len(self.data) - start)
+        return [
+            open_array(path, np.float16, (pictures, key.columns, key.teacher.dim))
+            for key, path in zip(self.keys, self.block_files(start), strict=True)
+        ]
+
+    def holds_damage(self, start: int, block: Sequence[Block | None]) -> bool:
+        """Whether a block that could not be opened is there."""
+        files = zip(self.block_files(start), block, strict=True)
+        return any(path.exists() for path, values in files if values is None)
+
     def block_files(self, start: int) -> list[Path]:
         """The file of each teacher for the block of pictures that begins at row `start`."""
         digests = self.data.pictures.digests[start : start + BLOCK]
@@ -93,7 +113,7 @@ class Bank:
     blocks: by teacher and block of pictures, float16 [pictures, versions * roles, D].
     """
 
-    def __init__(self, blocks: Sequence[Sequence[NDArray[np.float16]]]) -> None:
+    def __init__(self, blocks: Sequence[Sequence[Block]]) -> None:
         self._blocks = blocks
 
     def embeddings(self, teacher: int, rows: Tensor, columns: Tensor) -> Tensor:
@@ -117,44 +137,51 @@ def bank_size(keys: Sequence[BankKey], pictures: int) -> int:
 
 
 def build_bank(build: BankBuild) -> Bank:
-    """Compute the blocks that are missing, shared among the processes of a machine; open all.
+    """Compute the blocks that are missing or damaged, shared among a machine's processes; open all.
 
     Raises UserError when the disk has no room, or when an embedding exceeds the range of float16.
     """
-    accelerator = build.accelerator
+    accelerator, place = build.accelerator, build.place
     starts = range(0, len(build.data), BLOCK)
-    missing = [
-        block
-        for block, start in enumerate(starts)
-        if any(_open(path) is None for path in build.block_files(start))
-    ]
-    if missing:
-        _check_room(build, len(missing) * BLOCK)
+    with _naming_the_remedy(place):
+        if accelerator.is_local_main_process:
+            for key in build.keys:
+                remove_stale(key.folder(place))
+        blocks = [build.open_block(start) for start in starts]
+        missing = [number for number, block in enumerate(blocks) if any(x is None for x in block)]
+        if missing:
+            _check_room(build, len(missing) * BLOCK)
+    damaged = sum(build.holds_damage(starts[number], blocks[number]) for number in missing)
+    if damaged and accelerator.is_main_process:
+        log.warning("%s: damaged blocks of a bank, computed again: %d", place, damaged)
     # by number of the block: another process may have found fewer missing by now
     rank, world = accelerator.local_process_index, _processes_on_this_machine(accelerator)
-    own = [starts[block] for block in missing if block % world == rank]
-    total = sum(min(BLOCK, len(build.data) - start) for start in own) * build.keys[0].columns
+    own = [number for number in missing if number % world == rank]
+    pictures = sum(min(BLOCK, len(build.data) - starts[number]) for number in own)
+    total = pictures * build.keys[0].columns
     with progress("bank views", total, accelerator.is_main_process) as advance:
-        for start in own:
-            _build_block(build, start, advance)
+        for number in own:
+            _build_block(build, starts[number], blocks[number], advance)
     accelerator.wait_for_everyone()
-    files_of_blocks = [build.block_files(start) for start in starts]
-    return Bank(
-        [[_open_built(path) for path in files] for files in zip(*files_of_blocks, strict=True)]
-    )
+    with _naming_the_remedy(place):
+        for number in missing:
+            blocks[number] = build.open_block(starts[number])
+    return Bank(list(zip(*map(_all_built, blocks, repeat(place)), strict=True)))
 
 
-def _build_block(build: BankBuild, start: int, advance: Advance) -> None:
+def _build_block(
+    build: BankBuild, start: int, block: Sequence[Block | None], advance: Advance
+) -> None:
     """All views of one block of pictures, by the teachers whose file is missing."""
     missing = [
         (key, path)
-        for key, path in zip(build.keys, build.block_files(start), strict=True)
-        if _open(path) is None
+        for key, path, found in zip(build.keys, build.block_files(start), block, strict=True)
+        if found is None
     ]
     teachers = [key.teacher for key, _ in missing]
     data, views, versions = build.data, build.keys[0].views, build.keys[0].versions
     stop = min(start + BLOCK, len(data))
-    blocks = [
+    arrays = [
         np.empty((stop - start, key.columns, key.teacher.dim), np.float16) for key, _ in missing
     ]
     for first in range(start, stop, build.batch):
@@ -167,12 +194,12 @@ def _build_block(build: BankBuild, start: int, advance: Advance) -> None:
             drawn = DrawnViews(rows, data.keys[rows], columns.expand(len(rows), -1), pixels)
             with build.accelerator.autocast():
                 embeddings = views.embed(teachers, drawn)
-            for (key, path), block, embedding in zip(missing, blocks, embeddings, strict=True):
-                block[place, columns.numpy()] = _as_float16(embedding, key, path)
+            for (key, path), values, embedding in zip(missing, arrays, embeddings, strict=True):
+                values[place, columns.numpy()] = _as_float16(embedding, key, path)
             advance(len(rows) * views.roles)
-    for (_, path), block in zip(missing, blocks, strict=True):
-        with writing(path) as aside, aside.open("wb") as file:
-            np.save(file, block)
+    with _naming_the_remedy(build.place):
+        for (_, path), values in zip(missing, arrays, strict=True):
+            write_array(path, values)
 
 
 def _as_float16(embedding: Tensor, key: BankKey, path: Path) -> NDArray[np.float16]:
@@ -186,20 +213,24 @@ def _as_float16(embedding: Tensor, key: BankKey, path: Path) -> NDArray[np.float
     return values.transpose(0, 1).numpy().astype(np.float16)
 
 
-def _open(path: Path) -> NDArray[np.float16] | None:
-    """The block, memory-mapped; None when it is not there or damaged."""
+def _all_built(blocks: Sequence[Block | None], place: Path) -> list[Block]:
+    if any(block is None for block in blocks):
+        raise UserError(f"{place}: a block cannot be read after it was written; check the disk")
+    return [block for block in blocks if block is not None]
+
+
+@contextmanager
+def _naming_the_remedy(place: Path) -> Iterator[None]:
+    """Turn a failure to read or write banks into a UserError."""
     try:
-        block: NDArray[np.float16] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return block
-
-
-def _open_built(path: Path) -> NDArray[np.float16]:
-    block = _open(path)
-    if block is None:
-        raise UserError(f"{path}: cannot be read after it was written; check the disk")
-    return block
+        yield
+    except OSError as error:
+        if machine_trouble(error):
+            raise
+        raise UserError(
+            f"{place}: banks cannot be kept there ({error.strerror}); name another folder with "
+            "--bank-dir, or set CVGSSL_CACHE"
+        ) from error
 
 
 def _check_room(build: BankBuild, pictures: int) -> None:

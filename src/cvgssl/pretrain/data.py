@@ -10,7 +10,8 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cvgssl.images.listing import list_pictures, subfolders
+from cvgssl.images.layout import layout_of
+from cvgssl.images.listing import list_pictures
 from cvgssl.images.splits import read_split
 from cvgssl.images.store import Pictures, load_pictures
 from cvgssl.pretrain.config import PretrainConfig
@@ -77,6 +78,7 @@ def load_unlabelled(config: PretrainConfig, accelerator: Accelerator) -> Unlabel
             paths,
             config.geometry,
             workers=config.workers,
+            max_megapixels=config.max_megapixels,
             skip_corrupt=config.skip_corrupt,
             progress=advance,
         )
@@ -101,7 +103,7 @@ def _training_pictures(data: Path) -> tuple[Path, list[Path], bool]:
         return data.parent, list(read_split(data).train.paths), True
     if not data.is_dir():
         raise UserError(f"{data}: no such folder or CSV file")
-    splits = {path.name.lower(): path for path in subfolders(data)}
+    splits = layout_of(data).halves
     if "test" in splits and "train" not in splits:
         raise UserError(f"{data}: has test/ but no train/; name the folder of training pictures")
     root = splits.get("train", data)

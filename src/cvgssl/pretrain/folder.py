@@ -5,7 +5,7 @@ from typing import Any
 
 from cvgssl.encoders.frozen_encoder import check_identity
 from cvgssl.pretrain.inputs import Inputs
-from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.errors import UserError, naming
 from cvgssl.runtime.run import RunKind
 
 
@@ -20,7 +20,8 @@ def run_kind(inputs: Inputs) -> RunKind:
         if len(recorded["teachers"]) != len(teachers):
             raise UserError(f"{flag}: the run had {len(recorded['teachers'])} teachers")
         for before, teacher in zip(recorded["teachers"], teachers, strict=True):
-            check_identity(before, teacher)
+            with naming(f"--teacher {teacher.name}"):
+                check_identity(before, teacher)
 
     facts = {
         "pictures_sha256": pictures,

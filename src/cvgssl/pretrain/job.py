@@ -29,8 +29,9 @@ from cvgssl.runtime.environment import hardware
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_json
 from cvgssl.runtime.launch import launch
-from cvgssl.runtime.run import SNAPSHOT, SUMMARY, Clock, RunFolder, Stopped, open_run, stop_requests
+from cvgssl.runtime.run import SNAPSHOT, SUMMARY, Clock, RunFolder, open_run
 from cvgssl.runtime.seeds import seed_for
+from cvgssl.runtime.stopping import Stopped, stop_requests
 
 FEW_STEPS, ENOUGH_STEPS = 250, 600  # of batch 64, from random weights: docs/results/pretraining.md
 
@@ -40,8 +41,8 @@ def pretrain(config: PretrainConfig) -> tuple[Path, PretrainSummary]:
 
     The folder holds backbone.safetensors (timm's names), checkpoints in the published format,
     log.txt, metrics.jsonl, config.yaml, environment.json. Raises UserError before anything is
-    written when data, weights or options do not fit, and Stopped after a SIGTERM, when the folder
-    can be resumed.
+    written when data, weights or options do not fit, and Stopped after a signal (see
+    `stop_requests`), when the folder can be resumed.
     """
     history = History(Clock())
     accelerator = launch(config.gpu, config.precision, config.track)

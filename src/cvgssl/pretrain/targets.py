@@ -11,18 +11,18 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from accelerate.utils import broadcast
+from accelerate.utils import broadcast, broadcast_object_list
 from torch import Tensor
 from torch.nn import functional as F
 
 from cvgssl.encoders.frozen_encoder import FrozenEncoder
 from cvgssl.features.diffusion import diffusion_map, map_width
-from cvgssl.images.cache import default_cache_dir
 from cvgssl.pretrain.bank import Bank, BankBuild, BankKey, bank_size, build_bank
 from cvgssl.pretrain.inputs import Inputs
 from cvgssl.pretrain.methods.registry import choose
 from cvgssl.pretrain.views import DrawnViews, Views
-from cvgssl.runtime.files import writing
+from cvgssl.runtime.array_files import open_array, write_array
+from cvgssl.runtime.cache_folder import default_cache_dir
 from cvgssl.runtime.launch import to_device
 from cvgssl.runtime.run import RunFolder
 
@@ -129,17 +129,20 @@ def joint_embedding(embeddings: Sequence[Tensor], weights: Sequence[float]) -> T
 def _map_of_pictures(inputs: Inputs, folder: RunFolder, check: Callable[[], None]) -> Tensor:
     """Float32 [N, E] on the student's device; computed once and saved in the run's folder."""
     accelerator, path = inputs.accelerator, folder.path / TARGETS
-    count = len(inputs.data)
-    if not path.exists():
+    first, shape = accelerator.is_main_process, (len(inputs.data), map_width(len(inputs.data)))
+    kept = open_array(path, np.float32, shape) if first else None
+    # the first process decides, as other machines have no such file
+    if not broadcast_object_list([kept is not None])[0]:
+        if first and path.exists():
+            folder.log(f"{path.name} is damaged and computed again")
         bank = _bank(inputs, inputs.views.weak_only(), folder, check)
-        if accelerator.is_main_process:
+        if first:
             joint = _joint_embedding_of_bank(bank, inputs.teachers)
-            with writing(path) as aside, aside.open("wb") as file:
-                np.save(file, diffusion_map(joint.numpy(), inputs.config.neighbours))
-        accelerator.wait_for_everyone()
-    points = torch.empty(count, map_width(count))
-    if accelerator.is_main_process:
-        points.copy_(torch.from_numpy(np.load(path, allow_pickle=False)))
+            kept = diffusion_map(joint.numpy(), inputs.config.neighbours)
+            write_array(path, kept)
+    points = torch.empty(shape)
+    if kept is not None:
+        points.copy_(torch.from_numpy(kept.copy()))
     # other machines have no such file, and a map of their own would differ by rounding
     shared: Tensor = broadcast(points.to(accelerator.device))
     return shared

@@ -13,7 +13,8 @@ from cvgssl.pretrain.monitors import Monitor, warning
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.options import to_dict
 from cvgssl.runtime.progress import progress
-from cvgssl.runtime.run import Clock, RunFolder, Stopped
+from cvgssl.runtime.run import Clock, RunFolder
+from cvgssl.runtime.stopping import Stopped
 from cvgssl.runtime.trackers import start_trackers, track
 
 

@@ -4,22 +4,86 @@ Nothing in it is executed. The encoders' weights stay where they are: their plac
 noted. The head is not stored: it is fitted to the embeddings again, which gives the same head.
 """
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
+from pydantic import AfterValidator, ConfigDict, Field
 
 from cvgssl import __version__
 from cvgssl.encoders.encoder_spec import RANDOM
+from cvgssl.encoders.weights_card import MOST_PIXELS
 from cvgssl.features.config import EmbedConfig
 from cvgssl.features.record import EncoderRecord
 from cvgssl.features.table import FeatureTable, load_features, save_features
+from cvgssl.heads import HEADS
+from cvgssl.images.geometry import Geometry
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.files import read_json, sha256_file, write_json
+from cvgssl.runtime.files import sha256_file, write_json
+from cvgssl.runtime.options import OneOf, explain, make
+from cvgssl.runtime.parsing import one_line, parse_json
+from cvgssl.runtime.yaml_files import is_text
 
 FORMAT = 1
 CARD, TRAIN = "recognizer.json", "train.npz"
+
+
+@pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(extra="ignore"))
+class _Encoder:
+    """What is used of `EncoderRecord.facts["encoder"]`."""
+
+    dim: Annotated[int, Field(ge=1)]
+    sha256: str | None
+
+
+@pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(extra="ignore"))
+class _Facts:
+    """What is used of `EncoderRecord.facts`."""
+
+    encoder: _Encoder
+    geometry: Geometry
+
+
+def _checked_record(record: EncoderRecord) -> EncoderRecord:
+    try:
+        facts = pydantic.TypeAdapter(_Facts).validate_python(record.facts)
+    except pydantic.ValidationError as error:
+        raise ValueError(f"facts.{_first(error)}") from None
+    if not 1 <= facts.geometry.size <= MOST_PIXELS:
+        raise ValueError(f"pictures of {facts.geometry.size} px; at most {MOST_PIXELS} are read")
+    if not (math.isfinite(record.weight) and record.weight > 0):
+        raise ValueError("a weight must be a number above 0")
+    if any(width < 1 for width in record.widths):
+        raise ValueError("widths must be above 0")
+    return record
+
+
+def _checked_embedding(options: dict[str, Any]) -> dict[str, Any]:
+    try:
+        make(EmbedConfig, options | {"data": Path()})
+    except pydantic.ValidationError as error:
+        raise ValueError("; ".join(explain(error))) from None
+    return options
+
+
+def _checked_path(path: str) -> str:
+    if not is_text(path):
+        raise ValueError("is no path")
+    return path
+
+
+def _checked_name(name: str) -> str:
+    if not name or not is_text(name):
+        raise ValueError("is no name of a class")
+    return name
+
+
+def _first(error: pydantic.ValidationError) -> str:
+    problem = error.errors(include_url=False)[0]
+    message = problem["msg"].removeprefix("Value error, ")
+    return one_line(f"{'.'.join(map(str, problem['loc']))}: {message}")
 
 
 @dataclass(frozen=True)
@@ -31,8 +95,8 @@ class KeptEncoder:
     """
 
     name: str
-    file: str
-    record: EncoderRecord
+    file: Annotated[str, AfterValidator(_checked_path)]
+    record: Annotated[EncoderRecord, AfterValidator(_checked_record)]
 
     @property
     def path(self) -> Path | None:
@@ -56,23 +120,23 @@ class Card:
     train_sha256: of the file of embeddings. version: of cvgssl that wrote it.
     """
 
-    classes: tuple[str, ...]
-    head: str
+    classes: tuple[Annotated[str, AfterValidator(_checked_name)], ...]
+    head: Annotated[str, OneOf(HEADS)]
     params: dict[str, Any]
     preparation: Literal["none", "center", "standardize", "whiten"]
-    embedding: dict[str, Any]
-    encoders: tuple[KeptEncoder, ...]
+    embedding: Annotated[dict[str, Any], AfterValidator(_checked_embedding)]
+    encoders: Annotated[tuple[KeptEncoder, ...], Field(min_length=1)]
     train_sha256: str = ""
     version: str = __version__
 
     @property
     def records(self) -> list[EncoderRecord]:
         """Of the encoders, in their order."""
-        return [one.record for one in self.encoders]
+        return [encoder.record for encoder in self.encoders]
 
     def options(self, **changes: Any) -> EmbedConfig:
         """How pictures are embedded, but for `changes`; its `data` says nothing."""
-        return EmbedConfig(data=Path(), **self.embedding | changes)
+        return make(EmbedConfig, self.embedding | changes | {"data": Path()})
 
 
 def is_fitted(folder: Path) -> bool:
@@ -101,21 +165,45 @@ def load_recognizer(folder: Path) -> tuple[Card, FeatureTable]:
 
 
 def _read_card(path: Path) -> Card:
-    try:
-        value = read_json(path)
-        number = value.pop("format")
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
-    except (ValueError, AttributeError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: damaged, or not of `cvgssl fit`; copy it again") from error
+    value = parse_json(path, "a recognizer's card: it is damaged", "copy the whole folder again")
+    if not isinstance(value, dict) or "format" not in value:
+        raise UserError(f"{path}: damaged, or not of `cvgssl fit`; copy it again")
+    number = value.pop("format")
     if number != FORMAT:
         raise UserError(
-            f"{path}: has format {number}, this version of cvgssl reads {FORMAT}; use the version "
-            "that wrote it"
+            f"{path}: has format {one_line(number)}, this version of cvgssl reads {FORMAT}; use "
+            "the version that wrote it"
         )
     try:
-        return pydantic.TypeAdapter(Card).validate_python(value)
+        card = pydantic.TypeAdapter(Card).validate_python(value)
     except pydantic.ValidationError as error:
-        problem = error.errors()[0]
-        place = ".".join(map(str, problem["loc"]))
-        raise UserError(f"{path}: is wrong at {place}: {problem['msg']}") from error
+        raise UserError(f"{path}: is wrong at {_first(error)}") from error
+    _check_params(path, card)
+    return card
+
+
+def _check_params(path: Path, card: Card) -> None:
+    """Raise UserError for parameters that the head does not have, or of another kind."""
+    known = HEADS[card.head]().get_params()
+    for name, value in card.params.items():
+        if name not in known or not _alike(known[name], value):
+            raise UserError(
+                f"{path}: is wrong at params.{one_line(name)}: {card.head} takes no "
+                f"{one_line(repr(value), 60)} there"
+            )
+
+
+def _alike(default: Any, value: Any) -> bool:
+    """Whether `value`, from JSON, is of the kind of `default`: number, text, yes or no, numbers."""
+    if isinstance(default, bool | str) or default is None:
+        return default is None or isinstance(value, type(default))
+    if isinstance(default, int | float):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and math.isfinite(value)
+    if isinstance(default, tuple):
+        return (
+            isinstance(value, list | tuple)
+            and len(value) == len(default)
+            and all(map(_alike, default, value))
+        )
+    return True

@@ -1,13 +1,17 @@
-"""Options of `cvgssl fit`. Imports no torch and no sklearn, so that `--help` is quick."""
+"""Options of `cvgssl fit` and of prediction.
+
+Imports no torch and no sklearn, so that `--help` is quick.
+"""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from cvgssl.features.config import EmbedConfig, EncodingOptions
 from cvgssl.heads import HEADS
+from cvgssl.images.geometry import LARGEST_MEGAPIXELS, MAX_MEGAPIXELS
 from cvgssl.runtime.options import STRICT, fields_of
 
 
@@ -28,6 +32,7 @@ class FitConfig(EncodingOptions):
     shot: int | None = Field(
         default=None,
         ge=1,
+        le=1_000_000,
         description="instead of --labels: so many pictures of each class folder are labelled, "
         "drawn by --seed",
     )
@@ -76,3 +81,66 @@ class FitConfig(EncodingOptions):
         """The options of `cvgssl embed` that give the embeddings, but for `changes`."""
         shared = {name: getattr(self, name) for name in fields_of(EncodingOptions)}
         return EmbedConfig(**shared | changes)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PredictOptions:
+    """Which pictures are named by which run, and how."""
+
+    model: Path = Field(
+        description="run folder (of finetune, linear or fit), or a .safetensors file from its "
+        "weights/"
+    )
+    images: tuple[Path, ...] = Field(
+        min_length=1, description="picture files, and folders to be searched for pictures"
+    )
+    run: int = Field(default=1, ge=1, description="which run of a run folder")
+    checkpoint: Literal["last", "ema"] = Field(
+        default="last", description="weights of the last epoch, or their running average"
+    )
+    batch_size: int = Field(default=64, ge=1, description="pictures per step")
+    skip_corrupt: bool = Field(default=False, description="leave unreadable pictures out and go on")
+    max_megapixels: int = Field(
+        default=MAX_MEGAPIXELS,
+        ge=1,
+        le=LARGEST_MEGAPIXELS,
+        description="millions of pixels of the largest picture that is read; larger ones are "
+        "unreadable",
+    )
+    unknown: bool = Field(
+        default=False,
+        description='also answer "unknown" for pictures unlike the labelled ones, and "not sure"; '
+        "for runs of `cvgssl linear` and `cvgssl fit`",
+    )
+    false_rejection_rate: float = Field(
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="with --unknown: share of the pictures of known classes that may be called "
+        "unknown",
+    )
+    encoder: tuple[str, ...] = Field(
+        default=(),
+        description="for a run of `cvgssl fit` whose encoder's weights have been moved: the files",
+    )
+    gpu: int | None = Field(
+        default=None, ge=0, description="number of the GPU; the CPU if there is none"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        problems = self._problems()
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _problems(self) -> list[str]:
+        """One line per mistake in options that do not go together."""
+        if self.false_rejection_rate != 0.1 and not self.unknown:
+            return ["--false-rejection-rate: has no effect without --unknown"]
+        return []
+
+    @property
+    def rate(self) -> float | None:
+        """The false-rejection rate where verdicts are asked for, else None."""
+        return self.false_rejection_rate if self.unknown else None

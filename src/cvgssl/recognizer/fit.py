@@ -17,16 +17,15 @@ from cvgssl.recognizer.card import Card, KeptEncoder, load_recognizer, save_reco
 from cvgssl.recognizer.config import FitConfig
 from cvgssl.recognizer.head import FittedHead
 from cvgssl.recognizer.labelling import labelled_train, with_extra
-from cvgssl.runtime.files import write_json, write_text
+from cvgssl.runtime.files import new_folder, write_json, write_text
 from cvgssl.runtime.options import CONFIG, to_dict, to_yaml
-from cvgssl.runtime.run import new_folder
 from cvgssl.selection.label_list import write_labels
 
 SUMMARY, LABELS = "summary.json", "labels.csv"
 INDUCTIVE, SEMI_SUPERVISED = "inductive", "semi-supervised"
 # options that say nothing about how another picture is embedded
-_OF_THE_JOB = ("data", "out", "unlabelled", "skip_corrupt", "workers", "batch_size", "center",
-               "whiten", "test_fraction", "seed", "gpu")  # fmt: skip
+_OF_THE_JOB = ("data", "out", "unlabelled", "skip_corrupt", "workers", "max_megapixels",
+               "batch_size", "center", "whiten", "test_fraction", "seed", "gpu")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def fit(config: FitConfig) -> tuple[Path, FitSummary]:
     with new_folder(config.out, "--out") as folder:
         save_recognizer(folder, _card(config, records, train), train)
         card, kept = load_recognizer(folder)  # the figures are those of what was written
-        head = FittedHead(kept, card.records, card.head, card.params, card.preparation)
+        head = FittedHead(kept, card)
         summary = _summary(config, table, kept, head, started)
         _write_labels(kept, folder / LABELS)
         write_json(folder / SUMMARY, asdict(summary))

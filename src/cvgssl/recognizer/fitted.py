@@ -7,11 +7,13 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from numpy.typing import NDArray
 
 from cvgssl.encoders.encoder_spec import EncoderSpec
@@ -24,7 +26,9 @@ from cvgssl.features.encoder_requests import EncoderRequest, weight_file
 from cvgssl.features.record import EncoderRecord
 from cvgssl.features.table import UNLABELLED
 from cvgssl.images.decoding import Square
+from cvgssl.images.geometry import Geometry
 from cvgssl.recognizer.card import CARD, KeptEncoder, load_recognizer
+from cvgssl.recognizer.config import PredictOptions
 from cvgssl.recognizer.head import FittedHead
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.launch import launch
@@ -32,47 +36,22 @@ from cvgssl.runtime.launch import launch
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
 class FittedRecognizer:
-    """Squares of pixels to probabilities, with what `folder` holds.
+    """Squares of pixels to probabilities.
 
-    classes: K names. geometries: how each picture becomes squares, one for each that differs.
-    Raises UserError when the folder is damaged, and when an encoder's file is gone or changed.
+    classes: K names. encoders: on their device, in the order of the head's embeddings.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        files: Sequence[str] = (),
-        false_rejection_rate: float | None = None,
-    ) -> None:
-        """Load.
+    classes: tuple[str, ...]
+    encoders: tuple[Encoder, ...]
+    head: FittedHead
+    accelerator: Accelerator
 
-        files: where weights are now that have been moved; known by content.
-        false_rejection_rate: see `FittedHead`.
-        """
-        card, train = load_recognizer(folder)
-        self.classes = card.classes
-        places = _find_all(folder, card.encoders, files)
-        options = card.options()
-        if options.precision == "fp16" and not torch.cuda.is_available():
-            log.warning("%s: fitted in fp16, which needs a GPU; fp32 is used", folder)
-            options = card.options(precision="fp32")
-        self._accelerator = launch(None, options.precision)
-        self._encoders = [
-            _load(folder, kept, place, options).to(self._accelerator.device)
-            for kept, place in zip(card.encoders, places, strict=True)
-        ]
-        self.geometries = tuple(dict.fromkeys(encoder.geometry for encoder in self._encoders))
-        labelled = int((train.labels != UNLABELLED).sum())
-        print(
-            f"{folder}: {card.head} is fitted again to {labelled} labelled and "
-            f"{len(train) - labelled} unlabelled pictures (about a second for a thousand)",
-            file=sys.stderr,
-            flush=True,
-        )
-        self._head = FittedHead(
-            train, card.records, card.head, card.params, card.preparation, false_rejection_rate
-        )
+    @property
+    def geometries(self) -> tuple[Geometry, ...]:
+        """How each picture becomes squares, one for each that differs."""
+        return tuple(dict.fromkeys(encoder.geometry for encoder in self.encoders))
 
     def __call__(
         self, squares: Sequence[Sequence[Square]], /
@@ -83,11 +62,39 @@ class FittedRecognizer:
         """
         shown = dict(zip(self.geometries, squares, strict=True))
         values = [
-            embed_squares(encoder, shown[encoder.geometry], self._accelerator)
-            for encoder in self._encoders
+            embed_squares(encoder, shown[encoder.geometry], self.accelerator)
+            for encoder in self.encoders
         ]
-        probabilities, verdicts = self._head(np.concatenate(values, axis=1))
+        probabilities, verdicts = self.head(np.concatenate(values, axis=1))
         return probabilities.astype(np.float32), verdicts
+
+
+def load_fitted(options: PredictOptions) -> FittedRecognizer:
+    """The recognizer of a folder of `cvgssl fit`, its head fitted again.
+
+    Raises UserError when the folder is damaged, and when an encoder's file is gone or changed.
+    """
+    folder = options.model
+    card, train = load_recognizer(folder)
+    places = _find_all(folder, card.encoders, options.encoder)
+    embedding = card.options()
+    if embedding.precision == "fp16" and not torch.cuda.is_available():
+        log.warning("%s: fitted in fp16, which needs a GPU; fp32 is used", folder)
+        embedding = card.options(precision="fp32")
+    accelerator = launch(options.gpu, embedding.precision)
+    encoders = tuple(
+        _load(folder, kept, place, embedding).to(accelerator.device)
+        for kept, place in zip(card.encoders, places, strict=True)
+    )
+    labelled = int((train.labels != UNLABELLED).sum())
+    print(
+        f"{folder}: {card.head} is fitted again to {labelled} labelled and "
+        f"{len(train) - labelled} unlabelled pictures (about a second for a thousand)",
+        file=sys.stderr,
+        flush=True,
+    )
+    head = FittedHead(train, card, options.rate)
+    return FittedRecognizer(card.classes, encoders, head, accelerator)
 
 
 def _find_all(

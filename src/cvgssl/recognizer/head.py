@@ -3,17 +3,15 @@
 Shape letters: N train pictures, M others, D numbers of all encoders together, K classes.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from cvgssl.features.preparation import JointEmbedding, Mode, Preparation
-from cvgssl.features.record import EncoderRecord, parts_of
+from cvgssl.features.preparation import JointEmbedding, Preparation
+from cvgssl.features.record import parts_of
 from cvgssl.features.table import FeatureTable
 from cvgssl.heads import HEADS, CalibratedHead, OpenSetHead
 from cvgssl.heads.auto import AutoDecision
+from cvgssl.recognizer.card import Card
 
 Values = NDArray[np.float32]
 
@@ -27,30 +25,25 @@ class FittedHead:
     """
 
     def __init__(
-        self,
-        train: FeatureTable,
-        records: Sequence[EncoderRecord],
-        name: str,
-        params: Mapping[str, Any],
-        preparation: Mode,
-        false_rejection_rate: float | None = None,
+        self, train: FeatureTable, card: Card, false_rejection_rate: float | None = None
     ) -> None:
         """Fit.
 
-        train: values float32 [N, D] of `records` side by side, labels -1 for unlabelled.
+        train: values float32 [N, D] of the encoders side by side, labels -1 for unlabelled.
+        card: says which encoders, preparation and head.
         false_rejection_rate: share of the pictures of known classes that may be called unknown;
         None gives no verdicts.
         """
-        self.records = records
-        self._borders = np.cumsum([record.width for record in records[:-1]], dtype=np.intp)
+        self.records = card.records
+        self._borders = np.cumsum([record.width for record in self.records[:-1]], dtype=np.intp)
         parts, weights = self._parts(train.values)
         whole = np.arange(len(train))
         self._joint = JointEmbedding.fit(parts, weights, whole) if len(parts) > 1 else None
         # the benchmark's order: some heads' last digits depend on it
         order = np.argsort(np.array(train.names), kind="stable")
         rows = self._joined(train.values)[order]
-        self._preparation = Preparation(preparation).fit(rows)
-        head = HEADS[name](**params)
+        self._preparation = Preparation(card.preparation).fit(rows)
+        head = HEADS[card.head](**card.params)
         self.head: CalibratedHead | OpenSetHead = (
             CalibratedHead(head)
             if false_rejection_rate is None

@@ -9,10 +9,12 @@ from cvgssl.adapt.draws import draw
 from cvgssl.features.embed import embed_raw
 from cvgssl.features.table import SPLITS, UNLABELLED, FeatureTable
 from cvgssl.images.assemble import normal
+from cvgssl.images.names import KnownNames
 from cvgssl.images.table import rows_without_copies
 from cvgssl.recognizer.config import FitConfig
 from cvgssl.runtime.errors import UserError
-from cvgssl.selection.label_list import UNSURE, Line, read_labels
+from cvgssl.runtime.parsing import one_line, problem_lines
+from cvgssl.selection.label_list import UNSURE, Line, known_lines, read_labels
 
 
 def labelled_train(table: FeatureTable, config: FitConfig) -> FeatureTable:
@@ -25,7 +27,7 @@ def labelled_train(table: FeatureTable, config: FitConfig) -> FeatureTable:
     if not len(train):
         raise UserError(f"{config.data}: has no train pictures; test pictures are never learned")
     if config.labels is not None:
-        given, classes = _listed(config.labels, train, table)
+        given, classes = _listed(config.labels, config.data, train, table)
     else:
         assert config.shot is not None, "checked with the options"
         given, classes = _drawn(config.shot, config.seed, table), train.classes
@@ -43,13 +45,13 @@ def _drawn(shot: int, seed: int, table: FeatureTable) -> dict[str, str]:
 
 
 def _listed(
-    path: Path, train: FeatureTable, table: FeatureTable
+    path: Path, root: Path, train: FeatureTable, table: FeatureTable
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Picture -> class of a list that people filled in, and all classes, sorted."""
     flag = f"--labels {path}"
     lines = [
         line._replace(label=normal(line.label))
-        for line in read_labels(path, "--labels")
+        for line in known_lines(read_labels(path, "--labels"), KnownNames(table.names, root), flag)
         if line.label and line.label != UNSURE
     ]
     if not lines:
@@ -58,7 +60,7 @@ def _listed(
     classes = table.classes or tuple(sorted({line.label for line in lines}))
     problems = _contradictions(lines, flag, train) if table.classes else []
     if problems:
-        raise UserError("\n".join(problems))
+        raise UserError(problem_lines(problems))
     missing = [name for name in classes if name not in {line.label for line in lines}]
     if missing:
         raise UserError(
@@ -80,8 +82,8 @@ def _check_pictures(lines: list[Line], flag: str, train: FeatureTable, table: Fe
     what = "test pictures" if test else "pictures that are not in DATA"
     remedy = "only train pictures are learned" if test else "paths are relative to DATA"
     raise UserError(
-        f"{flag}: labels {len(test) or len(strange)} {what}, the first {first.path} in line "
-        f"{first.number}; {remedy}"
+        f"{flag}: labels {len(test) or len(strange)} {what}, the first {one_line(first.path)} in "
+        f"line {first.number}; {remedy}"
     )
 
 

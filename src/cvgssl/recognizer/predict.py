@@ -1,26 +1,25 @@
-"""Class and probability of pictures by a recognizer, as a list, CSV or JSON.
+"""Class and probability of pictures by a recognizer.
 
-Shapes: B pictures, C channels (1 or 3), S side in pixels, K classes.
+Shapes: B pictures, K classes.
 """
 
-import csv
-import io
-import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cvgssl.images.decoding import Square, check_readable, decode_squares
-from cvgssl.images.geometry import Geometry
+from cvgssl.features.reading import Reading
+from cvgssl.images.decoding import Square, check_readable
+from cvgssl.images.geometry import MAX_MEGAPIXELS, Geometry
 from cvgssl.images.scan import list_pictures
-from cvgssl.recognizer.card import is_fitted
+from cvgssl.images.store import warn_if_dark
+from cvgssl.recognizer.card import CARD, is_fitted
+from cvgssl.recognizer.config import PredictOptions
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.parsing import check_file
 from cvgssl.runtime.progress import progress
 
 
@@ -69,42 +68,129 @@ def predict(
     unknown: bool = False,
     false_rejection_rate: float = 0.1,
     encoder: Sequence[str] = (),
+    max_megapixels: int = MAX_MEGAPIXELS,
+    gpu: int | None = None,
 ) -> list[Prediction]:
     """Recognize picture files, and all pictures in folders, in the order given.
 
     run_or_model: a run folder (the last or averaged weights of its run `run`, from 1), a
         .safetensors file that a run wrote, or a folder of `cvgssl.fit`.
-    A GPU is used if there is one. Pictures are decoded as they are needed, so any number of them
-    fits in memory. Unreadable ones are an error that names them all; with `skip_corrupt` they are
-    left out with a warning each.
+    A GPU is used if there is one; gpu: its number. Pictures are decoded as they are needed, so any
+    number of them fits in memory. Unreadable ones are an error that names them all; with
+    `skip_corrupt` they are left out with a warning each.
     unknown: also give verdicts, by the labelled pictures' features that linear evaluation and
         `fit` keep; about the share `false_rejection_rate` of the pictures of known classes will
         be called unknown.
     encoder: for a folder of `fit`: weights that have been moved since.
+    max_megapixels: millions of pixels of the largest picture that is read.
     Raises UserError for them, for a missing or damaged model, and for one without such features.
     """
-    rate = false_rejection_rate if unknown else None
-    if is_fitted(run_or_model):
-        _check_one_run(run_or_model, run, checkpoint)
-        paths = find_pictures(images)
-        recognizer = _fitted(run_or_model, encoder, rate)
+    options = PredictOptions(
+        model=run_or_model,
+        images=tuple(images),
+        run=run,
+        checkpoint=checkpoint,
+        batch_size=batch_size,
+        skip_corrupt=skip_corrupt,
+        max_megapixels=max_megapixels,
+        unknown=unknown,
+        false_rejection_rate=false_rejection_rate,
+        encoder=tuple(encoder),
+        gpu=gpu,
+    )
+    return [each for batch in recognition(options).batches() for each in batch]
+
+
+class Recognizing(Protocol):
+    """What names pictures."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """K names."""
+
+    @property
+    def geometries(self) -> tuple[Geometry, ...]:
+        """How each picture becomes squares."""
+
+    def __call__(
+        self, squares: Sequence[Sequence[Square]], /
+    ) -> tuple[NDArray[np.float32], list[str | None]]:
+        """Probabilities [B, K] and verdicts [B] of B readable squares for each geometry."""
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """Pictures and what names them; the work is done as the batches are asked for.
+
+    file: that says which recognizer it is. asked: whether predictions have verdicts.
+    """
+
+    file: Path
+    recognizer: Recognizing
+    reading: Reading
+    asked: bool
+
+    def batches(self, start: int = 0) -> Iterator[list[Prediction]]:
+        """Predictions of the readable pictures from place `start` on, a few at a time.
+
+        At the end it warns of dark pictures and of those that were left out; raises UserError for
+        unreadable ones without `skip_corrupt`.
+        """
+        reading, classes = self.reading, self.recognizer.classes
+        with progress("pictures", len(reading.paths) - start) as advance:
+            for batch in reading.batches(advance, start):
+                answers = zip(batch.places, *self.recognizer(batch.squares), strict=True)
+                yield [
+                    Prediction(reading.paths[place], classes, *answer) for place, *answer in answers
+                ]
+        check_readable(reading.reasons(), len(reading.paths), reading.skip_corrupt)
+        warn_if_dark(reading.brightest, self.recognizer.geometries[0])
+
+
+def recognition(options: PredictOptions) -> Recognition:
+    """Find the pictures and load the recognizer; raises UserError for what is missing or wrong."""
+    if is_fitted(options.model):
+        _check_one_run(options)
+        file = options.model / CARD
     else:
-        path = find_model(run_or_model, run, checkpoint)
-        if encoder:
-            raise UserError(f"--encoder: {path} holds its own weights; leave it out")
-        paths = find_pictures(images)
-        recognizer = _trained(path, rate)
-    with progress("pictures", len(paths)) as advance:
-        predictions, unreadable = _recognize(recognizer, paths, batch_size, skip_corrupt, advance)
-    check_readable(unreadable, len(paths), skip_corrupt)
-    return predictions
+        file = find_model(options.model, options.run, options.checkpoint)
+        if options.encoder:
+            raise UserError(f"--encoder: {file} holds its own weights; leave it out")
+    paths = find_pictures(options.images)
+    recognizer = _load(file, options)
+    reading = Reading(
+        paths,
+        recognizer.geometries,
+        options.batch_size,
+        options.skip_corrupt,
+        max_megapixels=options.max_megapixels,
+    )
+    return Recognition(file, recognizer, reading, options.unknown)
+
+
+def _load(file: Path, options: PredictOptions) -> Recognizing:
+    if file.name == CARD:
+        from cvgssl.recognizer.fitted import load_fitted
+
+        return load_fitted(options)
+    from cvgssl.recognizer.trained import load_trained
+
+    return load_trained(file, options)
+
+
+def _check_one_run(options: PredictOptions) -> None:
+    if options.run != 1 or options.checkpoint != "last":
+        raise UserError(
+            f"{options.model}: is of `cvgssl fit`, without --run and --checkpoint; leave them out"
+        )
 
 
 def find_model(run_or_model: Path, run: int = 1, checkpoint: str = "last") -> Path:
     """The model file that is meant; raises UserError that says which there are."""
-    if run_or_model.is_file():
+    if run_or_model.exists() and not run_or_model.is_dir():
+        check_file(run_or_model)
         return run_or_model
-    if not run_or_model.is_dir():
+    if not run_or_model.exists():
         raise UserError(f"{run_or_model}: no such run folder or model file")
     folder = run_or_model / "weights"
     path = folder / f"run_{run}{'_ema' if checkpoint == 'ema' else ''}.safetensors"
@@ -129,129 +215,11 @@ def find_pictures(images: Iterable[Path]) -> list[Path]:
             problems.append(f"{image}: no such file or folder")
         elif not inside:
             problems.append(f"{image}: no pictures in this folder")
+        elif not image.is_dir():
+            try:
+                check_file(image)
+            except UserError as error:
+                problems.append(str(error))
     if problems:
         raise UserError("\n".join(problems))
     return list(dict.fromkeys(paths))
-
-
-class _Recognizing(Protocol):
-    """What names pictures.
-
-    geometries: how each becomes squares.
-    """
-
-    classes: tuple[str, ...]
-    geometries: tuple[Geometry, ...]
-
-    def __call__(
-        self, squares: Sequence[Sequence[Square]], /
-    ) -> tuple[NDArray[np.float32], list[str | None]]:
-        """Probabilities [B, K] and verdicts [B] of B readable squares for each geometry."""
-
-
-def _fitted(
-    folder: Path, encoder: Sequence[str], false_rejection_rate: float | None
-) -> _Recognizing:
-    from cvgssl.recognizer.fitted import FittedRecognizer
-
-    return FittedRecognizer(folder, encoder, false_rejection_rate)
-
-
-def _check_one_run(folder: Path, run: int, checkpoint: str) -> None:
-    if run != 1 or checkpoint != "last":
-        raise UserError(
-            f"{folder}: is of `cvgssl fit`, without --run and --checkpoint; leave them out"
-        )
-
-
-def _trained(path: Path, false_rejection_rate: float | None) -> _Recognizing:
-    from cvgssl.recognizer.trained import TrainedRecognizer
-
-    return TrainedRecognizer(path, false_rejection_rate)
-
-
-def _recognize(
-    recognizer: _Recognizing,
-    paths: Sequence[Path],
-    batch_size: int,
-    skip_corrupt: bool,
-    advance: Callable[[int], None],
-) -> tuple[list[Prediction], dict[Path, str]]:
-    """Predictions of the readable pictures, and why the others are not.
-
-    Without `skip_corrupt` the first unreadable picture ends recognition, not the search for more.
-    """
-    predictions: list[Prediction] = []
-    unreadable: dict[Path, str] = {}
-    decoded = zip(
-        paths,
-        *(decode_squares(paths, geometry) for geometry in recognizer.geometries),
-        strict=True,
-    )
-    while batch := list(islice(decoded, batch_size)):
-        readable = []
-        for path, *squares in batch:
-            reasons = [square.reason for square in squares if square.pixels is None]
-            if reasons:
-                unreadable[path] = reasons[0]
-            else:
-                readable.append((path, *squares))
-        if readable and (skip_corrupt or not unreadable):
-            names, *shown = zip(*readable, strict=True)
-            answers = zip(names, *recognizer(shown), strict=True)
-            predictions += [
-                Prediction(name, recognizer.classes, *answer) for name, *answer in answers
-            ]
-        advance(len(batch))
-    return predictions, unreadable
-
-
-def summary(predictions: Sequence[Prediction]) -> str:
-    """How many pictures got which answer, in one line."""
-    counts = Counter(prediction.answer for prediction in predictions)
-    parts = [f"{label} {count}" for label, count in counts.most_common()]
-    noun = "picture" if len(predictions) == 1 else "pictures"
-    return f"{len(predictions)} {noun}: {', '.join(parts)}"
-
-
-def to_csv(predictions: Sequence[Prediction]) -> str:
-    """CSV with the columns path, class, probability and the probability of every class.
-
-    With verdicts, the column answer follows path: class, unknown or not sure.
-    """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    answer = ["answer"] if predictions[0].verdict is not None else []
-    writer.writerow(["path", *answer, "class", "probability", *predictions[0].classes])
-    for prediction in predictions:
-        numbers = [f"{p:.6f}" for p in (prediction.probability, *prediction.probabilities)]
-        words = [prediction.answer, prediction.label] if answer else [prediction.label]
-        writer.writerow([path_text(prediction.path), *words, *numbers])
-    return text.getvalue()
-
-
-def to_json(predictions: Sequence[Prediction]) -> str:
-    """JSON list of objects with path, class, probability and probabilities (class -> number).
-
-    With verdicts, also answer: class, unknown or not sure.
-    """
-    objects = []
-    for prediction in predictions:
-        numbers = [round(float(p), 6) for p in prediction.probabilities]
-        answer = {} if prediction.verdict is None else {"answer": prediction.answer}
-        objects.append(
-            {
-                "path": path_text(prediction.path),
-                **answer,
-                "class": prediction.label,
-                "probability": round(prediction.probability, 6),
-                "probabilities": dict(zip(prediction.classes, numbers, strict=True)),
-            }
-        )
-    return json.dumps(objects, indent=2, ensure_ascii=False) + "\n"
-
-
-def path_text(path: Path) -> str:
-    r"""The path as valid Unicode; bytes of other encodings in it become \xNN."""
-    raw = str(path).encode("utf-8", "surrogateescape")
-    return raw.decode("utf-8", "backslashreplace")

@@ -4,17 +4,20 @@ Shapes: B pictures, C channels (1 or 3), S side in pixels, D features, K classes
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cvgssl.adapt.model_file import Support, load_model, load_support
+from cvgssl.adapt.model_file import SavedModel, Support, read_model
 from cvgssl.adapt.network import Recognizer
+from cvgssl.features.reading import stacked
 from cvgssl.heads.open_set import KNOWN, NOT_SURE, OpenSetHead
 from cvgssl.images.decoding import Square
 from cvgssl.images.geometry import Geometry
+from cvgssl.recognizer.config import PredictOptions
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.launch import launch
 
@@ -43,20 +46,18 @@ class OpenSetCheck:
         return np.where(disputed, NOT_SURE, verdicts)
 
 
+@dataclass(frozen=True)
 class TrainedRecognizer:
-    """Squares of pixels to probabilities, on a GPU if there is one.
+    """Squares of pixels to probabilities.
 
     classes: K names. geometries: the one way in which pictures become squares.
-    false_rejection_rate: of `OpenSetHead`; None gives no verdicts.
+    model: on its device, in eval mode. check: gives verdicts; None for none.
     """
 
-    def __init__(self, path: Path, false_rejection_rate: float | None = None) -> None:
-        self._check = (
-            None if false_rejection_rate is None else _open_set_check(path, false_rejection_rate)
-        )
-        self._model, card = load_model(path, launch().device)
-        self.classes = card.classes
-        self.geometries: tuple[Geometry, ...] = (card.geometry,)
+    classes: tuple[str, ...]
+    geometries: tuple[Geometry, ...]
+    model: Recognizer
+    check: OpenSetCheck | None
 
     def __call__(
         self, squares: Sequence[Sequence[Square]], /
@@ -66,36 +67,36 @@ class TrainedRecognizer:
         squares: B readable ones, in a list of one.
         """
         (shown,) = squares
-        pixels = [square.pixels for square in shown if square.pixels is not None]
-        features, rows = _forward(self._model, pixels)
+        features, rows = _forward(self.model, stacked(shown))
         verdicts: list[str | None] = [None] * len(rows)
-        if self._check is not None:
-            verdicts = [str(verdict) for verdict in self._check(features, rows.argmax(axis=1))]
+        if self.check is not None:
+            verdicts = [str(verdict) for verdict in self.check(features, rows.argmax(axis=1))]
         return rows, verdicts
 
 
-def _open_set_check(path: Path, false_rejection_rate: float) -> OpenSetCheck:
-    support = load_support(path)
-    if support is None:
+def load_trained(path: Path, options: PredictOptions) -> TrainedRecognizer:
+    """The recognizer of a model file, on a GPU if there is one; raises UserError."""
+    saved = read_model(path)
+    check = None if options.rate is None else _open_set_check(saved, options.rate)
+    model = saved.recognizer(launch(options.gpu).device)
+    return TrainedRecognizer(saved.card.classes, (saved.card.geometry,), model, check)
+
+
+def _open_set_check(saved: SavedModel, false_rejection_rate: float) -> OpenSetCheck:
+    if saved.support is None:
         raise UserError(
-            f"{path}: keeps no labelled pictures to compare with; --unknown needs a run of "
+            f"{saved.path}: keeps no labelled pictures to compare with; --unknown needs a run of "
             "`cvgssl linear` or `cvgssl fit` (fine-tuning moves the features, so its pictures are "
             "no measure)"
         )
-    return OpenSetCheck(support, false_rejection_rate)
+    return OpenSetCheck(saved.support, false_rejection_rate)
 
 
 @torch.inference_mode()
 def _forward(
-    model: Recognizer, squares: Sequence[NDArray[np.uint8]]
+    model: Recognizer, pixels: NDArray[np.uint8]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Features [B, D] and probabilities [B, K], float32, of B squares uint8 [C, S, S].
-
-    Gray squares become colour beside coloured ones.
-    """
-    channels = max(len(square) for square in squares)
-    shape = (channels, *squares[0].shape[1:])
-    pixels = np.stack([np.broadcast_to(square, shape) for square in squares])
+    """Features [B, D] and probabilities [B, K], float32, of uint8 [B, C, S, S]."""
     features = model.backbone(torch.from_numpy(pixels).to(model.head.weight.device))
     rows = model.head(features).float().softmax(dim=1)
     return features.float().cpu().numpy(), rows.cpu().numpy()

@@ -6,14 +6,14 @@ import numpy as np
 
 from cvgssl.adapt.summary import Scores, Summary
 from cvgssl.report.figures import confusion_figure, learning_curves
-from cvgssl.report.tables import print_table
-from cvgssl.runtime.run import RunFolder
+from cvgssl.report.terminal import print_table
+from cvgssl.runtime.run import SUMMARY, RunFolder
 
 CONFUSION, CURVES = "confusion.png", "curves.png"
 
 
 def print_summary(folder: Path, summary: Summary) -> None:
-    """Print the last epoch's figures over the draws, then per class, then where the run lies."""
+    """Print the last epoch's figures over the draws, then per class, then where the run is."""
     weights = {"last epoch": summary.last_epoch}
     if summary.ema_last_epoch is not None:
         weights["last epoch, averaged weights"] = summary.ema_last_epoch
@@ -37,6 +37,12 @@ def write_figures(folder: Path, summary: Summary) -> None:
     counts = np.array(summary.last_epoch.confusion)
     confusion_figure(counts, summary.classes, folder / CONFUSION, title)
     learning_curves(RunFolder(folder, writes=False).rows(), folder / CURVES, title)
+
+
+def lacks_figures(folder: Path) -> bool:
+    """Whether a run is finished, but was killed before its figures were drawn."""
+    drawn = all((folder / name).is_file() for name in (CONFUSION, CURVES))
+    return (folder / SUMMARY).is_file() and not drawn
 
 
 def _title(summary: Summary) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from cvgssl import __version__
+from cvgssl.bench.decisions import EXPLANATION, decision_table
 from cvgssl.bench.job import Bench
 from cvgssl.bench.recorded import file_name
 from cvgssl.bench.sources import Source, read_table
@@ -13,9 +14,10 @@ from cvgssl.bench.tables import EXPLAINED, Table, captions, grid
 from cvgssl.heads.metrics import recalls
 from cvgssl.report.curves import curves_figure
 from cvgssl.report.embedding_map import map_figure
+from cvgssl.report.gallery import pictures_below
 from cvgssl.report.mistakes import mistakes_figure, worst_mistakes
 from cvgssl.report.page import Page
-from cvgssl.report.tables import print_table
+from cvgssl.report.terminal import print_table
 from cvgssl.runtime.options import to_yaml
 
 PAGE, FIGURES = "report.html", "figures"
@@ -67,7 +69,7 @@ def _what_was_run(page: Page, bench: Bench) -> None:
     )
     page.points([f"{name}: {EXPLAINED[name]}." for name in bench.config.settings])
     page.points(bench.notes())
-    used = {one.head: one.params for one in bench.results}
+    used = {result.head: result.params for result in bench.results}
     page.table(
         ["head", "parameters"],
         [
@@ -97,23 +99,31 @@ def _setting(page: Page, bench: Bench, table: Table) -> None:
     for figure in ("accuracy", "difference", "seconds"):
         if figure != "difference" or len(table.heads) > 1:
             page.table(columns, grid(table, figure), folded=texts[figure])
+    _decisions(page, bench, table)
     _class_recalls(page, bench, table)
+
+
+def _decisions(page: Page, bench: Bench, table: Table) -> None:
+    columns, rows = decision_table(table, bench.results)
+    if rows:
+        page.text(EXPLANATION)
+        page.table(columns, rows)
 
 
 def _class_recalls(page: Page, bench: Bench, table: Table) -> None:
     shot = table.shots[-1]
     cells = [
-        one
-        for one in bench.results
-        if (one.data, one.encoder, one.setting, one.shot)
+        cell
+        for cell in bench.results
+        if (cell.data, cell.encoder, cell.setting, cell.shot)
         == (table.data, table.encoder, table.setting, shot)
     ]
-    found = [recalls(np.array(one.confusion)) for one in cells]
+    recall_rows = [recalls(np.array(cell.confusion)) for cell in cells]
     rows = [
-        [table.name_of(one.head), *("–" if np.isnan(v) else f"{v:.1f}" for v in values)]
-        for one, values in zip(cells, found, strict=True)
+        [table.name_of(cell.head), *("–" if np.isnan(v) else f"{v:.1f}" for v in values)]
+        for cell, values in zip(cells, recall_rows, strict=True)
     ]
-    shades = [[None if np.isnan(v) else float(v) / 100 for v in values] for values in found]
+    shades = [[None if np.isnan(v) else float(v) / 100 for v in values] for values in recall_rows]
     page.table(
         ["head", *cells[0].classes],
         rows,
@@ -144,11 +154,13 @@ def _maps(page: Page, bench: Bench, source: Source, name: str) -> None:
 
 
 def _mistakes(page: Page, bench: Bench, source: Source, name: str) -> None:
-    cells = [o for o in bench.results if (o.data, o.encoder) == (source.data, source.encoder)]
+    cells = [
+        cell for cell in bench.results if (cell.data, cell.encoder) == (source.data, source.encoder)
+    ]
     if not cells:
         return
-    shot = max(one.shot for one in cells)
-    mistakes = worst_mistakes([one for one in cells if one.shot == shot])
+    shot = max(cell.shot for cell in cells)
+    mistakes = worst_mistakes([cell for cell in cells if cell.shot == shot])
     if not mistakes:
         return
     page.heading("What is named wrongly most often", level=3)
@@ -158,14 +170,23 @@ def _mistakes(page: Page, bench: Bench, source: Source, name: str) -> None:
     )
     stem = f"mistakes_{file_name(source.data)}_{file_name(source.encoder)}.jpg"
     path = bench.config.out / FIGURES / stem
-    drawn = source.pictures and mistakes_figure(
-        mistakes, source.pictures, path, f"{name}, {shot} shot"
-    )
-    if drawn:
-        page.image(drawn, "Pictures most often named wrongly.")
+    if source.pictures:
+        files, note = pictures_below(
+            source.pictures,
+            [mistake.name for mistake in mistakes],
+            "pictures: FOLDER of the features file",
+        )
+        drawn = mistakes_figure(mistakes, files, path, f"{name}, {shot} shot")
+        if drawn:
+            page.image(drawn, "Pictures most often named wrongly.")
+        if note:
+            page.text(note)
     page.table(
         ["picture", "is", "is mistaken for", "in % of answers"],
-        [[one.name, one.label, one.named, f"{100 * one.share:.0f}"] for one in mistakes],
+        [
+            [mistake.name, mistake.label, mistake.named, f"{100 * mistake.share:.0f}"]
+            for mistake in mistakes
+        ],
         folded="their names",
     )
 

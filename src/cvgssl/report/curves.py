@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from numpy.typing import NDArray
 
 from cvgssl.bench.tables import Table
-from cvgssl.report.fonts import families_for
+from cvgssl.report.fonts import drawable, families_for
 from cvgssl.runtime.files import writing
 
 MARKERS = "os^vDPX*<>p"
@@ -31,7 +31,7 @@ def curves_figure(table: Table, stem: Path) -> list[Path]:
     """
     heads = _ordered(table)
     families, missing = families_for([*heads, table.title])
-    names = {head: _plain(table.name_of(head), missing) for head in heads}
+    names = {head: drawable(table.name_of(head), missing) for head in heads}
     figure = Figure(figsize=(9.5, max(4.4, 0.23 * len(heads) + 1.2)), layout="constrained")
     axes = figure.add_subplot()
     if len(table.shots) > 1:
@@ -51,7 +51,7 @@ def curves_figure(table: Table, stem: Path) -> list[Path]:
     axes.grid(color="0.9", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(_plain(table.title, missing), fontsize=11, fontfamily=families, loc="left")
+    axes.set_title(drawable(table.title, missing), fontsize=11, fontfamily=families, loc="left")
     return save_both(figure, stem)
 
 
@@ -66,7 +66,7 @@ def save_both(figure: Figure, stem: Path, dpi: int = 110) -> list[Path]:
 
 
 def _ordered(table: Table) -> list[str]:
-    """Best at the largest shot first, so that the legend stands as the lines end."""
+    """Best at the largest shot first, so that the legend is in the order of the lines' ends."""
 
     def last(head: str) -> float:
         known = [table.cells[head, shot] for shot in table.shots if (head, shot) in table.cells]
@@ -103,8 +103,3 @@ def _figures(rows: list[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]
     """Means and half widths of the intervals (0 with a single draw)."""
     mean = np.array([row.macro_recall.mean for row in rows])
     return mean, np.array([row.macro_recall.ci95 or 0.0 for row in rows])
-
-
-def _plain(text: str, missing: set[str]) -> str:
-    """With `?` for characters that no font has; matplotlib reads $...$ as a formula."""
-    return "".join("?" if char in missing else char for char in text).replace("$", r"\$")

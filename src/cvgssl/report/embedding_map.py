@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cvgssl.features.preparation import Preparation
 from cvgssl.features.table import UNLABELLED, FeatureTable
 from cvgssl.report.curves import save_both
-from cvgssl.report.fonts import families_for
+from cvgssl.report.fonts import drawable, families_for
 from cvgssl.runtime.files import read_json, write_text
 
 MOST = 2000  # points of a map; more hide one another
@@ -27,7 +27,7 @@ def map_figure(table: FeatureTable, stem: Path, title: str, digest: str) -> list
     """Draw `stem`.png and .svg: two maps, train as dots, test as open triangles.
 
     Above 2000 pictures every so-many-th is shown, in the order of names. The places of the points
-    are kept in `stem`.json and computed again when `digest`, which stands for the table, differs.
+    are kept in `stem`.json and computed again when the table's `digest` differs.
     The maps are for looking at only: t-SNE (van der Maaten and Hinton 2008, JMLR) keeps
     neighbourhoods and not distances.
     """
@@ -35,7 +35,7 @@ def map_figure(table: FeatureTable, stem: Path, title: str, digest: str) -> list
     places = _places(shown, stem.with_name(stem.name + ".json"), digest)
     families, missing = families_for([*table.classes, title])
     names = [
-        f"class {number}" if missing & set(name) else name.replace("$", r"\$")
+        f"class {number}" if missing & set(name) else drawable(name, missing)
         for number, name in enumerate(table.classes, 1)
     ]
     figure = Figure(figsize=(11.5, 5.2), layout="constrained")
@@ -55,8 +55,7 @@ def map_figure(table: FeatureTable, stem: Path, title: str, digest: str) -> list
         if handle is not None:
             handle.set_alpha(1)
     few = f" (1 of {-(-len(table) // MOST)} pictures)" if len(shown) < len(table) else ""
-    text = "".join("?" if char in missing else char for char in title).replace("$", r"\$")
-    figure.suptitle(text + few, fontsize=11, fontfamily=families)
+    figure.suptitle(drawable(title, missing) + few, fontsize=11, fontfamily=families)
     return save_both(figure, stem)
 
 

@@ -18,7 +18,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from cvgssl.report.fonts import families_for
+from cvgssl.report.fonts import drawable, escaped, families_for
 from cvgssl.runtime.files import writing
 
 TRAIN, TEST, EMA = "#7f7f7f", "#0b5cad", "#c8501e"
@@ -37,7 +37,7 @@ def confusion_figure(
     assert counts.shape == (number, number)
     families, missing = families_for([*classes, title])
     lines = 2 if number <= 15 else 1
-    names = [_shorten(name, lines) for name in _writable(classes, missing, path)]
+    names = [_shorten(name, lines, missing) for name in _writable(classes, missing, path)]
     totals = counts.sum(axis=1, keepdims=True)
     percent = 100 * counts / np.maximum(totals, 1)
 
@@ -152,27 +152,24 @@ def _write_cells(
 
 def _writable(classes: Sequence[str], missing: set[str], path: Path) -> list[str]:
     """The class names, with numbers (from 1) in place of those that would be drawn as boxes."""
-    if not missing:
-        return list(classes)
     numbered = {name: f"class {i}" for i, name in enumerate(classes, 1) if missing & set(name)}
     if numbered:
-        meaning = ", ".join(f"{number} = {name}" for name, number in numbered.items())
+        meaning = ", ".join(f"{number} = {escaped(name)}" for name, number in numbered.items())
         warnings.warn(
             f"{path.name}: no installed font can write these class names, so they are numbered: "
-            f"{meaning}. A font such as Noto Sans CJK mends that.",
+            f"{meaning}. Install a font such as Noto Sans CJK.",
             stacklevel=3,
         )
-    return [numbered.get(name, name) for name in classes]
+    return [escaped(numbered.get(name, name)) for name in classes]
 
 
 def _title(text: str, missing: set[str], figure: Figure) -> str:
     """In lines as wide as the figure, with `?` for characters that no font has."""
-    known = "".join("?" if char in missing else char for char in text)
     per_line = int(figure.get_figwidth() * 9)  # of 12-point type
-    return textwrap.fill(known, per_line).replace("$", r"\$")
+    return "\n".join(drawable(line, missing) for line in textwrap.wrap(text, per_line))
 
 
-def _shorten(name: str, lines: int, width: int = 20) -> str:
+def _shorten(name: str, lines: int, missing: set[str], width: int = 20) -> str:
     """At most `lines` (1 or 2) lines of about `width` characters, with an ellipsis if need be."""
     if len(name) > width and lines == 2:
         breaks = [match.end() for match in re.finditer(r"[\s_-]", name)]
@@ -181,7 +178,7 @@ def _shorten(name: str, lines: int, width: int = 20) -> str:
     else:
         parts, width = [name], width + 10
     parts = [part if len(part) <= width else part[: width - 1] + "…" for part in parts]
-    return "\n".join(parts).replace("$", r"\$")  # matplotlib reads $...$ as a formula
+    return "\n".join(drawable(part, missing) for part in parts)
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterable
 from functools import cache
+from unicodedata import category
 
 from matplotlib.font_manager import FontEntry, findfont, fontManager
 from matplotlib.ft2font import FT2Font
+
+from cvgssl.runtime.parsing import printable
 
 DEFAULT = "DejaVu Sans"  # shipped with matplotlib: Latin, Greek, Cyrillic, Arabic, no Chinese
 
@@ -33,16 +36,30 @@ def families_for(texts: Iterable[str]) -> tuple[list[str], set[str]]:
     write in its place.
     """
     families = [DEFAULT]
-    missing = {char for text in texts for char in text if not char.isspace()}
+    missing = {char for text in texts for char in escaped(text) if not char.isspace()}
     missing -= _characters(findfont(DEFAULT))
     for font in _installed() if missing else ():
-        found = missing & _characters(font.fname)
-        if found:
+        covered = missing & _characters(font.fname)
+        if covered:
             families.append(font.name)
-            missing -= found
+            missing -= covered
         if not missing:
             break
     return families, missing
+
+
+def escaped(text: str) -> str:
+    r"""`text` with control characters and bytes that are no UTF-8 as escapes such as \x1b.
+
+    Other characters that `printable` escapes, such as those of private use, may have a font.
+    """
+    return "".join(printable(char) if category(char) in ("Cc", "Cs") else char for char in text)
+
+
+def drawable(text: str, missing: set[str]) -> str:
+    """`text` for matplotlib: escaped, with `?` for characters in `missing`, `$` as itself."""
+    known = "".join("?" if char in missing else char for char in escaped(text))
+    return known.replace("$", r"\$")  # matplotlib reads $...$ as a formula
 
 
 def _installed() -> list[FontEntry]:

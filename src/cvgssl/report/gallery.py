@@ -1,6 +1,6 @@
-"""A figure of test pictures with what a recognizer says about each."""
+"""Pictures on pages that are sent by mail: which may be shown, and a figure of judged ones."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +9,45 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from cvgssl.report.fonts import families_for
+from cvgssl.images.names import FilesBelow
+from cvgssl.report.fonts import drawable, families_for
 from cvgssl.runtime.files import writing
+from cvgssl.runtime.parsing import printable
 
 RIGHT, WRONG = "#1a7f37", "#cf222e"
+
+
+def pictures_below(data: Path, names: Iterable[str], remedy: str) -> tuple[dict[str, Path], str]:
+    """Files of the pictures called `names` by a list or features file, of those below `data`.
+
+    A file that somebody else made can name any picture of this machine, by `..`, a whole path or a
+    link; what is not below the data folder goes into no page, figure or contact sheet.
+    data: a folder, or a CSV, whose folder counts. remedy: the option that names another folder.
+    Also gives a line that says how many are not shown, or "".
+    """
+    inside: dict[str, Path] = {}
+    outside = []
+    folder = data.parent if data.is_file() else data
+    base = folder.resolve()
+    files = FilesBelow(folder)
+    for name in names:
+        try:
+            path = (files.find(name) or folder / name).resolve()
+        except (OSError, ValueError, RuntimeError):  # no name of a file, or a circle of links
+            outside.append(name)
+            continue
+        if path.is_relative_to(base):
+            inside[name] = path
+        else:
+            outside.append(name)
+    if not outside:
+        return inside, ""
+    few = f"{len(outside)} pictures are" if len(outside) > 1 else "1 picture is"
+    others = ", ..." if len(outside) > 1 else ""
+    return inside, (
+        f"{few} not shown, because not below {printable(str(folder))}: {printable(outside[0])}"
+        f"{others}; if they may be shown, name their folder with {remedy}"
+    )
 
 
 @dataclass(frozen=True)
@@ -26,24 +61,26 @@ class Judged:
 
 
 def gallery_figure(rows: Sequence[Sequence[Judged]], path: Path, title: str) -> None:
-    """Draw one row of pictures per class to the PNG file `path`; wrong names stand in red."""
+    """Draw one row of pictures per class to the PNG file `path`; wrong names are red."""
     columns = max(map(len, rows))
-    names = sorted({name for row in rows for one in row for name in (one.label, one.named)})
-    families, _ = families_for([*names, title])
+    names = sorted(
+        {name for row in rows for judged in row for name in (judged.label, judged.named)}
+    )
+    families, missing = families_for([*names, title])
     figure = Figure(figsize=(1.45 * columns, 1.72 * len(rows) + 0.4), layout="constrained")
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for axes, row in zip(grid, rows, strict=True):
         for axis in axes:
             axis.axis("off")
-        for axis, one in zip(axes, row, strict=False):
-            axis.imshow(one.pixels, cmap="gray", vmin=0, vmax=255)
+        for axis, judged in zip(axes, row, strict=False):
+            axis.imshow(judged.pixels, cmap="gray", vmin=0, vmax=255)
             axis.set_title(
-                f"{one.named} {100 * one.probability:.0f} %",
+                f"{drawable(judged.named, missing)} {100 * judged.probability:.0f} %",
                 fontsize=7.5,
-                color=RIGHT if one.named == one.label else WRONG,
+                color=RIGHT if judged.named == judged.label else WRONG,
                 family=families,
                 pad=3,
             )
-    figure.suptitle(title, fontsize=10, family=families)
+    figure.suptitle(drawable(title, missing), fontsize=10, family=families)
     with writing(path) as aside:
         FigureCanvasAgg(figure).print_figure(str(aside), format="png", dpi=90)

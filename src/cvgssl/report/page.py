@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 
 from cvgssl.runtime.files import write_text
+from cvgssl.runtime.parsing import printable
 
 LONG = 20  # characters of a cell beyond which its column is broken into lines
 _TYPES = {".png": "image/png", ".svg": "image/svg+xml", ".jpg": "image/jpeg"}
@@ -27,30 +28,30 @@ figcaption { color: #59636e; } figure { margin: 1em 0; }
 
 
 class Page:
-    """Grows from top to bottom; every text given is escaped."""
+    """Grows from top to bottom; every text given is escaped and made printable."""
 
     def __init__(self, title: str) -> None:
         self._title = title
-        self._parts: list[str] = [f"<h1>{escape(title)}</h1>"]
+        self._parts: list[str] = [f"<h1>{_shown(title)}</h1>"]
         self._contents: list[tuple[str, str]] = []
 
     def heading(self, text: str, level: int = 2) -> None:
-        """A heading; those of level 2 stand in the contents."""
+        """A heading; those of level 2 are in the contents."""
         anchor = f"part-{len(self._contents) + 1}"
         if level == 2:
             self._contents.append((anchor, text))
-            self._parts.append(f'<h2 id="{anchor}">{escape(text)}</h2>')
+            self._parts.append(f'<h2 id="{anchor}">{_shown(text)}</h2>')
         else:
-            self._parts.append(f"<h{level}>{escape(text)}</h{level}>")
+            self._parts.append(f"<h{level}>{_shown(text)}</h{level}>")
 
     def text(self, text: str, quiet: bool = False) -> None:
         """A paragraph."""
         kind = ' class="quiet"' if quiet else ""
-        self._parts.append(f"<p{kind}>{escape(text)}</p>")
+        self._parts.append(f"<p{kind}>{_shown(text)}</p>")
 
     def points(self, lines: Sequence[str]) -> None:
         """A list."""
-        items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+        items = "".join(f"<li>{_shown(line)}</li>" for line in lines)
         self._parts.append(f"<ul>{items}</ul>")
 
     def table(
@@ -68,7 +69,7 @@ class Page:
             for j in range(len(columns))
         ]
         head = "".join(
-            f"<th{kind}>{escape(name)}</th>" for name, kind in zip(columns, long, strict=True)
+            f"<th{kind}>{_shown(name)}</th>" for name, kind in zip(columns, long, strict=True)
         )
         lines = []
         for i, row in enumerate(rows):
@@ -79,7 +80,7 @@ class Page:
                 if shade is not None:
                     depth = max(0.0, min(1.0, 1 - shade))
                     kind += f' style="background: rgba(200, 60, 30, {0.55 * depth:.2f})"'
-                cells.append(f"<td{kind}>{escape(cell)}</td>")
+                cells.append(f"<td{kind}>{_shown(cell)}</td>")
             lines.append(f"<tr>{''.join(cells)}</tr>")
         table = (
             f'<div class="wide"><table><thead><tr>{head}</tr></thead>'
@@ -91,18 +92,18 @@ class Page:
         """The picture file `path` (PNG, SVG, JPEG), inlined."""
         data = base64.b64encode(path.read_bytes()).decode()
         self._parts.append(
-            f'<figure><img alt="{escape(caption)}" src="data:{_TYPES[path.suffix]};base64,{data}">'
-            f"<figcaption>{escape(caption)}</figcaption></figure>"
+            f'<figure><img alt="{_shown(caption)}" src="data:{_TYPES[path.suffix]};base64,{data}">'
+            f"<figcaption>{_shown(caption)}</figcaption></figure>"
         )
 
     def code(self, text: str, folded: str) -> None:
         """Text as it is, shown after a click on `folded`."""
-        self._parts.append(self._fold(folded, f"<pre>{escape(text)}</pre>"))
+        self._parts.append(self._fold(folded, f"<pre>{_shown(text)}</pre>"))
 
     def write(self, path: Path) -> Path:
         """Write the page, whole or not at all."""
         links = " · ".join(
-            f'<a href="#{anchor}">{escape(text)}</a>' for anchor, text in self._contents
+            f'<a href="#{anchor}">{_shown(text)}</a>' for anchor, text in self._contents
         )
         body = "\n".join([self._parts[0], f"<p>{links}</p>", *self._parts[1:]])
         write_text(
@@ -110,11 +111,16 @@ class Page:
             "<!doctype html>\n"
             '<html lang="en"><head><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
-            f"<title>{escape(self._title)}</title><style>{_STYLE}</style></head>\n"
+            f"<title>{_shown(self._title)}</title><style>{_STYLE}</style></head>\n"
             f"<body>\n{body}\n</body></html>\n",
         )
         return path
 
     @staticmethod
     def _fold(summary: str, content: str) -> str:
-        return f"<details><summary>{escape(summary)}</summary>{content}</details>"
+        return f"<details><summary>{_shown(summary)}</summary>{content}</details>"
+
+
+def _shown(text: str) -> str:
+    """`text` in HTML; control characters and bytes that are no UTF-8 as escapes, line by line."""
+    return escape("\n".join(map(printable, text.split("\n"))))

@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from cvgssl.images.reader import UnreadablePicture, read_picture
-from cvgssl.report.fonts import families_for
+from cvgssl.report.fonts import escaped, families_for
+from cvgssl.report.gallery import pictures_below
 from cvgssl.runtime.files import writing
+from cvgssl.runtime.parsing import printable
 from cvgssl.runtime.progress import progress
 
 _GAP = 6  # pixels between pictures and around the sheet
@@ -53,25 +55,30 @@ def _fit(pixels: NDArray[np.uint8], side: int) -> Image.Image:
 def _names_and_font(names: list[str], size: int) -> tuple[list[str], ImageFont.FreeTypeFont]:
     """A font for the names; a name that it cannot write becomes the class's number."""
     families, missing = families_for(names)
-    written = [f"class {i}" if missing & set(n) else n for i, n in enumerate(names, 1)]
+    written = [f"class {i}" if missing & set(n) else escaped(n) for i, n in enumerate(names, 1)]
     return written, ImageFont.truetype(findfont(families[-1]), size)
 
 
 PER_ROW, SIDE = 10, 120
+_EMPTY = np.full((SIDE, SIDE), 255, dtype=np.uint8)  # in place of a picture that is not shown
 SHOWN = 300  # pictures; a larger sheet is of no use to anybody
 
 
-def selection_sheet(names: Sequence[str], folder: Path, path: Path) -> str:
-    """Write a PNG of the pictures `folder`/name, ten in a row, numbered in the order given.
+def selection_sheet(names: Sequence[str], data: Path, path: Path) -> str:
+    """Write a PNG of the pictures called `names`, ten in a row, numbered in the order given.
 
-    Gives what there is to say about it: how many are left out, or why there is no sheet when a
-    picture is missing or cannot be read; else nothing.
+    data: what they are below, as of `pictures_below`; others leave an empty place. Gives what there
+    is to say about the sheet: how many are not shown, or why there is no sheet when a picture is
+    missing or cannot be read; else nothing.
     """
     shown = names[:SHOWN]
-    missing = [name for name in shown if not (folder / name).is_file()]
+    files, outside = pictures_below(data, shown, "--pictures")
+    if not files:
+        return f"no contact sheet: {outside}"
+    missing = [path for path in files.values() if not path.is_file()]
     if missing:
         return (
-            f"no contact sheet: {folder / missing[0]} is not there; name the folder of the "
+            f"no contact sheet: {printable(str(missing[0]))} is not there; name the folder of the "
             "pictures with --pictures"
         )
     rows: dict[str, list[NDArray[np.uint8]]] = {}
@@ -79,12 +86,15 @@ def selection_sheet(names: Sequence[str], folder: Path, path: Path) -> str:
         with progress("reading", len(shown)) as advance:
             for start in range(0, len(shown), PER_ROW):
                 part = shown[start : start + PER_ROW]
-                rows[_numbers(start, len(part))] = [_small(folder / name) for name in part]
+                rows[_numbers(start, len(part))] = [
+                    _small(files[name]) if name in files else _EMPTY for name in part
+                ]
                 advance(len(part))
     except UnreadablePicture as error:
         return f"no contact sheet: {error}"
     contact_sheet(rows, path, SIDE)
-    return f"the contact sheet shows the first {SHOWN}" if len(names) > SHOWN else ""
+    many = f"the contact sheet shows the first {SHOWN}" if len(names) > SHOWN else ""
+    return "\n".join(filter(None, (many, outside)))
 
 
 def _numbers(start: int, count: int) -> str:

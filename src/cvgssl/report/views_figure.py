@@ -80,7 +80,7 @@ def _sheet(groups: list[list[Tensor]], titles: list[str]) -> Image.Image:
             for row, pixels in enumerate(column):
                 sheet.paste(_cell(pixels.numpy()), (left, head + row * cell))
             left += cell
-        left += 2 * _GAP  # groups stand apart
+        left += 2 * _GAP  # between groups
     return sheet
 
 

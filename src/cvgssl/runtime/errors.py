@@ -1,5 +1,8 @@
 """The exceptions whose message is meant for the person at the keyboard."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class UserError(ValueError):
     """A mistake that the user can correct.
@@ -14,3 +17,12 @@ class MachineError(UserError):
 
     It stops the job; code that passes over unreadable files (`--skip-corrupt`) lets it through.
     """
+
+
+@contextmanager
+def naming(subject: str) -> Iterator[None]:
+    """Put `subject`, such as a flag with its value, before the message of every UserError."""
+    try:
+        yield
+    except UserError as error:
+        raise type(error)(f"{subject}: {error}") from error

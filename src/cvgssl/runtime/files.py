@@ -1,13 +1,27 @@
-"""Files that appear whole or not at all, and their hashes."""
+"""Files and folders that appear whole or not at all, and hashes of files.
 
+What a file system does not know (permissions, flushing, renaming, as on some network shares and
+object stores) is not needed.
+"""
+
+import errno
 import hashlib
 import json
 import os
-import tempfile
+import secrets
+import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from cvgssl.runtime.errors import UserError
+
+_UNKNOWN = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM, errno.EXDEV}
+"""Errors of a file system that cannot do what it is asked."""
+_BUSY = {errno.EACCES, errno.EBUSY, errno.ETXTBSY}
+_WAITS = (0.05, 0.2, 0.5, 1.0)  # seconds between tries to replace a file that another one reads
 
 
 @contextmanager
@@ -23,21 +37,47 @@ def writing(path: Path) -> Iterator[Path]:
         yield path
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    aside = Path(name)
+    aside = _beside(path, path.suffix)
+    # no mkstemp: its private permissions would have to be changed, which not all file systems can
     try:
+        os.close(os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         yield aside
-        with aside.open("rb+") as file:
-            os.fsync(file.fileno())
-        aside.chmod(0o666 & ~_umask())
-        aside.replace(path)
+        _flush(aside)
+        _replace(aside, path)
     except OSError as error:
-        if error.filename in (None, name):
+        if error.filename is None or str(error.filename) == str(aside):
             error.filename, error.filename2 = str(path), None
         raise
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):  # the error that led here says more
+            aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(path: Path, flag: str) -> Iterator[Path]:
+    """Give a folder beside `path` that takes its place on success and is removed on failure.
+
+    flag: what a message begins with, such as --out. Raises UserError when `path` exists and is
+    not an empty folder.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(f"{flag} {path}: exists and is not an empty folder; name a new one")
+    whole = path.absolute()
+    aside = _beside(whole)
+    try:
+        aside.mkdir(parents=True)
+        yield aside
+        with suppress(OSError):  # renaming tells what is in the way
+            whole.rmdir()
+        _replace(aside, whole)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST) and str(error.filename2) == str(whole):
+            raise UserError(
+                f"{flag} {path}: another process has made it meanwhile; name a new one"
+            ) from error
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -47,8 +87,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented UTF-8 JSON, whole or not at all."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    """Write `value` as indented UTF-8 JSON, whole or not at all.
+
+    Bytes of file names that are no UTF-8 become JSON's own escapes, which `json` reads back.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    write_text(path, text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def read_json(path: Path) -> Any:
@@ -62,7 +106,45 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _beside(path: Path, suffix: str = "") -> Path:
+    """A hidden name in the same folder that is not in use, of at most 255 bytes."""
+    name = path.name
+    while len(os.fsencode(name)) > 200:
+        name = name[:-1]
+    return path.with_name(f".{name}.{secrets.token_hex(4)}{suffix[-20:]}")
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb+") as file:
+        try:
+            os.fsync(file.fileno())
+        except OSError as error:
+            if error.errno not in _UNKNOWN:
+                raise
+
+
+def _replace(aside: Path, path: Path) -> None:
+    """Rename; waits a little for a file that is open elsewhere, which shares and Windows mind."""
+    for wait in (*_WAITS, 0.0):
+        try:
+            aside.replace(path)
+        except OSError as error:
+            if error.errno in _BUSY and wait:
+                time.sleep(wait)
+                continue
+            if error.errno not in _UNKNOWN:
+                raise
+            _copy(aside, path)
+        return
+
+
+def _copy(aside: Path, path: Path) -> None:
+    """In place of renaming, where that is unknown."""
+    if not aside.is_dir():
+        shutil.copyfile(aside, path)
+        return
+    try:
+        shutil.copytree(aside, path, copy_function=shutil.copyfile)
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
+        raise

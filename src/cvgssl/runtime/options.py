@@ -3,10 +3,10 @@
 Imports no torch, so that `--help` is quick.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import pydantic
 import yaml
@@ -16,6 +16,11 @@ from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.parsing import one_line
+from cvgssl.runtime.yaml_files import read_yaml
+
+T = TypeVar("T")
+_LONGEST = 2000  # characters of a message; lists of names are long
 
 CONFIG = "config.yaml"  # where a run folder keeps its options
 
@@ -54,33 +59,35 @@ def explain(error: pydantic.ValidationError, positional: Sequence[str] = ()) -> 
         place = problem["loc"]
         message = problem["msg"].removeprefix("Value error, ")
         if not place:
-            lines += message.splitlines()
+            lines += [one_line(line, _LONGEST) for line in message.splitlines()]
             continue
-        name = str(place[0])
+        name = one_line(place[0])
         flag = name.upper() if name in positional else "--" + name.replace("_", "-")
         if problem["type"] == "missing":
             lines.append(f"{flag} is needed")
         elif problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
             lines.append(f"{name}: no such option")
         else:
-            message = message[:1].lower() + message[1:]
-            lines.append(f"{flag} {problem['input']}: {message}")
+            given = str(problem["input"])
+            shown = one_line(given) if given.strip() else given
+            message = one_line(message[:1].lower() + message[1:], _LONGEST)
+            lines.append(f"{flag} {shown}: {message}")
     return lines
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_options(path: Path) -> dict[str, Any]:
     """Options from a YAML file, keys with hyphens or underscores; raises UserError."""
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"--config {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"--config {path}: not YAML: {' '.join(str(error).split())}") from error
+    values = read_yaml(path, "a file of options")
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise UserError(f"--config {path}: must hold `option: value` lines")
-    return {str(key).replace("-", "_"): value for key, value in values.items()}
+        raise UserError(f"{path}: must hold `option: value` lines")
+    return {key.replace("-", "_"): value for key, value in values.items()}
+
+
+def make(config: type[T], values: Mapping[str, Any]) -> T:
+    """A `config` of values by name, whatever the names; raises pydantic.ValidationError."""
+    return pydantic.TypeAdapter(config).validate_python(dict(values))
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ which is never taken for a fault of the file.
 import errno
 import json
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -82,11 +82,18 @@ def check_file(path: Path, max_bytes: int | None = None) -> int:
     return status.st_size
 
 
+def read_limited(path: Path, what: str, max_bytes: int = MAX_TEXT_BYTES) -> bytes:
+    """The bytes of a regular file; errors as `parsing` and `check_file` give."""
+    size = check_file(path, max_bytes)
+    with parsing(path, what), path.open("rb") as file:
+        return file.read(size)  # not to its end: some files of /proc claim no size and have no end
+
+
 def read_text(path: Path, what: str, remedy: str = "") -> str:
     """A UTF-8 text file, without byte order mark; errors as `parsing` and `check_file` give."""
-    check_file(path, MAX_TEXT_BYTES)
+    data = read_limited(path, what)
     with parsing(path, what, remedy or "save it as UTF-8 text"):
-        return path.read_text(encoding="utf-8-sig")
+        return data.decode("utf-8-sig")
 
 
 def parse_json(path: Path, what: str, remedy: str = "") -> Any:
@@ -94,6 +101,22 @@ def parse_json(path: Path, what: str, remedy: str = "") -> Any:
     text = read_text(path, what, remedy)
     with parsing(path, what, remedy):
         return json.loads(text)
+
+
+@contextmanager
+def under_flag(flag: str) -> Iterator[None]:
+    """Put the flag that named a file before what is said of it."""
+    try:
+        yield
+    except UserError as error:
+        raise type(error)(f"{flag} {error}") from error
+
+
+def problem_lines(problems: Sequence[str], most: int = 20) -> str:
+    """One line per problem; of a great many, the first `most` and how many more there are."""
+    left = len(problems) - most
+    shown = problems if left <= 0 else [*problems[:most], f"... and {left:,} more like these"]
+    return "\n".join(shown)
 
 
 def one_line(reason: object, length: int = 200) -> str:

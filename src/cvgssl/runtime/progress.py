@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from cvgssl.runtime.parsing import printable
+
 PLAIN_EVERY = 10.0  # seconds between plain lines
 
 
@@ -49,7 +51,7 @@ def _bar(label: str, total: int) -> Iterator[Advance]:
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]:.1f}/s"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     start = time.monotonic()
     # lines printed meanwhile go above the bar, but those for a pipe or file stay on their way
@@ -60,7 +62,7 @@ def _bar(label: str, total: int) -> Iterator[Advance]:
 
         def advance(n: int, note: str = "", /) -> None:
             rate = (bar.tasks[0].completed + n) / max(time.monotonic() - start, 1e-6)
-            bar.update(task, advance=n, rate=rate, note=note)
+            bar.update(task, advance=n, rate=rate, note=printable(note))
 
         yield advance
 
@@ -80,4 +82,4 @@ class _PlainLines:
         left = (self.total - self.done) / rate if rate else 0.0
         line = f"{self.label}: {self.done} of {self.total}, {rate:.1f}/s, {left:.0f} s left"
         line += f", {note}" if note else ""
-        print(line, file=sys.stderr, flush=True)
+        print(printable(line), file=sys.stderr, flush=True)

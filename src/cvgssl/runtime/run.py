@@ -1,17 +1,13 @@
-"""The folder of a run: log, metrics, a snapshot to resume from; stopping politely; its time."""
+"""The folder of a run: log, metrics, a snapshot to resume from; the time that a run takes."""
 
 import io
 import json
-import os
-import shutil
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from types import FrameType
 from typing import Any, TextIO
 
 import torch
@@ -19,9 +15,11 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from cvgssl.runtime.environment import environment
-from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.files import read_json, write_json, write_text, writing
+from cvgssl.runtime.errors import MachineError, UserError
+from cvgssl.runtime.files import new_folder, write_json, write_text, writing
+from cvgssl.runtime.lock import Lock
 from cvgssl.runtime.options import CONFIG, JobOptions, to_yaml
+from cvgssl.runtime.parsing import machine_trouble, parse_json, parsing, printable, read_text
 
 ENVIRONMENT, SUMMARY = "environment.json", "summary.json"
 LOG, METRICS, SNAPSHOT = "log.txt", "metrics.jsonl", "snapshot.pt"
@@ -32,18 +30,22 @@ class RunFolder:
 
     The snapshot remembers how long the growing files were, so that resuming cuts off what was
     written after it: every line then stands there once, as without the interruption.
+
+    lock: that this process holds on the folder while it writes there.
     """
 
-    def __init__(self, path: Path, writes: bool = True) -> None:
+    def __init__(self, path: Path, writes: bool = True, lock: Lock | None = None) -> None:
         self.path = path
         self.writes = writes
+        self._lock = lock
         self._files: dict[str, TextIO] = {}
 
     def log(self, line: str) -> None:
         """Append a line to log.txt and print it."""
         if self.writes:
-            print(line, flush=True)
+            line = printable(line)
             self._append(LOG, line)
+            print(line, flush=True)
 
     def metrics(self, row: dict[str, Any]) -> None:
         """Append a row to metrics.jsonl."""
@@ -52,8 +54,10 @@ class RunFolder:
 
     def rows(self) -> list[dict[str, Any]]:
         """The rows of metrics.jsonl."""
-        text = (self.path / METRICS).read_text(encoding="utf-8")
-        return [json.loads(line) for line in text.splitlines()]
+        path, what = self.path / METRICS, "rows of metrics"
+        lines = read_text(path, what).splitlines()
+        with parsing(path, what, "the run cannot go on; start a new one"):
+            return [dict(json.loads(line)) for line in lines]
 
     def save_snapshot(self, state: dict[str, Any]) -> None:
         """Write the state to resume from: tensors and plain values; whole or not at all."""
@@ -80,9 +84,11 @@ class RunFolder:
                 state = torch.load(path, map_location="cpu", weights_only=True)
                 sizes = state.pop("sizes")
             except Exception as error:
+                if trouble := machine_trouble(error):
+                    raise MachineError(f"{path}: {trouble}") from error
                 raise UserError(f"{path}: damaged; remove it to start the run again") from error
         if self.writes:
-            self.close()
+            self._close_files()
             for name in (LOG, METRICS):
                 if (self.path / name).exists():
                     with (self.path / name).open("r+b") as file:
@@ -90,7 +96,12 @@ class RunFolder:
         return state if found else None
 
     def close(self) -> None:
-        """Close the growing files."""
+        """Close the growing files and let other processes write here."""
+        self._close_files()
+        if self._lock is not None:
+            self._lock.release()
+
+    def _close_files(self) -> None:
         for file in self._files.values():
             file.close()
         self._files.clear()
@@ -130,26 +141,43 @@ def open_run(
 
     write_more: called with a new folder, to write what else belongs there. The new folder appears
     whole or not at all. Raises UserError when its place is taken, and when the run to resume is
-    finished, of another command or changed.
+    finished, of another command, changed, or at work in another process.
     """
     writes = accelerator.is_main_process
     if config.resume is not None:
-        _check_resumable(config.resume, kind)
-        return RunFolder(config.resume, writes)
+        lock = Lock(config.resume, "--resume") if writes else None
+        try:
+            _check_resumable(config.resume, kind)
+        except BaseException:
+            if lock is not None:
+                lock.release()
+            raise
+        return RunFolder(config.resume, writes, lock)
     # the first process chooses, so that all agree
     chosen = [_new_path(config.out, config.log_dir, kind.name) if writes else None]
     path: Path = broadcast_object_list(chosen)[0]
-    if writes:
+    if not writes:
+        return RunFolder(path, writes)
+    try:
         with new_folder(path, "--out") as aside:  # so that a run that is there can be resumed
             started_by = {"started_by": kind.command}
             write_json(aside / ENVIRONMENT, started_by | environment() | dict(kind.facts))
             write_more(aside)
             write_text(aside / CONFIG, to_yaml(config))
-    return RunFolder(path, writes)
+            lock = Lock(aside, "--out")
+    except BaseException:
+        if config.out is None:
+            with suppress(OSError):
+                path.rmdir()
+        raise
+    lock.moved(path)
+    return RunFolder(path, writes, lock)
 
 
 def _check_resumable(path: Path, kind: RunKind) -> None:
-    recorded = read_json(path / ENVIRONMENT)
+    recorded = parse_json(path / ENVIRONMENT, "a run's record", "start a new run")
+    if not isinstance(recorded, dict):
+        raise UserError(f"{path / ENVIRONMENT}: is no run's record; start a new run")
     command = recorded.get("started_by")
     if command != kind.command:
         raise UserError(
@@ -159,69 +187,26 @@ def _check_resumable(path: Path, kind: RunKind) -> None:
         )
     if (path / SUMMARY).exists():
         raise UserError(f"--resume {path}: this run is finished; its result is in {SUMMARY}")
-    kind.check(recorded)
+    with parsing(path / ENVIRONMENT, "a run's record", "start a new run"):
+        kind.check(recorded)
 
 
 def _new_path(out: Path | None, log_dir: Path, name: str) -> Path:
-    """Where a new run goes: `out`, which must be free, else a free name in `log_dir`."""
+    """Where a new run goes: `out`, which must be free, else a new empty folder in `log_dir`.
+
+    Made at once, so that jobs that start together get folders of their own.
+    """
     if out is not None:
         if out.exists() and any(out.iterdir()):
             raise UserError(f"--out {out}: exists already; choose another folder, or --resume it")
         return out
     names = (name if number == 1 else f"{name}_{number}" for number in count(1))
-    return next(path for path in map(log_dir.joinpath, names) if not path.exists())
-
-
-@contextmanager
-def new_folder(path: Path, flag: str) -> Iterator[Path]:
-    """Give a folder beside `path` that takes its place on success and is removed on failure.
-
-    flag: what a message begins with, such as --out. Raises UserError when `path` exists and is
-    not an empty folder.
-    """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UserError(f"{flag} {path}: exists and is not an empty folder; name a new one")
-    whole = path.absolute()
-    aside = whole.parent / f".{whole.name}.{os.getpid()}"
-    aside.mkdir(parents=True)
-    try:
-        yield aside
-        with suppress(FileNotFoundError):
-            whole.rmdir()
-        aside.rename(whole)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-class Stopped(Exception):  # noqa: N818  (an outcome, not an error)
-    """The work was asked to stop and has saved in `folder` what it needs to go on."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(f"stopped; {folder} can be resumed")
-        self.folder = folder
-
-
-@contextmanager
-def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Inside the block SIGTERM only sets a flag; gives a function that tells whether it came.
-
-    In a thread other than the main one (where Python allows no handlers) it never comes.
-    """
-    came = False
-
-    def note(_signal: int, _frame: FrameType | None) -> None:
-        nonlocal came
-        came = True
-
-    try:
-        before = signal.signal(signal.SIGTERM, note)
-    except ValueError:
-        yield lambda: False
-        return
-    try:
-        yield lambda: came
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    log_dir.mkdir(parents=True, exist_ok=True)
+    for path in map(log_dir.joinpath, names):
+        with suppress(FileExistsError):
+            path.mkdir()
+            return path
+    raise AssertionError("names have no end")
 
 
 class Clock:

@@ -23,7 +23,7 @@ class SelectConfig:
         description="features file (.npz, .parquet) by `cvgssl embed`, or what it takes: a folder "
         "of pictures or a CSV"
     )
-    budget: int = Field(ge=1, description="how many pictures to choose")
+    budget: int = Field(ge=1, le=1_000_000, description="how many pictures to choose")
     strategy: Literal["medoids", "typiclust", "probcover", "coreset", "random"] = Field(
         default="medoids", description="how to choose; docs/selecting.md compares them"
     )

@@ -1,13 +1,14 @@
 """Lists of pictures with room for their labels: a CSV of path,label to be filled in by hand."""
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from cvgssl.images.names import KnownNames, text_form
+from cvgssl.runtime.csv_files import read_rows
+from cvgssl.runtime.csv_writing import write_rows
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.files import write_text
+from cvgssl.runtime.parsing import one_line, problem_lines, under_flag
 
 COLUMNS = ("path", "label")
 UNSURE = "?"  # what a person writes who cannot name a picture
@@ -22,52 +23,37 @@ class Line(NamedTuple):
 
 
 def write_labels(pictures: Sequence[tuple[str, str]], path: Path) -> None:
-    """Write path and label ("" where there is none yet) of each picture, UTF-8 with a BOM.
+    r"""Write path and label ("" where there is none yet) of each picture, UTF-8 with a BOM.
 
-    The BOM makes spreadsheet programs take it for what it is.
+    Bytes of names that are no UTF-8 are written as \xNN.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([COLUMNS, *pictures])
-    try:
-        write_text(path, "\ufeff" + text.getvalue())
-    except UnicodeEncodeError as error:
-        raise UserError(f"{path}: a file name is not valid Unicode: {error.object!r}") from error
+    rows = [(text_form(name), label) for name, label in pictures]
+    write_rows(path, COLUMNS, rows, byte_order_mark=True)
 
 
 def read_labels(path: Path, flag: str) -> list[Line]:
-    """The lines of such a list, filled in or not; commas, semicolons or tabs, BOM or none.
+    """The lines of such a list, filled in or not, as `runtime.csv_files` reads CSV files.
 
+    Paths are as the list has them; `known_lines` gives them the names of the data set.
     flag: what the message begins with, such as --labels. Raises UserError for a file that is
-    not such a list and for pictures that stand there twice.
+    not such a list and for pictures that are in it twice.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(f"{flag} {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{flag} {path}: not UTF-8; save it as CSV UTF-8") from error
-    first = text.partition("\n")[0]
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True
-    )
-    try:
-        header = [name.strip().lower() for name in next(reader, [])]
-        missing = [name for name in COLUMNS if name not in header]
-        if missing:
-            raise UserError(
-                f"{flag} {path}: no column {' and no '.join(missing)}; needed: path,label"
-            )
-        picture, label = (header.index(name) for name in COLUMNS)
-        lines = [
-            Line(reader.line_num, row[picture].strip(), (row[label : label + 1] or [""])[0].strip())
-            for row in reader
-            if row[picture : picture + 1] and row[picture].strip()
-        ]
-    except csv.Error as error:
-        raise UserError(f"{flag} {path} line {reader.line_num}: {error}") from error
+    with under_flag(flag):
+        rows = read_rows(path, COLUMNS)
+    lines = [Line(row.line, row.written["path"], row["label"]) for row in rows if row["path"]]
     _check_once(lines, f"{flag} {path}")
     return lines
+
+
+def known_lines(lines: Sequence[Line], known: KnownNames, where: str) -> list[Line]:
+    """The lines with the data set's own names of their pictures, however they are written.
+
+    Pictures that the data set does not have keep their path, for the caller to judge.
+    where: what a message begins with. Raises UserError for pictures that are in the list twice.
+    """
+    named = [line._replace(path=known.find(line.path) or line.path.strip()) for line in lines]
+    _check_once(named, where)
+    return named
 
 
 def _check_once(lines: Sequence[Line], where: str) -> None:
@@ -75,7 +61,9 @@ def _check_once(lines: Sequence[Line], where: str) -> None:
     problems = []
     for line in lines:
         if line.path in seen:
-            problems.append(f"{where} line {line.number}: {line.path} is in line {seen[line.path]}")
+            problems.append(
+                f"{where} line {line.number}: {one_line(line.path)} is in line {seen[line.path]}"
+            )
         seen.setdefault(line.path, line.number)
     if problems:
-        raise UserError("\n".join(problems))
+        raise UserError(problem_lines(problems))

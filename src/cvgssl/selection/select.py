@@ -12,8 +12,8 @@ from cvgssl.features.table import FeatureTable
 from cvgssl.images.assemble import normal
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_json
+from cvgssl.selection.candidates import UNLABELLED, Candidates, Picked
 from cvgssl.selection.label_list import UNSURE, Line, write_labels
-from cvgssl.selection.pool import UNLABELLED, Picked, Pool
 from cvgssl.selection.strategies import STRATEGIES
 
 LIST, FACTS = "selection.csv", "selection.json"
@@ -23,15 +23,15 @@ LIST, FACTS = "selection.csv", "selection.json"
 class Selection:
     """What to label next.
 
-    kept: pictures with the labels that they had before, in the order given; "?" is one.
-    chosen: names of new pictures, the one to label first at the head. scores: one for each.
-    pool: number of train pictures.
+    kept: pictures with the labels that they had before, "?" included, in the order given.
+    chosen: names of new pictures, the one to label first at the head. scores: of each of them.
+    train_pictures: how many there are to choose from, with those labelled before.
     """
 
     kept: tuple[tuple[str, str], ...]
     chosen: tuple[str, ...]
     scores: tuple[float, ...]
-    pool: int
+    train_pictures: int
 
 
 def select(
@@ -53,19 +53,19 @@ def select(
     if not len(train):
         raise UserError("DATA: has no train pictures; test pictures are never chosen")
     kept = tuple((line.path, normal(line.label)) for line in labelled if line.label)
-    pool = _pool(train, table, kept)
-    left = int((~pool.closed).sum())
+    candidates = _candidates(train, table, kept)
+    left = int((~candidates.closed).sum())
     if budget > left:
         raise UserError(
-            f"--budget {budget}: {left} of {len(pool)} train pictures are not labelled yet; "
+            f"--budget {budget}: {left} of {len(candidates)} train pictures are not labelled yet; "
             "ask for fewer"
         )
-    picked = _pick(strategy, pool, budget, seed)
+    picked = _pick(strategy, candidates, budget, seed)
     return Selection(
         kept,
         tuple(train.names[row] for row in picked.order),
         tuple(map(float, picked.scores)),
-        len(pool),
+        len(candidates),
     )
 
 
@@ -77,11 +77,13 @@ def write_selection(selection: Selection, folder: Path, facts: dict[str, Any]) -
         {"path": name, "score": score}
         for name, score in zip(selection.chosen, selection.scores, strict=True)
     ]
-    counts = {"train_pictures": selection.pool, "labelled_before": len(selection.kept)}
+    counts = {"train_pictures": selection.train_pictures, "labelled_before": len(selection.kept)}
     write_json(folder / FACTS, facts | counts | {"chosen": chosen})
 
 
-def _pool(train: FeatureTable, table: FeatureTable, kept: Sequence[tuple[str, str]]) -> Pool:
+def _candidates(
+    train: FeatureTable, table: FeatureTable, kept: Sequence[tuple[str, str]]
+) -> Candidates:
     places = {name: row for row, name in enumerate(train.names)}
     _check_known([name for name, _ in kept], places, table)
     classes = sorted({label for _, label in kept} - {UNSURE})
@@ -92,7 +94,7 @@ def _pool(train: FeatureTable, table: FeatureTable, kept: Sequence[tuple[str, st
         if label != UNSURE:
             labels[places[name]] = classes.index(label)
     rows = Preparation("center").fit(train.values).transform(train.values)
-    return Pool(rows.astype(np.float32), labels, closed)
+    return Candidates(rows.astype(np.float32), labels, closed)
 
 
 def _check_known(names: Sequence[str], places: dict[str, int], table: FeatureTable) -> None:
@@ -108,8 +110,8 @@ def _check_known(names: Sequence[str], places: dict[str, int], table: FeatureTab
     )
 
 
-def _pick(strategy: str, pool: Pool, budget: int, seed: int) -> Picked:
+def _pick(strategy: str, candidates: Candidates, budget: int, seed: int) -> Picked:
     try:
-        return STRATEGIES[strategy](pool, budget, seed)
+        return STRATEGIES[strategy](candidates, budget, seed)
     except UserError as error:  # no library for a graph of so many
         raise UserError(f"{error}; or --strategy typiclust, which needs no graph") from error

@@ -13,10 +13,10 @@ from cvgssl.features.diffusion import diffusion_map
 from cvgssl.heads.base import unit
 from cvgssl.heads.linear import Logistic
 from cvgssl.runtime.seeds import seed_for
-from cvgssl.selection.pool import (
+from cvgssl.selection.candidates import (
     UNLABELLED,
+    Candidates,
     Picked,
-    Pool,
     Strategy,
     cluster,
     medoid,
@@ -24,30 +24,30 @@ from cvgssl.selection.pool import (
 )
 
 
-def at_random(pool: Pool, budget: int, seed: int) -> Picked:
+def at_random(candidates: Candidates, budget: int, seed: int) -> Picked:
     """Any of the open pictures with the same probability. Scores are 0."""
     generator = np.random.default_rng(seed_for(seed, "random"))
-    order = generator.permutation(np.flatnonzero(~pool.closed))[:budget]
+    order = generator.permutation(np.flatnonzero(~candidates.closed))[:budget]
     return Picked(order, np.zeros(budget))
 
 
-def coreset(pool: Pool, budget: int, seed: int) -> Picked:
+def coreset(candidates: Candidates, budget: int, seed: int) -> Picked:
     """The picture farthest from all chosen and labelled ones, again and again.
 
     Sener & Savarese 2018 (ICLR), "Active learning for convolutional neural networks: a core-set
     approach", k-centre greedy. Without labels the first one is drawn at random. Scores are
     distances to the nearest one before (2, the largest there is, for the first).
     """
-    rows, closed = pool.rows, pool.closed.copy()
-    nearest = np.full(len(pool), np.inf, dtype=np.float32)
-    for row in pool.covered:
+    rows, closed = candidates.rows, candidates.closed.copy()
+    nearest = np.full(len(candidates), np.inf, dtype=np.float32)
+    for row in candidates.covered:
         nearest = np.minimum(nearest, _to(rows, row))
     order: list[int] = []
     scores: list[float] = []
     for _ in range(budget):
         row = int(np.where(closed, -1, nearest).argmax())
         if np.isinf(nearest[row]):
-            row = int(np.random.default_rng(seed_for(seed, "coreset")).integers(len(pool)))
+            row = int(np.random.default_rng(seed_for(seed, "coreset")).integers(len(candidates)))
         order.append(row)
         scores.append(min(float(nearest[row]), 2.0))
         closed[row] = True
@@ -66,53 +66,55 @@ SURE = 0.3  # what a picture counts beside its doubt, in mean doubts
 MEDOID_SAMPLE = 5000  # pictures that are weighed against each other
 
 
-def medoids(pool: Pool, budget: int, seed: int) -> Picked:
+def medoids(candidates: Candidates, budget: int, seed: int) -> Picked:
     """The middles of k-means clusters on the map; with labels, where they leave most doubt.
 
     Without labels: as many clusters as pictures asked for, the largest first, and of each the
     picture with the smallest mean distance to the others; the score is the cluster's share of the
-    pool. With labels: greedy facility location, each time the picture that most reduces the mean
-    distance of all to the nearest labelled or chosen one (the score), where pictures weigh by the
-    margin between the two likeliest classes of a logistic regression on the map. Of more than
+    candidates. With labels: greedy facility location, each time the picture that most reduces the
+    mean distance of all to the nearest labelled or chosen one (the score), where pictures weigh by
+    the margin between the two likeliest classes of a logistic regression on the map. Of more than
     5000 pictures as many are drawn for that, in proportion to weight.
 
     Settings were chosen on generated pictures and on train/ of NEU-CLS and X-SDD
     (docs/selecting.md).
     """
-    mapped = pool.rows
-    if len(pool) >= LEAST_ROWS:
-        mapped = unit(diffusion_map(pool.rows).astype(np.float64)).astype(np.float32)
-    if len(pool.covered):
-        return _add(mapped, pool, budget, seed)
+    mapped = candidates.rows
+    if len(candidates) >= LEAST_ROWS:
+        mapped = unit(diffusion_map(candidates.rows).astype(np.float64)).astype(np.float32)
+    if len(candidates.covered):
+        return _add(mapped, candidates, budget, seed)
     codes = cluster(mapped, budget, seed)
     groups = [np.flatnonzero(codes == code) for code in range(budget)]
     groups = sorted((group for group in groups if len(group)), key=len, reverse=True)
     order = np.array([medoid(mapped, group) for group in groups], dtype=np.intp)
-    scores = np.array([len(group) / len(pool) for group in groups])
+    scores = np.array([len(group) / len(candidates) for group in groups])
     if len(order) == budget:
         return Picked(order, scores)
-    closed = pool.closed.copy()  # equal pictures gave fewer clusters
+    closed = candidates.closed.copy()  # equal pictures gave fewer clusters
     closed[order] = True
-    rest = _add(mapped, Pool(pool.rows, pool.labels, closed), budget - len(order), seed)
+    rest = _add(
+        mapped, Candidates(candidates.rows, candidates.labels, closed), budget - len(order), seed
+    )
     return Picked(np.concatenate([order, rest.order]), np.concatenate([scores, rest.scores]))
 
 
-def _add(mapped: NDArray[np.float32], pool: Pool, budget: int, seed: int) -> Picked:
+def _add(mapped: NDArray[np.float32], candidates: Candidates, budget: int, seed: int) -> Picked:
     """Greedy facility location with the closed pictures as given."""
-    weight = _doubt(mapped, pool.labels)
+    weight = _doubt(mapped, candidates.labels)
     weight += SURE * weight.mean()
-    looked = np.arange(len(pool))
-    if len(pool) > max(MEDOID_SAMPLE, budget):
+    looked = np.arange(len(candidates))
+    if len(candidates) > max(MEDOID_SAMPLE, budget):
         generator = np.random.default_rng(seed_for(seed, "medoids"))
-        asked = np.where(pool.closed, 0, weight)
+        asked = np.where(candidates.closed, 0, weight)
         size = min(max(MEDOID_SAMPLE, budget), int(np.count_nonzero(asked)))
-        looked = generator.choice(len(pool), size, replace=False, p=asked / asked.sum())
-        weight = np.ones(len(pool))
-    rows, closed = mapped[looked], pool.closed[looked].copy()
+        looked = generator.choice(len(candidates), size, replace=False, p=asked / asked.sum())
+        weight = np.ones(len(candidates))
+    rows, closed = mapped[looked], candidates.closed[looked].copy()
     share = (weight[looked] / weight[looked].sum()).astype(np.float32)
     between = np.sqrt(squared_distances(rows, rows))
     nearest = np.full(len(rows), 2.0, dtype=np.float32)  # rows have length 1
-    for row in pool.covered:
+    for row in candidates.covered:
         to_it = np.sqrt(squared_distances(rows, mapped[row : row + 1])[:, 0])
         nearest = np.minimum(nearest, to_it)
     order, scores = [], []
@@ -144,7 +146,7 @@ LEAST = 5  # pictures of a cluster that counts
 AMONG = 4000  # pictures of a cluster that are looked at
 
 
-def typiclust(pool: Pool, budget: int, seed: int) -> Picked:
+def typiclust(candidates: Candidates, budget: int, seed: int) -> Picked:
     """The most typical picture of the largest cluster with the fewest labels, again and again.
 
     Hacohen, Dekel & Weinshall 2022 (ICML), "Active learning on a budget: opposite strategies suit
@@ -152,18 +154,18 @@ def typiclust(pool: Pool, budget: int, seed: int) -> Picked:
     clusters of fewer than 5 come last. Typicality, the score, is one over the mean distance to
     the 20 nearest pictures of the cluster.
     """
-    count = min(len(pool.covered) + budget, TYPICAL_CLUSTERS, len(pool))
-    codes = cluster(pool.rows, count, seed)
+    count = min(len(candidates.covered) + budget, TYPICAL_CLUSTERS, len(candidates))
+    codes = cluster(candidates.rows, count, seed)
     size = np.bincount(codes, minlength=count)
-    labels = np.bincount(codes[pool.closed], minlength=count)
+    labels = np.bincount(codes[candidates.closed], minlength=count)
     waiting: dict[int, list[tuple[int, float]]] = {}
     order, scores = [], []
     for _ in range(budget):
-        open_ones = size - labels > 0
-        rank = np.lexsort((-size, labels, size < LEAST, ~open_ones))
+        still_open = size - labels > 0
+        rank = np.lexsort((-size, labels, size < LEAST, ~still_open))
         chosen = int(rank[0])
         if chosen not in waiting:
-            waiting[chosen] = _by_typicality(pool, np.flatnonzero(codes == chosen))
+            waiting[chosen] = _by_typicality(candidates, np.flatnonzero(codes == chosen))
         row, score = waiting[chosen].pop(0)
         order.append(row)
         scores.append(score)
@@ -171,13 +173,13 @@ def typiclust(pool: Pool, budget: int, seed: int) -> Picked:
     return Picked(np.array(order), np.array(scores))
 
 
-def _by_typicality(pool: Pool, members: NDArray[np.intp]) -> list[tuple[int, float]]:
+def _by_typicality(candidates: Candidates, members: NDArray[np.intp]) -> list[tuple[int, float]]:
     """Open members, the most typical first."""
-    rows = pool.rows[members]
+    rows = candidates.rows[members]
     near = min(NEIGHBOURS, len(members) - 1)
     if near == 0:
         return [(int(members[0]), 0.0)]
-    # of a very large cluster every n-th picture stands for those around it
+    # of a very large cluster only every n-th picture is compared with
     sample = rows[:: -(-len(rows) // AMONG)]
     density = np.empty(len(rows))
     for start in range(0, len(rows), 1000):
@@ -187,7 +189,7 @@ def _by_typicality(pool: Pool, members: NDArray[np.intp]) -> list[tuple[int, flo
         mean = np.sqrt(nearest[:, : near + 1]).sum(axis=1) / near
         density[start : start + 1000] = 1 / np.maximum(mean, 1e-6)
     best = np.argsort(-density, kind="stable")
-    return [(int(members[i]), float(density[i])) for i in best if not pool.closed[members[i]]]
+    return [(int(members[i]), float(density[i])) for i in best if not candidates.closed[members[i]]]
 
 
 PURITY = 0.95  # share of balls that hold one cluster only
@@ -196,7 +198,7 @@ BALL_SAMPLE = 10_000  # pictures that are looked at
 CHUNK = 1000
 
 
-def probcover(pool: Pool, budget: int, seed: int) -> Picked:
+def probcover(candidates: Candidates, budget: int, seed: int) -> Picked:
     """The picture whose ball holds most pictures that no ball holds yet, again and again.
 
     Yehuda, Dekel, Hacohen & Weinshall 2022 (NeurIPS), "Active learning through a covering lens":
@@ -206,10 +208,10 @@ def probcover(pool: Pool, budget: int, seed: int) -> Picked:
     many are drawn, with all closed ones. What is left when all is covered comes at random.
     """
     generator = np.random.default_rng(seed_for(seed, "probcover"))
-    looked = _sample(pool, budget, generator)
-    rows, closed = pool.rows[looked], pool.closed[looked].copy()
+    looked = _sample(candidates, budget, generator)
+    rows, closed = candidates.rows[looked], candidates.closed[looked].copy()
     count = len(rows)
-    codes = cluster(rows, min(max(budget + len(pool.covered), 2), BALL_CLUSTERS, count), seed)
+    codes = cluster(rows, min(max(budget + len(candidates.covered), 2), BALL_CLUSTERS, count), seed)
     balls = _balls(rows, _radius(rows, codes))
     covered = np.zeros(balls.shape[1], dtype=np.uint8)
     covered |= np.bitwise_or.reduce(balls[closed], axis=0)
@@ -225,12 +227,14 @@ def probcover(pool: Pool, budget: int, seed: int) -> Picked:
     return Picked(looked[np.array(order)], np.array(scores))
 
 
-def _sample(pool: Pool, budget: int, generator: np.random.Generator) -> NDArray[np.intp]:
-    if len(pool) <= BALL_SAMPLE:
-        return np.arange(len(pool))
-    open_ones = generator.permutation(np.flatnonzero(~pool.closed))
-    room = max(BALL_SAMPLE - len(pool.covered), budget)
-    return np.sort(np.concatenate([pool.covered, open_ones[:room]]))
+def _sample(
+    candidates: Candidates, budget: int, generator: np.random.Generator
+) -> NDArray[np.intp]:
+    if len(candidates) <= BALL_SAMPLE:
+        return np.arange(len(candidates))
+    still_open = generator.permutation(np.flatnonzero(~candidates.closed))
+    room = max(BALL_SAMPLE - len(candidates.covered), budget)
+    return np.sort(np.concatenate([candidates.covered, still_open[:room]]))
 
 
 def _radius(rows: NDArray[np.float32], codes: NDArray[np.intp]) -> float:
@@ -244,14 +248,14 @@ def _radius(rows: NDArray[np.float32], codes: NDArray[np.intp]) -> float:
 
 
 def _balls(rows: NDArray[np.float32], radius: float) -> NDArray[np.uint8]:
-    """Bits [N, N / 8]: whether a row (second axis) lies in the ball of another (first axis)."""
-    found = []
+    """Bits [N, N / 8]: whether a row (second axis) is in the ball of another (first axis)."""
+    balls = []
     for start in range(0, len(rows), CHUNK):
         near = squared_distances(rows[start : start + CHUNK], rows) < radius
         at = np.arange(len(near))
         near[at, start + at] = True  # rounding may put a row outside its own ball
-        found.append(np.packbits(near, axis=1))
-    return np.concatenate(found)
+        balls.append(np.packbits(near, axis=1))
+    return np.concatenate(balls)
 
 
 STRATEGIES: dict[str, Strategy] = {

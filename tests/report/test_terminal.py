@@ -4,7 +4,7 @@ import pty
 import subprocess
 import sys
 
-from cvgssl.report.tables import print_table
+from cvgssl.report.terminal import print_table
 
 
 def printed(title: str, columns: list[str], rows: list[list[str]]) -> list[str]:
@@ -52,7 +52,7 @@ def test_no_rows() -> None:
 
 def test_a_terminal_gets_frames_and_nothing_is_cut() -> None:
     code = (
-        "from cvgssl.report.tables import print_table;"
+        "from cvgssl.report.terminal import print_table;"
         "print_table('T', ['path', 'class'], [['x' * 150 + 'END', 'scratches']])"
     )
     ours, theirs = pty.openpty()

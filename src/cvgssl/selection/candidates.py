@@ -1,8 +1,6 @@
 """The pictures among which some are chosen for labelling, and clusters of them.
 
-Shape letters: N pictures of the pool, D features, B pictures to be chosen.
-
-Shape letters: N pictures, D features.
+Shape letters: N candidates, D features, B pictures to be chosen.
 """
 
 import warnings
@@ -14,18 +12,17 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
+from cvgssl.features.table import UNLABELLED as UNLABELLED
 from cvgssl.runtime.seeds import seed_for
-
-UNLABELLED = -1
 
 
 @dataclass(frozen=True)
-class Pool:
-    """Pictures to choose from.
+class Candidates:
+    """Train pictures, of which those not labelled yet can be chosen.
 
     rows: float32 [N, D], centred and of length 1.
     labels: int64 [N], the class that a person gave, 0..K-1, or -1.
-    closed: bool [N], true for those that are not to be chosen (again).
+    closed: bool [N], true for those that are not to be chosen (again); others are open.
     """
 
     rows: NDArray[np.float32]
@@ -56,17 +53,17 @@ class Picked:
     scores: NDArray[np.float64]
 
 
-Strategy = Callable[[Pool, int, int], Picked]
-"""(pool, budget, seed) -> picked; 1 <= budget <= open rows. The same arguments, the same rows."""
+Strategy = Callable[[Candidates, int, int], Picked]
+"""(candidates, budget, seed) -> picked; 1 <= budget <= open rows. No other source of randomness."""
 
 
 def squared_distances(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
     """Squared Euclidean distances [A, B], at least 0."""
-    found: NDArray[np.float32] = -2 * (a @ b.T)
-    found += np.square(a).sum(axis=1)[:, None]
-    found += np.square(b).sum(axis=1)
-    np.maximum(found, 0, out=found)
-    return found
+    squared: NDArray[np.float32] = -2 * (a @ b.T)
+    squared += np.square(a).sum(axis=1)[:, None]
+    squared += np.square(b).sum(axis=1)
+    np.maximum(squared, 0, out=squared)
+    return squared
 
 
 STARTS = 10  # of k-means, while that is quick
@@ -78,10 +75,10 @@ MIDDLE = 500  # pictures of a cluster that may be its middle
 def cluster(rows: NDArray[np.float32], count: int, seed: int) -> NDArray[np.intp]:
     """The cluster of each row, int [N], 0..count-1; some stay empty where rows are equal."""
     starts = STARTS if float(rows.size) * count <= LARGE else STARTS_LARGE
-    found = KMeans(count, n_init=starts, random_state=seed_for(seed, "k-means") % 2**32)
+    k_means = KMeans(count, n_init=starts, random_state=seed_for(seed, "k-means") % 2**32)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different rows than clusters
-        return np.asarray(found.fit_predict(rows), dtype=np.intp)
+        return np.asarray(k_means.fit_predict(rows), dtype=np.intp)
 
 
 def medoid(rows: NDArray[np.float32], members: NDArray[np.intp]) -> int:

@@ -10,7 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-# 12, -3.5, 93.10 %, 93.1 ± 0.4, 93.1 [92.0, 94.2]; a dash stands for a missing number
+from cvgssl.runtime.parsing import printable
+
+# 12, -3.5, 93.10 %, 93.1 ± 0.4, 93.1 [92.0, 94.2]; a dash is a missing number
 _NUMBER = re.compile(r"[-+−]?\d[\d.,]*\s*%?(\s*[±\[(].*)?|[-–—]?")
 
 
@@ -23,7 +25,8 @@ def print_table(
     """Print `rows` under `columns` to `file` (default: stdout); columns of numbers align right.
 
     On a terminal long cells fold to its width. In a file or pipe there are no frames, colours or
-    escape codes, and every row stays on one line however long it is, so grep and diff work.
+    escape codes, and every row is one line however long it is, so grep and diff work. Line breaks
+    and control characters in names become escapes, so they neither break nor fake rows.
     """
     assert all(len(row) == len(columns) for row in rows), "a row must fill every column"
     out = file or sys.stdout
@@ -32,11 +35,13 @@ def print_table(
     table = Table(box=None if plain else box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for i, name in enumerate(columns):
         numeric = bool(rows) and all(_NUMBER.fullmatch(row[i]) for row in rows)
-        table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_one_line(cell)) for cell in row))
+        table.add_column(
+            Text(printable(name)), justify="right" if numeric else "left", overflow="fold"
+        )
+    for row in rows:  # control characters in names must not break or fake rows
+        table.add_row(*(Text(printable(cell)) for cell in row))
     if title:  # by itself, as rich would fold it to the table's width
-        console.print(Text(title, style="bold"), soft_wrap=True)
+        console.print(Text(printable(title), style="bold"), soft_wrap=True)
     if plain:
         # rich assumes 80 columns without a terminal; a wrapped path cannot be copied
         console.width = 100_000
@@ -46,8 +51,3 @@ def print_table(
         out.writelines(line.rstrip() + "\n" for line in capture.get().splitlines())
     else:
         console.print(table)
-
-
-def _one_line(cell: str) -> str:
-    """Line breaks and control characters in file names must not break or fake rows."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in cell)

@@ -1,0 +1,77 @@
+"""Standard output and error of a command: in any encoding, closed, or left by their reader."""
+
+import io
+import logging
+import os
+import select
+import sys
+import warnings
+from contextlib import suppress
+from typing import Any
+
+from cvgssl.runtime.parsing import printable
+
+_FORMAT_WARNING = warnings.formatwarning
+READER_GONE = 141  # as of a program that SIGPIPE ends
+
+
+class _Printable(logging.Formatter):
+    """Names of files and classes may hold control characters, which a terminal would obey."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _lines(super().format(record))
+
+
+def prepare_streams() -> None:
+    r"""Let standard output and error take any text.
+
+    What their encoding cannot hold is written as an escape such as \xb1; closed streams lead to
+    nowhere.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            nowhere = open(os.devnull, mode, encoding="utf-8")  # noqa: PTH123, SIM115
+            os.set_inheritable(nowhere.fileno(), True)
+            setattr(sys, name, nowhere)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(_Printable())
+    warnings.formatwarning = _format_warning
+
+
+def complain(prog: str, text: str) -> None:
+    """Print each line of `text` to standard error, if anybody reads it."""
+    with suppress(OSError):
+        for line in text.split("\n"):
+            print(f"{prog}: {printable(line)}", file=sys.stderr, flush=True)
+
+
+def reader_is_gone() -> bool:
+    """Whether whoever read standard output or error through a pipe (`| head`) has ended."""
+    if not hasattr(select, "poll"):
+        return True  # Windows, where only the failed write tells
+    poll = select.poll()
+    for number in (1, 2):
+        poll.register(number, 0)
+    return any(events & select.POLLERR for _, events in poll.poll(0))
+
+
+def discard_unwritten() -> None:
+    """Drop what standard output cannot take, which Python would complain about at the end."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
+
+
+def _format_warning(*words: Any, **options: Any) -> str:
+    return _lines(_FORMAT_WARNING(*words, **options))
+
+
+def _lines(text: str) -> str:
+    return "\n".join(map(printable, text.split("\n")))

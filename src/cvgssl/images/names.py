@@ -1,0 +1,157 @@
+r"""Names of pictures: one form to compare them by, and what people write for them in lists.
+
+A picture's name is its path relative to the data folder, with slashes, in Unicode's composed
+form (NFC). macOS stores decomposed letters; by the composed form both systems give the same
+order, draws and look-ups. Files are opened by the path that the disk has. Lists hold bytes that
+are no UTF-8 as \xNN, and are understood so.
+"""
+
+import os
+import posixpath
+import re
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+
+_ESCAPED_BYTE = re.compile(r"\\x([89a-f][0-9a-f])")
+
+
+def comparable(name: str) -> str:
+    """The form of a name or path by which it is compared, ordered and kept: composed letters."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def name_bytes(name: str) -> bytes:
+    """UTF-8 of a name, for hashes; bytes of the disk that are no UTF-8 stay what they are."""
+    return name.encode("utf-8", "surrogateescape")
+
+
+def is_text(name: str) -> bool:
+    """Whether the bytes of a name on disk are UTF-8, so that a text file can hold it."""
+    return name.isascii() or not any("\ud800" <= character <= "\udfff" for character in name)
+
+
+def text_form(name: str) -> str:
+    r"""A name as a text file can hold it: bytes that are no UTF-8 become \xNN."""
+    return name if is_text(name) else name_bytes(name).decode("utf-8", "backslashreplace")
+
+
+def from_text_form(text: str) -> str:
+    r"""The name on disk that `text_form` gave as `text`; \xNN of UTF-8 bytes stay as they are."""
+    return _ESCAPED_BYTE.sub(lambda match: chr(0xDC00 + int(match[1], 16)), text)
+
+
+def spellings(written: str) -> list[str]:
+    """Paths that a person may have meant, as written first; all but that with plain slashes."""
+    bare = written.strip()
+    slashes = bare.replace("\\", "/")
+    return list(dict.fromkeys((written, bare, posixpath.normpath(slashes) if slashes else "")))
+
+
+class KnownNames:
+    """The names of a data set, to be looked up as people write them in lists."""
+
+    def __init__(self, names: Iterable[str], root: Path | None = None) -> None:
+        """names: as `picture_names` gives them. root: the data folder or split CSV, if known."""
+        self._names = {name: name for name in names}
+        for name in [name for name in self._names if not is_text(name)]:
+            self._names.setdefault(text_form(name), name)
+        self._root = root if root is None or not root.is_file() else root.parent
+        self._files: dict[str, str] | None = None
+
+    def find(self, written: str) -> str | None:
+        r"""The name that is meant, or None.
+
+        Understood are backslashes, `./`, `a//b`, absolute paths and paths from the working
+        folder that lead below the data folder, the data folder's own name in front, and other
+        paths to the same file (links).
+        """
+        for text in spellings(comparable(written)):
+            if text in self._names:
+                return self._names[text]
+        path = spellings(comparable(written))[-1]
+        if self._root is None or not path:
+            return None
+        for inside in _below(path, self._root):
+            if inside in self._names:
+                return self._names[inside]
+        return self._by_file(path, self._root)
+
+    def _by_file(self, path: str, root: Path) -> str | None:
+        """The name of the real file that `path` leads to; all names are resolved once for it."""
+        there = [place for place in (root / path, Path(path)) if _is_file(place)]
+        if not there:
+            return None
+        if self._files is None:
+            self._files = {os.path.realpath(root / name): name for name in self._names.values()}
+        return next(
+            (name for place in there if (name := self._files.get(os.path.realpath(place)))), None
+        )
+
+
+class FilesBelow:
+    """Finds files below a folder by names of either Unicode form and either kind of slash."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._listed: dict[Path, dict[str, str]] = {}
+
+    def find(self, written: str) -> Path | None:
+        """The file, under the name that it has on disk; None when there is none."""
+        texts = [*spellings(written), from_text_form(written.strip())]
+        plain = comparable(spellings(written)[-1])
+        own = f"{comparable(self._folder.absolute().name)}/"
+        if plain.startswith(own):  # as seen from the folder above
+            texts.append(plain.removeprefix(own))
+        for text in texts:
+            if text and _is_file(self._folder / text):
+                return self._folder / text
+        by_form = (self._by_form(text) for text in texts if not text.isascii())
+        return next((path for path in by_form if path is not None), None)
+
+    def _by_form(self, text: str) -> Path | None:
+        """Part by part, the entry with the same composed form."""
+        place = self._folder
+        for part in Path(text).parts:
+            if part in ("/", ".."):
+                place = place / part
+                continue
+            actual = self._names_in(place).get(comparable(part))
+            if actual is None:
+                return None
+            place = place / actual
+        return place if _is_file(place) else None
+
+    def _names_in(self, folder: Path) -> dict[str, str]:
+        if folder not in self._listed:
+            try:
+                names = [path.name for path in folder.iterdir()]
+            except OSError:  # no folder, or none that can be read
+                names = []
+            self._listed[folder] = {comparable(name): name for name in names}
+        return self._listed[folder]
+
+
+def _below(path: str, root: Path) -> Iterable[str]:
+    """What `path` may be as a path relative to `root`."""
+    whole = _absolute(root)
+    parts, ends = path.split("/"), whole.split("/")
+    for count in range(min(len(parts), len(ends)), 0, -1):
+        if parts[:count] == ends[-count:]:
+            yield "/".join(parts[count:])
+    for base in dict.fromkeys((whole, _absolute(Path(os.path.realpath(root))))):
+        for place in (posixpath.join(base, path), _absolute(Path(path))):
+            inside = posixpath.normpath(place)
+            if inside.startswith(base.rstrip("/") + "/"):
+                yield inside.removeprefix(base.rstrip("/") + "/")
+
+
+def _absolute(path: Path) -> str:
+    return comparable(Path(os.path.normpath(Path.cwd() / path)).as_posix())
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long, for example
+        return False

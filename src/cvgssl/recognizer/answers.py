@@ -1,0 +1,82 @@
+"""Predictions as text: CSV and JSON, a picture at a time, and a line of counts."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from cvgssl.recognizer.predict import Prediction
+from cvgssl.runtime.csv_writing import csv_line
+
+
+class TextFormat(Protocol):
+    """A kind of file: what it begins with, a text per picture, what is between and at the end."""
+
+    between: str
+    end: str
+
+    def begin(self, classes: Sequence[str], asked: bool) -> str:
+        """What comes before the first picture; asked: whether there are verdicts."""
+
+    def text(self, prediction: Prediction) -> str:
+        """That of one picture."""
+
+
+class CsvFormat:
+    """Columns path, class, probability and the probability of every class.
+
+    With verdicts, the column answer follows path: class, unknown or not sure.
+    """
+
+    between = end = ""
+
+    def begin(self, classes: Sequence[str], asked: bool) -> str:
+        """The header."""
+        return csv_line(["path", *(["answer"] if asked else []), "class", "probability", *classes])
+
+    def text(self, prediction: Prediction) -> str:
+        """A row."""
+        numbers = [f"{p:.6f}" for p in (prediction.probability, *prediction.probabilities)]
+        answer = [] if prediction.verdict is None else [prediction.answer]
+        return csv_line([path_text(prediction.path), *answer, prediction.label, *numbers])
+
+
+class JsonFormat:
+    """A list of objects with path, class, probability and probabilities (class -> number).
+
+    With verdicts, also answer: class, unknown or not sure.
+    """
+
+    between, end = ",\n", "\n]\n"
+
+    def begin(self, classes: Sequence[str], asked: bool) -> str:  # noqa: ARG002
+        """The bracket."""
+        return "[\n"
+
+    def text(self, prediction: Prediction) -> str:
+        """An object, indented."""
+        numbers = [round(float(p), 6) for p in prediction.probabilities]
+        answer = {} if prediction.verdict is None else {"answer": prediction.answer}
+        value: dict[str, Any] = {
+            "path": path_text(prediction.path),
+            **answer,
+            "class": prediction.label,
+            "probability": round(prediction.probability, 6),
+            "probabilities": dict(zip(prediction.classes, numbers, strict=True)),
+        }
+        text = json.dumps(value, indent=2, ensure_ascii=False)
+        return "  " + text.replace("\n", "\n  ")
+
+
+def summary(counts: Mapping[str, int]) -> str:
+    """How many pictures got which answer, in one line, the commonest first."""
+    total = sum(counts.values())
+    ordered = sorted(counts.items(), key=lambda item: -item[1])
+    noun = "picture" if total == 1 else "pictures"
+    return f"{total} {noun}: {', '.join(f'{label} {count}' for label, count in ordered)}"
+
+
+def path_text(path: Path) -> str:
+    r"""The path as valid Unicode; bytes of other encodings in it become \xNN."""
+    raw = str(path).encode("utf-8", "surrogateescape")
+    return raw.decode("utf-8", "backslashreplace")

@@ -1,0 +1,117 @@
+"""The one reader of CSV files that people and spreadsheet programs write."""
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cvgssl.runtime.csv_writing import unescape_cell
+from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.parsing import one_line, problem_lines, read_limited
+
+_SEPARATORS = (",", ";", "\t")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row that is not empty; line: its (last) line in the file, from 1.
+
+    written: the cells of the columns that were asked for, as written; "" where there is none.
+    """
+
+    line: int
+    written: dict[str, str]
+
+    def __getitem__(self, column: str) -> str:
+        """The cell without the blanks around it."""
+        return self.written[column].strip()
+
+
+def read_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -> list[Row]:
+    """The rows of a CSV file below its header; columns may be in any order, others are ignored.
+
+    Read are UTF-8 with and without byte order mark and UTF-16 with it; commas, semicolons or
+    tabs, as the header has them; quotes, blanks around cells, empty lines and the line ends of
+    all systems. Column names are compared without case.
+    Raises UserError that names the file, and the line where there is one.
+    """
+    text = _text(path)
+    wanted = (*needed, *optional)
+    separator = _separator(text, wanted)
+    # names may begin with blanks; a quote beside a blank is meant as a quote
+    blanks = re.search(f'{separator} +"', text) is not None
+    text = re.sub(f'" +(?=[{separator}\r\n])', '"', text)
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=blanks, strict=True
+    )
+    rows, problems = [], []
+    header: list[str] = []
+    places: dict[str, int] = {}
+    try:
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                continue
+            if not header:
+                header = [cell.strip().lower() for cell in cells]
+                places = _places(path, header, needed, wanted)
+                continue
+            if any(cell.strip() for cell in cells[len(header) :]):
+                problems.append(
+                    f"{path} line {reader.line_num}: {len(cells)} cells, but the header has "
+                    f"{len(header)}; put a cell that holds {_name(separator)} in quotes"
+                )
+            written = {
+                name: unescape_cell(cells[place]) if place < len(cells) else ""
+                for name, place in places.items()
+            }
+            rows.append(Row(reader.line_num, written))
+    except csv.Error as error:
+        raise UserError(f"{path} line {reader.line_num}: {one_line(error)}") from error
+    if not header:
+        _places(path, header, needed, wanted)
+    if problems:
+        raise UserError(problem_lines(problems))
+    return rows
+
+
+def _text(path: Path) -> str:
+    data = read_limited(path, "a CSV file")
+    utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = data.decode("utf-16" if utf16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text; save it as CSV UTF-8") from error
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise UserError(f"{path} line {line}: has a NUL character; save it as CSV UTF-8")
+    return text
+
+
+def _separator(text: str, wanted: Sequence[str]) -> str:
+    """The separator by which the header has most of the columns; a comma where that is open."""
+    first = next((line for line in io.StringIO(text, newline="") if line.strip()), "")
+
+    def columns(separator: str) -> int:
+        names = {cell.strip().strip('"').strip().lower() for cell in first.split(separator)}
+        return len(names.intersection(wanted))
+
+    return max(_SEPARATORS, key=columns)
+
+
+def _places(
+    path: Path, header: Sequence[str], needed: Sequence[str], wanted: Sequence[str]
+) -> dict[str, int]:
+    missing = [name for name in needed if name not in header]
+    if missing:
+        raise UserError(f"{path}: no column {', '.join(missing)}; needed: {','.join(wanted)}")
+    twice = [name for name in wanted if header.count(name) > 1]
+    if twice:
+        raise UserError(f"{path}: several columns {' and '.join(twice)}; keep one of each")
+    return {name: header.index(name) if name in header else len(header) for name in wanted}
+
+
+def _name(separator: str) -> str:
+    return {",": "a comma", ";": "a semicolon"}.get(separator, "a tab")

@@ -1,0 +1,176 @@
+"""Features files that are damaged or made to do harm: one line, little memory."""
+
+import io
+import struct
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cvgssl.features import table_files
+from cvgssl.features.table import load_features
+from cvgssl.runtime.errors import UserError
+
+
+def npy(array: np.ndarray) -> bytes:
+    made = io.BytesIO()
+    np.save(made, array)
+    return made.getvalue()
+
+
+def header(text: str, version: bytes = b"\x01\x00") -> bytes:
+    """A .npy header that says `text`."""
+    line = text.ljust(117).encode() + b"\n"
+    return b"\x93NUMPY" + version + struct.pack("<H", len(line)) + line
+
+
+GOOD = {"values.npy": npy(np.ones((2, 2), np.float32)), "names.npy": npy(np.array(["a", "b"]))}
+
+
+def write(path: Path, **members: bytes) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in (
+            GOOD | {f"{key}.npy": value for key, value in members.items()}
+        ).items():
+            archive.writestr(name, content)
+    return path
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        load_features(path)
+    text = str(caught.value)
+    assert text.startswith(str(path)) and len(text.splitlines()) == 1 and len(text) < 500
+    return text
+
+
+FLOATS = "{'descr': '<f4', 'fortran_order': False, 'shape': %s, }"
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (header(FLOATS % "(2, 1000000000000)"), "has not the size that its header says"),
+        (header(FLOATS % "(2, -1)"), "has not the size"),
+        (header(FLOATS % "(2, 2)") + b"\0" * 15, "has not the size"),
+        (header(FLOATS % "(2, 2"), "cannot be read as a features file"),
+        (header("[" * 100), "cannot be read as a features file"),
+        (header(FLOATS % "(2, 2)", b"\x09\x00"), "cannot be read as a features file"),
+        (b"\x93NUM", "cannot be read as a features file"),
+        (npy(np.array([[1e300, 0], [0, 0]])), "numbers above 3e38"),
+        (npy(np.array([[np.inf, 0], [0, 0]])), "infinite"),
+    ],
+)
+def test_values_that_are_not_what_they_say(tmp_path: Path, values: bytes, told: str) -> None:
+    assert told in refused(write(tmp_path / "f.npz", values=values))
+
+
+def test_texts_without_size_are_not_counted_out(tmp_path: Path) -> None:
+    endless = header("{'descr': '<U0', 'fortran_order': False, 'shape': (1000000000000,), }")
+    assert "claims 8,000,000,000," in refused(write(tmp_path / "f.npz", names=endless))
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bound of small files, lowered so that the tests need little time."""
+    monkeypatch.setattr(table_files, "_ALWAYS", 2**20)
+
+
+@pytest.mark.usefixtures("small")
+def test_what_inflates_beyond_measure_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "f.npz"
+    size = 2**24
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("names.npy", npy(np.array(["a", "b"])))
+        with archive.open("values.npy", "w", force_zip64=True) as file:
+            file.write(header(FLOATS % f"(2, {size // 8})"))
+            file.write(bytes(size))
+    assert path.stat().st_size < 2**17
+    assert "save it again without compression" in refused(path)
+
+
+def test_arrays_that_nobody_asked_for_are_not_touched(tmp_path: Path) -> None:
+    path = write(tmp_path / "f.npz", extra=b"no array", deep=header(FLOATS % "(9, 9)"))
+    assert load_features(path).names == ("a", "b")
+
+
+def test_a_damaged_stream_and_an_encrypted_member(tmp_path: Path) -> None:
+    random = np.random.default_rng(0).standard_normal((2, 500)).astype(np.float32)
+    path = write(tmp_path / "f.npz", values=npy(random))
+    whole = bytearray(path.read_bytes())
+    whole[400:420] = bytes(20)
+    path.write_bytes(whole)
+    assert "cannot be read as a features file" in refused(path)
+    write(path)
+    whole = bytearray(path.read_bytes())
+    for mark, place in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):
+        whole[whole.index(mark) + place] |= 1  # the flag of encryption
+    path.write_bytes(whole)
+    assert "encrypted" in refused(path)
+    whole = bytearray(write(path).read_bytes())
+    for mark, place in ((b"PK\x01\x02", 10), (b"PK\x03\x04", 8)):
+        whole[whole.index(mark) + place] = 99  # a compression that nobody knows
+    path.write_bytes(whole)
+    assert "cannot be read as a features file" in refused(path)
+
+
+@pytest.mark.parametrize("about", ["[" * 100_000, "{", '{"a": ' * 50_000])
+def test_about_that_is_nested_deeply(tmp_path: Path, about: str) -> None:
+    text = refused(write(tmp_path / "f.npz", about=npy(np.str_(about))))
+    assert "about is not JSON" in text
+
+
+@pytest.mark.usefixtures("small")
+def test_parquet_files_damaged_and_without_measure(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    path = tmp_path / "f.parquet"
+    names = [f"train/a/{i}.png" for i in range(300)]
+    values = pyarrow.array([[float(i), 1.0] for i in range(300)])
+    parquet.write_table(pyarrow.table({"values": values, "names": names}), path)
+    whole = path.read_bytes()
+    assert load_features(path).values.shape == (300, 2)
+    for cut in (10, len(whole) // 2, len(whole) - 4):
+        path.write_bytes(whole[:cut])
+        refused(path)
+    path.write_bytes(whole[:200] + bytes(300) + whole[500:])
+    refused(path)
+    repeated = pyarrow.array(["train/a/1.png"] * 400_000).dictionary_encode()
+    parquet.write_table(pyarrow.table({"names": repeated}), path)
+    assert path.stat().st_size < 2**20
+    assert "save it again" in refused(path)
+
+
+@pytest.mark.parametrize(
+    ("written", "wanted"),
+    [
+        ("train\\crack\\1.png", "train/crack/1.png"),
+        ("./train//crack/1.png", "train/crack/1.png"),
+        ("steel/train/crack/1.png", "train/crack/1.png"),
+        ("/data/steel/train/crack/1.png", "train/crack/1.png"),
+        ("C:\\data\\steel\\train\\crack\\1.png", "train/crack/1.png"),
+        ("train/cra\u0308ck/1.png", "train/cr\u00e4ck/1.png"),
+    ],
+)
+def test_names_of_other_systems_say_split_and_class(
+    tmp_path: Path, written: str, wanted: str
+) -> None:
+    names = np.array([written, written.replace("train", "test")])
+    table = load_features(write(tmp_path / "f.npz", names=npy(names)))
+    assert table.names == (wanted, wanted.replace("train", "test"))
+    assert table.splits == ("train", "test")
+    assert table.classes == (wanted.split("/")[1],)
+
+
+def test_only_regular_files(tmp_path: Path) -> None:
+    (tmp_path / "zero.npz").symlink_to("/dev/zero")
+    assert "no regular file" in refused(tmp_path / "zero.npz")
+
+
+@pytest.mark.parametrize("name", ["a\ud800", "a\0b"])
+def test_names_that_are_no_text(tmp_path: Path, name: str) -> None:
+    # NumPy itself drops NULs at the end only
+    told = refused(write(tmp_path / "f.npz", names=npy(np.array([name, "c"]))))
+    assert "is no text" in told

@@ -1,0 +1,242 @@
+"""Files made to cost time or memory: refused, or read in little of both."""
+
+import io
+import lzma
+import os
+import socket
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from cvgssl.images.memory import Memory
+from cvgssl.images.reader import UnreadablePicture, decode, read_picture
+
+ROWS = np.arange(144, dtype=np.uint8).reshape(12, 12)
+
+
+def refused(data: bytes, reason: str) -> None:
+    with pytest.raises(UnreadablePicture, match=reason):
+        decode(data, Path("a"))
+
+
+def test_comments_in_a_header_are_read_in_one_way_only() -> None:
+    refused(b"P6\n" + b"#" * 1000 + b"\n12 12\n255x" + bytes(432), "header")
+    refused(b"P5\n" + b"#" * 10**6 + b"\n12 12\n255\n" + bytes(144), "header")
+    commented = b"P5 #" + b"#" * 1000 + b"\n# 7 7\r12\n#\n\n12 255\n" + ROWS.tobytes()
+    np.testing.assert_array_equal(decode(commented, Path("a")).pixels, ROWS)
+
+
+def test_comments_between_numbers_cost_no_more_than_their_bytes() -> None:
+    numbers = b"\n".join(b"%d #" % value for value in ROWS.ravel())
+    many = b"P2 12 12 255\n" + b"#\n" * 10**6 + numbers
+    np.testing.assert_array_equal(decode(many, Path("a")).pixels, ROWS)
+    more = b"P2 12 12 255\n" + b" ".join(b"%d" % value for value in ROWS.ravel()) + b" 1" * 10**6
+    np.testing.assert_array_equal(decode(more, Path("a")).pixels, ROWS)
+    refused(b"P2 12 12 255\n" + b"1" * 10**6, "digits")
+    refused(b"P2 12 12 99\n" + b"100 " * 144, "over its own white level 99")
+    refused(b"P1 12 12\n" + b"2" * 144, "other digits")
+
+
+def inflating(size: int) -> bytes:
+    """Zeros of `size` bytes, deflated; some 200 times smaller."""
+    packed = zlib.compressobj(1)
+    return b"".join(packed.compress(bytes(2**20)) for _ in range(size >> 20)) + packed.flush()
+
+
+@pytest.mark.parametrize("compression", ["zlib", "lzma"])
+@pytest.mark.parametrize("dtype", [np.float64, np.int32])
+def test_a_strip_that_inflates_to_more_than_its_pixels_is_refused(
+    tmp_path: Path, dtype: Any, compression: str
+) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((20, 20), dtype), compression=compression)
+    bomb = inflating(2**24) if compression == "zlib" else lzma.compress(bytes(2**24))
+    with tifffile.TiffFile(path, mode="r+") as file:
+        tags = file.pages[0].aspage().tags
+        tags["StripOffsets"].overwrite(path.stat().st_size)
+        tags["StripByteCounts"].overwrite(len(bomb))
+    path.write_bytes(path.read_bytes() + bomb)
+    with pytest.raises(UnreadablePicture, match="inflates to more than its pixels"):
+        read_picture(path)
+
+
+def tiff_of(tags: dict[int, list[int]]) -> bytes:
+    """A TIFF of one directory, all values long integers."""
+    place = 8 + 2 + 12 * len(tags) + 4
+    entries, behind = [], b""
+    for tag, values in sorted(tags.items()):
+        packed = struct.pack(f"<{len(values)}I", *values)
+        if len(values) > 1:
+            packed, behind = struct.pack("<I", place + len(behind)), behind + packed
+        entries.append(struct.pack("<HHI", tag, 4, len(values)) + packed)
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags))
+    return b"".join([head, *entries, b"\0" * 4, behind, bytes(1000)])
+
+
+GRAY_TIFF = {256: [20], 257: [20], 258: [8], 259: [1], 262: [1], 277: [1]}
+
+
+@pytest.mark.parametrize(
+    ("tags", "reason"),
+    [
+        ({273: [300], 278: [20], 279: [400], 277: [60_000]}, "60000 samples per pixel"),
+        ({322: [30_000], 323: [30_000], 324: [300], 325: [400]}, "tiles of 30000 x 30000"),
+        ({273: [300] * 9000, 278: [1], 279: [20] * 9000}, "9000 strips or tiles where 20"),
+        ({273: [300], 279: [400], 256: [2**31], 257: [2**31]}, "too large, 2147483648 x"),
+        ({}, "damaged|not a picture"),
+    ],
+)
+def test_absurd_claims_of_a_tiff_are_refused(tags: dict[int, list[int]], reason: str) -> None:
+    refused(tiff_of(GRAY_TIFF | tags), reason)
+
+
+def test_a_circle_of_directories_is_one_picture() -> None:
+    data = bytearray(tiff_of(GRAY_TIFF | {273: [200], 278: [20], 279: [400]}))
+    place = 10 + 12 * 9
+    data[place : place + 4] = struct.pack("<I", 8)
+    assert decode(bytes(data), Path("a")).pixels.shape == (20, 20)
+
+
+@pytest.mark.parametrize("kind", ["text", "itxt", "profile"])
+def test_long_side_data_are_no_damage(kind: str) -> None:
+    info, options = PngInfo(), {}
+    if kind == "text":
+        info.add_text("parameters", "x" * 2_000_000, zip=True)
+    elif kind == "itxt":
+        info.add_itxt("XML:com.adobe.xmp", "x" * 2_000_000, zip=True)
+    else:
+        options["icc_profile"] = bytes(2_000_000)
+    file = io.BytesIO()
+    Image.fromarray(ROWS).save(file, format="PNG", pnginfo=info, **options)
+    np.testing.assert_array_equal(decode(file.getvalue(), Path("a")).pixels, ROWS)
+
+
+def test_side_data_still_tell_the_orientation() -> None:
+    info = PngInfo()
+    info.add_text("parameters", "x" * 2_000_000, zip=True)
+    info.add_itxt("XML:com.adobe.xmp", '<x tiff:Orientation="6"/>', zip=True)
+    file = io.BytesIO()
+    Image.fromarray(ROWS).save(file, format="PNG", pnginfo=info)
+    np.testing.assert_array_equal(decode(file.getvalue(), Path("a")).pixels, np.rot90(ROWS, -1))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
+def test_broken_exif_is_no_damage(kind: str) -> None:
+    file = io.BytesIO()
+    options = {"lossless": True} if kind == "WEBP" else {}
+    Image.fromarray(ROWS).save(file, format=kind, exif=b"Exif\0\0no TIFF at all", **options)
+    assert decode(file.getvalue(), Path("a")).pixels.shape == (12, 12)
+
+
+def test_a_damaged_text_chunk_is_damage() -> None:
+    info = PngInfo()
+    info.add_text("parameters", "x" * 100)
+    file = io.BytesIO()
+    Image.fromarray(ROWS).save(file, format="PNG", pnginfo=info)
+    refused(file.getvalue().replace(b"xxxx", b"xyxx", 1), "damaged")
+
+
+def test_what_is_no_regular_file_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.png")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(tmp_path / "s.png"))
+        for name in ("fifo.png", "zero.png", "s.png"):
+            with pytest.raises(UnreadablePicture, match=f"{name}: is no regular file"):
+                read_picture(tmp_path / name)
+    with pytest.raises(UnreadablePicture, match="null"):
+        read_picture(tmp_path / "a\0.png")
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_a_file_without_a_size_is_empty(tmp_path: Path) -> None:
+    """Files of /proc have none; reading some of them blocks."""
+    (tmp_path / "a.png").symlink_to("/proc/self/status")
+    with pytest.raises(UnreadablePicture, match="empty"):
+        read_picture(tmp_path / "a.png")
+
+
+def test_a_file_far_larger_than_any_picture_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "a.bmp"
+    Image.fromarray(ROWS).save(path)
+    os.truncate(path, 6 * 2**30)  # sparse
+    with pytest.raises(UnreadablePicture, match=r"6,442,450,944 bytes.*--max-megapixels"):
+        read_picture(path)
+    os.truncate(path, 10**9)
+    with pytest.raises(UnreadablePicture, match=r"damaged \(1,000,000,000 bytes for 12 x 12"):
+        read_picture(path)
+
+
+def test_the_limit_of_pixels_is_the_callers(tmp_path: Path) -> None:
+    for name in ("a.png", "a.tif", "a.jpg", "a.bmp", "a.webp", "a.pgm"):
+        Image.new("L", (1500, 1000)).save(tmp_path / name)
+        with pytest.raises(UnreadablePicture, match=r"1500 x 1000 pixels.* --max-megapixels 2"):
+            read_picture(tmp_path / name, max_megapixels=1)
+        assert read_picture(tmp_path / name, max_megapixels=2).shape == (1000, 1500)
+
+
+PEAK = """
+import resource, sys
+from pathlib import Path
+from cvgssl.images import bands
+from cvgssl.images.decoding import decode_squares
+from cvgssl.images.geometry import Geometry
+import tifffile
+bands.LARGE, bands._BAND = 2**20, 2**18
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for square in decode_squares([Path(name) for name in sys.argv[1:]], Geometry(32), 1):
+    assert square.pixels is not None, square.reason
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_large_pictures_take_little_memory(tmp_path: Path) -> None:
+    """As a whole, each takes about 80 MB."""
+    side = 2800
+    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    chunks = {b"IHDR": head, b"IDAT": inflating((side * 3 + 1) * side + 2**20), b"IEND": b""}
+    (tmp_path / "a.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(content)) + kind + content
+            + struct.pack(">I", zlib.crc32(kind + content))
+            for kind, content in chunks.items()
+        )
+    )  # fmt: skip
+    samples = np.zeros((side, side), np.int32)
+    tifffile.imwrite(tmp_path / "a.tif", samples, rowsperstrip=256, compression="zlib")
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, str(tmp_path / "a.png"), str(tmp_path / "a.tif")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(done.stdout) < 40 * 1024
+
+
+def test_memory_is_shared_and_given_back() -> None:
+    memory = Memory(2**22)
+    with memory.held(2**21), memory.held(2**21), memory.held(100):
+        assert memory.free == 0
+    with memory.held(2**40):  # more than there is: all of it
+        assert memory.free == 0
+    with pytest.raises(KeyError), memory.held(2**21):
+        raise KeyError
+    assert memory.free == 2**22
+
+
+def test_a_progressive_jpeg_of_empty_scans_is_refused() -> None:
+    file = io.BytesIO()
+    Image.new("L", (5000, 5000)).save(file, format="JPEG", progressive=True)
+    data = file.getvalue()
+    last = data[data.rfind(b"\xff\xda") : -2]
+    refused(data[:-2] + last * 300 + b"\xff\xd9", r"damaged \(\d+ scans\)")

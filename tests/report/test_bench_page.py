@@ -1,0 +1,64 @@
+"""The page of a benchmark on a features file that somebody else made."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cvgssl.bench.config import BenchConfig, FeatureSource, HeadChoice
+from cvgssl.bench.job import run_bench
+from cvgssl.features.table import FeatureTable, save_features
+from cvgssl.report.bench import write_report
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`data/` with one picture, a secret one beside it, and `out/` of a benchmark."""
+    folder = tmp_path_factory.mktemp("bench")
+    (folder / "data").mkdir()
+    for path, gray in (("data/ok.png", 200), ("secret.png", 0)):
+        Image.fromarray(np.full((30, 30), gray, np.uint8)).save(folder / path)
+    labels = np.arange(24) % 2
+    values = np.random.default_rng(0).normal(size=(24, 4)).astype(np.float32)
+    splits = tuple("train" if row < 16 else "test" for row in range(24))
+    names = [f"{split}/{row}.png" for row, split in enumerate(splits)]
+    names[16:20] = ["ok.png", "../secret.png", str(folder / "secret.png"), "b\x1b[31m.png"]
+    about = {"data": str(folder / "data"), "encoder": "=v\x1b"}
+    table = FeatureTable(values, tuple(names), labels, splits, ("=1+1", "pit\x07"), about)
+    save_features(table, folder / "f.npz")
+    config = BenchConfig(
+        features=(FeatureSource(file=folder / "f.npz"),),
+        heads=(HeadChoice(head="auto", label="auto", params={}),),
+        settings=("inductive",),
+        shots=(2,),
+        num_draws=2,
+        jobs=1,
+        out=folder / "out",
+    )
+    write_report(run_bench(config))
+    return folder
+
+
+def test_only_pictures_of_the_data_folder_are_shown(folder: Path) -> None:
+    page = (folder / "out/report.html").read_text(encoding="utf-8")
+    assert f"2 pictures are not shown, because not below {folder / 'data'}: " in page
+    (figure,) = (folder / "out/figures").glob("mistakes_*.jpg")
+    pixels = np.asarray(Image.open(figure).convert("L")).astype(int)
+    assert (np.abs(pixels - 200) < 3).sum() > 1000, "the picture of the data folder"
+    assert (pixels < 30).sum() < 1000, "no area of the black one, only letters"
+
+
+def test_names_are_escaped_everywhere(folder: Path) -> None:
+    text_files = ("report.html", "tables/results.md", "tables/results.tex", "tables/results.csv")
+    for name in text_files:
+        text = (folder / "out" / name).read_bytes().decode("utf-8")
+        assert all(char.isprintable() or char == "\n" for char in text)
+        assert "x1b" in text
+
+
+def test_what_decided_in_auto_is_on_the_page(folder: Path) -> None:
+    page = (folder / "out/report.html").read_text(encoding="utf-8")
+    assert "<td>0 of 2 draws</td>" in page
+    assert "fewer than 100 unlabelled pictures" in page
+    assert "<th>kernel-ridge</th>" in page
