@@ -1,11 +1,14 @@
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
 
-from cvgssl.encoders.backbone import build_backbone
+from cvgssl.encoders import extent
+from cvgssl.encoders.backbone import build_backbone, split_arch
 from cvgssl.encoders.normalization import CLIP, HALF, IMAGENET, Normalization
+from cvgssl.encoders.timm_import import timm
 from cvgssl.runtime.errors import UserError
 
 
@@ -85,3 +88,69 @@ def test_import_is_silent() -> None:
         check=True,
     )
     assert done.stdout == "" and done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("drop_path_rate=0.1", 0.1),
+        ("init_values=1e-5", 1e-5),
+        ("depth=-1", -1),
+        ("qkv_bias=False", False),
+        ("qkv_bias=true", True),
+        ("init_values=None", None),
+        ("act_layer=relu", "relu"),
+        ("mlp_ratio=2.5", 2.5),
+    ],
+)
+def test_values_of_options(option: str, value: Any) -> None:
+    name, options = split_arch(f"vit_tiny_patch16_224,{option}")
+    given = options[option.partition("=")[0]]
+    assert name == "vit_tiny_patch16_224" and given == value and type(given) is type(value)
+
+
+def test_options_reach_the_architecture() -> None:
+    small = "vit_small_patch14_dinov2,depth=2,embed_dim=48,num_heads=3"
+    body = build_backbone(f"{small},drop_path_rate=0.25,qkv_bias=False", 28).body
+    assert body.blocks[1].drop_path1.drop_prob == 0.25  # type: ignore[index, union-attr]
+    assert "blocks.0.attn.qkv.bias" not in body.state_dict()
+    assert "blocks.0.ls1.gamma" in body.state_dict()
+    plain = build_backbone(f"{small},init_values=None", 28).body
+    assert "blocks.0.ls1.gamma" not in plain.state_dict(), "None is not the same as left out"
+
+
+@pytest.mark.parametrize(
+    ("arch", "size", "message"),
+    [
+        ("vit_tiny_patch16_224,num_heads=0", 32, "cannot be built"),
+        ("vit_tiny_patch16_224,patch_size=0", 32, "cannot be built"),
+        ("vit_tiny_patch16_224,block=5", 32, "unexpected keyword argument 'block'"),
+        ("vit_tiny_patch16_224,drop_path_rate=nan", 32, "drop_path_rate must be a finite number"),
+        ("vit_tiny_patch16_224,mlp_ratio=1e400", 32, "mlp_ratio must be a finite number"),
+        ("vit_tiny_patch16_224,mlp_ratio=1e9", 32, "more than 10,000,000,000 numbers"),
+        ("vit_tiny_patch16_224,reg_tokens=1000000000", 32, "more than 10,000,000,000 numbers"),
+        ("vit_tiny_patch16_224,embed_dim=3000000", 32, "more than 10,000,000,000 numbers"),
+        ("vit_tiny_patch16_224", 10**7, "pictures have 1 to 16384 px, not 10000000"),
+        ("vit_tiny_patch16_224", 0, "pictures have 1 to 16384 px, not 0"),
+    ],
+)
+def test_absurd_options_are_one_line(arch: str, size: int, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        build_backbone(arch, size)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_too_many_layers_end_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extent, "MOST_TENSORS", 100)
+    with pytest.raises(UserError, match="or 100 tensors, which is no network"):
+        build_backbone("vit_tiny_patch16_224,depth=20000,embed_dim=6,num_heads=1", 32)
+    assert build_backbone("vit_tiny_patch16_224,depth=2,embed_dim=6,num_heads=1", 32)
+
+
+def test_looking_at_the_size_draws_no_random_number() -> None:
+    torch.manual_seed(5)
+    mine = build_backbone("vit_tiny_patch16_224,depth=1", 32).body.state_dict()
+    torch.manual_seed(5)
+    theirs = timm.create_model("vit_tiny_patch16_224", depth=1, img_size=32, num_classes=0)
+    for name, value in theirs.state_dict().items():
+        assert torch.equal(mine[name], value)

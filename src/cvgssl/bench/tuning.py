@@ -19,8 +19,8 @@ from cvgssl.bench.cells import CELLS, CellResult
 from cvgssl.bench.config import BenchConfig, FinetuneChoice, Setting
 from cvgssl.bench.recorded import Recorded, digest_of, file_name
 from cvgssl.bench.sources import Source
+from cvgssl.encoders.shards import weights_digest
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.files import sha256_file
 from cvgssl.runtime.options import CONFIG, to_dict
 from cvgssl.runtime.parsing import parse_json, parsing
 
@@ -41,7 +41,7 @@ class Tuning:
     def key(self) -> str:
         """SHA-256 of pictures' names, draws, options and weights."""
         named = self.choice.options.get("pretrained", "")
-        weights = sha256_file(Path(named)) if named and Path(named).is_file() else named
+        weights = weights_digest(Path(named)) if named and Path(named).is_file() else named
         options = to_dict(self._config()) | {"out": None, "draws": None, "resume": None}
         parts = [1, self.source.digest, self.supports.runs, options, weights]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -64,7 +64,7 @@ def _describe(info: "WeightsInfo") -> str:
     lines = [
         info.file,
         f"  architecture   {info.arch or 'unknown'}",
-        f"  layout         {info.layout}",
+        f"  layout         {info.layout}" + (f", its {info.network}" if info.network else ""),
         f"  backbone       {size}",
         f"  sha256         {(info.sha256 or '')[:8]}",
         f"  preprocessing  {_preprocessing(info)}",

@@ -5,19 +5,24 @@ Shape letters: B pictures, C channels (1 gray or 3), S side in pixels, D feature
 
 import contextlib
 import difflib
+import math
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from cvgssl.encoders.extent import TooLargeError, bounded, check_extent
 from cvgssl.encoders.normalization import HALF, IMAGENET, Normalization
 from cvgssl.encoders.timm_import import timm, torchvision
 from cvgssl.runtime.errors import UserError, naming
+from cvgssl.runtime.parsing import one_line
 
 TORCHVISION = "torchvision:"
 # what timm would load or fetch by itself, or what this module decides
 _RESERVED = ("pretrained", "checkpoint", "cache", "num_classes", "img_size", "in_chans", "features")
-_WORDS = {"true": True, "false": False}
+_WORDS = {"true": True, "True": True, "false": False, "False": False, "None": None}
+_LARGEST_SIZE = 16_384  # pixels
 
 
 class Backbone(nn.Module):
@@ -122,11 +127,13 @@ def split_arch(arch: str) -> tuple[str, dict[str, Any]]:
         if key.startswith(_RESERVED):
             raise UserError(f"{key} is not an option of the architecture")
         options[key] = _value(value)
+        if isinstance(options[key], float) and not math.isfinite(options[key]):
+            raise UserError(f"{key} must be a finite number")
     return name, options
 
 
 def _value(word: str) -> Any:
-    """A whole number, a number, true or false, else the word itself."""
+    """A whole number, a number, true or false, None, else the word itself."""
     for kind in (int, float):
         with contextlib.suppress(ValueError):
             return kind(word)
@@ -135,17 +142,29 @@ def _value(word: str) -> Any:
 
 def _build_timm(name: str, options: dict[str, Any], image_size: int) -> tuple[nn.Module, bool]:
     """The model, and whether its weights depend on the image size (transformers)."""
+    if not 1 <= image_size <= _LARGEST_SIZE:
+        raise UserError(f"pictures have 1 to {_LARGEST_SIZE} px, not {image_size}")
     options = {"num_classes": 0, **options}
     try:
-        try:
-            return timm.create_model(name, img_size=image_size, **options), True
-        except TypeError as error:  # ConvNets take any size and do not know the word
-            if "img_size" not in str(error):
-                raise
-            return timm.create_model(name, **options), False
-    except (TypeError, ValueError, AssertionError, KeyError, RuntimeError) as error:
-        what = " ".join(str(error).split()) or type(error).__name__
+        check_extent(lambda: _create(name, image_size, options))
+        with bounded():
+            return _create(name, image_size, options)
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever an option provokes in an architecture
+        what = "it would have " * isinstance(error, TooLargeError) + one_line(error)
         raise UserError(f"cannot be built for {image_size} px pictures: {what}") from error
+
+
+def _create(name: str, image_size: int, options: Mapping[str, Any]) -> tuple[nn.Module, bool]:
+    base, _, tag = name.partition(".")
+    make = timm.model_entrypoint(base)  # create_model would leave out options that are None
+    try:
+        return make(pretrained_cfg=tag or None, img_size=image_size, **options), True
+    except TypeError as error:  # ConvNets take any size and do not know the word
+        if "img_size" not in str(error):
+            raise
+        return make(pretrained_cfg=tag or None, **options), False
 
 
 def _build_torchvision(arch: str, image_size: int, normalization: Normalization) -> Backbone:

@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cvgssl.encoders.activations import is_quick, with_quick_gelu
+from cvgssl.encoders.activations import is_quick, with_activation, with_quick_gelu
 from cvgssl.encoders.backbone import Backbone, build_backbone
+from cvgssl.encoders.backbone_file import BackboneFile
 from cvgssl.encoders.building_limit import no_larger_than
 from cvgssl.encoders.clip_names import clip_name, clip_tower
 from cvgssl.encoders.encoder_spec import EncoderSpec
 from cvgssl.encoders.frozen_encoder import FrozenEncoder
 from cvgssl.encoders.hub import PREFIX
-from cvgssl.encoders.layouts import BackboneFile
 from cvgssl.encoders.normalization import Normalization
 from cvgssl.encoders.preprocessing import file_size, open_clip_config, published
 from cvgssl.encoders.pretrained import LoadReport, load_found
@@ -41,7 +41,8 @@ def encoder_from(
     beside = open_clip_config(path)
     arch, notes = _right_activation(arch, found, hub, beside.quick_gelu)
     config = published(hub or arch)
-    size = size or file_size(found) or (tower.size if tower else _size(config))
+    own_size = found.described.size or file_size(found)
+    size = size or own_size or (tower.size if tower else _size(config))
     with no_larger_than(found.weights):
         backbone = build_backbone(arch, size, flag="")
     report = load_found(backbone, found, path, hub)
@@ -52,7 +53,8 @@ def encoder_from(
     _check_fits(behind, backbone)
     if tower is not None and behind is None and tower.width != backbone.feature_dim:
         notes.append("the file has no projection: pooled features")
-    own = beside.interpolation or found.card.resampling
+    told = beside.interpolation or found.described.interpolation
+    own = told or found.card.resampling
     usual = "bicubic" if found.layout.clip else config.get("interpolation")
     return FrozenEncoder(
         spec.name,
@@ -65,6 +67,8 @@ def encoder_from(
         layout=report.layout,
         notes=(*(note for note in report.notes if "plain GELU" not in note), *notes),
         card=found.card,
+        network=found.network,
+        remarks=found.notes,
     )
 
 
@@ -110,25 +114,31 @@ def _right_activation(
     OpenAI's format, timm's record and open_clip's configuration (its quick_gelu, None without one)
     tell; another file alone does not, and is taken as the name says.
     """
+    described = found.described.activation
+    if found.activation == "gelu_tanh" and "act_layer=" not in arch:
+        source = "config.json says" if described else "SigLIP has in transformers"
+        return with_activation(arch, "gelu_tanh"), [f"GELU's tanh form, as {source}"]
     if not arch.startswith("vit_") or "_clip_" not in arch:
         return arch, []
     if is_quick(arch):
-        if config is False:
+        if config is False or described == "gelu":
+            file = "config.json" if described else "open_clip_config.json"
             raise UserError(
-                "open_clip_config.json beside the file says plain GELU, the name means QuickGELU; "
+                f"{file} beside the file says plain GELU, the name means QuickGELU; "
                 f"use {clip_name(arch.replace('_quickgelu', ''))}"
             )
     else:
         notes = published(hub).get("notes") or () if hub else ()
         reasons = {
-            "the file is by OpenAI": bool(found.layout.quick_gelu),
+            "the file is by OpenAI": found.layout.activation == "quick_gelu",
+            "config.json says": described == "quick_gelu",
             "timm says": any("natively QuickGELU" in note for note in notes),
             "open_clip_config.json says": config,
         }
         reason = next((reason for reason, holds in reasons.items() if holds), None)
         if reason is not None:
             return with_quick_gelu(arch), [f"QuickGELU, as {reason}"]
-    if not found.layout.quick_gelu and config is None and hub is None:
+    if not found.activation and config is None and hub is None:
         kind = "QuickGELU" if is_quick(arch) else "plain GELU"
         return arch, [f"{kind}, as the name says (the file does not tell)"]
     return arch, []

@@ -90,12 +90,15 @@ class Contents:
     container: `safetensors`, `torch` or `torchscript`.
     tree: the top-level dictionary; for safetensors and TorchScript, names to tensors.
     metadata: text of a safetensors header. card: what cvgssl wrote about the weights.
+    folder: where the file is. network: the copy of a network that is read (see `networks.py`).
     """
 
     container: str
     tree: dict[str, Any]
     metadata: dict[str, str] = field(default_factory=dict)
     card: WeightsCard = field(default_factory=WeightsCard)
+    folder: Path | None = None
+    network: str = ""
 
 
 class _Inert:

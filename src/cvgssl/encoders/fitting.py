@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from cvgssl.encoders.layouts import to_three_channels
+from cvgssl.encoders.renaming import to_three_channels
 
 Weights = Mapping[str, Tensor]
 

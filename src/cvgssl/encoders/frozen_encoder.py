@@ -25,6 +25,8 @@ class FrozenEncoder(nn.Module):
     file, sha256, layout: of the weights; None for random ones.
     interpolation: `bicubic` or `bilinear`. notes: what was decided on loading, for the log.
     card: what cvgssl wrote into the file.
+    network: which copy of a checkpoint that holds several, else empty. remarks: what every command
+        says of the file: that choice, and what had to be assumed.
     """
 
     def __init__(
@@ -39,6 +41,8 @@ class FrozenEncoder(nn.Module):
         layout: str | None = None,
         notes: tuple[str, ...] = (),
         card: WeightsCard | None = None,
+        network: str = "",
+        remarks: tuple[str, ...] = (),
     ) -> None:
         assert interpolation in ("bicubic", "bilinear")
         super().__init__()
@@ -47,6 +51,7 @@ class FrozenEncoder(nn.Module):
         self.name, self.weight, self.interpolation = name, weight, interpolation
         self.file, self.sha256, self.layout, self.notes = file, sha256, layout, notes
         self.card = card or WeightsCard()
+        self.network, self.remarks = network, remarks
         for child in self.children():
             child.requires_grad_(False).eval()
         self.training = False
@@ -99,17 +104,22 @@ class FrozenEncoder(nn.Module):
 
     def identity(self) -> dict[str, Any]:
         """All that decides its embeddings, as JSON values, to be recorded and compared."""
-        return {
-            "name": self.name,
-            "arch": self.arch,
-            "sha256": self.sha256,
-            "size": self.image_size,
-            "mean": list(self.normalization.mean),
-            "std": list(self.normalization.std),
-            "interpolation": self.interpolation,
-            "activation": activation(self.backbone.body),
-            "dim": self.dim,
-        } | self.pooled_how
+        copy = {"network": self.network} if self.network else {}
+        return (
+            {
+                "name": self.name,
+                "arch": self.arch,
+                "sha256": self.sha256,
+                "size": self.image_size,
+                "mean": list(self.normalization.mean),
+                "std": list(self.normalization.std),
+                "interpolation": self.interpolation,
+                "activation": activation(self.backbone.body),
+                "dim": self.dim,
+            }
+            | copy
+            | self.pooled_how
+        )
 
     def summary(self) -> str:
         """One line for the log."""

@@ -5,6 +5,9 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from cvgssl.encoders.activations import with_activation
+from cvgssl.encoders.backbone_file import BackboneFile
+
 Weights = Mapping[str, Tensor]
 
 _RESNETS: dict[tuple[int, ...], str] = {
@@ -34,6 +37,22 @@ _VITS = {
     (1408, 40): "giant",
     (1664, 48): "gigantic",
 }
+_DINOV2_VITS = {(384, 12): "small", (768, 12): "base", (1024, 24): "large", (1536, 40): "giant"}
+_DINOV3_VITS = {
+    (384, 12, False): "small",
+    (384, 12, True): "small_plus",
+    (768, 12, False): "base",
+    (1024, 24, False): "large",
+    (1280, 32, True): "huge_plus",
+    (4096, 40, True): "7b",
+}
+_OPENAI_VITS = ("vit_base_", "vit_large_")
+_HIDDEN = (
+    "visual.transformer.resblocks.0.mlp.c_fc.weight",
+    "blocks.0.mlp.fc1.weight",
+    "blocks.0.mlp.fc1_g.weight",
+)
+_HEAD_WIDTH = 64
 _PLAIN_VITS = {"tiny", "small", "base", "large"}
 _PATCHES = {8, 14, 16, 32}
 _CLIP_VITS = {
@@ -48,7 +67,72 @@ _LARGER_CLIP_VITS = {("large", 14, 336), ("huge", 14, 378)}
 _SIGLIP_SIZES = {224, 256, 378, 384, 512}
 
 
-def infer_arch(weights: Weights, quick_gelu: bool | None = False) -> str | None:
+def arch_of(found: BackboneFile) -> str | None:
+    """The architecture of a file, for `--arch`; None when that is not certain.
+
+    What cvgssl wrote into it; else what names and shapes tell; else what another trainer wrote.
+    """
+    if found.layout.names_arch or found.card.arch:
+        return found.arch
+    arch = infer_arch(found.weights) or (_shaped(found) if found.layout.base else None)
+    if arch is None or not arch.startswith("vit_"):
+        return arch or found.arch
+    usual = found.layout.usual_activation if arch.startswith(_OPENAI_VITS) else ""
+    return with_activation(arch, found.activation or usual)
+
+
+def _shaped(found: BackboneFile) -> str | None:
+    """The family's smallest architecture with options for the shapes of this file.
+
+    Heads are those of config.json beside the file, else of 64 numbers.
+    """
+    weights, name = found.weights, found.layout.base
+    patches = weights.get("visual.conv1.weight", weights.get("patch_embed.proj.weight"))
+    hidden = next((weights[key] for key in _HIDDEN if key in weights), None)
+    if patches is None or patches.ndim != 4 or hidden is None:
+        return None
+    width, depth = (
+        patches.shape[0],
+        _depth(weights, r"(?:visual\.transformer\.res)?blocks\.(\d+)\."),
+    )
+    registers = weights["reg_token"].shape[1] if "reg_token" in weights else 0
+    gated = "blocks.0.mlp.fc1_g.weight" in weights
+    packed = _packed(weights)
+    options: dict[str, int | float | str] = {
+        "patch_size": patches.shape[-1],
+        "embed_dim": width,
+        "depth": depth,
+        "num_heads": found.described.heads or max(1, width // _HEAD_WIDTH),
+    }
+    if hidden.shape[0] != 4 * width or packed:
+        options["mlp_ratio"] = _ratio(width, hidden.shape[0])
+    if "dinov3" in name:
+        name = name.replace("small", "small_plus") if gated else name
+        options |= {"num_reg_tokens": registers, "global_pool": "token"}
+        if gated:
+            options["swiglu_align_to"] = 1
+        if "blocks.0.attn.q_bias" in weights:
+            options["qkv_bias"] = "true"
+    elif "dinov2" in name:
+        name = name.replace("small", "giant") if packed else name
+        if registers:
+            options |= {"reg_tokens": registers, "no_embed_class": "true"}
+    return ",".join([name, *(f"{key}={value}" for key, value in options.items())])
+
+
+def _packed(weights: Weights) -> bool:
+    """Whether the MLP is gated with both halves in one layer (DINOv2's giants)."""
+    first, second = (weights.get(f"blocks.0.mlp.fc{n}.weight") for n in (1, 2))
+    return first is not None and second is not None and first.shape[0] == 2 * second.shape[1]
+
+
+def _ratio(width: int, hidden: int) -> float:
+    """What timm multiplies the width with to get `hidden`, rounding down."""
+    ratio = hidden / width
+    return ratio if int(width * ratio) == hidden else ratio + 1e-9
+
+
+def infer_arch(weights: Weights, quick_gelu: bool = False) -> str | None:
     """The timm (or `torchvision:`) name, or None when that is not certain.
 
     weights: a backbone as `find_backbone` gives it. quick_gelu: whether it is known to need that.
@@ -110,6 +194,10 @@ def _vit(weights: Weights) -> str | None:
         return None
     if "cls_token" not in weights:
         return _siglip(weights, patches) if "attn_pool.latent" in weights else None
+    if "blocks.0.gamma_1" in weights and "pos_embed" not in weights:
+        return _dinov3(weights, patches)
+    if "blocks.0.ls1.gamma" in weights:
+        return _dinov2(weights, patches)
     if any("dist_token" in name or "reg_token" in name or "gamma" in name for name in weights):
         return None
     size = _VITS.get((patches.shape[0], _depth(weights, r"blocks\.(\d+)\.")))
@@ -119,6 +207,30 @@ def _vit(weights: Weights) -> str | None:
     if "norm_pre.weight" in weights:
         return f"vit_{size}_patch{patch}_clip_224" if (size, patch) in _CLIP_VITS else None
     return f"vit_{size}_patch{patch}_224" if size in _PLAIN_VITS else None
+
+
+def _dinov2(weights: Weights, patches: Tensor) -> str | None:
+    """DINOv2: layer scale and patches of 14 pixels, with 4 registers or none."""
+    size = _DINOV2_VITS.get((patches.shape[0], _depth(weights, r"blocks\.(\d+)\.")))
+    tokens = weights.get("reg_token", weights.get("register_tokens"))
+    registers = 0 if tokens is None else tokens.shape[1]
+    if size is None or patches.shape[-1] != 14 or registers not in (0, 4):
+        return None
+    return f"vit_{size}_patch14_{'reg4_' if registers else ''}dinov2"
+
+
+def _dinov3(weights: Weights, patches: Tensor) -> str | None:
+    """DINOv3's transformer, whose output is the class token."""
+    gated = "blocks.0.mlp.fc1_g.weight" in weights
+    depth = _depth(weights, r"blocks\.(\d+)\.")
+    size = _DINOV3_VITS.get((patches.shape[0], depth, gated))
+    tokens = weights.get("reg_token")
+    if size is None or patches.shape[-1] != 16 or tokens is None or tokens.shape[1] != 4:
+        return None
+    name = f"vit_{size}_patch16_dinov3"
+    if "blocks.0.attn.q_bias" in weights:
+        name += ",qkv_bias=true" if size == "7b" else "_qkvb"
+    return f"{name},global_pool=token"
 
 
 def _siglip(weights: Weights, patches: Tensor) -> str | None:

@@ -4,13 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cvgssl.encoders.containers import read_contents
-from cvgssl.encoders.inference import infer_arch
-from cvgssl.encoders.layouts import find_backbone
+from cvgssl.encoders.backbone_file import find_backbone, read_weights, without_weights
+from cvgssl.encoders.inference import arch_of
 from cvgssl.encoders.normalization import IMAGENET, Normalization
+from cvgssl.encoders.shards import parts, weights_digest
 from cvgssl.encoders.timm_import import timm
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.files import sha256_file
 
 _CLASSIFIERS = ("classifier.", "fc.", "head.", "head_dist.")
 
@@ -20,8 +19,10 @@ class WeightsInfo:
     """One weight file.
 
     arch: for `--arch`; None when names and shapes do not decide it.
+    network: which copy is read of a checkpoint that holds several (`teacher`), else None.
     tensors, parameters: of the backbone, without heads and text towers; buffers count.
-    size, interpolation: pixels and filter that the architecture's weights were trained with.
+    size, interpolation: pixels and filter that the weights were trained with, as the files beside
+        them say, else as timm knows it of the architecture.
     problem: why the file cannot be read, else None.
     """
 
@@ -29,6 +30,7 @@ class WeightsInfo:
     bytes: int
     sha256: str | None = None
     layout: str | None = None
+    network: str | None = None
     arch: str | None = None
     tensors: int | None = None
     parameters: int | None = None
@@ -41,29 +43,31 @@ class WeightsInfo:
 def inspect_weights(path: Path) -> WeightsInfo:
     """Describe a file; one that cannot be read is described by its problem."""
     try:
-        found = find_backbone(read_contents(path))
+        contents = read_weights(path)
+        found = find_backbone(contents)
         if found is None:
-            raise UserError(f"{path}: holds no weights")
-        sha256 = sha256_file(path)
+            raise UserError(f"{path}: {without_weights(contents)}")
+        sha256 = weights_digest(path)
     except (UserError, OSError) as error:
         reason = str(error).removeprefix(f"{path}: ")
         return WeightsInfo(path.name, path.stat().st_size, problem=reason)
-    layout = found.layout
-    arch = found.arch if layout.names_arch else infer_arch(found.weights, layout.quick_gelu)
+    arch = arch_of(found)
     backbone = [t for name, t in found.weights.items() if not name.startswith(_CLASSIFIERS)]
     config = _config(arch)
+    told = found.described
     known = Normalization(tuple(config["mean"]), tuple(config["std"])) if config else None
     return WeightsInfo(
         file=path.name,
-        bytes=path.stat().st_size,
+        bytes=sum(part.stat().st_size for part in parts(path)),
         sha256=sha256,
-        layout=layout.name,
+        layout=found.layout.name,
+        network=found.network or None,
         arch=arch,
         tensors=len(backbone),
         parameters=sum(tensor.numel() for tensor in backbone),
         normalization=found.normalization or known,
-        size=int(config["input_size"][-1]) if config else None,
-        interpolation=str(config["interpolation"]) if config else None,
+        size=told.size or (int(config["input_size"][-1]) if config else None),
+        interpolation=told.interpolation or (str(config["interpolation"]) if config else None),
     )
 
 

@@ -3,7 +3,8 @@
 One row of `LAYOUTS` per family, recognized by the names of the tensors. Prefixes after those of
 the published code: MoCo (`encoder_q.`), MoCo v3 (`base_encoder.` beside `momentum_encoder.`),
 DINO (`backbone.` inside `teacher`), CLIP and open_clip (`visual.`), solo-learn and lightly
-(`backbone.`), lightly-train (a chain that ends in `wrapped_model._model.`).
+(`backbone.`), lightly-train (a chain that ends in `wrapped_model._model.`). Files of Hugging Face's
+transformers are first translated (see `transformers_names.py`).
 """
 
 import re
@@ -11,63 +12,26 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from cvgssl.encoders.containers import Contents
 from cvgssl.encoders.normalization import CLIP, HALF, IMAGENET, Normalization
-from cvgssl.encoders.weights_card import WeightsCard
-from cvgssl.runtime.extensions import extensions
-
-_RESNET_CHILDREN = {"0": "conv1", "1": "bn1"} | {str(n): f"layer{n - 3}" for n in (4, 5, 6, 7)}
-
-_TORCHVISION_VIT = (
-    (r"^conv_proj\.", "patch_embed.proj."),
-    (r"^class_token$", "cls_token"),
-    (r"^encoder\.pos_embedding$", "pos_embed"),
-    (r"^encoder\.ln\.", "norm."),
-    (r"^heads\.(?:head\.)?", "head."),
-    (r"^encoder\.layers\.encoder_layer_(\d+)\.", r"blocks.\1."),
-    (r"\.ln_([12])\.", r".norm\1."),
-    (r"\.self_attention\.in_proj_", ".attn.qkv."),
-    (r"\.self_attention\.out_proj\.", ".attn.proj."),
-    (r"\.mlp\.(?:0|linear_1)\.", ".mlp.fc1."),
-    (r"\.mlp\.(?:3|linear_2)\.", ".mlp.fc2."),
+from cvgssl.encoders.renaming import from_children, from_torchvision_vit
+from cvgssl.encoders.transformers_names import (
+    below,
+    from_clip,
+    from_dinov3,
+    from_siglip,
+    from_vit,
 )
-
-
-def from_children(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A ResNet cut into `nn.Sequential(*children)`, as in lightly's examples, to named layers."""
-    renamed = {}
-    for name, tensor in weights.items():
-        first, dot, rest = name.partition(".")
-        renamed[_RESNET_CHILDREN.get(first, first) + dot + rest] = tensor
-    return renamed
-
-
-def from_torchvision_vit(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """torchvision's VisionTransformer to timm's."""
-    renamed = {}
-    for name, tensor in weights.items():
-        for pattern, new in _TORCHVISION_VIT:
-            name = re.sub(pattern, new, name)
-        renamed[name] = tensor
-    return renamed
-
-
-def to_three_channels(weight: Tensor) -> Tensor:
-    """First convolution [O, 1, H, W] of gray pictures to [O, 3, H, W]: equal features for gray."""
-    return torch.cat([weight / 3] * 3, dim=1)
-
 
 Weights = Mapping[str, Tensor]
 
-# Names under which a dictionary of weights is kept in a larger one, best first.
-_NESTED = ("state_dict_ema", "state_dict", "teacher", "model_state_dict", "model", "student")
-_WRAPPERS = ("module.", "_orig_mod.")
 _WRAPPED = r"wrapped_model\._model\."
 _TEACHER = rf"teacher\w*\.{_WRAPPED}"
-_HEAD = "visual.head."
+_PATCHES = "embeddings.patch_embeddings.projection.weight"
+_PROBE = r"^(?:vision_model\.)?head\.probe$|^text_model\.head\.weight$"
+_CLASS = r"^(?:vision_model\.)?embeddings\.class_embedding$|^text_model\.final_layer_norm\.weight$"
 _CLIP_NUMBERS = {"input_resolution", "context_length", "vocab_size"}
 
 
@@ -79,9 +43,15 @@ class Layout:
     prefix: what the backbone's names begin with; a regular expression.
     normalization: that the family trains with; None: timm knows it by the architecture.
     rename: brings what follows the prefix to timm's names, where they differ.
+    translate: first brings all names of a file to those that the other fields are about.
     keeps_prefix: timm's own converter of this family wants the names as they are.
     clip: a vision tower of CLIP, resized by bicubic interpolation.
-    quick_gelu: transformers have QuickGELU; None: the file does not tell whether.
+    activation: of the blocks, where timm's architecture may have another: `quick_gelu`,
+        `gelu_tanh`; None: the file does not tell; empty: timm's is right.
+    usual_activation: where the file does not tell and no name says otherwise.
+    model_types: in the config.json of transformers beside the file; empty: it is not read.
+    text: options of the text tower, as open_clip names them, where the family has one of a kind.
+    base: architecture of which others of the family differ in width, depth and patches only.
     siglip_key: a tensor of this name says SigLIP, whose mean and standard deviation are 0.5.
     attention_heads: by width, where they are not what timm's architecture of that width has.
     normalization_assumed: other families have such files too; the log says what is assumed.
@@ -93,33 +63,18 @@ class Layout:
     prefix: str
     normalization: Normalization | None
     rename: Callable[[Weights], dict[str, Tensor]] = dict
+    translate: Callable[[Weights], Weights] = dict
     keeps_prefix: bool = False
     clip: bool = False
-    quick_gelu: bool | None = False
+    activation: str | None = ""
+    usual_activation: str = ""
+    model_types: frozenset[str] = frozenset()
+    text: Mapping[str, Any] = field(default_factory=dict)
+    base: str = ""
     siglip_key: str = ""
     attention_heads: Mapping[int, int] = field(default_factory=dict)
     normalization_assumed: bool = False
     names_arch: bool = False
-
-
-@dataclass(frozen=True)
-class BackboneFile:
-    """A file's backbone.
-
-    weights: its tensors under timm's names (CLIP's own names for the CLIP layouts).
-    left: names of all other tensors: heads, text towers, momentum copies.
-    arch: the architecture that the file itself names, if any.
-    head: what open_clip puts behind a tower of timm, names without `visual.head.`.
-    card: what cvgssl wrote into the file.
-    """
-
-    layout: Layout
-    weights: dict[str, Tensor]
-    left: tuple[str, ...]
-    normalization: Normalization | None
-    arch: str | None = None
-    head: dict[str, Tensor] = field(default_factory=dict)
-    card: WeightsCard = field(default_factory=WeightsCard)
 
 
 def _starts(*prefixes: str) -> Callable[[Weights, Contents], bool]:
@@ -130,6 +85,12 @@ def _starts(*prefixes: str) -> Callable[[Weights, Contents], bool]:
 
 def _contains(pattern: str) -> Callable[[Weights, Contents], bool]:
     return lambda weights, _: any(re.search(pattern, name) for name in weights)
+
+
+def _has(*names: str) -> Callable[[Weights, Contents], bool]:
+    return lambda weights, _: all(
+        any(name.endswith(wanted) for name in weights) for wanted in names
+    )
 
 
 def _is_openai(weights: Weights, contents: Contents) -> bool:
@@ -163,7 +124,13 @@ LAYOUTS = (
     Layout("CVGSSL", _starts("base_encoder."), r"base_encoder\.", HALF),
     Layout("MoCo v1/v2", _starts("encoder_q."), r"encoder_q\.", IMAGENET),
     Layout(
-        "OpenAI CLIP", _is_openai, r"visual\.", CLIP, keeps_prefix=True, clip=True, quick_gelu=True
+        "OpenAI CLIP",
+        _is_openai,
+        r"visual\.",
+        CLIP,
+        keeps_prefix=True,
+        clip=True,
+        activation="quick_gelu",
     ),
     Layout(
         "open_clip, timm tower",
@@ -180,17 +147,85 @@ LAYOUTS = (
         CLIP,
         keeps_prefix=True,
         clip=True,
-        quick_gelu=None,
+        activation=None,
         siglip_key="logit_bias",
     ),
     Layout(
         "DINO",
         lambda weights, contents: (
-            bool({"teacher", "student"} & contents.tree.keys())
-            and _starts("backbone.")(weights, contents)
+            contents.network in ("teacher", "student") and _starts("backbone.")(weights, contents)
         ),
         r"backbone\.",
         IMAGENET,
+    ),
+    Layout(
+        "I-JEPA",
+        lambda weights, contents: (
+            contents.network == "target_encoder" and "patch_embed.proj.weight" in weights
+        ),
+        "",
+        IMAGENET,
+    ),
+    Layout(
+        "transformers SigLIP",
+        lambda weights, _: any(re.search(_PROBE, name) for name in weights),
+        r"visual\.trunk\.",
+        HALF,
+        translate=from_siglip,
+        clip=True,
+        activation="gelu_tanh",
+        base="vit_base_patch16_siglip_224",
+        text={"no_causal_mask": True, "pool_type": "last", "norm_kwargs": {"eps": 1e-6}},
+        model_types=frozenset({"siglip", "siglip_vision_model", "siglip_text_model"}),
+    ),
+    Layout(
+        "transformers CLIP",
+        lambda weights, _: any(re.search(_CLASS, name) for name in weights),
+        r"visual\.",
+        CLIP,
+        translate=from_clip,
+        keeps_prefix=True,
+        clip=True,
+        activation=None,
+        usual_activation="quick_gelu",
+        base="vit_base_patch16_clip_224",
+        model_types=frozenset({"clip", "clip_vision_model", "clip_text_model"}),
+    ),
+    Layout(
+        "transformers DINOv3",
+        _has("embeddings.patch_embeddings.weight", "embeddings.register_tokens"),
+        r"backbone\.",
+        IMAGENET,
+        translate=below("embeddings.patch_embeddings.weight", from_dinov3),
+        base="vit_small_patch16_dinov3",
+        model_types=frozenset({"dinov3_vit"}),
+    ),
+    Layout(
+        "transformers DINOv2",
+        _has(_PATCHES, "layer.0.norm1.weight"),
+        r"backbone\.",
+        IMAGENET,
+        translate=below(_PATCHES, from_vit),
+        base="vit_small_patch14_dinov2",
+        model_types=frozenset({"dinov2", "dinov2_with_registers"}),
+    ),
+    Layout(
+        "transformers ViT-MAE",
+        _has(_PATCHES, "decoder.mask_token"),
+        r"backbone\.",
+        IMAGENET,
+        translate=below(_PATCHES, from_vit),
+        base="vit_base_patch16_224",
+        model_types=frozenset({"vit_mae"}),
+    ),
+    Layout(
+        "transformers ViT",
+        _has(_PATCHES),
+        r"backbone\.",
+        None,
+        translate=below(_PATCHES, from_vit),
+        base="vit_base_patch16_224",
+        model_types=frozenset({"vit", "vit_mae", "vit_msn", "dinov2"}),
     ),
     Layout("lightly-train", _contains(_TEACHER), rf".*{_TEACHER}", IMAGENET),
     Layout("lightly-train", _contains(_WRAPPED), rf".*{_WRAPPED}", IMAGENET),
@@ -228,68 +263,3 @@ LAYOUTS = (
     Layout("timm or torchvision", _starts("layer1.0.conv1.", "fc."), "", None),
     Layout("timm", _any, "", None),
 )
-
-
-def find_backbone(contents: Contents) -> BackboneFile | None:
-    """Recognise a file's layout and take its backbone out; None when it holds no weights.
-
-    Layouts that other packages register (entry points of the group `cvgssl.layouts`) come first.
-    """
-    weights = all_weights(contents)
-    if not weights:
-        return None
-    known: list[Layout] = [*extensions("cvgssl.layouts").values(), *LAYOUTS]
-    layout = next(row for row in known if row.matches(weights, contents))
-    inside, left = _take(weights, layout)
-    normalization = layout.normalization
-    card = contents.card
-    if card.normalization is not None:
-        normalization = card.normalization
-    elif layout.siglip_key and layout.siglip_key in weights:
-        normalization = HALF
-    arch = contents.tree.get("arch")
-    named = arch if isinstance(arch, str) else card.arch
-    head = {
-        name.removeprefix(_HEAD): tensor
-        for name, tensor in weights.items()
-        if name.startswith(_HEAD)
-    }
-    return BackboneFile(layout, layout.rename(inside), left, normalization, named, head, card)
-
-
-def all_weights(contents: Contents) -> dict[str, Tensor]:
-    """All tensors of a file, without the prefixes of data-parallel and compiled models."""
-    return _unwrap(_state_dict(contents.tree))
-
-
-def _take(weights: Weights, layout: Layout) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    inside: dict[str, Tensor] = {}
-    left = []
-    chosen = None  # several copies of a backbone may fit the pattern: the first one is taken
-    for name, tensor in weights.items():
-        match = re.match(layout.prefix, name)
-        if match is None or chosen not in (None, match[0]):
-            left.append(name)
-            continue
-        chosen = match[0]
-        inside[name if layout.keeps_prefix else name[match.end() :]] = tensor
-    return inside, tuple(left)
-
-
-def _state_dict(tree: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The dictionary of weights in a file's tree."""
-    for key in _NESTED:
-        value = tree.get(key)
-        if value is tree:  # a dictionary that contains itself
-            continue
-        if isinstance(value, Mapping) and any(isinstance(v, Tensor) for v in value.values()):
-            return _state_dict(value)
-    return {str(name): value for name, value in tree.items() if isinstance(value, Tensor)}
-
-
-def _unwrap(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Without the prefixes that data-parallel and compiled models put before every name."""
-    for wrapper in (*_WRAPPERS, *_WRAPPERS):
-        if weights and all(name.startswith(wrapper) for name in weights):
-            weights = {name.removeprefix(wrapper): value for name, value in weights.items()}
-    return weights

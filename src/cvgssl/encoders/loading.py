@@ -8,14 +8,14 @@ from pathlib import Path
 import torch
 
 from cvgssl.encoders.backbone import TORCHVISION
+from cvgssl.encoders.backbone_file import BackboneFile
 from cvgssl.encoders.building import encoder_from, random_encoder
 from cvgssl.encoders.clip_names import TOWERS, clip_name, clip_tower
 from cvgssl.encoders.embedded import EMBEDDED, embedded_guide
 from cvgssl.encoders.encoder_spec import RANDOM, EncoderSpec, parse_encoder
 from cvgssl.encoders.frozen_encoder import FrozenEncoder
 from cvgssl.encoders.hub import PREFIX, download
-from cvgssl.encoders.inference import infer_arch
-from cvgssl.encoders.layouts import BackboneFile
+from cvgssl.encoders.inference import arch_of
 from cvgssl.encoders.pretrained import read_backbone
 from cvgssl.encoders.timm_import import timm
 from cvgssl.encoders.weights_folder import find_weights, weight_files, weights_folder
@@ -76,7 +76,7 @@ def available_clip_encoders(folder: Path | None = None) -> list[EncoderSpec]:
             file = read_backbone(path)
         except (UserError, OSError):
             continue
-        arch = _arch_of(file) if file.layout.clip else None
+        arch = arch_of(file) if file.layout.clip else None
         if arch is not None:
             specs.append(EncoderSpec(clip_name(arch), str(path)))
     return specs
@@ -114,8 +114,7 @@ def locate(spec: EncoderSpec, folder: Path | None = None) -> Located:
 
 def _located_by_file(path: Path) -> Located:
     file = read_backbone(path)
-    known = file.card.arch or infer_arch(file.weights, file.layout.quick_gelu)
-    arch = known or file.arch
+    arch = arch_of(file)
     if not arch:
         raise UserError("does not tell its architecture; give it as NAME=FILE")
     return Located(arch, path, file, None)
@@ -150,7 +149,7 @@ def _in_folder(arch: str, folder: Path) -> tuple[list[tuple[Path, BackboneFile]]
         except (UserError, OSError):
             others.append(f"{path.name} (cannot be read)")
             continue
-        held = _arch_of(file)
+        held = arch_of(file)
         if held == arch:
             matches.append((path, file))
         else:
@@ -173,7 +172,3 @@ def _not_one_file(
         f"no file in {weights_folder(folder)} holds {arch}{there}; write {name}=FILE, or "
         f"{PREFIX}NAME to download a model of timm's"
     )
-
-
-def _arch_of(file: BackboneFile) -> str | None:
-    return infer_arch(file.weights, file.layout.quick_gelu) or file.arch

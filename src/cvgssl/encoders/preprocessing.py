@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from cvgssl.encoders.backbone import TORCHVISION
-from cvgssl.encoders.layouts import BackboneFile
+from cvgssl.encoders.backbone_file import BackboneFile
 from cvgssl.encoders.normalization import Normalization
 from cvgssl.encoders.timm_import import timm
 from cvgssl.runtime.errors import UserError

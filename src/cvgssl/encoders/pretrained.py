@@ -1,24 +1,28 @@
 """Pretrained weights into a backbone: located, read, recognised, fitted, reported."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from torch import nn
 
-from cvgssl.encoders.activations import activation, with_quick_gelu
+from cvgssl.encoders.activations import activation, with_activation, with_quick_gelu
 from cvgssl.encoders.backbone import Backbone
-from cvgssl.encoders.containers import read_contents
+from cvgssl.encoders.backbone_file import (
+    BackboneFile,
+    find_backbone,
+    read_weights,
+    without_weights,
+)
 from cvgssl.encoders.fitting import Fit, all_finite, fit
 from cvgssl.encoders.hub import PREFIX, download, hub_normalization
-from cvgssl.encoders.inference import infer_arch
-from cvgssl.encoders.layouts import BackboneFile, find_backbone
+from cvgssl.encoders.inference import arch_of
 from cvgssl.encoders.normalization import IMAGENET, Normalization
+from cvgssl.encoders.shards import weights_digest
 from cvgssl.encoders.weights_folder import find_weights, is_weights
 from cvgssl.runtime.errors import UserError, naming
-from cvgssl.runtime.files import sha256_file
 
 LEAST = 0.9
 """Share of a backbone's numbers that a file must give."""
@@ -82,9 +86,10 @@ def load_pretrained(
 
 def read_backbone(path: Path) -> BackboneFile:
     """Read a weight file and recognise its layout; raises UserError when it holds no weights."""
-    found = find_backbone(read_contents(path))
+    contents = read_weights(path)
+    found = find_backbone(contents)
     if found is None:
-        raise UserError(f"{path}: holds no weights")
+        raise UserError(f"{path}: {without_weights(contents)}")
     return found
 
 
@@ -105,8 +110,8 @@ def load_found(
     backbone.body.load_state_dict(result.taken, strict=False)
     hub = hub_normalization(hub_name) if hub_name else None
     backbone.normalization = hub or found.normalization or _of_architecture(backbone.body)
-    notes = list(result.notes)
-    if found.layout.quick_gelu is None and activation(backbone.body) == "gelu":
+    notes = [*found.notes, *result.notes]
+    if found.activation is None and activation(backbone.body) == "gelu":
         notes.append(
             f"plain GELU; weights by OpenAI would need --arch {with_quick_gelu(backbone.arch)}"
         )
@@ -117,7 +122,7 @@ def load_found(
         notes.append("pre-trained on a folder that named no test pictures")
     return LoadReport(
         path=path,
-        sha256=sha256_file(path),
+        sha256=weights_digest(path),
         layout=found.layout.name,
         arch=backbone.arch,
         matched=len(result.taken),
@@ -132,7 +137,7 @@ def load_found(
 
 def _check(backbone: Backbone, found: BackboneFile, result: Fit, flag: str) -> None:
     layout = found.layout
-    likely = infer_arch(found.weights, layout.quick_gelu) or found.arch
+    likely = arch_of(found)
     remedy = f"; the file looks like {flag}{likely}" if likely and likely != backbone.arch else ""
     where = f"the file ({layout.name} layout) does not fit {flag}{backbone.arch}: "
     if result.numbers < LEAST or result.mismatched:
@@ -149,12 +154,14 @@ def _check(backbone: Backbone, found: BackboneFile, result: Fit, flag: str) -> N
             f"{where}the file's backbone has more: {_examples(extra)}, so its features would be "
             f"others{remedy}"
         )
-    if layout.quick_gelu and activation(backbone.body) == "gelu":
-        raise UserError(
-            f"{where}CLIP by OpenAI needs the QuickGELU activation; use "
-            f"{flag}{with_quick_gelu(backbone.arch)}"
-        )
-    for width, heads in layout.attention_heads.items():
+    needed, has = found.activation, activation(backbone.body)
+    if needed and has and needed != has:
+        source = "CLIP by OpenAI" if layout.activation == "quick_gelu" else layout.name
+        kind = {"quick_gelu": "QuickGELU", "gelu_tanh": "gelu_tanh", "gelu": "plain GELU"}[needed]
+        other = with_activation(backbone.arch, needed)
+        hint = f"; use {flag}{other}" if other != backbone.arch else remedy
+        raise UserError(f"{where}{source} needs the {kind} activation{hint}")
+    for width, heads in _needed_heads(found, backbone.body).items():
         if _heads(backbone.body, width) not in (None, heads):
             raise UserError(
                 f"{where}{layout.name}'s transformer of width {width} has {heads} attention heads; "
@@ -167,6 +174,14 @@ def _check(backbone: Backbone, found: BackboneFile, result: Fit, flag: str) -> N
 def _of_architecture(body: nn.Module) -> Normalization:
     config = cast("dict[str, Any] | None", getattr(body, "pretrained_cfg", None))
     return Normalization(tuple(config["mean"]), tuple(config["std"])) if config else IMAGENET
+
+
+def _needed_heads(found: BackboneFile, body: nn.Module) -> Mapping[int, int]:
+    """Attention heads by width, as config.json beside the file or its layout asks for them."""
+    width = getattr(body, "embed_dim", None)
+    if found.described.heads is None or not isinstance(width, int):
+        return found.layout.attention_heads
+    return {width: found.described.heads}
 
 
 def _heads(body: nn.Module, width: int) -> int | None:

@@ -5,7 +5,8 @@ Shape letters: N sentences, D numbers of the joint space.
 
 import importlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,19 +14,20 @@ import torch
 from torch import Tensor, nn
 
 from cvgssl.encoders.activations import is_quick
+from cvgssl.encoders.backbone_file import BackboneFile, find_backbone, read_weights, without_weights
 from cvgssl.encoders.clip_names import clip_tower
-from cvgssl.encoders.containers import Contents, read_contents
 from cvgssl.encoders.embedded import EMBEDDED
 from cvgssl.encoders.encoder_spec import RANDOM, EncoderSpec, parse_encoder
 from cvgssl.encoders.fitting import all_finite
-from cvgssl.encoders.inference import infer_arch
-from cvgssl.encoders.layouts import all_weights, find_backbone
+from cvgssl.encoders.inference import arch_of
 from cvgssl.encoders.loading import locate
 from cvgssl.encoders.preprocessing import OpenClipConfig, open_clip_config
+from cvgssl.encoders.shards import weights_digest
+from cvgssl.encoders.text_tokens import ClipTokens, FileTokens, Tokens
 from cvgssl.encoders.timm_import import timm
+from cvgssl.encoders.transformers_config import TOKENIZER
 from cvgssl.encoders.weights_folder import find_weights
 from cvgssl.runtime.errors import UserError, naming
-from cvgssl.runtime.files import sha256_file
 
 _BATCH = 256
 
@@ -37,43 +39,47 @@ class TextTowerError(UserError):
 class TextTower(nn.Module):
     """Sentences to unit embeddings; never trained, on the CPU.
 
-    file, sha256: of the weights. quick_gelu: the activation. dim: D.
+    file, sha256: of the weights. activation: `quick_gelu`, `gelu` or `gelu_tanh`.
     scale: what cosines are multiplied with before the softmax, as the CLIP learned it.
     """
 
     def __init__(
-        self, body: nn.Module, tokenizer: Any, file: str, sha256: str, quick_gelu: bool,
+        self, body: nn.Module, tokens: Tokens, file: str, sha256: str, activation: str,
         scale: float,
     ) -> None:  # fmt: skip
         super().__init__()
         self.body = body.eval().requires_grad_(False)
-        self.tokenizer = tokenizer
-        self.file, self.sha256, self.quick_gelu, self.scale = file, sha256, quick_gelu, scale
+        self.tokens = tokens
+        self.file, self.sha256, self.activation, self.scale = file, sha256, activation, scale
+
+    @property
+    def quick_gelu(self) -> bool:
+        """Whether the activation is QuickGELU."""
+        return self.activation == "quick_gelu"
 
     @torch.inference_mode()
     def forward(self, sentences: Sequence[str]) -> Tensor:
         """Float32 [N, D], rows of length 1; raises UserError for a sentence that is too long."""
         limit = int(cast(int, self.body.context_length))
         for sentence in sentences:
-            count = len(self.tokenizer.encode(sentence)) + 2  # start and end
+            count = self.tokens.count(sentence)
             if count > limit:
                 raise UserError(
                     f"prompt {sentence[:60]!r}: {count} tokens, {limit} are read; shorten it"
                 )
         parts = [
-            self.body(self.tokenizer(list(sentences[first : first + _BATCH])))
+            self.body(self.tokens(sentences[first : first + _BATCH]))
             for first in range(0, len(sentences), _BATCH)
         ]
         return nn.functional.normalize(torch.cat(parts), dim=-1).clone()
 
     def identity(self) -> dict[str, Any]:
         """All that decides its embeddings, as JSON values."""
-        activation = "quick_gelu" if self.quick_gelu else "gelu"
-        return {"file": self.file, "sha256": self.sha256, "activation": activation}
+        return {"file": self.file, "sha256": self.sha256, "activation": self.activation}
 
 
 VOCABULARY = 49408
-"""Words of CLIP's tokenizer; towers of other tokenizers (SigLIP's, BERT's) are not read."""
+"""Words of CLIP's tokenizer; other towers (SigLIP's) need tokenizer.json beside the weights."""
 FLAG = "text"
 _HEAD_WIDTH = 64
 _LARGEST_SCALE = 100.0  # CLIP's training keeps its scale below
@@ -82,6 +88,12 @@ _PARTS = ("token_embedding.", "positional_embedding", "transformer.", "ln_final.
           "text_projection", "cls_emb")  # fmt: skip
 _FROM_SHAPES = {"context_length", "vocab_size", "width", "layers", "mlp_ratio"}
 _TAKEN = {"heads", "no_causal_mask", "pool_type", "eos_id", "pad_id", "proj_type", "proj_bias"}
+_ELSEWHERE = {"tokenizer_kwargs", "norm_kwargs"}  # read by other functions
+_ACTIVATIONS: dict[str, Callable[[], Any]] = {
+    "quick_gelu": lambda: _open_clip().transformer.QuickGELU,
+    "gelu": lambda: nn.GELU,
+    "gelu_tanh": lambda: partial(nn.GELU, approximate="tanh"),
+}
 
 
 def load_text_tower(weights: str | EncoderSpec, folder: Path | None = None) -> TextTower:
@@ -103,8 +115,11 @@ def load_text_tower(weights: str | EncoderSpec, folder: Path | None = None) -> T
 
 
 def _read(path: Path, name: str = "", arch: str = "") -> TextTower:
-    contents = read_contents(path)
-    everything = all_weights(contents)
+    contents = read_weights(path)
+    found = find_backbone(contents)
+    if found is None:
+        raise TextTowerError(f"{path.name} {without_weights(contents)}")
+    everything = found.everything
     custom = "text.token_embedding.weight" in everything
     prefix = "text." if custom else ""
     weights = _text_weights(everything, prefix)
@@ -112,30 +127,47 @@ def _read(path: Path, name: str = "", arch: str = "") -> TextTower:
         other = any(key.startswith("text.") for key in everything)
         kind = "a text tower of another kind than CLIP's" if other else "no text tower"
         raise TextTowerError(f"{path.name} has {kind}; {_REMEDY}")
-    words = len(weights["token_embedding.weight"])
     beside = open_clip_config(path)
-    asked = (_by_name(name) if custom else {}) if beside.text is None else beside.text
-    if words != VOCABULARY or (asked or {}).get("hf_tokenizer_name"):
-        raise TextTowerError(
-            f"{path.name} has a text tower with another tokenizer ({words} words); only CLIP's own "
-            f"({VOCABULARY} words) is read"
-        )
+    asked = beside.text
+    if found.layout.text:
+        asked = dict(found.layout.text)
+    elif asked is None:
+        asked = _by_name(name) if custom else {}
+    heads = found.described.text.get("num_attention_heads")
+    tokens = _tokens(path, weights, asked or {}, bool(found.layout.text))
     if asked is None:
         raise TextTowerError(
             f"{path.name} does not tell how its text tower is built; keep open_clip_config.json "
             "beside it, or write NAME=FILE, such as EVA02-B-16=FILE"
         )
-    quick = _is_quick(contents, name, arch, beside)
-    body, tokenizer = _build(path, weights, asked, quick)
+    activation = _activation(found, name, arch, beside)
+    body = _build(path, weights, asked | ({"heads": heads} if heads else {}), activation)
     scale = everything.get("logit_scale")
     return TextTower(
         body,
-        tokenizer,
+        tokens,
         path.name,
-        sha256_file(path),
-        quick,
+        weights_digest(path),
+        activation,
         _LARGEST_SCALE if scale is None else min(float(scale.exp().max()), _LARGEST_SCALE),
     )
+
+
+def _tokens(
+    path: Path, weights: Mapping[str, Tensor], asked: Mapping[str, Any], own: bool
+) -> Tokens:
+    """CLIP's tokenizer, or where the family has its `own` the one of the file beside."""
+    words, context = len(weights["token_embedding.weight"]), len(weights["positional_embedding"])
+    beside = path.parent / TOKENIZER
+    if own and beside.is_file():
+        return FileTokens(beside, context, words)
+    if own or words != VOCABULARY or asked.get("hf_tokenizer_name"):
+        remedy = f"keep {TOKENIZER} beside it" if own else f"only CLIP's own ({VOCABULARY}) is read"
+        raise TextTowerError(
+            f"{path.name} has a text tower with another tokenizer ({words} words); {remedy}"
+        )
+    clean = dict(asked.get("tokenizer_kwargs") or {})
+    return ClipTokens(_open_clip().tokenizer.SimpleTokenizer(context_length=context, **clean))
 
 
 def _by_name(name: str) -> dict[str, Any] | None:
@@ -157,29 +189,29 @@ def _text_weights(everything: Mapping[str, Tensor], prefix: str) -> dict[str, Te
     return {key: tensor for key, tensor in named.items() if key.startswith(_PARTS)}
 
 
-def _is_quick(contents: Contents, name: str, arch: str, beside: OpenClipConfig) -> bool:
-    found = find_backbone(contents)
-    openai = found is not None and bool(found.layout.quick_gelu)
-    if not arch and found is not None:
-        arch = infer_arch(found.weights, openai) or ""
-    says = is_quick(arch) or name.lower().endswith("quickgelu")
-    if openai:
-        return True
+def _activation(found: BackboneFile, name: str, arch: str, beside: OpenClipConfig) -> str:
+    told = found.described.text_activation or found.layout.activation
+    says = is_quick(arch or arch_of(found) or "") or name.lower().endswith("quickgelu")
+    if told:
+        if says and told == "gelu":
+            raise UserError("config.json beside the file says plain GELU, the name means QuickGELU")
+        return told
     if says and beside.quick_gelu is False:
         raise UserError(
             "open_clip_config.json beside the file says plain GELU, the name means QuickGELU"
         )
-    return says if beside.quick_gelu is None else beside.quick_gelu
+    quick = says if beside.quick_gelu is None else beside.quick_gelu
+    return "quick_gelu" if quick else "gelu"
 
 
 def _build(
-    path: Path, weights: dict[str, Tensor], asked: Mapping[str, Any], quick: bool
-) -> tuple[nn.Module, Any]:
-    """open_clip's tower with these weights, and its tokenizer."""
+    path: Path, weights: dict[str, Tensor], asked: Mapping[str, Any], activation: str
+) -> nn.Module:
+    """open_clip's tower with these weights."""
     strange = [
         f"{key}={value}"
         for key, value in asked.items()
-        if key not in _FROM_SHAPES | _TAKEN | {"tokenizer_kwargs"} and value not in (None, False)
+        if key not in _FROM_SHAPES | _TAKEN | _ELSEWHERE and value not in (None, False)
     ]
     if strange or "cls_emb" in weights:
         what = ", ".join(strange) or "a class token"
@@ -202,12 +234,15 @@ def _build(
     with torch.random.fork_rng(devices=[]):
         body = open_clip.transformer.TextTransformer(
             context_length=context,
-            vocab_size=VOCABULARY,
+            vocab_size=len(weights["token_embedding.weight"]),
             width=width,
             layers=len(layers),
             mlp_ratio=4.0 if hidden is None else len(hidden) / width,
             output_dim=dim,
-            act_layer=open_clip.transformer.QuickGELU if quick else nn.GELU,
+            act_layer=_ACTIVATIONS[activation](),
+            norm_layer=partial(
+                open_clip.transformer.LayerNorm, **(asked.get("norm_kwargs") or {"eps": 1e-5})
+            ),
             **options,
         )
     wanted = body.state_dict()
@@ -220,8 +255,7 @@ def _build(
     if not all_finite(weights):
         raise UserError(f"{path}: has infinite or undefined numbers; it is damaged")
     body.load_state_dict(weights)
-    clean = dict(asked.get("tokenizer_kwargs") or {})
-    return body, open_clip.tokenizer.SimpleTokenizer(context_length=context, **clean)
+    return cast(nn.Module, body)
 
 
 def _open_clip() -> Any:

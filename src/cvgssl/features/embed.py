@@ -139,6 +139,8 @@ def _complete(request: EncoderRequest, files: _Files, config: EmbedConfig) -> _C
     if record is None:
         encoder, record = _build(request, config)
         keep_record(request, config, cache, record)
+    for remark in record.remarks:
+        log.warning("%s: %s", record.file, remark)
     store = FeatureStore(record.folder(cache), record.width)
     missing: dict[str, int] = {}  # copies of a picture are computed once
     for row, digest in enumerate(files.digests):

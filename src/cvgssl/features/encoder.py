@@ -74,7 +74,8 @@ class Encoder(nn.Module):
             "precision": config.precision,
         }
         widths = self.pooling.widths if self.pooling else ()
-        return EncoderRecord(self.frozen.name, self.frozen.file, self.frozen.weight, widths, facts)
+        frozen = self.frozen
+        return EncoderRecord(frozen.name, frozen.file, frozen.weight, widths, facts, frozen.remarks)
 
     def _encode(self, view: Tensor) -> Tensor:
         if self.pooling is None:

@@ -18,14 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl import __version__
+from cvgssl.encoders.shards import beside_digests, weights_digest
 from cvgssl.features.config import EmbedConfig
 from cvgssl.features.encoder_requests import EncoderRequest
 from cvgssl.images.geometry import Geometry
 from cvgssl.images.reader import VERSION as READER
-from cvgssl.runtime.files import read_json, sha256_file, write_json
+from cvgssl.runtime.files import read_json, write_json
 from cvgssl.runtime.options import to_dict
 
 FOLDER = "features"
+_READING = 2  # raise when the same weight file is read otherwise
 # options that change nothing in one encoder's numbers
 NOT_IN_KEY = ("data", "out", "encoder", "class_folders", "skip_corrupt", "workers",
               "max_megapixels", "preparation", "batch_size", "test_fraction", "seed",
@@ -40,6 +42,7 @@ class EncoderRecord:
         the key.
 
     widths: of the parts (layers, ways of pooling) in a row of embeddings; empty for a single one.
+    remarks: what every command says of the weight file.
     """
 
     name: str
@@ -47,6 +50,7 @@ class EncoderRecord:
     weight: float
     widths: Sequence[int]
     facts: dict[str, Any]
+    remarks: Sequence[str] = ()
 
     @property
     def key(self) -> str:
@@ -120,21 +124,16 @@ def _request(request: EncoderRequest, config: EmbedConfig, cache: Path) -> Path 
         return None
     options = {name: value for name, value in to_dict(config).items() if name not in NOT_IN_KEY}
     facts = {
+        "reading": _READING,
         "versions": [__version__, READER, *map(metadata.version, ("torch", "timm", "pillow"))],
         "name": request.spec.name,
         "weight": request.spec.weight,
-        "file": [request.file.name, sha256_file(request.file), *_beside(request.file)]
+        "file": [request.file.name, weights_digest(request.file), *beside_digests(request.file)]
         if request.file
         else request.spec.file,
         "options": options,
     }
     return cache / FOLDER / f"request-{_hash(facts)}.json"
-
-
-def _beside(file: Path) -> list[str]:
-    """The hash of open_clip's configuration beside a file, which says how to use it."""
-    beside = file.parent / "open_clip_config.json"
-    return [sha256_file(beside)] if beside.is_file() else []
 
 
 def _hash(value: Any) -> str:

@@ -17,6 +17,7 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 
 from cvgssl.encoders.encoder_spec import EncoderSpec
+from cvgssl.encoders.shards import weights_digest
 from cvgssl.encoders.weights_folder import weights_folder
 from cvgssl.features.compute import embed_squares
 from cvgssl.features.config import EmbedConfig
@@ -30,7 +31,6 @@ from cvgssl.recognizer.card import CARD, KeptEncoder, load_recognizer
 from cvgssl.recognizer.config import PredictOptions
 from cvgssl.recognizer.head import FittedHead
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.files import sha256_file
 from cvgssl.runtime.launch import launch
 
 log = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ def _find_all(
     moved = dict[str | None, Path]()
     for name in files:
         path = weight_file(name, f"--encoder {name}")
-        digest = sha256_file(path)
+        digest = weights_digest(path)
         if digest not in wanted:
             names = ", ".join(f"{name} (sha256 {str(sha)[:8]})" for sha, name in wanted.items())
             raise UserError(
@@ -133,7 +133,7 @@ def _find(folder: Path, encoder: KeptEncoder) -> Path:
         raise UserError(
             f"{folder}: the weights of {encoder.record.name}, {path}, are gone; {remedy}"
         )
-    same = [place for place in there if sha256_file(place) == encoder.sha256]
+    same = [place for place in there if weights_digest(place) == encoder.sha256]
     if not same:
         raise UserError(
             f"{there[0]}: has changed since {folder} was fitted (sha256 was "
