@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from cvgssl.encoders.activations import is_quick, with_activation, with_quick_gelu
 from cvgssl.encoders.backbone import Backbone, build_backbone
 from cvgssl.encoders.backbone_file import BackboneFile
-from cvgssl.encoders.building_limit import no_larger_than
 from cvgssl.encoders.clip_names import clip_name, clip_tower
 from cvgssl.encoders.encoder_spec import EncoderSpec
+from cvgssl.encoders.extent import bounded_by
 from cvgssl.encoders.frozen_encoder import FrozenEncoder
 from cvgssl.encoders.hub import PREFIX
 from cvgssl.encoders.normalization import Normalization
@@ -43,7 +43,7 @@ def encoder_from(
     config = published(hub or arch)
     own_size = found.described.size or file_size(found)
     size = size or own_size or (tower.size if tower else _size(config))
-    with no_larger_than(found.weights):
+    with bounded_by(found.weights):
         backbone = build_backbone(arch, size, flag="")
     report = load_found(backbone, found, path, hub)
     _check_whole(report, found)

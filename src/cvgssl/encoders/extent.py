@@ -1,10 +1,10 @@
 """How large a network would be, known before any memory is taken for it."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from cvgssl.runtime.errors import UserError
@@ -12,6 +12,7 @@ from cvgssl.runtime.errors import UserError
 MOST_NUMBERS = 10**10
 """Largest network that is built: 40 GB in float32; the largest of timm's has 6.7e9 numbers."""
 MOST_TENSORS = 5_000
+_TIMES, _MORE_NUMBERS = 16, 50_000_000
 
 
 class TooLargeError(UserError):
@@ -34,22 +35,43 @@ def check_extent(build: Callable[[], object]) -> None:
 
 
 @contextmanager
-def bounded() -> Iterator[None]:
-    """Raise TooLargeError as soon as the networks built inside have too much."""
-    numbers = tensors = 0
+def bounded(
+    numbers: int | None = None,
+    tensors: int | None = None,
+    reason: str = "which is no network to train or to run here",
+) -> Iterator[None]:
+    """Raise TooLargeError as soon as the networks built inside have more parameters than that.
+
+    numbers, tensors: by default MOST_NUMBERS and MOST_TENSORS.
+
+    They are counted as they are registered, before they are filled, so that a description such as
+    depth=1000000 costs nothing.
+    """
+    numbers, tensors = numbers or MOST_NUMBERS, tensors or MOST_TENSORS
+    counted = [0, 0]
 
     def count(_module: nn.Module, _name: str, parameter: nn.Parameter | None) -> None:
-        nonlocal numbers, tensors
         if parameter is not None:
-            numbers, tensors = numbers + parameter.numel(), tensors + 1
-        if numbers > MOST_NUMBERS or tensors > MOST_TENSORS:
-            raise TooLargeError(
-                f"more than {MOST_NUMBERS:,} numbers or {MOST_TENSORS:,} tensors, which is no "
-                "network to train or to run here"
-            )
+            counted[0] += parameter.numel()
+            counted[1] += 1
+        if counted[0] > numbers or counted[1] > tensors:
+            raise TooLargeError(f"more than {numbers:,} numbers or {tensors:,} tensors, {reason}")
 
     handle = register_module_parameter_registration_hook(count)
     try:
         yield
     finally:
         handle.remove()
+
+
+def bounded_by(weights: Mapping[str, Tensor]) -> AbstractContextManager[None]:
+    """`bounded` by many times the numbers of a file's `weights`.
+
+    A classifier that is built and dropped again may be larger than the rest (VGG's is, 9 times).
+    """
+    numbers = sum(tensor.numel() for tensor in weights.values())
+    return bounded(
+        _TIMES * numbers + _MORE_NUMBERS,
+        _TIMES * len(weights) + MOST_TENSORS,
+        "many times what the file holds",
+    )
