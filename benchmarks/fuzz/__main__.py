@@ -113,10 +113,14 @@ def _work(
     groups = [
         group for turn in range(max(SHARES.values())) for group in groups if turn < SHARES[group]
     ]
-    for number in range(job, options.files, options.jobs):
+    turns: Counter[str] = Counter()
+    for number in range(options.files):
         group = groups[number % len(groups)]
         own = [target for target in targets if target.group == group]
-        target = own[number // len(groups) % len(own)]
+        target = own[turns[group] % len(own)]
+        turns[group] += 1
+        if number % options.jobs != job:
+            continue
         rng = random.Random(f"{options.seed} {number} {target.name}")
         _copy(work / "corpus", root)
         if target.name not in checked:
