@@ -85,10 +85,13 @@ def rate(work: Callable[[], object], amount: int, seconds: float) -> float:
 
 
 def run(*words: object) -> None:
-    """`cvgssl WORDS...` in this process, silently; raises RuntimeError unless it succeeds."""
+    """`cvgssl WORDS...` in this process, silently; raises RuntimeError unless it succeeds.
+
+    A job that `terminated_when` has stopped succeeds, too.
+    """
     with open(os.devnull, "w") as nothing, redirect_stdout(nothing):  # noqa: PTH123
         code = cvgssl([str(word) for word in words])
-    if code:
+    if code not in (0, 128 + signal.SIGTERM):
         raise RuntimeError(f"cvgssl {' '.join(map(str, words))}: exit code {code}")
 
 
@@ -113,7 +116,8 @@ def terminated_when(ready: Callable[[], bool]) -> Iterator[None]:
                 signal.raise_signal(signal.SIGTERM)
                 return
 
-    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # not SIG_IGN, which commands respect
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
     thread = threading.Thread(target=watch)
     thread.start()
     try:

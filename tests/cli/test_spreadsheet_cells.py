@@ -12,8 +12,8 @@ from cvgssl.bench.statistics import summarize
 from cvgssl.bench.tables import runs_to_csv, to_csv
 from cvgssl.images.scan import load_dataset
 from cvgssl.images.splits import read_split, write_split
+from cvgssl.recognizer.answers import CsvFormat
 from cvgssl.recognizer.predict import Prediction
-from cvgssl.recognizer.predict import to_csv as predictions_to_csv
 from cvgssl.runtime.csv_writing import FORMULA, unescape_cell
 from cvgssl.selection.label_list import read_labels, write_labels
 
@@ -58,7 +58,8 @@ def test_splits(tmp_path: Path) -> None:
 
 def test_predictions() -> None:
     shares = np.full(len(CLASSES), 1 / len(CLASSES), dtype=np.float32)
-    text = predictions_to_csv([Prediction(Path("-1.png"), CLASSES, shares)])
+    form = CsvFormat()
+    text = form.begin(CLASSES, asked=False) + form.text(Prediction(Path("-1.png"), CLASSES, shares))
     assert words(text) == ["path", "class", "probability", *CLASSES, "-1.png", "=1+1"]
 
 
