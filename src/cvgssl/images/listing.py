@@ -79,25 +79,27 @@ class Inventory:
         ]
 
     def told(self) -> list[str]:
-        """What was left out, a sentence for each kind."""
-        told = []
+        """What was left out: one sentence for each kind."""
+        sentences = []
         if count := self.others.total():
             ordered = sorted(self.others.items(), key=lambda item: (-item[1], item[0]))
             kinds = [f"{number} {ending}" for ending, number in ordered[:_SHOWN_ENDINGS]]
             more = ", ..." if len(self.others) > _SHOWN_ENDINGS else ""
-            told.append(f"{_files(count, 'no picture')}: {', '.join(kinds)}{more}")
+            sentences.append(f"{_files(count, 'no picture')}: {', '.join(kinds)}{more}")
         if self.hidden:
-            told.append(_files(self.hidden, "hidden", "hidden"))
+            sentences.append(_files(self.hidden, "hidden", "hidden"))
         if self.broken:
-            told.append(_files(self.broken, "a link that leads nowhere", "links that lead nowhere"))
+            sentences.append(
+                _files(self.broken, "a link that leads nowhere", "links that lead nowhere")
+            )
         if self.special:
-            told.append(_files(self.special, "a pipe or device", "pipes or devices"))
-        return told
+            sentences.append(_files(self.special, "a pipe or device", "pipes or devices"))
+        return sentences
 
     def log(self, folder: Path) -> None:
         """Say what was left out, in a line that names `folder`."""
-        if told := self.told():
-            log.warning("%s: left out: %s", printable(str(folder)), "; ".join(told))
+        if sentences := self.told():
+            log.warning("%s: left out: %s", printable(str(folder)), "; ".join(sentences))
 
 
 def list_pictures(folder: Path) -> list[Path]:
