@@ -38,6 +38,7 @@ def held_out_predictions(
 def held_out_folds(target: NDArray[np.int64]) -> list[NDArray[np.intp]]:
     """Rows of the support to be held out together: up to five folds, each without losing a class.
 
+    target: int64 [N], classes from 0. Each fold is int64 [F], places in `target`.
     Rows of a class with a single label are never held out. Empty without a class of two.
     Not scikit-learn's StratifiedKFold: that fails where classes have fewer labels than folds.
     """
