@@ -26,12 +26,12 @@ def extensions(group: str) -> dict[str, Any]:
 
 @cache
 def _loaded(group: str, _places: tuple[str, ...]) -> dict[str, Any]:
-    found = {}
+    loaded = {}
     for entry in entry_points(group=group):
         try:
-            found[entry.name] = entry.load()
+            loaded[entry.name] = entry.load()
         except Exception as error:  # whatever another package's import does
             raise UserError(
                 f"{group}: {entry.name} = {entry.value}: {error}; repair or uninstall its package"
             ) from error
-    return found
+    return loaded

@@ -95,7 +95,7 @@ def _measure(node: yaml.Node, sizes: dict[int, int], above: tuple[int, ...]) -> 
 
 
 def is_text(value: str) -> bool:
-    """Whether text can be part of a path and be written as UTF-8, or stands for such a path."""
+    """Whether text can be part of a path and be written as UTF-8, or represents such a path."""
     return "\0" not in value and not _LONE.search(value)
 
 
