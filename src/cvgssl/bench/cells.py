@@ -114,7 +114,7 @@ _RESULT = pydantic.TypeAdapter(CellResult)
 
 
 def parameters(choice: HeadChoice) -> dict[str, Any]:
-    """All parameters of the head, defaults included, but for what comes with the features."""
+    """All parameters of the head, defaults included, without those that come with the features."""
     params = dict(ALL_HEADS[choice.head](**choice.params).get_params())
     if choice.head in TEXT_HEADS:
         added = {"anchors", "classes", "anchor_scale"} - choice.params.keys()

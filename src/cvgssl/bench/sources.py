@@ -20,7 +20,7 @@ from cvgssl.runtime.parsing import printable
 class Source:
     """One data set as one encoder sees it.
 
-    digest: SHA-256 of all that the features file says, but for `about`.
+    digest: SHA-256 of all that the features file says, except `about`.
     facts: what the report says about it (JSON values).
     anchors: file of text embeddings of the classes, where there are any (`texts.with_texts`);
         anchors_digest: of what they follow from.

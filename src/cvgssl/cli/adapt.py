@@ -1,4 +1,4 @@
-"""What the commands that adapt a backbone share: run, report, and stop politely."""
+"""What the commands that adapt a backbone share: run, report, and stop after saving."""
 
 from cvgssl.adapt.config import AdaptConfig
 

@@ -130,8 +130,8 @@ def _approximate(
     np.fill_diagonal(alike, 2)  # a cell comes before its twins
     cosine = np.empty((len(rows), neighbours), dtype=np.float32)
     places = np.empty((len(rows), neighbours), dtype=np.intp)
-    for center, around in enumerate(np.argsort(-alike, axis=1)):
-        mine = members[center]
+    for number, around in enumerate(np.argsort(-alike, axis=1)):
+        mine = members[number]
         cells = np.searchsorted(sizes[around].cumsum(), LOOKED_AT + neighbours + 1) + 1
         others = np.concatenate([members[near] for near in around[:cells]])
         values, indices = faiss.knn(

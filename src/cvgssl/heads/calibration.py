@@ -121,7 +121,7 @@ def coverage(confidence: Floats, correct: NDArray[np.bool_], error: float = 0.01
 
     confidence: [M], ties count together. correct: whether each answer would be right [M]; an
     answer for a picture of an unknown class is wrong. The bound comes from the truth itself, so
-    this compares orders; it is no rule that could be used.
+    this compares orders; it is not a rule that could be used.
     """
     order = np.argsort(-confidence, kind="stable")
     wrong = np.cumsum(~correct[order])

@@ -50,7 +50,7 @@ Entry = os.DirEntry[str]
 class Inventory:
     """The pictures of some folders, listed one folder after the other, and what is left out.
 
-    others: files that are no pictures, counted by ending. hidden: number of hidden files and
+    others: files that are not pictures, counted by ending. hidden: number of hidden files and
     folders. broken: links that lead nowhere and have no picture's ending. special: pipes and
     devices.
     """
@@ -62,7 +62,7 @@ class Inventory:
     def pictures(self, folder: Path) -> list[Path]:
         """All pictures in `folder` and below, in natural order (2 before 10).
 
-        Raises UserError when `folder` is no folder or a folder cannot be read; an empty list is
+        Raises UserError when `folder` is not a folder or a folder cannot be read; an empty list is
         the caller's to judge.
         """
         if not folder.is_dir():
@@ -129,7 +129,7 @@ def subfolders(folder: Path) -> list[Path]:
 def natural(name: str) -> NaturalKey:
     """Sort key under which numbers inside names compare as numbers.
 
-    Different names differ, but for those that differ in their form of Unicode only.
+    Different names differ, except those that differ only in their form of Unicode.
     """
     parts = re.split("([0-9]+)", comparable(name))  # text, number, text, number, ..., text
     return tuple((int(part), part) if i % 2 else (0, part) for i, part in enumerate(parts))

@@ -29,7 +29,7 @@ _WIDE = {6: "RGB", 8: "RGBA"}
 
 
 def without_side_data(data: bytes) -> bytes:
-    """A PNG without text, colour profile and further frames, but for what may give its orientation.
+    """A PNG without text, colour profile and further frames; what may give its orientation stays.
 
     Pillow limits the size of text and the like and refuses the whole file; pixels do not depend
     on it. A chunk whose checksum is wrong stays, so that a damaged file remains one.

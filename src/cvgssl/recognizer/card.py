@@ -135,7 +135,7 @@ class Card:
         return [encoder.record for encoder in self.encoders]
 
     def options(self, **changes: Any) -> EmbedConfig:
-        """How pictures are embedded, but for `changes`; its `data` says nothing."""
+        """How pictures are embedded, with `changes`; its `data` has no meaning."""
         return make(EmbedConfig, self.embedding | changes | {"data": Path()})
 
 

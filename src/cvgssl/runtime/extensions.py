@@ -1,6 +1,6 @@
 """Parts that other installed packages add, by Python's entry points.
 
-A package that wants to add a checkpoint layout, say, names it in its pyproject.toml:
+A package that wants to add a checkpoint layout, for example, names it in its pyproject.toml:
 
     [project.entry-points."cvgssl.layouts"]
     "our trainer" = "our_package.layouts:OURS"

@@ -30,7 +30,7 @@ def writing(path: Path) -> Iterator[Path]:
 
     When the block raises (a full disk, an interruption), the temporary file is removed and what
     was at `path` before is untouched. Missing folders are made. A symbolic link stays and its
-    target is replaced; what is no file (a pipe, /dev/null) is written to directly.
+    target is replaced; what is not a regular file (a pipe, /dev/null) is written to directly.
     """
     path = path.resolve()
     if path.exists() and not path.is_file() and not path.is_dir():

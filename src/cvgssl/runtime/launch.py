@@ -62,7 +62,7 @@ def launch(
         )
     # cuDNN's default would keep 10 bits of every number and still be called fp32
     torch.backends.cudnn.allow_tf32 = False
-    # accelerate keeps the settings of an earlier run in this Python process; start afresh.
+    # accelerate keeps the settings of an earlier run in this Python process: discard them
     AcceleratorState._reset_state(reset_partial_state=True)
     return Accelerator(
         mixed_precision=MODES[precision],

@@ -61,7 +61,7 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
     Gives a function that says whether it is set.
 
     A second Ctrl-C raises KeyboardInterrupt, but not below torchrun, which sends each signal again.
-    In a thread other than the main one (where Python allows no handlers) none ever comes.
+    In a thread other than the main one (where Python allows no handlers) no signal is noted.
     """
     came = 0
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
