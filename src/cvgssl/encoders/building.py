@@ -141,7 +141,7 @@ def _right_activation(
             return with_quick_gelu(arch), [f"QuickGELU, as {reason}"]
     if not backbone_file.activation and config is None and hub is None:
         kind = "QuickGELU" if is_quick(arch) else "plain GELU"
-        return arch, [f"{kind}, as the name says (the file does not say)"]
+        return arch, [f"{kind}, as the name says (the file does not state it)"]
     return arch, []
 
 

@@ -193,16 +193,18 @@ def _text_weights(everything: Mapping[str, Tensor], prefix: str) -> dict[str, Te
 
 def _activation(backbone_file: BackboneFile, name: str, arch: str, beside: OpenClipConfig) -> str:
     stated = backbone_file.described.text_activation or backbone_file.layout.activation
-    says = is_quick(arch or arch_of(backbone_file) or "") or name.lower().endswith("quickgelu")
+    named_quick = is_quick(arch or arch_of(backbone_file) or "") or name.lower().endswith(
+        "quickgelu"
+    )
     if stated:
-        if says and stated == "gelu":
+        if named_quick and stated == "gelu":
             raise UserError("config.json beside the file says plain GELU, the name means QuickGELU")
         return stated
-    if says and beside.quick_gelu is False:
+    if named_quick and beside.quick_gelu is False:
         raise UserError(
             "open_clip_config.json beside the file says plain GELU, the name means QuickGELU"
         )
-    quick = says if beside.quick_gelu is None else beside.quick_gelu
+    quick = named_quick if beside.quick_gelu is None else beside.quick_gelu
     return "quick_gelu" if quick else "gelu"
 
 

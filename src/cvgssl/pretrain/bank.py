@@ -175,8 +175,8 @@ def _build_block(
     """All views of one block of pictures, by the teachers whose file is missing."""
     missing = [
         (key, path)
-        for key, path, picture in zip(build.keys, build.block_files(start), block, strict=True)
-        if picture is None
+        for key, path, stored in zip(build.keys, build.block_files(start), block, strict=True)
+        if stored is None
     ]
     teachers = [key.teacher for key, _ in missing]
     data, views, versions = build.data, build.keys[0].views, build.keys[0].versions
