@@ -130,7 +130,7 @@ def test_frozen_batch_norm_keeps_its_statistics(trainable: str, moving: str) -> 
         ("test_vit", "lora:64", "the attention layers of test_vit are 64 wide"),
         ("test_vit", "blocks:7", "--trainable blocks:7: test_vit has 6"),
         ("torchvision:squeezenet1_1", "norm", "has no normalisation layers"),
-        ("torchvision:squeezenet1_1", "blocks:1", "does not tell its blocks"),
+        ("torchvision:squeezenet1_1", "blocks:1", "does not name its blocks"),
     ],
 )
 def test_what_a_network_does_not_have_is_said(arch: str, trainable: str, message: str) -> None:

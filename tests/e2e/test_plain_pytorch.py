@@ -34,7 +34,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def config(page: dict[str, Any]) -> PretrainConfig:
-    """The published recipe, but for sizes as the page has them."""
+    """The published recipe, with the sizes of the page."""
     return PretrainConfig(
         data=Path(),
         guidance="published",

@@ -78,7 +78,7 @@ def test_vit_of_an_open_clip_file(make_clip: Any, tmp_path: Path, file: str, qui
     right, wrong = (QUICK, PLAIN) if quick else (PLAIN, QUICK)
     teacher = load(f"{right}={tmp_path / file}")
     assert difference(teacher, model.visual) < 1e-4
-    assert "as the name says (the file does not tell)" in teacher.summary()
+    assert "as the name says (the file does not state it)" in teacher.summary()
     assert difference(load(f"{wrong}={tmp_path / file}"), model.visual) > 1e-3
 
 

@@ -1,7 +1,7 @@
 """How the labelled pictures of an epoch are divided into batches that a network can train on.
 
 Batch norm needs two values of every channel. A batch of one picture gives just one where nothing
-of the picture's area is left: behind a pooling, or in the last layers at small sizes.
+of the picture's area is left: after pooling, or in the last layers at small sizes.
 """
 
 import torch
@@ -37,7 +37,7 @@ def least_batch(config: AdaptConfig, task: Task, source: ModelSource, processes:
 
 
 def split_batches(rows: Tensor, size: int, least: int) -> list[Tensor]:
-    """`rows` in batches of `size`; a rest of fewer than `least` joins the batch before it."""
+    """Rows [N] in batches of `size`; a rest of fewer than `least` joins the batch before it."""
     batches = list(torch.split(rows, size))
     if len(batches[-1]) < least:
         batches[-2:] = [torch.cat(batches[-2:])]
@@ -50,7 +50,7 @@ def needs_two(model: nn.Module, pixels: Inputs) -> bool:
     pixels: uint8 [N, C, S, S]; the first picture goes through the model, which does not change.
     """
     train_mode(model)
-    norms = [one for one in model.modules() if isinstance(one, _BatchNorm) and one.training]
+    norms = [layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.training]
     single = False
 
     def look(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:

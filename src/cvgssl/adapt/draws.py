@@ -66,7 +66,10 @@ class Draws:
         return replace(self, runs=runs)
 
     def rows(self, run: int, table: ImageTable, root: Path) -> NDArray[np.intp]:
-        """Rows of `table` in the support of `run` (from 0), class by class; raises UserError."""
+        """Rows [N] of `table` in the support of `run` (counted from 0), class by class.
+
+        Raises UserError for pictures that `table` does not have.
+        """
         places = {name: row for row, name in enumerate(picture_names(table, root))}
         rows, missing = [], []
         for label, paths in self.runs[run].items():

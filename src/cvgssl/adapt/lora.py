@@ -62,7 +62,7 @@ def attention_layers(body: nn.Module, arch: str, rank: int) -> list[str]:
     """Names of the linear layers of attention that get updates of `rank`.
 
     A fused layer of queries, keys and values gets one update. Raises UserError when there are
-    none, or when the rank is no lower than theirs.
+    none, or when the rank is not lower than theirs.
     """
     layers = {
         name: module

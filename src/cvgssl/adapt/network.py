@@ -89,7 +89,7 @@ def train_mode(model: nn.Module) -> None:
 
 
 def count_trained(model: nn.Module) -> str:
-    """How many of the model's numbers are trained, in words."""
+    """Text that says how many of the model's weights are trained."""
     total = sum(tensor.numel() for tensor in model.parameters())
     trained = sum(tensor.numel() for tensor in model.parameters() if tensor.requires_grad)
     return f"{trained:,} of {total:,} weights"
@@ -97,10 +97,10 @@ def count_trained(model: nn.Module) -> str:
 
 def _normalization(body: nn.Module, arch: str) -> set[str]:
     names = {
-        f"{name}.{own}"
+        f"{name}.{parameter}"
         for name, module in body.named_modules()
         if "norm" in type(module).__name__.lower()
-        for own, _ in module.named_parameters(recurse=False)
+        for parameter, _ in module.named_parameters(recurse=False)
     }
     if not names:
         raise UserError(f"--trainable norm: {arch} has no normalisation layers; take blocks:N")
@@ -112,10 +112,10 @@ def _last_blocks(body: nn.Module, arch: str, number: int) -> set[str]:
     flag = f"--trainable blocks:{number}"
     matcher = getattr(body, "group_matcher", None)
     if matcher is None:
-        raise UserError(f"{flag}: {arch} does not tell its blocks; take all or head")
+        raise UserError(f"{flag}: {arch} does not name its blocks; take all or head")
     groups = group_parameters(body, matcher(coarse=False))
     ordered = [groups[place] for place in sorted(groups)]
-    blocks = [  # a stem, a last norm or a pooling has no number
+    blocks = [  # names of a stem, a last norm or a pooling have no index
         place for place, names in enumerate(ordered) if re.search(r"\.\d+\.", names[0])
     ]
     if number > len(blocks):
@@ -149,7 +149,7 @@ def _groups(model: nn.Module, config: AdaptConfig) -> list[dict[str, Any]]:
     assert isinstance(model, Recognizer)
     body = model.backbone.body
     if not hasattr(body, "group_matcher"):
-        raise UserError(f"--layer-decay: {config.arch} does not tell its layers; leave it out")
+        raise UserError(f"--layer-decay: {config.arch} does not name its layers; leave it out")
     groups: list[dict[str, Any]] = param_groups_layer_decay(
         body,
         weight_decay=config.weight_decay,

@@ -36,8 +36,8 @@ class Scores:
 class Summary:
     """A finished job, as in summary.json.
 
-    setting: `inductive`: each test picture is classified by itself; `semi-supervised`: the same,
-        but unlabelled training pictures were used.
+    setting: `inductive`: each test picture is classified independently; `semi-supervised`: the
+        same, but unlabelled training pictures were used.
     last_epoch: the headline. ema_last_epoch: the same of averaged weights, if there are any.
     best_on_test: mean over the draws of the best epoch's accuracy, chosen by looking at the test
         pictures: optimistic, printed because published logs have it.

@@ -130,7 +130,7 @@ class Trainer:
     ) -> None:
         """Train to the last epoch, logging each; `save` is called now and then for resuming.
 
-        stopping: tells whether to end early. advance: takes the number of epochs just done.
+        stopping: says whether to end early. advance: takes the number of epochs just done.
 
         Raises Stopped, after saving, when any process was asked to stop.
         """

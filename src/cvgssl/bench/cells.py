@@ -114,11 +114,11 @@ _RESULT = pydantic.TypeAdapter(CellResult)
 
 
 def parameters(choice: HeadChoice) -> dict[str, Any]:
-    """All parameters of the head, defaults included, but for what comes with the features."""
+    """All parameters of the head, defaults included, without those that come with the features."""
     params = dict(ALL_HEADS[choice.head](**choice.params).get_params())
     if choice.head in TEXT_HEADS:
-        own = {"anchors", "classes", "anchor_scale"} - choice.params.keys()
-        params = {name: value for name, value in params.items() if name not in own}
+        added = {"anchors", "classes", "anchor_scale"} - choice.params.keys()
+        params = {name: value for name, value in params.items() if name not in added}
     return params
 
 

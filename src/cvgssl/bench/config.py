@@ -144,10 +144,10 @@ def _encoder(value: Any) -> Any:
     """`SPEC` or {name: vit, encoder: SPEC, OPTION: ...}, options of `cvgssl embed`; checked."""
     if isinstance(value, EncoderChoice):
         value = {key: getattr(value, key) for key in ("name", "options", "text", "prompts")}
-    given: dict[str, Any] = dict(value) if isinstance(value, dict) else {"encoder": [str(value)]}
-    name, text, prompts = given.pop("name", ""), given.pop("text", None), given.pop("prompts", None)
+    entry: dict[str, Any] = dict(value) if isinstance(value, dict) else {"encoder": [str(value)]}
+    name, text, prompts = entry.pop("name", ""), entry.pop("text", None), entry.pop("prompts", None)
     _check_prompts(prompts)
-    options = _options(given.pop("options", None) or given, "options")
+    options = _options(entry.pop("options", None) or entry, "options")
     options = {name.replace("-", "_"): setting for name, setting in options.items()}
     if isinstance(options.get("encoder"), str):
         options["encoder"] = [options["encoder"]]
@@ -169,9 +169,9 @@ def _finetune(value: Any) -> Any:
         value = {"name": value.name, "encoder": value.encoder, "options": value.options}
     if not isinstance(value, dict):
         raise ValueError("in YAML: {name: ..., OPTION of `cvgssl finetune`: ...}")
-    given = dict(value)
-    name, encoder = given.pop("name", "fine-tuning"), given.pop("encoder", "")
-    options = _options(given.pop("options", None) or given, "options")
+    entry = dict(value)
+    name, encoder = entry.pop("name", "fine-tuning"), entry.pop("encoder", "")
+    options = _options(entry.pop("options", None) or entry, "options")
     options = {name.replace("-", "_"): setting for name, setting in options.items()}
     reserved = sorted(
         {"data", "out", "draws", "labels", "num_draws", "shot", "resume", "imbalance"}
@@ -192,9 +192,9 @@ def _choice(value: Any) -> Any:
     """`knn`, {head: knn, k: 3} or {head: knn, label: knn 3, params: {k: 3}}; checked."""
     if isinstance(value, HeadChoice):
         value = {"head": value.head, "label": value.label, "params": value.params}
-    given = dict(value) if isinstance(value, dict) else {"head": value}
-    name, label = str(given.pop("head", "")), given.pop("label", "")
-    params = _options(given.pop("params", None) or given, "params")
+    entry = dict(value) if isinstance(value, dict) else {"head": value}
+    name, label = str(entry.pop("head", "")), entry.pop("label", "")
+    params = _options(entry.pop("params", None) or entry, "params")
     if name not in ALL_HEADS:
         raise ValueError(f"no such head; there are {', '.join(ALL_HEADS)}")
     known = ALL_HEADS[name]().get_params()  # imports scikit-learn, so only where one is named

@@ -96,8 +96,8 @@ def run_bench(config: BenchConfig) -> Bench:
 
 def _run(config: BenchConfig) -> Bench:
     started = time.monotonic()
-    given = all_features(config)
-    sources, textless = with_texts(config, given, load_sources(given))
+    entries = all_features(config)
+    sources, textless = with_texts(config, entries, load_sources(entries))
     _check_names(config, sources)
     cell_jobs, recorded, skipped = _plan(config, sources)
     skipped += textless
@@ -171,8 +171,8 @@ def _plan(
     for source in sources:
         if source.data not in recorded:
             table = read_table(source.file)
-            own = [listed for listed in config.chosen if listed.data in (source.data, "")]
-            chosen[source.data] = chosen_supports(table, own)
+            lists = [listed for listed in config.chosen if listed.data in (source.data, "")]
+            chosen[source.data] = chosen_supports(table, lists)
             recorded[source.data] = record(table, source.data, config)
             for shot, reason in recorded[source.data].skipped.items():
                 skipped.append(f"{source.data}: shot {shot} left out: {reason}")

@@ -85,14 +85,14 @@ def compute_cell(job: CellJob) -> CellResult:
     cell = job.cell
     train, test = read_parts(cell.source.file)
     names = {name: row for row, name in enumerate(train.names)}
-    asked = _asked(test, job.queries)
+    query_sets = _asked(test, job.queries)
     classes = len(test.classes)
     predict = PREDICT[cell.setting]
     seconds, matrices, decisions = [], [], []
     votes = np.zeros((len(test), classes), dtype=np.int64)
     for run, support in enumerate(job.supports.runs):
         rows = np.array([names[name] for paths in support.values() for name in paths])
-        queries = asked[run % len(asked)]
+        queries = query_sets[run % len(query_sets)]
         head = cell.head()
         begun, predicted = predict(cell, head, rows, queries)
         seconds.append(time.perf_counter() - begun)
@@ -120,7 +120,7 @@ def compute_cell(job: CellJob) -> CellResult:
 
 
 def _inductive(cell: Cell, head: FewShotHead, support: Rows, queries: Rows) -> Timed:
-    """Only the labelled pictures are known; each test picture is classified by itself."""
+    """Only the labelled pictures are known; each test picture is classified independently."""
     train, test = read_parts(cell.source.file)
     begun = time.perf_counter()
     preparation = Preparation(cell.preparation).fit(train.values[support])  # type: ignore[arg-type]
@@ -129,7 +129,7 @@ def _inductive(cell: Cell, head: FewShotHead, support: Rows, queries: Rows) -> T
 
 
 def _semi_supervised(cell: Cell, head: FewShotHead, support: Rows, queries: Rows) -> Timed:
-    """All of train/ is known without labels; each test picture is classified by itself."""
+    """All of train/ is known without labels; each test picture is classified independently."""
     known, test, labels = _prepared(cell.source.file, cell.source.digest, cell.preparation)
     begun = time.perf_counter()
     head.fit(known, _only(labels, support))
@@ -161,9 +161,9 @@ PREDICT: dict[str, Callable[[Cell, FewShotHead, Rows, Rows], Timed]] = {
 def _prepared(
     file: Path, _digest: str, mode: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Train rows [N, D] and test rows, prepared by the train rows alone, and train labels [N].
+    """Train rows [N, D] and test rows, prepared by the train rows only, and train labels [N].
 
-    The rows are the same and in the same order for every draw, so that what depends on them alone,
+    The rows are the same and in the same order for every draw, so that what depends only on them,
     such as a graph of neighbours, comes from the cache.
     """
     train, test = read_parts(file)

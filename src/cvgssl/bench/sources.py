@@ -20,7 +20,7 @@ from cvgssl.runtime.parsing import printable
 class Source:
     """One data set as one encoder sees it.
 
-    digest: SHA-256 of all that the features file says, but for `about`.
+    digest: SHA-256 of all that the features file says, except `about`.
     facts: what the report says about it (JSON values).
     anchors: file of text embeddings of the classes, where there are any (`texts.with_texts`);
         anchors_digest: of what they follow from.
@@ -36,12 +36,12 @@ class Source:
     anchors_digest: str = ""
 
 
-def load_sources(given: Sequence[FeatureSource]) -> list[Source]:
+def load_sources(entries: Sequence[FeatureSource]) -> list[Source]:
     """Read every file once; raises UserError that lists all that do not fit together."""
     sources = list[Source]()
     problems = list[str]()
     pictures = dict[str, tuple[Path, str]]()
-    for entry in given:
+    for entry in entries:
         try:
             table = read_table(entry.file)
         except UserError as error:
@@ -84,11 +84,11 @@ def _parts(file: Path, _changed: int, _size: int) -> tuple[FeatureTable, Feature
     return table.part("train"), table.part("test")
 
 
-def _source(given: FeatureSource, table: FeatureTable) -> Source:
+def _source(entry: FeatureSource, table: FeatureTable) -> Source:
     about = table.about
-    data = printable(given.data or Path(str(about.get("data", ""))).name or given.file.stem)
-    encoder = printable(given.encoder or str(about.get("encoder", "")) or given.file.stem)
-    folder = given.pictures or (Path(str(about["data"])) if about.get("data") else None)
+    data = printable(entry.data or Path(str(about.get("data", ""))).name or entry.file.stem)
+    encoder = printable(entry.encoder or str(about.get("encoder", "")) or entry.file.stem)
+    folder = entry.pictures or (Path(str(about["data"])) if about.get("data") else None)
     train, test = (table.part(split) for split in ("train", "test"))
     facts = {
         "numbers": table.values.shape[1],
@@ -98,7 +98,7 @@ def _source(given: FeatureSource, table: FeatureTable) -> Source:
         "unlabelled_train": int((train.labels == UNLABELLED).sum()),
         "about": about,
     }
-    return Source(data, encoder, given.file.resolve(), _digest(table), folder, facts)
+    return Source(data, encoder, entry.file.resolve(), _digest(table), folder, facts)
 
 
 def _unfit(table: FeatureTable) -> list[str]:

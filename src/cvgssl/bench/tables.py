@@ -53,11 +53,11 @@ def tables_of(rows: Sequence[Row]) -> list[Table]:
     return [
         Table(
             *group,
-            tuple(dict.fromkeys(row.head for row in own)),
-            tuple(sorted({row.shot for row in own})),
-            {(row.head, row.shot): row for row in own},
+            tuple(dict.fromkeys(row.head for row in members)),
+            tuple(sorted({row.shot for row in members})),
+            {(row.head, row.shot): row for row in members},
         )
-        for group, own in groups.items()
+        for group, members in groups.items()
     ]
 
 

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 def with_texts(
-    config: BenchConfig, given: Sequence[FeatureSource], sources: Sequence[Source]
+    config: BenchConfig, entries: Sequence[FeatureSource], sources: Sequence[Source]
 ) -> tuple[list[Source], list[str]]:
     """The sources, with text embeddings of their classes where heads want them and they can be had.
 
-    given: where each source comes from. Also gives a line for each source that has to do without.
+    entries: where each source comes from. Also gives a line for each source that has to do without.
     Raises UserError for files that are not there and prompts that do not fit, all at once.
     """
     wanted = [choice.label for choice in config.choices() if choice.head in TEXT_HEADS]
@@ -33,7 +33,7 @@ def with_texts(
 
     towers = dict[str, "TextTower | TextTowerError"]()
     completed, left_out, problems = [], [], []
-    for entry, source in zip(given, sources, strict=True):
+    for entry, source in zip(entries, sources, strict=True):
         try:
             anchors = _anchors(entry, source, towers)
         except TextTowerError as error:

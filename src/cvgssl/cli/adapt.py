@@ -1,10 +1,10 @@
-"""What the commands that adapt a backbone share: run, report, and stop politely."""
+"""What the commands that adapt a backbone share: run, report, and stop after saving."""
 
 from cvgssl.adapt.config import AdaptConfig
 
 
 def run_adaptation(config: AdaptConfig, prog: str) -> int:
-    """Run the job, print its table and where everything lies."""
+    """Run the job, print its table and where everything is."""
     from cvgssl import api
     from cvgssl.report.adaptation import print_summary
     from cvgssl.runtime.launch import is_first_process

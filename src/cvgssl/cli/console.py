@@ -51,7 +51,7 @@ def complain(prog: str, text: str) -> None:
 def reader_is_gone() -> bool:
     """Whether whoever read standard output or error through a pipe (`| head`) has ended."""
     if not hasattr(select, "poll"):
-        return True  # Windows, where only the failed write tells
+        return True  # Windows, where only the failed write shows it
     poll = select.poll()
     for number in (1, 2):
         poll.register(number, 0)

@@ -40,7 +40,7 @@ COMMAND = Command(CheckConfig, positional=("data",))
 
 
 def run(argv: Sequence[str], prog: str) -> int:
-    """Check, print a table (or only JSON) and tell by the exit code."""
+    """Check, print a table (or only JSON) and return the exit code."""
     config = COMMAND.parse(argv, prog)
 
     from cvgssl.images.check import CheckReport, check_data
@@ -56,11 +56,11 @@ def run(argv: Sequence[str], prog: str) -> int:
         print_table(str(config.data), ["class", *(name or "pictures" for name in splits)], rows)
         if report.findings:
             print()
-            found = [
+            lines = [
                 [finding.severity, finding.message, _examples(finding.items)]
                 for finding in report.findings
             ]
-            print_table("", ["", "finding", "for example"], found)
+            print_table("", ["", "finding", "for example"], lines)
         print()
         outcome = "a result would be spoiled" if report.spoiled else "nothing spoils a result"
         print(f"{report.pictures} pictures: {outcome}")

@@ -13,7 +13,7 @@ from cvgssl.cli.options import Command
 class SplitConfig:
     """Split one folder of classes into train and test, each class alike, as a CSV.
 
-    The CSV can then stand for DATA in every command.
+    Every command takes the CSV as DATA.
     """
 
     data: Path = Field(description="folder with one folder of pictures per class")

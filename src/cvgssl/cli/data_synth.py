@@ -15,7 +15,7 @@ from cvgssl.cli.options import Command
 class SynthConfig:
     """Generate pictures of hot-rolled steel with six kinds of defect, split into train and test.
 
-    Written are DST/train/CLASS and DST/test/CLASS with 8-bit gray pictures. The same options
+    Writes DST/train/CLASS and DST/test/CLASS with 8-bit gray pictures. The same options
     give the same files, byte for byte.
     """
 

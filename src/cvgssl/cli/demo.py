@@ -79,8 +79,8 @@ def _demonstrate(out: Path) -> None:
     scratch = _fine_tune(data, out / SCRATCH, "")
     print(f"\npre-trained {adapted} %, from random weights {scratch} %, guessing 16.67 %")
     print("\n6. Name the defects in test pictures with the first draw's model", flush=True)
-    right, total = _draw_gallery(data, results, out / GALLERY)
-    print(f"{right} of {total} right in the figure")
+    correct, total = _draw_gallery(data, results, out / GALLERY)
+    print(f"{correct} of {total} right in the figure")
     print("\n7. Compare training-free heads on the pre-trained network's features, 20 draws")
     page = _compare(data, out / PRETRAINED / BACKBONE, out / COMPARED)
     figures = (out / GALLERY, results / CONFUSION, results / CURVES)
@@ -176,8 +176,8 @@ def _draw_gallery(data: Path, results: Path, path: Path) -> tuple[int, int]:
     test = load_dataset(data).test
     rows = []
     for label, name in enumerate(test.classes):
-        own = (test.labels == label).nonzero()[0]
-        chosen = [test.paths[row] for row in own[:: max(1, len(own) // SHOWN)][:SHOWN]]
+        members = (test.labels == label).nonzero()[0]
+        chosen = [test.paths[row] for row in members[:: max(1, len(members) // SHOWN)][:SHOWN]]
         judged = []
         for prediction in predict(results, chosen):
             named, probability = prediction.ranked()[0]
@@ -186,8 +186,8 @@ def _draw_gallery(data: Path, results: Path, path: Path) -> tuple[int, int]:
     gallery_figure(
         rows, path, f"Generated test pictures, named by a model trained on {SHOT} of each"
     )
-    right = sum(one.named == one.label for row in rows for one in row)
-    return right, sum(map(len, rows))
+    correct = sum(picture.named == picture.label for row in rows for picture in row)
+    return correct, sum(map(len, rows))
 
 
 def _clear(out: Path) -> None:

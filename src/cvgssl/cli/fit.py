@@ -46,8 +46,9 @@ def _print(folder: Path, summary: "FitSummary") -> None:
 
 def _print_test(test: "OnTest", summary: "FitSummary") -> None:
     print(
-        f"test pictures ({test.pictures}, {summary.setting}, each by itself; nothing was learned "
-        f"from them): macro-recall {test.macro_recall:.2f} %, accuracy {test.accuracy:.2f} %"
+        f"test pictures ({test.pictures}, {summary.setting}, each classified independently; "
+        f"nothing was learned from them): macro-recall {test.macro_recall:.2f} %, "
+        f"accuracy {test.accuracy:.2f} %"
     )
     pairs = [
         (count, f"{true} as {named} {count}")

@@ -67,8 +67,8 @@ def _show_overview(words: Sequence[str], prog: str) -> int:
     if list(words) == ["--version"]:
         print(f"{prog} {__version__}")
         return 0
-    asked = [word for word in words if word not in ("-h", "--help")]
-    if asked and asked not in [name.split()[:1] for name in COMMANDS if " " in name]:
+    commands = [word for word in words if word not in ("-h", "--help")]
+    if commands and commands not in [name.split()[:1] for name in COMMANDS if " " in name]:
         raise UserError(f"no command named {' '.join(words[:2])!r}; see cvgssl --help")
     print(_overview())
     return 0

@@ -51,7 +51,7 @@ def parse(
 ) -> T:
     """Make a `config` from command-line words, on top of `--config FILE.yaml` if given.
 
-    Flags may be written with hyphens or underscores; a boolean flag stands alone or takes
+    Flags may be written with hyphens or underscores; a boolean flag has no value or takes
     true/false. Fields named in `positional` come without a flag, in that order.
     `--preset NAME` takes options of NAME.yaml in the folder `presets`; those of --config and flags
     win. `--resume RUN` (where the dataclass has it) takes the options of that run; others given
@@ -66,30 +66,30 @@ def parse(
     parser.add_argument("--config", metavar="FILE", help="YAML file of these options; flags win")
     parser.add_argument("--save-config", metavar="FILE", help="write the options as YAML and stop")
     try:
-        found, unknown = parser.parse_known_intermixed_args(_words(argv, fields))
+        parsed, unknown = parser.parse_known_intermixed_args(_words(argv, fields))
     except argparse.ArgumentError as error:
         raise UserError(f"{error.argument_name}: {error.message}; see {prog} --help") from error
-    given = {
+    flags = {
         name: value
-        for name, value in vars(found).items()
+        for name, value in vars(parsed).items()
         if value is not None and not (value == [] and name in positional)
     }
-    file, save = given.pop("config", None), given.pop("save_config", None)
+    file, save = flags.pop("config", None), flags.pop("save_config", None)
     problems = [_unexpected(word, prog) for word in unknown]
-    if "resume" in given:
+    if "resume" in flags:
         if file:
             problems.append("--config: leave it out, --resume takes the options of the run")
-        given["resume"] = run = _run_folder(Path(given["resume"]))
+        flags["resume"] = run = _run_folder(Path(flags["resume"]))
         file = str(run / CONFIG)
     values = read_options(Path(file)) if file else {}
-    preset = given.get("preset", values.get("preset"))
+    preset = flags.get("preset", values.get("preset"))
     for known in presets.glob("*.yaml") if presets is not None else ():
         if known.stem == preset:
             values = read_options(known) | values
     made = None
     try:
-        made = make(config, values | given)
-        if "resume" in given:
+        made = make(config, values | flags)
+        if "resume" in flags:
             problems += _changes(make(config, values), made, values)
     except pydantic.ValidationError as error:
         problems += explain(error, positional)
@@ -174,14 +174,14 @@ def _summary(config: type) -> str:
 
 
 def _unexpected(word: str, prog: str) -> str:
-    what = "no such option" if word.startswith("-") else "not expected here"
-    return f"{word}: {what}; see {prog} --help"
+    problem = "no such option" if word.startswith("-") else "not expected here"
+    return f"{word}: {problem}; see {prog} --help"
 
 
 def _words(argv: Sequence[str], fields: dict[str, FieldInfo]) -> list[str]:
     """The command line as argparse takes it without guessing.
 
-    `--weight_decay` becomes `--weight-decay`, a boolean flag that stands alone `--flag=true`,
+    `--weight_decay` becomes `--weight-decay`, a boolean flag without a value `--flag=true`,
     `--lr -1e-3` (which argparse takes for two flags) `--lr=-1e-3`, `--layers -1 2` the same flag
     twice for the same reason, a path after `--` `./-path`.
     """

@@ -104,14 +104,14 @@ def _show(work: "Recognition") -> dict[str, int]:
             yield from batch
 
     predictions = each()
-    _print_table(list(islice(predictions, SHOWN)), work.asked)
+    _print_table(list(islice(predictions, SHOWN)), work.with_verdicts)
     more = sum(1 for _ in predictions)
     if more:
         print(f"... and {more} more; --csv FILE writes all")
     return counts
 
 
-def _print_table(predictions: "Sequence[Prediction]", asked: bool) -> None:
+def _print_table(predictions: "Sequence[Prediction]", with_verdicts: bool) -> None:
     """Path, (with verdicts) answer, class, probability and runner-up."""
     from cvgssl.recognizer.answers import path_text
     from cvgssl.report.terminal import print_table
@@ -120,7 +120,7 @@ def _print_table(predictions: "Sequence[Prediction]", asked: bool) -> None:
     for prediction in predictions:
         (label, first), *others = prediction.ranked()
         second = f"{others[0][0]} {100 * others[0][1]:.1f} %" if others else ""
-        answer = [prediction.answer] if asked else []
+        answer = [prediction.answer] if with_verdicts else []
         rows.append([path_text(prediction.path), *answer, label, f"{100 * first:.1f} %", second])
-    answer = ["answer"] if asked else []
+    answer = ["answer"] if with_verdicts else []
     print_table("", ["path", *answer, "class", "probability", "runner-up"], rows)

@@ -1,4 +1,4 @@
-"""`cvgssl weights list`: what lies in the weights folder."""
+"""`cvgssl weights list`: the files in the weights folder."""
 
 import json
 from collections.abc import Sequence
@@ -26,7 +26,8 @@ class WeightsConfig:
         None, description="folder to look into; default: CVGSSL_WEIGHTS, else pretrained"
     )
     json: str | None = Field(
-        None, description="also write everything as JSON to this file; - for the screen, alone"
+        None,
+        description="also write everything as JSON to this file; - for only JSON on the screen",
     )
 
 
@@ -44,15 +45,15 @@ def run(argv: Sequence[str], prog: str) -> int:
     files = weight_files(folder)
     from cvgssl.encoders.inspection import inspect_weights
 
-    found = [inspect_weights(file) for file in files]
-    records = [asdict(info) for info in found]
+    infos = [inspect_weights(file) for file in files]
+    records = [asdict(info) for info in infos]
     if options.json == "-":
         print(json.dumps(records, indent=2, ensure_ascii=False))
         return 0
     if options.json:
         write_json(Path(options.json), records)
-    print(f"{len(found)} weight files in {folder}")
-    for info in found:
+    print(f"{len(infos)} weight files in {folder}")
+    for info in infos:
         print(_describe(info))
     return 0
 

@@ -19,7 +19,7 @@ from cvgssl.runtime.errors import UserError, naming
 from cvgssl.runtime.parsing import one_line
 
 TORCHVISION = "torchvision:"
-# what timm would load or fetch by itself, or what this module decides
+# what timm would load or fetch unasked, or what this module decides
 _RESERVED = ("pretrained", "checkpoint", "cache", "num_classes", "img_size", "in_chans", "features")
 _WORDS = {"true": True, "True": True, "false": False, "False": False, "None": None}
 _LARGEST_SIZE = 16_384  # pixels
@@ -152,8 +152,8 @@ def _build_timm(name: str, options: dict[str, Any], image_size: int) -> tuple[nn
     except MemoryError:
         raise
     except Exception as error:  # whatever an option provokes in an architecture
-        what = "it would have " * isinstance(error, TooLargeError) + one_line(error)
-        raise UserError(f"cannot be built for {image_size} px pictures: {what}") from error
+        reason = "it would have " * isinstance(error, TooLargeError) + one_line(error)
+        raise UserError(f"cannot be built for {image_size} px pictures: {reason}") from error
 
 
 def _create(name: str, image_size: int, options: Mapping[str, Any]) -> tuple[nn.Module, bool]:

@@ -26,7 +26,7 @@ class BackboneFile:
     weights: its tensors under timm's names (CLIP's own names for the CLIP layouts).
     left: names of all other tensors: heads, text towers, momentum copies.
     arch: the architecture that the file itself names, if any.
-    head: what open_clip puts behind a tower of timm, names without `visual.head.`.
+    head: the projection head that open_clip adds to a tower of timm, names without `visual.head.`.
     card: what cvgssl wrote into the file.
     network: which copy was taken of a checkpoint that holds several, else empty.
     everything: all tensors of that copy, names as in `weights` but with their prefixes.
@@ -100,10 +100,10 @@ def find_backbone(contents: Contents) -> BackboneFile | None:
 def _normalization(
     contents: Contents, layout: Layout, weights: Weights, described: Described
 ) -> Normalization | None:
-    own = contents.card.normalization or described.normalization
-    if own is None and layout.siglip_key and layout.siglip_key in weights:
-        own = HALF
-    return own or layout.normalization
+    stated = contents.card.normalization or described.normalization
+    if stated is None and layout.siglip_key and layout.siglip_key in weights:
+        stated = HALF
+    return stated or layout.normalization
 
 
 def _notes(chosen: Network, layout: Layout, described: Described) -> tuple[str, ...]:

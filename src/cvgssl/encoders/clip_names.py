@@ -75,7 +75,7 @@ _QUICK = (
 
 
 def _siglip() -> list[ClipTower]:
-    """SigLIP and SigLIP 2: attention pooling, no projection behind it."""
+    """SigLIP and SigLIP 2: attention pooling, no projection after it."""
     kinds = (
         ("B-16", "base_patch16", 768, (224, 256, 384, 512), (224, 256, 384, 512)),
         ("B-32", "base_patch32", 768, (), (256,)),

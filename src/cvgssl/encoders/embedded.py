@@ -20,7 +20,7 @@ def embedded_guide(weight: float = 1.0, size: int | None = None) -> FrozenEncode
     weight: of its loss terms, above 0. size: side of the pictures that it sees instead of its own.
     """
     with as_file(GUIDE) as path:
-        found = read_backbone(path)
-        assert found.card.arch is not None
+        backbone_file = read_backbone(path)
+        assert backbone_file.card.arch is not None
         spec = EncoderSpec(EMBEDDED, weight=weight)
-        return encoder_from(spec, found.card.arch, path, found, size=size)
+        return encoder_from(spec, backbone_file.card.arch, path, backbone_file, size=size)

@@ -45,23 +45,23 @@ def parse_encoder(text: str, flag: str, folder: Path | None = None) -> EncoderSp
     flag: for messages, such as `--encoder`. folder: of weights, see `weights_folder`.
     Raises UserError for an empty part and for a weight that is not above 0.
     """
-    given = text.strip()
+    notation = text.strip()
     where = f"{flag} {one_line(repr(text))}"
-    if is_weights(given, folder):
-        return _file(given)
-    before, weight = _split_weight(given)
+    if is_weights(notation, folder):
+        return _file(notation)
+    before, weight = _split_weight(notation)
     if weight and is_weights(before.strip(), folder):
         return _file(before.strip(), _checked(weight, where))
-    match = _NAME.match(given)
-    file = given[match.end() + 1 :].strip() if match else ""
-    if match and file and given[match.end()] == "=" and is_weights(file, folder):
+    match = _NAME.match(notation)
+    file = notation[match.end() + 1 :].strip() if match else ""
+    if match and file and notation[match.end()] == "=" and is_weights(file, folder):
         return EncoderSpec(match[0].strip(), file)
-    if before != given and not weight:
+    if before != notation and not weight:
         raise UserError(f"{where}: the weight after ':' is missing; {_HOW}")
     name, file = _split_file(before, where)
     factor = _checked(weight, where) if weight else 1.0
     if not file and name.lower().endswith(ENDINGS):
-        return _file(name, factor)  # to be told where it was looked for
+        return _file(name, factor)  # the error then says where it was looked for
     return EncoderSpec(name, file, factor)
 
 
@@ -83,12 +83,12 @@ def _split_file(rest: str, where: str) -> tuple[str, str]:
     return name, file
 
 
-def _split_weight(given: str) -> tuple[str, str]:
+def _split_weight(notation: str) -> tuple[str, str]:
     """Everything before `:WEIGHT`, and WEIGHT; empty without one, or with nothing after `:`."""
-    before, colon, last = given.rpartition(":")
+    before, colon, last = notation.rpartition(":")
     if colon and not last.strip():
         return before, ""
-    return (before, last.strip()) if _NUMBER.fullmatch(last.strip()) and colon else (given, "")
+    return (before, last.strip()) if _NUMBER.fullmatch(last.strip()) and colon else (notation, "")
 
 
 def _checked(weight: str, where: str) -> float:

@@ -38,7 +38,7 @@ class Fit:
     numbers: float = 0.0
 
     def part_of_the_trunk(self) -> list[str]:
-        """Unexpected tensors that are no head: further blocks, another norm, other tokens."""
+        """Unexpected tensors outside heads: further blocks, another norm, other tokens."""
         trunk = ({name.partition(".")[0] for name in self.taken} | _ESSENTIAL) - {"head"}
         return [name for name in self.unexpected if name.partition(".")[0] in trunk]
 

@@ -57,13 +57,13 @@ class FrozenEncoder(nn.Module):
         self.training = False
         self.pooling: nn.Module | None = None
         self.pooled_how: dict[str, Any] = {}
-        own = int(self.projection(torch.zeros(1, backbone.feature_dim)).shape[1])
-        self.widths: tuple[int, ...] = (own,)
+        width = int(self.projection(torch.zeros(1, backbone.feature_dim)).shape[1])
+        self.widths: tuple[int, ...] = (width,)
 
     def pool(self, pooling: nn.Module, widths: Sequence[int], how: Mapping[str, Any]) -> None:
         """From now on embed by `pooling` of normalised pixels, in place of output and projection.
 
-        widths: of the parts that it puts side by side. how: JSON values that tell it apart.
+        widths: of the parts that it concatenates. how: JSON values that identify it.
         """
         self.pooling, self.widths, self.pooled_how = pooling, tuple(widths), dict(how)
 

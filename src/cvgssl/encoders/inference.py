@@ -67,26 +67,28 @@ _LARGER_CLIP_VITS = {("large", 14, 336), ("huge", 14, 378)}
 _SIGLIP_SIZES = {224, 256, 378, 384, 512}
 
 
-def arch_of(found: BackboneFile) -> str | None:
+def arch_of(backbone_file: BackboneFile) -> str | None:
     """The architecture of a file, for `--arch`; None when that is not certain.
 
-    What cvgssl wrote into it; else what names and shapes tell; else what another trainer wrote.
+    What cvgssl wrote into it; else what names and shapes show; else what another trainer wrote.
     """
-    if found.layout.names_arch or found.card.arch:
-        return found.arch
-    arch = infer_arch(found.weights) or (_shaped(found) if found.layout.base else None)
+    if backbone_file.layout.names_arch or backbone_file.card.arch:
+        return backbone_file.arch
+    arch = infer_arch(backbone_file.weights) or (
+        _shaped(backbone_file) if backbone_file.layout.base else None
+    )
     if arch is None or not arch.startswith("vit_"):
-        return arch or found.arch
-    usual = found.layout.usual_activation if arch.startswith(_OPENAI_VITS) else ""
-    return with_activation(arch, found.activation or usual)
+        return arch or backbone_file.arch
+    usual = backbone_file.layout.usual_activation if arch.startswith(_OPENAI_VITS) else ""
+    return with_activation(arch, backbone_file.activation or usual)
 
 
-def _shaped(found: BackboneFile) -> str | None:
+def _shaped(backbone_file: BackboneFile) -> str | None:
     """The family's smallest architecture with options for the shapes of this file.
 
     Heads are those of config.json beside the file, else of 64 numbers.
     """
-    weights, name = found.weights, found.layout.base
+    weights, name = backbone_file.weights, backbone_file.layout.base
     patches = weights.get("visual.conv1.weight", weights.get("patch_embed.proj.weight"))
     hidden = next((weights[key] for key in _HIDDEN if key in weights), None)
     if patches is None or patches.ndim != 4 or hidden is None:
@@ -102,7 +104,7 @@ def _shaped(found: BackboneFile) -> str | None:
         "patch_size": patches.shape[-1],
         "embed_dim": width,
         "depth": depth,
-        "num_heads": found.described.heads or max(1, width // _HEAD_WIDTH),
+        "num_heads": backbone_file.described.heads or max(1, width // _HEAD_WIDTH),
     }
     if hidden.shape[0] != 4 * width or packed:
         options["mlp_ratio"] = _ratio(width, hidden.shape[0])
@@ -151,9 +153,9 @@ def infer_arch(weights: Weights, quick_gelu: bool = False) -> str | None:
 
 
 def _depth(weights: Weights, pattern: str) -> int:
-    """One more than the largest number that stands at the group of `pattern`."""
-    found = (re.match(pattern, name) for name in weights)
-    return 1 + max((int(match[1]) for match in found if match), default=-1)
+    """One more than the largest number that the group of `pattern` matches."""
+    matches = (re.match(pattern, name) for name in weights)
+    return 1 + max((int(match[1]) for match in matches if match), default=-1)
 
 
 def _stages(weights: Weights, prefix: str = "") -> tuple[int, ...]:

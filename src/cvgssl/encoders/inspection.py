@@ -44,30 +44,30 @@ def inspect_weights(path: Path) -> WeightsInfo:
     """Describe a file; one that cannot be read is described by its problem."""
     try:
         contents = read_weights(path)
-        found = find_backbone(contents)
-        if found is None:
+        backbone_file = find_backbone(contents)
+        if backbone_file is None:
             raise UserError(f"{path}: {without_weights(contents)}")
         sha256 = weights_digest(path)
     except (UserError, OSError) as error:
         reason = str(error).removeprefix(f"{path}: ")
         return WeightsInfo(path.name, path.stat().st_size, problem=reason)
-    arch = arch_of(found)
-    backbone = [t for name, t in found.weights.items() if not name.startswith(_CLASSIFIERS)]
+    arch = arch_of(backbone_file)
+    backbone = [t for name, t in backbone_file.weights.items() if not name.startswith(_CLASSIFIERS)]
     config = _config(arch)
-    told = found.described
+    described = backbone_file.described
     known = Normalization(tuple(config["mean"]), tuple(config["std"])) if config else None
     return WeightsInfo(
         file=path.name,
         bytes=sum(part.stat().st_size for part in parts(path)),
         sha256=sha256,
-        layout=found.layout.name,
-        network=found.network or None,
+        layout=backbone_file.layout.name,
+        network=backbone_file.network or None,
         arch=arch,
         tensors=len(backbone),
         parameters=sum(tensor.numel() for tensor in backbone),
-        normalization=found.normalization or known,
-        size=told.size or (int(config["input_size"][-1]) if config else None),
-        interpolation=told.interpolation or (str(config["interpolation"]) if config else None),
+        normalization=backbone_file.normalization or known,
+        size=described.size or (int(config["input_size"][-1]) if config else None),
+        interpolation=described.interpolation or (str(config["interpolation"]) if config else None),
     )
 
 

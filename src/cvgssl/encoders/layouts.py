@@ -47,8 +47,8 @@ class Layout:
     keeps_prefix: timm's own converter of this family wants the names as they are.
     clip: a vision tower of CLIP, resized by bicubic interpolation.
     activation: of the blocks, where timm's architecture may have another: `quick_gelu`,
-        `gelu_tanh`; None: the file does not tell; empty: timm's is right.
-    usual_activation: where the file does not tell and no name says otherwise.
+        `gelu_tanh`; None: the file does not say; empty: timm's is right.
+    usual_activation: where the file does not say and no name says otherwise.
     model_types: in the config.json of transformers beside the file; empty: it is not read.
     text: options of the text tower, as open_clip names them, where the family has one of a kind.
     base: architecture of which others of the family differ in width, depth and patches only.

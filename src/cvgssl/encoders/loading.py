@@ -32,10 +32,10 @@ def load_encoders(
 
     folder: where bare file names and files for a bare NAME are looked for (see `weights_folder`).
     size: side of the pictures that they see instead of their own, pixels. flag: for messages.
-    A NAME alone takes the one file there that holds this architecture; a CLIP name of which the
-    folder has none, and `timm:NAME`, are downloaded; `embedded` is part of the package. A FILE
-    alone is of the architecture that it tells. Random weights only by `NAME=random`. Torch's
-    random numbers are left as they were. Raises UserError naming the flag.
+    A NAME without FILE takes the only file there that holds this architecture; a CLIP name of
+    which the folder has none, and `timm:NAME`, are downloaded; `embedded` is part of the package.
+    A FILE without NAME is of the architecture that it says. Random weights only by `NAME=random`.
+    Torch's random numbers are left as they were. Raises UserError naming the flag.
     """
     specs = [
         parse_encoder(item, flag, folder) if isinstance(item, str) else item for item in encoders
@@ -65,7 +65,7 @@ def load_encoder(
             return random_encoder(spec, _meant(spec)[0], size)
         at = locate(spec, folder)
         named = replace(spec, name=spec.name or at.arch)
-        return encoder_from(named, at.arch, at.path, at.found, at.hub, size)
+        return encoder_from(named, at.arch, at.path, at.backbone_file, at.hub, size)
 
 
 def available_clip_encoders(folder: Path | None = None) -> list[EncoderSpec]:
@@ -88,7 +88,7 @@ class Located:
 
     arch: str
     path: Path
-    found: BackboneFile
+    backbone_file: BackboneFile
     hub: str | None
 
 
@@ -116,7 +116,7 @@ def _located_by_file(path: Path) -> Located:
     file = read_backbone(path)
     arch = arch_of(file)
     if not arch:
-        raise UserError("does not tell its architecture; give it as NAME=FILE")
+        raise UserError("does not state its architecture; give it as NAME=FILE")
     return Located(arch, path, file, None)
 
 
@@ -141,7 +141,7 @@ def _check_known(arch: str) -> None:
 
 
 def _in_folder(arch: str, folder: Path) -> tuple[list[tuple[Path, BackboneFile]], list[str]]:
-    """The files of `folder` that hold `arch`, and in words what the others hold."""
+    """The files of `folder` that hold `arch`, and texts that say what the others hold."""
     matches, others = [], []
     for path in weight_files(folder):
         try:
@@ -167,8 +167,8 @@ def _not_one_file(
     if matches:
         names = ", ".join(path.name for path, _ in matches)
         return UserError(f"several files hold {arch}: {names}; write {name}=FILE")
-    there = f" (it has {', '.join(others)})" if others else ""
+    listed = f" (it has {', '.join(others)})" if others else ""
     return UserError(
-        f"no file in {weights_folder(folder)} holds {arch}{there}; write {name}=FILE, or "
+        f"no file in {weights_folder(folder)} holds {arch}{listed}; write {name}=FILE, or "
         f"{PREFIX}NAME to download a model of timm's"
     )

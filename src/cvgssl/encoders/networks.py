@@ -20,7 +20,7 @@ _COPIES = (
 )  # fmt: skip
 _PLAIN = ("state_dict", "model_state_dict", "model", "student", "encoder", "backbone", "network",
           "net", "weights")  # fmt: skip
-# First parts of names, best first. MoCo's and solo-learn's copies are told apart by layouts.
+# First parts of names, best first. MoCo's and solo-learn's copies are distinguished by layouts.
 _PREFIXES = (
     r"(?:model_)?ema(?:_model)?\.", r"teacher(?:_model)?\.", r"teacher_(?=backbone\.)",
     r"online_(?:encoder|network|net)\.", r"target_encoder\.",
@@ -66,15 +66,15 @@ def keys_with_weights(
     tree: Mapping[str, Any], prefix: str = "", depth: int = _DEPTH
 ) -> dict[str, int]:
     """Keys of dictionaries of tensors, `a.b` where nested, and how many each has."""
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
             tensors = sum(isinstance(item, Tensor) for item in value.values())
             if tensors:
-                found[f"{prefix}{key}"] = tensors
+                counts[f"{prefix}{key}"] = tensors
             elif depth:
-                found |= keys_with_weights(value, f"{prefix}{key}.", depth - 1)
-    return found
+                counts |= keys_with_weights(value, f"{prefix}{key}.", depth - 1)
+    return counts
 
 
 def flat_blocks(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -115,12 +115,12 @@ def _state_dict(
 
 def _by_prefix(whole: Network) -> Network:
     """The evaluated copy among those that differ by the first part of their names."""
-    there = {
+    prefixes = {
         pattern: match[0].strip("._").rpartition(".")[2]
         for pattern in (*_PREFIXES, _OTHERS)
         if (match := _first(_TRAINER + pattern, whole.weights))
     }
-    pattern = next((pattern for pattern in _PREFIXES if pattern in there), None)
+    pattern = next((pattern for pattern in _PREFIXES if pattern in prefixes), None)
     if pattern is None:
         return whole
     taken, left = {}, []
@@ -129,8 +129,8 @@ def _by_prefix(whole: Network) -> Network:
             taken[name[match.end() :]] = value
         else:
             left.append(name)
-    chosen = there.pop(pattern)
-    others = tuple(dict.fromkeys(name for name in there.values() if name != chosen))
+    chosen = prefixes.pop(pattern)
+    others = tuple(dict.fromkeys(name for name in prefixes.values() if name != chosen))
     return Network(_unwrap(taken), chosen, others, tuple(left))
 
 

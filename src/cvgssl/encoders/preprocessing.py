@@ -34,10 +34,10 @@ def published(arch: str) -> dict[str, Any]:
     return {} if config is None else dict(vars(config))
 
 
-def file_size(found: BackboneFile) -> int | None:
+def file_size(backbone_file: BackboneFile) -> int | None:
     """Side of the pictures that a file's position embedding was trained for; None without one."""
-    check_size(found.card.size, found.weights)
-    return found.card.size or _size_of_positions(found.weights)[0]
+    check_size(backbone_file.card.size, backbone_file.weights)
+    return backbone_file.card.size or _size_of_positions(backbone_file.weights)[0]
 
 
 def check_size(size: int | None, weights: Mapping[str, Tensor]) -> None:

@@ -71,7 +71,7 @@ def load_pretrained(
 
     source: a path; a bare file name, looked for here and in `folder` (see `weights_folder`); or
         `timm:NAME` to download a model of timm's, `timm:resnet18.a1_in1k` for example.
-    A file by open_clip does not tell its activation: it is the one of the architecture, plain GELU
+    A file by open_clip does not state its activation: it is the one of the architecture, plain GELU
     unless that says quickgelu, as in open_clip itself; a file by OpenAI is refused with plain GELU.
     Raises UserError when the file is not found, damaged, refused as unsafe, or hardly fits; the
     backbone is then unchanged.
@@ -87,15 +87,15 @@ def load_pretrained(
 def read_backbone(path: Path) -> BackboneFile:
     """Read a weight file and recognise its layout; raises UserError when it holds no weights."""
     contents = read_weights(path)
-    found = find_backbone(contents)
-    if found is None:
+    backbone_file = find_backbone(contents)
+    if backbone_file is None:
         raise UserError(f"{path}: {without_weights(contents)}")
-    return found
+    return backbone_file
 
 
 def load_found(
     backbone: Backbone,
-    found: BackboneFile,
+    backbone_file: BackboneFile,
     path: Path,
     hub_name: str | None = None,
     flag: str = "",
@@ -105,39 +105,39 @@ def load_found(
     hub_name: timm's name of these weights, if they came from its hub. flag: what messages put
     before the name of an architecture, such as `--arch `.
     """
-    result = fit(found.weights, backbone.body)
-    _check(backbone, found, result, flag)
+    result = fit(backbone_file.weights, backbone.body)
+    _check(backbone, backbone_file, result, flag)
     backbone.body.load_state_dict(result.taken, strict=False)
     hub = hub_normalization(hub_name) if hub_name else None
-    backbone.normalization = hub or found.normalization or _of_architecture(backbone.body)
-    notes = [*found.notes, *result.notes]
-    if found.activation is None and activation(backbone.body) == "gelu":
+    backbone.normalization = hub or backbone_file.normalization or _of_architecture(backbone.body)
+    notes = [*backbone_file.notes, *result.notes]
+    if backbone_file.activation is None and activation(backbone.body) == "gelu":
         notes.append(
             f"plain GELU; weights by OpenAI would need --arch {with_quick_gelu(backbone.arch)}"
         )
-    if found.layout.normalization_assumed and hub is None:
+    if backbone_file.layout.normalization_assumed and hub is None:
         notes.append("mean and std of ImageNet assumed")
-    held_out = found.card.held_out
+    held_out = backbone_file.card.held_out
     if not held_out:
         notes.append("pre-trained on a folder that named no test pictures")
     return LoadReport(
         path=path,
         sha256=weights_digest(path),
-        layout=found.layout.name,
+        layout=backbone_file.layout.name,
         arch=backbone.arch,
         matched=len(result.taken),
         total=len(result.taken) + len(result.missing),
         missing=result.missing,
-        unexpected=(*result.unexpected, *found.left),
+        unexpected=(*result.unexpected, *backbone_file.left),
         normalization=backbone.normalization,
         notes=tuple(notes),
         held_out=held_out,
     )
 
 
-def _check(backbone: Backbone, found: BackboneFile, result: Fit, flag: str) -> None:
-    layout = found.layout
-    likely = arch_of(found)
+def _check(backbone: Backbone, backbone_file: BackboneFile, result: Fit, flag: str) -> None:
+    layout = backbone_file.layout
+    likely = arch_of(backbone_file)
     remedy = f"; the file looks like {flag}{likely}" if likely and likely != backbone.arch else ""
     where = f"the file ({layout.name} layout) does not fit {flag}{backbone.arch}: "
     if result.numbers < LEAST or result.mismatched:
@@ -154,14 +154,14 @@ def _check(backbone: Backbone, found: BackboneFile, result: Fit, flag: str) -> N
             f"{where}the file's backbone has more: {_examples(extra)}, so its features would be "
             f"others{remedy}"
         )
-    needed, has = found.activation, activation(backbone.body)
+    needed, has = backbone_file.activation, activation(backbone.body)
     if needed and has and needed != has:
         source = "CLIP by OpenAI" if layout.activation == "quick_gelu" else layout.name
         kind = {"quick_gelu": "QuickGELU", "gelu_tanh": "gelu_tanh", "gelu": "plain GELU"}[needed]
         other = with_activation(backbone.arch, needed)
         hint = f"; use {flag}{other}" if other != backbone.arch else remedy
         raise UserError(f"{where}{source} needs the {kind} activation{hint}")
-    for width, heads in _needed_heads(found, backbone.body).items():
+    for width, heads in _needed_heads(backbone_file, backbone.body).items():
         if _heads(backbone.body, width) not in (None, heads):
             raise UserError(
                 f"{where}{layout.name}'s transformer of width {width} has {heads} attention heads; "
@@ -176,12 +176,12 @@ def _of_architecture(body: nn.Module) -> Normalization:
     return Normalization(tuple(config["mean"]), tuple(config["std"])) if config else IMAGENET
 
 
-def _needed_heads(found: BackboneFile, body: nn.Module) -> Mapping[int, int]:
+def _needed_heads(backbone_file: BackboneFile, body: nn.Module) -> Mapping[int, int]:
     """Attention heads by width, as config.json beside the file or its layout asks for them."""
     width = getattr(body, "embed_dim", None)
-    if found.described.heads is None or not isinstance(width, int):
-        return found.layout.attention_heads
-    return {width: found.described.heads}
+    if backbone_file.described.heads is None or not isinstance(width, int):
+        return backbone_file.layout.attention_heads
+    return {width: backbone_file.described.heads}
 
 
 def _heads(body: nn.Module, width: int) -> int | None:

@@ -34,7 +34,7 @@ def parts(path: Path) -> list[Path]:
     """The files that hold the weights: those of an index, else `path` itself.
 
     Raises UserError for a damaged index, one that names files elsewhere, and for missing parts;
-    for a part by itself, when the index is beside it.
+    for a single part, when the index is beside it.
     """
     if not path.name.endswith(INDEX):
         match = _PART.fullmatch(path.name)

@@ -38,7 +38,7 @@ Prompts = dict[str, tuple[str, ...]]
 
 
 def words_of(name: str) -> str:
-    """A folder's name in words: `rolled-in_scale`, `RolledInScale`, `3_rolled in scale`."""
+    """A folder's name as words: `rolled-in_scale`, `RolledInScale`, `3_rolled in scale`."""
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name.replace("_", " "))
     words = " ".join(apart.split()).lower()
     return re.sub(r"^\d+[\s.)-]+(?=\S)", "", words) or name
@@ -95,13 +95,13 @@ def read_prompts(path: Path) -> Prompts:
     `class: description` for each description; lines that begin with # are comments. Raises
     UserError naming the file.
     """
-    what = "a file of descriptions"
+    kind = "a file of descriptions"
     if path.suffix.lower() in (".yaml", ".yml"):
-        content = read_yaml(path, what)
+        content = read_yaml(path, kind)
     elif path.suffix.lower() == ".json":
-        content = parse_json(path, what)
+        content = parse_json(path, kind)
     else:
-        content = _lines(path, read_text(path, what))
+        content = _lines(path, read_text(path, kind))
     if not isinstance(content, dict) or not content:
         raise UserError(f"{path}: must hold `class: description` lines")
     return _checked(content, str(path))
@@ -179,7 +179,7 @@ def text_anchors(
 
     weights: NAME=FILE or FILE, as encoders are named (`ViT-B/32=ViT-B-32.pt`), or a tower.
     prompts: descriptions by class, or a file of them (see `text_prompts.read_prompts`); left out:
-        the class names in words, put into a few sentences about metal surfaces.
+        the class names as words, put into a few sentences about metal surfaces.
     A class is the mean of its sentences' unit embeddings, brought to length 1 (Radford et al.
     2021).
     Raises TextTowerError, a UserError, for weights without a text tower that can be read, and
@@ -187,7 +187,7 @@ def text_anchors(
     """
     sentences = class_prompts(tuple(classes), prompts)
     tower = weights if isinstance(weights, TextTower) else load_text_tower(weights)
-    embedded = tower([sentence for own in sentences.values() for sentence in own]).numpy()
+    embedded = tower([sentence for texts in sentences.values() for sentence in texts]).numpy()
     ends = np.cumsum([len(listed) for listed in sentences.values()])
     means = np.stack([part.mean(axis=0) for part in np.split(embedded, ends[:-1])])
     values = means / np.linalg.norm(means, axis=1, keepdims=True)

@@ -40,7 +40,7 @@ class ClipTokens:
         return len(self._tokenizer.encode(sentence)) + 2
 
     def __call__(self, sentences: Sequence[str]) -> Tensor:
-        """Int64 [N, T], zeros behind the end."""
+        """Int64 [N, T], zeros after the end."""
         tokens: Tensor = self._tokenizer(list(sentences))
         return tokens
 
@@ -48,7 +48,7 @@ class ClipTokens:
 class FileTokens:
     """SigLIP's tokenizer from the tokenizer.json beside its weights.
 
-    Text is lower case; of SigLIP 1 (whose end is `</s>`), also without punctuation. Behind the end
+    Text is lower case; of SigLIP 1 (whose end is `</s>`), also without punctuation. After the end
     follows padding up to T.
     """
 

@@ -99,9 +99,9 @@ _ACTIVATIONS: dict[str, Callable[[], Any]] = {
 def load_text_tower(weights: str | EncoderSpec, folder: Path | None = None) -> TextTower:
     """The text tower of `NAME=FILE`, of FILE, or of NAME's file in the weights folder.
 
-    The same notation as `--encoder`; folder: see `weights_folder`. Read are CLIP by OpenAI and
+    The same notation as `--encoder`; folder: see `weights_folder`. Reads CLIP by OpenAI and
     open_clip's towers with CLIP's own tokenizer. A file by OpenAI has QuickGELU; for others the
-    configuration beside the file or the name tells, as for the vision tower.
+    configuration beside the file or the name says, as for the vision tower.
     Raises TextTowerError where the file has none of these, UserError for any other trouble.
     """
     spec = weights if isinstance(weights, EncoderSpec) else parse_encoder(weights, FLAG, folder)
@@ -116,10 +116,10 @@ def load_text_tower(weights: str | EncoderSpec, folder: Path | None = None) -> T
 
 def _read(path: Path, name: str = "", arch: str = "") -> TextTower:
     contents = read_weights(path)
-    found = find_backbone(contents)
-    if found is None:
+    backbone_file = find_backbone(contents)
+    if backbone_file is None:
         raise TextTowerError(f"{path.name} {without_weights(contents)}")
-    everything = found.everything
+    everything = backbone_file.everything
     custom = "text.token_embedding.weight" in everything
     prefix = "text." if custom else ""
     weights = _text_weights(everything, prefix)
@@ -128,20 +128,20 @@ def _read(path: Path, name: str = "", arch: str = "") -> TextTower:
         kind = "a text tower of another kind than CLIP's" if other else "no text tower"
         raise TextTowerError(f"{path.name} has {kind}; {_REMEDY}")
     beside = open_clip_config(path)
-    asked = beside.text
-    if found.layout.text:
-        asked = dict(found.layout.text)
-    elif asked is None:
-        asked = _by_name(name) if custom else {}
-    heads = found.described.text.get("num_attention_heads")
-    tokens = _tokens(path, weights, asked or {}, bool(found.layout.text))
-    if asked is None:
+    options = beside.text
+    if backbone_file.layout.text:
+        options = dict(backbone_file.layout.text)
+    elif options is None:
+        options = _by_name(name) if custom else {}
+    heads = backbone_file.described.text.get("num_attention_heads")
+    tokens = _tokens(path, weights, options or {}, bool(backbone_file.layout.text))
+    if options is None:
         raise TextTowerError(
-            f"{path.name} does not tell how its text tower is built; keep open_clip_config.json "
+            f"{path.name} does not say how its text tower is built; keep open_clip_config.json "
             "beside it, or write NAME=FILE, such as EVA02-B-16=FILE"
         )
-    activation = _activation(found, name, arch, beside)
-    body = _build(path, weights, asked | ({"heads": heads} if heads else {}), activation)
+    activation = _activation(backbone_file, name, arch, beside)
+    body = _build(path, weights, options | ({"heads": heads} if heads else {}), activation)
     scale = everything.get("logit_scale")
     return TextTower(
         body,
@@ -154,24 +154,26 @@ def _read(path: Path, name: str = "", arch: str = "") -> TextTower:
 
 
 def _tokens(
-    path: Path, weights: Mapping[str, Tensor], asked: Mapping[str, Any], own: bool
+    path: Path, weights: Mapping[str, Tensor], options: Mapping[str, Any], has_own: bool
 ) -> Tokens:
-    """CLIP's tokenizer, or where the family has its `own` the one of the file beside."""
+    """CLIP's tokenizer, or with `has_own` the tokenizer file beside the weights."""
     words, context = len(weights["token_embedding.weight"]), len(weights["positional_embedding"])
     beside = path.parent / TOKENIZER
-    if own and beside.is_file():
+    if has_own and beside.is_file():
         return FileTokens(beside, context, words)
-    if own or words != VOCABULARY or asked.get("hf_tokenizer_name"):
-        remedy = f"keep {TOKENIZER} beside it" if own else f"only CLIP's own ({VOCABULARY}) is read"
+    if has_own or words != VOCABULARY or options.get("hf_tokenizer_name"):
+        remedy = (
+            f"keep {TOKENIZER} beside it" if has_own else f"only CLIP's own ({VOCABULARY}) is read"
+        )
         raise TextTowerError(
             f"{path.name} has a text tower with another tokenizer ({words} words); {remedy}"
         )
-    clean = dict(asked.get("tokenizer_kwargs") or {})
+    clean = dict(options.get("tokenizer_kwargs") or {})
     return ClipTokens(_open_clip().tokenizer.SimpleTokenizer(context_length=context, **clean))
 
 
 def _by_name(name: str) -> dict[str, Any] | None:
-    """open_clip's options of a text tower that is a part by itself, if it has one by that name."""
+    """open_clip's options of a text tower that is a separate module, if it has one by that name."""
     tower = clip_tower(name)
     config = _open_clip().get_model_config(tower.name) if tower else None
     if not config or not config.get("custom_text"):
@@ -189,39 +191,41 @@ def _text_weights(everything: Mapping[str, Tensor], prefix: str) -> dict[str, Te
     return {key: tensor for key, tensor in named.items() if key.startswith(_PARTS)}
 
 
-def _activation(found: BackboneFile, name: str, arch: str, beside: OpenClipConfig) -> str:
-    told = found.described.text_activation or found.layout.activation
-    says = is_quick(arch or arch_of(found) or "") or name.lower().endswith("quickgelu")
-    if told:
-        if says and told == "gelu":
+def _activation(backbone_file: BackboneFile, name: str, arch: str, beside: OpenClipConfig) -> str:
+    stated = backbone_file.described.text_activation or backbone_file.layout.activation
+    named_quick = is_quick(arch or arch_of(backbone_file) or "") or name.lower().endswith(
+        "quickgelu"
+    )
+    if stated:
+        if named_quick and stated == "gelu":
             raise UserError("config.json beside the file says plain GELU, the name means QuickGELU")
-        return told
-    if says and beside.quick_gelu is False:
+        return stated
+    if named_quick and beside.quick_gelu is False:
         raise UserError(
             "open_clip_config.json beside the file says plain GELU, the name means QuickGELU"
         )
-    quick = says if beside.quick_gelu is None else beside.quick_gelu
+    quick = named_quick if beside.quick_gelu is None else beside.quick_gelu
     return "quick_gelu" if quick else "gelu"
 
 
 def _build(
-    path: Path, weights: dict[str, Tensor], asked: Mapping[str, Any], activation: str
+    path: Path, weights: dict[str, Tensor], config: Mapping[str, Any], activation: str
 ) -> nn.Module:
     """open_clip's tower with these weights."""
     strange = [
         f"{key}={value}"
-        for key, value in asked.items()
+        for key, value in config.items()
         if key not in _FROM_SHAPES | _TAKEN | _ELSEWHERE and value not in (None, False)
     ]
     if strange or "cls_emb" in weights:
-        what = ", ".join(strange) or "a class token"
-        raise TextTowerError(f"{path.name} has a text tower with {what}, which is not read")
+        part = ", ".join(strange) or "a class token"
+        raise TextTowerError(f"{path.name} has a text tower with {part}, which is not read")
     open_clip = _open_clip()
     context, width = weights["positional_embedding"].shape
     layers = {m[1] for key in weights if (m := re.match(r"transformer\.resblocks\.(\d+)\.", key))}
     projection = weights.get("text_projection", weights.get("text_projection.weight"))
     options = {"heads": max(1, width // _HEAD_WIDTH)} | {
-        key: asked[key] for key in _TAKEN & asked.keys()
+        key: config[key] for key in _TAKEN & config.keys()
     }
     if projection is None:
         dim = width
@@ -241,7 +245,7 @@ def _build(
             output_dim=dim,
             act_layer=_ACTIVATIONS[activation](),
             norm_layer=partial(
-                open_clip.transformer.LayerNorm, **(asked.get("norm_kwargs") or {"eps": 1e-5})
+                open_clip.transformer.LayerNorm, **(config.get("norm_kwargs") or {"eps": 1e-5})
             ),
             **options,
         )

@@ -101,4 +101,4 @@ def _rebuild(
 
 
 def _ignore(*_args: Any) -> None:
-    """Stands for lists of numbers, which carry no weights."""
+    """Replaces lists of numbers, which carry no weights."""

@@ -50,7 +50,7 @@ class Described:
 
     @property
     def text(self) -> Mapping[str, Any]:
-        """Options of the text tower; of a text model by itself, all."""
+        """Options of the text tower; of a separate text model, all."""
         part = self.config.get("text_config", self.config)
         return part if isinstance(part, Mapping) else {}
 
@@ -111,15 +111,15 @@ def _activation(part: Mapping[str, Any], path: Path, usual: str) -> str:
     """Of an MLP; empty for a gated one, which is an architecture of its own."""
     if "hidden_act" not in part or part.get("use_swiglu_ffn"):
         return usual
-    given, gated = part["hidden_act"], bool(part.get("use_gated_mlp"))
-    if given not in _ACTIVATIONS or gated != (given == "silu"):
-        raise UserError(f"{path}: hidden_act {given!r} is not read")
-    return _ACTIVATIONS[given]
+    activation, gated = part["hidden_act"], bool(part.get("use_gated_mlp"))
+    if activation not in _ACTIVATIONS or gated != (activation == "silu"):
+        raise UserError(f"{path}: hidden_act {activation!r} is not read")
+    return _ACTIVATIONS[activation]
 
 
 def _fits(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> bool:
     """Whether widths and patches of the configuration are those of the file's tensors."""
-    there = {
+    shapes = {
         "hidden_size": {tensor.shape[-1] for tensor in weights.values() if tensor.ndim == 1},
         "patch_size": {tensor.shape[-1] for tensor in weights.values() if tensor.ndim == 4},
     }
@@ -128,7 +128,7 @@ def _fits(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> bool:
         not sizes or part.get(key, next(iter(sizes))) in sizes
         for part in parts
         if isinstance(part, Mapping)
-        for key, sizes in there.items()
+        for key, sizes in shapes.items()
     )
 
 

@@ -154,7 +154,7 @@ def below(key: str, rename: Rename) -> Rename:
 
 
 def _whole_name(weights: Weights) -> Weights:
-    """A vision tower that was saved by itself lacks its prefix."""
+    """A vision tower that was saved separately lacks its prefix."""
     if not any(name.startswith("embeddings.") for name in weights):
         return weights
     return {f"vision_model.{name}": tensor for name, tensor in weights.items()}

@@ -95,7 +95,7 @@ class FeatureStore:
         return gathered
 
     def brightest(self, digests: Sequence[str]) -> int | None:
-        """The brightest sample of those of these pictures that tell theirs."""
+        """The brightest sample of these pictures, among those for which it is recorded."""
         return max(
             (self._brightest[digest] for digest in digests if digest in self._brightest),
             default=None,

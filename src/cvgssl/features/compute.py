@@ -27,7 +27,7 @@ def compute(
 ) -> None:
     """Embed the files and keep the result in `store`, block by block.
 
-    `reading` then tells which were not readable. Raises UserError for numbers that are not finite.
+    `reading` then says which were not readable. Raises UserError for numbers that are not finite.
     """
     encoder = encoder.to(accelerator.device)
     squares: list[Square] = []  # without their pixels

@@ -30,7 +30,7 @@ class DiffusionMap(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Diffusion map of the rows of `fit`, learned as a smooth function of the features.
 
     The map itself has coordinates for the rows of `fit` only. Kernel ridge regression of these
-    coordinates gives some to every other row, by itself.
+    coordinates gives them to every other row, independently of the others.
 
     Parameters
     ----------

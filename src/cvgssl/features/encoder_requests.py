@@ -26,9 +26,9 @@ class EncoderRequest:
 def requested_encoders(config: EmbedConfig) -> list[EncoderRequest]:
     """The encoders of --encoder; raises UserError naming the flag."""
     requests = [_request_of(text) for text in config.encoder]
-    asked = [(request.spec.name, request.spec.file) for request in requests]
+    sources = [(request.spec.name, request.spec.file) for request in requests]
     for number, request in enumerate(requests):
-        if asked[number] in asked[:number]:
+        if sources[number] in sources[:number]:
             raise UserError(f"{request.flag}: is given twice; raise its :WEIGHT instead")
     return requests
 

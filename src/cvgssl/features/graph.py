@@ -90,7 +90,7 @@ def _largest(values: NDArray[Any], count: int) -> NDArray[np.intp]:
     width = values.shape[1] // FOLD
     if width < 4 * count:
         return np.argpartition(-values, count - 1, axis=1)[:, :count]
-    # the largest lie in the columns of the folded row with the largest maxima: most need no order
+    # the largest are in the columns of the folded row with the largest maxima: most need no order
     columns = np.arange(FOLD * width).reshape(FOLD, width)
     folded = np.maximum.reduce([values[:, fold[0] : fold[-1] + 1] for fold in columns])
     best = np.argpartition(folded, -count, axis=1)[:, -count:]
@@ -130,8 +130,8 @@ def _approximate(
     np.fill_diagonal(alike, 2)  # a cell comes before its twins
     cosine = np.empty((len(rows), neighbours), dtype=np.float32)
     places = np.empty((len(rows), neighbours), dtype=np.intp)
-    for own, around in enumerate(np.argsort(-alike, axis=1)):
-        mine = members[own]
+    for number, around in enumerate(np.argsort(-alike, axis=1)):
+        mine = members[number]
         cells = np.searchsorted(sizes[around].cumsum(), LOOKED_AT + neighbours + 1) + 1
         others = np.concatenate([members[near] for near in around[:cells]])
         values, indices = faiss.knn(

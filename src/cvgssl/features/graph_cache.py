@@ -1,4 +1,4 @@
-"""A bounded cache for what depends on many rows alone: graphs of neighbours, maps, inverses.
+"""A bounded cache for results that depend on the features only: graphs, maps, inverses.
 
 Several heads, or one head with several choices of labels, fitted to the same rows need the same
 graph. Whoever runs them opens a cache; without one nothing is kept:

@@ -29,7 +29,7 @@ class Pooling(nn.Module):
     Other networks are pooled over the places of their maps.
     Raises UserError for a network without a class token, without layers, or with fewer of them.
 
-    widths: of the parts that stand side by side, L * P numbers.
+    widths: of the parts that are concatenated, L * P numbers.
     """
 
     def __init__(self, backbone: Backbone, ways: Sequence[str], layers: Sequence[int]) -> None:

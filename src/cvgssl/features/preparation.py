@@ -34,7 +34,8 @@ def unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 class Preparation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Subtracts what all pictures share, then scales rows to length 1.
 
-    Fit it on unlabelled pictures of train/ only: then each test picture is still by itself.
+    Fit it on unlabelled pictures of train/ only: then the result for a test picture does not
+    depend on other test pictures.
 
     Parameters
     ----------
@@ -126,7 +127,7 @@ class JointEmbedding:
         return joint
 
     def write(self, parts: Sequence[Values], out: Values) -> None:
-        """The same into `out`, a few rows at a time."""
+        """Like `transform`, into `out`, float32 [M, sum of D_t], a few rows at a time."""
         first = 0
         for part, preparation, factor in zip(parts, self.preparations, self.factors, strict=True):
             columns = out[:, first : first + part.shape[1]]
@@ -136,13 +137,16 @@ class JointEmbedding:
 
 
 def fit_preparation(values: Values, mode: Mode, train: Rows) -> Preparation:
-    """Fitted to the rows `train`; of more than `ENOUGH` to some, at equal intervals."""
+    """Fitted to the rows `train` [R] of values [N, D].
+
+    Of more than `ENOUGH` rows, some at equal intervals are used.
+    """
     step = max(1, -(-len(train) // ENOUGH))
     return Preparation(mode).fit(values[train[::step]])
 
 
 def write_prepared(values: Values, preparation: Preparation, out: Values) -> None:
-    """Write the prepared rows to `out`, a few at a time."""
+    """Write the prepared rows of values [N, D] to `out` [N, D], a few at a time."""
     for start in range(0, len(values), CHUNK):
         rows = slice(start, start + CHUNK)
         out[rows] = preparation.transform(values[rows])

@@ -1,4 +1,4 @@
-"""The road from picture files to batches of squares, for all that embeds or recognizes them.
+"""The way from picture files to batches of squares, for all that embeds or recognizes them.
 
 Few pictures are in memory at a time. What cannot be read is left out and remembered with its
 reason, as is the brightest sample of 16-bit files.

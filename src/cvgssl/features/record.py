@@ -86,9 +86,9 @@ def parts_of(
     """
     parts, weights = list[NDArray[np.float32]](), list[float]()
     for values, record in zip(embeddings, records, strict=True):
-        own = record.parts(values)
-        parts += own
-        weights += [record.weight / len(own)] * len(own)
+        parts_of_record = record.parts(values)
+        parts += parts_of_record
+        weights += [record.weight / len(parts_of_record)] * len(parts_of_record)
     return parts, weights
 
 
@@ -119,7 +119,7 @@ def _is_whole(kept: Mapping[str, Any]) -> bool:
 
 
 def _request(request: EncoderRequest, config: EmbedConfig, cache: Path) -> Path | None:
-    """The file for this request; None where only loading tells which weights are meant."""
+    """The file for this request; None where only loading shows which weights are meant."""
     if request.file is None and request.spec.name != "embedded" and request.spec.file != "random":
         return None
     options = {name: value for name, value in to_dict(config).items() if name not in NOT_IN_KEY}

@@ -67,7 +67,7 @@ class FeatureTable:
         return self.take(np.flatnonzero(np.array(self.splits) == split))
 
     def take(self, rows: NDArray[np.intp]) -> "FeatureTable":
-        """The pictures in these rows."""
+        """The pictures in these rows, int [R]."""
         return FeatureTable(
             self.values[rows],
             tuple(self.names[row] for row in rows),

@@ -1,6 +1,6 @@
 """Few-shot heads: scikit-learn classifiers on features, -1 for unlabelled rows.
 
-The tables below name them all: `HEADS` need features and labels alone, `TEXT_HEADS` also text
+The tables below name them all: `HEADS` need features and labels only, `TEXT_HEADS` also text
 embeddings of the classes, `ALL_HEADS` are both. A new head is one line here. A head of another
 package is an entry point of that package in the group `cvgssl.heads`, and then in `HEADS`:
 
@@ -33,7 +33,8 @@ Head = TypeVar("Head", bound="FewShotHead")
 class HeadTable(Mapping[str, type[Head]], Generic[Head]):
     """Heads by name, each imported when it is asked for.
 
-    own: "module:Class" by name. group: of entry points whose heads are in the table too.
+    own: "module:Class" by name, of this package.
+    group: of entry points whose heads are in the table too.
     """
 
     def __init__(self, own: Mapping[str, str], group: str = "") -> None:

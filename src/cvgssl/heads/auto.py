@@ -218,8 +218,8 @@ def stacking_weights(likelihoods: Floats, prior: Floats) -> Floats:
     """Weights [C] of the mean of C candidates that give held-out labels the largest likelihood.
 
     likelihoods: probability [C, L] that each candidate gave each of L labels. prior: [C], sum 1,
-    worth `PRIOR_LABELS` labels. By expectation maximisation from the prior, which they are without
-    labels.
+    worth `PRIOR_LABELS` labels. Expectation maximisation begins at the prior; without labels the
+    result is the prior.
     """
     weights = prior
     for _ in range(STEPS):

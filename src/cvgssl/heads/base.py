@@ -58,12 +58,12 @@ class FewShotHead(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]
         return self
 
     def predict_proba(self, X: ArrayLike) -> Floats:  # noqa: N803
-        """Probabilities [M, K] of the classes, each row by itself (inductive)."""
+        """Probabilities [M, K] of the classes, each row independently (inductive)."""
         check_is_fitted(self)
         return self._probabilities(validate_data(self, X, dtype=np.float64, reset=False))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
-        """The most probable class of each row [M], each row by itself (inductive)."""
+        """The most probable class of each row [M], each row independently (inductive)."""
         check_is_fitted(self)
         predicted: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
         return predicted
@@ -84,7 +84,7 @@ class FewShotHead(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]
 
 
 def softmax(scores: Floats) -> Floats:
-    """Softmax over the last axis."""
+    """Softmax over the last axis of scores [..., K]; the same shape, 0..1."""
     probabilities: Floats = softmax_of(scores, axis=-1)
     return probabilities
 

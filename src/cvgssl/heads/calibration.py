@@ -38,6 +38,7 @@ def held_out_predictions(
 def held_out_folds(target: NDArray[np.int64]) -> list[NDArray[np.intp]]:
     """Rows of the support to be held out together: up to five folds, each without losing a class.
 
+    target: int64 [N], classes from 0. Each fold is int64 [F], places in `target`.
     Rows of a class with a single label are never held out. Empty without a class of two.
     Not scikit-learn's StratifiedKFold: that fails where classes have fewer labels than folds.
     """
@@ -120,7 +121,7 @@ def coverage(confidence: Floats, correct: NDArray[np.bool_], error: float = 0.01
 
     confidence: [M], ties count together. correct: whether each answer would be right [M]; an
     answer for a picture of an unknown class is wrong. The bound comes from the truth itself, so
-    this compares orders; it is no rule that could be used.
+    this compares orders; it is not a rule that could be used.
     """
     order = np.argsort(-confidence, kind="stable")
     wrong = np.cumsum(~correct[order])

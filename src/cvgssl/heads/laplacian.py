@@ -25,7 +25,7 @@ class LaplacianShot(FewShotHead):
 
     Minimises the scaled distance of every row to its class's mean plus `pull` times the
     disagreement of neighbours, alternating with the means, which unlabelled rows move. A new row
-    takes the nearest of the means by itself.
+    takes the nearest of the means, independently of other new rows.
 
     Parameters
     ----------

@@ -38,7 +38,7 @@ def mean_interval(values: Sequence[float]) -> MeanInterval:
 def confusion(
     labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: int
 ) -> NDArray[np.int64]:
-    """Counts [K, K]: row true class, column predicted class."""
+    """Counts [K, K] of labels and predicted classes [N]: row true class, column predicted class."""
     pairs = labels * classes + predicted
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
@@ -56,5 +56,8 @@ def recalls(counts: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def macro_recall(counts: NDArray[np.int64]) -> float:
-    """Mean recall over the classes that have test pictures (balanced accuracy), per cent."""
+    """Mean recall (balanced accuracy) over the classes that have test pictures, per cent.
+
+    counts: a confusion matrix [K, K].
+    """
     return float(np.nanmean(recalls(counts)))

@@ -197,7 +197,8 @@ class OpenSetHead(FewShotHead):
 def score_threshold(unlabelled: Floats, unknown: Floats, false_rejection_rate: float) -> float:
     """The least score that is not "unknown" with one label per class; see `OpenSetHead`.
 
-    unlabelled, unknown: scores of unlabelled pictures, and of pictures of classes without labels.
+    unlabelled, unknown: scores [U] of unlabelled pictures, and [V] of pictures of classes without
+        labels; both may be empty. false_rejection_rate: 0..1.
     """
     if not len(unlabelled):
         return float(unknown.max(initial=-np.inf))

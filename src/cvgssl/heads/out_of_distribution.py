@@ -74,7 +74,7 @@ class OutOfDistributionScore(BaseEstimator):  # type: ignore[misc]
         return self
 
     def score_samples(self, features: Floats) -> Floats:
-        """Scores [M] of rows [M, D], each by itself; the lower, the more abnormal."""
+        """Scores [M] of rows [M, D], each independently; the lower, the more abnormal."""
         starts = range(0, len(features), CHUNK)
         scores = [self._score_new(features[at : at + CHUNK]) for at in starts]
         return np.concatenate([np.zeros(0), *scores])
@@ -86,7 +86,7 @@ class OutOfDistributionScore(BaseEstimator):  # type: ignore[misc]
         return self._score(rows, mapped(self.map_, features), similarity, self.labelled_)
 
     def held_out_scores(self) -> Floats:
-        """Scores of the labelled pictures, each without its label.
+        """Scores [L] of the labelled pictures, each without its label.
 
         As many as could be held out: none where each class has one label.
         """
@@ -108,9 +108,9 @@ class OutOfDistributionScore(BaseEstimator):  # type: ignore[misc]
         unlabelled = np.flatnonzero(self.target_ < 0)
         return self._score_kept(unlabelled, self.labelled_), np.concatenate(unknown)
 
-    def _score_kept(self, asked: NDArray[np.intp], labelled: NDArray[np.intp]) -> Floats:
-        rows, coordinates = self.rows_[asked], self.mapped_[asked]
-        return self._score(rows, coordinates, self.similarity_[asked], labelled)
+    def _score_kept(self, places: NDArray[np.intp], labelled: NDArray[np.intp]) -> Floats:
+        rows, coordinates = self.rows_[places], self.mapped_[places]
+        return self._score(rows, coordinates, self.similarity_[places], labelled)
 
     def _score(
         self, rows: Floats, coordinates: Floats, similarity: Floats, labelled: NDArray[np.intp]

@@ -18,7 +18,7 @@ class LabelPropagation(FewShotHead):
 
     The distributions of all rows are (1 - alpha) (I - alpha S)^-1 Y, with S the symmetrically
     normalised weights and Y one-hot, every class with the same total. A new row takes the mean of
-    its nearest rows' distributions by edge weight, so it is classified by itself.
+    its nearest rows' distributions by edge weight, so it is classified independently.
 
     Parameters
     ----------

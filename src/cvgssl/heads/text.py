@@ -90,7 +90,7 @@ class TextHead(FewShotHead):
         if anchors.ndim != 2 or anchors.shape[1] != width or not len(anchors):
             raise ValueError(
                 f"anchors {anchors.shape}: one row of {width} numbers for each class is needed; "
-                "features and texts must be of the same CLIP, behind its projection"
+                "features and texts must be of the same CLIP, after its projection"
             )
         return unit(anchors)
 
@@ -112,7 +112,7 @@ class TextHead(FewShotHead):
         return names
 
     def _zero_shot(self, features: Floats) -> Floats:
-        """Probabilities [M, K] by the texts alone."""
+        """Probabilities [M, K] by the texts only."""
         return softmax_of_cosines(features, self.anchors_, self.anchor_scale)
 
 
@@ -154,7 +154,7 @@ class ZeroShot(TextHead):
 class TextTip(TextHead):
     """Tip-Adapter: the labelled pictures' cache beside the texts.
 
-    Classes without a labelled picture have their text alone.
+    Classes without a labelled picture have only their text.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ class TransportHead(MapHead):
 
     Pictures are assigned so that every class receives its share; the shares are estimated, as
     free assignments drawn `balance` of the way to equal ones, not assumed. A new row takes the
-    nearest mean by itself.
+    nearest mean, independently of other new rows.
 
     Parameters
     ----------

@@ -52,7 +52,7 @@ class Opened:
 
 
 def open_picture(data: bytes, max_megapixels: int, side: int | None = None) -> Opened:
-    """Read the header; raises UnusableError for what is no picture or has too many pixels.
+    """Read the header; raises UnusableError for what is not a picture or has too many pixels.
 
     side: the pixels are for a square of this side, so that a huge JPEG may come at half its size.
     """

@@ -3,7 +3,7 @@
 A cache file is `PLAN-CONTENT.npy`: PLAN is for which files are decoded how, CONTENT for the
 SHA-256 of their bytes. An edited picture changes CONTENT, so its old pixels are never used, and
 the outdated file of the same PLAN is removed when the new one is complete. Beside it is a JSON
-of what else decoding told. Both prove themselves by a checksum; a damaged file is made again.
+of what else decoding reported. Both have a checksum; a damaged file is made again.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Notes:
-    """What decoding told beside the pixels.
+    """What decoding reported beside the pixels.
 
     unreadable: row in the list of files -> reason.
     brightest: brightest sample of the 16-bit files, if there are any.
@@ -58,8 +58,8 @@ class CacheEntry:
         max_megapixels: decides which files are unreadable.
         """
         names = [str(path.absolute()) for path in paths]
-        how = [VERSION, PIL.__version__, asdict(geometry), max_megapixels, names]
-        return cls(folder, _digest(json.dumps(how))[:24], geometry.size)
+        settings = [VERSION, PIL.__version__, asdict(geometry), max_megapixels, names]
+        return cls(folder, _digest(json.dumps(settings))[:24], geometry.size)
 
     def candidates(self) -> list[Path]:
         """Complete cache files of these paths, whatever the files held at the time."""

@@ -227,7 +227,9 @@ def _classes(entries: Sequence[Listed], root: Path) -> Iterator[Finding]:
         text = f"outside any class folder, without a label: {counted(len(loose), 'picture')}"
         yield Finding("no_label", "warning", text, loose)
     counts = Counter((entry.split, entry.label) for entry in entries if entry.label)
-    labels = {split: {own for s, own in counts if s == split} for split in ("train", "test", "")}
+    labels = {
+        split: {label for s, label in counts if s == split} for split in ("train", "test", "")
+    }
     if labels["train"] and labels["test"]:
         unknown = sorted(labels["test"] - labels["train"])
         untested = sorted(labels["train"] - labels["test"])
@@ -238,7 +240,7 @@ def _classes(entries: Sequence[Listed], root: Path) -> Iterator[Finding]:
             text = f"classes of train that test does not have: {', '.join(untested)}"
             yield Finding("class_missing_from_test", "warning", text, [[name] for name in untested])
     for split in ("train", ""):
-        yield from _imbalance({own: counts[split, own] for own in sorted(labels[split])})
+        yield from _imbalance({label: counts[split, label] for label in sorted(labels[split])})
 
 
 def _imbalance(sizes: dict[str, int]) -> Iterator[Finding]:
@@ -279,7 +281,7 @@ def _shortcuts(pictures: Sequence[Picture]) -> Iterator[Finding]:
     }
     for name, values in properties.items():
         for value, count in Counter(values).items():
-            holders = [p for p, own in zip(labelled, values, strict=True) if own == value]
+            holders = [p for p, held in zip(labelled, values, strict=True) if held == value]
             classes = {picture.entry.label for picture in holders}
             if len(classes) == 1 and SHORTCUT_LEAST <= count < len(labelled):
                 text = (

@@ -115,6 +115,7 @@ def to_eight_bits(
 ) -> Iterator[tuple[NDArray[np.uint8], int | None]]:
     """Scale samples to uint8 by the white level `min(declared, 2**bit_depth - 1)`, rounding.
 
+    blocks: integers, bool or float, [h, W] or [h, W, C]; the results have the same shapes.
     Floating-point samples must be in 0..1. Beside each block its brightest sample when the white
     level came from `bit_depth`, else None. Raises UnusableError for samples out of range.
     """
@@ -179,7 +180,7 @@ def _sixteen_bit(image: Image.Image, inverted: int | None) -> Blocks:
 def _two_bytes(image: ImageFile.ImageFile, data: bytes, rawmode: str) -> Blocks:
     """16-bit colour [h, W, 3], or gray of gray + alpha [h, W].
 
-    Pillow unpacks one byte of each sample: the high one by itself, and the low one when told the
+    Pillow unpacks one byte of each sample: the high one as it is, and the low one when given the
     opposite byte order. Both together are the sample.
     """
     if rawmode.startswith("LA"):  # four bytes per pixel, unpacked as they are

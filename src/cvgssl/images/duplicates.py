@@ -3,9 +3,9 @@
 Two pictures are near duplicates when their perceptual hashes (DCT, 64 bits) differ in at most 16
 bits and their detail correlates with at least 0.8 at the best shift of up to 1/8 of a side.
 
-The hash alone does not do on rolled steel: at 16 bits it pairs unlike textures and, at the 4 to 8
+The hash is not enough on rolled steel: at 16 bits it pairs unlike textures and, at the 4 to 8
 bits usual for photographs, it misses the same spot cut out a little to the side. Correlation
-alone does not do either: uneven light makes unlike pictures correlate with 0.98. So light is
+is not enough either: uneven light makes unlike pictures correlate with 0.98. So light is
 taken off first (a Gaussian of 1/8 of the side) and detail compared. On NEU-CLS these thresholds
 give 11 pairs among 1.6 million, 10 of them the same spot on the same steel (the other: two
 straight scratches); on X-SDD, whose marks of one roll repeat on other steel, none. Found again

@@ -104,7 +104,7 @@ def _unique(items: Iterable[Item], notes: Notes) -> tuple[Item, ...]:
 
 
 def _pictures(source: Path) -> list[Path]:
-    """All pictures below `source`; says what is left out, but for annotations."""
+    """All pictures below `source`; says what is left out, except annotations."""
     inventory = Inventory()
     pictures = inventory.pictures(source)
     inventory.others.pop(".xml", None)

@@ -4,7 +4,7 @@ NEU-CLS, NEU-DET and X-SDD have a list that ships with the package, so that two 
 same split. NEU: numbers 1..240 of each class train, 241..300 test. X-SDD: 70/30 within each
 class, drawn once. `dropped` marks pictures equal to another one of the set. GC10-DET has no
 customary split: whole series, pictures with one serial number in their names, are drawn by hash,
-which depends on names and seed alone.
+which depends on names and seed only.
 """
 
 import csv
@@ -119,7 +119,7 @@ def import_dataset(
         total box area; `crop` writes every box as a PNG of its own, widened on each side by
         `margin` times its width or height. Crops of one picture stay in one split.
     test_fraction, seed: for sets without a customary split (GC10-DET).
-    Beside the folders is import.json, which tells where the pictures come from.
+    Beside the folders is import.json, which says where the pictures come from.
     Raises UserError for a target that holds something and for a source that does not fit.
     """
     _refuse_target(target)

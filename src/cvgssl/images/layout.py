@@ -54,7 +54,9 @@ def layout_of(data: Path) -> Layout:
                     f"{data}: has both {halves[name].name}/ and {path.name}/; keep one of them"
                 )
             halves[name] = path
-    splits, classes = _told_apart([path for path in folders if path not in halves.values()], halves)
+    splits, classes = _split_folders(
+        [path for path in folders if path not in halves.values()], halves
+    )
     if classes and len(halves) == 2:
         raise UserError(
             f"{data}: {_shown(classes)} beside train/ and test/ would be left out; move "
@@ -75,16 +77,16 @@ def layout_of(data: Path) -> Layout:
 def check_split_words(data: Path) -> None:
     """Raise UserError when all folders in `data` are splits, but under other names than test.
 
-    For folders of unlabelled pictures: there, too, what is for testing must be told apart.
+    For folders of unlabelled pictures: there, too, pictures for testing must be recognized.
     """
     folders = subfolders(data)
     if not any(path.name.lower() in HALVES for path in folders):
-        splits, others = _told_apart(folders, {})
+        splits, others = _split_folders(folders, {})
         if splits and not others:
             raise UserError(_renamed(data, splits))
 
 
-def _told_apart(folders: list[Path], halves: dict[str, Path]) -> tuple[list[Path], list[Path]]:
+def _split_folders(folders: list[Path], halves: dict[str, Path]) -> tuple[list[Path], list[Path]]:
     """Folders with pictures: those that are splits by their names, and the others."""
     likely = [path for path in folders if _is_split_word(path.name)]
     perhaps = [path for path in folders if _plain(path.name) in _PERHAPS]
@@ -108,7 +110,7 @@ def _check_inside(data: Path, folders: list[Path]) -> None:
     if not folders:
         return
     inside = [subfolders(path) for path in folders]
-    if all(len(own) > 1 and all(_is_split_word(path.name) for path in own) for own in inside):
+    if all(len(paths) > 1 and all(_is_split_word(path.name) for path in paths) for paths in inside):
         name, first = folders[0].name, inside[0][0].name
         raise UserError(
             f"{data}: each folder has its own splits ({printable(name)}/{printable(first)}); put "

@@ -50,7 +50,7 @@ Entry = os.DirEntry[str]
 class Inventory:
     """The pictures of some folders, listed one folder after the other, and what is left out.
 
-    others: files that are no pictures, counted by ending. hidden: number of hidden files and
+    others: files that are not pictures, counted by ending. hidden: number of hidden files and
     folders. broken: links that lead nowhere and have no picture's ending. special: pipes and
     devices.
     """
@@ -62,7 +62,7 @@ class Inventory:
     def pictures(self, folder: Path) -> list[Path]:
         """All pictures in `folder` and below, in natural order (2 before 10).
 
-        Raises UserError when `folder` is no folder or a folder cannot be read; an empty list is
+        Raises UserError when `folder` is not a folder or a folder cannot be read; an empty list is
         the caller's to judge.
         """
         if not folder.is_dir():
@@ -79,25 +79,27 @@ class Inventory:
         ]
 
     def told(self) -> list[str]:
-        """What was left out, a sentence for each kind."""
-        told = []
+        """What was left out: one sentence for each kind."""
+        sentences = []
         if count := self.others.total():
             ordered = sorted(self.others.items(), key=lambda item: (-item[1], item[0]))
             kinds = [f"{number} {ending}" for ending, number in ordered[:_SHOWN_ENDINGS]]
             more = ", ..." if len(self.others) > _SHOWN_ENDINGS else ""
-            told.append(f"{_files(count, 'no picture')}: {', '.join(kinds)}{more}")
+            sentences.append(f"{_files(count, 'no picture')}: {', '.join(kinds)}{more}")
         if self.hidden:
-            told.append(_files(self.hidden, "hidden", "hidden"))
+            sentences.append(_files(self.hidden, "hidden", "hidden"))
         if self.broken:
-            told.append(_files(self.broken, "a link that leads nowhere", "links that lead nowhere"))
+            sentences.append(
+                _files(self.broken, "a link that leads nowhere", "links that lead nowhere")
+            )
         if self.special:
-            told.append(_files(self.special, "a pipe or device", "pipes or devices"))
-        return told
+            sentences.append(_files(self.special, "a pipe or device", "pipes or devices"))
+        return sentences
 
     def log(self, folder: Path) -> None:
         """Say what was left out, in a line that names `folder`."""
-        if told := self.told():
-            log.warning("%s: left out: %s", printable(str(folder)), "; ".join(told))
+        if sentences := self.told():
+            log.warning("%s: left out: %s", printable(str(folder)), "; ".join(sentences))
 
 
 def list_pictures(folder: Path) -> list[Path]:
@@ -127,7 +129,7 @@ def subfolders(folder: Path) -> list[Path]:
 def natural(name: str) -> NaturalKey:
     """Sort key under which numbers inside names compare as numbers.
 
-    Different names differ, but for those that differ in their form of Unicode only.
+    Different names differ, except those that differ only in their form of Unicode.
     """
     parts = re.split("([0-9]+)", comparable(name))  # text, number, text, number, ..., text
     return tuple((int(part), part) if i % 2 else (0, part) for i, part in enumerate(parts))

@@ -79,13 +79,13 @@ class KnownNames:
 
     def _by_file(self, path: str, root: Path) -> str | None:
         """The name of the real file that `path` leads to; all names are resolved once for it."""
-        there = [place for place in (root / path, Path(path)) if _is_file(place)]
-        if not there:
+        places = [place for place in (root / path, Path(path)) if _is_file(place)]
+        if not places:
             return None
         if self._files is None:
             self._files = {os.path.realpath(root / name): name for name in self._names.values()}
         return next(
-            (name for place in there if (name := self._files.get(os.path.realpath(place)))), None
+            (name for place in places if (name := self._files.get(os.path.realpath(place)))), None
         )
 
 
@@ -100,9 +100,9 @@ class FilesBelow:
         """The file, under the name that it has on disk; None when there is none."""
         texts = [*spellings(written), from_text_form(written.strip())]
         plain = comparable(spellings(written)[-1])
-        own = f"{comparable(self._folder.absolute().name)}/"
-        if plain.startswith(own):  # as seen from the folder above
-            texts.append(plain.removeprefix(own))
+        prefix = f"{comparable(self._folder.absolute().name)}/"
+        if plain.startswith(prefix):  # as seen from the folder above
+            texts.append(plain.removeprefix(prefix))
         for text in texts:
             if text and _is_file(self._folder / text):
                 return self._folder / text

@@ -40,7 +40,7 @@ _SETTINGS = threading.Lock()
 
 
 class UnusableError(ValueError):
-    """Why a picture cannot be used, in words for the user."""
+    """Why a picture cannot be used, as text for the user."""
 
 
 def format_of(data: bytes) -> str:

@@ -29,7 +29,7 @@ _WIDE = {6: "RGB", 8: "RGBA"}
 
 
 def without_side_data(data: bytes) -> bytes:
-    """A PNG without text, colour profile and further frames, but for what may tell its orientation.
+    """A PNG without text, colour profile and further frames; what may give its orientation stays.
 
     Pillow limits the size of text and the like and refuses the whole file; pixels do not depend
     on it. A chunk whose checksum is wrong stays, so that a damaged file remains one.
@@ -52,7 +52,7 @@ def orientation(data: bytes) -> int:
 
 
 def _is_side_data(kind: bytes, content: bytes) -> bool:
-    """Whether a chunk (with its checksum) is sound and tells no orientation that Pillow reads."""
+    """Whether a chunk (with its checksum) is sound and gives no orientation that Pillow reads."""
     content, checksum = content[:-4], content[-4:]
     if zlib.crc32(content, zlib.crc32(kind)).to_bytes(4, "big") != checksum:
         return False
@@ -72,7 +72,7 @@ def _is_side_data(kind: bytes, content: bytes) -> bool:
 
 
 @dataclass(frozen=True)
-class _Layout:
+class _Header:
     """What IHDR says."""
 
     width: int
@@ -104,33 +104,33 @@ def bands(data: bytes, pixels: int) -> Iterator[bytes | NDArray[Any]] | None:
         return None
     head = data[chunks[0][1] : chunks[0][2]]
     width, height, bits, colour, _, _, interlaced = struct.unpack(">IIBBBBB", head)
-    layout = _Layout(width, height, bits, colour, interlaced > 0)
-    if layout.interlaced or layout.colour not in _CHANNELS:
+    header = _Header(width, height, bits, colour, interlaced > 0)
+    if header.interlaced or header.colour not in _CHANNELS:
         return None
     palette = b"".join(
         data[start - 8 : stop + 4] for kind, start, stop in chunks if kind in (b"PLTE", b"tRNS")
     )
-    rows = max(1, pixels // layout.width)
+    rows = max(1, pixels // header.width)
     parts = (data[start:stop] for kind, start, stop in chunks if kind == b"IDAT")
-    return _bands(_Inflated(parts), layout, palette, rows)
+    return _bands(_Inflated(parts), header, palette, rows)
 
 
 def _bands(
-    stream: "_Inflated", layout: _Layout, palette: bytes, rows: int
+    stream: "_Inflated", header: _Header, palette: bytes, rows: int
 ) -> Iterator[bytes | NDArray[Any]]:
-    kind = (layout.bits, layout.colour)
-    above = bytes(1 + layout.line)
-    for first in range(0, layout.height, rows):
-        count = min(rows, layout.height - first)
-        filtered = above + stream.take(count * (1 + layout.line))
-        raw = _unfiltered(filtered, layout, count + 1)[1:]
+    kind = (header.bits, header.colour)
+    above = bytes(1 + header.line)
+    for first in range(0, header.height, rows):
+        count = min(rows, header.height - first)
+        filtered = above + stream.take(count * (1 + header.line))
+        raw = _unfiltered(filtered, header, count + 1)[1:]
         above = b"\0" + raw[-1].tobytes()
-        if layout.bits < 8 or layout.colour == _PALETTE:
+        if header.bits < 8 or header.colour == _PALETTE:
             plain = np.pad(raw, ((0, 0), (1, 0)))  # filter 0 (none) before each row
-            yield _file((layout.width, count), kind, plain.tobytes(), palette)
+            yield _file((header.width, count), kind, plain.tobytes(), palette)
             continue
-        samples = raw.view(">u2" if layout.bits == 16 else "u1").reshape(count, layout.width, -1)
-        yield samples[..., :3] if layout.colour in (2, 6) else samples[..., 0]
+        samples = raw.view(">u2" if header.bits == 16 else "u1").reshape(count, header.width, -1)
+        yield samples[..., :3] if header.colour in (2, 6) else samples[..., 0]
 
 
 class _Inflated:
@@ -152,17 +152,17 @@ class _Inflated:
         return bytes(taken)
 
 
-def _unfiltered(filtered: bytes, layout: _Layout, rows: int) -> NDArray[np.uint8]:
-    """Rows of bytes uint8 [rows, layout.line] of filtered rows, each with its filter before it."""
-    if layout.pixel in _SAME_BYTES:
-        size, colour = (layout.line // layout.pixel, rows), _SAME_BYTES[layout.pixel]
+def _unfiltered(filtered: bytes, header: _Header, rows: int) -> NDArray[np.uint8]:
+    """Rows of bytes uint8 [rows, header.line] of filtered rows, each with its filter before it."""
+    if header.pixel in _SAME_BYTES:
+        size, colour = (header.line // header.pixel, rows), _SAME_BYTES[header.pixel]
         plain = PngImageFile(io.BytesIO(_file(size, (8, colour), filtered)))
-        return np.asarray(plain).reshape(rows, layout.line)
-    data = _file((layout.width, rows), (layout.bits, layout.colour), filtered)
-    raw = np.empty((rows, layout.line), np.uint8)
+        return np.asarray(plain).reshape(rows, header.line)
+    data = _file((header.width, rows), (header.bits, header.colour), filtered)
+    raw = np.empty((rows, header.line), np.uint8)
     for place, order in enumerate("BL"):  # the high bytes, then the low ones
         image = opening.with_rawmode(
-            PngImageFile(io.BytesIO(data)), f"{_WIDE[layout.pixel]};16{order}"
+            PngImageFile(io.BytesIO(data)), f"{_WIDE[header.pixel]};16{order}"
         )
         raw[:, place::2] = np.asarray(image).reshape(rows, -1)
     return raw

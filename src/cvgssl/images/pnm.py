@@ -88,13 +88,13 @@ def _binary(data: bytes, header: Header, rows: int) -> Iterator[NDArray[Any]]:
     for first in range(0, header.height, rows):
         start = header.start + first * line * step
         count = min(rows, header.height - first) * line
-        there = max(0, (len(data) - start) // step)
-        part = np.frombuffer(data, kind, min(count, there), min(start, len(data)))
+        available = max(0, (len(data) - start) // step)
+        part = np.frombuffer(data, kind, min(count, available), min(start, len(data)))
         if header.kind == 4:
             whole = part[: len(part) // line * line].reshape(-1, line)
             part = 1 - np.unpackbits(whole, axis=1)[:, : header.width].ravel()
         yield part
-        if there < count:
+        if available < count:
             return
 
 

@@ -36,7 +36,7 @@ class MemoryRows:
         self._count = 0
 
     def append(self, square: NDArray[np.uint8]) -> None:
-        """Add one square."""
+        """Add one square [C, S, S], or [1, S, S] of gray."""
         self._pixels[self._count] = square
         self._count += 1
 
@@ -76,7 +76,7 @@ class FileRows:
         self._start = self._file.tell()
 
     def append(self, square: NDArray[np.uint8]) -> None:
-        """Add one square."""
+        """Add one square [C, S, S], or [1, S, S] of gray."""
         with naming_the_remedy(self._aside.parent):
             self._file.write(np.broadcast_to(square, self._shape).tobytes())
         self._count += 1

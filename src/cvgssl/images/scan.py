@@ -23,7 +23,7 @@ def load_dataset(data: Path, *, test_fraction: float = 0.3, seed: int = 0) -> Da
     - One folder of classes CLASS/**: split by `test_fraction` and `seed` within each class.
     - A CSV file with the columns path,label,split.
 
-    Order, split and classes depend on names alone, not on the file system. Every real file counts
+    Order, split and classes depend on names only, not on the file system. Every real file counts
     once per class; what is left out is counted in a warning.
     Raises UserError, one line per problem, for what is missing, empty or listed twice, and for
     folders that are splits under other names.
@@ -53,13 +53,13 @@ def _of_halves(data: Path, layout: Layout, inventory: Inventory) -> list[Entry]:
     beside = ", ".join(f"{printable(path.name)}/" for path in layout.beside)
     absent = [name for name in HALVES if name not in layout.halves]
     if absent:
-        (there,) = (path.name for path in layout.halves.values())
+        (present,) = (path.name for path in layout.halves.values())
         remedy = (
             f"rename {beside} to {absent[0]}"
             if beside
-            else f"make both, or name {data / there} itself to have it split"
+            else f"make both, or name {data / present} itself to have it split"
         )
-        raise UserError(f"{data}: has {there}/ but no {absent[0]}/; {remedy}")
+        raise UserError(f"{data}: has {present}/ but no {absent[0]}/; {remedy}")
     if beside:
         log.warning("%s: %s left out; only train/ and test/ are used", data, beside)
     train, test = (layout.halves[name] for name in HALVES)

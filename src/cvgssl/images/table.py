@@ -32,7 +32,7 @@ class ImageTable:
         return len(self.paths)
 
     def take(self, rows: NDArray[np.intp]) -> "ImageTable":
-        """The pictures in these rows, with all class names."""
+        """The pictures in these rows, int [R], with all class names."""
         return ImageTable(tuple(self.paths[i] for i in rows), self.labels[rows], self.classes)
 
     def counts(self) -> NDArray[np.int64]:
@@ -80,7 +80,7 @@ def names_below(paths: Sequence[Path], base: Path) -> list[str]:
 def rows_without_copies(
     contents: Iterable[Hashable], *known: Iterable[Hashable]
 ) -> NDArray[np.intp]:
-    """Rows of the first of each content that is not among the `known` ones.
+    """Rows [R], ascending, of the first of each content that is not among the `known` ones.
 
     For unlabelled pictures beside a data set: a copy of a test picture must influence nothing.
     """

@@ -198,26 +198,26 @@ class _Grid:
             put(_ROWS_PER_STRIP, self.down)
             put(_STRIP_SIZES, *map(len, parts))
         place_tag = _TILE_OFFSETS if tiled else _STRIP_OFFSETS
-        behind = 8 + 2 + 12 * (len(tags) + 1) + 4  # where values of over 4 bytes begin
+        first_value = 8 + 2 + 12 * (len(tags) + 1) + 4  # where values of over 4 bytes begin
         inside = 4 * len(parts) + sum(len(value) for _, _, value in tags.values())
-        ends = [behind + inside + len(tags)]
+        ends = [first_value + inside + len(tags)]
         for part in parts:
             ends.append(ends[-1] + len(part))
         put(place_tag, *ends[:-1])
-        head = _serialized(order, tags, behind)
+        head = _serialized(order, tags, first_value)
         return b"".join([head, b"\0" * (ends[0] - len(head)), *parts])
 
 
-def _serialized(order: str, tags: Tags, behind: int) -> bytes:
-    """A TIFF's header and directory; values of over 4 bytes from place `behind` on."""
+def _serialized(order: str, tags: Tags, offset: int) -> bytes:
+    """A TIFF's header and directory; values of over 4 bytes from `offset` on."""
     head = [b"II*\0" if order == "<" else b"MM\0*", struct.pack(f"{order}IH", 8, len(tags))]
     values = []
     for tag, (kind, count, place) in sorted(tags.items()):
         value = bytes(place)
         held = value.ljust(4, b"\0")
         if len(value) > 4:
-            held = struct.pack(f"{order}I", behind)
+            held = struct.pack(f"{order}I", offset)
             values.append(value + b"\0" * (len(value) % 2))
-            behind += len(values[-1])
+            offset += len(values[-1])
         head.append(struct.pack(f"{order}HHI", tag, kind, count) + held)
     return b"".join([*head, b"\0" * 4, *values])

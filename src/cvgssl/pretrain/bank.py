@@ -132,7 +132,7 @@ class Bank:
 
 
 def bank_size(keys: Sequence[BankKey], pictures: int) -> int:
-    """Bytes on disk of the embeddings of so many pictures."""
+    """Bytes on disk of the embeddings of this number of pictures."""
     return sum(2 * pictures * key.columns * key.teacher.dim for key in keys)
 
 
@@ -156,11 +156,11 @@ def build_bank(build: BankBuild) -> Bank:
         log.warning("%s: damaged blocks of a bank, computed again: %d", place, damaged)
     # by number of the block: another process may have found fewer missing by now
     rank, world = accelerator.local_process_index, _processes_on_this_machine(accelerator)
-    own = [number for number in missing if number % world == rank]
-    pictures = sum(min(BLOCK, len(build.data) - starts[number]) for number in own)
+    numbers = [number for number in missing if number % world == rank]
+    pictures = sum(min(BLOCK, len(build.data) - starts[number]) for number in numbers)
     total = pictures * build.keys[0].columns
     with progress("bank views", total, accelerator.is_main_process) as advance:
-        for number in own:
+        for number in numbers:
             _build_block(build, starts[number], blocks[number], advance)
     accelerator.wait_for_everyone()
     with _naming_the_remedy(place):
@@ -175,8 +175,8 @@ def _build_block(
     """All views of one block of pictures, by the teachers whose file is missing."""
     missing = [
         (key, path)
-        for key, path, found in zip(build.keys, build.block_files(start), block, strict=True)
-        if found is None
+        for key, path, stored in zip(build.keys, build.block_files(start), block, strict=True)
+        if stored is None
     ]
     teachers = [key.teacher for key, _ in missing]
     data, views, versions = build.data, build.keys[0].views, build.keys[0].versions

@@ -78,8 +78,8 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
 
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in `folder`, oldest first."""
-    found = [path for path in folder.glob("checkpoint_*.pth.tar") if _NAME.fullmatch(path.name)]
-    return sorted(found, key=lambda path: int(_NAME.fullmatch(path.name)[1]))  # type: ignore[index]
+    paths = [path for path in folder.glob("checkpoint_*.pth.tar") if _NAME.fullmatch(path.name)]
+    return sorted(paths, key=lambda path: int(_NAME.fullmatch(path.name)[1]))  # type: ignore[index]
 
 
 def save_backbone(path: Path, backbone: Backbone, facts: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What tells a pre-training run from others, for its folder."""
+"""What distinguishes a pre-training run from others, for its folder."""
 
 from collections.abc import Mapping
 from typing import Any

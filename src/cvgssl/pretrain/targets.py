@@ -49,7 +49,7 @@ class NoTargets(TargetSource):
     dims, weights = (), ()
 
     def targets(self, drawn: DrawnViews) -> list[Tensor]:  # noqa: ARG002
-        """None."""
+        """An empty list."""
         return []
 
 
@@ -62,7 +62,7 @@ class TeacherTargets(TargetSource):
         self.weights = tuple(teacher.weight for teacher in teachers)
 
     def targets(self, drawn: DrawnViews) -> list[Tensor]:
-        """Embeddings of the very same views."""
+        """Embeddings [V, B, D_t] of the very same views."""
         return self.views.embed(self.teachers, drawn)
 
 
@@ -75,7 +75,7 @@ class BankTargets(TargetSource):
         self.weights = tuple(teacher.weight for teacher in teachers)
 
     def targets(self, drawn: DrawnViews) -> list[Tensor]:
-        """Stored embeddings of the very same views."""
+        """Stored embeddings [V, B, D_t] of the very same views."""
         return [
             self.bank.embeddings(number, drawn.rows, drawn.numbers).transpose(0, 1)
             for number in range(len(self.dims))
@@ -93,7 +93,7 @@ class MapTargets(TargetSource):
         self.dims, self.weights = (points.shape[1],), (1.0,)
 
     def targets(self, drawn: DrawnViews) -> list[Tensor]:
-        """The pictures' points, once per view."""
+        """The pictures' points [V, B, E], the same for each view."""
         points = self.points[to_device(drawn.rows, self.points.device)]
         return [points.expand(drawn.numbers.shape[1], -1, -1)]
 

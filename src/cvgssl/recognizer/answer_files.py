@@ -127,7 +127,9 @@ def _write(
     try:
         if not state.done:
             for output, stream in zip(outputs, streams, strict=True):
-                begin = output.format.begin(recognition.recognizer.classes, recognition.asked)
+                begin = output.format.begin(
+                    recognition.recognizer.classes, recognition.with_verdicts
+                )
                 stream.write(_encoded(begin))
         for batch in recognition.batches(state.done):
             for output, stream in zip(outputs, streams, strict=True):
@@ -192,7 +194,7 @@ def _interrupted(log: Path, key: str, files: Sequence[Path]) -> State | None:
 
 def _key(recognition: Recognition, options: PredictOptions, outputs: Sequence[Output]) -> str:
     """Hash of all that decides the files: recognizer, options, pictures by size and time."""
-    how = [
+    settings = [
         __version__,
         sha256_file(recognition.file),
         options.batch_size,
@@ -201,7 +203,7 @@ def _key(recognition: Recognition, options: PredictOptions, outputs: Sequence[Ou
         options.rate,
         [type(output.format).__name__ for output in outputs],
     ]
-    digest = hashlib.sha256(json.dumps(how).encode())
+    digest = hashlib.sha256(json.dumps(settings).encode())
     for path in recognition.reading.paths:
         with suppress(OSError):  # unreadable later
             status = path.stat()

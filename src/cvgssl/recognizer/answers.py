@@ -15,8 +15,8 @@ class TextFormat(Protocol):
     between: str
     end: str
 
-    def begin(self, classes: Sequence[str], asked: bool) -> str:
-        """What comes before the first picture; asked: whether there are verdicts."""
+    def begin(self, classes: Sequence[str], with_verdicts: bool) -> str:
+        """What comes before the first picture; with_verdicts: whether there are verdicts."""
 
     def text(self, prediction: Prediction) -> str:
         """That of one picture."""
@@ -30,9 +30,11 @@ class CsvFormat:
 
     between = end = ""
 
-    def begin(self, classes: Sequence[str], asked: bool) -> str:
+    def begin(self, classes: Sequence[str], with_verdicts: bool) -> str:
         """The header."""
-        return csv_line(["path", *(["answer"] if asked else []), "class", "probability", *classes])
+        return csv_line(
+            ["path", *(["answer"] if with_verdicts else []), "class", "probability", *classes]
+        )
 
     def text(self, prediction: Prediction) -> str:
         """A row."""
@@ -49,7 +51,7 @@ class JsonFormat:
 
     between, end = ",\n", "\n]\n"
 
-    def begin(self, classes: Sequence[str], asked: bool) -> str:  # noqa: ARG002
+    def begin(self, classes: Sequence[str], with_verdicts: bool) -> str:  # noqa: ARG002
         """The bracket."""
         return "[\n"
 

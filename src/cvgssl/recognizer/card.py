@@ -39,7 +39,7 @@ class _Encoder:
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(extra="ignore"))
-class _Facts:
+class _UsedFacts:
     """What is used of `EncoderRecord.facts`."""
 
     encoder: _Encoder
@@ -48,7 +48,7 @@ class _Facts:
 
 def _checked_record(record: EncoderRecord) -> EncoderRecord:
     try:
-        facts = pydantic.TypeAdapter(_Facts).validate_python(record.facts)
+        facts = pydantic.TypeAdapter(_UsedFacts).validate_python(record.facts)
     except pydantic.ValidationError as error:
         raise ValueError(f"facts.{_first(error)}") from None
     if not 1 <= facts.geometry.size <= MOST_PIXELS:
@@ -135,7 +135,7 @@ class Card:
         return [encoder.record for encoder in self.encoders]
 
     def options(self, **changes: Any) -> EmbedConfig:
-        """How pictures are embedded, but for `changes`; its `data` says nothing."""
+        """How pictures are embedded, with `changes`; its `data` has no meaning."""
         return make(EmbedConfig, self.embedding | changes | {"data": Path()})
 
 

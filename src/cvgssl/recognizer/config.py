@@ -78,7 +78,7 @@ class FitConfig(EncodingOptions):
         return problems
 
     def embedding(self, **changes: Any) -> EmbedConfig:
-        """The options of `cvgssl embed` that give the embeddings, but for `changes`."""
+        """The options of `cvgssl embed` that give the embeddings, with `changes`."""
         shared = {name: getattr(self, name) for name in fields_of(EncodingOptions)}
         return EmbedConfig(**shared | changes)
 

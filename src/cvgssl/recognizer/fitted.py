@@ -124,19 +124,19 @@ def _find(folder: Path, encoder: KeptEncoder) -> Path:
     path = encoder.path
     assert path is not None
     remedy = f"name its place by --encoder FILE, or put it into {folder} or {weights_folder()}"
-    there = [
+    places = [
         place
         for place in (path, folder / path.name, weights_folder() / path.name)
         if place.is_file()
     ]
-    if not there:
+    if not places:
         raise UserError(
             f"{folder}: the weights of {encoder.record.name}, {path}, are gone; {remedy}"
         )
-    same = [place for place in there if weights_digest(place) == encoder.sha256]
+    same = [place for place in places if weights_digest(place) == encoder.sha256]
     if not same:
         raise UserError(
-            f"{there[0]}: has changed since {folder} was fitted (sha256 was "
+            f"{places[0]}: has changed since {folder} was fitted (sha256 was "
             f"{str(encoder.sha256)[:8]}); fit again, or if you have the old file, {remedy}"
         )
     return same[0]

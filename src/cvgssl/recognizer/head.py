@@ -17,7 +17,7 @@ Values = NDArray[np.float32]
 
 
 class FittedHead:
-    """Embeddings as encoders give them to calibrated probabilities, each picture by itself.
+    """Embeddings as encoders give them to calibrated probabilities, each picture independently.
 
     What is learned, all from `train`: how parts are put side by side (as `cvgssl embed` does), the
     preparation, the head (as the benchmark does, semi-supervised). The same rows give the same

@@ -27,12 +27,12 @@ def labelled_train(table: FeatureTable, config: FitConfig) -> FeatureTable:
     if not len(train):
         raise UserError(f"{config.data}: has no train pictures; test pictures are never learned")
     if config.labels is not None:
-        given, classes = _listed(config.labels, config.data, train, table)
+        labelled, classes = _listed(config.labels, config.data, train, table)
     else:
         assert config.shot is not None, "checked with the options"
-        given, classes = _drawn(config.shot, config.seed, table), train.classes
+        labelled, classes = _drawn(config.shot, config.seed, table), train.classes
     codes = {name: code for code, name in enumerate(classes)}
-    labels = [codes[given[name]] if name in given else UNLABELLED for name in train.names]
+    labels = [codes[labelled[name]] if name in labelled else UNLABELLED for name in train.names]
     return replace(train, labels=np.array(labels, np.int64), classes=classes)
 
 
@@ -65,7 +65,7 @@ def _listed(
     if missing:
         raise UserError(
             f"{flag}: no picture of {', '.join(missing)}; `cvgssl select --labels {path}` finds "
-            "more to label, and --class-folders false takes the list's classes alone"
+            "more to label, and --class-folders false takes the list's classes only"
         )
     if len(classes) < 2:
         raise UserError(f"{flag}: only one class, {classes[0]}; at least two are needed")
@@ -79,10 +79,10 @@ def _check_pictures(lines: list[Line], flag: str, train: FeatureTable, table: Fe
         return
     test = set(table.names).intersection(line.path for line in strange)
     first = next(line for line in strange if not test or line.path in test)
-    what = "test pictures" if test else "pictures that are not in DATA"
+    kind = "test pictures" if test else "pictures that are not in DATA"
     remedy = "only train pictures are learned" if test else "paths are relative to DATA"
     raise UserError(
-        f"{flag}: labels {len(test) or len(strange)} {what}, the first {one_line(first.path)} in "
+        f"{flag}: labels {len(test) or len(strange)} {kind}, the first {one_line(first.path)} in "
         f"line {first.number}; {remedy}"
     )
 
@@ -114,7 +114,7 @@ def with_extra(train: FeatureTable, table: FeatureTable, config: FitConfig) -> F
     contents, known = (map(np.ndarray.tobytes, part.values) for part in (more, table))
     new = rows_without_copies(contents, known)
     if not len(new):
-        raise UserError(f"--unlabelled {folder}: holds no train picture that DATA has not")
+        raise UserError(f"--unlabelled {folder}: holds no train picture that is not in DATA")
     extra = more.take(new)
     return replace(
         train,

@@ -122,13 +122,13 @@ class Recognizing(Protocol):
 class Recognition:
     """Pictures and what names them; the work is done as the batches are asked for.
 
-    file: that says which recognizer it is. asked: whether predictions have verdicts.
+    file: that says which recognizer it is. with_verdicts: whether predictions have verdicts.
     """
 
     file: Path
     recognizer: Recognizing
     reading: Reading
-    asked: bool
+    with_verdicts: bool
 
     def batches(self, start: int = 0) -> Iterator[list[Prediction]]:
         """Predictions of the readable pictures from place `start` on, a few at a time.

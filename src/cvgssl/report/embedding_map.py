@@ -93,10 +93,10 @@ def _scatter(
     groups = [(UNLABELLED, "not labelled", UNKNOWN), *zip(range(len(names)), names, colors,
                                                           strict=True)]  # fmt: skip
     for label, name, color in groups:
-        own = table.labels == label
-        if not own.any():
+        members = table.labels == label
+        if not members.any():
             continue
-        dots, triangles = places[own & ~test], places[own & test]
+        dots, triangles = places[members & ~test], places[members & test]
         axes.scatter(dots[:, 0], dots[:, 1], s=9, color=color, alpha=0.6, lw=0, label=name)
         x, y = triangles.T
         axes.scatter(x, y, s=16, marker="^", facecolors="none", edgecolors=color, lw=0.8)
@@ -106,7 +106,7 @@ def _scatter(
 
 
 def class_colors(number: int) -> list[Any]:
-    """Colours that can be told apart up to 20 classes; then they come closer."""
+    """Colours that can be distinguished up to 20 classes; then they come closer."""
     if number <= 20:
         return list(mpl.colormaps["tab10" if number <= 10 else "tab20"].colors)[:number]  # type: ignore[attr-defined]
     return [mpl.colormaps["gist_rainbow"](place / number) for place in range(number)]

@@ -139,7 +139,7 @@ def _write_cells(
 ) -> None:
     number = len(counts)
     if number > 60:
-        return  # unreadable; the colours still tell
+        return  # unreadable; the colours still distinguish the classes
     size = 9 if number <= 10 else 7 if number <= 15 else 6
     for row, column in np.argwhere(counts > 0):
         share = percent[row, column]

@@ -37,7 +37,7 @@ def worst_mistakes(results: Sequence[CellResult], shown: int = SHOWN) -> list[Mi
     No head is chosen for it. Cells that ask other pictures in each draw do not count.
     """
     results = [result for result in results if result.setting in ALL_ASKED and _recorded(result)]
-    asked = sum(len(result.accuracy) for result in results)
+    total = sum(len(result.accuracy) for result in results)
     times: dict[tuple[str, int], Counter[int]] = defaultdict(Counter)
     for result in results:
         for name, (label, named, often, _) in result.mistakes.items():
@@ -48,7 +48,7 @@ def worst_mistakes(results: Sequence[CellResult], shown: int = SHOWN) -> list[Mi
         worst.append((often, name, label, named))
     classes = results[0].classes if results else []
     return [
-        Mistake(name, classes[label], classes[named], often / asked)
+        Mistake(name, classes[label], classes[named], often / total)
         for often, name, label, named in sorted(worst, key=lambda item: (-item[0], item[1]))[:shown]
     ]
 

@@ -40,7 +40,7 @@ def print_table(
         )
     for row in rows:  # control characters in names must not break or fake rows
         table.add_row(*(Text(printable(cell)) for cell in row))
-    if title:  # by itself, as rich would fold it to the table's width
+    if title:  # printed separately, as rich would fold it to the table's width
         console.print(Text(printable(title), style="bold"), soft_wrap=True)
     if plain:
         # rich assumes 80 columns without a terminal; a wrapped path cannot be copied

@@ -1,1 +1,1 @@
-"""What every other package stands on: errors, files, devices, progress, run folders."""
+"""What every other package uses: errors, files, devices, progress, run folders."""

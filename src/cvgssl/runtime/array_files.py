@@ -27,7 +27,7 @@ _CANNOT_ALLOCATE = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:
-    """Write `array` with its seal, whole or not at all."""
+    """Write `array`, of any shape, with its seal, whole or not at all."""
     with writing(path) as aside:
         with aside.open("wb") as file:
             np.save(file, array, allow_pickle=False)
@@ -44,7 +44,7 @@ def seal(path: Path) -> None:
 def open_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any] | None:
     """The array of a sealed file, memory-mapped and read-only; None when it is missing or damaged.
 
-    shape: what it must have; -1 stands for any length. The whole file is read once to check it
+    shape: what it must have; -1 means any length. The whole file is read once to check it
     (about 1 GB/s). Trouble of the machine (no file handles, no permission) raises OSError.
     """
     try:

@@ -33,7 +33,7 @@ class Row:
 def read_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -> list[Row]:
     """The rows of a CSV file below its header; columns may be in any order, others are ignored.
 
-    Read are UTF-8 with and without byte order mark and UTF-16 with it; commas, semicolons or
+    Reads UTF-8 with and without byte order mark and UTF-16 with it; commas, semicolons or
     tabs, as the header has them; quotes, blanks around cells, empty lines and the line ends of
     all systems. Column names are compared without case.
     Raises UserError that names the file, and the line where there is one.

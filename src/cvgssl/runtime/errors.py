@@ -1,4 +1,4 @@
-"""The exceptions whose message is meant for the person at the keyboard."""
+"""The exceptions whose message is meant for the user."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,6 +1,6 @@
 """Parts that other installed packages add, by Python's entry points.
 
-A package that wants to add a checkpoint layout, say, names it in its pyproject.toml:
+A package that wants to add a checkpoint layout, for example, names it in its pyproject.toml:
 
     [project.entry-points."cvgssl.layouts"]
     "our trainer" = "our_package.layouts:OURS"
@@ -26,12 +26,12 @@ def extensions(group: str) -> dict[str, Any]:
 
 @cache
 def _loaded(group: str, _places: tuple[str, ...]) -> dict[str, Any]:
-    found = {}
+    loaded = {}
     for entry in entry_points(group=group):
         try:
-            found[entry.name] = entry.load()
+            loaded[entry.name] = entry.load()
         except Exception as error:  # whatever another package's import does
             raise UserError(
                 f"{group}: {entry.name} = {entry.value}: {error}; repair or uninstall its package"
             ) from error
-    return found
+    return loaded

@@ -29,8 +29,8 @@ def writing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success it is flushed to disk and takes its place.
 
     When the block raises (a full disk, an interruption), the temporary file is removed and what
-    stood at `path` before is untouched. Missing folders are made. A symbolic link stays and its
-    target is replaced; what is no file (a pipe, /dev/null) is written to directly.
+    was at `path` before is untouched. Missing folders are made. A symbolic link stays and its
+    target is replaced; what is not a regular file (a pipe, /dev/null) is written to directly.
     """
     path = path.resolve()
     if path.exists() and not path.is_file() and not path.is_dir():
@@ -67,7 +67,7 @@ def new_folder(path: Path, flag: str) -> Iterator[Path]:
     try:
         aside.mkdir(parents=True)
         yield aside
-        with suppress(OSError):  # renaming tells what is in the way
+        with suppress(OSError):  # the error of renaming says what is in the way
             whole.rmdir()
         _replace(aside, whole)
     except OSError as error:

@@ -21,8 +21,8 @@ def is_first_process() -> bool:
 
 def computes_bf16() -> bool:
     """Whether the processor computes bf16 itself; otherwise torch converts every number."""
-    there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return bool(there and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    has_mkldnn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return bool(has_mkldnn and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
@@ -35,7 +35,7 @@ def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
 def launch(
     gpu: int | None = None, precision: str = "fp32", track: Sequence[str] = ()
 ) -> Accelerator:
-    """Set up this process, alone or as one of those that torchrun started.
+    """Set up this process: a single one, or one of those that torchrun started.
 
     gpu: CUDA device of a single process; without a GPU the CPU is used, with a warning.
     precision: fp32 is fp32 on a GPU too, not TF32.
@@ -44,13 +44,13 @@ def launch(
     package is not installed.
     """
     prepare_trackers(track)
-    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+    single = int(os.environ.get("WORLD_SIZE", "1")) == 1
     on_gpu = torch.cuda.is_available()
     if gpu is not None and not on_gpu:
         print(f"--gpu {gpu}: no GPU here, the CPU is used", file=sys.stderr)
     elif gpu is not None and gpu >= torch.cuda.device_count():
         raise UserError(f"--gpu {gpu}: there are {torch.cuda.device_count()} GPUs, from 0")
-    elif gpu is not None and alone:
+    elif gpu is not None and single:
         torch.cuda.set_device(gpu)
     if precision == "fp16" and not on_gpu:
         raise UserError("--precision fp16: needs a GPU; leave it out on the CPU")
@@ -62,7 +62,7 @@ def launch(
         )
     # cuDNN's default would keep 10 bits of every number and still be called fp32
     torch.backends.cudnn.allow_tf32 = False
-    # accelerate keeps the settings of an earlier run in this Python process; start afresh.
+    # accelerate keeps the settings of an earlier run in this Python process: discard them
     AcceleratorState._reset_state(reset_partial_state=True)
     return Accelerator(
         mixed_precision=MODES[precision],

@@ -119,7 +119,7 @@ def _introduce(file: int) -> None:
 
 
 def _holder(file: int) -> str:
-    """Who wrote the file of a lock, in words."""
+    """Text that says who wrote the file of a lock."""
     try:
         words = json.loads(os.pread(file, 1000, 0))
         text = f"process {words['process']} on {words['machine']} since {words['since']}"

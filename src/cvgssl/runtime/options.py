@@ -68,8 +68,8 @@ def explain(error: pydantic.ValidationError, positional: Sequence[str] = ()) -> 
         elif problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
             lines.append(f"{name}: no such option")
         else:
-            given = str(problem["input"])
-            shown = one_line(given) if given.strip() else given
+            text = str(problem["input"])
+            shown = one_line(text) if text.strip() else text
             message = one_line(message[:1].lower() + message[1:], _LONGEST)
             lines.append(f"{flag} {shown}: {message}")
     return lines

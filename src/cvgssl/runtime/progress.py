@@ -12,7 +12,7 @@ PLAIN_EVERY = 10.0  # seconds between plain lines
 
 
 class Advance(Protocol):
-    """Says that `n` more are done; `note` (a loss, say) stands beside the count."""
+    """Says that `n` more are done; `note` (for example a loss) is shown beside the count."""
 
     def __call__(self, n: int, note: str = "", /) -> None:
         """To be called as work gets done."""

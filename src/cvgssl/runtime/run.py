@@ -29,7 +29,7 @@ class RunFolder:
     """Log, metrics and snapshot of one run, written by the first process only.
 
     The snapshot remembers how long the growing files were, so that resuming cuts off what was
-    written after it: every line then stands there once, as without the interruption.
+    written after it: every line is then there once, as without the interruption.
 
     lock: that this process holds on the folder while it writes there.
     """
@@ -54,9 +54,9 @@ class RunFolder:
 
     def rows(self) -> list[dict[str, Any]]:
         """The rows of metrics.jsonl."""
-        path, what = self.path / METRICS, "rows of metrics"
-        lines = read_text(path, what).splitlines()
-        with parsing(path, what, "the run cannot go on; start a new one"):
+        path, kind = self.path / METRICS, "rows of metrics"
+        lines = read_text(path, kind).splitlines()
+        with parsing(path, kind, "the run cannot go on; start a new one"):
             return [dict(json.loads(line)) for line in lines]
 
     def save_snapshot(self, state: dict[str, Any]) -> None:
@@ -78,8 +78,8 @@ class RunFolder:
         path = self.path / SNAPSHOT
         state: dict[str, Any] = {}
         sizes: dict[str, int] = {}
-        found = path.exists()
-        if found:
+        exists = path.exists()
+        if exists:
             try:
                 state = torch.load(path, map_location="cpu", weights_only=True)
                 sizes = state.pop("sizes")
@@ -93,7 +93,7 @@ class RunFolder:
                 if (self.path / name).exists():
                     with (self.path / name).open("r+b") as file:
                         file.truncate(min(sizes.get(name, 0), file.seek(0, io.SEEK_END)))
-        return state if found else None
+        return state if exists else None
 
     def close(self) -> None:
         """Close the growing files and let other processes write here."""
@@ -117,9 +117,9 @@ class RunFolder:
 
 @dataclass(frozen=True)
 class RunKind:
-    """What tells a run from others.
+    """What distinguishes a run from others.
 
-    command: that starts it (`pretrain`, `finetune`, `linear`), and alone may resume it.
+    command: that starts it (`pretrain`, `finetune`, `linear`); no other command may resume it.
     name: of its folder where --out is left out.
     facts: that must be the same when it is resumed, as JSON values, kept in environment.json.
     check: takes the facts that were recorded; raises UserError for what has changed.

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 _Handler = Callable[[int, FrameType | None], None]
-_AT_ONCE = ("SIGTERM", "SIGHUP")  # Ctrl-C raises KeyboardInterrupt by itself
+_AT_ONCE = ("SIGTERM", "SIGHUP")  # Ctrl-C raises KeyboardInterrupt without a handler
 _AFTER_SAVING = ("SIGINT", "SIGTERM", "SIGHUP")
 _HINT = b"stopping: the work is saved first; Ctrl-C again ends at once\n"
 
@@ -56,10 +56,12 @@ def ended_by_signals() -> Iterator[None]:
 
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Inside the block SIGTERM, SIGHUP and Ctrl-C only set a flag; gives a function that tells it.
+    """Inside the block SIGTERM, SIGHUP and Ctrl-C only set a flag.
+
+    Gives a function that says whether it is set.
 
     A second Ctrl-C raises KeyboardInterrupt, but not below torchrun, which sends each signal again.
-    In a thread other than the main one (where Python allows no handlers) none ever comes.
+    In a thread other than the main one (where Python allows no handlers) no signal is noted.
     """
     came = 0
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1

@@ -25,7 +25,7 @@ _DATE = "tag:yaml.org,2002:timestamp"
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, but for keys, dates and limits."""
+    """The safe loader, with other rules for keys, dates and limits."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - as PyYAML declares it
         first: [(tag, pattern) for tag, pattern in resolvers if tag != _DATE]
@@ -95,7 +95,7 @@ def _measure(node: yaml.Node, sizes: dict[int, int], above: tuple[int, ...]) -> 
 
 
 def is_text(value: str) -> bool:
-    """Whether text can be part of a path and be written as UTF-8, or stands for such a path."""
+    """Whether text can be part of a path and be written as UTF-8, or represents such a path."""
     return "\0" not in value and not _LONE.search(value)
 
 

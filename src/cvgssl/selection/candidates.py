@@ -38,7 +38,7 @@ class Candidates:
 
     @property
     def covered(self) -> NDArray[np.intp]:
-        """Rows that need no other picture like them: the closed ones."""
+        """Rows [C], ascending, that need no other picture like them: the closed ones."""
         return np.flatnonzero(self.closed)
 
 
@@ -84,13 +84,14 @@ def cluster(rows: NDArray[np.float32], count: int, seed: int) -> NDArray[np.intp
 def medoid(rows: NDArray[np.float32], members: NDArray[np.intp]) -> int:
     """Which of the rows `members` has the smallest mean distance to the others of them.
 
+    rows: float32 [N, D]. members: places [M] in `rows`; the result is one of these.
     In a cluster of over 500 only the 500 nearest to the mean can be it.
     """
-    own = rows[members]
-    middle = np.argsort(squared_distances(own, own.mean(axis=0)[None])[:, 0], kind="stable")
+    points = rows[members]
+    middle = np.argsort(squared_distances(points, points.mean(axis=0)[None])[:, 0], kind="stable")
     middle = middle[:MIDDLE]
     total = np.zeros(len(middle))
-    for start in range(0, len(own), 4000):
-        distances = np.sqrt(squared_distances(own[middle], own[start : start + 4000]))
+    for start in range(0, len(points), 4000):
+        distances = np.sqrt(squared_distances(points[middle], points[start : start + 4000]))
         total += distances.sum(axis=1, dtype=np.float64)
     return int(members[middle[total.argmin()]])

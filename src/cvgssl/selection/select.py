@@ -102,9 +102,9 @@ def _check_known(names: Sequence[str], places: dict[str, int], table: FeatureTab
     if not strange:
         return
     test = set(table.part("test").names).intersection(strange)
-    what = "test pictures" if test else "pictures that are not in DATA"
+    kind = "test pictures" if test else "pictures that are not in DATA"
     raise UserError(
-        f"--labels: names {len(test) or len(strange)} {what}, the first "
+        f"--labels: names {len(test) or len(strange)} {kind}, the first "
         f"{next(name for name in strange if not test or name in test)}; "
         "only train pictures are labelled here"
     )
@@ -113,5 +113,5 @@ def _check_known(names: Sequence[str], places: dict[str, int], table: FeatureTab
 def _pick(strategy: str, candidates: Candidates, budget: int, seed: int) -> Picked:
     try:
         return STRATEGIES[strategy](candidates, budget, seed)
-    except UserError as error:  # no library for a graph of so many
+    except UserError as error:  # no library for a graph of this many pictures
         raise UserError(f"{error}; or --strategy typiclust, which needs no graph") from error

@@ -1,6 +1,6 @@
 """Strategies that choose which pictures to label; `STRATEGIES` lists them.
 
-On the map of the unlabelled pictures (features/diffusion.py) a class with several looks is one
+On the map of the unlabelled pictures (features/diffusion.py) a class of several appearances is one
 region, and so is a rare class: clusters follow classes there more than they do in features.
 
 Shape letters: N pictures, D numbers of an embedding, B pictures to choose.
@@ -106,9 +106,9 @@ def _add(mapped: NDArray[np.float32], candidates: Candidates, budget: int, seed:
     looked = np.arange(len(candidates))
     if len(candidates) > max(MEDOID_SAMPLE, budget):
         generator = np.random.default_rng(seed_for(seed, "medoids"))
-        asked = np.where(candidates.closed, 0, weight)
-        size = min(max(MEDOID_SAMPLE, budget), int(np.count_nonzero(asked)))
-        looked = generator.choice(len(candidates), size, replace=False, p=asked / asked.sum())
+        chance = np.where(candidates.closed, 0, weight)
+        size = min(max(MEDOID_SAMPLE, budget), int(np.count_nonzero(chance)))
+        looked = generator.choice(len(candidates), size, replace=False, p=chance / chance.sum())
         weight = np.ones(len(candidates))
     rows, closed = mapped[looked], candidates.closed[looked].copy()
     share = (weight[looked] / weight[looked].sum()).astype(np.float32)

@@ -22,7 +22,7 @@ _BLOCK = 16  # rows made at a time
 class RowFilter:
     """How the rows (or columns) of a result come from those of a picture.
 
-    rows: int64 [B, G, K], which rows each block needs; a weight of 0 stands by what it does not.
+    rows: int64 [B, G, K], which rows each block needs; those that it does not need have weight 0.
     weights: float32 [B, G or 1, n, K].
     size: rows of the result, at most G * n; what is beyond is cut off.
     """

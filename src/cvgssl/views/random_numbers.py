@@ -1,4 +1,4 @@
-"""Random numbers that depend on a picture's key and a view's number alone (Philox).
+"""Random numbers that depend only on a picture's key and a view's number (Philox).
 
 Philox4x32-10 of Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3"
 (SC 2011): a bijection of 128-bit counters, chosen by a 64-bit key. Here the key is the seed and

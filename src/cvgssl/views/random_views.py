@@ -133,7 +133,7 @@ def render(pixels: Tensor, parameters: ViewParameters, size: int) -> Tensor:
 
 
 def _finish(bright: Tensor, p: ViewParameters, views: Tensor) -> None:
-    """Write views but for gray and blur, given the resized crops times their brightness factors.
+    """Write views without gray and blur, given the resized crops times their brightness factors.
 
     Brightness and contrast each clamp to 0..1. Where brightness comes first, that is what is
     done. Where contrast does, contrast and clamping scale with the brightness, so that the last

@@ -16,13 +16,13 @@ def crazing(surface: Field, coil: Coil, rng: np.random.Generator) -> Field:
     heading += np.pi * rng.integers(0, 2, count)
     turn = rng.uniform(0.35, 0.65, count)
     lengths = np.clip(rng.lognormal(3.3, 0.6, count), 10, 110).astype(np.int64)
-    found = nearest(walk(start, heading, turn, 0.0, rng, int(lengths.max())), lengths)
+    closest = nearest(walk(start, heading, turn, 0.0, rng, int(lengths.max())), lengths)
     cells = noise(rng, 3, 6, coil.angle) + 0.4 * noise(rng, 1.2, 1.2)
     dark = 0.45 * step(noise(rng, 20, 20) + 0.3, 1.0) * step(0.12 - np.abs(cells), 0.15)
-    if found is not None:
-        width = rng.uniform(0.1, 0.8, count)[found.curve] + 0.5 * noise(rng, 1.5, 1.5)
-        strength = rng.uniform(0.4, 1.0, count)[found.curve] * step(noise(rng, 5, 5) + 1, 0.8)
-        dark = np.maximum(dark, strength * step(width - found.distance, 1.0))
+    if closest is not None:
+        width = rng.uniform(0.1, 0.8, count)[closest.curve] + 0.5 * noise(rng, 1.5, 1.5)
+        strength = rng.uniform(0.4, 1.0, count)[closest.curve] * step(noise(rng, 5, 5) + 1, 0.8)
+        dark = np.maximum(dark, strength * step(width - closest.distance, 1.0))
     chips = specks(rng, rng.uniform(0, 6) / SIDE**2, 3.0, 1.8, coil.angle + rng.normal(0, 0.5))
     dark = np.maximum(dark, step(chips * (1 + 0.7 * noise(rng, 2, 1)) - 0.5, 0.3))
     depth = max(rng.uniform(0.4, 0.7), min(4.5 * coil.roughness, 0.75))
@@ -64,19 +64,19 @@ def _bundle(coil: Coil, rng: np.random.Generator) -> Field:
     headings = heading + rng.normal(0, 0.008, count)
     drift = rng.normal(0, 0.0004)
     turn = np.full(count, rng.uniform(0.0, 0.01))
-    found = nearest(walk(start, headings, turn, drift, rng, int(lengths.max())), lengths)
-    if found is None:
+    closest = nearest(walk(start, headings, turn, drift, rng, int(lengths.max())), lengths)
+    if closest is None:
         return np.zeros((SIDE, SIDE))
     broad = rng.random(count) < 0.15
-    width = np.where(broad, rng.uniform(3, 7, count), rng.uniform(0.4, 1.5, count))[found.curve]
-    rope = _along_curve(noise(rng, 5, 3), found.along, found.across)
-    gaps = _along_curve(noise(rng, 12, 40), found.along, found.across)
-    strength = rng.uniform(0.4, 1.0, count)[found.curve]
+    width = np.where(broad, rng.uniform(3, 7, count), rng.uniform(0.4, 1.5, count))[closest.curve]
+    rope = _along_curve(noise(rng, 5, 3), closest.along, closest.across)
+    gaps = _along_curve(noise(rng, 12, 40), closest.along, closest.across)
+    strength = rng.uniform(0.4, 1.0, count)[closest.curve]
     strength = (
         strength * step(gaps + rng.uniform(0.2, 2.0), 0.5) * np.clip(0.75 + 0.25 * rope, 0, 1)
     )
-    ends = np.clip(np.minimum(found.along, lengths[found.curve] - found.along) / 15, 0, 1)
-    return strength * ends * step(width - found.distance, 0.8)
+    ends = np.clip(np.minimum(closest.along, lengths[closest.curve] - closest.along) / 15, 0, 1)
+    return strength * ends * step(width - closest.distance, 0.8)
 
 
 def _lengths(rng: np.random.Generator, count: int) -> NDArray[np.int64]:
@@ -185,13 +185,13 @@ def _stripe(coil: Coil, rng: np.random.Generator, ragged: Field) -> Field:
     start = np.array([[rng.uniform(-60, SIDE - 40), rng.uniform(20, SIDE - 20)]])
     turn = np.array([0.03])
     points = walk(start, np.array([coil.angle]), turn, 0.0, rng, length)
-    found = nearest(points, np.array([length]))
-    if found is None:
+    closest = nearest(points, np.array([length]))
+    if closest is None:
         return np.zeros((SIDE, SIDE))
-    taper = np.clip(np.minimum(found.along, length - found.along) / 25, 0, 1)
+    taper = np.clip(np.minimum(closest.along, length - closest.along) / 25, 0, 1)
     swell = noise(rng, 15, 60, coil.angle) + 0.8 * ragged
     width = rng.uniform(1.5, 6) * taper * np.clip(1 + 0.35 * swell, 0.2, None)
-    return step(width - found.distance, rng.uniform(0.8, 2.5))
+    return step(width - closest.distance, rng.uniform(0.8, 2.5))
 
 
 def patches(surface: Field, coil: Coil, rng: np.random.Generator) -> Field:

@@ -1,7 +1,7 @@
 """The sheet under the defect: what one coil's steel looks like, whatever its defect.
 
 As in a mill, a defect comes more often on some steel than on other (`Usual`), but each comes on
-any, so that brightness, grain and light hint at the class and never tell it.
+any, so that brightness, grain and light hint at the class and never determine it.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from cvgssl.images.surfaces.texture import (
 
 @dataclass(frozen=True)
 class Usual:
-    """Ranges of brightness (gray level) and grain in which most coils with some defect lie."""
+    """Ranges of brightness (gray level) and grain of most coils with some defect."""
 
     brightness: tuple[float, float]
     grain: tuple[float, float]
@@ -128,7 +128,10 @@ def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
 
 
 def expose(surface: Field, coil: Coil, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """The 8-bit picture of a reflectance of about 1: uneven light, blur, camera noise, clipping."""
+    """The uint8 picture [H, W] of a reflectance [H, W] of about 1.
+
+    Adds uneven light, blur, camera noise and clipping.
+    """
     brightness = coil.brightness * np.exp(rng.normal(0, 0.12))
     picture = brightness * surface * _light(coil, rng) * bands(coil, rng)
     along = coil.blur + (rng.uniform(0.4, 1.2) if rng.random() < 0.15 else 0.0)  # strip in motion

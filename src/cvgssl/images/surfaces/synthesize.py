@@ -115,7 +115,7 @@ def _run(batches: list[list[_Job]], workers: int, advance: Callable[[int], None]
         for batch in batches:
             advance(_save(batch))
         return
-    # Processes start afresh: a fork of a process with threads, torch's say, may hang.
+    # New processes, not forks: a fork of a process with threads, such as torch's, may hang.
     # Ctrl-C reaches them, too, but ending them is the business of this process.
     with ProcessPoolExecutor(
         workers,

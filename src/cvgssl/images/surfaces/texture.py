@@ -3,7 +3,7 @@
 Everything is float64 of shape [SIDE, SIDE], row 0 at the top. Lengths are pixels. The rolling
 direction of an upright plate is vertical; an `angle` in radians turns it from the vertical.
 float64 keeps pictures the same byte for byte on processors whose vector instructions round the
-last bit differently: a pixel changes only if its value lies within 1e-13 of a rounding border.
+last bit differently: a pixel changes only if its value is within 1e-13 of a rounding border.
 """
 
 import numpy as np
@@ -29,7 +29,7 @@ def noise(rng: np.random.Generator, along: float, across: float, angle: float = 
     gain = _gaussian(along, across, angle)
     spectrum = rng.standard_normal((*gain.shape, 2)).view(np.complex128)[..., 0]
     spectrum *= gain
-    # Each frequency with 0 < fx < 1/2 stands for itself and its mirror image.
+    # Each frequency with 0 < fx < 1/2 represents itself and its mirror image.
     energy = 2 * (gain**2).sum() - (gain[:, 0] ** 2).sum() - (gain[:, -1] ** 2).sum()
     scale = _CANVAS**2 / np.sqrt(2 * energy)
     field: Field = _to_field(spectrum) * scale
@@ -41,7 +41,7 @@ def specks(
 ) -> Field:
     """Gaussian bumps at random places; bumps that touch add up.
 
-    density: bumps per pixel. along, across: standard deviations of a bump. Peaks lie in 0.6..1.4.
+    density: bumps per pixel. along, across: standard deviations of a bump. Peaks are in 0.6..1.4.
     """
     places = np.zeros((_CANVAS, _CANVAS))
     hit = rng.random((SIDE, SIDE)) < density

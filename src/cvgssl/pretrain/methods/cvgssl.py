@@ -40,9 +40,9 @@ def margin(similarities: Tensor, width: float) -> Tensor:
     softhinge(x) = log(1 + exp(k x)) / k with k = SHARPNESS.
     similarities: float32 [B, W * B], as in `published`; width: of cosines, 0..2.
     """
-    own = own_columns(len(similarities), similarities.device)[:, None]
-    positive = similarities.gather(1, own).squeeze(1)
-    hardest = similarities.scatter(1, own, -torch.inf).amax(dim=1)
+    columns = own_columns(len(similarities), similarities.device)[:, None]
+    positive = similarities.gather(1, columns).squeeze(1)
+    hardest = similarities.scatter(1, columns, -torch.inf).amax(dim=1)
     return F.softplus(hardest + width - positive, beta=SHARPNESS).mean()
 
 
@@ -65,10 +65,10 @@ class Cvgssl(Method):
         views     mean over strong j of C(P(E(x_j)), sg h) + C(sg h, p)
         self      self_weight * mean over t (by weight) of the self-constrained loss of z_t
 
-    Gradients: C(p, sg z_tv) trains backbone, projector and predictor, C(sg p, z_tv) the
-    adapters alone. In `views` the first C trains backbone, projector and predictor through the
+    Gradients: C(p, sg z_tv) trains backbone, projector and predictor, C(sg p, z_tv) only
+    the adapters. In `views` the first C trains backbone, projector and predictor through the
     strong view, the second the same through the predicted weak view (as key; sg h is the query
-    there). `self` trains the adapters alone. The teachers' networks learn nothing.
+    there). `self` trains only the adapters. The teachers' networks learn nothing.
 
     Every view is a pass of its own through backbone, projector, predictor and adapters, so batch
     norm sees one view at a time.

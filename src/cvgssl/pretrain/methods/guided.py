@@ -1,4 +1,4 @@
-"""A backbone that learns targets alone, by regression and by relations between pictures.
+"""A backbone that learns only targets, by regression and by relations between pictures.
 
 Targets are the embeddings of frozen teachers, or a map of all pictures. Shape letters: B pictures
 of one process's batch, W processes, V views, T targets, D width of the student, D_t width of
@@ -122,9 +122,11 @@ class Relation(GuidedLoss):
         losses = [
             torch.stack(
                 [
-                    F.kl_div(own, self._log_distribution(view), log_target=True, reduction="sum")
-                    / len(own)
-                    for own, view in zip(predicted, views, strict=True)
+                    F.kl_div(
+                        prediction, self._log_distribution(view), log_target=True, reduction="sum"
+                    )
+                    / len(prediction)
+                    for prediction, view in zip(predicted, views, strict=True)
                 ]
             ).mean()
             for views in targets
@@ -135,8 +137,8 @@ class Relation(GuidedLoss):
         """[B, D] to log-probabilities of all processes' pictures but itself [B, W * B - 1]."""
         similarities = cosines(features, features)
         others = torch.arange(similarities.shape[1] - 1, device=features.device)
-        own = own_columns(len(features), features.device)[:, None]
-        kept = similarities.gather(1, others + (others >= own))
+        columns = own_columns(len(features), features.device)[:, None]
+        kept = similarities.gather(1, others + (others >= columns))
         return F.log_softmax(kept / self.temperature, dim=1)
 
 
