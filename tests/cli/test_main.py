@@ -29,14 +29,23 @@ def test_the_overview_lists_every_command(
         assert text in out
 
 
-@pytest.mark.parametrize("words", [["frobnicate"], ["data", "frobnicate"], ["frob", "--help"]])
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["frobnicate"], "'frobnicate'; see cvgssl --help"),
+        (["data", "frobnicate"], "'data frobnicate'; see cvgssl --help"),
+        (["frob", "--help"], "'frob'; see cvgssl --help"),
+        (["predct", "x"], "'predct'; did you mean predict?"),
+        (["data", "chek", "x"], "'data chek'; did you mean data check?"),
+    ],
+)
 def test_an_unknown_command_is_one_line(
-    words: list[str], capsys: pytest.CaptureFixture[str]
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(words) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err == f"cvgssl: no command named {' '.join(words)!r}; see cvgssl --help\n"
+    assert err == f"cvgssl: no command named {message}\n"
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -295,7 +295,10 @@ def test_runs_as_encoders(steel: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"encoder": ("resnet19=random",)}, "--encoder resnet19=random: neither a CLIP model"),
+        (
+            {"encoder": ("resnet19=random",)},
+            "--encoder resnet19=random: not a file, a run folder, a CLIP",
+        ),
         ({"encoder": ("test_vit=PIC",)}, "--encoder .*bmp: not a weight file"),
         ({"encoder": ("resnet18=TEACHER",)}, r"--encoder .*tiny_vit\.safetensors: .*match"),
         ({"encoder": ("TEACHER",)}, "--encoder .* give it as NAME=FILE"),

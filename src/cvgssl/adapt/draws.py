@@ -217,7 +217,8 @@ def load_labels(path: Path, classes: tuple[str, ...]) -> Draws:
             run[label].append(line.path)
         elif label != UNSURE:
             problems.append(
-                f"{where}: {one_line(label)!r} is none of the classes {_classes_text(classes)}"
+                f"{where}: {one_line(label)!r} is none of the classes {_classes_text(classes)}; "
+                "for classes of your own: `cvgssl fit --class-folders false`"
             )
     if problems:
         raise UserError(problem_lines(problems))

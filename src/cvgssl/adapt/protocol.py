@@ -224,12 +224,14 @@ def _train_all(
                 history.trainer = None
             elif trainer.pool is not None:
                 folder.log(f"[Run {run}] {trainer.pool.describe()}")
-            trainer.fit(folder, stopping, save, advance)
+            stop = trainer.fit(folder, stopping, save, advance)
             if first and (run == 1 or job.config.save_weights == "all"):
                 _save_weights(job, material, trainer)
             history.finished.append(trainer.result)
             save(None)
             job.accelerator.free_memory()
+            if stop and run < len(job.task.supports):
+                raise Stopped(folder.path)
 
 
 def _epochs_left(job: Job, history: History) -> int:

@@ -127,18 +127,20 @@ class Trainer:
         stopping: Callable[[], bool],
         save: Callable[["Trainer"], None],
         advance: Callable[[int], None],
-    ) -> None:
+    ) -> bool:
         """Train to the last epoch, logging each; `save` is called now and then for resuming.
 
         stopping: says whether to end early. advance: takes the number of epochs just done.
 
-        Raises Stopped, after saving, when any process was asked to stop.
+        Gives whether any process was asked to stop in the last epoch. Raises Stopped, after
+        saving, when that was in an earlier one.
         """
         epochs = self.config.epochs
         saved = time.monotonic()
+        stop = False
         while self.epoch < epochs:
             set_learning_rate(self.optimizer, self.epoch, epochs)
-            loss, correct, stop = self._train_epoch(stopping())
+            loss, correct = self._train_epoch()
             self.epoch += 1
             row: dict[str, Any] = {"run": self.run, "epoch": self.epoch}
             row |= {"train_loss": loss, "train_acc": correct}
@@ -151,12 +153,14 @@ class Trainer:
                 row |= self._evaluate()
             self._report(row, folder)
             advance(1)
+            stop = self._any(stopping())
             if stop or time.monotonic() - saved > SNAPSHOT_EVERY:
                 save(self)
                 saved = time.monotonic()
             if stop and self.epoch < epochs:
                 raise Stopped(folder.path)
         folder.log(f"[Run {self.run}] Best Val Acc: {self.result.best_accuracy:.2f}%")
+        return stop
 
     def state(self) -> dict[str, Any]:
         """Everything needed to go on after the current epoch, for a snapshot."""
@@ -181,10 +185,10 @@ class Trainer:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.result = RunResult(**state["result"])
 
-    def _train_epoch(self, stopping: bool) -> tuple[float, float, bool]:
-        """One pass over the support, with the pool's pictures: whether to stop at the end.
+    def _train_epoch(self) -> tuple[float, float]:
+        """One pass over the support, with the pool's pictures.
 
-        The mean loss and the accuracy in per cent before it are those of the support.
+        Gives the mean loss and the accuracy in per cent of the support.
         """
         config, device = self.config, self.accelerator.device
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
@@ -194,7 +198,7 @@ class Trainer:
         inputs = self._augmented()
         batches = split_batches(order, config.batch_size, self.least)
         train_mode(self.wrapped)
-        sums = torch.zeros(3, dtype=torch.float64, device=device)
+        sums = torch.zeros(2, dtype=torch.float64, device=device)
         for rows, others in zip(batches, self._others(batches), strict=True):
             mine = rows[rank::world]
             labels = self.train.labels[mine].to(device)
@@ -218,9 +222,13 @@ class Trainer:
                 self.average.update_parameters(self.model)
             sums[0] += total.detach()
             sums[1] += (logits.argmax(1) == labels).sum()
-        sums[2] = float(stopping)
-        loss, correct, stop = self.accelerator.reduce(sums, "sum").tolist()
-        return loss / len(self.train), 100 * correct / len(self.train), stop > 0
+        loss, correct = self.accelerator.reduce(sums, "sum").tolist()
+        return loss / len(self.train), 100 * correct / len(self.train)
+
+    def _any(self, stopping: bool) -> bool:
+        """Whether any process says so."""
+        flag = torch.tensor(float(stopping), device=self.accelerator.device)
+        return bool(self.accelerator.reduce(flag, "sum").item() > 0)
 
     def _others(self, batches: Sequence[Tensor]) -> list[PoolBatch | None]:
         """The pool's pictures beside each of the epoch's batches."""

@@ -38,7 +38,10 @@ def _print(folder: Path, summary: "FitSummary") -> None:
     if summary.labelled == len(summary.classes):
         print("one label per class: none can be held out, so how sure it is is a guess")
     if summary.test is None:
-        print("no labelled test pictures: nothing is known of its accuracy")
+        print(
+            "no labelled test pictures: nothing is known of its accuracy; label some in test/, or "
+            "compare heads by `cvgssl bench`"
+        )
     else:
         _print_test(summary.test, summary)
     print(f"name pictures: cvgssl predict {folder} PICTURES")

@@ -3,6 +3,7 @@
 Nothing heavy is imported before a command is chosen, so `cvgssl --help` answers at once.
 """
 
+import difflib
 import importlib
 import os
 import sys
@@ -68,8 +69,12 @@ def _show_overview(words: Sequence[str], prog: str) -> int:
         print(f"{prog} {__version__}")
         return 0
     commands = [word for word in words if word not in ("-h", "--help")]
-    if commands and commands not in [name.split()[:1] for name in COMMANDS if " " in name]:
-        raise UserError(f"no command named {' '.join(words[:2])!r}; see cvgssl --help")
+    groups = {name.split()[0] for name in COMMANDS if " " in name}
+    if commands and (len(commands) > 1 or commands[0] not in groups):
+        name = " ".join(commands[: 2 if commands[0] in groups else 1])
+        close = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean {close[0]}?" if close else "see cvgssl --help"
+        raise UserError(f"no command named {name!r}; {hint}")
     print(_overview())
     return 0
 

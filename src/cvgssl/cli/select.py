@@ -41,11 +41,12 @@ def run(argv: Sequence[str], prog: str) -> int:
     )
     if note:
         print(note)
+    filled = config.out / LIST
     print(
-        f"fill in the labels in {config.out / LIST} (? where nobody can tell), then\n"
-        f"  cvgssl fit DATA --labels {config.out / LIST} ...     for a recognizer at once\n"
-        f"  cvgssl finetune DATA --labels {config.out / LIST}     to train on them\n"
-        f"  cvgssl select DATA --labels {config.out / LIST} ...     to add what teaches most"
+        f"fill in the labels in {filled} (? where nobody can tell), then\n"
+        f"  cvgssl fit DATA --encoder WEIGHTS --labels {filled}     for a recognizer at once\n"
+        f"  cvgssl finetune DATA --labels {filled}     to train on them (class folders)\n"
+        f"  cvgssl select DATA --labels {filled} ...     to add what teaches most"
     )
     return 0
 

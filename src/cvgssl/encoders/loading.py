@@ -134,10 +134,10 @@ def _check_known(arch: str) -> None:
     name = arch.partition(",")[0]
     if arch.startswith(TORCHVISION) or timm.is_model(name):
         return
-    known = [*TOWERS, *timm.list_models()]
+    known = [EMBEDDED, *TOWERS, *timm.list_models()]
     close = difflib.get_close_matches(name, known, n=4, cutoff=0.5)
     hint = f"; did you mean {', '.join(close)}?" if close else ""
-    raise UserError(f"neither a CLIP model nor an architecture of timm's{hint}")
+    raise UserError(f"not a file, a run folder, a CLIP model or an architecture of timm's{hint}")
 
 
 def _in_folder(arch: str, folder: Path) -> tuple[list[tuple[Path, BackboneFile]], list[str]]:
