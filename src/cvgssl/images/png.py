@@ -74,7 +74,10 @@ def _is_sound(kind: bytes, data: bytes, start: int, stop: int) -> bool:
 
 
 def _orientation_text(kind: bytes, content: bytes) -> int:
-    """Bytes of a text that may tell the orientation, up to _TEXT (a damaged one too); 0 for any other."""
+    """Bytes of a text that may tell the orientation, up to _TEXT; 0 for any other.
+
+    A damaged one counts _TEXT.
+    """
     keyword, _, text = content.partition(b"\0")
     if keyword not in (b"Raw profile type exif", b"XML:com.adobe.xmp"):
         return 0
