@@ -58,12 +58,51 @@ FLOATS = "{'descr': '<f4', 'fortran_order': False, 'shape': %s, }"
         (header("[" * 100), "cannot be read as a features file"),
         (header(FLOATS % "(2, 2)", b"\x09\x00"), "cannot be read as a features file"),
         (b"\x93NUM", "cannot be read as a features file"),
-        (npy(np.array([[1e300, 0], [0, 0]])), "numbers above 3e38"),
+        (npy(np.array([[1e300, 0], [0, 0]])), "numbers above 1e+15"),
         (npy(np.array([[np.inf, 0], [0, 0]])), "infinite"),
+        (npy(np.array([[np.nan, 0], [0, 0]])), "NaN"),
+        (npy(np.array([[3e38, 0], [0, 0]], np.float32)), "numbers above 1e+15"),
+        (npy(np.zeros((2, 0))), "float [pictures, numbers] is needed"),
+        (npy(np.zeros((2, *[1] * 30))), "float [pictures, numbers] is needed"),
+        (npy(np.zeros((2, 2), [("a", "f4")])), "float [pictures, numbers] is needed"),
     ],
 )
 def test_values_that_are_not_what_they_say(tmp_path: Path, values: bytes, told: str) -> None:
     assert told in refused(write(tmp_path / "f.npz", values=values))
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "told"),
+    [
+        ("names", np.array([0.5, 1.5]), "names must be texts"),
+        ("names", np.array([1, 2], "M8[s]"), "names must be texts"),
+        ("names", np.array([1j, 2j]), "names must be texts"),
+        ("names", np.array([b"\xff", b"a"]), "a features file"),
+        ("labels", np.array([True, False]), "labels must be texts"),
+        ("labels", np.zeros(2, [("a", "i4")]), "labels must be texts"),
+        ("splits", np.array(["x" * 10**5] * 2), "needs a split"),
+        ("about", np.str_('{"data": "a\\u0000b"}'), "about.data is no path"),
+        ("about", np.str_('{"data": "\\ud800"}'), "about.data is no path"),
+        ("about", np.str_('{"data": "%s"}' % ("a" * 5000)), "about.data is no path"),
+    ],
+)
+def test_texts_that_are_none(tmp_path: Path, name: str, column: np.ndarray, told: str) -> None:
+    assert told in refused(write(tmp_path / "f.npz", **{name: npy(column)}))
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (np.array([b"x", "ä".encode()]), ("x", "ä")),
+        (np.array([3, 10]), ("10", "3")),
+        (np.array([np.nan, np.nan]), ()),
+    ],
+)
+def test_labels_of_other_kinds(
+    tmp_path: Path, labels: np.ndarray, classes: tuple[str, ...]
+) -> None:
+    path = write(tmp_path / "f.npz", labels=npy(labels))
+    assert load_features(path).classes == classes
 
 
 def test_texts_without_size_are_not_counted_out(tmp_path: Path) -> None:

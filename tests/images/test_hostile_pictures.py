@@ -137,6 +137,51 @@ def test_broken_exif_is_no_damage(kind: str) -> None:
     assert decode(file.getvalue(), Path("a")).pixels.shape == (12, 12)
 
 
+def png_with(*chunks: tuple[bytes, bytes], colour: int = 0) -> bytes:
+    """A sound PNG of 4 x 4 pixels with these chunks before its pixels."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + checksum
+
+    head = struct.pack(">IIBBBBB", 4, 4, 8, colour, 0, 0, 0)
+    rows = (b"\0" + bytes(range(4 + 4 * colour))) * 4
+    parts = [(b"IHDR", head), *chunks, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "colour"),
+    [
+        (b"gAMA", b"", 0),
+        (b"cHRM", b"x", 0),
+        (b"sRGB", b"", 0),
+        (b"pHYs", b"abc", 0),
+        (b"tRNS", b"", 0),
+        (b"tRNS", b"\0\0", 2),
+        (b"vpAg", b"x", 0),
+    ],
+)
+def test_side_chunks_that_are_too_short_are_no_damage(
+    kind: bytes, content: bytes, colour: int
+) -> None:
+    plain = decode(png_with(colour=colour), Path("a")).pixels
+    data = png_with((kind, content), colour=colour)
+    np.testing.assert_array_equal(decode(data, Path("a")).pixels, plain)
+
+
+def test_many_long_texts_are_no_damage() -> None:
+    packed = zlib.compress(bytes(2**20 - 10), 9)
+    text = (b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + packed)
+    assert decode(png_with(*[text] * 80), Path("a")).pixels.shape == (4, 4)
+
+
+def test_samples_that_are_complex_numbers_are_refused() -> None:
+    file = io.BytesIO()
+    tifffile.imwrite(file, np.zeros((4, 4), np.complex64))
+    refused(file.getvalue(), "samples are complex64")
+
+
 def test_a_damaged_text_chunk_is_damage() -> None:
     info = PngInfo()
     info.add_text("parameters", "x" * 100)

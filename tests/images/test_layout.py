@@ -31,6 +31,14 @@ def data(root: Path, *folders: str) -> Path:
         (("train_set", "val2017"), "are splits under another name"),
         (("train-images", "test-images"), "are splits under another name"),
         (("dev", "eval"), "are splits under another name"),
+        (("images_train", "images_test"), "are splits under another name"),
+        (("NEU-CLS-train", "NEU-CLS-val"), "are splits under another name"),
+        (("train_x", "test_x"), "are splits under another name"),
+        (("обучение", "тест"), "are splits under another name"),
+        (("학습", "시험"), "are splits under another name"),
+        (("学習データ", "テストデータ"), "are splits under another name"),
+        (("labelled", "unlabelled"), "are splits under another name"),
+        (("fold_1", "fold_2"), "are splits under another name"),
         (("Trainingsdaten", "Prüfdaten", "Testdaten"), "beside Prüfdaten/"),
         (("训练集", "测试集"), "are splits under another name"),
         (("validation",), "validation/ is a split under another name"),
@@ -50,7 +58,16 @@ def test_layouts_that_are_refused(tmp_path: Path, folders: tuple[str, ...], told
         assert len(str(caught.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize("folders", [("valid", "invalid"), ("learn", "crack"), ("tested", "good")])
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ("valid", "invalid"),
+        ("learn", "crack"),
+        ("tested", "good"),
+        ("train_new", "train_old"),
+        ("wheel_test", "crack"),
+    ],
+)
 def test_words_that_can_be_classes(tmp_path: Path, folders: tuple[str, ...]) -> None:
     root = data(tmp_path, *folders)
     assert layout_of(root).halves == {}

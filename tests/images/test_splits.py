@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cvgssl.images.assemble import normal
 from cvgssl.images.splits import read_split, stratified_split, write_split
 from cvgssl.images.table import Dataset, ImageTable
 from cvgssl.runtime.errors import UserError
@@ -241,3 +242,8 @@ def test_bytes_that_are_no_utf8_round_trip(tmp_path: Path) -> None:
     (tmp_path / "s.csv").read_text(encoding="utf-8")
     again = read_split(tmp_path / "s.csv")
     assert again.train.paths + again.test.paths == tuple(paths)
+
+
+@pytest.mark.parametrize("mark", ["\u200b", "\ufeff", "\u200e", "\u00a0", " \u2060 "])
+def test_what_is_invisible_around_a_class_name_makes_no_other_class(mark: str) -> None:
+    assert normal(f"{mark}crack{mark}") == "crack"

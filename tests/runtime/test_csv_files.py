@@ -31,6 +31,9 @@ PLAIN = 'path,label\nä/1.png,Größe\n"b, 2.png",\n'
         PLAIN.replace("\n", "\r").encode(),
         PLAIN.replace("\n", "\n\n  \n").encode(),
         ("\n" + PLAIN).encode(),
+        ("sep=,\n" + PLAIN).encode(),
+        ("\ufeff\ufeff" + PLAIN).encode(),
+        "sep=;\r\npath;label\nä/1.png;Größe\nb, 2.png;\n".encode(),
         "path;label\nä/1.png;Größe\nb, 2.png;\n".encode(),
         "path\tlabel\nä/1.png\tGröße\nb, 2.png\n".encode("utf-16"),
         ' Path , LABEL \nä/1.png, Größe \n"b, 2.png" \n'.encode(),
@@ -119,3 +122,9 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
     ):
         with pytest.raises(UserError, match=told):
             read_rows(path, ("path",))
+
+
+def test_lines_are_counted_from_the_top_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("sep=;\npath;label\na;b\n")
+    assert [row.line for row in read_rows(path, ("path", "label"))] == [3]

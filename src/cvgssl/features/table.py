@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl.features.table_files import (
+    TEXTS,
     import_parquet,
     read_npz,
     read_parquet,
@@ -25,9 +26,12 @@ from cvgssl.images.names import comparable, name_bytes, text_form
 from cvgssl.images.table import Dataset, ImageTable
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import writing
-from cvgssl.runtime.parsing import check_file, one_line, parsing, printable
+from cvgssl.runtime.parsing import check_file, one_line, parsing
+from cvgssl.runtime.yaml_files import is_text
 
 UNLABELLED = -1
+_LONGEST_PATH = 4096  # bytes
+_LARGEST = 1e15  # of features; sums of squares of larger ones leave float32
 SPLITS = ("train", "test")
 
 
@@ -59,8 +63,7 @@ class FeatureTable:
     @property
     def root(self) -> Path:
         """The data folder or CSV that names are relative to, as far as `about` says it."""
-        data = str(self.about.get("data", ""))
-        return Path() if "\0" in data else Path(data)
+        return Path(str(self.about.get("data", "")))
 
     def part(self, split: str) -> "FeatureTable":
         """The pictures of one split, in order."""
@@ -135,31 +138,50 @@ def load_features(path: Path) -> FeatureTable:
     check_file(path)
     with parsing(path, "a features file"):
         columns = readers[path.suffix](path)
-        for name in ("names", "splits", "labels"):
-            if np.ndim(columns.get(name, ())) != 1:
-                raise UserError(f"{path}: {name} must be one text for each picture")
+        for name in TEXTS:
+            if name in columns:
+                columns[name] = _texts(path, name, columns[name])
     return _assemble(path, columns)
+
+
+def _texts(path: Path, name: str, column: Any) -> list[str]:
+    """A column of N texts; bytes are UTF-8, whole numbers are written out, no label is ""."""
+    if isinstance(column, np.ndarray):  # else a list, where one long text costs no more than it is
+        if column.ndim != 1:
+            raise UserError(f"{path}: {name} must be one text for each picture")
+        column = column.tolist()
+    return [_text(path, name, value) for value in column]
+
+
+def _text(path: Path, name: str, value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if name == "labels" and (value is None or value != value):  # NaN, as tables mark a gap
+        return ""
+    raise UserError(f"{path}: {name} must be texts, not {one_line(repr(value), 40)}")
 
 
 def _assemble(path: Path, columns: dict[str, Any]) -> FeatureTable:
     missing = [name for name in ("values", "names") if name not in columns]
     if missing:
         raise UserError(f"{path}: has no {' and no '.join(missing)}; see docs/features.md")
-    names = _plain_names([str(name) for name in columns["names"]], "splits" not in columns)
-    if not all(map(_is_encodable, (*names, *map(str, columns.get("labels", ()))))):
+    names = _plain_names(columns["names"], "splits" not in columns)
+    if not all(map(_is_encodable, (*names, *columns.get("labels", ())))):
         raise UserError(
             f"{path}: a name or label is no text (it has a NUL character or half of a surrogate "
             "pair)"
         )
     if len(set(names)) < len(names):
         raise UserError(f"{path}: a name occurs more than once")
-    splits = tuple(map(str, columns.get("splits", [_split_of(name) for name in names])))
-    labels = [
-        normal(str(label)) for label in columns.get("labels", [_class_of(name) for name in names])
-    ]
+    splits = tuple(columns.get("splits") or map(_split_of, names))
+    labels = [normal(label) for label in columns.get("labels") or map(_class_of, names)]
     strange = sorted(set(splits) - set(SPLITS))
     if strange or len(splits) != len(names) or len(labels) != len(names):
-        known = printable(", ".join(strange[:5])) or "all known"
+        known = one_line(", ".join(strange[:5]), 60) if strange else "all known"
         raise UserError(
             f"{path}: needs a split (train or test) and a label for every name; there are "
             f"{len(splits)} splits ({known}) and {len(labels)} labels for {len(names)} names"
@@ -178,15 +200,18 @@ def _assemble(path: Path, columns: dict[str, Any]) -> FeatureTable:
 
 def _values(path: Path, column: Any, count: int) -> NDArray[np.float32]:
     values = np.asarray(column)
-    if values.ndim != 2 or len(values) != count or values.dtype.kind not in "fiu":
+    sized = values.ndim == 2 and len(values) == count and values.shape[1] > 0
+    if not sized or values.dtype.kind not in "fiu":
         raise UserError(
-            f"{path}: values are {values.dtype} {values.shape} for {count} names; "
-            "float [pictures, numbers] is needed"
+            f"{path}: values are {one_line(f'{values.dtype} {values.shape}', 100)} for {count} "
+            "names; float [pictures, numbers] is needed"
         )
     with np.errstate(over="ignore"):  # a float64 can be too large, which is seen below
         single = np.ascontiguousarray(values, dtype=np.float32)
-    if not np.isfinite(single).all():
-        raise UserError(f"{path}: values hold NaN, infinite numbers or numbers above 3e38")
+    if not (np.abs(single) <= _LARGEST).all():  # nor NaN
+        raise UserError(
+            f"{path}: values hold NaN, infinite numbers or numbers above {_LARGEST:g}; scale them"
+        )
     return single
 
 
@@ -197,6 +222,9 @@ def _about(path: Path, text: Any) -> dict[str, Any]:
         raise UserError(f"{path}: about is not JSON: {one_line(error)}") from error
     if not isinstance(about, dict):
         raise UserError(f"{path}: about must be a JSON object")
+    data = str(about.get("data", ""))
+    if not is_text(data) or len(name_bytes(data)) > _LONGEST_PATH:
+        raise UserError(f"{path}: about.data is no path: {one_line(data, 60)}")
     return about
 
 

@@ -14,6 +14,8 @@ from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import one_line, printable, problem_lines
 
 Split = Literal["train", "test"]
+# what programs leave beside words: byte order marks, spaces without width, direction marks
+_INVISIBLE = "\ufeff\u200b\u200e\u200f\u2060"
 
 
 class Entry(NamedTuple):
@@ -63,8 +65,8 @@ def assemble(root: Path, entries: Sequence[Entry]) -> Dataset:
 
 
 def normal(label: str) -> str:
-    """A class name as it is compared: composed letters, without blanks around it."""
-    return comparable(label).strip()
+    """A class name as it is compared: composed letters, nothing blank or invisible around it."""
+    return comparable(label).strip().strip(_INVISIBLE).strip()
 
 
 def _table(entries: Sequence[Entry], split: Split, classes: tuple[str, ...]) -> ImageTable:

@@ -122,6 +122,8 @@ def to_eight_bits(
     flagged = 2**bit_depth - 1
     white = min(declared, flagged)
     for samples in blocks:
+        if samples.dtype.kind not in "fiub":
+            raise UnusableError(f"samples are {samples.dtype}; save it as gray or RGB")
         if samples.dtype.kind == "f":
             if not (samples.min() >= 0 and samples.max() <= 1):
                 raise UnusableError("floating-point values outside 0..1; convert it to 8 or 16 bit")

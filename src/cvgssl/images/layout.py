@@ -20,11 +20,18 @@ _WORDS = """train training trains trn trainval trainieren trainings lernen entre
     test testing tests tst testen pruefung prufung prueba prova
     val validation validate validierung validacion evaluation holdout heldout
     训练 训练集 訓練 訓練集 学習 学習用 测试 测试集 測試 測試集 テスト テスト用
-    验证 验证集 驗證 驗證集 検証 検証用 校验 校验集"""
+    验证 验证集 驗證 驗證集 検証 検証用 校验 校验集
+    treinamento teste validacao обучение обучающая тренировка тест тестовая валидация проверка
+    학습 훈련 시험 테스트 검증"""
 _SPLIT_WORDS = frozenset(_WORDS.split())
 # can be the name of a class too ("valid" and "invalid"): splits only among other splits
-_PERHAPS = frozenset(("valid", "dev", "devel", "eval", "learn", "learning", "check"))
-_WHAT_OF = re.compile("(?:set|data|daten|datensatz|images?|imgs?|pictures?|bilder|split|menge)$")
+_OFTEN = """valid dev devel eval learn learning check fold seen unseen source target support query
+    gallery labeled unlabeled labelled unlabelled"""
+_PERHAPS = frozenset(_OFTEN.split())
+_WHAT_OF = re.compile(
+    "(?:set|data|daten|datensatz|images?|imgs?|pictures?|bilder|split|menge|データ|数据|數據)$"
+)
+_PARTS = re.compile(r"[\W\d_]+")
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,10 @@ def _split_folders(folders: list[Path], halves: dict[str, Path]) -> tuple[list[P
     perhaps = [path for path in folders if _plain(path.name) in _PERHAPS]
     others = [path for path in folders if path not in likely and path not in perhaps]
     if not halves and not likely and (others or len(perhaps) < 2):
-        return [], []
+        in_names = {_split_word_in(path.name) for path in folders}
+        if "" in in_names or len(in_names) < 2:
+            return [], []
+        others, perhaps = [], folders  # images_train and images_test
     splits = [path for path in (*likely, *perhaps) if has_pictures(path)]
     return splits, [path for path in others if has_pictures(path)]
 
@@ -122,11 +132,18 @@ def _is_split_word(name: str) -> bool:
     return _plain(name) in _SPLIT_WORDS
 
 
+def _split_word_in(name: str) -> str:
+    """The first or last word of a name such as `steel_train`, when it says a split; else ""."""
+    words = [_plain(word) for word in _PARTS.split(name) if word]
+    return next((word for word in [*words[:1], *words[-1:]] if word in _SPLIT_WORDS), "")
+
+
 def _plain(name: str) -> str:
     """`Train_Set-2017` is `train`: letters without marks, case, digits and words like "set"."""
     letters = unicodedata.normalize("NFKD", name.casefold())
     bare = "".join(c for c in letters if c.isalpha())
     composed = unicodedata.normalize("NFKC", "".join(c for c in name.casefold() if c.isalpha()))
+    composed = _WHAT_OF.sub("", composed) or composed
     if composed in _SPLIT_WORDS:
         return composed
     return _WHAT_OF.sub("", bare) or bare

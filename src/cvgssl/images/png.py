@@ -25,6 +25,10 @@ _SAME_BYTES = {1: 0, 2: 4, 3: 2, 4: 6}
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 _FRAMES = (b"acTL", b"fcTL", b"fdAT")
 _TEXT = 2**20  # bytes of text in a chunk that Pillow reads
+_ALL_TEXT = 2**24  # in all chunks of a file; no orientation needs so much
+# bytes that Pillow takes for granted in chunks that pixels do not depend on
+_LEAST = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"pHYs": 9}
+_LEAST_TRANSPARENT = {0: 2, 2: 6}  # by colour type
 _WIDE = {6: "RGB", 8: "RGBA"}
 
 
@@ -34,9 +38,16 @@ def without_side_data(data: bytes) -> bytes:
     Pillow limits the size of text and the like and refuses the whole file; pixels do not depend
     on it. A chunk whose checksum is wrong stays, so that a damaged file remains one.
     """
-    kept, left = [data[: len(PNG_MAGIC)]], 0
+    kept, left, budget = [data[: len(PNG_MAGIC)]], 0, _ALL_TEXT
     for kind, start, stop in _chunks(data):
-        if kind in _FRAMES or (kind in _TEXTS and _is_side_data(kind, data[start : stop + 4])):
+        side = kind in _FRAMES or (
+            stop - start < _least(kind, data) and _is_sound(kind, data, start, stop)
+        )
+        if kind in _TEXTS and _is_sound(kind, data, start, stop):
+            taken = _orientation_text(kind, data[start:stop]) if budget > 0 else 0
+            budget -= taken
+            side = not 0 < taken < _TEXT or budget <= 0
+        if side:
             left += 1
         else:
             kept.append(data[start - 8 : stop + 4])
@@ -51,14 +62,25 @@ def orientation(data: bytes) -> int:
     return 1 if image is None else opening.orientation(image)
 
 
-def _is_side_data(kind: bytes, content: bytes) -> bool:
-    """Whether a chunk (with its checksum) is sound and gives no orientation that Pillow reads."""
-    content, checksum = content[:-4], content[-4:]
-    if zlib.crc32(content, zlib.crc32(kind)).to_bytes(4, "big") != checksum:
-        return False
+def _least(kind: bytes, data: bytes) -> int:
+    """Bytes that a chunk of this kind must have to be of use."""
+    return _LEAST_TRANSPARENT.get(data[25], 0) if kind == b"tRNS" else _LEAST.get(kind, 0)
+
+
+def _is_sound(kind: bytes, data: bytes, start: int, stop: int) -> bool:
+    """Whether a chunk's checksum is right."""
+    checksum = zlib.crc32(memoryview(data)[start:stop], zlib.crc32(kind))
+    return checksum.to_bytes(4, "big") == data[stop : stop + 4]
+
+
+def _orientation_text(kind: bytes, content: bytes) -> int:
+    """Bytes of a text that may tell the orientation, up to _TEXT; 0 for any other.
+
+    A damaged one counts _TEXT.
+    """
     keyword, _, text = content.partition(b"\0")
     if keyword not in (b"Raw profile type exif", b"XML:com.adobe.xmp"):
-        return True
+        return 0
     packed = kind == b"zTXt"
     if packed:
         text = text[1:]
@@ -66,9 +88,9 @@ def _is_side_data(kind: bytes, content: bytes) -> bool:
         packed, text = text[:1] == b"\1", text[2:].split(b"\0", 2)[-1]
     inflate = zlib.decompressobj()
     try:
-        return len(inflate.decompress(text, _TEXT) if packed else text) >= _TEXT
+        return min(_TEXT, len(inflate.decompress(text, _TEXT) if packed else text))
     except zlib.error:
-        return True
+        return _TEXT
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.parsers import expat
 
-from cvgssl.runtime.parsing import check_file, parsing
+from cvgssl.runtime.parsing import parsing, read_limited
 
 LARGEST_BYTES = 10_000_000
 _DEEPEST = 100
@@ -51,9 +51,8 @@ def read_voc(path: Path) -> tuple[Box, ...]:
     Document type declarations are refused: VOC files have none, and they are where entity
     bombs and references to other files live.
     """
-    check_file(path, LARGEST_BYTES)
+    data = read_limited(path, "a VOC annotation", LARGEST_BYTES)
     with parsing(path, "a VOC annotation", "correct or remove it"):
-        data = path.read_bytes()
         _check(data)
         root = ElementTree.fromstring(data)
         return tuple(_box(item) for item in root.iter("object"))

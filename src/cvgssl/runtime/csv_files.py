@@ -34,11 +34,15 @@ def read_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -
     """The rows of a CSV file below its header; columns may be in any order, others are ignored.
 
     Reads UTF-8 with and without byte order mark and UTF-16 with it; commas, semicolons or
-    tabs, as the header has them; quotes, blanks around cells, empty lines and the line ends of
+    tabs, as the header has them (a line such as `sep=;` above it is passed over);
+    quotes, blanks around cells, empty lines and the line ends of
     all systems. Column names are compared without case.
     Raises UserError that names the file, and the line where there is one.
     """
     text = _text(path)
+    told = re.match("sep=.\r?\n", text)  # a line for spreadsheet programs
+    text = text[told.end() :] if told else text
+    above = 1 if told else 0
     wanted = (*needed, *optional)
     separator = _separator(text, wanted)
     # names may begin with blanks; a quote beside a blank is meant as a quote
@@ -60,16 +64,16 @@ def read_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -
                 continue
             if any(cell.strip() for cell in cells[len(header) :]):
                 problems.append(
-                    f"{path} line {reader.line_num}: {len(cells)} cells, but the header has "
-                    f"{len(header)}; put a cell that holds {_name(separator)} in quotes"
+                    f"{path} line {reader.line_num + above}: {len(cells)} cells, but the header "
+                    f"has {len(header)}; put a cell that holds {_name(separator)} in quotes"
                 )
             written = {
                 name: unescape_cell(cells[place]) if place < len(cells) else ""
                 for name, place in places.items()
             }
-            rows.append(Row(reader.line_num, written))
+            rows.append(Row(reader.line_num + above, written))
     except csv.Error as error:
-        raise UserError(f"{path} line {reader.line_num}: {one_line(error)}") from error
+        raise UserError(f"{path} line {reader.line_num + above}: {one_line(error)}") from error
     if not header:
         _places(path, header, needed, wanted)
     if problems:
@@ -87,7 +91,7 @@ def _text(path: Path) -> str:
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise UserError(f"{path} line {line}: has a NUL character; save it as CSV UTF-8")
-    return text
+    return text.lstrip("\ufeff")
 
 
 def _separator(text: str, wanted: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.parsing import check_file, one_line, parsing
+from cvgssl.runtime.parsing import one_line, parsing, read_limited
 
 MOST_BYTES = 2**20
 MOST_VALUES = 100_000
@@ -45,9 +45,9 @@ def read_yaml(path: Path, what: str) -> Any:
     what: what it should have been, with its article ("a file of options").
     Raises UserError naming the file for everything that is wrong with it.
     """
-    check_file(path, MOST_BYTES)
+    data = read_limited(path, what, MOST_BYTES)
     with parsing(path, what, "correct the YAML, or save it as UTF-8 text"):
-        text = path.read_text(encoding="utf-8-sig")
+        text = data.decode("utf-8-sig")
         try:
             return yaml.load(text, _Loader)
         except yaml.MarkedYAMLError as error:
