@@ -116,7 +116,16 @@ JOBS = (
     Job(
         "bench",
         (
-            *("bench", "--features", "steel.npz", "--heads", "ncm", "logistic", "--shots", "1"),
+            *(
+                "bench",
+                "--features",
+                "steel.npz",
+                "--heads",
+                "nearest-mean",
+                "logistic",
+                "--shots",
+                "1",
+            ),
             *("--settings", "inductive", "--num-draws", "3", "--out", "out"),
         ),
         ("results.csv",),
@@ -186,7 +195,7 @@ class Bench:
         return os.environ | {
             "CVGSSL_CACHE": "cache",
             "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "src"))),
         }
 
     @staticmethod

@@ -60,6 +60,18 @@ def test_a_reader_that_has_gone_ends_a_command_quietly(lines: int) -> None:
     assert child.wait() == 141
 
 
+def test_a_reader_of_a_table_that_has_gone_is_no_finding() -> None:
+    body = """
+        from cvgssl.report.terminal import print_table
+        print_table("title", ["class"], [["a"]])
+    """
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as gone:
+        done = subprocess.run(program(textwrap.dedent(body)), stdout=gone, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
 def test_another_broken_pipe_is_an_error() -> None:
     done = subprocess.run(
         program("raise BrokenPipeError(32, 'Broken pipe')"), capture_output=True, text=True
@@ -91,9 +103,13 @@ def test_closed_streams_lead_to_nowhere(closed: str, tmp_path: Path) -> None:
 def test_a_full_standard_output_is_one_line() -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            program("print('out')"), stdout=full, stderr=subprocess.PIPE, text=True
+            program("print('out')"),
+            env=os.environ | {"PYTHONUNBUFFERED": ""},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
         )
-    assert (done.returncode, done.stderr) == (2, "prog: No space left on device\n")
+    assert (done.returncode, done.stderr) == (2, "prog: standard output: No space left on device\n")
 
 
 def test_control_characters_of_names_do_not_reach_the_terminal() -> None:

@@ -186,3 +186,23 @@ def test_a_folder_that_another_process_makes_meanwhile_is_kept(tmp_path: Path) -
     with pytest.raises(UserError, match=r"--out .*run: another process has made it meanwhile"):
         twice()
     assert [path.name for path in tmp_path.rglob("*")] == ["run", "theirs"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_full_disk_is_told_with_the_name_that_a_new_folder_gets(tmp_path: Path) -> None:
+    def nameless() -> None:
+        with new_folder(tmp_path / "made", "DST"), Path("/dev/full").open("w") as full:
+            full.write("x")
+
+    with pytest.raises(OSError, match="No space") as nameless_error:
+        nameless()
+    assert nameless_error.value.filename == str(tmp_path / "made")
+
+    def named() -> None:
+        with new_folder(tmp_path / "made", "DST") as folder:
+            (folder / "train" / "a.png").write_bytes(b"")
+
+    with pytest.raises(FileNotFoundError) as named_error:
+        named()
+    assert named_error.value.filename == str(tmp_path / "made/train/a.png")
+    assert list(tmp_path.iterdir()) == []

@@ -58,6 +58,15 @@ def reader_is_gone() -> bool:
     return any(events & select.POLLERR for _, events in poll.poll(0))
 
 
+def output_is_refused() -> bool:
+    """Whether standard output still cannot take what was printed (a full disk)."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return True
+    return False
+
+
 def discard_unwritten() -> None:
     """Drop what standard output cannot take, which Python would complain about at the end."""
     try:

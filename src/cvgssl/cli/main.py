@@ -15,6 +15,7 @@ from cvgssl.cli.console import (
     READER_GONE,
     complain,
     discard_unwritten,
+    output_is_refused,
     prepare_streams,
     reader_is_gone,
 )
@@ -126,7 +127,7 @@ def _describe(error: Exception) -> str:
     if isinstance(error, OSError):
         reason = machine_trouble(error) or error.strerror or str(error)
         if not error.filename:
-            return reason
+            return f"standard output: {reason}" if output_is_refused() else reason
         cache = default_cache_dir().absolute()
         in_cache = Path(str(error.filename)).absolute().is_relative_to(cache)
         remedy = "; set CVGSSL_CACHE to a folder that can be written" if in_cache else ""

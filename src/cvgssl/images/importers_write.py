@@ -11,10 +11,8 @@ import csv
 import hashlib
 import os
 import shutil
-import uuid
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -26,7 +24,7 @@ from cvgssl.images.importers import NEU, Item, Name, Notes, find_items
 from cvgssl.images.names import name_bytes
 from cvgssl.images.reader import read_picture
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.files import sha256_file, write_json
+from cvgssl.runtime.files import new_folder, sha256_file, write_json
 from cvgssl.runtime.progress import progress
 
 Splits = dict[str, str]  # item name -> "train" or "test"
@@ -138,9 +136,7 @@ def import_dataset(
     if not items:
         raise UserError(f"SRC {source}: none of its pictures is in the split list of {dataset}")
     missing = len(notes["in the split list but not found"])
-    aside = target.absolute().parent / f".{target.absolute().name}.{uuid.uuid4().hex}"
-    aside.mkdir(parents=True)
-    try:
+    with new_folder(target, "DST") as aside:
         counts = _write(items, splits, aside, boxes, margin, notes)
         report = ImportReport(rule, counts, _told(notes), missing)
         options = {"dataset": dataset, "source": str(source), "boxes": boxes, "split": rule}
@@ -149,11 +145,6 @@ def import_dataset(
         write_json(
             aside / "import.json", options | {"counts": report.counts, "notes": report.notes}
         )
-        with suppress(FileNotFoundError):
-            target.rmdir()  # empty, or _refuse_target would have spoken
-        aside.rename(target)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return report
 
 

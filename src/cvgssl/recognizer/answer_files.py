@@ -12,7 +12,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -23,7 +23,7 @@ from cvgssl.recognizer.answers import TextFormat
 from cvgssl.recognizer.config import PredictOptions
 from cvgssl.recognizer.predict import Prediction, Recognition
 from cvgssl.runtime.errors import MachineError, UserError
-from cvgssl.runtime.files import sha256_file
+from cvgssl.runtime.files import flush, naming_file, replace, sha256_file
 
 PART, LOG = ".part", ".log"
 
@@ -85,7 +85,7 @@ def write_answers(
         _remove(files, log)
         raise
     for path in files:
-        _part(path).replace(path)
+        replace(_part(path), path)
     _remove(files, log)
     return counts, begun
 
@@ -94,6 +94,7 @@ class _Log:
     """A line for the job and for each batch, if there is a place for them."""
 
     def __init__(self, path: Path | None, key: str, state: State) -> None:
+        self._path = path
         self._file: IO[str] | None = None
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -106,13 +107,15 @@ class _Log:
         self._add(asdict(state))
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
+        if self._file is not None and self._path is not None:
+            with naming_file(self._path):
+                self._file.close()
 
     def _add(self, value: dict[str, Any]) -> None:
-        if self._file is not None:
-            self._file.write(json.dumps(value) + "\n")
-            self._file.flush()
+        if self._file is not None and self._path is not None:
+            with naming_file(self._path):
+                self._file.write(json.dumps(value) + "\n")
+                self._file.flush()
 
 
 def _write(
@@ -127,28 +130,26 @@ def _write(
     try:
         if not state.done:
             for output, stream in zip(outputs, streams, strict=True):
-                begin = output.format.begin(
-                    recognition.recognizer.classes, recognition.with_verdicts
-                )
-                stream.write(_encoded(begin))
+                classes = recognition.recognizer.classes
+                _put(output, stream, output.format.begin(classes, recognition.with_verdicts))
         for batch in recognition.batches(state.done):
             for output, stream in zip(outputs, streams, strict=True):
-                stream.write(_encoded(_joined(output.format, batch, first=not counts)))
-                stream.flush()
+                _put(output, stream, _joined(output.format, batch, first=not counts))
             counts.update(prediction.answer for prediction in batch)
             sizes = [stream.tell() if stream.seekable() else 0 for stream in streams]
             unreadable = sorted(reading.unreadable.items())
             log.note(State(reading.done, sizes, dict(counts), unreadable, reading.brightest))
         for output, stream in zip(outputs, streams, strict=True):
-            stream.write(_encoded(output.format.end))
-            stream.flush()
+            _put(output, stream, output.format.end)
             if output.path is not None:
-                os.fsync(stream.fileno())
+                with naming_file(output.path):
+                    flush(stream)
     finally:
         log.close()
         for output, stream in zip(outputs, streams, strict=True):
             if isinstance(output.target, Path):
-                stream.close()
+                with naming_file(output.target):  # what could not be written is tried once more
+                    stream.close()
     return counts
 
 
@@ -157,8 +158,10 @@ def _joined(form: TextFormat, batch: Iterable[Prediction], first: bool) -> str:
     return texts if first else form.between + texts
 
 
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", "backslashreplace")
+def _put(output: Output, stream: IO[bytes], text: str) -> None:
+    with naming_file(output.target) if isinstance(output.target, Path) else nullcontext():
+        stream.write(text.encode("utf-8", "backslashreplace"))
+        stream.flush()
 
 
 def _open(output: Output, size: int) -> IO[bytes]:

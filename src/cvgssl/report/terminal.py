@@ -16,6 +16,13 @@ from cvgssl.runtime.parsing import printable
 _NUMBER = re.compile(r"[-+−]?\d[\d.,]*\s*%?(\s*[±\[(].*)?|[-–—]?")
 
 
+class _Console(Console):
+    """Leaves a reader that has gone to the command; rich would end it with exit code 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise  # the error that rich is handling
+
+
 def print_table(
     title: str,
     columns: Sequence[str],
@@ -30,7 +37,7 @@ def print_table(
     """
     assert all(len(row) == len(columns) for row in rows), "a row must fill every column"
     out = file or sys.stdout
-    console = Console(file=out, highlight=False, emoji=False, markup=False)
+    console = _Console(file=out, highlight=False, emoji=False, markup=False)
     plain = not console.is_terminal
     table = Table(box=None if plain else box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for i, name in enumerate(columns):

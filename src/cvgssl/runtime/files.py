@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from cvgssl.runtime.errors import UserError
 
@@ -42,11 +42,12 @@ def writing(path: Path) -> Iterator[Path]:
     try:
         os.close(os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         yield aside
-        _flush(aside)
-        _replace(aside, path)
+        with aside.open("rb+") as file:
+            flush(file)
+        replace(aside, path)
     except OSError as error:
         if error.filename is None or str(error.filename) == str(aside):
-            error.filename, error.filename2 = str(path), None
+            _name(error, path)
         raise
     finally:
         with suppress(OSError):  # the error that led here says more
@@ -58,7 +59,7 @@ def new_folder(path: Path, flag: str) -> Iterator[Path]:
     """Give a folder beside `path` that takes its place on success and is removed on failure.
 
     flag: what a message begins with, such as --out. Raises UserError when `path` exists and is
-    not an empty folder.
+    not an empty folder. Errors of writing name `path`, not the folder beside it.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UserError(f"{flag} {path}: exists and is not an empty folder; name a new one")
@@ -69,15 +70,57 @@ def new_folder(path: Path, flag: str) -> Iterator[Path]:
         yield aside
         with suppress(OSError):  # the error of renaming says what is in the way
             whole.rmdir()
-        _replace(aside, whole)
+        replace(aside, whole)
     except OSError as error:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST) and str(error.filename2) == str(whole):
             raise UserError(
                 f"{flag} {path}: another process has made it meanwhile; name a new one"
             ) from error
+        if error.filename is None and not isinstance(error, BrokenPipeError):
+            _name(error, path)
+        elif Path(str(error.filename)).is_relative_to(aside):
+            _name(error, path / Path(str(error.filename)).relative_to(aside))
         raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def naming_file(path: Path) -> Iterator[None]:
+    """Give an OSError without a file name, as failed writes raise it, the name `path`."""
+    try:
+        yield
+    except BrokenPipeError:  # of a stream, whose reader has gone
+        raise
+    except OSError as error:
+        if error.filename is None:
+            _name(error, path)
+        raise
+
+
+def flush(file: IO[Any]) -> None:
+    """Bring an open file to the disk, where the file system knows how."""
+    file.flush()
+    try:
+        os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno not in _UNKNOWN:
+            raise
+
+
+def replace(aside: Path, path: Path) -> None:
+    """Rename; waits a little for a file that is open elsewhere, which shares and Windows mind."""
+    for wait in (*_WAITS, 0.0):
+        try:
+            aside.replace(path)
+        except OSError as error:
+            if error.errno in _BUSY and wait:
+                time.sleep(wait)
+                continue
+            if error.errno not in _UNKNOWN:
+                raise
+            _copy(aside, path)
+        return
 
 
 def write_text(path: Path, text: str) -> None:
@@ -114,28 +157,10 @@ def _beside(path: Path, suffix: str = "") -> Path:
     return path.with_name(f".{name}.{secrets.token_hex(4)}{suffix[-20:]}")
 
 
-def _flush(path: Path) -> None:
-    with path.open("rb+") as file:
-        try:
-            os.fsync(file.fileno())
-        except OSError as error:
-            if error.errno not in _UNKNOWN:
-                raise
-
-
-def _replace(aside: Path, path: Path) -> None:
-    """Rename; waits a little for a file that is open elsewhere, which shares and Windows mind."""
-    for wait in (*_WAITS, 0.0):
-        try:
-            aside.replace(path)
-        except OSError as error:
-            if error.errno in _BUSY and wait:
-                time.sleep(wait)
-                continue
-            if error.errno not in _UNKNOWN:
-                raise
-            _copy(aside, path)
-        return
+def _name(error: OSError, path: Path) -> None:
+    if error.errno is None:  # a library's, of words alone, which a file name would displace
+        error.strerror = str(error)
+    error.filename, error.filename2 = str(path), None
 
 
 def _copy(aside: Path, path: Path) -> None:

@@ -16,7 +16,7 @@ from accelerate.utils import broadcast_object_list
 
 from cvgssl.runtime.environment import environment
 from cvgssl.runtime.errors import MachineError, UserError
-from cvgssl.runtime.files import new_folder, write_json, write_text, writing
+from cvgssl.runtime.files import naming_file, new_folder, write_json, write_text, writing
 from cvgssl.runtime.lock import Lock
 from cvgssl.runtime.options import CONFIG, JobOptions, to_yaml
 from cvgssl.runtime.parsing import machine_trouble, parse_json, parsing, printable, read_text
@@ -102,8 +102,9 @@ class RunFolder:
             self._lock.release()
 
     def _close_files(self) -> None:
-        for file in self._files.values():
-            file.close()
+        for name, file in self._files.items():
+            with naming_file(self.path / name):  # what could not be written is tried once more
+                file.close()
         self._files.clear()
 
     def _append(self, name: str, line: str) -> None:
@@ -111,8 +112,9 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             self._files[name] = (self.path / name).open("a", encoding="utf-8")
         file = self._files[name]
-        file.write(line + "\n")
-        file.flush()
+        with naming_file(self.path / name):
+            file.write(line + "\n")
+            file.flush()
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,8 @@
 """Generated pictures: one from its class, seed and number, a folder laid out like NEU-CLS."""
 
-import os
-import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
@@ -25,6 +22,7 @@ from cvgssl.images.surfaces.defects import (
 from cvgssl.images.surfaces.plate import Coil, Usual, draw_coil, expose, ground
 from cvgssl.images.surfaces.texture import SIDE, Field
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.files import new_folder
 from cvgssl.runtime.progress import progress
 
 COIL_LENGTH = 10  # pictures of each class in a row that show the same coil
@@ -95,7 +93,7 @@ def synthesize(
         )
     known = per_class - held_out
     jobs = []
-    with _appearing(dst) as aside:
+    with new_folder(dst, "DST") as aside:
         for kind in KINDS:
             for index in range(per_class):
                 folder = aside / ("train" if index < known else "test") / kind
@@ -138,19 +136,3 @@ def _save(batch: list[_Job]) -> int:
     for kind, seed, index, size, path in batch:
         Image.fromarray(generate_surface(kind, seed, index, size)).save(path)
     return len(batch)
-
-
-@contextmanager
-def _appearing(dst: Path) -> Iterator[Path]:
-    """Give a folder beside `dst` that takes its place on success and is removed on failure."""
-    if dst.exists() and (not dst.is_dir() or any(dst.iterdir())):
-        raise UserError(f"{dst}: exists and is not an empty folder; name a new one")
-    aside = dst.absolute().parent / f".{dst.name}.{os.getpid()}"
-    aside.mkdir(parents=True)
-    try:
-        yield aside
-        if dst.exists():
-            dst.rmdir()
-        aside.rename(dst)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
