@@ -9,7 +9,7 @@ import pytest
 from cvgssl.adapt.config import LinearConfig
 from cvgssl.adapt.data import load_task
 from cvgssl.adapt.models import ModelSource
-from cvgssl.adapt.protocol import Job, adapt, prepare
+from cvgssl.adapt.protocol import AdaptJob, adapt, prepare
 from cvgssl.runtime.array_files import write_array
 from cvgssl.runtime.launch import launch
 from cvgssl.runtime.run import RunFolder
@@ -91,7 +91,7 @@ def test_a_stop_keeps_what_was_computed(steel: Path, tmp_path: Path, cache: Path
     accelerator = launch()
     task = load_task(config, accelerator)
     source = ModelSource(config, task.classes, task.geometry)
-    job = Job(config, task, source, accelerator, RunFolder(tmp_path / "run"), least=1)
+    job = AdaptJob(config, task, source, accelerator, RunFolder(tmp_path / "run"), least=1)
     with pytest.raises(Stopped):
         prepare(job, lambda: True)
     assert len(blocks(cache)) == 1

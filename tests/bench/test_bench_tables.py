@@ -4,15 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from cvgssl.bench.statistics import Difference, Row
+from cvgssl.bench.statistics import Difference, ResultRow
 from cvgssl.bench.tables import grid, tables_of, to_csv, to_latex, to_markdown
 from cvgssl.heads.metrics import mean_interval
 
 
-def row(head: str, setting: str, shot: int, uses: bool = False, p: float | None = None) -> Row:
+def row(
+    head: str, setting: str, shot: int, uses: bool = False, p: float | None = None
+) -> ResultRow:
     figures = mean_interval([80.0, 90.0])
     difference = None if p is None else Difference(mean_interval([1.0, 2.0]), p / 2, p)
-    return Row(
+    return ResultRow(
         "a_b|c", "vit", setting, head, uses, shot, 2, figures, figures, 0.0123, difference
     )  # fmt: skip
 

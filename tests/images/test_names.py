@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvgssl.images.names import FilesBelow, KnownNames, from_text_form, is_text, text_form
+from cvgssl.images.names import FilesBelow, KnownNames, from_text_form, is_utf8, text_form
 
 NAME = "train/crack/prüf 1.png"
 DECOMPOSED = unicodedata.normalize("NFD", NAME)
@@ -58,7 +58,7 @@ def test_other_pictures_are_not_taken_for_it(data: Path, tmp_path: Path) -> None
 
 def test_bytes_that_are_no_utf8_go_through_a_text_file() -> None:
     name = os.fsdecode(b"train/\xc1\xd1 \xc3\xa4.png")
-    assert not is_text(name) and is_text(NAME)
+    assert not is_utf8(name) and is_utf8(NAME)
     assert text_form(name) == "train/\\xc1\\xd1 ä.png"
     assert from_text_form(text_form(name)) == name
     assert KnownNames([name]).find(text_form(name)) == name

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cvgssl.bench.statistics import Row
+from cvgssl.bench.statistics import ResultRow
 from cvgssl.bench.tables import Table, tables_of
 from cvgssl.heads.metrics import mean_interval
 from cvgssl.report.curves import curves_figure
@@ -16,8 +16,8 @@ def table(heads: int, shots: tuple[int, ...], name: str = "steel") -> Table:
         for shot in shots:
             figures = mean_interval([60 + head + shot, 62 + head + shot, 65 + head + shot])
             rows.append(
-                Row(name, "vit", "inductive", f"head {head}", False, shot, 3, figures, figures,
-                    0.1, None)
+                ResultRow(name, "vit", "inductive", f"head {head}", False, shot, 3,
+                          figures, figures, 0.1, None)
             )  # fmt: skip
     (made,) = tables_of(rows)
     return made

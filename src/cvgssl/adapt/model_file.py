@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field
 
 from cvgssl import __version__
 from cvgssl.encoders.normalization import Normalization
-from cvgssl.encoders.weights_card import KEY, MOST_PIXELS, Arch, explain
+from cvgssl.encoders.weights_card import KEY, MOST_PIXELS, Arch, first_problem
 from cvgssl.images.geometry import Geometry
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import writing
@@ -217,7 +217,7 @@ def _to_card(path: Path, value: Any) -> ModelCard:
     try:
         return pydantic.TypeAdapter(ModelCard).validate_python(value)
     except pydantic.ValidationError as error:
-        raise UserError(f"{path}: its model card is wrong at {explain(error)}") from error
+        raise UserError(f"{path}: its model card is wrong at {first_problem(error)}") from error
 
 
 def _digest(card: Any, tensors: Mapping[str, "Tensor"]) -> str:

@@ -47,13 +47,13 @@ def adapt(config: AdaptConfig) -> tuple[Path, Summary]:
     UserError before anything is written when data, weights or options do not fit, and Stopped
     after a signal (see `stop_requests`), when the folder can be resumed.
     """
-    history = History(Clock())
+    history = DrawHistory(Clock())
     accelerator = launch(config.gpu, config.precision, config.track)
     task = load_task(config, accelerator)
     source = ModelSource(config, task.classes, task.geometry)
     least = least_batch(config, task, source, accelerator.num_processes)
     folder = open_run(config, _kind(config, task), accelerator, partial(_write_draws, task))
-    job = Job(config, task, source, accelerator, folder, least)
+    job = AdaptJob(config, task, source, accelerator, folder, least)
     try:
         with stop_requests() as stopping:
             snapshot = folder.load_snapshot()
@@ -74,7 +74,7 @@ def adapt(config: AdaptConfig) -> tuple[Path, Summary]:
 
 
 @dataclass(frozen=True)
-class Job:
+class AdaptJob:
     """What all phases share: options, pictures and draws, where weights begin, device, folder.
 
     least: labelled pictures of a batch.
@@ -89,7 +89,7 @@ class Job:
 
 
 @dataclass
-class History:
+class DrawHistory:
     """What was done so far, before interruptions too.
 
     finished: of the runs that are complete. trainer: state of the one that was interrupted.
@@ -151,7 +151,7 @@ def _write_draws(task: Task, path: Path) -> None:
     write_split(task.loaded.dataset, path / "split.csv")
 
 
-def _introduce(job: Job) -> None:
+def _introduce(job: AdaptJob) -> None:
     """The first lines of the log: pictures, weights, what is trained."""
     job.folder.log(job.task.describe())
     job.folder.log(job.source.start)
@@ -159,7 +159,7 @@ def _introduce(job: Job) -> None:
         job.folder.log(job.source.trained)
 
 
-def prepare(job: Job, stopping: Callable[[], bool]) -> Material:
+def prepare(job: AdaptJob, stopping: Callable[[], bool]) -> Material:
     """Pictures for fine-tuning; for linear evaluation features, computed once for all runs.
 
     Raises Stopped when it is asked to stop meanwhile; the features so far are in the cache.
@@ -177,7 +177,7 @@ def prepare(job: Job, stopping: Callable[[], bool]) -> Material:
     return Material(train.pixels, test, pools=pools)
 
 
-def _features(job: Job, stopping: Callable[[], bool]) -> Material:
+def _features(job: AdaptJob, stopping: Callable[[], bool]) -> Material:
     train, test = job.task.loaded.train, job.task.loaded.test
     extractor = feature_extractor(job.source, job.config, job.accelerator)
     needed = np.unique(np.concatenate(job.task.supports))
@@ -193,7 +193,7 @@ def _features(job: Job, stopping: Callable[[], bool]) -> Material:
 
 @contextmanager
 def _feature_progress(
-    job: Job, total: int, stopping: Callable[[], bool]
+    job: AdaptJob, total: int, stopping: Callable[[], bool]
 ) -> Iterator[Callable[[int], None]]:
     """Progress of features; raises Stopped between two batches, which are kept in the cache."""
     with progress("features", total, job.accelerator.is_main_process) as advance:
@@ -208,7 +208,7 @@ def _feature_progress(
 
 
 def _train_all(
-    job: Job, material: Material, history: History, stopping: Callable[[], bool]
+    job: AdaptJob, material: Material, history: DrawHistory, stopping: Callable[[], bool]
 ) -> None:
     """Train on every draw that is not finished, from where the interrupted one was."""
     folder, first = job.folder, job.accelerator.is_main_process
@@ -234,14 +234,14 @@ def _train_all(
                 raise Stopped(folder.path)
 
 
-def _epochs_left(job: Job, history: History) -> int:
+def _epochs_left(job: AdaptJob, history: DrawHistory) -> int:
     first, trainer = job.config.start_epoch, history.trainer
     runs = len(job.task.supports) - len(history.finished)
     done = trainer["epoch"] - first if trainer is not None else 0
     return int(runs * (job.config.epochs - first) - done)
 
 
-def _trainer(job: Job, material: Material, run: int) -> Trainer:
+def _trainer(job: AdaptJob, material: Material, run: int) -> Trainer:
     """That of `run`, before its first epoch."""
     rows = job.task.supports[run - 1]
     support = Split(material.train[rows], job.task.train_labels[rows])
@@ -252,7 +252,7 @@ def _trainer(job: Job, material: Material, run: int) -> Trainer:
     return Trainer(draw, model, job.config, job.accelerator, job.least)
 
 
-def _save_weights(job: Job, material: Material, trainer: Trainer) -> None:
+def _save_weights(job: AdaptJob, material: Material, trainer: Trainer) -> None:
     """The final model of a run and, with --ema, of its averaged weights."""
     models = {"": trainer.model}
     if trainer.average is not None:
@@ -269,7 +269,7 @@ def _save_weights(job: Job, material: Material, trainer: Trainer) -> None:
         save_model(path, merged(model), job.source.card(), support)
 
 
-def _summarize(job: Job, history: History) -> Summary:
+def _summarize(job: AdaptJob, history: DrawHistory) -> Summary:
     config, task, results = job.config, job.task, history.finished
     report = job.source.report
     last, averaged, best = score_runs(results, task.classes)

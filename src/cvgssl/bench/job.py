@@ -11,7 +11,7 @@ from cvgssl.bench.embedding import all_features
 from cvgssl.bench.recorded import Chosen, Recorded, chosen_supports, digest_of, record
 from cvgssl.bench.running import CellJob, run_all
 from cvgssl.bench.sources import Source, load_sources, read_table
-from cvgssl.bench.statistics import Row, summarize
+from cvgssl.bench.statistics import ResultRow, summarize
 from cvgssl.bench.tables import Table, runs_to_csv, tables_of, to_csv, to_latex, to_markdown
 from cvgssl.bench.texts import with_texts
 from cvgssl.bench.tuning import Tuning, plan_tunings
@@ -38,7 +38,7 @@ class Bench:
     config: BenchConfig
     sources: list[Source]
     results: list[CellResult]
-    rows: list[Row]
+    rows: list[ResultRow]
     tables: list[Table]
     baseline: str
     computed: int

@@ -26,7 +26,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Row:
+class ResultRow:
     """One cell, summarised. difference is None for the baseline itself and without
     one of the same draws."""
 
@@ -43,7 +43,7 @@ class Row:
     difference: Difference | None
 
 
-def summarize(results: Sequence[CellResult], baseline: str) -> list[Row]:
+def summarize(results: Sequence[CellResult], baseline: str) -> list[ResultRow]:
     """A row for each cell; differences within a data set, encoder, setting and shot.
 
     Holm's correction (1979) covers all heads and shots of one data set, encoder and setting,
@@ -103,8 +103,8 @@ def _paired(cell: CellResult, base: CellResult) -> tuple[MeanInterval, float | N
     return mean_interval(differences), paired_p(differences)
 
 
-def _row(cell: CellResult, difference: Difference | None) -> Row:
-    return Row(
+def _row(cell: CellResult, difference: Difference | None) -> ResultRow:
+    return ResultRow(
         cell.data,
         cell.encoder,
         cell.setting,

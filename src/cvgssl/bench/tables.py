@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cvgssl.bench.cells import CellResult
-from cvgssl.bench.statistics import Row
+from cvgssl.bench.statistics import ResultRow
 from cvgssl.runtime.csv_writing import Cell, csv_text
 from cvgssl.runtime.parsing import printable
 
@@ -32,7 +32,7 @@ class Table:
     setting: str
     heads: tuple[str, ...]
     shots: tuple[int, ...]
-    cells: dict[tuple[str, int], Row]
+    cells: dict[tuple[str, int], ResultRow]
 
     @property
     def title(self) -> str:
@@ -45,9 +45,9 @@ class Table:
         return head if uses or self.setting == "inductive" else head + ALONE
 
 
-def tables_of(rows: Sequence[Row]) -> list[Table]:
+def tables_of(rows: Sequence[ResultRow]) -> list[Table]:
     """One table for each data set, encoder and setting, in the order of the rows."""
-    groups: dict[tuple[str, str, str], list[Row]] = {}
+    groups: dict[tuple[str, str, str], list[ResultRow]] = {}
     for row in rows:
         groups.setdefault((row.data, row.encoder, row.setting), []).append(row)
     return [
@@ -125,7 +125,7 @@ def to_latex(tables: Sequence[Table], baseline: str) -> str:
     return "\n".join(parts) + "\n"
 
 
-def to_csv(rows: Sequence[Row]) -> str:
+def to_csv(rows: Sequence[ResultRow]) -> str:
     """One line for each cell, all its figures."""
     spreads = [f"{name}_{part}" for name in ("accuracy", "macro_recall", "difference")
                for part in ("mean", "std", "ci95")]  # fmt: skip
@@ -168,7 +168,7 @@ def _csv(header: Sequence[str], lines: Sequence[Sequence[Cell]]) -> str:
     )
 
 
-def _text(row: Row | None, figure: str) -> str:
+def _text(row: ResultRow | None, figure: str) -> str:
     if row is None:
         return "–"
     if figure == "seconds":

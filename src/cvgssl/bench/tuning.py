@@ -48,7 +48,12 @@ class Tuning:
 
     def path(self, out: Path) -> Path:
         """The file of the result, beside those of heads."""
-        parts = (self.source.data, self.source.encoder, setting_of(self.choice), self.choice.name)
+        parts = (
+            self.source.data,
+            self.source.encoder,
+            tuning_setting(self.choice),
+            self.choice.name,
+        )
         return out.joinpath(CELLS, *map(file_name, parts), f"shot_{self.shot}.json")
 
     def run(self, out: Path) -> CellResult:
@@ -85,7 +90,7 @@ class Tuning:
             self.source.data,
             self.source.encoder,
             self.choice.name,
-            setting_of(self.choice),
+            tuning_setting(self.choice),
             self.shot,
             self.draws,
             _uses_unlabelled(self.choice),
@@ -100,7 +105,7 @@ class Tuning:
         )
 
 
-def setting_of(choice: FinetuneChoice) -> Setting:
+def tuning_setting(choice: FinetuneChoice) -> Setting:
     """What it uses beside the labelled pictures; test pictures are classified one by one."""
     return "semi-supervised" if _uses_unlabelled(choice) else "inductive"
 
@@ -115,10 +120,10 @@ def plan_tunings(
     """All fine-tuning cells; raises UserError for those that have no pictures to tune on."""
     tunings, problems = [], []
     for choice in config.finetune:
-        if setting_of(choice) not in config.settings:
+        if tuning_setting(choice) not in config.settings:
             problems.append(
-                f"finetune {choice.name}: is {setting_of(choice)}; add that to settings, or leave "
-                "it out"
+                f"finetune {choice.name}: is {tuning_setting(choice)}; add that to settings, or "
+                "leave it out"
             )
         fitting = [
             source

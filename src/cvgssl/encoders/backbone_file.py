@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from cvgssl.encoders.containers import Contents, read_contents
+from cvgssl.encoders.containers import FileContents, read_contents
 from cvgssl.encoders.layouts import LAYOUTS, Layout, Weights
 from cvgssl.encoders.networks import Network, flat_blocks, keys_with_weights, network
 from cvgssl.encoders.normalization import HALF, Normalization
@@ -51,7 +51,7 @@ class BackboneFile:
         return self.described.activation or self.layout.activation
 
 
-def read_weights(path: Path) -> Contents:
+def read_weights(path: Path) -> FileContents:
     """A weight file of any container, or all parts that an index names (see `shards`)."""
     first, *others = map(read_contents, parts(path))
     tree = dict(first.tree)
@@ -60,7 +60,7 @@ def read_weights(path: Path) -> Contents:
     return replace(first, tree=tree, folder=path.parent)
 
 
-def find_backbone(contents: Contents) -> BackboneFile | None:
+def find_backbone(contents: FileContents) -> BackboneFile | None:
     """Recognise a file's layout and take its backbone out; None when it holds no weights.
 
     Layouts that other packages register (entry points of the group `cvgssl.layouts`) come first.
@@ -98,7 +98,7 @@ def find_backbone(contents: Contents) -> BackboneFile | None:
 
 
 def _normalization(
-    contents: Contents, layout: Layout, weights: Weights, described: Described
+    contents: FileContents, layout: Layout, weights: Weights, described: Described
 ) -> Normalization | None:
     stated = contents.card.normalization or described.normalization
     if stated is None and layout.siglip_key and layout.siglip_key in weights:
@@ -116,7 +116,7 @@ def _notes(chosen: Network, layout: Layout, described: Described) -> tuple[str, 
     return tuple(filter(None, notes))
 
 
-def without_weights(contents: Contents) -> str:
+def without_weights(contents: FileContents) -> str:
     """Why `find_backbone` gave nothing, for a message."""
     keys = keys_with_weights(contents.tree)
     if not keys:

@@ -16,7 +16,7 @@ from cvgssl.encoders.extent import bounded_by
 from cvgssl.encoders.frozen_encoder import FrozenEncoder
 from cvgssl.encoders.hub import PREFIX
 from cvgssl.encoders.normalization import Normalization
-from cvgssl.encoders.preprocessing import file_size, open_clip_config, published
+from cvgssl.encoders.preprocessing import file_size, open_clip_config, published_config
 from cvgssl.encoders.pretrained import LoadReport, load_found
 from cvgssl.runtime.errors import UserError
 
@@ -41,7 +41,7 @@ def encoder_from(
     tower = clip_tower(spec.name)
     beside = open_clip_config(path)
     arch, notes = _right_activation(arch, backbone_file, hub, beside.quick_gelu)
-    config = published(hub or arch)
+    config = published_config(hub or arch)
     own_size = backbone_file.described.size or file_size(backbone_file)
     size = size or own_size or (tower.size if tower else _size(config))
     with bounded_by(backbone_file.weights):
@@ -79,7 +79,7 @@ def random_encoder(spec: EncoderSpec, arch: str, size: int | None = None) -> Fro
     size: side of the pictures that it sees instead of its own, pixels.
     """
     torch.default_generator.manual_seed(_RANDOM_SEED)  # of the CPU only
-    tower, config = clip_tower(spec.name), published(arch)
+    tower, config = clip_tower(spec.name), published_config(arch)
     backbone = build_backbone(arch, size or (tower.size if tower else _size(config)), flag="")
     if "mean" in config:
         backbone.normalization = Normalization(tuple(config["mean"]), tuple(config["std"]))
@@ -129,7 +129,7 @@ def _right_activation(
                 f"use {clip_name(arch.replace('_quickgelu', ''))}"
             )
     else:
-        notes = published(hub).get("notes") or () if hub else ()
+        notes = published_config(hub).get("notes") or () if hub else ()
         reasons = {
             "the file is by OpenAI": backbone_file.layout.activation == "quick_gelu",
             "config.json says": described == "quick_gelu",

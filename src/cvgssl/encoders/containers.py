@@ -84,7 +84,7 @@ _DTYPES = _EIGHT_BITS | {
 
 
 @dataclass
-class Contents:
+class FileContents:
     """What a weight file holds.
 
     container: `safetensors`, `torch` or `torchscript`.
@@ -114,7 +114,7 @@ class _Inert:
         pass
 
 
-def read_contents(path: Path) -> Contents:
+def read_contents(path: Path) -> FileContents:
     """Read a weight file by content, whatever its name.
 
     Raises UserError naming the file when it is empty, damaged, of no known kind, asks for more
@@ -149,16 +149,16 @@ def read_contents(path: Path) -> Contents:
     return contents
 
 
-def _read_safetensors(path: Path) -> Contents:
+def _read_safetensors(path: Path) -> FileContents:
     with safe_open(path, framework="pt") as file:
         names = list(file.keys())
         _check_count(len(names))
-        return Contents(
+        return FileContents(
             "safetensors", {name: file.get_tensor(name) for name in names}, file.metadata() or {}
         )
 
 
-def _read_zip(path: Path, size: int) -> Contents:
+def _read_zip(path: Path, size: int) -> FileContents:
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         root = members[0].filename.partition("/")[0] if members else ""
@@ -167,11 +167,11 @@ def _read_zip(path: Path, size: int) -> Contents:
             raise UserError(f"{path}: a zip archive without weights; unpack it first")
         _check_members(members, root, archive.comment, size)
         if f"{root}/constants.pkl" in names:
-            return Contents("torchscript", dict(read_torchscript(archive, root)))
+            return FileContents("torchscript", dict(read_torchscript(archive, root)))
         scan = Scan(_is_inert, lambda key: archive.getinfo(f"{root}/data/{key}").file_size)
         with archive.open(f"{root}/data.pkl") as stream:
             scan(stream)
-    return Contents("torch", _load(path, scan))
+    return FileContents("torch", _load(path, scan))
 
 
 def _check_members(members: list[zipfile.ZipInfo], root: str, comment: bytes, size: int) -> None:
@@ -190,7 +190,7 @@ def _check_members(members: list[zipfile.ZipInfo], root: str, comment: bytes, si
         raise RefusedError("is an archive whose parts overlap or have impossible sizes")
 
 
-def _read_legacy(path: Path, size: int) -> Contents:
+def _read_legacy(path: Path, size: int) -> FileContents:
     if tarfile.is_tarfile(path):
         raise UserError(f"{path}: torch's oldest format (tar); save it again with a newer torch")
     scan = Scan(_is_inert, lambda _key: size)
@@ -199,7 +199,7 @@ def _read_legacy(path: Path, size: int) -> Contents:
             scan(stream)
     if sum(scan.storages.values()) > size:
         raise ValueError("storages larger than the file")
-    return Contents("torch", _load(path, scan))
+    return FileContents("torch", _load(path, scan))
 
 
 def _is_inert(name: str) -> bool:

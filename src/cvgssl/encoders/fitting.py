@@ -43,7 +43,7 @@ class Fit:
         return [name for name in self.unexpected if name.partition(".")[0] in trunk]
 
 
-def fit(weights: Weights, body: nn.Module) -> Fit:
+def fit_weights(weights: Weights, body: nn.Module) -> Fit:
     """Convert `weights` with timm's own converter for this model, then compare.
 
     Position embeddings and patch kernels of another size are resampled, a first convolution for

@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from cvgssl.encoders.containers import Contents
+from cvgssl.encoders.containers import FileContents
 from cvgssl.encoders.normalization import CLIP, HALF, IMAGENET, Normalization
 from cvgssl.encoders.renaming import from_children, from_torchvision_vit
 from cvgssl.encoders.transformers_names import (
@@ -59,7 +59,7 @@ class Layout:
     """
 
     name: str
-    matches: Callable[[Weights, Contents], bool]
+    matches: Callable[[Weights, FileContents], bool]
     prefix: str
     normalization: Normalization | None
     rename: Callable[[Weights], dict[str, Tensor]] = dict
@@ -77,23 +77,23 @@ class Layout:
     names_arch: bool = False
 
 
-def _starts(*prefixes: str) -> Callable[[Weights, Contents], bool]:
+def _starts(*prefixes: str) -> Callable[[Weights, FileContents], bool]:
     return lambda weights, _: all(
         any(name.startswith(prefix) for name in weights) for prefix in prefixes
     )
 
 
-def _contains(pattern: str) -> Callable[[Weights, Contents], bool]:
+def _contains(pattern: str) -> Callable[[Weights, FileContents], bool]:
     return lambda weights, _: any(re.search(pattern, name) for name in weights)
 
 
-def _has(*names: str) -> Callable[[Weights, Contents], bool]:
+def _has(*names: str) -> Callable[[Weights, FileContents], bool]:
     return lambda weights, _: all(
         any(name.endswith(wanted) for name in weights) for wanted in names
     )
 
 
-def _is_openai(weights: Weights, contents: Contents) -> bool:
+def _is_openai(weights: Weights, contents: FileContents) -> bool:
     """OpenAI's files are archives, carry three numbers, or mix float16 with float32 norms."""
     if "visual.conv1.weight" not in weights:
         return False
@@ -103,12 +103,12 @@ def _is_openai(weights: Weights, contents: Contents) -> bool:
     return contents.container == "torchscript" or mixed or bool(_CLIP_NUMBERS & weights.keys())
 
 
-def _is_headless_vit(weights: Weights, _: Contents) -> bool:
+def _is_headless_vit(weights: Weights, _: FileContents) -> bool:
     plain = "patch_embed.proj.weight" in weights and "cls_token" in weights
     return plain and not any(name.startswith(("head", "norm_pre", "fc_norm")) for name in weights)
 
 
-def _any(_weights: Weights, _contents: Contents) -> bool:
+def _any(_weights: Weights, _contents: FileContents) -> bool:
     return True
 
 

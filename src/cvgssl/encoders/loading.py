@@ -48,11 +48,11 @@ def load_encoders(
     loaded = []
     for spec in specs:
         with naming(f"{flag} {spec}"):
-            loaded.append(load_encoder(spec, folder, size))
+            loaded.append(load_frozen_encoder(spec, folder, size))
     return loaded
 
 
-def load_encoder(
+def load_frozen_encoder(
     spec: EncoderSpec, folder: Path | None = None, size: int | None = None
 ) -> FrozenEncoder:
     """One encoder, as `load_encoders` gives it; its errors do not repeat what was asked for."""

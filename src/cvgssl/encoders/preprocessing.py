@@ -20,7 +20,7 @@ _REMEDY = "copy it again or remove it"
 _STRIDE = 32  # of CLIP's ResNets
 
 
-def published(arch: str) -> dict[str, Any]:
+def published_config(arch: str) -> dict[str, Any]:
     """timm's record of an architecture's weights (`name` or `name.tag`); empty when unknown.
 
     Keys used: input_size, interpolation, mean, std, num_classes, classifier, notes.

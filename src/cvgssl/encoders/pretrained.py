@@ -16,7 +16,7 @@ from cvgssl.encoders.backbone_file import (
     read_weights,
     without_weights,
 )
-from cvgssl.encoders.fitting import Fit, all_finite, fit
+from cvgssl.encoders.fitting import Fit, all_finite, fit_weights
 from cvgssl.encoders.hub import PREFIX, download, hub_normalization
 from cvgssl.encoders.inference import arch_of
 from cvgssl.encoders.normalization import IMAGENET, Normalization
@@ -105,7 +105,7 @@ def load_found(
     hub_name: timm's name of these weights, if they came from its hub. flag: what messages put
     before the name of an architecture, such as `--arch `.
     """
-    result = fit(backbone_file.weights, backbone.body)
+    result = fit_weights(backbone_file.weights, backbone.body)
     _check(backbone, backbone_file, result, flag)
     backbone.body.load_state_dict(result.taken, strict=False)
     hub = hub_normalization(hub_name) if hub_name else None

@@ -79,10 +79,10 @@ def read_card(metadata: Mapping[str, str], tree: Mapping[str, Any]) -> WeightsCa
     except (KeyError, TypeError):
         raise ValueError("what cvgssl wrote about it is incomplete") from None
     except pydantic.ValidationError as error:
-        raise ValueError(f"its card is wrong at {explain(error)}") from None
+        raise ValueError(f"its card is wrong at {first_problem(error)}") from None
 
 
-def explain(error: pydantic.ValidationError) -> str:
+def first_problem(error: pydantic.ValidationError) -> str:
     """The first place where a card is wrong, and why."""
     problem = error.errors(include_url=False)[0]
     place = ".".join(map(str, problem["loc"]))

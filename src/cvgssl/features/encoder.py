@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from cvgssl.encoders.frozen_encoder import FrozenEncoder
-from cvgssl.encoders.loading import load_encoder as load_frozen
+from cvgssl.encoders.loading import load_frozen_encoder
 from cvgssl.encoders.preprocessing import resized
 from cvgssl.features.config import EmbedConfig, Flips
 from cvgssl.features.encoder_requests import EncoderRequest
@@ -88,7 +88,7 @@ class Encoder(nn.Module):
 def load_encoder(request: EncoderRequest, config: EmbedConfig) -> Encoder:
     """Build and fill what was asked for, on the CPU; raises UserError naming its flag."""
     with naming(request.flag):
-        return Encoder(load_frozen(request.spec, size=config.image_size), config)
+        return Encoder(load_frozen_encoder(request.spec, size=config.image_size), config)
 
 
 # the first points of this sequence leave no gaps, however many are taken: Roberts, "The

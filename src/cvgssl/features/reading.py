@@ -19,7 +19,7 @@ from cvgssl.images.geometry import MAX_MEGAPIXELS, Geometry
 
 
 @dataclass(frozen=True)
-class Batch:
+class PictureBatch:
     """Readable pictures.
 
     places: B, among all paths. squares: B for each geometry.
@@ -51,7 +51,7 @@ class Reading:
     brightest: int | None = None
     done: int = 0
 
-    def batches(self, advance: Callable[[int], None], start: int = 0) -> Iterator[Batch]:
+    def batches(self, advance: Callable[[int], None], start: int = 0) -> Iterator[PictureBatch]:
         """The readable pictures from place `start` on, of `batch_size` files at a time.
 
         advance: takes the number of files that have just been dealt with.
@@ -72,7 +72,7 @@ class Reading:
             readable = [item for item in files if item[0] not in self.unreadable]
             if readable and (self.skip_corrupt or not self.unreadable):
                 places, shown = zip(*readable, strict=True)
-                yield Batch(list(places), [list(each) for each in zip(*shown, strict=True)])
+                yield PictureBatch(list(places), [list(each) for each in zip(*shown, strict=True)])
             advance(len(files))
 
     def reasons(self) -> dict[Path, str]:

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from cvgssl.images.listing import natural_path
-from cvgssl.images.names import comparable, is_text
+from cvgssl.images.names import comparable, is_utf8
 from cvgssl.images.table import Dataset, ImageTable
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import one_line, printable, problem_lines
@@ -52,7 +52,7 @@ def assemble(root: Path, entries: Sequence[Entry]) -> Dataset:
         f"{root}: the class name {printable(label)} has bytes that are no UTF-8, and files of "
         "results could not hold it; rename its folder, as convmv does for many"
         for label in sorted({entry.label for entry in listed})
-        if not is_text(label)
+        if not is_utf8(label)
     ]
     problems += [
         f"{second.path}: {second.split} picture of class {second.label!r} is the same file as "

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl.images.check_facts import (
-    Contents,
     Finding,
+    FolderContents,
     Listed,
     Picture,
     Severity,
@@ -29,7 +29,7 @@ from cvgssl.images.check_facts import (
 from cvgssl.images.duplicates import near_pairs
 from cvgssl.images.geometry import MAX_MEGAPIXELS
 from cvgssl.images.layout import HALVES
-from cvgssl.images.names import is_text
+from cvgssl.images.names import is_utf8
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import printable
 
@@ -185,7 +185,7 @@ def _unreadable(bad: list[list[str]]) -> Iterator[Finding]:
         yield Finding("unreadable", "spoils", f"{counted(len(bad), 'file')} cannot be read", bad)
 
 
-def _left_out(contents: Contents) -> Iterator[Finding]:
+def _left_out(contents: FolderContents) -> Iterator[Finding]:
     if contents.beside:
         names = [printable(name) for name in contents.beside]
         splits = {item.split for item in contents.listed}
@@ -200,14 +200,14 @@ def _left_out(contents: Contents) -> Iterator[Finding]:
 
 def _names_without_text(entries: Sequence[Listed], root: Path) -> Iterator[Finding]:
     """Names whose bytes are no UTF-8: a list or result in a text file cannot hold them."""
-    strange = [entry.path for entry in entries if not is_text(str(entry.path))]
-    files = [[shown_path(path, root)] for path in strange if not is_text(path.name)]
+    strange = [entry.path for entry in entries if not is_utf8(str(entry.path))]
+    files = [[shown_path(path, root)] for path in strange if not is_utf8(path.name)]
     folders = sorted(
         {
             shown_path(folder, root)
             for path in strange
             for folder in path.parents
-            if not is_text(folder.name)
+            if not is_utf8(folder.name)
         }
     )
     if folders:

@@ -35,7 +35,7 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class Contents:
+class FolderContents:
     """What a data set holds. left_out: sentences on what is there and not used.
 
     beside: folders beside train/ or test/ that are splits under other names.
@@ -46,7 +46,7 @@ class Contents:
     beside: tuple[str, ...] = ()
 
 
-def list_contents(data: Path) -> Contents:
+def list_contents(data: Path) -> FolderContents:
     """Pictures of train/ and test/, of a folder of classes, of a plain folder or of a split CSV.
 
     Unlike training, checking lists what is wrong instead of stopping at it: one half may be
@@ -55,7 +55,7 @@ def list_contents(data: Path) -> Contents:
     splits under other names.
     """
     if data.is_file():
-        return Contents(_of_csv(data), [])
+        return FolderContents(_of_csv(data), [])
     if not data.is_dir():
         raise UserError(f"{data}: no such folder or CSV file")
     layout = layout_of(data)
@@ -64,7 +64,7 @@ def list_contents(data: Path) -> Contents:
     listed = [
         item for name, folder in parts.items() for item in _of_folder(folder, name, inventory)
     ]
-    return Contents(listed, inventory.told(), tuple(path.name for path in layout.beside))
+    return FolderContents(listed, inventory.told(), tuple(path.name for path in layout.beside))
 
 
 def shown_path(path: Path, root: Path) -> str:

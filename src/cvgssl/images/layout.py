@@ -35,7 +35,7 @@ _PARTS = re.compile(r"[\W\d_]+")
 
 
 @dataclass(frozen=True)
-class Layout:
+class FolderLayout:
     """halves: the folders train and test that are there; none: one folder of classes.
 
     beside: folders with pictures that are splits under other names, beside train or test; they
@@ -46,7 +46,7 @@ class Layout:
     beside: tuple[Path, ...] = ()
 
 
-def layout_of(data: Path) -> Layout:
+def layout_of(data: Path) -> FolderLayout:
     """How the folder `data` is laid out.
 
     Raises UserError where folders are splits under other names, or where some folders are splits
@@ -78,7 +78,7 @@ def layout_of(data: Path) -> Layout:
         raise UserError(_renamed(data, splits))
     if not halves:
         _check_inside(data, folders)
-    return Layout(halves, tuple(splits))
+    return FolderLayout(halves, tuple(splits))
 
 
 def check_split_words(data: Path) -> None:

@@ -26,14 +26,14 @@ def name_bytes(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")
 
 
-def is_text(name: str) -> bool:
+def is_utf8(name: str) -> bool:
     """Whether the bytes of a name on disk are UTF-8, so that a text file can hold it."""
     return name.isascii() or not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def text_form(name: str) -> str:
     r"""A name as a text file can hold it: bytes that are no UTF-8 become \xNN."""
-    return name if is_text(name) else name_bytes(name).decode("utf-8", "backslashreplace")
+    return name if is_utf8(name) else name_bytes(name).decode("utf-8", "backslashreplace")
 
 
 def from_text_form(text: str) -> str:
@@ -54,7 +54,7 @@ class KnownNames:
     def __init__(self, names: Iterable[str], root: Path | None = None) -> None:
         """names: as `picture_names` gives them. root: the data folder or split CSV, if known."""
         self._names = {name: name for name in names}
-        for name in [name for name in self._names if not is_text(name)]:
+        for name in [name for name in self._names if not is_utf8(name)]:
             self._names.setdefault(text_form(name), name)
         self._root = root if root is None or not root.is_file() else root.parent
         self._files: dict[str, str] | None = None

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from cvgssl.images.assemble import Entry, Split, assemble, normal
-from cvgssl.images.layout import HALVES, Layout, layout_of
+from cvgssl.images.layout import HALVES, FolderLayout, layout_of
 from cvgssl.images.listing import Inventory, list_pictures, natural_path, subfolders
 from cvgssl.images.splits import read_split, stratified_split
 from cvgssl.images.table import Dataset, names_below
@@ -49,7 +49,7 @@ def has_own_split(data: Path) -> bool:
     return data.is_file() or (data.is_dir() and bool(layout_of(data).halves))
 
 
-def _of_halves(data: Path, layout: Layout, inventory: Inventory) -> list[Entry]:
+def _of_halves(data: Path, layout: FolderLayout, inventory: Inventory) -> list[Entry]:
     beside = ", ".join(f"{printable(path.name)}/" for path in layout.beside)
     absent = [name for name in HALVES if name not in layout.halves]
     if absent:

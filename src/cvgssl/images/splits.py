@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cvgssl.images.assemble import Entry, Split, assemble
 from cvgssl.images.names import FilesBelow, comparable, name_bytes, text_form
 from cvgssl.images.table import Dataset
-from cvgssl.runtime.csv_files import Row, read_rows
+from cvgssl.runtime.csv_files import CsvRow, read_rows
 from cvgssl.runtime.csv_writing import write_rows
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import one_line, problem_lines
@@ -103,7 +103,7 @@ def _written(picture: Path, folder: Path) -> str:
     return whole.relative_to(base).as_posix() if whole.is_relative_to(base) else whole.as_posix()
 
 
-def _entry(files: FilesBelow, row: Row) -> Entry | str:
+def _entry(files: FilesBelow, row: CsvRow) -> Entry | str:
     """The row's entry, or what is wrong with it."""
     empty = [name for name in COLUMNS if not row[name]]
     if empty:

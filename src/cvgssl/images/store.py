@@ -40,7 +40,7 @@ class DecodedFiles:
 
 
 @dataclass(frozen=True)
-class Job:
+class DecodingJob:
     """Files to decode in `workers` threads; a store over `memory_budget` bytes goes on disk."""
 
     paths: tuple[Path, ...]
@@ -239,7 +239,7 @@ def load_pictures(
     Raises UserError: without `skip_corrupt` when files are unreadable, naming them all; when no
     file is readable; when the cache cannot be written.
     """
-    job = Job(
+    job = DecodingJob(
         tuple(paths),
         geometry,
         memory_budget,

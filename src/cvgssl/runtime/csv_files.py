@@ -16,7 +16,7 @@ _SEPARATORS = (",", ";", "\t")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class CsvRow:
     """A row that is not empty; line: its (last) line in the file, from 1.
 
     written: the cells of the columns that were asked for, as written; "" where there is none.
@@ -30,7 +30,7 @@ class Row:
         return self.written[column].strip()
 
 
-def read_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -> list[Row]:
+def read_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -> list[CsvRow]:
     """The rows of a CSV file below its header; columns may be in any order, others are ignored.
 
     Reads UTF-8 with and without byte order mark and UTF-16 with it; commas, semicolons or
@@ -71,7 +71,7 @@ def read_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -
                 name: unescape_cell(cells[place]) if place < len(cells) else ""
                 for name, place in places.items()
             }
-            rows.append(Row(reader.line_num + above, written))
+            rows.append(CsvRow(reader.line_num + above, written))
     except csv.Error as error:
         raise UserError(f"{path} line {reader.line_num + above}: {one_line(error)}") from error
     if not header:
