@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_mutated_files(tmp_path: Path, python: str) -> None:
-    words = ["--files", "180", "--jobs", "1", "--seed", "7", "--out", "kept", "--json", "x.json"]
+    words = ["--files", "108", "--jobs", "1", "--seed", "7", "--out", "kept", "--json", "x.json"]
     done = subprocess.run(
         [python, "-m", "benchmarks.fuzz", *words],
         cwd=tmp_path,
@@ -20,6 +20,6 @@ def test_mutated_files(tmp_path: Path, python: str) -> None:
     kept = "\n".join(path.read_text()[:1000] for path in sorted(tmp_path.glob("kept/*/about.txt")))
     assert done.returncode == 0, done.stdout + done.stderr + kept
     groups = json.loads((tmp_path / "x.json").read_text())["groups"]
-    assert sum(sum(row.values()) for row in groups.values()) == 180
-    for row in groups.values():  # what is mutated so little that nothing refuses it tests nothing
-        assert row["refused"] + row["result"] == sum(row.values())
+    assert sum(sum(row.values()) for row in groups.values()) == 108
+    # mutations that everything or nothing survives would test nothing
+    assert {"refused", "result"} == {verdict for row in groups.values() for verdict in row}

@@ -10,9 +10,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("job", ["embed", "finetune", "predict"])
+@pytest.mark.parametrize("job", ["embed", "predict"])
 def test_killed_at_random_moments(tmp_path: Path, python: str, job: str) -> None:
-    words = ["--kills", "3", "--seed", "5", "--only", job, "--json", "x.json"]
+    words = ["--kills", "2", "--seed", "5", "--only", job, "--json", "x.json"]
     done = subprocess.run(
         [python, "-m", "benchmarks.kills", *words],
         cwd=tmp_path,
@@ -22,4 +22,4 @@ def test_killed_at_random_moments(tmp_path: Path, python: str, job: str) -> None
     )
     assert done.returncode == 0, done.stdout + done.stderr
     row = json.loads((tmp_path / "x.json").read_text())["jobs"][job]
-    assert row["kills"] >= 3 and row["moments"] > 3
+    assert row["kills"] >= 2 and row["moments"] > 3

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from cvgssl.cli.console import complain
+
 GUARDED = """
 import signal, sys
 from pathlib import Path
@@ -187,3 +189,10 @@ def test_work_goes_on_to_its_end_when_the_terminal_has_gone(tmp_path: Path) -> N
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 0
     assert (tmp_path / "saved").read_text() == "saved"
+
+
+def test_a_line_of_a_message_keeps_its_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    complain("cvgssl", f"--out {'x' * 10**6}: no such folder")
+    err = capsys.readouterr().err
+    assert len(err) < 2000
+    assert err.startswith("cvgssl: --out xx") and err.endswith("xx: no such folder\n")

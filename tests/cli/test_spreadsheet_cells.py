@@ -59,7 +59,9 @@ def test_splits(tmp_path: Path) -> None:
 def test_predictions() -> None:
     shares = np.full(len(CLASSES), 1 / len(CLASSES), dtype=np.float32)
     form = CsvFormat()
-    text = form.begin(CLASSES, asked=False) + form.text(Prediction(Path("-1.png"), CLASSES, shares))
+    text = form.begin(CLASSES, with_verdicts=False) + form.text(
+        Prediction(Path("-1.png"), CLASSES, shares)
+    )
     assert words(text) == ["path", "class", "probability", *CLASSES, "-1.png", "=1+1"]
 
 

@@ -22,6 +22,7 @@ MOST_STEPS = 500_000  # a model of 700 tensors with its optimizer has about 70,0
 MOST_CALLS = 100_000
 MOST_WORK = 10_000_000  # values that are hashed or read by a call
 MOST_DEPTH = 50  # of tuples within tuples
+LONGEST = 2**28  # bytes of a text
 _HUGE = 2**62
 
 STORAGES = {
@@ -87,6 +88,21 @@ class _Value:
     depth: int = 0
 
 
+class _Bounded:
+    """A stream that makes no room for what a pickle only claims to hold."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def readline(self) -> bytes:
+        return self._stream.readline()
+
+    def read(self, size: int) -> bytes:
+        if size > LONGEST:
+            raise ValueError("a value that is longer than any text of weights")
+        return self._stream.read(size)
+
+
 @dataclass
 class Scan:
     """One file's pickles. Call it for each; then `stand_ins` are the classes to read as nothing.
@@ -108,7 +124,7 @@ class Scan:
         stack: list[_Value | None] = []  # None is a mark
         memo: dict[int, _Value] = {}
         argument: Any
-        for opcode, argument, _ in pickletools.genops(stream):
+        for opcode, argument, _ in pickletools.genops(_Bounded(stream)):
             self._steps += 1
             if self._steps > MOST_STEPS:
                 raise RefusedError(f"has a pickle of more than {MOST_STEPS:,} steps")
