@@ -285,3 +285,14 @@ def test_a_progressive_jpeg_of_empty_scans_is_refused() -> None:
     data = file.getvalue()
     last = data[data.rfind(b"\xff\xda") : -2]
     refused(data[:-2] + last * 300 + b"\xff\xd9", r"damaged \(\d+ scans\)")
+
+
+def test_damaged_tags_log_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "tags.tif"
+    tifffile.imwrite(path, np.zeros((8, 8), np.float64))
+    data = bytearray(path.read_bytes())
+    (start,) = struct.unpack_from("<I", data, 4)
+    struct.pack_into("<H", data, start, 200)  # tags, most of which are no tags
+    path.write_bytes(data + bytes(range(256)) * 8)
+    assert read_picture(path).shape == (8, 8)
+    assert not caplog.records

@@ -6,6 +6,7 @@ whole large picture.
 """
 
 import io
+import logging
 import re
 import sys
 import zlib
@@ -52,6 +53,8 @@ def tiff_samples(data: bytes) -> tuple[Blocks, int]:
     """First page of a TIFF by tifffile: samples [h, W] or [h, W, 3] and the white level."""
     import tifffile  # slow to import, rarely needed
 
+    # of damage it logs a line per tag; the caller has the reason
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page = file.pages[0].aspage()
         _check_strips(page, data)
