@@ -14,7 +14,7 @@ import re
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import torch
 
@@ -124,7 +124,7 @@ class Scan:
         stack: list[_Value | None] = []  # None is a mark
         memo: dict[int, _Value] = {}
         argument: Any
-        for opcode, argument, _ in pickletools.genops(_Bounded(stream)):
+        for opcode, argument, _ in pickletools.genops(cast("IO[bytes]", _Bounded(stream))):
             self._steps += 1
             if self._steps > MOST_STEPS:
                 raise RefusedError(f"has a pickle of more than {MOST_STEPS:,} steps")
