@@ -157,6 +157,9 @@ def _introduce(job: AdaptJob) -> None:
     job.folder.log(job.source.start)
     if job.source.trained:
         job.folder.log(job.source.trained)
+    job.folder.log(
+        "Val: the pictures of test/, looked at after every epoch; nothing is chosen by it"
+    )
 
 
 def prepare(job: AdaptJob, stopping: Callable[[], bool]) -> Material:

@@ -64,6 +64,10 @@ def run(argv: Sequence[str], prog: str) -> int:
         print()
         outcome = "a result would be spoiled" if report.spoiled else "nothing spoils a result"
         print(f"{report.pictures} pictures: {outcome}")
+        if any(finding.kind == "unreadable" for finding in report.findings):
+            print("replace or remove files that cannot be read; --skip-corrupt leaves them out")
+        if not config.json and any(len(finding.items) > EXAMPLES for finding in report.findings):
+            print("--json FILE lists all files of the findings")
 
     report = check_data(config.data, config.max_megapixels)
     if config.json == "-":

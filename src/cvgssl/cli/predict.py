@@ -72,7 +72,12 @@ def _predict(config: PredictConfig) -> None:
     work = recognition(config)
     outputs = _outputs(config)
     if outputs:
-        counts, begun = write_answers(work, config, outputs)
+        try:
+            counts, begun = write_answers(work, config, outputs)
+        except KeyboardInterrupt:
+            if STDOUT not in (config.csv, config.json):
+                print("what is done is kept; the same command goes on there", file=sys.stderr)
+            raise
         if begun:
             print(f"the first {begun} pictures were done before", file=sys.stderr)
         for path in (config.csv, config.json):

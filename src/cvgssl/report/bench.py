@@ -94,11 +94,11 @@ def _setting(page: Page, bench: Bench, table: Table) -> None:
     page.image(svg, "Mean over the draws and its 95 % interval. Dashed: labels alone.")
     columns = ["head", *(f"{shot} shot" for shot in table.shots)]
     texts = captions(bench.baseline)
-    page.text(texts["macro_recall"])
+    page.text(texts.pop("macro_recall"))
     page.table(columns, grid(table), best=_best(table))
-    for figure in ("accuracy", "difference", "seconds"):
+    for figure, title in texts.items():
         if figure != "difference" or len(table.heads) > 1:
-            page.table(columns, grid(table, figure), folded=texts[figure])
+            page.table(columns, grid(table, figure), folded=title)
     _decisions(page, bench, table)
     _class_recalls(page, bench, table)
 
