@@ -14,6 +14,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 
 from cvgssl.adapt.config import FinetuneConfig
+from cvgssl.encoders.installed_weights import INSTALLED
 from cvgssl.features.config import EmbedConfig
 from cvgssl.heads import ALL_HEADS, HEADS, TEXT_HEADS
 from cvgssl.runtime.options import STRICT, explain, make
@@ -159,7 +160,8 @@ def _encoder(value: Any) -> Any:
             problems = explain(error)
     if problems:
         raise ValueError("; ".join(problems))
-    name = str(name or Path("+".join(options["encoder"])).stem)
+    encoders = options.setdefault("encoder", [INSTALLED])
+    name = str(name or Path("+".join(encoders)).stem)
     return {"name": name, "options": options, "text": text, "prompts": prompts}
 
 
@@ -227,8 +229,8 @@ class BenchConfig:
     )
     encoders: tuple[Annotated[EncoderChoice, BeforeValidator(_encoder)], ...] = Field(
         default=(),
-        description="frozen encoders, as `cvgssl embed` takes them; in YAML also {name, encoder, "
-        "text, prompts, OPTION: ...} with the options of `cvgssl embed`",
+        description="frozen encoders of --data, as `cvgssl embed` takes them, with its default; in "
+        "YAML also {name, encoder, text, prompts, OPTION: ...} with the options of `cvgssl embed`",
     )
     heads: tuple[Annotated[HeadChoice, BeforeValidator(_choice)], ...] = Field(
         default=(),
@@ -282,10 +284,10 @@ class BenchConfig:
 
     @model_validator(mode="after")
     def _something(self) -> "BenchConfig":
-        if bool(self.data) != bool(self.encoders):
-            raise ValueError("--data, --encoders: one needs the other")
+        if self.encoders and not self.data:
+            raise ValueError("--encoders: are for --data; name it")
         if not self.features and not self.data:
-            raise ValueError("--features FILE, or --data DATA and --encoders SPEC, is needed")
+            raise ValueError("--features FILE or --data DATA is needed")
         return self
 
     @field_validator("data")
@@ -330,6 +332,10 @@ class BenchConfig:
         texts |= any(encoder.text or encoder.prompts for encoder in self.encoders)
         names = ALL_HEADS if texts else HEADS
         return self.heads or tuple(HeadChoice(head=name, label=name, params={}) for name in names)
+
+    def encoder_choices(self) -> tuple[EncoderChoice, ...]:
+        """The encoders of `data`; the default of `cvgssl embed` if none was named."""
+        return self.encoders or (EncoderChoice(**_encoder({})),)
 
     def baseline_label(self) -> str:
         """The head that the others are compared with."""

@@ -20,7 +20,7 @@ def all_features(config: BenchConfig) -> list[FeatureSource]:
     sources = list(config.features)
     for data in config.data:
         name = data.stem if data.is_file() else data.resolve().name
-        for encoder in config.encoders:
+        for encoder in config.encoder_choices():
             file = config.out / FEATURES / f"{file_name(name)}_{file_name(encoder.name)}.npz"
             options = EmbedConfig(data=data, **encoder.options)
             save_features(embed(options), file)

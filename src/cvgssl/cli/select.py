@@ -56,10 +56,11 @@ def _features(config: SelectConfig) -> "FeatureTable":
         from cvgssl.features.table import load_features
 
         return load_features(config.data)
+    from cvgssl.encoders.installed_weights import INSTALLED
     from cvgssl.features.config import EmbedConfig
     from cvgssl.features.embed import embed
 
-    encoder = config.encoder or ("embedded",)
+    encoder = config.encoder or (INSTALLED,)
     return embed(EmbedConfig(data=config.data, encoder=encoder, class_folders=config.class_folders))
 
 

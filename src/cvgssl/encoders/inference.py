@@ -27,6 +27,10 @@ _SQUEEZENETS: dict[tuple[int, ...], str] = {
     (64, 3, 3, 3): "squeezenet1_1",
     (96, 3, 7, 7): "squeezenet1_0",
 }
+# width of stem and head, blocks of each stage; without squeeze-and-excitation
+_EFFICIENTNETS: dict[tuple[int, ...], str] = {
+    (32, 1280, 1, 2, 2, 3, 3, 4, 1): "tf_efficientnet_lite0",
+}
 _VITS = {
     (192, 12): "tiny",
     (384, 12): "small",
@@ -149,7 +153,17 @@ def infer_arch(weights: Weights, quick_gelu: bool = False) -> str | None:
         stem = tuple(weights["features.0.weight"].shape)
         name = _SQUEEZENETS.get(stem)
         return f"torchvision:{name}" if name else None
+    if "conv_stem.weight" in weights and "conv_head.weight" in weights:
+        return _efficientnet(weights)
     return _vit(weights)
+
+
+def _efficientnet(weights: Weights) -> str | None:
+    if any(".se." in name for name in weights):
+        return None
+    blocks = (_depth(weights, rf"blocks\.{stage}\.(\d+)\.") for stage in range(7))
+    widths = (weights["conv_stem.weight"].shape[0], weights["conv_head.weight"].shape[0])
+    return _EFFICIENTNETS.get((*widths, *blocks))
 
 
 def _depth(weights: Weights, pattern: str) -> int:

@@ -16,7 +16,11 @@ from torch import Tensor
 
 from cvgssl.encoders.containers import FileContents
 from cvgssl.encoders.normalization import CLIP, HALF, IMAGENET, Normalization
-from cvgssl.encoders.renaming import from_children, from_torchvision_vit
+from cvgssl.encoders.renaming import (
+    from_children,
+    from_efficientnet_pytorch,
+    from_torchvision_vit,
+)
 from cvgssl.encoders.transformers_names import (
     below,
     from_clip,
@@ -253,6 +257,13 @@ LAYOUTS = (
         from_torchvision_vit,
     ),
     Layout("torchvision", _starts("features."), "", IMAGENET),
+    Layout(
+        "EfficientNet-PyTorch",
+        _starts("_conv_stem.", "_blocks.0."),
+        "",
+        None,
+        from_efficientnet_pytorch,
+    ),
     Layout(
         "ViT without classifier (as DINO publishes it)",
         _is_headless_vit,

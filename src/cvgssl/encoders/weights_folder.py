@@ -1,10 +1,14 @@
-"""Where weight files are: `pretrained/`, or the folder that CVGSSL_WEIGHTS names."""
+"""Where weight files are: `pretrained/`, or the folder that CVGSSL_WEIGHTS names.
+
+One network's weights come with the installation; its name means them where no file has it.
+"""
 
 import difflib
 import os
 from contextlib import suppress
 from pathlib import Path
 
+from cvgssl.encoders.installed_weights import INSTALLED, installed_weights
 from cvgssl.encoders.shards import INDEX, MAIN_FILES, is_part
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import check_file
@@ -35,8 +39,11 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def is_weights(named: str | Path, folder: Path | None = None) -> bool:
-    """Whether a path is a file or a run's or model's folder, or a bare name one in the weights'."""
-    return bool(named) and _there(Path(named), folder) is not None
+    """Whether a path is a file or a run's or model's folder, or a bare name one in the weights'.
+
+    So is the name of the weights that come with the installation.
+    """
+    return str(named) == INSTALLED or (bool(named) and _there(Path(named), folder) is not None)
 
 
 def find_weights(source: str | Path, folder: Path | None = None) -> Path:
@@ -50,6 +57,8 @@ def find_weights(source: str | Path, folder: Path | None = None) -> Path:
     file = _there(path, folder)
     if file is not None:
         return file
+    if str(source) == INSTALLED:
+        return installed_weights()
     if path.is_dir():
         names = " or ".join((*_IN_RUNS, MAIN_FILES[0]))
         raise UserError(f"is a folder without {names}; name a weight file in it")

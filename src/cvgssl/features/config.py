@@ -9,6 +9,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from cvgssl.encoders.installed_weights import INSTALLED
 from cvgssl.images.picture_options import FileOptions
 from cvgssl.runtime.options import STRICT, DeviceOptions
 
@@ -27,10 +28,11 @@ class EncodingOptions(DeviceOptions, FileOptions):
         "path,label,split, or a folder of unlabelled pictures"
     )
     encoder: tuple[str, ...] = Field(
-        default=(),
+        default=(INSTALLED,),
         description="frozen encoder: a weight file (a path, or a bare name in pretrained/ or "
-        "$CVGSSL_WEIGHTS), a run folder, NAME[=FILE][:WEIGHT] with the name of a CLIP or timm "
-        "model, or embedded; several are put side by side, each standardized by the train pictures",
+        "$CVGSSL_WEIGHTS), a run folder, or NAME[=FILE][:WEIGHT] with the name of a CLIP or timm "
+        "model; several are put side by side, each standardized by the train pictures; the "
+        "default comes with the installation",
     )
     class_folders: bool = Field(
         default=True, description="false: folders are not classes, no picture has a label"
@@ -90,7 +92,7 @@ class EncodingOptions(DeviceOptions, FileOptions):
         """One line per mistake in options that do not go together."""
         problems = []
         if not self.encoder:
-            problems.append("--encoder FILE, NAME=FILE or embedded is needed")
+            problems.append("--encoder: name at least one, or leave it out for the default")
         if not set(self.pools) <= set(POOLS) or len(set(self.pools)) < len(self.pools):
             problems.append(
                 f"--pooling {self.pooling}: auto, or {', '.join(POOLS)}, each once at most, by +"

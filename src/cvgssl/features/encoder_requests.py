@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cvgssl.encoders.encoder_spec import RANDOM, EncoderSpec, parse_encoder
+from cvgssl.encoders.installed_weights import INSTALLED
 from cvgssl.encoders.weights_folder import find_weights
 from cvgssl.features.config import EmbedConfig
 from cvgssl.runtime.errors import UserError, naming
@@ -39,6 +40,8 @@ def _request_of(text: str) -> EncoderRequest:
     if not spec.file or spec.file == RANDOM:
         return EncoderRequest(spec, None, flag)
     file = weight_file(spec.file, flag)
+    if spec.file == INSTALLED:  # found on any machine, wherever it is there
+        return EncoderRequest(spec, file, flag)
     return EncoderRequest(replace(spec, file=str(file)), file, flag)
 
 

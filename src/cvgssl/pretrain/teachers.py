@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from cvgssl.encoders.embedded import embedded_guide
 from cvgssl.encoders.frozen_encoder import FrozenEncoder
+from cvgssl.encoders.installed_weights import INSTALLED
 from cvgssl.encoders.loading import available_clip_encoders, load_encoders
 from cvgssl.encoders.weights_folder import weights_folder
 from cvgssl.features.pooling import Pooling
@@ -13,7 +13,7 @@ from cvgssl.runtime.errors import UserError
 def choose_teachers(named: Sequence[str], layers: Sequence[int] = ()) -> tuple[FrozenEncoder, ...]:
     """The named teachers, or without names the only CLIP file in the weights folder.
 
-    Where the folder holds none, the small encoder that comes with the package. layers: depths of
+    Where the folder holds none, the one that comes with the installation. layers: depths of
     each, from 1 or from the end below 0, that are pooled in place of its output. Raises UserError
     when none is named and the folder holds several, and for layers that a teacher does not have.
     """
@@ -47,6 +47,6 @@ def _named_or_default(named: Sequence[str]) -> tuple[FrozenEncoder, ...]:
         raise UserError(f"--teacher: name one or more of those in {folder}: {listed}")
     if available:
         return tuple(load_encoders(available))
-    embedded = embedded_guide()
-    embedded.notes += (f"the default, as no --teacher is named and {folder} holds no CLIP file",)
-    return (embedded,)
+    (default,) = load_encoders([INSTALLED])
+    default.notes += (f"the default, as no --teacher is named and {folder} holds no CLIP file",)
+    return (default,)

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 from cvgssl import __version__
 from cvgssl.encoders.encoder_spec import RANDOM
+from cvgssl.encoders.installed_weights import INSTALLED
 from cvgssl.encoders.weights_card import MOST_PIXELS
 from cvgssl.features.config import EmbedConfig
 from cvgssl.features.record import EncoderRecord
@@ -90,8 +91,8 @@ def _first(error: pydantic.ValidationError) -> str:
 class KeptEncoder:
     """An encoder as it was asked for, and what decides its numbers.
 
-    name: as in `EncoderSpec`. file: where the weights were, absolute; else "" or "random", as in
-    `EncoderSpec`.
+    name: as in `EncoderSpec`. file: where the weights were, absolute; "", "random" or the name of
+    weights that come with the installation, as in `EncoderSpec`.
     """
 
     name: str
@@ -100,8 +101,8 @@ class KeptEncoder:
 
     @property
     def path(self) -> Path | None:
-        """Where the weights were; None for those that were not a named file."""
-        return Path(self.file) if self.file not in ("", RANDOM) else None
+        """Where the weights were; None for those that were not a file of the user's."""
+        return Path(self.file) if self.file not in ("", RANDOM, INSTALLED) else None
 
     @property
     def sha256(self) -> str | None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from cvgssl.encoders.installed_weights import INSTALLED
 from cvgssl.features.embed import embed_raw
-from cvgssl.features.encoder_requests import requested_encoders
+from cvgssl.features.encoder_requests import EncoderRequest, requested_encoders
 from cvgssl.features.record import EncoderRecord
 from cvgssl.features.table import SPLITS, UNLABELLED, FeatureTable
 from cvgssl.heads import HEADS
@@ -90,7 +91,7 @@ def _card(config: FitConfig, records: list[EncoderRecord], train: FeatureTable) 
     encoders = tuple(
         KeptEncoder(
             encoder.spec.name,
-            str(encoder.file.resolve()) if encoder.file else encoder.spec.file,
+            _place(encoder),
             record,
         )
         for encoder, record in zip(named, records, strict=True)
@@ -104,6 +105,13 @@ def _card(config: FitConfig, records: list[EncoderRecord], train: FeatureTable) 
         options,
         encoders,
     )
+
+
+def _place(encoder: EncoderRequest) -> str:
+    """Where its weights are, for a folder that may be used elsewhere."""
+    if encoder.file is None or encoder.spec.file == INSTALLED:
+        return encoder.spec.file
+    return str(encoder.file.resolve())
 
 
 def _summary(

@@ -36,7 +36,7 @@ class SelectConfig:
     seed: int = Field(default=0, ge=0, lt=2**63, description="seed of every random choice")
     encoder: tuple[str, ...] = Field(
         default=(),
-        description="for DATA that is no features file: as in `cvgssl embed`; embedded if left out",
+        description="for DATA that is no features file: as in `cvgssl embed`, with its default",
     )
     class_folders: bool = Field(
         default=True,
