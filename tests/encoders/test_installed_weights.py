@@ -46,6 +46,11 @@ def test_encoder_has_every_number_of_the_file(own_names: dict[str, Tensor]) -> N
 def test_other_networks_of_that_layout(arch: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = timm.create_model(arch, num_classes=0).eval()
+    for buffer in model.buffers():  # the same number everywhere would hide mistakes
+        if buffer.is_floating_point():
+            buffer.uniform_(1, 2)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter)
     block_names = {"conv_pw": "_expand_conv", "bn1": "_bn0", "conv_dw": "_depthwise_conv",
                    "bn2": "_bn1", "conv_pwl": "_project_conv", "bn3": "_bn2",
                    "conv_reduce": "_se_reduce", "conv_expand": "_se_expand"}  # fmt: skip
@@ -68,10 +73,8 @@ def test_other_networks_of_that_layout(arch: str, tmp_path: Path) -> None:
     backbone = build_backbone(arch, 64)
     report = load_pretrained(backbone, tmp_path / "m.pth")
     assert (report.layout, report.missing, report.unexpected) == ("EfficientNet-PyTorch", (), ())
-    pictures = torch.rand(2, 3, 64, 64)
-    with torch.inference_mode():
-        features, expected = backbone.eval()(pictures), model((pictures - 0.5) / 0.5)
-    torch.testing.assert_close(features, expected, rtol=1e-5, atol=1e-5)
+    loaded = backbone.body.state_dict()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in model.state_dict().items())
 
 
 def test_a_file_of_the_user_with_that_name_comes_first(
