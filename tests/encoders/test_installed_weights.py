@@ -1,6 +1,6 @@
 """The weights that come with the installation: found, recognized, refused when they are others."""
 
-from importlib import metadata
+import importlib
 from pathlib import Path
 
 import pytest
@@ -96,7 +96,7 @@ def test_another_file_or_none_is_an_error_with_the_remedy(
     (record / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1.0\n")
     (record / "RECORD").write_text(f"models/{module.FILE},,\n")
     monkeypatch.setattr("sys.path", [str(site)])
-    metadata.MetadataPathFinder.invalidate_caches()
+    importlib.invalidate_caches()
     with pytest.raises(UserError, match=f"the package {name} has no file {module.FILE}; install"):
         find_weights(INSTALLED)
     (site / "models").mkdir()
@@ -104,6 +104,6 @@ def test_another_file_or_none_is_an_error_with_the_remedy(
     with pytest.raises(UserError, match=r"\.pth: is not the file that .* has; install"):
         find_weights(INSTALLED)
     monkeypatch.setattr("sys.path", [])
-    metadata.MetadataPathFinder.invalidate_caches()
+    importlib.invalidate_caches()
     with pytest.raises(UserError, match=f"^the package {name} is not installed; install {name}"):
         installed_weights()
