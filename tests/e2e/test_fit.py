@@ -17,7 +17,7 @@ def test_choose_label_fit_and_predict(
     monkeypatch.setenv("CVGSSL_CACHE", str(tmp_path / "cache"))
     done = command("select", steel, "--encoder", "embedded", "--budget", "18", "--out", "chosen")
     assert done.returncode == 0, done.stderr
-    assert "cvgssl fit DATA --encoder WEIGHTS --labels chosen/selection.csv" in done.stdout
+    assert f"  cvgssl fit {steel} --encoder embedded --labels chosen/selection.csv " in done.stdout
     chosen = tmp_path / "chosen/selection.csv"
     with chosen.open(encoding="utf-8-sig", newline="") as file:
         head, *rows = csv.reader(file)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from cvgssl.cli.options import Command
@@ -41,12 +42,14 @@ def run(argv: Sequence[str], prog: str) -> int:
     )
     if note:
         print(note)
-    filled = config.out / LIST
+    filled = quote(str(config.out / LIST))
+    data = "DATA" if config.is_features_file else quote(str(config.data))
+    encoder = f" --encoder {' '.join(map(quote, config.encoder))}" if config.encoder else ""
     print(
         f"fill in the labels in {filled} (? where nobody can tell), then\n"
-        f"  cvgssl fit DATA --encoder WEIGHTS --labels {filled}     for a recognizer at once\n"
-        f"  cvgssl finetune DATA --labels {filled}     to train on them (class folders)\n"
-        f"  cvgssl select DATA --labels {filled} ...     to add what teaches most"
+        f"  cvgssl fit {data}{encoder} --labels {filled}     for a recognizer at once\n"
+        f"  cvgssl finetune {data} --labels {filled}     to train on them (class folders)\n"
+        f"  cvgssl select {data}{encoder} --labels {filled} ...     to add what teaches most"
     )
     return 0
 
