@@ -17,7 +17,7 @@ from PIL import Image
 from cvgssl.images import rows
 from cvgssl.images.assemble import Entry, assemble
 from cvgssl.images.decoding import fit_square
-from cvgssl.images.geometry import Fit, Geometry, Interpolation
+from cvgssl.images.geometry import FitMode, Geometry, Interpolation
 from cvgssl.images.store import load_dataset_pictures, load_pictures
 from cvgssl.images.table import Dataset
 from cvgssl.runtime.array_files import write_array
@@ -113,7 +113,7 @@ def test_pad_keeps_the_aspect_and_fills_with_the_mean(shape: tuple[int, ...]) ->
 
 
 @pytest.mark.parametrize("fit", ["stretch", "pad", "crop"])
-def test_constant_pictures_stay_constant(fit: Fit) -> None:
+def test_constant_pictures_stay_constant(fit: FitMode) -> None:
     assert (fit_square(np.full((31, 77), 93, np.uint8), Geometry(24, fit)) == 93).all()
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
-Kind = Literal["all", "head", "norm", "blocks", "lora"]
+TrainableKind = Literal["all", "head", "norm", "blocks", "lora"]
 _NUMBERED = {"blocks": "how many of the last blocks, such as blocks:2", "lora": "RANK as in lora:8"}
 
 
@@ -15,19 +15,19 @@ class Trainable:
         `number` blocks and what follows them; lora, low-rank updates of rank `number`.
     """
 
-    kind: Kind
+    kind: TrainableKind
     number: int = 0
 
 
 def parse_trainable(text: str) -> Trainable:
     """`all`, `head`, `norm`, `blocks:N` or `lora:RANK`; raises ValueError for anything else."""
     kind, colon, number = text.partition(":")
-    if kind not in get_args(Kind):
+    if kind not in get_args(TrainableKind):
         raise ValueError("must be all, head, norm, blocks:N or lora:RANK")
     if kind not in _NUMBERED:
         if colon:
             raise ValueError(f"{kind} takes no number")
-        return Trainable(cast(Kind, kind))
+        return Trainable(cast(TrainableKind, kind))
     if not (number.isascii() and number.isdecimal() and int(number)):
         raise ValueError(f"needs a number from 1: {_NUMBERED[kind]}")
-    return Trainable(cast(Kind, kind), int(number))
+    return Trainable(cast(TrainableKind, kind), int(number))

@@ -35,7 +35,7 @@ SNAPSHOT_EVERY = 60.0  # seconds; what a SIGKILL can cost
 
 
 @dataclass(frozen=True)
-class Split:
+class LabelledInputs:
     """Inputs of N pictures (uint8 pixels or features) and their labels, int64 [N], on the CPU."""
 
     inputs: Inputs
@@ -53,8 +53,8 @@ class Draw:
     """
 
     run: int
-    train: Split
-    test: Split
+    train: LabelledInputs
+    test: LabelledInputs
     pool: PseudoLabelPool | None = None
 
 

@@ -20,13 +20,12 @@ from cvgssl.bench.cells import Cell, CellResult, parameters, write_cell
 from cvgssl.bench.sources import read_parts
 from cvgssl.features.graph_cache import GraphCache
 from cvgssl.features.preparation import Preparation
-from cvgssl.features.table import UNLABELLED, FeatureTable
+from cvgssl.features.table import UNLABELLED, FeatureTable, Rows
 from cvgssl.heads import ALL_HEADS, FewShotHead
 from cvgssl.heads.auto import AutoDecision
 from cvgssl.heads.metrics import accuracy, confusion, macro_recall
 from cvgssl.runtime.errors import UserError
 
-Rows = NDArray[np.intp]
 Labels = NDArray[np.int64]
 Timed = tuple[float, Labels]  # when fitting began, as of `time.perf_counter`; predicted classes
 

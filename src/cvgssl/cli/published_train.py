@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from cvgssl.cli.main import guarded
 from cvgssl.cli.options import Command
 from cvgssl.cli.pretrain import run_pretraining
-from cvgssl.pretrain.config import Bank, Guidance, PretrainConfig
+from cvgssl.pretrain.config import BankSize, Guidance, PretrainConfig
 from cvgssl.pretrain.methods.registry import options_read
 from cvgssl.runtime.options import STRICT
 
@@ -23,7 +23,7 @@ class PublishedTrainConfig(PretrainConfig):
     guidance: Guidance = Field(
         default="published", description="how teachers guide --builder cvgssl; see docs/method.md"
     )
-    bank: Bank = Field(
+    bank: BankSize = Field(
         default=0, ge=0, le=1000, description="views stored per picture, as `cvgssl pretrain` has"
     )
     save: Path | None = Field(default=None, description="folder for checkpoints; same as --out")

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cvgssl import __version__
 from cvgssl.features.cache import FeatureStore, Values, scratch
@@ -21,7 +20,7 @@ from cvgssl.features.config import AUTO, EmbedConfig
 from cvgssl.features.encoder_requests import EncoderRequest, requested_encoders
 from cvgssl.features.pictures import Listing, list_for_embedding
 from cvgssl.features.record import FOLDER, EncoderRecord, keep_record, parts_of, recorded
-from cvgssl.features.table import SPLITS, FeatureTable
+from cvgssl.features.table import SPLITS, FeatureTable, Rows
 from cvgssl.images.decoding import check_readable, hash_files
 from cvgssl.images.store import warn_if_dark
 from cvgssl.runtime.cache_folder import default_cache_dir
@@ -31,7 +30,6 @@ from cvgssl.runtime.progress import progress
 if TYPE_CHECKING:
     from cvgssl.features.encoder import Encoder
 
-Rows = NDArray[np.intp]
 log = logging.getLogger(__name__)
 
 

@@ -33,6 +33,7 @@ UNLABELLED = -1
 _LONGEST_PATH = 4096  # bytes
 _LARGEST = 1e15  # of features; sums of squares of larger ones leave float32
 SPLITS = ("train", "test")
+Rows = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class FeatureTable:
         """The pictures of one split, in order."""
         return self.take(np.flatnonzero(np.array(self.splits) == split))
 
-    def take(self, rows: NDArray[np.intp]) -> "FeatureTable":
+    def take(self, rows: Rows) -> "FeatureTable":
         """The pictures in these rows, int [R]."""
         return FeatureTable(
             self.values[rows],

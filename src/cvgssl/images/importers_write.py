@@ -20,7 +20,7 @@ from typing import Literal
 
 from PIL import Image
 
-from cvgssl.images.importers import NEU, Item, Name, Notes, find_items
+from cvgssl.images.importers import NEU, Item, Name, Oddities, find_items
 from cvgssl.images.names import name_bytes
 from cvgssl.images.reader import read_picture
 from cvgssl.runtime.errors import UserError
@@ -32,7 +32,7 @@ Splits = dict[str, str]  # item name -> "train" or "test"
 LISTS: dict[Name, str] = {"neu-cls": "neu-cls.csv", "neu-det": "neu-cls.csv", "x-sdd": "x-sdd.csv"}
 
 
-def split_by_list(dataset: Name, items: Sequence[Item], notes: Notes) -> Splits:
+def split_by_list(dataset: Name, items: Sequence[Item], notes: Oddities) -> Splits:
     """Splits after the shipped list; items that it drops or does not know get none."""
     listed = read_list(LISTS[dataset])
     splits = {}
@@ -148,7 +148,7 @@ def import_dataset(
     return report
 
 
-def _told(notes: Notes) -> dict[str, list[str]]:
+def _told(notes: Oddities) -> dict[str, list[str]]:
     """Notes without empty kinds; bytes in file names that are no UTF-8 become escapes."""
     return {
         kind: [os.fsencode(name).decode("utf-8", "backslashreplace") for name in names]
@@ -164,7 +164,7 @@ def _refuse_target(target: Path) -> None:
         raise UserError(f"DST {target}: not empty; name a new folder or empty it")
 
 
-def _without_copies(items: Sequence[Item], notes: Notes) -> list[Item]:
+def _without_copies(items: Sequence[Item], notes: Oddities) -> list[Item]:
     """Items whose bytes no earlier item has: a copy on the other side would spoil the test."""
     first: dict[str, Item] = {}
     with progress("comparing", len(items)) as advance:
@@ -179,7 +179,7 @@ def _without_copies(items: Sequence[Item], notes: Notes) -> list[Item]:
 
 
 def _write(
-    items: Sequence[Item], splits: Splits, root: Path, boxes: Boxes, margin: float, notes: Notes
+    items: Sequence[Item], splits: Splits, root: Path, boxes: Boxes, margin: float, notes: Oddities
 ) -> dict[str, tuple[int, int]]:
     labels: Counter[tuple[str, str]] = Counter()
     with progress("writing", len(items)) as advance:
@@ -198,7 +198,7 @@ def _write(
     return {name: (labels[name, "train"], labels[name, "test"]) for name in names}
 
 
-def _write_crops(item: Item, side: Path, margin: float, notes: Notes) -> list[str]:
+def _write_crops(item: Item, side: Path, margin: float, notes: Oddities) -> list[str]:
     """Write one PNG per box; returns their classes."""
     if not item.boxes:
         notes["no box to crop, left out"].append(str(item.path))

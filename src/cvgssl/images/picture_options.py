@@ -5,7 +5,13 @@ from pathlib import Path
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from cvgssl.images.geometry import LARGEST_MEGAPIXELS, MAX_MEGAPIXELS, Fit, Geometry, Interpolation
+from cvgssl.images.geometry import (
+    LARGEST_MEGAPIXELS,
+    MAX_MEGAPIXELS,
+    FitMode,
+    Geometry,
+    Interpolation,
+)
 from cvgssl.runtime.options import STRICT
 
 
@@ -40,7 +46,9 @@ class PictureOptions(FileOptions):
     image_size: int = Field(
         default=224, ge=16, le=2048, description="side of the input square, pixels"
     )
-    fit: Fit = Field(default="stretch", description="how a picture that is not square becomes one")
+    fit: FitMode = Field(
+        default="stretch", description="how a picture that is not square becomes one"
+    )
     interpolation: Interpolation = Field(
         default="bilinear", description="antialiased filter that resizes pictures"
     )

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from cvgssl.images.assemble import Entry, Split, assemble, normal
+from cvgssl.images.assemble import Entry, SplitName, assemble, normal
 from cvgssl.images.layout import HALVES, FolderLayout, layout_of
 from cvgssl.images.listing import Inventory, list_pictures, natural_path, subfolders
 from cvgssl.images.splits import read_split, stratified_split
@@ -82,7 +82,7 @@ def _split_classes(
     ]
 
 
-def _entries(folder: Path, split: Split, inventory: Inventory) -> list[Entry]:
+def _entries(folder: Path, split: SplitName, inventory: Inventory) -> list[Entry]:
     """The pictures of a folder of class folders."""
     loose = inventory.loose(folder)
     listed: list[Entry] = []

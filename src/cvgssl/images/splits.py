@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cvgssl.images.assemble import Entry, Split, assemble
+from cvgssl.images.assemble import Entry, SplitName, assemble
 from cvgssl.images.names import FilesBelow, comparable, name_bytes, text_form
 from cvgssl.images.table import Dataset
 from cvgssl.runtime.csv_files import CsvRow, read_rows
@@ -65,7 +65,7 @@ def write_split(dataset: Dataset, path: Path) -> None:
     """
     folder = path.parent.absolute()
     rows = []
-    splits: tuple[Split, Split] = ("train", "test")
+    splits: tuple[SplitName, SplitName] = ("train", "test")
     for split in splits:
         table = dataset.train if split == "train" else dataset.test
         for picture, label in zip(table.paths, table.labels, strict=True):

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cvgssl.images.cache import CacheEntry, Notes
+from cvgssl.images.cache import CacheEntry, DecodingNotes
 from cvgssl.images.decoding import check_readable, decode_squares, hash_files
 from cvgssl.images.geometry import MAX_MEGAPIXELS, Geometry
 from cvgssl.images.rows import FileRows, MemoryRows, naming_the_remedy
@@ -95,7 +95,7 @@ class DecodingJob:
             return rows.finish()
         entry = self._entry()
         with naming_the_remedy(self.cache_dir):
-            entry.note(result.digests, Notes(result.unreadable, result.brightest))
+            entry.note(result.digests, DecodingNotes(result.unreadable, result.brightest))
         rows.finish(entry.path(result.digests))
         entry.drop_outdated(result.digests)
         loaded = entry.load(result.digests)

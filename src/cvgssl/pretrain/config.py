@@ -22,7 +22,7 @@ def _off_is_zero(value: object) -> object:
     return 0 if value in ("off", False) else value  # YAML reads a bare `off` as False
 
 
-Bank = Annotated[int, BeforeValidator(_off_is_zero)]
+BankSize = Annotated[int, BeforeValidator(_off_is_zero)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -104,7 +104,7 @@ class PretrainConfig(JobOptions, PictureOptions):
     show_views: Path | None = Field(
         default=None, description="draw the views of some pictures into this PNG and stop"
     )
-    bank: Bank = Field(
+    bank: BankSize = Field(
         default=8,
         ge=0,
         le=1000,

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from cvgssl.encoders.frozen_encoder import check_identity
-from cvgssl.pretrain.inputs import Inputs
+from cvgssl.pretrain.inputs import TrainingInputs
 from cvgssl.runtime.errors import UserError, naming
 from cvgssl.runtime.run import RunKind
 
 
-def run_kind(inputs: Inputs) -> RunKind:
+def run_kind(inputs: TrainingInputs) -> RunKind:
     """Its pictures and teachers must be the same when it is resumed."""
     config, teachers, pictures = inputs.config, inputs.teachers, inputs.data.pictures.digest
 

@@ -14,7 +14,7 @@ from cvgssl.pretrain.checkpoint import BACKBONE, checkpoints, save_backbone
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.pretrain.data import load_unlabelled
 from cvgssl.pretrain.folder import run_kind
-from cvgssl.pretrain.inputs import Inputs
+from cvgssl.pretrain.inputs import TrainingInputs
 from cvgssl.pretrain.loop import build_loop
 from cvgssl.pretrain.methods.build import build_method, check_installed
 from cvgssl.pretrain.methods.registry import choose
@@ -51,7 +51,7 @@ def pretrain(config: PretrainConfig) -> tuple[Path, PretrainSummary]:
     check_installed(config)
     backbone, report = student(config)
     teachers = _choose_teachers(config, accelerator.device)
-    inputs = Inputs(config, data, Views.of(config), accelerator, teachers)
+    inputs = TrainingInputs(config, data, Views.of(config), accelerator, teachers)
     folder = open_run(config, run_kind(inputs), accelerator)
     try:
         with compile_errors(config.compile), stop_requests() as stopping:
@@ -103,7 +103,11 @@ def _stop_check(stopping: Callable[[], bool], folder: Path) -> Callable[[], None
 
 
 def _build_training(
-    inputs: Inputs, backbone: Backbone, targets: TargetSource, folder: RunFolder, history: History
+    inputs: TrainingInputs,
+    backbone: Backbone,
+    targets: TargetSource,
+    folder: RunFolder,
+    history: History,
 ) -> Training:
     """The method, its loop and the monitor, before the first step."""
     with torch.random.fork_rng(devices=[]):
@@ -113,7 +117,9 @@ def _build_training(
     return Training(inputs, folder, loop, monitor, history)
 
 
-def _introduce(inputs: Inputs, report: LoadReport | None, log: Callable[[str], None]) -> None:
+def _introduce(
+    inputs: TrainingInputs, report: LoadReport | None, log: Callable[[str], None]
+) -> None:
     """The first lines of the log: pictures, student, teachers, method; few steps are a warning."""
     config, steps_per_epoch = inputs.config, inputs.steps_per_epoch
     log(inputs.data.describe())
@@ -131,7 +137,7 @@ def _introduce(inputs: Inputs, report: LoadReport | None, log: Callable[[str], N
         )
 
 
-def _summary(inputs: Inputs, history: History) -> PretrainSummary:
+def _summary(inputs: TrainingInputs, history: History) -> PretrainSummary:
     config = inputs.config
     return PretrainSummary(
         data=str(config.data),
