@@ -18,7 +18,8 @@ from torch import Tensor
 from cvgssl.adapt.config import FinetuneConfig
 from cvgssl.adapt.data import Task
 from cvgssl.adapt.frozen_features import FeatureExtractor
-from cvgssl.features.table import UNLABELLED, Rows
+from cvgssl.features.feature_store import Rows
+from cvgssl.features.table import UNLABELLED
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.seeds import seed_for
 from cvgssl.views.random_views import support_views

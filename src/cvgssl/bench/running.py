@@ -18,9 +18,10 @@ from threadpoolctl import threadpool_limits
 from cvgssl.adapt.draws import Draws
 from cvgssl.bench.cells import Cell, CellResult, parameters, write_cell
 from cvgssl.bench.sources import read_parts
+from cvgssl.features.feature_store import Rows
 from cvgssl.features.graph_cache import GraphCache
 from cvgssl.features.preparation import Preparation
-from cvgssl.features.table import UNLABELLED, FeatureTable, Rows
+from cvgssl.features.table import UNLABELLED, FeatureTable
 from cvgssl.heads import ALL_HEADS, FewShotHead
 from cvgssl.heads.auto import AutoDecision
 from cvgssl.heads.metrics import accuracy, confusion, macro_recall

@@ -8,8 +8,8 @@ from pathlib import Path
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from cvgssl.cli.command import Command
 from cvgssl.cli.main import guarded
-from cvgssl.cli.options import Command
 from cvgssl.cli.pretrain import run_pretraining
 from cvgssl.pretrain.config import BankSize, Guidance, PretrainConfig
 from cvgssl.pretrain.methods.registry import options_read
@@ -20,9 +20,7 @@ from cvgssl.runtime.options import STRICT
 class PublishedTrainConfig(PretrainConfig):
     """Pre-train a backbone guided by CLIP vision encoders, as published."""
 
-    guidance: Guidance = Field(
-        default="published", description="how teachers guide --builder cvgssl; see docs/method.md"
-    )
+    guidance: Guidance = "published"
     bank: BankSize = Field(
         default=0, ge=0, le=1000, description="views stored per picture, as `cvgssl pretrain` has"
     )

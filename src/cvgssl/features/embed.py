@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cvgssl import __version__
-from cvgssl.features.cache import FeatureStore, Values, scratch
 from cvgssl.features.config import AUTO, EmbedConfig
 from cvgssl.features.encoder_requests import EncoderRequest, requested_encoders
+from cvgssl.features.feature_store import FeatureStore, Rows, Values, scratch
 from cvgssl.features.pictures import Listing, list_for_embedding
 from cvgssl.features.record import FOLDER, EncoderRecord, keep_record, parts_of, recorded
-from cvgssl.features.table import SPLITS, FeatureTable, Rows
+from cvgssl.features.table import SPLITS, FeatureTable
 from cvgssl.images.decoding import check_readable, hash_files
 from cvgssl.images.store import warn_if_dark
 from cvgssl.runtime.cache_folder import default_cache_dir
@@ -109,7 +109,7 @@ class _Embedded:
 def _embed_all(config: EmbedConfig) -> _Embedded:
     requests = requested_encoders(config)
     listing = list_for_embedding(config)
-    digests = hash_files(listing.paths, config.workers, config.max_megapixels)
+    digests = hash_files(listing.paths, config)
     files = _Files(listing.paths, digests)
     complete = [_complete(request, files, config) for request in requests]
     skipped = frozenset[int]().union(*(each.unreadable for each in complete))
@@ -156,10 +156,7 @@ def _complete(request: EncoderRequest, files: _Files, config: EmbedConfig) -> _C
     reading = Reading(
         [files.paths[row] for row in missing.values()],
         [encoder.geometry],
-        config.batch_size,
-        config.skip_corrupt,
-        config.workers,
-        config.max_megapixels,
+        config,
     )
     with progress(f"embedding ({record.name})", len(missing)) as advance:
         compute(encoder, reading, store, accelerator, advance)

@@ -22,8 +22,8 @@ from cvgssl.features.table_files import (
     write_parquet,
 )
 from cvgssl.images.assemble import normal
+from cvgssl.images.dataset import Dataset, ImageTable
 from cvgssl.images.names import comparable, name_bytes, text_form
-from cvgssl.images.table import Dataset, ImageTable
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import writing
 from cvgssl.runtime.parsing import check_file, one_line, parsing
@@ -33,7 +33,6 @@ UNLABELLED = -1
 _LONGEST_PATH = 4096  # bytes
 _LARGEST = 1e15  # of features; sums of squares of larger ones leave float32
 SPLITS = ("train", "test")
-Rows = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class FeatureTable:
         """The pictures of one split, in order."""
         return self.take(np.flatnonzero(np.array(self.splits) == split))
 
-    def take(self, rows: Rows) -> "FeatureTable":
+    def take(self, rows: NDArray[np.intp]) -> "FeatureTable":
         """The pictures in these rows, int [R]."""
         return FeatureTable(
             self.values[rows],

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from cvgssl.features.diffusion import DiffusionMap
+from cvgssl.features.diffusion_map import DiffusionMap
 from cvgssl.features.graph import nearest_neighbours
 from cvgssl.heads.base import Floats, one_hot, unit
 from cvgssl.heads.calibration import held_out_folds

@@ -7,9 +7,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from cvgssl.images.dataset import Dataset, ImageTable
 from cvgssl.images.listing import natural_path
 from cvgssl.images.names import comparable, is_utf8
-from cvgssl.images.table import Dataset, ImageTable
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import one_line, printable, problem_lines
 

@@ -16,7 +16,49 @@ from cvgssl.runtime.options import STRICT
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class FileOptions:
+class SizeLimit:
+    """What everything that reads pictures has."""
+
+    max_megapixels: int = Field(
+        default=MAX_MEGAPIXELS,
+        ge=1,
+        le=LARGEST_MEGAPIXELS,
+        description="millions of pixels of the largest picture that is read; larger ones are "
+        "unreadable",
+    )
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class DecodingOptions(SizeLimit):
+    """How many files are decoded at a time, and what happens to those that cannot be."""
+
+    skip_corrupt: bool = Field(default=False, description="leave unreadable pictures out and go on")
+    workers: int = Field(
+        default=0, ge=0, description="threads that decode pictures; 0: one per core"
+    )
+
+
+AS_USUAL = DecodingOptions()
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class BatchOptions(DecodingOptions):
+    """The same for jobs that have few pictures in memory at a time."""
+
+    batch_size: int = Field(default=64, ge=1, description="pictures per step")
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SplitOptions:
+    """How a data set without a split of its own is split."""
+
+    test_fraction: float = Field(
+        default=0.3, gt=0, lt=1, description="share of test pictures when DATA has no test split"
+    )
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class FileOptions(DecodingOptions):
     """Which picture files, and how they are read."""
 
     data: Path = Field(
@@ -25,17 +67,6 @@ class FileOptions:
     )
     bit_depth: int = Field(
         default=16, ge=8, le=16, description="white level of 16-bit files, in bits"
-    )
-    skip_corrupt: bool = Field(default=False, description="leave unreadable pictures out and go on")
-    workers: int = Field(
-        default=0, ge=0, description="threads that decode pictures; 0: one per core"
-    )
-    max_megapixels: int = Field(
-        default=MAX_MEGAPIXELS,
-        ge=1,
-        le=LARGEST_MEGAPIXELS,
-        description="millions of pixels of the largest picture that is read; larger ones are "
-        "unreadable",
     )
 
 

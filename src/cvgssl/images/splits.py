@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl.images.assemble import Entry, SplitName, assemble
+from cvgssl.images.dataset import Dataset
 from cvgssl.images.names import FilesBelow, comparable, name_bytes, text_form
-from cvgssl.images.table import Dataset
 from cvgssl.runtime.csv_files import CsvRow, read_rows
 from cvgssl.runtime.csv_writing import write_rows
 from cvgssl.runtime.errors import UserError

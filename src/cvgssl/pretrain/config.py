@@ -15,7 +15,11 @@ from cvgssl.runtime.options import STRICT, JobOptions, OneOf
 from cvgssl.views.recipe import ViewRecipe
 
 Builder = Annotated[str, OneOf(METHODS)]
-Guidance = Annotated[str, OneOf(GUIDANCES)]
+Guidance = Annotated[
+    str,
+    OneOf(GUIDANCES),
+    Field(description="how teachers guide --builder cvgssl; see docs/method.md"),
+]
 
 
 def _off_is_zero(value: object) -> object:
@@ -58,9 +62,7 @@ class PretrainConfig(JobOptions, PictureOptions):
         description="depths of every teacher, from 1, such as 6 9 12, whose class token (if there "
         "is one) and patch mean guide, side by side, in place of its output",
     )
-    guidance: Guidance = Field(
-        default="spectral", description="how teachers guide --builder cvgssl; see docs/method.md"
-    )
+    guidance: Guidance = "spectral"
     self_constraint: Literal["none", "published", "margin"] = Field(
         default="published", description="form of the self-constrained loss"
     )

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cvgssl.encoders.backbone import Backbone
-from cvgssl.encoders.batches import forward_all
+from cvgssl.encoders.forward import forward_all
 from cvgssl.pretrain.inputs import TrainingInputs
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.progress import progress

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cvgssl.encoders.frozen_encoder import FrozenEncoder
-from cvgssl.features.diffusion import diffusion_map, map_width
+from cvgssl.features.diffusion_map import diffusion_map, map_width
 from cvgssl.pretrain.bank import Bank, BankBuild, BankKey, bank_size, build_bank
 from cvgssl.pretrain.inputs import TrainingInputs
 from cvgssl.pretrain.methods.registry import choose

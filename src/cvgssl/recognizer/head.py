@@ -6,7 +6,7 @@ Shape letters: N train pictures, M others, D numbers of all encoders together, K
 import numpy as np
 from numpy.typing import NDArray
 
-from cvgssl.features.cache import Values
+from cvgssl.features.feature_store import Values
 from cvgssl.features.preparation import JointEmbedding, Preparation
 from cvgssl.features.record import parts_of
 from cvgssl.features.table import FeatureTable

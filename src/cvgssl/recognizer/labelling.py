@@ -9,8 +9,8 @@ from cvgssl.adapt.draws import draw
 from cvgssl.features.embed import embed_raw
 from cvgssl.features.table import SPLITS, UNLABELLED, FeatureTable
 from cvgssl.images.assemble import normal
+from cvgssl.images.dataset import rows_without_copies
 from cvgssl.images.names import KnownNames
-from cvgssl.images.table import rows_without_copies
 from cvgssl.recognizer.config import FitConfig
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import one_line, problem_lines

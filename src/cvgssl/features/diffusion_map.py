@@ -61,7 +61,7 @@ class DiffusionMap(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     Examples
     --------
     >>> import numpy as np
-    >>> from cvgssl.features.diffusion import DiffusionMap
+    >>> from cvgssl.features.diffusion_map import DiffusionMap
     >>> rows = np.random.default_rng(0).standard_normal((60, 8))
     >>> mapped = DiffusionMap(width=5).fit(rows).transform(rows[:3])
     >>> mapped.shape
