@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 from cvgssl.adapt.config import FinetuneConfig
 from cvgssl.features.config import EmbedConfig
 from cvgssl.heads import ALL_HEADS, HEADS, TEXT_HEADS
+from cvgssl.images.picture_options import SizeLimit
 from cvgssl.runtime.options import STRICT, explain, make
 
 Setting = Literal[
@@ -210,7 +211,7 @@ def _choice(value: Any) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class BenchConfig:
+class BenchConfig(SizeLimit):
     """Compare heads on features of one or several data sets and encoders.
 
     `cvgssl bench CONFIG.yaml` takes these options from a file; `cvgssl bench --features FILE` needs

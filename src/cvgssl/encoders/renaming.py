@@ -6,6 +6,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+Weights = Mapping[str, Tensor]
+"""Tensors by name."""
+
 _RESNET_CHILDREN = {"0": "conv1", "1": "bn1"} | {str(n): f"layer{n - 3}" for n in (4, 5, 6, 7)}
 
 _TORCHVISION_VIT = (
@@ -23,7 +26,7 @@ _TORCHVISION_VIT = (
 )
 
 
-def from_children(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def from_children(weights: Weights) -> dict[str, Tensor]:
     """A ResNet cut into `nn.Sequential(*children)`, as in lightly's examples, to named layers."""
     renamed = {}
     for name, tensor in weights.items():
@@ -32,7 +35,7 @@ def from_children(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def from_torchvision_vit(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def from_torchvision_vit(weights: Weights) -> dict[str, Tensor]:
     """torchvision's VisionTransformer to timm's."""
     renamed = {}
     for name, tensor in weights.items():
