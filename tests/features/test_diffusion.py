@@ -11,6 +11,8 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 from torch import Tensor
 from torch.nn import functional as F
 
+from cvgssl.features import diffusion_map as diffusion
+
 
 def clusters(count: int, noise: float, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Four long, thin groups: their ends are farther apart than the groups are."""
@@ -25,7 +27,7 @@ def clusters(count: int, noise: float, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 
 def diffusion_map(embedding: Tensor, *options: int, **named: float) -> Tensor:
-    return torch.from_numpy(diffusion_map(embedding.numpy(), *options, **named))  # type: ignore[arg-type]
+    return torch.from_numpy(diffusion.diffusion_map(embedding.numpy(), *options, **named))  # type: ignore[arg-type]
 
 
 def nearest_mean(features: Tensor, labels: Tensor) -> float:
@@ -110,7 +112,7 @@ def test_few_pictures(count: int) -> None:
 
 def test_scikit_learn_accepts_the_transformer() -> None:
     passed = 0
-    for estimator, check in estimator_checks_generator(DiffusionMap(width=2)):
+    for estimator, check in estimator_checks_generator(diffusion.DiffusionMap(width=2)):
         try:
             check(estimator)
             passed += 1
@@ -123,11 +125,11 @@ def test_the_transformer_is_kernel_ridge_regression_of_the_map() -> None:
     embedding, _ = clusters(300, 0.05)
     rows = embedding[:250].double().numpy()
     new = embedding[250:].double().numpy()
-    mapper = DiffusionMap(neighbours=8, width=6).fit(7 * rows)
+    mapper = diffusion.DiffusionMap(neighbours=8, width=6).fit(7 * rows)
     found = mapper.transform(new)
     assert found.shape == (50, 6)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1)
-    coordinates = diffusion_map(rows, 8, 8.0, 6)
+    coordinates = diffusion.diffusion_map(rows, 8, 8.0, 6)
     mean = coordinates.mean(axis=0)
     squared = np.square(rows[:, None] - rows[None]).sum(-1)
     regression = KernelRidge(alpha=1e-5 * 250, kernel="rbf", gamma=1 / np.median(squared))
