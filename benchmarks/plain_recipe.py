@@ -29,9 +29,9 @@ from cvgssl.adapt.config import FinetuneConfig, LinearConfig
 from cvgssl.adapt.draws import draw
 from cvgssl.adapt.models import ModelSource
 from cvgssl.encoders.timm_import import torchvision
+from cvgssl.images.dataset import ImageTable
 from cvgssl.images.geometry import Geometry
 from cvgssl.images.scan import load_dataset
-from cvgssl.images.table import ImageTable
 from cvgssl.runtime.files import write_json
 
 transforms = torchvision.transforms

@@ -32,7 +32,7 @@ from cvgssl.images.surfaces import synthesize
 from cvgssl.runtime.environment import hardware
 from cvgssl.runtime.files import write_json
 from cvgssl.views.random_numbers import view_numbers
-from cvgssl.views.random_views import by_columns, draw, render
+from cvgssl.views.random_views import by_columns, draw_views, render
 from cvgssl.views.recipe import ViewRecipe
 
 transforms = torchvision.transforms
@@ -120,7 +120,7 @@ def ours(pixels: Tensor, size: int, batch_size: int, epoch: int) -> Iterator[lis
         batch, views = by_columns(pixels.index_select(0, keys)), []
         for role, recipe in enumerate(roles):
             numbers = view_numbers(0, keys, role, len(roles), epoch, bank=0)
-            parameters = draw(recipe, 0, keys, numbers, pixels.shape[-1])
+            parameters = draw_views(recipe, 0, keys, numbers, pixels.shape[-1])
             views.append(render(batch, parameters, size).sub_(0.5).div_(0.5))
         yield views
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from cvgssl.images.surfaces import generate_surface
 from cvgssl.pretrain.config import PretrainConfig
-from cvgssl.views.random_views import draw, render
+from cvgssl.views.random_views import draw_views, render
 
 WIDTH, HEIGHT = 900, 898
 INK, FAINT = "#1d2733", "#5b6876"
@@ -52,7 +52,7 @@ def _views(axes: Axes) -> None:
     axes.text(188, 817, "drawn by seed,\npicture and\nnumber", ha="center", va="top", size=8)
     for role, recipe in enumerate(recipes):
         number = torch.full_like(key, role)
-        parameters = draw(recipe, 0, key, number, picture.shape[-1])
+        parameters = draw_views(recipe, 0, key, number, picture.shape[-1])
         view = render(picture, parameters, recipe.size)[0, 0].numpy()
         least, most = (f"{100 * share:.0f}" for share in recipe.scale)
         name = "strong" if role else "weak"

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cvgssl.encoders.loading import load_encoders
-from cvgssl.features.diffusion import diffusion_map
+from cvgssl.features.diffusion_map import diffusion_map
 from cvgssl.heads.metrics import confusion, macro_recall
 from cvgssl.images.scan import load_dataset
 from cvgssl.pretrain.bank import BankBuild, BankKey, build_bank

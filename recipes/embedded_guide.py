@@ -46,7 +46,7 @@ from cvgssl.images.surfaces.plate import Coil, Usual, draw_coil, expose, ground
 from cvgssl.images.surfaces.synthesize import KINDS, generate_surface
 from cvgssl.runtime.files import sha256_file, writing
 from cvgssl.runtime.progress import progress
-from cvgssl.views.random_views import ViewParameters, draw, render
+from cvgssl.views.random_views import ViewParameters, draw_views, render
 from cvgssl.views.recipe import ViewRecipe
 
 DEFECTS = (crazing, inclusion, patches, pitted_surface, rolled_in_scale, scratches)  # as KINDS
@@ -194,7 +194,7 @@ class Heads(nn.Module):
 
 def crops(surfaces: Surfaces, rows: Tensor, number: int) -> tuple[Tensor, Tensor]:
     """View `number` of the pictures `rows`, and of their defects alone: [B, 1, VIEW, VIEW]."""
-    drawn = draw(VIEWS, 1, rows, torch.full_like(rows, number), SIDE)
+    drawn = draw_views(VIEWS, 1, rows, torch.full_like(rows, number), SIDE)
     views = render(surfaces.pictures[rows], drawn, VIEW)
     return views, render(surfaces.defects[rows], only_geometry(drawn), VIEW)
 

@@ -21,15 +21,15 @@ from torch.nn import functional as F
 
 from cvgssl.adapt.draws import draw
 from cvgssl.encoders.backbone import build_backbone
-from cvgssl.encoders.batches import forward_all
+from cvgssl.encoders.forward import forward_all
 from cvgssl.encoders.frozen_encoder import FrozenEncoder
 from cvgssl.encoders.loading import load_encoders
 from cvgssl.encoders.pretrained import load_pretrained
 from cvgssl.heads.metrics import confusion, macro_recall, mean_interval
+from cvgssl.images.dataset import Dataset
 from cvgssl.images.geometry import Geometry
 from cvgssl.images.scan import load_dataset
 from cvgssl.images.store import load_dataset_pictures
-from cvgssl.images.table import Dataset
 from cvgssl.runtime.files import write_json
 
 RIDGE = 1 / 20

@@ -67,8 +67,10 @@ def decoded(name: str) -> Use:
     def use(root: Path) -> int:
         from cvgssl.images.decoding import decode_squares
         from cvgssl.images.geometry import Geometry
+        from cvgssl.images.picture_options import DecodingOptions
 
-        (square,) = decode_squares([root / "pictures" / name], Geometry(32, "stretch"), 1)
+        single = DecodingOptions(workers=1)
+        (square,) = decode_squares([root / "pictures" / name], Geometry(32, "stretch"), single)
         print(square.reason)
         assert (square.pixels is None) == bool(square.reason)
         return 2 if square.pixels is None else 0

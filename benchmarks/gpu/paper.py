@@ -18,8 +18,8 @@ from torch import nn
 
 from benchmarks.gpu.section import Section, generate, losses, run, terminated_when
 from cvgssl.encoders.backbone import build_backbone
-from cvgssl.encoders.batches import forward_all
 from cvgssl.encoders.embedded import embedded_guide
+from cvgssl.encoders.forward import forward_all
 from cvgssl.encoders.pretrained import load_pretrained
 from cvgssl.heads.metrics import mean_interval
 from cvgssl.images.geometry import Geometry

@@ -22,12 +22,12 @@ from benchmarks.gpu.section import Section, device, finish
 from benchmarks.gpu.trace import read_activity
 from cvgssl.encoders.frozen_encoder import FrozenEncoder
 from cvgssl.encoders.loading import load_encoders
-from cvgssl.features.diffusion import map_width
+from cvgssl.features.diffusion_map import map_width
 from cvgssl.images.store import Pictures
 from cvgssl.pretrain.bank import BLOCK, Bank
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.pretrain.data import Unlabelled
-from cvgssl.pretrain.inputs import Inputs
+from cvgssl.pretrain.inputs import TrainingInputs
 from cvgssl.pretrain.loop import PHASES, Loop, build_loop
 from cvgssl.pretrain.methods.build import build_method
 from cvgssl.pretrain.methods.registry import choose
@@ -140,14 +140,14 @@ def _loop(config: PretrainConfig, teachers: tuple[FrozenEncoder, ...]) -> Loop:
     folders = ("",) * count
     data = Unlabelled(config.data, Pictures(pixels, digests), torch.arange(count), folders, True)
     accelerator = launch(None, config.precision)
-    inputs = Inputs(config, data, Views.of(config), accelerator, teachers)
+    inputs = TrainingInputs(config, data, Views.of(config), accelerator, teachers)
     targets = _targets(inputs, generator)
     backbone, _ = student(config)
     method = build_method(config, backbone, targets.dims, targets.weights)
     return build_loop(inputs, method, targets)
 
 
-def _targets(inputs: Inputs, generator: np.random.Generator) -> TargetSource:
+def _targets(inputs: TrainingInputs, generator: np.random.Generator) -> TargetSource:
     """Random numbers in the place of what would be computed before training."""
     kind, bank, count = choose(inputs.config).form.targets, inputs.config.bank, len(inputs.data)
     if not kind.need_teachers:

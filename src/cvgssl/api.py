@@ -6,8 +6,7 @@ from cvgssl.adapt.config import AdaptConfig, FinetuneConfig, LinearConfig
 from cvgssl.adapt.protocol import adapt
 from cvgssl.adapt.summary import Summary, read_summary
 from cvgssl.pretrain.config import PretrainConfig
-from cvgssl.pretrain.job import pretrain
-from cvgssl.pretrain.summary import PretrainSummary
+from cvgssl.pretrain.job import PretrainSummary, pretrain
 from cvgssl.report.adaptation import lacks_figures, write_figures
 from cvgssl.runtime.launch import is_first_process
 from cvgssl.runtime.run import SUMMARY

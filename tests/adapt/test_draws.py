@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cvgssl.adapt.draws import Draws, draw, load_draws, save_draws, shots_per_class
-from cvgssl.images.table import Dataset, ImageTable
+from cvgssl.images.dataset import Dataset, ImageTable
 from cvgssl.runtime.errors import UserError
 
 ROOT = Path("/data/pictures.csv")  # beside train/

@@ -14,7 +14,7 @@ from cvgssl.adapt.config import FinetuneConfig, LinearConfig
 from cvgssl.adapt.model_file import load_model
 from cvgssl.adapt.network import Recognizer, adaptation_optimizer, set_learning_rate
 from cvgssl.adapt.protocol import adapt
-from cvgssl.adapt.training import Draw, Split, Trainer
+from cvgssl.adapt.training import Draw, LabelledInputs, Trainer
 from cvgssl.encoders.backbone import build_backbone
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.launch import launch
@@ -97,7 +97,7 @@ def test_dropout_is_that_of_run_and_epoch(steel: Path, tmp_path: Path) -> None:
 def test_every_run_begins_with_the_scaler_as_new() -> None:
     accelerator = launch()
     accelerator.scaler = torch.amp.GradScaler("cpu")  # as --precision fp16 has on a GPU
-    split = Split(torch.zeros(4, 3), torch.tensor([0, 1, 0, 1]))
+    split = LabelledInputs(torch.zeros(4, 3), torch.tensor([0, 1, 0, 1]))
     options = LinearConfig(data=Path("unused"))
     accelerator.scaler.load_state_dict(accelerator.scaler.state_dict() | {"scale": 4.0})
     Trainer(Draw(1, split, split), nn.Linear(3, 2), options, accelerator)

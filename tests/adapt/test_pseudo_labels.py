@@ -27,7 +27,7 @@ from cvgssl.adapt.pseudo_labels import (
     guess,
     pseudo_label_source,
 )
-from cvgssl.adapt.training import Draw, Split, Trainer
+from cvgssl.adapt.training import Draw, LabelledInputs, Trainer
 from cvgssl.images.surfaces import synthesize
 from cvgssl.report.adaptation import print_summary
 from cvgssl.runtime.errors import UserError
@@ -107,7 +107,7 @@ def test_a_step_is_the_weighted_mean_over_the_whole_batch(tmp_path: Path) -> Non
     weight = model[2].weight.detach().clone().requires_grad_()
     bias = model[2].bias.detach().clone()
     pool = _pool(20)
-    split = Split(pool.pixels(np.arange(4)), torch.tensor([0, 1, 0, 1]))
+    split = LabelledInputs(pool.pixels(np.arange(4)), torch.tensor([0, 1, 0, 1]))
     config = FinetuneConfig(
         data=Path("d"), pretrained="x", pseudo_labels=True, labelled_share=0.2, epochs=1,
         lr=0.5, momentum=0.0, weight_decay=0.0,

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from cvgssl.adapt import training
-from cvgssl.adapt.config import FinetuneConfig
+from cvgssl.adapt.config import FinetuneConfig, parse_trainable
 from cvgssl.adapt.lora import merged
 from cvgssl.adapt.model_file import load_model
 from cvgssl.adapt.network import (
@@ -22,7 +22,6 @@ from cvgssl.adapt.network import (
     train_only,
 )
 from cvgssl.adapt.protocol import adapt
-from cvgssl.adapt.trainable import parse_trainable
 from cvgssl.encoders.backbone import Backbone, build_backbone
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.options import explain

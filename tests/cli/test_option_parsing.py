@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from cvgssl.adapt.config import FinetuneConfig, LinearConfig
 from cvgssl.bench.config import BenchConfig
-from cvgssl.cli.options import parse
+from cvgssl.cli.command import parse
 from cvgssl.cli.published import PublishedConfig
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.options import OneOf, to_yaml
@@ -373,7 +373,7 @@ def test_help_groups_what_commands_share_after_the_own_options(
 def test_parsing_imports_no_torch() -> None:
     script = (
         "import sys\n"
-        "from cvgssl.cli.options import parse\n"
+        "from cvgssl.cli.command import parse\n"
         "from cvgssl.adapt.config import FinetuneConfig\n"
         "parse(FinetuneConfig, ['d', '--lr', '1'], 'prog', positional=('data',))\n"
         "print(sorted({'torch', 'numpy', 'timm', 'accelerate'} & sys.modules.keys()))\n"

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from cvgssl.features.table import FeatureTable, save_features
+from cvgssl.images.dataset import picture_names
 from cvgssl.images.scan import load_dataset
-from cvgssl.images.table import picture_names
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -11,7 +11,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 from torch import Tensor
 from torch.nn import functional as F
 
-from cvgssl.features import diffusion
+from cvgssl.features import diffusion_map as diffusion
 
 
 def clusters(count: int, noise: float, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ from cvgssl.adapt.network import Recognizer
 from cvgssl.encoders.backbone import build_backbone
 from cvgssl.encoders.normalization import HALF
 from cvgssl.encoders.timm_import import timm
-from cvgssl.features import cache as cache_module
+from cvgssl.features import feature_store
 from cvgssl.features.config import EmbedConfig
 from cvgssl.features.embed import EmbedCounts, embed, embed_counting
 from cvgssl.features.table import FeatureTable
@@ -36,7 +36,7 @@ def data(steel: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache_module, "BLOCK", 8)
+    monkeypatch.setattr(feature_store, "BLOCK", 8)
 
 
 def options(data: Path, file: Path | None, /, **more: Any) -> EmbedConfig:

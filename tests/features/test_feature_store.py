@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cvgssl.features import cache as cache_module
-from cvgssl.features.cache import FeatureStore, scratch
+from cvgssl.features import feature_store
 from cvgssl.features.config import EmbedConfig
 from cvgssl.features.embed import embed_counting
+from cvgssl.features.feature_store import FeatureStore, scratch
 from cvgssl.runtime.errors import UserError
 
 DIGESTS = [f"{number:064x}" for number in range(6)]
@@ -120,7 +120,7 @@ def test_embeddings_without_a_cache(
 def test_damaged_blocks_are_computed_again(
     steel: Path, teacher_file: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache_module, "BLOCK", 8)
+    monkeypatch.setattr(feature_store, "BLOCK", 8)
     config = options(steel, teacher_file)
     before, _ = embed_counting(config)
     blocks = sorted(cache.rglob("*/*.npy"))
@@ -142,10 +142,10 @@ def test_damaged_blocks_are_computed_again(
 def test_two_processes_on_one_cache(
     steel: Path, teacher_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache_module, "BLOCK", 8)
+    monkeypatch.setattr(feature_store, "BLOCK", 8)
     script = (
-        "import sys; from pathlib import Path; from cvgssl.features import cache\n"
-        "cache.BLOCK = 8\n"
+        "import sys; from pathlib import Path; from cvgssl.features import feature_store\n"
+        "feature_store.BLOCK = 8\n"
         "from cvgssl.features.config import EmbedConfig; from cvgssl.features.embed import embed\n"
         "embed(EmbedConfig(data=Path(sys.argv[1]), encoder=(sys.argv[2],), image_size=32, "
         "batch_size=8))"

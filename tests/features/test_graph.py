@@ -23,7 +23,7 @@ def groups(count: int, width: int = 24) -> NDArray[np.float32]:
 def test_nearest_are_the_first_of_a_full_sort(width: int) -> None:
     rows = groups(width)[::-1].copy()
     query = rows[3:8]
-    cosine, places = graph.nearest(query, rows, 5, own=3)
+    cosine, places = graph.nearest_neighbours(query, rows, 5, own=3)
     every = query @ rows.T
     every[np.arange(5), 3 + np.arange(5)] = -2
     np.testing.assert_allclose(cosine, -np.sort(-every, axis=1)[:, :5])

@@ -300,13 +300,13 @@ def test_held_out_labels_are_predicted_as_by_a_fit_of_its_own(name: str) -> None
 
 
 def test_many_new_rows_are_mapped_like_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    from cvgssl.features import diffusion
+    from cvgssl.features import diffusion_map
 
     rows, labels = wide(300)
     new, _ = wide(150, seed=1)
     head = HEADS["diffusion"]().fit(rows, support(labels, 3))
     few = np.concatenate([head.predict_proba(new[:70]), head.predict_proba(new[70:])])
-    monkeypatch.setattr(diffusion, "CHUNK", 40)
+    monkeypatch.setattr(diffusion_map, "CHUNK", 40)
     np.testing.assert_allclose(head.predict_proba(new), few, atol=1e-8)
     new[0] = -new[0]
     assert abs(head.predict_proba(new)[0] - few[0]).max() > 1e-3, "rows changed in place are new"

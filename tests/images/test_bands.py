@@ -12,7 +12,7 @@ from PIL import Image
 
 from cvgssl.images import bands
 from cvgssl.images.decoding import fit_picture, fit_square
-from cvgssl.images.geometry import Fit, Geometry
+from cvgssl.images.geometry import FitMode, Geometry
 from cvgssl.images.reader import UnreadablePicture, decode
 from tests.images.test_reader import write_png
 
@@ -103,7 +103,7 @@ def test_bands_are_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             compare_squares(data, whole[name].pixels, fit)
 
 
-def compare_squares(data: bytes, pixels: NDArray[np.uint8], fit: Fit) -> None:
+def compare_squares(data: bytes, pixels: NDArray[np.uint8], fit: FitMode) -> None:
     geometry = Geometry(20, fit, "bicubic")
     square, _ = fit_picture(bands.open_picture(data, 1), geometry)
     np.testing.assert_array_equal(square, fit_square(pixels, geometry))

@@ -234,11 +234,13 @@ import resource, sys
 from pathlib import Path
 from cvgssl.images import bands
 from cvgssl.images.decoding import decode_squares
+from cvgssl.images.picture_options import DecodingOptions
 from cvgssl.images.geometry import Geometry
 import tifffile
 bands.LARGE, bands._BAND = 2**20, 2**18
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-for square in decode_squares([Path(name) for name in sys.argv[1:]], Geometry(32), 1):
+single = DecodingOptions(workers=1)
+for square in decode_squares([Path(name) for name in sys.argv[1:]], Geometry(32), single):
     assert square.pixels is not None, square.reason
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """

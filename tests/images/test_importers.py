@@ -2,6 +2,7 @@
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,16 @@ def test_crops_have_the_boxes_pixels_and_stay_in_one_split(tmp_path: Path) -> No
     clipped = np.asarray(Image.open(tmp_path / "dst/train/inclusion/patches_1_2.png"))
     np.testing.assert_array_equal(clipped, whole[:, 0:5])
     assert len(report.notes["box outside its picture, ignored"]) == 1
+
+
+def test_the_option_that_the_message_names_lets_a_large_picture_in(tmp_path: Path) -> None:
+    picture(tmp_path / "src/patches_1.png", 1200, 1000)
+    voc(tmp_path / "src/patches_1.xml", ("patches", 1, 1, 4, 4))
+    crop = partial(import_dataset, "neu-det", tmp_path / "src", tmp_path / "dst", boxes="crop")
+    with pytest.raises(UserError, match="give --max-megapixels 2"):
+        crop(max_megapixels=1)
+    crop(max_megapixels=2)
+    assert (tmp_path / "dst/train/patches/patches_1_1.png").is_file()
 
 
 def test_x_sdd_folder_names_in_other_spellings(tmp_path: Path) -> None:

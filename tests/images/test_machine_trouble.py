@@ -12,6 +12,7 @@ import os, resource, sys
 from pathlib import Path
 import numpy, tifffile
 from cvgssl.images.geometry import Geometry
+from cvgssl.images.picture_options import DecodingOptions
 from cvgssl.images.store import load_pictures
 from cvgssl.runtime.errors import MachineError
 small, *large = sorted(Path(sys.argv[2]).iterdir())
@@ -24,7 +25,7 @@ else:
     resource.setrlimit(resource.RLIMIT_AS, (used + 20 * 2**20, used + 20 * 2**20))
 for path in large:
     try:
-        load_pictures([small, path], Geometry(16), skip_corrupt=True, workers=1)
+        load_pictures([small, path], Geometry(16), DecodingOptions(skip_corrupt=True, workers=1))
     except MachineError as error:
         print(error, file=sys.stderr)
 """

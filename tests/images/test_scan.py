@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cvgssl.images.dataset import ImageTable
 from cvgssl.images.scan import has_own_split, list_pictures, load_dataset
 from cvgssl.images.splits import write_split
-from cvgssl.images.table import ImageTable
 from cvgssl.runtime.errors import UserError
 
 

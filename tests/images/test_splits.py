@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cvgssl.images.assemble import normal
+from cvgssl.images.dataset import Dataset, ImageTable
 from cvgssl.images.splits import read_split, stratified_split, write_split
-from cvgssl.images.table import Dataset, ImageTable
 from cvgssl.runtime.errors import UserError
 
 Sizes = st.lists(st.integers(2, 40), min_size=1, max_size=5)

@@ -16,14 +16,16 @@ from PIL import Image
 
 from cvgssl.images import rows
 from cvgssl.images.assemble import Entry, assemble
+from cvgssl.images.dataset import Dataset
 from cvgssl.images.decoding import fit_square
-from cvgssl.images.geometry import Fit, Geometry, Interpolation
+from cvgssl.images.geometry import FitMode, Geometry, Interpolation
+from cvgssl.images.picture_options import DecodingOptions
 from cvgssl.images.store import load_dataset_pictures, load_pictures
-from cvgssl.images.table import Dataset
 from cvgssl.runtime.array_files import write_array
 from cvgssl.runtime.cache_folder import default_cache_dir
 from cvgssl.runtime.errors import UserError
 
+SKIP = DecodingOptions(skip_corrupt=True)
 GEOMETRY = Geometry(size=16)
 
 
@@ -113,7 +115,7 @@ def test_pad_keeps_the_aspect_and_fills_with_the_mean(shape: tuple[int, ...]) ->
 
 
 @pytest.mark.parametrize("fit", ["stretch", "pad", "crop"])
-def test_constant_pictures_stay_constant(fit: Fit) -> None:
+def test_constant_pictures_stay_constant(fit: FitMode) -> None:
     assert (fit_square(np.full((31, 77), 93, np.uint8), Geometry(24, fit)) == 93).all()
 
 
@@ -183,8 +185,8 @@ def test_damaged_cache_files_are_made_again(
 ) -> None:
     paths, cache = pictures(tmp_path / "d"), tmp_path / "c"
     paths[2].write_bytes(b"broken")
-    memory, _ = load_pictures(paths, GEOMETRY, skip_corrupt=True)
-    load_pictures(paths, GEOMETRY, memory_budget=0, cache_dir=cache, skip_corrupt=True)
+    memory, _ = load_pictures(paths, GEOMETRY, options=SKIP)
+    load_pictures(paths, GEOMETRY, memory_budget=0, cache_dir=cache, options=SKIP)
     (file,) = cache.glob(f"*{suffix}")
     data = bytearray(file.read_bytes())
     if damage == "flipped bit":
@@ -200,7 +202,7 @@ def test_damaged_cache_files_are_made_again(
     for warned in (True, False):
         caplog.clear()
         again, unreadable = load_pictures(
-            paths, GEOMETRY, memory_budget=0, cache_dir=cache, skip_corrupt=True
+            paths, GEOMETRY, memory_budget=0, cache_dir=cache, options=SKIP
         )
         np.testing.assert_array_equal(again.pixels, memory.pixels)
         assert unreadable == {2: "not a picture in a known format"}
@@ -303,8 +305,7 @@ def test_a_larger_limit_of_pixels_is_another_cache(tmp_path: Path) -> None:
             GEOMETRY,
             memory_budget=0,
             cache_dir=cache,
-            max_megapixels=limit,
-            skip_corrupt=True,
+            options=DecodingOptions(skip_corrupt=True, max_megapixels=limit),
         )
         assert len(reasons) == unreadable
 
@@ -346,7 +347,7 @@ def test_skip_corrupt_keeps_the_others_in_order(tmp_path: Path, budget: int) -> 
     paths[4].write_bytes(b"not a picture")
     for _ in range(2):  # decoded, then from the cache
         stored, unreadable = load_pictures(
-            paths, GEOMETRY, memory_budget=budget, cache_dir=cache, skip_corrupt=True
+            paths, GEOMETRY, memory_budget=budget, cache_dir=cache, options=SKIP
         )
         assert unreadable == {0: "the file is empty", 4: "not a picture in a known format"}
         np.testing.assert_array_equal(stored.pixels, wanted.pixels[[1, 2, 3, 5]])
@@ -365,7 +366,7 @@ def test_nothing_readable_is_an_error_even_when_skipping(tmp_path: Path, budget:
                 GEOMETRY,
                 memory_budget=budget,
                 cache_dir=tmp_path / "c",
-                skip_corrupt=True,
+                options=SKIP,
             )
 
 
@@ -373,9 +374,10 @@ def test_nothing_readable_is_an_error_even_when_skipping(tmp_path: Path, budget:
 def test_the_number_of_threads_changes_nothing(tmp_path: Path, workers: int) -> None:
     paths = pictures(tmp_path / "d", count=40, colour=11)
     wanted, _ = load_pictures(paths, GEOMETRY)
+    options = DecodingOptions(workers=workers)
     for _ in range(2):
         stored, _ = load_pictures(
-            paths, GEOMETRY, memory_budget=0, cache_dir=tmp_path / "c", workers=workers
+            paths, GEOMETRY, memory_budget=0, cache_dir=tmp_path / "c", options=options
         )
         np.testing.assert_array_equal(stored.pixels, wanted.pixels)
         assert stored.digests == wanted.digests
@@ -436,7 +438,7 @@ def test_train_and_test_are_decoded_alike(tmp_path: Path) -> None:
 
 def test_tables_follow_what_was_skipped(tmp_path: Path) -> None:
     dataset = dataset_of(tmp_path, ("1.png", "7.png"))
-    loaded = load_dataset_pictures(dataset, GEOMETRY, skip_corrupt=True)
+    loaded = load_dataset_pictures(dataset, GEOMETRY, options=SKIP)
     assert [path.stem for path in loaded.dataset.train.paths] == ["0", "2", "4", "5", "6"]
     assert [path.stem for path in loaded.dataset.test.paths] == ["3"]
     assert loaded.dataset.train.labels.tolist() == [0, 0, 1, 1, 1]
@@ -453,7 +455,7 @@ def test_a_class_that_is_lost_by_skipping_is_an_error(
     tmp_path: Path, broken: tuple[str, ...], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        load_dataset_pictures(dataset_of(tmp_path, broken), GEOMETRY, skip_corrupt=True)
+        load_dataset_pictures(dataset_of(tmp_path, broken), GEOMETRY, options=SKIP)
 
 
 def test_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -471,12 +473,12 @@ PEAK = """
 import resource, sys
 from pathlib import Path
 from cvgssl.images.geometry import Geometry
+from cvgssl.images.picture_options import DecodingOptions
 from cvgssl.images.store import load_pictures
 paths = sorted(Path(sys.argv[1]).glob("*.png")) * 20
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-load_pictures(
-    paths, Geometry(512), memory_budget=0, cache_dir=Path(sys.argv[2]), workers=2
-)
+two = DecodingOptions(workers=2)
+load_pictures(paths, Geometry(512), two, memory_budget=0, cache_dir=Path(sys.argv[2]))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, len(paths) * 512 * 512)
 """
 

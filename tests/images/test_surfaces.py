@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from cvgssl.images.surfaces import KINDS, generate_surface, synthesize
-from cvgssl.images.surfaces.paths import nearest
+from cvgssl.images.surfaces.paths import nearest_curve
 from cvgssl.images.surfaces.synthesize import COIL_LENGTH
 from cvgssl.images.surfaces.texture import noise, specks
 from cvgssl.runtime.errors import UserError
@@ -113,13 +113,13 @@ def test_a_single_speck_has_its_peak_and_width() -> None:
 def test_distance_from_a_straight_curve_is_exact() -> None:
     rows = np.arange(20, 100, dtype=float)
     points = np.stack([rows, np.full(80, 50.3)], axis=-1)[None]
-    found = nearest(points, np.array([80]))
+    found = nearest_curve(points, np.array([80]))
     assert found is not None
     assert found.across[60, 55] == pytest.approx(4.7)
     assert found.distance[60, 45] == pytest.approx(5.3)
     assert found.along[60, 45] == pytest.approx(40)
     assert found.distance[120, 50] > 19  # beyond the end
-    assert nearest(points + 500, np.array([80])) is None
+    assert nearest_curve(points + 500, np.array([80])) is None
 
 
 def test_the_folder_is_laid_out_as_neu(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 from cvgssl.images.store import Pictures
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.pretrain.data import Unlabelled
-from cvgssl.pretrain.inputs import Inputs
+from cvgssl.pretrain.inputs import TrainingInputs
 from cvgssl.pretrain.loop import Loop, build_loop
 from cvgssl.pretrain.methods.build import build_method
 from cvgssl.pretrain.student import student
@@ -30,7 +30,9 @@ def loop(scale: float) -> Loop:
     accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
     torch.manual_seed(0)
     method = build_method(config, student(config)[0])
-    return build_loop(Inputs(config, data, Views.of(config), accelerator), method, NoTargets())
+    return build_loop(
+        TrainingInputs(config, data, Views.of(config), accelerator), method, NoTargets()
+    )
 
 
 def run_epoch(training: Loop) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cvgssl.cli.options import parse
+from cvgssl.cli.command import parse
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.pretrain.methods.registry import Targets, choose
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cvgssl.report.selection import contact_sheet
+from cvgssl.report.selection import contact_sheet, selection_sheet
 
 
 def flat(gray: int, height: int = 40, width: int = 40) -> np.ndarray:
@@ -47,3 +47,12 @@ def test_a_name_that_no_font_can_write_becomes_a_number(tmp_path: Path) -> None:
     contact_sheet({unassigned: [flat(0)]}, tmp_path / "a.png")
     contact_sheet({"class 1": [flat(0)]}, tmp_path / "b.png")
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_the_sheet_reads_pictures_as_large_as_the_option_allows(tmp_path: Path) -> None:
+    Image.fromarray(flat(90, 1000, 1200)).save(tmp_path / "a.png")
+    sheet = tmp_path / "sheet.png"
+    assert "give --max-megapixels 2" in selection_sheet(["a.png"], tmp_path, sheet, 1)
+    assert not sheet.exists()
+    assert selection_sheet(["a.png"], tmp_path, sheet, 2) == ""
+    assert sheet.is_file()

@@ -6,7 +6,7 @@ import pytest
 from cvgssl.adapt.draws import load_draws, load_labels
 from cvgssl.images.names import KnownNames
 from cvgssl.runtime.errors import UserError
-from cvgssl.selection.label_list import Line, known_lines, read_labels, write_labels
+from cvgssl.selection.label_list import LabelLine, known_lines, read_labels, write_labels
 
 CLASSES = ("crack", "pit")
 
@@ -16,8 +16,8 @@ def test_a_list_comes_back_and_spreadsheets_know_it(tmp_path: Path) -> None:
     write_labels([("train/ä, b.png", "pit"), ("train/c.png", "")], path)
     assert path.read_bytes().startswith(b"\xef\xbb\xbfpath,label\n")
     assert read_labels(path, "--labels") == [
-        Line(2, "train/ä, b.png", "pit"),
-        Line(3, "train/c.png", ""),
+        LabelLine(2, "train/ä, b.png", "pit"),
+        LabelLine(3, "train/c.png", ""),
     ]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from cvgssl.features.table import FeatureTable
 from cvgssl.runtime.errors import UserError
-from cvgssl.selection.label_list import Line, read_labels
+from cvgssl.selection.label_list import LabelLine, read_labels
 from cvgssl.selection.select import select, write_selection
 
 
@@ -34,9 +34,9 @@ def test_hidden_labels_test_pictures_and_order_change_nothing() -> None:
 
 def test_labels_are_kept_and_their_pictures_not_chosen_again(tmp_path: Path) -> None:
     lines = [
-        Line(2, "train/00.png", "a"),
-        Line(3, "train/03.png", ""),
-        Line(4, "train/06.png", "?"),
+        LabelLine(2, "train/00.png", "a"),
+        LabelLine(3, "train/03.png", ""),
+        LabelLine(4, "train/06.png", "?"),
     ]
     found = select(table(), 28, labelled=lines)
     assert found.kept == (("train/00.png", "a"), ("train/06.png", "?"))
@@ -55,8 +55,8 @@ def test_mistakes_are_told() -> None:
     with pytest.raises(UserError, match=r"--budget 31: 30 of 30 train pictures are not labelled"):
         select(table(), 31)
     with pytest.raises(UserError, match=r"--labels: names 1 pictures that are not .*no\.png"):
-        select(table(), 3, labelled=[Line(2, "train/no.png", "a")])
+        select(table(), 3, labelled=[LabelLine(2, "train/no.png", "a")])
     with pytest.raises(UserError, match=r"--labels: names 1 test pictures, .*test/35\.png"):
-        select(table(), 3, labelled=[Line(2, "test/35.png", "a")])
+        select(table(), 3, labelled=[LabelLine(2, "test/35.png", "a")])
     with pytest.raises(UserError, match="no train pictures"):
         select(table().part("test"), 3)

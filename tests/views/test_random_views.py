@@ -11,7 +11,7 @@ from scipy import stats
 from torch import Tensor
 
 from cvgssl.encoders.timm_import import torchvision
-from cvgssl.views.random_views import ViewParameters, draw, render
+from cvgssl.views.random_views import ViewParameters, draw_views, render
 from cvgssl.views.recipe import ViewRecipe
 
 functional = importlib.import_module("torchvision.transforms.v2.functional")
@@ -32,7 +32,7 @@ def pictures(batch: int, side: int = 64, channels: int = 3) -> Tensor:
 
 
 def drawn(batch: int, recipe: ViewRecipe = EVERYTHING, side: int = 64) -> ViewParameters:
-    return draw(recipe, 1, torch.arange(batch), torch.full((batch,), 6), side)
+    return draw_views(recipe, 1, torch.arange(batch), torch.full((batch,), 6), side)
 
 
 def unchanged(batch: int, side: int = 64) -> ViewParameters:
@@ -129,10 +129,10 @@ def test_a_view_that_changes_nothing_is_the_picture() -> None:
 def test_a_view_is_the_same_alone_and_in_any_batch() -> None:
     before, keys = pictures(40), 13 * torch.arange(40)
     numbers = torch.arange(40) % 7
-    parameters = draw(EVERYTHING, 5, keys, numbers, 64)
+    parameters = draw_views(EVERYTHING, 5, keys, numbers, 64)
     together = render(before, parameters, 48)
     other = torch.tensor([31, 4, 17])
-    some = draw(EVERYTHING, 5, keys[other], numbers[other], 64)
+    some = draw_views(EVERYTHING, 5, keys[other], numbers[other], 64)
     for field in fields(ViewParameters):
         assert torch.equal(getattr(some, field.name), getattr(parameters, field.name)[other])
     torch.testing.assert_close(render(before[other], some, 48), together[other], rtol=0, atol=1e-6)
@@ -178,7 +178,7 @@ def test_views_are_made_on_the_device_of_the_pictures(
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # not for meta
     recipe = ViewRecipe(32, (0.2, 1.0), gray=0.5, blur=0.5, flip_y=0.5)
     keys = torch.arange(16)
-    parameters = draw(recipe, 0, keys, keys, 40)
+    parameters = draw_views(recipe, 0, keys, keys, 40)
     assert parameters.gray.any() and parameters.sigma.any()
     pixels = torch.zeros(16, channels, 40, 40, dtype=torch.uint8, device="meta")
     views = render(pixels, parameters, 32)

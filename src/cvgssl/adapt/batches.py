@@ -13,7 +13,7 @@ from cvgssl.adapt.data import Task
 from cvgssl.adapt.models import ModelSource
 from cvgssl.adapt.network import train_mode
 from cvgssl.adapt.pseudo_labels import beside
-from cvgssl.encoders.batches import Inputs, take
+from cvgssl.encoders.forward import Inputs, take
 from cvgssl.runtime.errors import UserError
 
 

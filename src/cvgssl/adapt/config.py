@@ -4,18 +4,17 @@ Imports no torch, so that `--help` is quick.
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast, get_args
 
 from pydantic import Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
-from cvgssl.adapt.trainable import parse_trainable
-from cvgssl.images.picture_options import PictureOptions
+from cvgssl.images.picture_options import PictureOptions, SplitOptions
 from cvgssl.runtime.options import STRICT, JobOptions
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class AdaptConfig(JobOptions, PictureOptions):
+class AdaptConfig(JobOptions, PictureOptions, SplitOptions):
     """What fine-tuning and linear evaluation share; defaults are the published ones."""
 
     arch: str = Field(
@@ -49,9 +48,6 @@ class AdaptConfig(JobOptions, PictureOptions):
     )
     class_num: int | None = Field(
         default=None, ge=2, description="number of classes, checked when given"
-    )
-    test_fraction: float = Field(
-        default=0.3, gt=0, lt=1, description="share of test pictures when DATA has no test split"
     )
     normalize: Literal["auto", "half", "imagenet", "clip"] = Field(
         default="auto", description="pixel mean and std; auto: what the weights were trained with"
@@ -174,3 +170,33 @@ class FinetuneConfig(AdaptConfig):
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+
+TrainableKind = Literal["all", "head", "norm", "blocks", "lora"]
+_NUMBERED = {"blocks": "how many of the last blocks, such as blocks:2", "lora": "RANK as in lora:8"}
+
+
+@dataclass(frozen=True)
+class Trainable:
+    """The part of a recognizer that is trained; its linear classifier always is.
+
+    kind: all; head, nothing else; norm, scale and shift of normalisation layers; blocks, the last
+        `number` blocks and what follows them; lora, low-rank updates of rank `number`.
+    """
+
+    kind: TrainableKind
+    number: int = 0
+
+
+def parse_trainable(text: str) -> Trainable:
+    """`all`, `head`, `norm`, `blocks:N` or `lora:RANK`; raises ValueError for anything else."""
+    kind, colon, number = text.partition(":")
+    if kind not in get_args(TrainableKind):
+        raise ValueError("must be all, head, norm, blocks:N or lora:RANK")
+    if kind not in _NUMBERED:
+        if colon:
+            raise ValueError(f"{kind} takes no number")
+        return Trainable(cast(TrainableKind, kind))
+    if not (number.isascii() and number.isdecimal() and int(number)):
+        raise ValueError(f"needs a number from 1: {_NUMBERED[kind]}")
+    return Trainable(cast(TrainableKind, kind), int(number))

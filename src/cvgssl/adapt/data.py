@@ -12,11 +12,11 @@ from torch import Tensor
 
 from cvgssl.adapt.config import AdaptConfig, FinetuneConfig
 from cvgssl.adapt.draws import Draws, draw, load_draws, load_labels
+from cvgssl.images.dataset import Dataset, rows_without_copies
 from cvgssl.images.geometry import Geometry
 from cvgssl.images.listing import list_pictures
 from cvgssl.images.scan import load_dataset
 from cvgssl.images.store import LoadedDataset, Pictures, load_dataset_pictures, load_pictures
-from cvgssl.images.table import Dataset, rows_without_copies
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.progress import progress
 
@@ -53,9 +53,7 @@ def load_extra_unlabelled(
         pictures, _ = load_pictures(
             paths,
             config.geometry,
-            workers=config.workers,
-            max_megapixels=config.max_megapixels,
-            skip_corrupt=config.skip_corrupt,
+            config,
             progress=advance,
         )
     rows = rows_without_copies(pictures.digests, dataset.train.digests, dataset.test.digests)
@@ -126,9 +124,7 @@ def load_task(config: AdaptConfig, accelerator: Accelerator) -> Task:
         loaded = load_dataset_pictures(
             dataset,
             config.geometry,
-            workers=config.workers,
-            max_megapixels=config.max_megapixels,
-            skip_corrupt=config.skip_corrupt,
+            config,
             progress=advance,
         )
     if loaded.skipped:

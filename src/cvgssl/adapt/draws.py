@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl.images.assemble import normal
+from cvgssl.images.dataset import Dataset, ImageTable, picture_names
 from cvgssl.images.names import KnownNames, name_bytes
-from cvgssl.images.table import Dataset, ImageTable, picture_names
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_json
 from cvgssl.runtime.parsing import one_line, parse_json, printable, problem_lines, under_flag

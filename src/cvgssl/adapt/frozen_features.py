@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from cvgssl.adapt.config import AdaptConfig
 from cvgssl.adapt.models import ModelSource
 from cvgssl.encoders.backbone import Backbone
-from cvgssl.encoders.batches import forward_all
-from cvgssl.features.cache import FeatureStore
+from cvgssl.encoders.forward import forward_all
+from cvgssl.features.feature_store import FeatureStore
 from cvgssl.features.pooling import Pooling
 from cvgssl.features.record import FOLDER
 from cvgssl.images.reader import VERSION as READER

@@ -5,10 +5,9 @@ import copy
 import torch
 from torch import nn
 
-from cvgssl.adapt.config import AdaptConfig, FinetuneConfig
+from cvgssl.adapt.config import AdaptConfig, FinetuneConfig, parse_trainable
 from cvgssl.adapt.model_file import ModelCard
 from cvgssl.adapt.network import Recognizer, choose_part, count_trained, new_head, train_only
-from cvgssl.adapt.trainable import parse_trainable
 from cvgssl.encoders.backbone import Backbone, build_backbone
 from cvgssl.encoders.normalization import CLIP, HALF, IMAGENET
 from cvgssl.encoders.pretrained import LoadReport, load_pretrained

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from cvgssl.adapt.config import AdaptConfig, FinetuneConfig
+from cvgssl.adapt.config import AdaptConfig, FinetuneConfig, Trainable
 from cvgssl.adapt.lora import add_updates, attention_layers
-from cvgssl.adapt.trainable import Trainable
 from cvgssl.encoders.backbone import Backbone
 from cvgssl.encoders.timm_import import group_parameters, param_groups_layer_decay
 from cvgssl.runtime.errors import UserError

@@ -25,7 +25,7 @@ from cvgssl.adapt.models import ModelSource
 from cvgssl.adapt.network import Recognizer
 from cvgssl.adapt.pseudo_labels import PseudoLabelSource, pseudo_label_source
 from cvgssl.adapt.summary import Summary, mode_of, score_runs, setting_of
-from cvgssl.adapt.training import Draw, RunResult, Split, Trainer
+from cvgssl.adapt.training import Draw, LabelledInputs, RunResult, Trainer
 from cvgssl.encoders.backbone import Backbone
 from cvgssl.images.splits import write_split
 from cvgssl.images.store import Pictures
@@ -125,7 +125,7 @@ class Material:
     """
 
     train: Any
-    test: Split
+    test: LabelledInputs
     backbone: Backbone | None = None
     pools: PseudoLabelSource | None = None
 
@@ -168,7 +168,7 @@ def prepare(job: AdaptJob, stopping: Callable[[], bool]) -> Material:
     Raises Stopped when it is asked to stop meanwhile; the features so far are in the cache.
     """
     config, task = job.config, job.task
-    train, test = task.loaded.train, Split(task.loaded.test.pixels, task.test_labels)
+    train, test = task.loaded.train, LabelledInputs(task.loaded.test.pixels, task.test_labels)
     if not isinstance(config, FinetuneConfig):
         return _features(job, stopping)
     if not config.pseudo_labels:
@@ -191,7 +191,9 @@ def _features(job: AdaptJob, stopping: Callable[[], bool]) -> Material:
     # rows that no draw holds stay unset, so that draws index features and pictures alike
     features = support.new_full((len(train), support.shape[1]), float("nan"))
     features[needed] = support
-    return Material(features, Split(tested, job.task.test_labels), backbone=job.source.frozen())
+    return Material(
+        features, LabelledInputs(tested, job.task.test_labels), backbone=job.source.frozen()
+    )
 
 
 @contextmanager
@@ -247,7 +249,7 @@ def _epochs_left(job: AdaptJob, history: DrawHistory) -> int:
 def _trainer(job: AdaptJob, material: Material, run: int) -> Trainer:
     """That of `run`, before its first epoch."""
     rows = job.task.supports[run - 1]
-    support = Split(material.train[rows], job.task.train_labels[rows])
+    support = LabelledInputs(material.train[rows], job.task.train_labels[rows])
     linear = material.backbone is not None
     model = job.source.head(run) if linear else job.source.recognizer(run)
     pool = material.pools.pool(run) if material.pools is not None else None

@@ -18,13 +18,11 @@ from torch import Tensor
 from cvgssl.adapt.config import FinetuneConfig
 from cvgssl.adapt.data import Task
 from cvgssl.adapt.frozen_features import FeatureExtractor
+from cvgssl.features.feature_store import Rows
 from cvgssl.features.table import UNLABELLED
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.seeds import seed_for
 from cvgssl.views.random_views import support_views
-
-Rows = NDArray[np.intp]
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class PseudoLabels:
 
     rows: Rows
     labels: NDArray[np.int64]
-    weights: Floats
+    weights: NDArray[np.float64]
 
 
 def guess(
@@ -57,7 +55,9 @@ def guess(
     return confident(head.label_distributions_, target, share)
 
 
-def confident(distributions: Floats, target: NDArray[np.int64], share: float) -> PseudoLabels:
+def confident(
+    distributions: NDArray[np.float64], target: NDArray[np.int64], share: float
+) -> PseudoLabels:
     """Of the unlabelled rows, the surest `share` of each guessed class, at least one of it.
 
     distributions: [N, K]. target: [N], -1 where not labelled. A share for each class instead of

@@ -21,7 +21,7 @@ from cvgssl.adapt.batches import split_batches
 from cvgssl.adapt.config import AdaptConfig, FinetuneConfig
 from cvgssl.adapt.network import adaptation_optimizer, set_learning_rate, train_mode
 from cvgssl.adapt.pseudo_labels import PoolBatch, PseudoLabelPool, beside
-from cvgssl.encoders.batches import Inputs, forward_all, take
+from cvgssl.encoders.forward import Inputs, forward_all, take
 from cvgssl.heads.metrics import confusion
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.run import RunFolder
@@ -35,7 +35,7 @@ SNAPSHOT_EVERY = 60.0  # seconds; what a SIGKILL can cost
 
 
 @dataclass(frozen=True)
-class Split:
+class LabelledInputs:
     """Inputs of N pictures (uint8 pixels or features) and their labels, int64 [N], on the CPU."""
 
     inputs: Inputs
@@ -53,8 +53,8 @@ class Draw:
     """
 
     run: int
-    train: Split
-    test: Split
+    train: LabelledInputs
+    test: LabelledInputs
     pool: PseudoLabelPool | None = None
 
 

@@ -17,6 +17,7 @@ from cvgssl.adapt.config import FinetuneConfig
 from cvgssl.encoders.installed_weights import INSTALLED
 from cvgssl.features.config import EmbedConfig
 from cvgssl.heads import ALL_HEADS, HEADS, TEXT_HEADS
+from cvgssl.images.picture_options import SizeLimit
 from cvgssl.runtime.options import STRICT, explain, make
 
 Setting = Literal[
@@ -212,7 +213,7 @@ def _choice(value: Any) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class BenchConfig:
+class BenchConfig(SizeLimit):
     """Compare heads on features of one or several data sets and encoders.
 
     `cvgssl bench CONFIG.yaml` takes these options from a file; `cvgssl bench --features FILE` needs

@@ -8,6 +8,7 @@ from cvgssl.features.config import EmbedConfig
 from cvgssl.features.embed import embed
 from cvgssl.features.encoder_requests import requested_encoders
 from cvgssl.features.table import save_features
+from cvgssl.runtime.options import make
 
 FEATURES = "features"
 
@@ -22,7 +23,8 @@ def all_features(config: BenchConfig) -> list[FeatureSource]:
         name = data.stem if data.is_file() else data.resolve().name
         for encoder in config.encoder_choices():
             file = config.out / FEATURES / f"{file_name(name)}_{file_name(encoder.name)}.npz"
-            options = EmbedConfig(data=data, **encoder.options)
+            limit = {"data": data, "max_megapixels": config.max_megapixels}
+            options = make(EmbedConfig, limit | encoder.options)
             save_features(embed(options), file)
             sources.append(
                 FeatureSource(

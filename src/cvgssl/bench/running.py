@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from cvgssl.adapt.draws import Draws
 from cvgssl.bench.cells import Cell, CellResult, parameters, write_cell
 from cvgssl.bench.sources import read_parts
+from cvgssl.features.feature_store import Rows
 from cvgssl.features.graph_cache import GraphCache
 from cvgssl.features.preparation import Preparation
 from cvgssl.features.table import UNLABELLED, FeatureTable
@@ -26,7 +27,6 @@ from cvgssl.heads.auto import AutoDecision
 from cvgssl.heads.metrics import accuracy, confusion, macro_recall
 from cvgssl.runtime.errors import UserError
 
-Rows = NDArray[np.intp]
 Labels = NDArray[np.int64]
 Timed = tuple[float, Labels]  # when fitting began, as of `time.perf_counter`; predicted classes
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from cvgssl.bench.cells import CellResult
 from cvgssl.bench.statistics import ResultRow
-from cvgssl.runtime.csv_writing import Cell, csv_text
+from cvgssl.runtime.csv_writing import CsvValue, csv_text
 from cvgssl.runtime.parsing import printable
 
 EXPLAINED = {
@@ -131,7 +131,7 @@ def to_csv(rows: Sequence[ResultRow]) -> str:
                for part in ("mean", "std", "ci95")]  # fmt: skip
     header = ["data", "encoder", "setting", "head", "uses_unlabelled", "shot", "draws", *spreads,
               "p", "p_holm", "seconds"]  # fmt: skip
-    lines: list[list[Cell]] = []
+    lines: list[list[CsvValue]] = []
     for row in rows:
         figures = [row.accuracy, row.macro_recall, row.difference and row.difference.points]
         numbers = [
@@ -151,7 +151,7 @@ def runs_to_csv(results: Sequence[CellResult]) -> str:
     """One line for each draw of each cell."""
     header = ["data", "encoder", "setting", "head", "shot", "run", "accuracy", "macro_recall",
               "seconds"]  # fmt: skip
-    lines: list[list[Cell]] = []
+    lines: list[list[CsvValue]] = []
     for cell in results:
         figures = zip(cell.accuracy, cell.macro_recall, cell.seconds, strict=True)
         for run, numbers in enumerate(figures, start=1):
@@ -161,7 +161,7 @@ def runs_to_csv(results: Sequence[CellResult]) -> str:
     return _csv(header, lines)
 
 
-def _csv(header: Sequence[str], lines: Sequence[Sequence[Cell]]) -> str:
+def _csv(header: Sequence[str], lines: Sequence[Sequence[CsvValue]]) -> str:
     return csv_text(
         header,
         ([printable(cell) if isinstance(cell, str) else cell for cell in line] for line in lines),

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from cvgssl.bench.config import BenchConfig
-from cvgssl.cli.options import Command
+from cvgssl.cli.command import Command
 from cvgssl.runtime.parsing import printable
 
 COMMAND = Command(BenchConfig)

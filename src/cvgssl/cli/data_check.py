@@ -7,14 +7,14 @@ from pathlib import Path
 import pydantic
 from pydantic import ConfigDict, Field
 
-from cvgssl.cli.options import Command
-from cvgssl.images.geometry import LARGEST_MEGAPIXELS, MAX_MEGAPIXELS
+from cvgssl.cli.command import Command
+from cvgssl.images.picture_options import SizeLimit
 
 EXAMPLES = 3  # groups of files shown per finding; the JSON has all
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class CheckConfig:
+class CheckConfig(SizeLimit):
     """Find what would spoil a result on a folder of pictures.
 
     Exit code 1 when a result would be spoiled: files that cannot be read, a picture in both train
@@ -27,13 +27,6 @@ class CheckConfig:
         "path,label,split"
     )
     json: str = Field("", description="write all findings to this file as JSON; - for stdout")
-    max_megapixels: int = Field(
-        MAX_MEGAPIXELS,
-        ge=1,
-        le=LARGEST_MEGAPIXELS,
-        description="millions of pixels of the largest picture that is read; larger ones are "
-        "unreadable",
-    )
 
 
 COMMAND = Command(CheckConfig, positional=("data",))

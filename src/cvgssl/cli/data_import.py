@@ -7,14 +7,15 @@ from typing import Literal
 import pydantic
 from pydantic import ConfigDict, Field
 
-from cvgssl.cli.options import Command
+from cvgssl.cli.command import Command
+from cvgssl.images.picture_options import SizeLimit
 from cvgssl.runtime.parsing import printable
 
 EXAMPLES = 3  # file names shown per kind of oddity; import.json has all
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class ImportConfig:
+class ImportConfig(SizeLimit):
     """Bring a public data set, as distributed, to DST/train/CLASS and DST/test/CLASS.
 
     NEU-CLS, NEU-DET and X-SDD are split by a list that comes with cvgssl, so that two people get
@@ -59,6 +60,7 @@ def run(argv: Sequence[str], prog: str) -> int:
         margin=config.crop_margin,
         test_fraction=config.test_fraction,
         seed=config.seed,
+        max_megapixels=config.max_megapixels,
     )
     rows = [[name, str(train), str(test)] for name, (train, test) in report.counts.items()]
     train, test = (sum(pair[i] for pair in report.counts.values()) for i in (0, 1))

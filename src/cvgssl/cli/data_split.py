@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from cvgssl.cli.options import Command
+from cvgssl.cli.command import Command
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from cvgssl.cli.options import Command
+from cvgssl.cli.command import Command
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))

@@ -9,7 +9,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from cvgssl.adapt.config import FinetuneConfig
-from cvgssl.cli.options import Command
+from cvgssl.cli.command import Command
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.options import STRICT

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from cvgssl.cli.options import Command
+from cvgssl.cli.command import Command
 from cvgssl.features.config import EmbedConfig
 
 COMMAND = Command(EmbedConfig, positional=("data",))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from cvgssl.adapt.config import FinetuneConfig
 from cvgssl.cli.adapt import run_adaptation
-from cvgssl.cli.options import Command
+from cvgssl.cli.command import Command
 
 COMMAND = Command(FinetuneConfig, positional=("data",))
 

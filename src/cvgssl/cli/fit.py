@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cvgssl.cli.options import Command
+from cvgssl.cli.command import Command
 from cvgssl.recognizer.config import FitConfig
 from cvgssl.runtime.parsing import printable
 

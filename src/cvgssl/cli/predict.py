@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from cvgssl.cli.options import Command
+from cvgssl.cli.command import Command
 from cvgssl.recognizer.config import PredictOptions
 from cvgssl.runtime.lock import locked_file
 from cvgssl.runtime.options import STRICT

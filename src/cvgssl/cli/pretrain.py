@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
-from cvgssl.cli.options import Command
+from cvgssl.cli.command import Command
 from cvgssl.pretrain.config import PretrainConfig
 
 SHOWN = 4  # pictures in the figure of views

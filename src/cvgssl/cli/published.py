@@ -11,8 +11,8 @@ from pydantic.dataclasses import dataclass
 
 from cvgssl.adapt.config import AdaptConfig, FinetuneConfig, LinearConfig
 from cvgssl.cli.adapt import run_adaptation
+from cvgssl.cli.command import Command
 from cvgssl.cli.main import guarded
-from cvgssl.cli.options import Command
 from cvgssl.runtime.options import STRICT, fields_of
 
 # options that linear evaluation does not have, and their defaults

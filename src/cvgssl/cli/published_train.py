@@ -8,10 +8,10 @@ from pathlib import Path
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from cvgssl.cli.command import Command
 from cvgssl.cli.main import guarded
-from cvgssl.cli.options import Command
 from cvgssl.cli.pretrain import run_pretraining
-from cvgssl.pretrain.config import Bank, Guidance, PretrainConfig
+from cvgssl.pretrain.config import BankSize, Guidance, PretrainConfig
 from cvgssl.pretrain.methods.registry import options_read
 from cvgssl.runtime.options import STRICT
 
@@ -20,10 +20,8 @@ from cvgssl.runtime.options import STRICT
 class PublishedTrainConfig(PretrainConfig):
     """Pre-train a backbone guided by CLIP vision encoders, as published."""
 
-    guidance: Guidance = Field(
-        default="published", description="how teachers guide --builder cvgssl; see docs/method.md"
-    )
-    bank: Bank = Field(
+    guidance: Guidance = "published"
+    bank: BankSize = Field(
         default=0, ge=0, le=1000, description="views stored per picture, as `cvgssl pretrain` has"
     )
     save: Path | None = Field(default=None, description="folder for checkpoints; same as --out")

@@ -3,8 +3,8 @@
 import importlib
 from typing import Any, get_origin
 
+from cvgssl.cli.command import Command
 from cvgssl.cli.main import COMMANDS
-from cvgssl.cli.options import Command
 from cvgssl.runtime.options import fields_of
 
 HEAD = """# Commands and options

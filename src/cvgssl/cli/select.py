@@ -5,7 +5,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from cvgssl.cli.options import Command
+from cvgssl.cli.command import Command
 from cvgssl.selection.config import SelectConfig
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ def run(argv: Sequence[str], prog: str) -> int:
     selection = select(table, config.budget, config.strategy, lines, config.seed)
     with new_folder(config.out, "--out") as folder:
         write_selection(selection, folder, _facts(config, table))
-        note = selection_sheet(selection.chosen, _pictures(config, table), folder / SHEET)
+        note = selection_sheet(
+            selection.chosen, _pictures(config, table), folder / SHEET, config.max_megapixels
+        )
     before = f", beside {len(selection.kept)} in {config.labels}" if config.labels else ""
     print(
         f"chosen: {config.budget} of {selection.train_pictures} train pictures by "
@@ -64,7 +66,14 @@ def _features(config: SelectConfig) -> "FeatureTable":
     from cvgssl.features.embed import embed
 
     encoder = config.encoder or (INSTALLED,)
-    return embed(EmbedConfig(data=config.data, encoder=encoder, class_folders=config.class_folders))
+    return embed(
+        EmbedConfig(
+            data=config.data,
+            encoder=encoder,
+            class_folders=config.class_folders,
+            max_megapixels=config.max_megapixels,
+        )
+    )
 
 
 def _facts(config: SelectConfig, table: "FeatureTable") -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pydantic
 from pydantic import ConfigDict, Field
 
-from cvgssl.cli.options import Command
+from cvgssl.cli.command import Command
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_json
 from cvgssl.runtime.parsing import printable

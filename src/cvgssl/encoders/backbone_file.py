@@ -7,11 +7,12 @@ from pathlib import Path
 from torch import Tensor
 
 from cvgssl.encoders.containers import FileContents, read_contents
-from cvgssl.encoders.layouts import LAYOUTS, Layout, Weights
-from cvgssl.encoders.networks import Network, flat_blocks, keys_with_weights, network
+from cvgssl.encoders.layouts import LAYOUTS, Layout
+from cvgssl.encoders.networks import CheckpointCopy, flat_blocks, keys_with_weights, network
 from cvgssl.encoders.normalization import HALF, Normalization
+from cvgssl.encoders.renaming import Weights
 from cvgssl.encoders.shards import parts
-from cvgssl.encoders.transformers_config import Described, describe
+from cvgssl.encoders.transformers_config import TransformersConfig, describe
 from cvgssl.encoders.weights_card import WeightsCard
 from cvgssl.runtime.extensions import extensions
 from cvgssl.runtime.parsing import printable
@@ -42,7 +43,7 @@ class BackboneFile:
     card: WeightsCard = field(default_factory=WeightsCard)
     network: str = ""
     everything: Weights = field(default_factory=dict)
-    described: Described = field(default_factory=Described)
+    described: TransformersConfig = field(default_factory=TransformersConfig)
     notes: tuple[str, ...] = ()
 
     @property
@@ -98,7 +99,7 @@ def find_backbone(contents: FileContents) -> BackboneFile | None:
 
 
 def _normalization(
-    contents: FileContents, layout: Layout, weights: Weights, described: Described
+    contents: FileContents, layout: Layout, weights: Weights, described: TransformersConfig
 ) -> Normalization | None:
     stated = contents.card.normalization or described.normalization
     if stated is None and layout.siglip_key and layout.siglip_key in weights:
@@ -106,7 +107,9 @@ def _normalization(
     return stated or layout.normalization
 
 
-def _notes(chosen: Network, layout: Layout, described: Described) -> tuple[str, ...]:
+def _notes(
+    chosen: CheckpointCopy, layout: Layout, described: TransformersConfig
+) -> tuple[str, ...]:
     notes = [chosen.note()]
     if layout.model_types and not described.config:
         notes.append(

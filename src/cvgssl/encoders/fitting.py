@@ -1,15 +1,12 @@
 """A file's tensors brought to the names and shapes of a backbone."""
 
 import importlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from cvgssl.encoders.renaming import to_three_channels
-
-Weights = Mapping[str, Tensor]
+from cvgssl.encoders.renaming import Weights, to_three_channels
 
 # Parts of a transformer that change its features, so none may be left over unseen.
 _ESSENTIAL = {"cls_token", "dist_token", "reg_token", "pos_embed", "norm", "norm_pre", "fc_norm"}

@@ -1,14 +1,12 @@
 """Which architecture a backbone's tensors belong to, by their names and shapes."""
 
 import re
-from collections.abc import Mapping
 
 from torch import Tensor
 
 from cvgssl.encoders.activations import with_activation
 from cvgssl.encoders.backbone_file import BackboneFile
-
-Weights = Mapping[str, Tensor]
+from cvgssl.encoders.renaming import Weights
 
 _RESNETS: dict[tuple[int, ...], str] = {
     (2, 2, 2, 2, False): "resnet18",

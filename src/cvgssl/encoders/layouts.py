@@ -17,6 +17,7 @@ from torch import Tensor
 from cvgssl.encoders.containers import FileContents
 from cvgssl.encoders.normalization import CLIP, HALF, IMAGENET, Normalization
 from cvgssl.encoders.renaming import (
+    Weights,
     from_children,
     from_efficientnet_pytorch,
     from_torchvision_vit,
@@ -28,8 +29,6 @@ from cvgssl.encoders.transformers_names import (
     from_siglip,
     from_vit,
 )
-
-Weights = Mapping[str, Tensor]
 
 _WRAPPED = r"wrapped_model\._model\."
 _TEACHER = rf"teacher\w*\.{_WRAPPED}"

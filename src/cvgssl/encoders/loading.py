@@ -83,7 +83,7 @@ def available_clip_encoders(folder: Path | None = None) -> list[EncoderSpec]:
 
 
 @dataclass(frozen=True)
-class Located:
+class WeightsLocation:
     """Where an encoder's weights are. hub: timm's name of them, if they are its own."""
 
     arch: str
@@ -92,7 +92,7 @@ class Located:
     hub: str | None
 
 
-def locate(spec: EncoderSpec, folder: Path | None = None) -> Located:
+def locate(spec: EncoderSpec, folder: Path | None = None) -> WeightsLocation:
     """The file that `NAME[=FILE]` or `FILE` means, read; see `load_encoders`. Raises UserError."""
     if not spec.name:
         return _located_by_file(find_weights(spec.file, folder))
@@ -100,24 +100,24 @@ def locate(spec: EncoderSpec, folder: Path | None = None) -> Located:
     arch, hub = _meant(spec)
     if spec.file:
         path = find_weights(spec.file, folder)
-        return Located(arch, path, read_backbone(path), hub)
+        return WeightsLocation(arch, path, read_backbone(path), hub)
     if hub is None:
         matches, others = _in_folder(arch, weights_folder(folder))
         if len(matches) == 1:
-            return Located(arch, *matches[0], None)
+            return WeightsLocation(arch, *matches[0], None)
         if matches or not (tower and tower.hub):
             raise _not_one_file(spec.name, arch, folder, matches, others)
         hub = f"{arch}.{tower.hub}"
     path = download(hub)
-    return Located(arch, path, read_backbone(path), hub)
+    return WeightsLocation(arch, path, read_backbone(path), hub)
 
 
-def _located_by_file(path: Path) -> Located:
+def _located_by_file(path: Path) -> WeightsLocation:
     file = read_backbone(path)
     arch = arch_of(file)
     if not arch:
         raise UserError("does not state its architecture; give it as NAME=FILE")
-    return Located(arch, path, file, None)
+    return WeightsLocation(arch, path, file, None)
 
 
 def _meant(spec: EncoderSpec) -> tuple[str, str | None]:

@@ -36,7 +36,7 @@ _BLOCK = re.compile(r"blocks\.(\d+)\.(\d+)\.")
 
 
 @dataclass(frozen=True)
-class Network:
+class CheckpointCopy:
     """The tensors of one network.
 
     name: of the copy that it is, `teacher` for example; empty where there is only one.
@@ -56,10 +56,10 @@ class Network:
         return f"the checkpoint's {self.name} is read{beside}"
 
 
-def network(tree: Mapping[str, Any]) -> Network:
+def network(tree: Mapping[str, Any]) -> CheckpointCopy:
     """The network of a checkpoint, names without wrappers; without tensors where none is known."""
     state, name, others = _state_dict(tree)
-    return _by_prefix(Network(_unwrap(state), name, others))
+    return _by_prefix(CheckpointCopy(_unwrap(state), name, others))
 
 
 def keys_with_weights(
@@ -113,7 +113,7 @@ def _state_dict(
     return state, key, tuple(others)
 
 
-def _by_prefix(whole: Network) -> Network:
+def _by_prefix(whole: CheckpointCopy) -> CheckpointCopy:
     """The evaluated copy among those that differ by the first part of their names."""
     prefixes = {
         pattern: match[0].strip("._").rpartition(".")[2]
@@ -131,7 +131,7 @@ def _by_prefix(whole: Network) -> Network:
             left.append(name)
     chosen = prefixes.pop(pattern)
     others = tuple(dict.fromkeys(name for name in prefixes.values() if name != chosen))
-    return Network(_unwrap(taken), chosen, others, tuple(left))
+    return CheckpointCopy(_unwrap(taken), chosen, others, tuple(left))
 
 
 def _first(pattern: str, names: Iterable[str]) -> re.Match[str] | None:

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+Weights = Mapping[str, Tensor]
+"""Tensors by name."""
+
 _RESNET_CHILDREN = {"0": "conv1", "1": "bn1"} | {str(n): f"layer{n - 3}" for n in (4, 5, 6, 7)}
 
 _TORCHVISION_VIT = (
@@ -46,7 +49,7 @@ _EFFICIENTNET_FIRST_BLOCK = _EFFICIENTNET_BLOCK | {
 }
 
 
-def from_children(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def from_children(weights: Weights) -> dict[str, Tensor]:
     """A ResNet cut into `nn.Sequential(*children)`, as in lightly's examples, to named layers."""
     renamed = {}
     for name, tensor in weights.items():
@@ -55,7 +58,7 @@ def from_children(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def from_torchvision_vit(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def from_torchvision_vit(weights: Weights) -> dict[str, Tensor]:
     """torchvision's VisionTransformer to timm's."""
     renamed = {}
     for name, tensor in weights.items():
@@ -65,7 +68,7 @@ def from_torchvision_vit(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def from_efficientnet_pytorch(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def from_efficientnet_pytorch(weights: Weights) -> dict[str, Tensor]:
     """EfficientNet-PyTorch's names, whose blocks are counted through, to timm's, by stages."""
     places = _stages_of_blocks(weights)
     renamed = {}
@@ -82,7 +85,7 @@ def from_efficientnet_pytorch(weights: Mapping[str, Tensor]) -> dict[str, Tensor
     return renamed
 
 
-def _stages_of_blocks(weights: Mapping[str, Tensor]) -> dict[str, str]:
+def _stages_of_blocks(weights: Weights) -> dict[str, str]:
     """`3` to `2.0`: a stage begins with the block that gives another number of channels."""
     places = {}
     stage, place, channels = -1, 0, -1

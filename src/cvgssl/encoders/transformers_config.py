@@ -32,7 +32,7 @@ _FIXED = {"rope_theta": 100.0}
 
 
 @dataclass(frozen=True)
-class Described:
+class TransformersConfig:
     """What the files beside the weights say; None or empty where nothing.
 
     activation: `quick_gelu`, `gelu` or `gelu_tanh`, of the vision tower; text_activation: of the
@@ -60,7 +60,7 @@ def describe(
     model_types: frozenset[str],
     weights: Mapping[str, Tensor],
     usual: str = "",
-) -> Described:
+) -> TransformersConfig:
     """Read what is beside `weights` in `folder`, if it is of one of these types of model.
 
     usual: activation where config.json leaves it out.
@@ -69,12 +69,12 @@ def describe(
     Raises UserError for a damaged file and for options that change features and are not read.
     """
     if folder is None or not model_types:
-        return Described()
+        return TransformersConfig()
     config = _read(folder / CONFIG)
     pixels = _read(folder / PIXELS)
     with parsing(folder / CONFIG, _KIND, _REMEDY):
         if config and not (config.get("model_type") in model_types and _fits(config, weights)):
-            return Described()
+            return TransformersConfig()
         vision = config.get("vision_config", config)
         heads = vision.get("num_attention_heads")
         text = config.get("text_config", config)
@@ -88,7 +88,7 @@ def describe(
                 raise UserError(f"{folder / CONFIG}: {key} {vision[key]!r} is not read")
     imagenet = IMAGENET if config.get("model_type") in _IMAGENET_TYPES else None
     with parsing(folder / PIXELS, _KIND, _REMEDY):
-        return Described(
+        return TransformersConfig(
             activation,
             heads,
             _normalization(pixels) or imagenet,

@@ -6,12 +6,13 @@ package reads. Shape letters: D width, W joint space, N positions.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-Weights = Mapping[str, Tensor]
+from cvgssl.encoders.renaming import Weights
+
 Rename = Callable[[Weights], dict[str, Tensor]]
 Rules = tuple[tuple[str, str], ...]
 

@@ -10,9 +10,9 @@ import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
 
-from cvgssl.features import cache
-from cvgssl.features.cache import FeatureStore
+from cvgssl.features import feature_store
 from cvgssl.features.encoder import Encoder
+from cvgssl.features.feature_store import FeatureStore
 from cvgssl.features.reading import Reading, stacked
 from cvgssl.images.decoding import Square
 from cvgssl.runtime.errors import UserError
@@ -44,7 +44,7 @@ def compute(
         values.append(embed_squares(encoder, shown, accelerator))
         squares += [Square(square.digest, brightest=square.brightest) for square in shown]
         _check_finite(encoder, values[-1])
-        if len(squares) >= cache.BLOCK:
+        if len(squares) >= feature_store.BLOCK:
             keep()
     if squares:
         keep()

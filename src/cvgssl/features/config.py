@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from cvgssl.encoders.installed_weights import INSTALLED
-from cvgssl.images.picture_options import FileOptions
+from cvgssl.images.picture_options import BatchOptions, FileOptions, SplitOptions
 from cvgssl.runtime.options import STRICT, DeviceOptions
 
 AUTO = "auto"
@@ -20,7 +20,7 @@ Flips = Literal["none", "horizontal", "both", "rotations"]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class EncodingOptions(DeviceOptions, FileOptions):
+class EncodingOptions(DeviceOptions, FileOptions, BatchOptions, SplitOptions):
     """Which pictures, which encoders, and what is taken from them."""
 
     data: Path = Field(
@@ -74,10 +74,6 @@ class EncodingOptions(DeviceOptions, FileOptions):
         default="none",
         description="average over mirror images: 2 (horizontal), 4 (both axes), or 8 with quarter "
         "turns (rotations)",
-    )
-    batch_size: int = Field(default=64, ge=1, description="pictures per step")
-    test_fraction: float = Field(
-        default=0.3, gt=0, lt=1, description="share of test pictures when DATA has no test split"
     )
     seed: int = Field(default=0, ge=0, lt=2**63, description="seed of that split")
 

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cvgssl import __version__
-from cvgssl.features.cache import FeatureStore, Values, scratch
 from cvgssl.features.config import AUTO, EmbedConfig
 from cvgssl.features.encoder_requests import EncoderRequest, requested_encoders
+from cvgssl.features.feature_store import FeatureStore, Rows, Values, scratch
 from cvgssl.features.pictures import Listing, list_for_embedding
 from cvgssl.features.record import FOLDER, EncoderRecord, keep_record, parts_of, recorded
 from cvgssl.features.table import SPLITS, FeatureTable
@@ -31,7 +30,6 @@ from cvgssl.runtime.progress import progress
 if TYPE_CHECKING:
     from cvgssl.features.encoder import Encoder
 
-Rows = NDArray[np.intp]
 log = logging.getLogger(__name__)
 
 
@@ -111,7 +109,7 @@ class _Embedded:
 def _embed_all(config: EmbedConfig) -> _Embedded:
     requests = requested_encoders(config)
     listing = list_for_embedding(config)
-    digests = hash_files(listing.paths, config.workers, config.max_megapixels)
+    digests = hash_files(listing.paths, config)
     files = _Files(listing.paths, digests)
     complete = [_complete(request, files, config) for request in requests]
     skipped = frozenset[int]().union(*(each.unreadable for each in complete))
@@ -158,10 +156,7 @@ def _complete(request: EncoderRequest, files: _Files, config: EmbedConfig) -> _C
     reading = Reading(
         [files.paths[row] for row in missing.values()],
         [encoder.geometry],
-        config.batch_size,
-        config.skip_corrupt,
-        config.workers,
-        config.max_megapixels,
+        config,
     )
     with progress(f"embedding ({record.name})", len(missing)) as advance:
         compute(encoder, reading, store, accelerator, advance)

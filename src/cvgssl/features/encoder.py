@@ -18,7 +18,7 @@ from cvgssl.features.config import EmbedConfig, Flips
 from cvgssl.features.encoder_requests import EncoderRequest
 from cvgssl.features.pooling import Pooling
 from cvgssl.features.record import EncoderRecord
-from cvgssl.images.geometry import Fit, Geometry, Interpolation
+from cvgssl.images.geometry import FitMode, Geometry, Interpolation
 from cvgssl.images.reader import VERSION as READER
 from cvgssl.runtime.errors import naming
 
@@ -44,7 +44,7 @@ class Encoder(nn.Module):
         interpolation = self.frozen.interpolation if chosen == "auto" else chosen
         return Geometry(
             self.frozen.image_size,
-            cast(Fit, fit),
+            cast(FitMode, fit),
             cast(Interpolation, interpolation),
             config.bit_depth,
         )

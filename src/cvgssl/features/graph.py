@@ -16,10 +16,8 @@ LOOKED_AT = 8000  # pictures at least that each is compared with otherwise
 ROUNDS = 10  # of k-means
 CHUNK, FOLD = 1024, 32
 
-Floats = NDArray[np.floating[Any]]
 
-
-def neighbour_graph(rows: Floats, neighbours: int) -> sparse.csr_array:
+def neighbour_graph(rows: NDArray[np.floating[Any]], neighbours: int) -> sparse.csr_array:
     """Symmetric edge weights, float64 [N, N], of those who are a nearest neighbour of the other.
 
     rows: float [N, D] of length 1. A weight is exp(-d_ij^2 / (s_i s_j)), s_i the distance to a
@@ -47,14 +45,16 @@ def edges_crossed(graph: sparse.csr_array, groups: NDArray[np.intp]) -> float:
     return float(edges.data[across].sum() / max(edges.data.sum(), 1e-12))
 
 
-def local_scale(cosine: Floats) -> NDArray[np.float64]:
+def local_scale(cosine: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Distance to a middle neighbour [N] from cosines [N, G] to neighbours, nearest first."""
     middle = 2 - 2 * cosine[:, cosine.shape[1] // 2].astype(np.float64)
     scale: NDArray[np.float64] = np.sqrt(middle.clip(0)).clip(1e-6)
     return scale
 
 
-def edge_weights(cosine: Floats, scales: Floats) -> NDArray[np.float64]:
+def edge_weights(
+    cosine: NDArray[np.floating[Any]], scales: NDArray[np.floating[Any]]
+) -> NDArray[np.float64]:
     """exp(-distance^2 / scales), never quite 0, from cosines and products of scales [N, G]."""
     squared = np.clip(2 - 2 * cosine.astype(np.float64), 0, None)
     weights: NDArray[np.float64] = np.exp(-squared / scales).clip(1e-12)
@@ -65,13 +65,14 @@ def _exact(
     rows: NDArray[np.float32], neighbours: int
 ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
     chunks = [
-        nearest(rows[at : at + CHUNK], rows, neighbours, at) for at in range(0, len(rows), CHUNK)
+        nearest_neighbours(rows[at : at + CHUNK], rows, neighbours, at)
+        for at in range(0, len(rows), CHUNK)
     ]
     cosines, places = zip(*chunks, strict=True)
     return np.concatenate(cosines), np.concatenate(places)
 
 
-def nearest(
+def nearest_neighbours(
     query: NDArray[Any], rows: NDArray[Any], neighbours: int, own: int | None = None
 ) -> tuple[NDArray[Any], NDArray[np.intp]]:
     """Cosines [Q, G] and places [Q, G] in `rows`, nearest first; `own`: place of query 0 itself."""

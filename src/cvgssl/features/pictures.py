@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from cvgssl.features.config import EmbedConfig
 from cvgssl.features.table import SPLITS, UNLABELLED
+from cvgssl.images.dataset import names_below, picture_names
 from cvgssl.images.layout import check_split_words
 from cvgssl.images.listing import list_pictures, subfolders
 from cvgssl.images.scan import has_own_split, load_dataset
-from cvgssl.images.table import names_below, picture_names
 from cvgssl.runtime.errors import UserError
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.covariance import ledoit_wolf
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from cvgssl.features.cache import Values
+from cvgssl.features.feature_store import Rows, Values
 
 Mode = Literal["none", "center", "standardize", "whiten"]
 LEAST = 1e-6  # of the largest standard deviation; a coordinate below says nothing
@@ -96,8 +96,6 @@ class Preparation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 CHUNK = 4096  # rows at a time
 ENOUGH = 100_000  # rows to learn mean and covariance from
-
-Rows = NDArray[np.intp]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl.images.decoding import Square, decode_squares
-from cvgssl.images.geometry import MAX_MEGAPIXELS, Geometry
+from cvgssl.images.geometry import Geometry
+from cvgssl.images.picture_options import BatchOptions
 
 
 @dataclass(frozen=True)
@@ -34,19 +35,15 @@ class Reading:
     """Files that are read in order, with what is known of those that were read already.
 
     geometries: how each picture becomes squares, one for each that differs.
-    skip_corrupt: without it the first unreadable picture ends the batches, not the search for more.
-    workers: threads that decode; 0: one per core.
-    max_megapixels: millions of pixels of the largest picture that is read.
+    options: without `skip_corrupt` the first unreadable picture ends the batches, not the search
+        for more.
     unreadable: place of the picture -> reason. brightest: sample of the 16-bit files, if any.
     done: place after the last file that was read.
     """
 
     paths: Sequence[Path]
     geometries: Sequence[Geometry]
-    batch_size: int
-    skip_corrupt: bool = False
-    workers: int = 0
-    max_megapixels: int = MAX_MEGAPIXELS
+    options: BatchOptions
     unreadable: dict[int, str] = field(default_factory=dict)
     brightest: int | None = None
     done: int = 0
@@ -58,19 +55,15 @@ class Reading:
         """
         paths = self.paths[start:]
         decoded = zip(
-            *(
-                decode_squares(paths, each, self.workers, self.max_megapixels)
-                for each in self.geometries
-            ),
-            strict=True,
+            *(decode_squares(paths, each, self.options) for each in self.geometries), strict=True
         )
         numbered = enumerate(decoded, start)
-        while files := list(islice(numbered, self.batch_size)):
+        while files := list(islice(numbered, self.options.batch_size)):
             for place, squares in files:
                 self._note(place, squares)
                 self.done = place + 1
             readable = [item for item in files if item[0] not in self.unreadable]
-            if readable and (self.skip_corrupt or not self.unreadable):
+            if readable and (self.options.skip_corrupt or not self.unreadable):
                 places, shown = zip(*readable, strict=True)
                 yield PictureBatch(list(places), [list(each) for each in zip(*shown, strict=True)])
             advance(len(files))

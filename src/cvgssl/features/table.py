@@ -22,8 +22,8 @@ from cvgssl.features.table_files import (
     write_parquet,
 )
 from cvgssl.images.assemble import normal
+from cvgssl.images.dataset import Dataset, ImageTable
 from cvgssl.images.names import comparable, name_bytes, text_form
-from cvgssl.images.table import Dataset, ImageTable
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import writing
 from cvgssl.runtime.parsing import check_file, one_line, parsing

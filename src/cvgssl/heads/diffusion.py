@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from cvgssl.features.diffusion import DiffusionMap
+from cvgssl.features.diffusion_map import DiffusionMap
 from cvgssl.features.graph_cache import cached
 from cvgssl.heads.base import FewShotHead, Floats, unit
 from cvgssl.heads.linear import Logistic

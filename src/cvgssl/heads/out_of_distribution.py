@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from cvgssl.features.diffusion import DiffusionMap
-from cvgssl.features.graph import nearest
+from cvgssl.features.diffusion_map import DiffusionMap
+from cvgssl.features.graph import nearest_neighbours
 from cvgssl.heads.base import Floats, one_hot, unit
 from cvgssl.heads.calibration import held_out_folds
 from cvgssl.heads.diffusion import enough_unlabelled, fit_map, mapped
@@ -70,7 +70,9 @@ class OutOfDistributionScore(BaseEstimator):  # type: ignore[misc]
         self.counts_neighbours_ = enough_unlabelled(target)
         self.similarity_ = np.zeros(len(self.kept_))
         if self.counts_neighbours_:
-            self.similarity_ = nearest(self.rows_, self.rows_, NEIGHBOURS, 0)[0].mean(axis=1)
+            self.similarity_ = nearest_neighbours(self.rows_, self.rows_, NEIGHBOURS, 0)[0].mean(
+                axis=1
+            )
         return self
 
     def score_samples(self, features: Floats) -> Floats:
@@ -82,7 +84,7 @@ class OutOfDistributionScore(BaseEstimator):  # type: ignore[misc]
     def _score_new(self, features: Floats) -> Floats:
         rows, similarity = unit(features), np.zeros(len(features))
         if self.counts_neighbours_:
-            similarity = nearest(rows, self.rows_, NEIGHBOURS)[0].mean(axis=1)
+            similarity = nearest_neighbours(rows, self.rows_, NEIGHBOURS)[0].mean(axis=1)
         return self._score(rows, mapped(self.map_, features), similarity, self.labelled_)
 
     def held_out_scores(self) -> Floats:

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cvgssl.features.graph import edge_weights, local_scale, nearest, neighbour_graph
+from cvgssl.features.graph import edge_weights, local_scale, nearest_neighbours, neighbour_graph
 from cvgssl.features.graph_cache import cached
 from cvgssl.heads.base import FewShotHead, Floats, one_hot, unit
 
@@ -88,7 +88,7 @@ class LabelPropagation(FewShotHead):
         count = min(self.neighbours, len(self.rows_))
         parts = []
         for at in range(0, len(query), CHUNK):
-            cosine, places = nearest(query[at : at + CHUNK], self.rows_, count)
+            cosine, places = nearest_neighbours(query[at : at + CHUNK], self.rows_, count)
             weights = edge_weights(cosine, np.square(local_scale(cosine))[:, None])
             mixed = np.einsum("mg,mgk->mk", weights, self.label_distributions_[places])
             parts.append(mixed / mixed.sum(axis=1, keepdims=True))

@@ -7,13 +7,13 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from cvgssl.images.dataset import Dataset, ImageTable
 from cvgssl.images.listing import natural_path
 from cvgssl.images.names import comparable, is_utf8
-from cvgssl.images.table import Dataset, ImageTable
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import one_line, printable, problem_lines
 
-Split = Literal["train", "test"]
+SplitName = Literal["train", "test"]
 # what programs leave beside words: byte order marks, spaces without width, direction marks
 _INVISIBLE = "\ufeff\u200b\u200e\u200f\u2060"
 
@@ -23,7 +23,7 @@ class Entry(NamedTuple):
 
     path: Path
     label: str
-    split: Split
+    split: SplitName
 
 
 def assemble(root: Path, entries: Sequence[Entry]) -> Dataset:
@@ -69,7 +69,7 @@ def normal(label: str) -> str:
     return comparable(label).strip().strip(_INVISIBLE).strip()
 
 
-def _table(entries: Sequence[Entry], split: Split, classes: tuple[str, ...]) -> ImageTable:
+def _table(entries: Sequence[Entry], split: SplitName, classes: tuple[str, ...]) -> ImageTable:
     rows = [entry for entry in entries if entry.split == split]
     rows.sort(key=lambda entry: (entry.label, natural_path(entry.path)))
     index = {label: i for i, label in enumerate(classes)}

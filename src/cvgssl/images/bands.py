@@ -30,7 +30,7 @@ _MOST_SCANS, _MOST_SCANNED = 30, 4 * 10**9  # scans that are usual; pixels in al
 _IN_BANDS = 64  # bytes in memory for each pixel of a band
 
 Band = tuple[NDArray[np.uint8], int | None]
-Source = Callable[[int], Iterator[Band]]
+BandReader = Callable[[int], Iterator[Band]]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Opened:
     kind: str
     size: tuple[int, int] | None
     memory: int
-    bands: Source
+    bands: BandReader
 
 
 def open_picture(data: bytes, max_megapixels: int, side: int | None = None) -> Opened:
@@ -121,14 +121,14 @@ def _memory(size: tuple[int, int], image: ImageFile.ImageFile | None) -> int:
 
 def _divided(
     data: bytes, image: ImageFile.ImageFile | None, directory: tiff.Directory | None
-) -> Source | None:
+) -> BandReader | None:
     """The bands of a large picture; None: its format does not allow it."""
     files: Iterator[bytes | NDArray[Any]] | Iterator[bytes] | None = None
     if directory is not None:
         upright = directory.number(tiff.ORIENTATION, 1) == 1
-        files = tiff.bands(data, directory, _BAND) if upright else None
+        files = tiff.bands_of_tiff(data, directory, _BAND) if upright else None
     elif image is not None and image.format == "PNG":
-        files = png.bands(data, _BAND) if png.orientation(data) == 1 else None
+        files = png.bands_of_png(data, _BAND) if png.orientation_of_png(data) == 1 else None
     elif image is not None and image.format == "BMP" and image.mode in ("L", "RGB", "RGBA"):
         return partial(_bitmap, data, image) if image.tile[0].codec_name == "raw" else None
     return None if files is None else partial(_files, files)

@@ -97,7 +97,7 @@ def _of_csv(file: Path) -> list[Listed]:
 
 
 @dataclass(frozen=True)
-class Facts:
+class PictureFacts:
     """Of one readable file.
 
     kind: format by content, such as PNG. size: (height, width). gray: one channel.
@@ -115,7 +115,7 @@ class Facts:
     brightest: int | None
 
 
-def measure(path: Path, max_megapixels: int = MAX_MEGAPIXELS) -> Facts | str:
+def measure(path: Path, max_megapixels: int = MAX_MEGAPIXELS) -> PictureFacts | str:
     """Read and decode one file; a text says why it cannot be read."""
     try:
         with (
@@ -127,9 +127,9 @@ def measure(path: Path, max_megapixels: int = MAX_MEGAPIXELS) -> Facts | str:
         return error.reason
 
 
-def _facts(decoded: Decoded) -> Facts:
+def _facts(decoded: Decoded) -> PictureFacts:
     pixels = np.ascontiguousarray(decoded.pixels)
-    return Facts(
+    return PictureFacts(
         kind=decoded.kind,
         size=(pixels.shape[0], pixels.shape[1]),
         gray=pixels.ndim == 2,
@@ -140,9 +140,11 @@ def _facts(decoded: Decoded) -> Facts:
     )
 
 
-def measure_all(paths: Sequence[Path], max_megapixels: int = MAX_MEGAPIXELS) -> list[Facts | str]:
+def measure_all(
+    paths: Sequence[Path], max_megapixels: int = MAX_MEGAPIXELS
+) -> list[PictureFacts | str]:
     """Facts of every file or why it cannot be read, in order; files are read in threads."""
-    facts: list[Facts | str] = []
+    facts: list[PictureFacts | str] = []
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
         progress("checking", len(paths)) as advance,
@@ -171,7 +173,7 @@ class Picture:
     """A readable file: how it is listed and what is in it."""
 
     entry: Listed
-    facts: Facts
+    facts: PictureFacts
     shown: str  # path as the user reads it
 
 

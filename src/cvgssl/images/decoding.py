@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cvgssl.images.bands import Opened
-from cvgssl.images.geometry import MAX_MEGAPIXELS, Geometry
+from cvgssl.images.geometry import Geometry
 from cvgssl.images.opening import PILLOWS_LIMIT, UnusableError
+from cvgssl.images.picture_options import AS_USUAL, DecodingOptions
 from cvgssl.images.reader import UnreadablePicture, decoding, is_gray, reading, single_if_gray
 from cvgssl.runtime.errors import MachineError, UserError
 
@@ -44,15 +45,14 @@ class Square:
 def decode_squares(
     paths: Sequence[Path],
     geometry: Geometry,
-    workers: int = 0,
-    max_megapixels: int = MAX_MEGAPIXELS,
+    options: DecodingOptions = AS_USUAL,
 ) -> Iterator[Square]:
     """The files' squares, in order; every file is read once, few are in memory at a time.
 
-    workers: threads; 0: one per core. Raises MachineError for trouble that is not of the files.
+    Raises MachineError for trouble that is not of the files.
     """
-    work = partial(_square, geometry=geometry, max_megapixels=max_megapixels)
-    return _in_threads(work, paths, workers)
+    work = partial(_square, geometry=geometry, max_megapixels=options.max_megapixels)
+    return _in_threads(work, paths, options.workers)
 
 
 def check_readable(reasons: Mapping[Path, str], total: int, skip_corrupt: bool) -> None:
@@ -71,11 +71,10 @@ def check_readable(reasons: Mapping[Path, str], total: int, skip_corrupt: bool) 
         log.warning("%s; left out", line)
 
 
-def hash_files(
-    paths: Sequence[Path], workers: int = 0, max_megapixels: int = MAX_MEGAPIXELS
-) -> list[str]:
+def hash_files(paths: Sequence[Path], options: DecodingOptions = AS_USUAL) -> list[str]:
     """The digests that `decode_squares` would give, without decoding."""
-    return list(_in_threads(partial(_digest, max_megapixels=max_megapixels), paths, workers))
+    work = partial(_digest, max_megapixels=options.max_megapixels)
+    return list(_in_threads(work, paths, options.workers))
 
 
 def _square(path: Path, geometry: Geometry, max_megapixels: int) -> Square:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Fit = Literal["stretch", "pad", "crop"]
+FitMode = Literal["stretch", "pad", "crop"]
 Interpolation = Literal["bilinear", "bicubic"]
 
 MAX_MEGAPIXELS = 128
@@ -26,6 +26,6 @@ class Geometry:
     """
 
     size: int = 224
-    fit: Fit = "stretch"
+    fit: FitMode = "stretch"
     interpolation: Interpolation = "bilinear"
     bit_depth: int = 16

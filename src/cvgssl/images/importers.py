@@ -15,7 +15,7 @@ from cvgssl.images.voc import Box, main_class, read_voc
 from cvgssl.runtime.errors import UserError
 
 Name = Literal["neu-cls", "neu-det", "x-sdd", "gc10-det"]
-Notes = defaultdict[str, list[str]]  # kind of oddity -> the files that have it
+Oddities = defaultdict[str, list[str]]  # kind of oddity -> the files that have it
 
 NEU = {
     "Cr": "crazing",
@@ -76,7 +76,7 @@ class FoundDataset:
     """Items sorted by name, and what was odd."""
 
     items: tuple[Item, ...]
-    notes: Notes = field(default_factory=lambda: defaultdict(list))
+    notes: Oddities = field(default_factory=lambda: defaultdict(list))
 
 
 def find_items(dataset: Name, source: Path) -> FoundDataset:
@@ -86,14 +86,14 @@ def find_items(dataset: Name, source: Path) -> FoundDataset:
     """
     if not source.is_dir():
         raise UserError(f"SRC {source}: not a folder; give the unpacked {dataset} folder")
-    notes: Notes = defaultdict(list)
+    notes: Oddities = defaultdict(list)
     items = _unique(_FINDERS[dataset](source, notes), notes)
     if not items:
         raise UserError(f"SRC {source}: no picture is named as {dataset} names them")
     return FoundDataset(items, notes)
 
 
-def _unique(items: Iterable[Item], notes: Notes) -> tuple[Item, ...]:
+def _unique(items: Iterable[Item], notes: Oddities) -> tuple[Item, ...]:
     """The first file of every name, by path."""
     first: dict[str, Item] = {}
     for item in sorted(items, key=lambda item: str(item.path)):
@@ -112,7 +112,7 @@ def _pictures(source: Path) -> list[Path]:
     return pictures
 
 
-def _neu_cls(source: Path, notes: Notes) -> list[Item]:
+def _neu_cls(source: Path, notes: Oddities) -> list[Item]:
     codes = {code.lower(): code for code in NEU}
     items = []
     for path in _pictures(source):
@@ -126,7 +126,7 @@ def _neu_cls(source: Path, notes: Notes) -> list[Item]:
     return items
 
 
-def _neu_det(source: Path, notes: Notes) -> list[Item]:
+def _neu_det(source: Path, notes: Oddities) -> list[Item]:
     """Named after the NEU-CLS picture that each one is, so both share one split list."""
     codes = {label: code for code, label in NEU.items()}
     items = []
@@ -146,7 +146,7 @@ def _neu_class(name: str) -> str | None:
     return next((label for label in NEU.values() if re.sub("[-_]", "", label) == plain), None)
 
 
-def _x_sdd(source: Path, notes: Notes) -> list[Item]:
+def _x_sdd(source: Path, notes: Oddities) -> list[Item]:
     items = []
     for path in _pictures(source):
         folders = [_x_sdd_class(part) for part in path.relative_to(source).parts[:-1]]
@@ -164,7 +164,7 @@ def _x_sdd_class(folder: str) -> str | None:
     return plain if plain in X_SDD else None
 
 
-def _gc10(source: Path, notes: Notes) -> list[Item]:
+def _gc10(source: Path, notes: Oddities) -> list[Item]:
     """A picture's folder (1..10) gives its class only where it has no annotation."""
     items = []
     for path in _pictures(source):
@@ -187,7 +187,7 @@ def _gc10_class(name: str) -> str | None:
 
 
 def _annotated(
-    items: list[Item], source: Path, known_class: Callable[[str], str | None], notes: Notes
+    items: list[Item], source: Path, known_class: Callable[[str], str | None], notes: Oddities
 ) -> list[Item]:
     """Items with their boxes; the class is that of the largest total box area.
 
@@ -247,7 +247,7 @@ def _read_all(files: Iterable[Path]) -> dict[str, tuple[Box, ...]]:
     return boxes
 
 
-_FINDERS: dict[Name, Callable[[Path, Notes], list[Item]]] = {
+_FINDERS: dict[Name, Callable[[Path, Oddities], list[Item]]] = {
     "neu-cls": _neu_cls,
     "neu-det": _neu_det,
     "x-sdd": _x_sdd,

@@ -12,15 +12,17 @@ import hashlib
 import os
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
 from PIL import Image
 
-from cvgssl.images.importers import NEU, Item, Name, Notes, find_items
+from cvgssl.images.geometry import MAX_MEGAPIXELS
+from cvgssl.images.importers import NEU, Item, Name, Oddities, find_items
 from cvgssl.images.names import name_bytes
 from cvgssl.images.reader import read_picture
 from cvgssl.runtime.errors import UserError
@@ -32,7 +34,7 @@ Splits = dict[str, str]  # item name -> "train" or "test"
 LISTS: dict[Name, str] = {"neu-cls": "neu-cls.csv", "neu-det": "neu-cls.csv", "x-sdd": "x-sdd.csv"}
 
 
-def split_by_list(dataset: Name, items: Sequence[Item], notes: Notes) -> Splits:
+def split_by_list(dataset: Name, items: Sequence[Item], notes: Oddities) -> Splits:
     """Splits after the shipped list; items that it drops or does not know get none."""
     listed = read_list(LISTS[dataset])
     splits = {}
@@ -110,6 +112,7 @@ def import_dataset(
     margin: float = 0.1,
     test_fraction: float = 0.3,
     seed: int = 0,
+    max_megapixels: int = MAX_MEGAPIXELS,
 ) -> ImportReport:
     """Write `target`/train/CLASS and `target`/test/CLASS, whole or not at all.
 
@@ -117,6 +120,7 @@ def import_dataset(
         total box area; `crop` writes every box as a PNG of its own, widened on each side by
         `margin` times its width or height. Crops of one picture stay in one split.
     test_fraction, seed: for sets without a customary split (GC10-DET).
+    max_megapixels: of the largest picture that is cropped.
     Beside the folders is import.json, which says where the pictures come from.
     Raises UserError for a target that holds something and for a source that does not fit.
     """
@@ -137,7 +141,8 @@ def import_dataset(
         raise UserError(f"SRC {source}: none of its pictures is in the split list of {dataset}")
     missing = len(notes["in the split list but not found"])
     with new_folder(target, "DST") as aside:
-        counts = _write(items, splits, aside, boxes, margin, notes)
+        crop = partial(_write_crops, margin=margin, max_megapixels=max_megapixels, notes=notes)
+        counts = _write(items, splits, aside, crop if boxes == "crop" else _copy)
         report = ImportReport(rule, counts, _told(notes), missing)
         options = {"dataset": dataset, "source": str(source), "boxes": boxes, "split": rule}
         if boxes == "crop":
@@ -148,7 +153,7 @@ def import_dataset(
     return report
 
 
-def _told(notes: Notes) -> dict[str, list[str]]:
+def _told(notes: Oddities) -> dict[str, list[str]]:
     """Notes without empty kinds; bytes in file names that are no UTF-8 become escapes."""
     return {
         kind: [os.fsencode(name).decode("utf-8", "backslashreplace") for name in names]
@@ -164,7 +169,7 @@ def _refuse_target(target: Path) -> None:
         raise UserError(f"DST {target}: not empty; name a new folder or empty it")
 
 
-def _without_copies(items: Sequence[Item], notes: Notes) -> list[Item]:
+def _without_copies(items: Sequence[Item], notes: Oddities) -> list[Item]:
     """Items whose bytes no earlier item has: a copy on the other side would spoil the test."""
     first: dict[str, Item] = {}
     with progress("comparing", len(items)) as advance:
@@ -179,31 +184,34 @@ def _without_copies(items: Sequence[Item], notes: Notes) -> list[Item]:
 
 
 def _write(
-    items: Sequence[Item], splits: Splits, root: Path, boxes: Boxes, margin: float, notes: Notes
+    items: Sequence[Item], splits: Splits, root: Path, write: Callable[[Item, Path], list[str]]
 ) -> dict[str, tuple[int, int]]:
+    """Write every item by `write`, which takes it and its split's folder and gives its classes."""
     labels: Counter[tuple[str, str]] = Counter()
     with progress("writing", len(items)) as advance:
         for item in items:
             side = root / splits[item.name]
-            if boxes == "whole":
-                folder = side / item.label
-                folder.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(item.path, folder / item.path.name)
-                written = [item.label]
-            else:
-                written = _write_crops(item, side, margin, notes)
-            labels.update((label, side.name) for label in written)
+            labels.update((label, side.name) for label in write(item, side))
             advance(1)
     names = sorted({label for label, _ in labels})
     return {name: (labels[name, "train"], labels[name, "test"]) for name in names}
 
 
-def _write_crops(item: Item, side: Path, margin: float, notes: Notes) -> list[str]:
+def _copy(item: Item, side: Path) -> list[str]:
+    folder = side / item.label
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(item.path, folder / item.path.name)
+    return [item.label]
+
+
+def _write_crops(
+    item: Item, side: Path, margin: float, max_megapixels: int, notes: Oddities
+) -> list[str]:
     """Write one PNG per box; returns their classes."""
     if not item.boxes:
         notes["no box to crop, left out"].append(str(item.path))
         return []
-    picture = read_picture(item.path)
+    picture = read_picture(item.path, max_megapixels=max_megapixels)
     height, width = picture.shape[:2]
     written = []
     for number, box in enumerate(item.boxes, start=1):

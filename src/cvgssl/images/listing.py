@@ -43,8 +43,8 @@ _HEAD = 128  # bytes that are looked at
 _SHOWN_ENDINGS = 5
 
 NaturalKey = tuple[tuple[int, str], ...]
-Kind = Literal["folder", "file", "broken", "other"]
-Entry = os.DirEntry[str]
+EntryKind = Literal["folder", "file", "broken", "other"]
+DirEntry = os.DirEntry[str]
 
 
 class Inventory:
@@ -140,7 +140,7 @@ def natural_path(path: PurePath) -> tuple[NaturalKey, ...]:
     return tuple(natural(part) for part in path.parts)
 
 
-def _entries(folder: Path) -> list[Entry]:
+def _entries(folder: Path) -> list[DirEntry]:
     """What is directly in `folder`, hidden things too, in natural order."""
     try:
         with os.scandir(folder) as opened:
@@ -166,7 +166,7 @@ def _hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in _IGNORED_FOLDERS or name.lower() in _CLUTTER
 
 
-def _kind(entry: Entry) -> Kind:
+def _kind(entry: DirEntry) -> EntryKind:
     """What an entry is or leads to; "broken" for a link whose end cannot be reached."""
     try:
         if entry.is_dir():
@@ -179,7 +179,7 @@ def _kind(entry: Entry) -> Kind:
         return "broken"
 
 
-def _is_picture(entry: Entry, kind: Kind) -> bool:
+def _is_picture(entry: DirEntry, kind: EntryKind) -> bool:
     ending = _ending(entry.name)
     if ending in EXTENSIONS:
         return kind in ("file", "broken")
@@ -229,7 +229,7 @@ def _is_clutter(name: str) -> bool:
     return lowered in _CLUTTER or lowered in _IGNORED_FOLDERS or name.startswith("._")
 
 
-def _target(path: Path, entry: Entry, real_parent: Path) -> Path:
+def _target(path: Path, entry: DirEntry, real_parent: Path) -> Path:
     linked = entry.is_symlink()
     return Path(os.path.realpath(path)) if linked else real_parent / entry.name
 

@@ -5,25 +5,20 @@ from pathlib import Path
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from cvgssl.images.geometry import LARGEST_MEGAPIXELS, MAX_MEGAPIXELS, Fit, Geometry, Interpolation
+from cvgssl.images.geometry import (
+    LARGEST_MEGAPIXELS,
+    MAX_MEGAPIXELS,
+    FitMode,
+    Geometry,
+    Interpolation,
+)
 from cvgssl.runtime.options import STRICT
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class FileOptions:
-    """Which picture files, and how they are read."""
+class SizeLimit:
+    """What everything that reads pictures has."""
 
-    data: Path = Field(
-        description="folder with train/CLASS and test/CLASS, one folder of classes, or a CSV of "
-        "path,label,split"
-    )
-    bit_depth: int = Field(
-        default=16, ge=8, le=16, description="white level of 16-bit files, in bits"
-    )
-    skip_corrupt: bool = Field(default=False, description="leave unreadable pictures out and go on")
-    workers: int = Field(
-        default=0, ge=0, description="threads that decode pictures; 0: one per core"
-    )
     max_megapixels: int = Field(
         default=MAX_MEGAPIXELS,
         ge=1,
@@ -34,13 +29,57 @@ class FileOptions:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class DecodingOptions(SizeLimit):
+    """How many files are decoded at a time, and what happens to those that cannot be."""
+
+    skip_corrupt: bool = Field(default=False, description="leave unreadable pictures out and go on")
+    workers: int = Field(
+        default=0, ge=0, description="threads that decode pictures; 0: one per core"
+    )
+
+
+AS_USUAL = DecodingOptions()
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class BatchOptions(DecodingOptions):
+    """The same for jobs that have few pictures in memory at a time."""
+
+    batch_size: int = Field(default=64, ge=1, description="pictures per step")
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SplitOptions:
+    """How a data set without a split of its own is split."""
+
+    test_fraction: float = Field(
+        default=0.3, gt=0, lt=1, description="share of test pictures when DATA has no test split"
+    )
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class FileOptions(DecodingOptions):
+    """Which picture files, and how they are read."""
+
+    data: Path = Field(
+        description="folder with train/CLASS and test/CLASS, one folder of classes, or a CSV of "
+        "path,label,split"
+    )
+    bit_depth: int = Field(
+        default=16, ge=8, le=16, description="white level of 16-bit files, in bits"
+    )
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class PictureOptions(FileOptions):
     """Which pictures, and how files of any size become squares."""
 
     image_size: int = Field(
         default=224, ge=16, le=2048, description="side of the input square, pixels"
     )
-    fit: Fit = Field(default="stretch", description="how a picture that is not square becomes one")
+    fit: FitMode = Field(
+        default="stretch", description="how a picture that is not square becomes one"
+    )
     interpolation: Interpolation = Field(
         default="bilinear", description="antialiased filter that resizes pictures"
     )

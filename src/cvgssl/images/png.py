@@ -54,7 +54,7 @@ def without_side_data(data: bytes) -> bytes:
     return b"".join(kept) if left else data
 
 
-def orientation(data: bytes) -> int:
+def orientation_of_png(data: bytes) -> int:
     """What the side data say of the orientation, 1..8; pixels are not decoded."""
     side = [data[start - 8 : stop + 4] for kind, start, stop in _chunks(data)
             if kind in (*_TEXTS, b"eXIf")]  # fmt: skip
@@ -114,7 +114,7 @@ class _Header:
         return -(-self.width * _CHANNELS[self.colour] * self.bits // 8)
 
 
-def bands(data: bytes, pixels: int) -> Iterator[bytes | NDArray[Any]] | None:
+def bands_of_png(data: bytes, pixels: int) -> Iterator[bytes | NDArray[Any]] | None:
     """The picture in parts of about `pixels` pixels each, from the top; None: not divisible.
 
     A part is its samples without alpha, uint8 or uint16 [h, W] or [h, W, 3], or (of a palette or

@@ -3,11 +3,11 @@
 import logging
 from pathlib import Path
 
-from cvgssl.images.assemble import Entry, Split, assemble, normal
+from cvgssl.images.assemble import Entry, SplitName, assemble, normal
+from cvgssl.images.dataset import Dataset, names_below
 from cvgssl.images.layout import HALVES, FolderLayout, layout_of
 from cvgssl.images.listing import Inventory, list_pictures, natural_path, subfolders
 from cvgssl.images.splits import read_split, stratified_split
-from cvgssl.images.table import Dataset, names_below
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import printable, problem_lines
 
@@ -82,7 +82,7 @@ def _split_classes(
     ]
 
 
-def _entries(folder: Path, split: Split, inventory: Inventory) -> list[Entry]:
+def _entries(folder: Path, split: SplitName, inventory: Inventory) -> list[Entry]:
     """The pictures of a folder of class folders."""
     loose = inventory.loose(folder)
     listed: list[Entry] = []

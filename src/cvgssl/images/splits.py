@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cvgssl.images.assemble import Entry, Split, assemble
+from cvgssl.images.assemble import Entry, SplitName, assemble
+from cvgssl.images.dataset import Dataset
 from cvgssl.images.names import FilesBelow, comparable, name_bytes, text_form
-from cvgssl.images.table import Dataset
 from cvgssl.runtime.csv_files import CsvRow, read_rows
 from cvgssl.runtime.csv_writing import write_rows
 from cvgssl.runtime.errors import UserError
@@ -65,7 +65,7 @@ def write_split(dataset: Dataset, path: Path) -> None:
     """
     folder = path.parent.absolute()
     rows = []
-    splits: tuple[Split, Split] = ("train", "test")
+    splits: tuple[SplitName, SplitName] = ("train", "test")
     for split in splits:
         table = dataset.train if split == "train" else dataset.test
         for picture, label in zip(table.paths, table.labels, strict=True):

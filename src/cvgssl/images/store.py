@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cvgssl.images.cache import CacheEntry, Notes
+from cvgssl.images.dataset import Dataset
 from cvgssl.images.decoding import check_readable, decode_squares, hash_files
-from cvgssl.images.geometry import MAX_MEGAPIXELS, Geometry
+from cvgssl.images.geometry import Geometry
+from cvgssl.images.picture_cache import CacheEntry, DecodingNotes
+from cvgssl.images.picture_options import AS_USUAL, DecodingOptions
 from cvgssl.images.rows import FileRows, MemoryRows, naming_the_remedy
-from cvgssl.images.table import Dataset
 from cvgssl.runtime.cache_folder import default_cache_dir
 from cvgssl.runtime.errors import UserError
 
@@ -41,14 +42,13 @@ class DecodedFiles:
 
 @dataclass(frozen=True)
 class DecodingJob:
-    """Files to decode in `workers` threads; a store over `memory_budget` bytes goes on disk."""
+    """Files to decode; a store over `memory_budget` bytes goes on disk."""
 
     paths: tuple[Path, ...]
     geometry: Geometry
     memory_budget: int
     cache_dir: Path
-    workers: int = 0
-    max_megapixels: int = MAX_MEGAPIXELS
+    options: DecodingOptions = AS_USUAL
 
     def cached(self) -> DecodedFiles | None:
         """The decoded pictures of an earlier run, if no file has changed since."""
@@ -57,19 +57,19 @@ class DecodingJob:
         entry = self._entry()
         if not entry.candidates():  # then hashing the files would be in vain
             return None
-        digests = hash_files(self.paths, self.workers, self.max_megapixels)
+        digests = hash_files(self.paths, self.options)
         loaded = entry.load(digests)
         if loaded is None:
             return None
         pixels, notes = loaded
         return DecodedFiles(pixels, digests, notes.unreadable, notes.brightest)
 
-    def decoded(self, skip_corrupt: bool, progress: Progress | None) -> DecodedFiles:
+    def decoded(self, progress: Progress | None) -> DecodedFiles:
         """Decode all files; without `skip_corrupt` unreadable files leave no pixels behind."""
         result = DecodedFiles()
         rows = self._rows(channels=1)
         try:
-            squares = decode_squares(self.paths, self.geometry, self.workers, self.max_megapixels)
+            squares = decode_squares(self.paths, self.geometry, self.options)
             for row, square in enumerate(squares):
                 result.digests.append(square.digest)
                 if square.pixels is None:
@@ -83,7 +83,7 @@ class DecodingJob:
                     result.brightest = max(result.brightest or 0, square.brightest)
                 if progress:
                     progress(1)
-            usable = skip_corrupt and len(result.unreadable) < len(self.paths)
+            usable = self.options.skip_corrupt and len(result.unreadable) < len(self.paths)
             if usable or not result.unreadable:
                 result.pixels = self._kept(rows, result)
         finally:
@@ -95,7 +95,7 @@ class DecodingJob:
             return rows.finish()
         entry = self._entry()
         with naming_the_remedy(self.cache_dir):
-            entry.note(result.digests, Notes(result.unreadable, result.brightest))
+            entry.note(result.digests, DecodingNotes(result.unreadable, result.brightest))
         rows.finish(entry.path(result.digests))
         entry.drop_outdated(result.digests)
         loaded = entry.load(result.digests)
@@ -107,7 +107,8 @@ class DecodingJob:
         return loaded[0]
 
     def _entry(self) -> CacheEntry:
-        return CacheEntry.of(self.cache_dir, self.paths, self.geometry, self.max_megapixels)
+        limit = self.options.max_megapixels
+        return CacheEntry.of(self.cache_dir, self.paths, self.geometry, limit)
 
     def _fits(self, channels: int) -> bool:
         return len(self.paths) * channels * self.geometry.size**2 <= self.memory_budget
@@ -172,12 +173,10 @@ class LoadedDataset:
 def load_dataset_pictures(
     dataset: Dataset,
     geometry: Geometry,
+    options: DecodingOptions = AS_USUAL,
     *,
     memory_budget: int = GIB,
     cache_dir: Path | None = None,
-    skip_corrupt: bool = False,
-    workers: int = 0,
-    max_megapixels: int = MAX_MEGAPIXELS,
     progress: Progress | None = None,
 ) -> LoadedDataset:
     """Decode train and test alike; see `load_pictures`. The tables keep the readable rows only.
@@ -190,11 +189,9 @@ def load_dataset_pictures(
     pictures, unreadable = load_pictures(
         train.paths + test.paths,
         geometry,
+        options,
         memory_budget=memory_budget,
         cache_dir=cache_dir,
-        skip_corrupt=skip_corrupt,
-        workers=workers,
-        max_megapixels=max_megapixels,
         progress=progress,
     )
     readable = np.array([row for row in range(len(train) + len(test)) if row not in unreadable])
@@ -219,21 +216,18 @@ def load_dataset_pictures(
 def load_pictures(
     paths: Sequence[Path],
     geometry: Geometry,
+    options: DecodingOptions = AS_USUAL,
     *,
     memory_budget: int = GIB,
     cache_dir: Path | None = None,
-    skip_corrupt: bool = False,
-    workers: int = 0,
-    max_megapixels: int = MAX_MEGAPIXELS,
     progress: Progress | None = None,
 ) -> tuple[Pictures, dict[int, str]]:
     """Decode and resize every file once, in threads; order is kept.
 
     memory_budget: bytes. A larger store is memory-mapped from a file in `cache_dir` (default:
         `default_cache_dir()`) and read from there again as long as no picture file changes.
-    skip_corrupt: leave unreadable files out; the second item maps their rows to the reason.
-    workers: threads that decode; 0: one per core.
-    max_megapixels: millions of pixels of the largest picture that is read.
+    With `skip_corrupt` unreadable files are left out; the second item maps their rows to the
+    reason.
     progress: called with the number of newly finished files.
 
     Raises UserError: without `skip_corrupt` when files are unreadable, naming them all; when no
@@ -244,16 +238,15 @@ def load_pictures(
         geometry,
         memory_budget,
         cache_dir or default_cache_dir(),
-        workers,
-        max_megapixels,
+        options,
     )
     result = job.cached()
     if result is None:
-        result = job.decoded(skip_corrupt, progress)
+        result = job.decoded(progress)
     elif progress:
         progress(len(paths))
     reasons = {paths[row]: reason for row, reason in result.unreadable.items()}
-    check_readable(reasons, len(paths), skip_corrupt)
+    check_readable(reasons, len(paths), options.skip_corrupt)
     warn_if_dark(result.brightest, geometry)
     kept = tuple(d for row, d in enumerate(result.digests) if row not in result.unreadable)
     return Pictures(result.pixels, kept), result.unreadable

@@ -118,7 +118,7 @@ def check_claims(directory: Directory) -> None:
                 raise UnusableError(f"damaged ({count} strips or tiles where {needed} are needed)")
 
 
-def bands(data: bytes, directory: Directory, pixels: int) -> Iterator[bytes] | None:
+def bands_of_tiff(data: bytes, directory: Directory, pixels: int) -> Iterator[bytes] | None:
     """The picture as TIFF files of about `pixels` pixels each, from the top; None: not divisible.
 
     Divisible is a picture in strips or tiles, or one uncompressed strip. Each file holds whole

@@ -15,14 +15,18 @@ from cvgssl.runtime.options import STRICT, JobOptions, OneOf
 from cvgssl.views.recipe import ViewRecipe
 
 Builder = Annotated[str, OneOf(METHODS)]
-Guidance = Annotated[str, OneOf(GUIDANCES)]
+Guidance = Annotated[
+    str,
+    OneOf(GUIDANCES),
+    Field(description="how teachers guide --builder cvgssl; see docs/method.md"),
+]
 
 
 def _off_is_zero(value: object) -> object:
     return 0 if value in ("off", False) else value  # YAML reads a bare `off` as False
 
 
-Bank = Annotated[int, BeforeValidator(_off_is_zero)]
+BankSize = Annotated[int, BeforeValidator(_off_is_zero)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -58,9 +62,7 @@ class PretrainConfig(JobOptions, PictureOptions):
         description="depths of every teacher, from 1, such as 6 9 12, whose class token (if there "
         "is one) and patch mean guide, side by side, in place of its output",
     )
-    guidance: Guidance = Field(
-        default="spectral", description="how teachers guide --builder cvgssl; see docs/method.md"
-    )
+    guidance: Guidance = "spectral"
     self_constraint: Literal["none", "published", "margin"] = Field(
         default="published", description="form of the self-constrained loss"
     )
@@ -104,7 +106,7 @@ class PretrainConfig(JobOptions, PictureOptions):
     show_views: Path | None = Field(
         default=None, description="draw the views of some pictures into this PNG and stop"
     )
-    bank: Bank = Field(
+    bank: BankSize = Field(
         default=8,
         ge=0,
         le=1000,

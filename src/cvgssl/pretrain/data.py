@@ -77,9 +77,7 @@ def load_unlabelled(config: PretrainConfig, accelerator: Accelerator) -> Unlabel
         pictures, unreadable = load_pictures(
             paths,
             config.geometry,
-            workers=config.workers,
-            max_megapixels=config.max_megapixels,
-            skip_corrupt=config.skip_corrupt,
+            config,
             progress=advance,
         )
     if unreadable:

@@ -11,7 +11,7 @@ from cvgssl.pretrain.views import Views
 
 
 @dataclass(frozen=True)
-class Inputs:
+class TrainingInputs:
     """Options, pictures, their views, and the teachers; none of it changes during a run.
 
     teachers: on the accelerator's device; empty for methods without.

@@ -1,39 +1,70 @@
 """A pre-training job from options to files: the phases, in order."""
 
 import math
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from cvgssl.encoders.backbone import Backbone
-from cvgssl.encoders.frozen_encoder import FrozenEncoder
+from cvgssl.encoders.frozen_encoder import FrozenEncoder, check_identity
 from cvgssl.encoders.pretrained import LoadReport
 from cvgssl.pretrain.checkpoint import BACKBONE, checkpoints, save_backbone
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.pretrain.data import load_unlabelled
-from cvgssl.pretrain.folder import run_kind
-from cvgssl.pretrain.inputs import Inputs
+from cvgssl.pretrain.inputs import TrainingInputs
 from cvgssl.pretrain.loop import build_loop
 from cvgssl.pretrain.methods.build import build_method, check_installed
 from cvgssl.pretrain.methods.registry import choose
 from cvgssl.pretrain.monitors import build_monitor
 from cvgssl.pretrain.student import compile_errors, student
-from cvgssl.pretrain.summary import PretrainSummary
 from cvgssl.pretrain.targets import TargetSource, prepare_targets
 from cvgssl.pretrain.teachers import choose_teachers
 from cvgssl.pretrain.training import History, Training
 from cvgssl.pretrain.views import Views
 from cvgssl.runtime.environment import hardware
-from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.errors import UserError, naming
 from cvgssl.runtime.files import write_json
 from cvgssl.runtime.launch import launch
-from cvgssl.runtime.run import SNAPSHOT, SUMMARY, Clock, RunFolder, open_run
+from cvgssl.runtime.run import SNAPSHOT, SUMMARY, Clock, RunFolder, RunKind, open_run
 from cvgssl.runtime.seeds import seed_for
 from cvgssl.runtime.stopping import Stopped, stop_requests
 
 FEW_STEPS, ENOUGH_STEPS = 250, 600  # of batch 64, from random weights: docs/results/pretraining.md
+
+
+@dataclass(frozen=True)
+class PretrainSummary:
+    """What a finished run was given and what it ended with; also its summary.json.
+
+    losses: mean of each loss term over the last epoch. monitors: figures of the last epoch.
+    held_out: whether the data named test pictures, which were not used.
+    guidance: empty for methods without. teachers: identity of each.
+    seconds: wall-clock, without interruptions; guide_seconds: the part of it before training in
+        which teachers embedded stored views. processor_seconds: CPU seconds of all cores, of the
+        first process.
+    """
+
+    data: str
+    pictures: int
+    held_out: bool
+    arch: str
+    pretrained: str
+    builder: str
+    guidance: str
+    teachers: list[dict[str, Any]]
+    epochs: int
+    steps: int
+    precision: str
+    hardware: str
+    processes: int
+    seconds: float
+    processor_seconds: float
+    guide_seconds: float
+    losses: dict[str, float]
+    monitors: dict[str, float] = field(default_factory=dict)
 
 
 def pretrain(config: PretrainConfig) -> tuple[Path, PretrainSummary]:
@@ -51,8 +82,8 @@ def pretrain(config: PretrainConfig) -> tuple[Path, PretrainSummary]:
     check_installed(config)
     backbone, report = student(config)
     teachers = _choose_teachers(config, accelerator.device)
-    inputs = Inputs(config, data, Views.of(config), accelerator, teachers)
-    folder = open_run(config, run_kind(inputs), accelerator)
+    inputs = TrainingInputs(config, data, Views.of(config), accelerator, teachers)
+    folder = open_run(config, _run_kind(inputs), accelerator)
     try:
         with compile_errors(config.compile), stop_requests() as stopping:
             snapshot = folder.load_snapshot()
@@ -92,6 +123,29 @@ def _choose_teachers(config: PretrainConfig, device: torch.device) -> tuple[Froz
     return tuple(teacher.to(device) for teacher in teachers)
 
 
+def _run_kind(inputs: TrainingInputs) -> RunKind:
+    """What distinguishes it: its pictures and teachers must be the same when it is resumed."""
+    config, teachers, pictures = inputs.config, inputs.teachers, inputs.data.pictures.digest
+
+    def check(recorded: Mapping[str, Any]) -> None:
+        flag = f"--resume {config.resume}"
+        if recorded["pictures_sha256"] != pictures:
+            raise UserError(f"{flag}: the pictures changed since the run started; start a new run")
+        if len(recorded["teachers"]) != len(teachers):
+            raise UserError(f"{flag}: the run had {len(recorded['teachers'])} teachers")
+        for before, teacher in zip(recorded["teachers"], teachers, strict=True):
+            with naming(f"--teacher {teacher.name}"):
+                check_identity(before, teacher)
+
+    facts = {
+        "pictures_sha256": pictures,
+        "teachers": [teacher.identity() for teacher in teachers],
+    }
+    arch = config.arch.replace(":", "-").partition(",")[0]
+    name = f"{config.data.resolve().stem}_{arch}_pretrain_{config.builder}"
+    return RunKind("pretrain", name, facts, check)
+
+
 def _stop_check(stopping: Callable[[], bool], folder: Path) -> Callable[[], None]:
     """A function that raises Stopped once the process is asked to stop."""
 
@@ -103,7 +157,11 @@ def _stop_check(stopping: Callable[[], bool], folder: Path) -> Callable[[], None
 
 
 def _build_training(
-    inputs: Inputs, backbone: Backbone, targets: TargetSource, folder: RunFolder, history: History
+    inputs: TrainingInputs,
+    backbone: Backbone,
+    targets: TargetSource,
+    folder: RunFolder,
+    history: History,
 ) -> Training:
     """The method, its loop and the monitor, before the first step."""
     with torch.random.fork_rng(devices=[]):
@@ -113,7 +171,9 @@ def _build_training(
     return Training(inputs, folder, loop, monitor, history)
 
 
-def _introduce(inputs: Inputs, report: LoadReport | None, log: Callable[[str], None]) -> None:
+def _introduce(
+    inputs: TrainingInputs, report: LoadReport | None, log: Callable[[str], None]
+) -> None:
     """The first lines of the log: pictures, student, teachers, method; few steps are a warning."""
     config, steps_per_epoch = inputs.config, inputs.steps_per_epoch
     log(inputs.data.describe())
@@ -131,7 +191,7 @@ def _introduce(inputs: Inputs, report: LoadReport | None, log: Callable[[str], N
         )
 
 
-def _summary(inputs: Inputs, history: History) -> PretrainSummary:
+def _summary(inputs: TrainingInputs, history: History) -> PretrainSummary:
     config = inputs.config
     return PretrainSummary(
         data=str(config.data),

@@ -16,7 +16,7 @@ from torch.profiler import record_function
 from cvgssl.encoders.backbone import Backbone
 from cvgssl.encoders.timm_import import timm
 from cvgssl.pretrain.config import PretrainConfig
-from cvgssl.pretrain.inputs import Inputs
+from cvgssl.pretrain.inputs import TrainingInputs
 from cvgssl.pretrain.methods.base import Batch, Method
 from cvgssl.pretrain.targets import TargetSource
 from cvgssl.runtime.errors import UserError
@@ -71,7 +71,7 @@ PHASES = ("views", "guidance", "forward", "backward", "optimizer")
 VIEWS, GUIDANCE, FORWARD, BACKWARD, OPTIMIZER = PHASES
 
 
-def build_loop(inputs: Inputs, method: Method, targets: TargetSource) -> "Loop":
+def build_loop(inputs: TrainingInputs, method: Method, targets: TargetSource) -> "Loop":
     """Bring the method to the device and the processes; a loop before its first step."""
     config, accelerator = inputs.config, inputs.accelerator
     method = method.to(accelerator.device)
@@ -95,7 +95,7 @@ class Loop:
     skipped: steps whose gradient fp16 could not hold, so that weights were not updated.
     """
 
-    inputs: Inputs
+    inputs: TrainingInputs
     targets: TargetSource
     method: Method
     wrapped: nn.Module

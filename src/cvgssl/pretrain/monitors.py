@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cvgssl.encoders.backbone import Backbone
-from cvgssl.encoders.batches import forward_all
-from cvgssl.pretrain.inputs import Inputs
+from cvgssl.encoders.forward import forward_all
+from cvgssl.pretrain.inputs import TrainingInputs
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.progress import progress
 
@@ -49,7 +49,7 @@ class Monitor:
         return figures
 
 
-def build_monitor(inputs: Inputs) -> Monitor:
+def build_monitor(inputs: TrainingInputs) -> Monitor:
     """Every n-th picture, at most MOST, with the teachers' embeddings.
 
     Raises UserError for `--knn` without class folders.

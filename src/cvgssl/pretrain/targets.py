@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cvgssl.encoders.frozen_encoder import FrozenEncoder
-from cvgssl.features.diffusion import diffusion_map, map_width
+from cvgssl.features.diffusion_map import diffusion_map, map_width
 from cvgssl.pretrain.bank import Bank, BankBuild, BankKey, bank_size, build_bank
-from cvgssl.pretrain.inputs import Inputs
+from cvgssl.pretrain.inputs import TrainingInputs
 from cvgssl.pretrain.methods.registry import choose
 from cvgssl.pretrain.views import DrawnViews, Views
 from cvgssl.runtime.array_files import open_array, write_array
@@ -98,7 +98,9 @@ class MapTargets(TargetSource):
         return [points.expand(drawn.numbers.shape[1], -1, -1)]
 
 
-def prepare_targets(inputs: Inputs, folder: RunFolder, check: Callable[[], None]) -> TargetSource:
+def prepare_targets(
+    inputs: TrainingInputs, folder: RunFolder, check: Callable[[], None]
+) -> TargetSource:
     """Build or open what the method of `inputs.config` compares views with.
 
     A map of all pictures is saved in the run's folder, so that a resumed run uses the same one.
@@ -126,7 +128,9 @@ def joint_embedding(embeddings: Sequence[Tensor], weights: Sequence[float]) -> T
     return F.normalize(torch.cat(parts, dim=1), dim=1)
 
 
-def _map_of_pictures(inputs: Inputs, folder: RunFolder, check: Callable[[], None]) -> Tensor:
+def _map_of_pictures(
+    inputs: TrainingInputs, folder: RunFolder, check: Callable[[], None]
+) -> Tensor:
     """Float32 [N, E] on the student's device; computed once and saved in the run's folder."""
     accelerator, path = inputs.accelerator, folder.path / TARGETS
     first, shape = accelerator.is_main_process, (len(inputs.data), map_width(len(inputs.data)))
@@ -161,7 +165,9 @@ def _joint_embedding_of_bank(bank: Bank, teachers: Sequence[FrozenEncoder]) -> T
     return joint_embedding(means, weights)
 
 
-def _bank(inputs: Inputs, views: Views, folder: RunFolder, check: Callable[[], None]) -> Bank:
+def _bank(
+    inputs: TrainingInputs, views: Views, folder: RunFolder, check: Callable[[], None]
+) -> Bank:
     config = inputs.config
     keys = [BankKey(teacher, views, config.bank, config.precision) for teacher in inputs.teachers]
     place = config.bank_dir or default_cache_dir() / "banks"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cvgssl.pretrain.checkpoint import Checkpoint, backbone_facts, save_checkpoint
-from cvgssl.pretrain.inputs import Inputs
+from cvgssl.pretrain.inputs import TrainingInputs
 from cvgssl.pretrain.loop import Loop
 from cvgssl.pretrain.monitors import Monitor, warning
 from cvgssl.runtime.errors import UserError
@@ -59,7 +59,7 @@ class History:
 class Training:
     """A loop and what records its epochs."""
 
-    inputs: Inputs
+    inputs: TrainingInputs
     folder: RunFolder
     loop: Loop
     monitor: Monitor

@@ -18,7 +18,7 @@ from cvgssl.pretrain.data import Unlabelled
 from cvgssl.pretrain.methods.registry import choose
 from cvgssl.runtime.launch import to_device
 from cvgssl.views.random_numbers import view_numbers
-from cvgssl.views.random_views import by_columns, draw, render
+from cvgssl.views.random_views import by_columns, draw_views, render
 from cvgssl.views.recipe import ViewRecipe
 
 VERSION = 1  # of how views are drawn and rendered; part of the key of a bank
@@ -106,7 +106,7 @@ class Views:
         size: render the same views with this side instead of the recipe's.
         """
         recipe = self.recipes[role]
-        parameters = draw(recipe, self.seed, keys, numbers, pixels.shape[-1])
+        parameters = draw_views(recipe, self.seed, keys, numbers, pixels.shape[-1])
         if size is None or size == recipe.size:
             return render(pixels, parameters, recipe.size)
         sigma = parameters.sigma * (size / recipe.size)

@@ -45,7 +45,7 @@ class Output:
 
 
 @dataclass
-class State:
+class AnswerState:
     """How far the job is.
 
     done: pictures dealt with. sizes: bytes of the files. counts: pictures of each answer.
@@ -73,7 +73,7 @@ def write_answers(
     # what went down a pipe cannot be cut: then all begins again
     state = _interrupted(log, key, files) if log and len(files) == len(outputs) else None
     begun = state.done if state else 0
-    state = state or State()
+    state = state or AnswerState()
     reading = recognition.reading
     reading.unreadable |= dict(state.unreadable)
     reading.brightest = state.brightest
@@ -93,7 +93,7 @@ def write_answers(
 class _Log:
     """A line for the job and for each batch, if there is a place for them."""
 
-    def __init__(self, path: Path | None, key: str, state: State) -> None:
+    def __init__(self, path: Path | None, key: str, state: AnswerState) -> None:
         self._path = path
         self._file: IO[str] | None = None
         if path is not None:
@@ -103,7 +103,7 @@ class _Log:
             if state.done:
                 self.note(state)
 
-    def note(self, state: State) -> None:
+    def note(self, state: AnswerState) -> None:
         self._add(asdict(state))
 
     def close(self) -> None:
@@ -119,7 +119,7 @@ class _Log:
 
 
 def _write(
-    recognition: Recognition, outputs: Sequence[Output], state: State, log: _Log
+    recognition: Recognition, outputs: Sequence[Output], state: AnswerState, log: _Log
 ) -> dict[str, int]:
     reading = recognition.reading
     counts = Counter(state.counts)
@@ -138,7 +138,7 @@ def _write(
             counts.update(prediction.answer for prediction in batch)
             sizes = [stream.tell() if stream.seekable() else 0 for stream in streams]
             unreadable = sorted(reading.unreadable.items())
-            log.note(State(reading.done, sizes, dict(counts), unreadable, reading.brightest))
+            log.note(AnswerState(reading.done, sizes, dict(counts), unreadable, reading.brightest))
         for output, stream in zip(outputs, streams, strict=True):
             _put(output, stream, output.format.end)
             if output.path is not None:
@@ -178,13 +178,13 @@ def _open(output: Output, size: int) -> IO[bytes]:
     return file
 
 
-def _interrupted(log: Path, key: str, files: Sequence[Path]) -> State | None:
+def _interrupted(log: Path, key: str, files: Sequence[Path]) -> AnswerState | None:
     """Where an interrupted call for the same was; None when there is nothing to go on from."""
     try:
         lines = log.read_text(encoding="utf-8").split("\n")[:-1]  # a last one may be cut
         if json.loads(lines[0]) != {"key": key} or len(lines) < 2:
             return None
-        state = State(**json.loads(lines[-1]))
+        state = AnswerState(**json.loads(lines[-1]))
         long_enough = all(
             _part(path).stat().st_size >= size
             for path, size in zip(files, state.sizes, strict=True)

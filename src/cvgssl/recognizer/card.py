@@ -112,7 +112,7 @@ class KeptEncoder:
 
 
 @dataclass(frozen=True)
-class Card:
+class RecognizerCard:
     """What a fitted recognizer is.
 
     embedding: options of `EmbedConfig`. encoders: in the order of the embeddings.
@@ -145,14 +145,14 @@ def is_fitted(folder: Path) -> bool:
     return (folder / CARD).is_file()
 
 
-def save_recognizer(folder: Path, card: Card, train: FeatureTable) -> None:
+def save_recognizer(folder: Path, card: RecognizerCard, train: FeatureTable) -> None:
     """Write both files; values float32 [N, D] as the encoders give them, labels -1 or a class."""
     save_features(train, folder / TRAIN)
     described = asdict(card) | {"train_sha256": sha256_file(folder / TRAIN)}
     write_json(folder / CARD, {"format": FORMAT} | described)
 
 
-def load_recognizer(folder: Path) -> tuple[Card, FeatureTable]:
+def load_recognizer(folder: Path) -> tuple[RecognizerCard, FeatureTable]:
     """Read both files, checked against the hash; raises UserError naming what is wrong."""
     card, path = _read_card(folder / CARD), folder / TRAIN
     if not path.is_file():
@@ -165,7 +165,7 @@ def load_recognizer(folder: Path) -> tuple[Card, FeatureTable]:
     return card, train
 
 
-def _read_card(path: Path) -> Card:
+def _read_card(path: Path) -> RecognizerCard:
     value = parse_json(path, "a recognizer's card: it is damaged", "copy the whole folder again")
     if not isinstance(value, dict) or "format" not in value:
         raise UserError(f"{path}: damaged, or not of `cvgssl fit`; copy it again")
@@ -176,14 +176,14 @@ def _read_card(path: Path) -> Card:
             "the version that wrote it"
         )
     try:
-        card = pydantic.TypeAdapter(Card).validate_python(value)
+        card = pydantic.TypeAdapter(RecognizerCard).validate_python(value)
     except pydantic.ValidationError as error:
         raise UserError(f"{path}: is wrong at {_first(error)}") from error
     _check_params(path, card)
     return card
 
 
-def _check_params(path: Path, card: Card) -> None:
+def _check_params(path: Path, card: RecognizerCard) -> None:
     """Raise UserError for parameters that the head does not have, or of another kind."""
     known = HEADS[card.head]().get_params()
     for name, value in card.params.items():

@@ -11,8 +11,8 @@ from pydantic.dataclasses import dataclass
 
 from cvgssl.features.config import EmbedConfig, EncodingOptions
 from cvgssl.heads import HEADS
-from cvgssl.images.geometry import LARGEST_MEGAPIXELS, MAX_MEGAPIXELS
-from cvgssl.runtime.options import STRICT, fields_of
+from cvgssl.images.picture_options import BatchOptions
+from cvgssl.runtime.options import STRICT, GpuOption, fields_of
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -84,7 +84,7 @@ class FitConfig(EncodingOptions):
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class PredictOptions:
+class PredictOptions(GpuOption, BatchOptions):
     """Which pictures are named by which run, and how."""
 
     model: Path = Field(
@@ -97,15 +97,6 @@ class PredictOptions:
     run: int = Field(default=1, ge=1, description="which run of a run folder")
     checkpoint: Literal["last", "ema"] = Field(
         default="last", description="weights of the last epoch, or their running average"
-    )
-    batch_size: int = Field(default=64, ge=1, description="pictures per step")
-    skip_corrupt: bool = Field(default=False, description="leave unreadable pictures out and go on")
-    max_megapixels: int = Field(
-        default=MAX_MEGAPIXELS,
-        ge=1,
-        le=LARGEST_MEGAPIXELS,
-        description="millions of pixels of the largest picture that is read; larger ones are "
-        "unreadable",
     )
     unknown: bool = Field(
         default=False,
@@ -122,9 +113,6 @@ class PredictOptions:
     encoder: tuple[str, ...] = Field(
         default=(),
         description="for a run of `cvgssl fit` whose encoder's weights have been moved: the files",
-    )
-    gpu: int | None = Field(
-        default=None, ge=0, description="number of the GPU; the CPU if there is none"
     )
 
     @model_validator(mode="after")

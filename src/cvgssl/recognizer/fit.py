@@ -14,7 +14,7 @@ from cvgssl.features.table import SPLITS, UNLABELLED, FeatureTable
 from cvgssl.heads import HEADS
 from cvgssl.heads.auto import AutoDecision
 from cvgssl.heads.metrics import accuracy, confusion, macro_recall, recalls
-from cvgssl.recognizer.card import Card, KeptEncoder, load_recognizer, save_recognizer
+from cvgssl.recognizer.card import KeptEncoder, RecognizerCard, load_recognizer, save_recognizer
 from cvgssl.recognizer.config import FitConfig
 from cvgssl.recognizer.head import FittedHead
 from cvgssl.recognizer.labelling import labelled_train, with_extra
@@ -85,7 +85,7 @@ def fit(config: FitConfig) -> tuple[Path, FitSummary]:
     return config.out, summary
 
 
-def _card(config: FitConfig, records: list[EncoderRecord], train: FeatureTable) -> Card:
+def _card(config: FitConfig, records: list[EncoderRecord], train: FeatureTable) -> RecognizerCard:
     embedding = config.embedding()
     named = requested_encoders(embedding)
     encoders = tuple(
@@ -97,7 +97,7 @@ def _card(config: FitConfig, records: list[EncoderRecord], train: FeatureTable) 
         for encoder, record in zip(named, records, strict=True)
     )
     options = {key: value for key, value in to_dict(embedding).items() if key not in _OF_THE_JOB}
-    return Card(
+    return RecognizerCard(
         train.classes,
         config.head,
         dict(HEADS[config.head]().get_params()),

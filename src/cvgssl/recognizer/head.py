@@ -6,14 +6,13 @@ Shape letters: N train pictures, M others, D numbers of all encoders together, K
 import numpy as np
 from numpy.typing import NDArray
 
+from cvgssl.features.feature_store import Values
 from cvgssl.features.preparation import JointEmbedding, Preparation
 from cvgssl.features.record import parts_of
 from cvgssl.features.table import FeatureTable
 from cvgssl.heads import HEADS, CalibratedHead, OpenSetHead
 from cvgssl.heads.auto import AutoDecision
-from cvgssl.recognizer.card import Card
-
-Values = NDArray[np.float32]
+from cvgssl.recognizer.card import RecognizerCard
 
 
 class FittedHead:
@@ -25,7 +24,7 @@ class FittedHead:
     """
 
     def __init__(
-        self, train: FeatureTable, card: Card, false_rejection_rate: float | None = None
+        self, train: FeatureTable, card: RecognizerCard, false_rejection_rate: float | None = None
     ) -> None:
         """Fit.
 

@@ -9,12 +9,12 @@ from cvgssl.adapt.draws import draw
 from cvgssl.features.embed import embed_raw
 from cvgssl.features.table import SPLITS, UNLABELLED, FeatureTable
 from cvgssl.images.assemble import normal
+from cvgssl.images.dataset import rows_without_copies
 from cvgssl.images.names import KnownNames
-from cvgssl.images.table import rows_without_copies
 from cvgssl.recognizer.config import FitConfig
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import one_line, problem_lines
-from cvgssl.selection.label_list import UNSURE, Line, known_lines, read_labels
+from cvgssl.selection.label_list import UNSURE, LabelLine, known_lines, read_labels
 
 
 def labelled_train(table: FeatureTable, config: FitConfig) -> FeatureTable:
@@ -72,7 +72,9 @@ def _listed(
     return {line.path: line.label for line in lines}, classes
 
 
-def _check_pictures(lines: list[Line], flag: str, train: FeatureTable, table: FeatureTable) -> None:
+def _check_pictures(
+    lines: list[LabelLine], flag: str, train: FeatureTable, table: FeatureTable
+) -> None:
     known = set(train.names)
     strange = [line for line in lines if line.path not in known]
     if not strange:
@@ -87,7 +89,7 @@ def _check_pictures(lines: list[Line], flag: str, train: FeatureTable, table: Fe
     )
 
 
-def _contradictions(lines: list[Line], flag: str, train: FeatureTable) -> list[str]:
+def _contradictions(lines: list[LabelLine], flag: str, train: FeatureTable) -> list[str]:
     """One line for each label that is not that of the picture's class folder."""
     folder = {
         name: train.classes[label] for name, label in zip(train.names, train.labels, strict=True)

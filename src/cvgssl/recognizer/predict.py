@@ -143,7 +143,7 @@ class Recognition:
                 yield [
                     Prediction(reading.paths[place], classes, *answer) for place, *answer in answers
                 ]
-        check_readable(reading.reasons(), len(reading.paths), reading.skip_corrupt)
+        check_readable(reading.reasons(), len(reading.paths), reading.options.skip_corrupt)
         warn_if_dark(reading.brightest, self.recognizer.geometries[0])
 
 
@@ -161,9 +161,7 @@ def recognition(options: PredictOptions) -> Recognition:
     reading = Reading(
         paths,
         recognizer.geometries,
-        options.batch_size,
-        options.skip_corrupt,
-        max_megapixels=options.max_megapixels,
+        options,
     )
     return Recognition(file, recognizer, reading, options.unknown)
 

@@ -176,7 +176,9 @@ def _mistakes(page: Page, bench: Bench, source: Source, name: str) -> None:
             [mistake.name for mistake in mistakes],
             "pictures: FOLDER of the features file",
         )
-        drawn = mistakes_figure(mistakes, files, path, f"{name}, {shot} shot")
+        drawn = mistakes_figure(
+            mistakes, files, path, f"{name}, {shot} shot", bench.config.max_megapixels
+        )
         if drawn:
             page.image(drawn, "Pictures most often named wrongly.")
         if note:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cvgssl.bench.cells import CellResult
+from cvgssl.images.geometry import MAX_MEGAPIXELS
 from cvgssl.images.reader import read_picture
 from cvgssl.report.fonts import drawable, escaped, families_for
 from cvgssl.report.gallery import RIGHT, WRONG
@@ -60,7 +61,11 @@ def _recorded(result: CellResult) -> bool:
 
 
 def mistakes_figure(
-    mistakes: Sequence[Mistake], files: Mapping[str, Path], path: Path, title: str
+    mistakes: Sequence[Mistake],
+    files: Mapping[str, Path],
+    path: Path,
+    title: str,
+    max_megapixels: int = MAX_MEGAPIXELS,
 ) -> Path | None:
     """Draw the JPEG file `path`; None (and no file) when no picture can be read.
 
@@ -69,7 +74,8 @@ def mistakes_figure(
     pictures = [
         (mistake, pixels)
         for mistake in mistakes
-        if mistake.name in files and (pixels := _read(files[mistake.name])) is not None
+        if mistake.name in files
+        and (pixels := _read(files[mistake.name], max_megapixels)) is not None
     ]
     if not pictures:
         return None
@@ -100,8 +106,8 @@ def mistakes_figure(
     return path
 
 
-def _read(path: Path) -> NDArray[np.uint8] | None:
+def _read(path: Path, max_megapixels: int) -> NDArray[np.uint8] | None:
     try:
-        return read_picture(path)
+        return read_picture(path, max_megapixels=max_megapixels)
     except (UserError, OSError):
         return None  # the features may have travelled without the pictures

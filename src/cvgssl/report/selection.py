@@ -8,6 +8,7 @@ from matplotlib.font_manager import findfont
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from cvgssl.images.geometry import MAX_MEGAPIXELS
 from cvgssl.images.reader import UnreadablePicture, read_picture
 from cvgssl.report.fonts import escaped, families_for
 from cvgssl.report.gallery import pictures_below
@@ -64,7 +65,9 @@ _EMPTY = np.full((SIDE, SIDE), 255, dtype=np.uint8)  # in place of a picture tha
 SHOWN = 300  # pictures; a larger sheet is of no use to anybody
 
 
-def selection_sheet(names: Sequence[str], data: Path, path: Path) -> str:
+def selection_sheet(
+    names: Sequence[str], data: Path, path: Path, max_megapixels: int = MAX_MEGAPIXELS
+) -> str:
     """Write a PNG of the pictures called `names`, ten in a row, numbered in the order given.
 
     data: what they are below, as of `pictures_below`; others leave an empty place. Gives what there
@@ -87,7 +90,8 @@ def selection_sheet(names: Sequence[str], data: Path, path: Path) -> str:
             for start in range(0, len(shown), PER_ROW):
                 part = shown[start : start + PER_ROW]
                 rows[_numbers(start, len(part))] = [
-                    _small(files[name]) if name in files else _EMPTY for name in part
+                    _small(files[name], max_megapixels) if name in files else _EMPTY
+                    for name in part
                 ]
                 advance(len(part))
     except UnreadablePicture as error:
@@ -101,7 +105,7 @@ def _numbers(start: int, count: int) -> str:
     return f"{start + 1}-{start + count}" if count > 1 else str(start + 1)
 
 
-def _small(path: Path) -> NDArray[np.uint8]:
-    image = Image.fromarray(read_picture(path)).convert("L")
+def _small(path: Path, max_megapixels: int) -> NDArray[np.uint8]:
+    image = Image.fromarray(read_picture(path, max_megapixels=max_megapixels)).convert("L")
     image.thumbnail((2 * SIDE, 2 * SIDE), Image.Resampling.LANCZOS)
     return np.asarray(image)

@@ -13,7 +13,7 @@ from torch import Tensor
 from cvgssl.report.fonts import DEFAULT
 from cvgssl.runtime.files import writing
 from cvgssl.views.random_numbers import view_numbers
-from cvgssl.views.random_views import draw, render
+from cvgssl.views.random_views import draw_views, render
 from cvgssl.views.recipe import ViewRecipe
 
 _GAP = 6  # pixels between pictures and around the sheet
@@ -53,7 +53,7 @@ def views_figure(
 def _views(
     pictures: Tensor, recipe: ViewRecipe, seed: int, keys: Tensor, numbers: Tensor
 ) -> Tensor:
-    parameters = draw(recipe, seed, keys, numbers, pictures.shape[-1])
+    parameters = draw_views(recipe, seed, keys, numbers, pictures.shape[-1])
     return render(pictures, parameters, recipe.size).mul_(255).round_().to(torch.uint8)
 
 

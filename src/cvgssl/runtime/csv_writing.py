@@ -16,7 +16,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _MARK = "'"
 _QUOTED = frozenset(',"\r\n')
 
-Cell = str | float | None
+CsvValue = str | float | None
 """Text, a number or nothing. Text is escaped; numbers are not."""
 
 
@@ -30,7 +30,7 @@ def unescape_cell(text: str) -> str:
     return text[1:] if _is_escaped(text) else text
 
 
-def csv_text(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[CsvValue]]) -> str:
     """A CSV file's text: commas, quotes where needed, lines that end with a line feed.
 
     Floats have six significant digits; None is an empty cell.
@@ -38,13 +38,16 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
     return "".join(map(csv_line, (header, *rows)))
 
 
-def csv_line(row: Sequence[Cell]) -> str:
+def csv_line(row: Sequence[CsvValue]) -> str:
     """A line of such a file, with its line feed, for files that grow."""
     return ",".join(map(_written, row)) + "\n"
 
 
 def write_rows(
-    path: Path, header: Sequence[str], rows: Iterable[Sequence[Cell]], byte_order_mark: bool = False
+    path: Path,
+    header: Sequence[str],
+    rows: Iterable[Sequence[CsvValue]],
+    byte_order_mark: bool = False,
 ) -> None:
     """Write a CSV file in UTF-8, whole or not at all.
 
@@ -62,7 +65,7 @@ def write_rows(
         ) from error
 
 
-def _written(cell: Cell) -> str:
+def _written(cell: CsvValue) -> str:
     if cell is None:
         return ""
     if isinstance(cell, str):

@@ -111,13 +111,19 @@ Tracker = Literal["tensorboard", "wandb", "mlflow"]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class DeviceOptions:
-    """What computes, and how precisely."""
+class GpuOption:
+    """What computes."""
 
-    precision: Literal["fp32", "bf16", "fp16"] = Field(default="fp32", description="arithmetic")
     gpu: int | None = Field(
         default=None, ge=0, description="number of the GPU; the CPU if there is none"
     )
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class DeviceOptions(GpuOption):
+    """What computes, and how precisely."""
+
+    precision: Literal["fp32", "bf16", "fp16"] = Field(default="fp32", description="arithmetic")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

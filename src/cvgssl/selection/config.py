@@ -6,11 +6,12 @@ from typing import Literal
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from cvgssl.images.picture_options import SizeLimit
 from cvgssl.runtime.options import STRICT
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class SelectConfig:
+class SelectConfig(SizeLimit):
     """Choose which training pictures to label first.
 
     Writes a list to fill in (selection.csv: path,label), a contact sheet of the pictures and

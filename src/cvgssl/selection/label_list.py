@@ -14,7 +14,7 @@ COLUMNS = ("path", "label")
 UNSURE = "?"  # what a person writes who cannot name a picture
 
 
-class Line(NamedTuple):
+class LabelLine(NamedTuple):
     """A picture of a list; label "" says not labelled yet, "?" that nobody can name it."""
 
     number: int
@@ -31,7 +31,7 @@ def write_labels(pictures: Sequence[tuple[str, str]], path: Path) -> None:
     write_rows(path, COLUMNS, rows, byte_order_mark=True)
 
 
-def read_labels(path: Path, flag: str) -> list[Line]:
+def read_labels(path: Path, flag: str) -> list[LabelLine]:
     """The lines of such a list, filled in or not, as `runtime.csv_files` reads CSV files.
 
     Paths are as the list has them; `known_lines` gives them the names of the data set.
@@ -40,12 +40,12 @@ def read_labels(path: Path, flag: str) -> list[Line]:
     """
     with under_flag(flag):
         rows = read_rows(path, COLUMNS)
-    lines = [Line(row.line, row.written["path"], row["label"]) for row in rows if row["path"]]
+    lines = [LabelLine(row.line, row.written["path"], row["label"]) for row in rows if row["path"]]
     _check_once(lines, f"{flag} {path}")
     return lines
 
 
-def known_lines(lines: Sequence[Line], known: KnownNames, where: str) -> list[Line]:
+def known_lines(lines: Sequence[LabelLine], known: KnownNames, where: str) -> list[LabelLine]:
     """The lines with the data set's own names of their pictures, however they are written.
 
     Pictures that the data set does not have keep their path, for the caller to judge.
@@ -56,7 +56,7 @@ def known_lines(lines: Sequence[Line], known: KnownNames, where: str) -> list[Li
     return named
 
 
-def _check_once(lines: Sequence[Line], where: str) -> None:
+def _check_once(lines: Sequence[LabelLine], where: str) -> None:
     seen: dict[str, int] = {}
     problems = []
     for line in lines:

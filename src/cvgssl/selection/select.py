@@ -13,7 +13,7 @@ from cvgssl.images.assemble import normal
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_json
 from cvgssl.selection.candidates import UNLABELLED, Candidates, Picked
-from cvgssl.selection.label_list import UNSURE, Line, write_labels
+from cvgssl.selection.label_list import UNSURE, LabelLine, write_labels
 from cvgssl.selection.strategies import STRATEGIES
 
 LIST, FACTS = "selection.csv", "selection.json"
@@ -38,7 +38,7 @@ def select(
     table: FeatureTable,
     budget: int,
     strategy: str = "medoids",
-    labelled: Sequence[Line] = (),
+    labelled: Sequence[LabelLine] = (),
     seed: int = 0,
 ) -> Selection:
     """Choose `budget` train pictures of `table` to be labelled.

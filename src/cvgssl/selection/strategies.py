@@ -1,7 +1,7 @@
 """Strategies that choose which pictures to label; `STRATEGIES` lists them.
 
-On the map of the unlabelled pictures (features/diffusion.py) a class of several appearances is one
-region, and so is a rare class: clusters follow classes there more than they do in features.
+On the map of the unlabelled pictures (features/diffusion_map.py) a class of several appearances is
+one region, and so is a rare class: clusters follow classes there more than they do in features.
 
 Shape letters: N pictures, D numbers of an embedding, B pictures to choose.
 """
@@ -9,7 +9,7 @@ Shape letters: N pictures, D numbers of an embedding, B pictures to choose.
 import numpy as np
 from numpy.typing import NDArray
 
-from cvgssl.features.diffusion import diffusion_map
+from cvgssl.features.diffusion_map import diffusion_map
 from cvgssl.heads.base import unit
 from cvgssl.heads.linear import Logistic
 from cvgssl.runtime.seeds import seed_for

@@ -63,7 +63,9 @@ class ViewParameters:
         )
 
 
-def draw(recipe: ViewRecipe, seed: int, keys: Tensor, numbers: Tensor, side: int) -> ViewParameters:
+def draw_views(
+    recipe: ViewRecipe, seed: int, keys: Tensor, numbers: Tensor, side: int
+) -> ViewParameters:
     """Parameters of one view of each picture, which depend on nothing but these arguments.
 
     seed: 0..2**64 - 1. keys: int64 [B], what identifies each picture, on the CPU. numbers:
@@ -207,5 +209,5 @@ def support_views(pixels: Tensor, seed: int, epoch: int) -> Tensor:
     """
     rows = torch.arange(len(pixels))
     side = pixels.shape[-1]
-    drawn = draw(support_recipe(side), seed, rows, torch.full_like(rows, epoch), side)
+    drawn = draw_views(support_recipe(side), seed, rows, torch.full_like(rows, epoch), side)
     return render(pixels, drawn, side).mul_(255).round_().to(torch.uint8)

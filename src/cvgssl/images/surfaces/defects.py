@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from cvgssl.images.surfaces.paths import nearest, walk
+from cvgssl.images.surfaces.paths import nearest_curve, walk
 from cvgssl.images.surfaces.plate import Coil
 from cvgssl.images.surfaces.texture import SIDE, Field, across_coordinate, noise, specks, step
 
@@ -16,7 +16,7 @@ def crazing(surface: Field, coil: Coil, rng: np.random.Generator) -> Field:
     heading += np.pi * rng.integers(0, 2, count)
     turn = rng.uniform(0.35, 0.65, count)
     lengths = np.clip(rng.lognormal(3.3, 0.6, count), 10, 110).astype(np.int64)
-    closest = nearest(walk(start, heading, turn, 0.0, rng, int(lengths.max())), lengths)
+    closest = nearest_curve(walk(start, heading, turn, 0.0, rng, int(lengths.max())), lengths)
     cells = noise(rng, 3, 6, coil.angle) + 0.4 * noise(rng, 1.2, 1.2)
     dark = 0.45 * step(noise(rng, 20, 20) + 0.3, 1.0) * step(0.12 - np.abs(cells), 0.15)
     if closest is not None:
@@ -64,7 +64,7 @@ def _bundle(coil: Coil, rng: np.random.Generator) -> Field:
     headings = heading + rng.normal(0, 0.008, count)
     drift = rng.normal(0, 0.0004)
     turn = np.full(count, rng.uniform(0.0, 0.01))
-    closest = nearest(walk(start, headings, turn, drift, rng, int(lengths.max())), lengths)
+    closest = nearest_curve(walk(start, headings, turn, drift, rng, int(lengths.max())), lengths)
     if closest is None:
         return np.zeros((SIDE, SIDE))
     broad = rng.random(count) < 0.15
@@ -185,7 +185,7 @@ def _stripe(coil: Coil, rng: np.random.Generator, ragged: Field) -> Field:
     start = np.array([[rng.uniform(-60, SIDE - 40), rng.uniform(20, SIDE - 20)]])
     turn = np.array([0.03])
     points = walk(start, np.array([coil.angle]), turn, 0.0, rng, length)
-    closest = nearest(points, np.array([length]))
+    closest = nearest_curve(points, np.array([length]))
     if closest is None:
         return np.zeros((SIDE, SIDE))
     taper = np.clip(np.minimum(closest.along, length - closest.along) / 25, 0, 1)

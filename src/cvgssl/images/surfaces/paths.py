@@ -48,7 +48,7 @@ def walk(
     return points
 
 
-def nearest(points: Field, lengths: NDArray[np.int64]) -> Nearest | None:
+def nearest_curve(points: Field, lengths: NDArray[np.int64]) -> Nearest | None:
     """Distances of all pixels from the curves `points` [N, L, 2], of which `lengths` [N] count.
 
     None when no curve crosses the picture.

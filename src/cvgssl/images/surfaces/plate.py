@@ -118,7 +118,7 @@ def _chips(coil: Coil, rng: np.random.Generator) -> Field:
     return -0.45 * step(bumps * (1 + 0.4 * noise(rng, 1, 1)) - 0.5, 0.3)
 
 
-def bands(coil: Coil, rng: np.random.Generator) -> Field:
+def broad_bands(coil: Coil, rng: np.random.Generator) -> Field:
     """Relative light of broad bands along the rolling direction, about 1."""
     return 1 + coil.bands * profile(rng, rng.uniform(8, 25), coil.angle)
 
@@ -133,7 +133,7 @@ def expose(surface: Field, coil: Coil, rng: np.random.Generator) -> NDArray[np.u
     Adds uneven light, blur, camera noise and clipping.
     """
     brightness = coil.brightness * np.exp(rng.normal(0, 0.12))
-    picture = brightness * surface * _light(coil, rng) * bands(coil, rng)
+    picture = brightness * surface * _light(coil, rng) * broad_bands(coil, rng)
     along = coil.blur + (rng.uniform(0.4, 1.2) if rng.random() < 0.15 else 0.0)  # strip in motion
     picture = gaussian_filter(picture, (along, coil.blur), mode="nearest")
     picture += coil.sensor * noise(rng, 0.3, 0.3)

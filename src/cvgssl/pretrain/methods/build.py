@@ -1,11 +1,14 @@
 """From options to a method."""
 
-from collections.abc import Sequence
+import importlib
+import importlib.util
+from collections.abc import Callable, Sequence
 
 from cvgssl.encoders.backbone import Backbone
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.pretrain.methods.base import Method, Setup
-from cvgssl.pretrain.methods.registry import choose
+from cvgssl.pretrain.methods.registry import Choice, choose
+from cvgssl.runtime.errors import UserError
 
 
 def build_method(
@@ -23,11 +26,22 @@ def build_method(
     chosen = choose(config)
     assert len(dims) == len(weights)
     assert bool(dims) == chosen.form.targets.need_teachers
-    build = chosen.form.load(chosen.flags)
+    build = _loaded(chosen)
     return build(Setup(config, backbone, tuple(dims), tuple(weights)))
 
 
 def check_installed(config: PretrainConfig) -> None:
     """Raise UserError when a package that the method of `config` needs is not installed."""
-    chosen = choose(config)
-    chosen.form.load(chosen.flags)
+    _loaded(choose(config))
+
+
+def _loaded(chosen: Choice) -> Callable[[Setup], Method]:
+    """What `build` names, imported; raises UserError when `requires` is not installed."""
+    form = chosen.form
+    if form.requires is not None:
+        package, source = form.requires
+        if importlib.util.find_spec(package) is None:
+            raise UserError(f"{chosen.flags}: needs {package}; pip install '{source}'")
+    module, _, name = form.build.partition(":")
+    builder: Callable[[Setup], Method] = getattr(importlib.import_module(module), name)
+    return builder

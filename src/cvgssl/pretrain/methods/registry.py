@@ -8,20 +8,30 @@ points of the groups `cvgssl.methods` and `cvgssl.guidances`, NAME = "module:DEC
 torch; the module that `build` names is imported when a run starts.
 """
 
-import importlib
-import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.extensions import extensions
 from cvgssl.runtime.options import fields_of
 
-if TYPE_CHECKING:
-    from cvgssl.pretrain.config import PretrainConfig
-    from cvgssl.pretrain.methods.base import Method, Setup
+
+class MethodOptions(Protocol):
+    """What is read here of a run's options, a `pretrain.config.PretrainConfig`."""
+
+    @property
+    def builder(self) -> str:
+        """The method."""
+
+    @property
+    def guidance(self) -> str:
+        """The form of guidance."""
+
+    @property
+    def bank(self) -> int:
+        """Stored views of each kind; 0: none."""
 
 
 class Targets(Enum):
@@ -72,7 +82,7 @@ class Declaration:
     build: str = ""
     targets: Targets = Targets.NONE
     reads: tuple[str, ...] = ()
-    reads_if: Mapping[str, Callable[["PretrainConfig"], bool]] = field(default_factory=dict)
+    reads_if: Mapping[str, Callable[[Any], bool]] = field(default_factory=dict)
     requires: tuple[str, str] | None = None
     by_guidance: bool = False
 
@@ -82,24 +92,10 @@ class Declaration:
         guidance = {"guidance"} if self.by_guidance else set()
         return {*self.reads, *self.reads_if, *self.targets.reads, *guidance}
 
-    def reads_now(self, config: "PretrainConfig") -> set[str]:
+    def reads_now(self, config: MethodOptions) -> set[str]:
         """The options that it reads, the others being as in `config`."""
         idle = {name for name, condition in self.reads_if.items() if not condition(config)}
         return self.may_read - idle
-
-    def load(self, flag: str) -> Callable[["Setup"], "Method"]:
-        """What `build` names, imported.
-
-        flag: what a message begins with, such as --builder simclr. Raises UserError when
-        `requires` is not installed.
-        """
-        if self.requires is not None:
-            package, source = self.requires
-            if importlib.util.find_spec(package) is None:
-                raise UserError(f"{flag}: needs {package}; pip install '{source}'")
-        module, _, name = self.build.partition(":")
-        builder: Callable[[Setup], Method] = getattr(importlib.import_module(module), name)
-        return builder
 
 
 class Registry(Mapping[str, Declaration]):
@@ -198,7 +194,7 @@ class Choice:
     guidance: str = ""
 
 
-def choose(config: "PretrainConfig") -> Choice:
+def choose(config: MethodOptions) -> Choice:
     """The method of `--builder`, and with it that of `--guidance` where it decides."""
     flags, declared = f"--builder {config.builder}", METHODS[config.builder]
     if not declared.by_guidance:
@@ -208,12 +204,12 @@ def choose(config: "PretrainConfig") -> Choice:
     )
 
 
-def options_read(config: "PretrainConfig") -> set[str]:
+def options_read(config: MethodOptions) -> set[str]:
     """Which of the options that not every method reads the method of `config` does."""
     return METHODS[config.builder].reads_now(config) | choose(config).form.reads_now(config)
 
 
-def problems_of_method(config: "PretrainConfig") -> list[str]:
+def problems_of_method(config: MethodOptions) -> list[str]:
     """A line for every option that the method of `config` does not read or cannot do without.
 
     An option counts as given when it is not the default.

@@ -28,6 +28,7 @@ from cvgssl.runtime.errors import MachineError, UserError
 from cvgssl.runtime.parsing import machine_trouble
 
 BLOCK = 256  # pictures per file
+Rows = NDArray[np.intp]
 Values = NDArray[np.float32]
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ unlabelled pictures knows better which of them belong together. Its diffusion ma
 Shape letters: N pictures, D width of their embeddings, E width of the map.
 """
 
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +17,7 @@ from scipy.linalg import cho_factor, cho_solve, eigh
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from cvgssl.features.graph import Floats, neighbour_graph
+from cvgssl.features.graph import neighbour_graph
 from cvgssl.features.preparation import unit
 
 LANDMARKS = 4000  # rows at most from which the map is learned as a function of features
@@ -61,7 +61,7 @@ class DiffusionMap(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     Examples
     --------
     >>> import numpy as np
-    >>> from cvgssl.features.diffusion import DiffusionMap
+    >>> from cvgssl.features.diffusion_map import DiffusionMap
     >>> rows = np.random.default_rng(0).standard_normal((60, 8))
     >>> mapped = DiffusionMap(width=5).fit(rows).transform(rows[:3])
     >>> mapped.shape
@@ -115,7 +115,7 @@ def map_width(pictures: int, width: int = 64) -> int:
 
 
 def diffusion_map(
-    rows: Floats, neighbours: int = 10, time: float = 8.0, width: int = 64
+    rows: NDArray[np.floating[Any]], neighbours: int = 10, time: float = 8.0, width: int = 64
 ) -> NDArray[np.float32]:
     """Float32 [N, E] from rows [N, D] of length 1; E = map_width(N, width).
 

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Notes:
+class DecodingNotes:
     """What decoding reported beside the pixels.
 
     unreadable: row in the list of files -> reason.
@@ -69,7 +69,7 @@ class CacheEntry:
         """The cache file for files with these content hashes."""
         return self.folder / f"{self.plan}-{_digest(' '.join(digests))[:40]}.npy"
 
-    def load(self, digests: Sequence[str]) -> tuple[NDArray[np.uint8], Notes] | None:
+    def load(self, digests: Sequence[str]) -> tuple[NDArray[np.uint8], DecodingNotes] | None:
         """Memory-mapped pixels [N, C, S, S] and the notes kept with them, if they are there.
 
         None, with a warning, for a damaged file. Raises MachineError for trouble of the machine.
@@ -92,20 +92,20 @@ class CacheEntry:
         log.warning("%s: %s; the pictures are decoded again", path, reason)
         return None
 
-    def note(self, digests: Sequence[str], notes: Notes) -> None:
+    def note(self, digests: Sequence[str], notes: DecodingNotes) -> None:
         """Keep notes beside the pixels; to be written before them."""
         reasons = {str(row): reason for row, reason in notes.unreadable.items()}
         values = {"unreadable": reasons, "brightest": notes.brightest}
         write_json(self._json(digests), {"notes": values, "checksum": _checksum(values)})
 
-    def _notes(self, digests: Sequence[str]) -> Notes | None:
+    def _notes(self, digests: Sequence[str]) -> DecodingNotes | None:
         """None when they are missing or damaged."""
         try:
             held = json.loads(self._json(digests).read_text(encoding="utf-8"))
             if held["checksum"] != _checksum(held["notes"]):
                 return None
             unreadable = {int(row): str(why) for row, why in held["notes"]["unreadable"].items()}
-            return Notes(unreadable, held["notes"]["brightest"])
+            return DecodingNotes(unreadable, held["notes"]["brightest"])
         except FileNotFoundError:
             return None
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
