@@ -36,6 +36,29 @@ def test_parts(text: str, name: str, file: str, weight: float) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "spec"),
+    [
+        (
+            "vit_x,depth=4,pooling=cls+mean,layers=2+-1=v.pt:2",
+            EncoderSpec("vit_x,depth=4", "v.pt", 2.0, "cls+mean", (2, -1)),
+        ),
+        ("RN50,image_size=448=a.pt", EncoderSpec("RN50", "a.pt", image_size=448)),
+        ("tf_efficientnet_lite0", EncoderSpec("", "tf_efficientnet_lite0")),
+        (
+            "tf_efficientnet_lite0,pooling=mean,layers=4:0.5",
+            EncoderSpec("tf_efficientnet_lite0", "tf_efficientnet_lite0", 0.5, "mean", (4,)),
+        ),
+    ],
+)
+def test_what_is_taken_may_differ_from_encoder_to_encoder(text: str, spec: EncoderSpec) -> None:
+    assert parse_encoder(text, "--encoder") == spec
+    assert parse_encoder(str(spec), "--encoder") == spec
+    for wrong in ("layers=6,9", "layers=a", "image_size=x"):
+        with pytest.raises(UserError, match=r"^--encoder '.*': "):
+            parse_encoder(f"vit_x,{wrong}=v.pt", "--encoder")
+
+
+@pytest.mark.parametrize(
     ("text", "name", "file", "weight"),
     [
         ("epoch=9-step=100.ckpt", "", "epoch=9-step=100.ckpt", 1.0),

@@ -233,6 +233,27 @@ def test_layers_and_ways_of_pooling_weigh_the_same(steel: Path, teacher_file: Pa
     np.testing.assert_allclose(stages[2], np.concatenate(halves, axis=1), atol=2e-4)
 
 
+def test_each_encoder_has_its_own_layers_pooling_and_size(steel: Path, teacher_file: Path) -> None:
+    own = ({"pooling": "mean", "layers": (2,)}, {"pooling": "cls", "image_size": 48}, {})
+    alone = [embed(options(steel, teacher_file, **({"image_size": 32} | each))) for each in own]
+    specs = tuple(
+        f"test_vit{taken}={teacher_file}"
+        for taken in (",pooling=mean,layers=2", ",pooling=cls,image_size=48", "")
+    )
+    together = embed(options(steel, None, encoder=specs, image_size=32))
+    wanted = np.concatenate([scaled(one.values) / 3**0.5 for one in alone], axis=1)
+    np.testing.assert_allclose(together.values, wanted, atol=2e-4)
+    names = "test_vit,pooling=mean,layers=2+test_vit,pooling=cls,image_size=48+test_vit"
+    assert together.about["encoder"] == names
+    for wrong, message in (
+        ("layers=2", "--layers: say with --pooling how"),
+        ("pooling=avg", "--pooling avg: auto, or cls"),
+        ("image_size=3", "greater than or equal to 16"),
+    ):
+        with pytest.raises(UserError, match=rf"^--encoder test_vit,{wrong}=.*{message}"):
+            embed(options(steel, None, encoder=(f"test_vit,{wrong}={teacher_file}",)))
+
+
 def scaled(values: Any) -> Any:
     """Standardized by the 42 train pictures, length 1."""
     train = values[:42].astype(np.float64)

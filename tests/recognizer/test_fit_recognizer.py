@@ -155,11 +155,16 @@ def test_a_folder_that_nobody_has_sorted(fitted: Fit, plates: Path, tmp_path: Pa
 def test_several_encoders_that_see_pictures_differently(
     fitted: Fit, plates: Path, teacher_file: Path
 ) -> None:
-    specs = (f"test_vit={teacher_file}:0.5", "embedded")
+    specs = (
+        f"test_vit,pooling=cls,image_size=48={teacher_file}:0.5",
+        "tf_efficientnet_lite0,image_size=64",
+    )
     folder, summary = fitted(
         encoder=specs, pooling="auto", layers=(), image_size=None, head="nearest-mean"
     )
-    assert summary.encoder == "test_vit+embedded"
+    assert summary.encoder == (
+        "test_vit,pooling=cls,image_size=48+tf_efficientnet_lite0,image_size=64"
+    )
     assert summary.decision is None, "only auto decides"
     together = predict(folder, [plates / "test"], batch_size=10)
     table = embed(FitConfig(data=plates, encoder=specs, shot=1, out=folder / "x").embedding())

@@ -58,7 +58,7 @@ def encoder_from(
     stated = interpolation or backbone_file.card.resampling
     usual = "bicubic" if backbone_file.layout.clip else config.get("interpolation")
     return FrozenEncoder(
-        spec.name,
+        spec.label,
         backbone,
         projector,
         _filter(stated or usual),
@@ -87,7 +87,7 @@ def random_encoder(spec: EncoderSpec, arch: str, size: int | None = None) -> Fro
     if tower is not None and "_siglip_" not in arch:
         projector = nn.Linear(backbone.feature_dim, tower.width, bias=False)
     return FrozenEncoder(
-        spec.name, backbone, projector, _filter(config.get("interpolation")), spec.weight
+        spec.label, backbone, projector, _filter(config.get("interpolation")), spec.weight
     )
 
 

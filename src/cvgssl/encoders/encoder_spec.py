@@ -2,9 +2,10 @@
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cvgssl.encoders.installed_weights import INSTALLED
 from cvgssl.encoders.weights_folder import ENDINGS, is_weights
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import one_line
@@ -13,6 +14,8 @@ RANDOM = "random"
 """In place of a file: weights are random, for measuring speed only."""
 
 _HOW = "write NAME[=FILE][:WEIGHT], such as ViT-B/32=ViT-B-32.pt:0.5, or FILE[:WEIGHT]"
+# options after NAME that say what is taken from an encoder; all others are the architecture's
+TAKEN = ("pooling", "layers", "image_size")
 # options of an architecture belong to its name: vit_tiny_patch16_224,depth=4
 _NAME = re.compile(r"[^=,]*(?:,[A-Za-z_]\w*=[^=,]+)*")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|[+-]?(?:nan|inf|infinity)", re.I)
@@ -26,15 +29,27 @@ class EncoderSpec:
         `timm:NAME` or `embedded`; empty where the file is to say the architecture.
     file: weights, or the folder of a run; empty to look for them; `random` for made-up ones.
     weight: of its loss terms, above 0.
+    pooling, layers, image_size: what is taken from it where that differs from the command's
+        options of these names; empty or None where it does not.
     """
 
     name: str
     file: str = ""
     weight: float = 1.0
+    pooling: str = ""
+    layers: tuple[int, ...] = ()
+    image_size: int | None = None
+
+    @property
+    def label(self) -> str:
+        """The name and what is taken, in the notation of the command line."""
+        layers = "+".join(map(str, self.layers))
+        taken = {"pooling": self.pooling, "layers": layers, "image_size": self.image_size}
+        return ",".join([self.name, *(f"{key}={value}" for key, value in taken.items() if value)])
 
     def __str__(self) -> str:
         weight = "" if self.weight == 1 else f":{self.weight:g}"
-        return "=".join(part for part in (self.name, self.file) if part) + weight
+        return "=".join(part for part in (self.label, self.file) if part) + weight
 
 
 def parse_encoder(text: str, flag: str, folder: Path | None = None) -> EncoderSpec:
@@ -42,9 +57,16 @@ def parse_encoder(text: str, flag: str, folder: Path | None = None) -> EncoderSp
 
     What is there wins over this grammar: a weight file, or a run's folder, may have any of `=`,
     `,` and `:` in its path. NAME and FILE may hold colons, FILE also `=`.
+    After NAME may follow `,pooling=cls+mean`, `,layers=6+9+12` and `,image_size=448` for what is
+    taken from this encoder, and options of its architecture.
     flag: for messages, such as `--encoder`. folder: of weights, see `weights_folder`.
     Raises UserError for an empty part and for a weight that is not above 0.
     """
+    return _with_taken(_parse(text, flag, folder), f"{flag} {one_line(repr(text))}")
+
+
+def _parse(text: str, flag: str, folder: Path | None) -> EncoderSpec:
+    """The parts, with all options in the name."""
     notation = text.strip()
     where = f"{flag} {one_line(repr(text))}"
     if is_weights(notation, folder):
@@ -63,6 +85,26 @@ def parse_encoder(text: str, flag: str, folder: Path | None = None) -> EncoderSp
     if not file and name.lower().endswith(ENDINGS):
         return _file(name, factor)  # the error then says where it was looked for
     return EncoderSpec(name, file, factor)
+
+
+def _with_taken(spec: EncoderSpec, where: str) -> EncoderSpec:
+    """The spec with options of `TAKEN` moved from its name to their fields."""
+    name, *options = spec.name.split(",")
+    pairs = [tuple(option.split("=", 1)) for option in options]
+    taken = {key: value.strip() for key, value in pairs if key in TAKEN}
+    if not taken:
+        return spec if name != INSTALLED or spec.file else replace(spec, file=INSTALLED)
+    kept = [name, *(f"{key}={value}" for key, value in pairs if key not in TAKEN)]
+    file = spec.file or (INSTALLED if kept == [INSTALLED] else "")
+    try:
+        layers = tuple(int(number) for number in taken.get("layers", "").split("+") if number)
+        size = int(taken["image_size"]) if "image_size" in taken else None
+    except ValueError:
+        raise UserError(
+            f"{where}: write layers=6+9+12 with whole numbers, and image_size=448"
+        ) from None
+    name = ",".join(kept)
+    return EncoderSpec(name, file, spec.weight, taken.get("pooling", ""), layers, size)
 
 
 def _file(path: str, weight: float = 1.0) -> EncoderSpec:

@@ -43,7 +43,7 @@ def load_encoders(
     if not specs:
         raise UserError(f"{flag}: at least one is needed")
     for number, spec in enumerate(specs):
-        if any((spec.name, spec.file) == (other.name, other.file) for other in specs[:number]):
+        if any(replace(spec, weight=other.weight) == other for other in specs[:number]):
             raise UserError(f"{flag} {spec}: is given twice; raise its :WEIGHT instead")
     loaded = []
     for spec in specs:
@@ -56,6 +56,7 @@ def load_frozen_encoder(
     spec: EncoderSpec, folder: Path | None = None, size: int | None = None
 ) -> FrozenEncoder:
     """One encoder, as `load_encoders` gives it; its errors do not repeat what was asked for."""
+    size = spec.image_size or size
     with torch.random.fork_rng(devices=[]):
         if spec.name == EMBEDDED:
             if spec.file:

@@ -111,7 +111,7 @@ def _embed_all(config: EmbedConfig) -> _Embedded:
     listing = list_for_embedding(config)
     digests = hash_files(listing.paths, config)
     files = _Files(listing.paths, digests)
-    complete = [_complete(request, files, config) for request in requests]
+    complete = [_complete(request, files) for request in requests]
     skipped = frozenset[int]().union(*(each.unreadable for each in complete))
     kept = np.array([row for row in range(len(files.paths)) if row not in skipped], np.intp)
     _check_left(listing, kept, config)
@@ -129,14 +129,14 @@ def _embed_all(config: EmbedConfig) -> _Embedded:
     return _Embedded(table, values, records, sum(each.computed for each in complete), len(skipped))
 
 
-def _complete(request: EncoderRequest, files: _Files, config: EmbedConfig) -> _Complete:
+def _complete(request: EncoderRequest, files: _Files) -> _Complete:
     """Compute what the encoder's store has not."""
-    cache = default_cache_dir()
+    cache, config = default_cache_dir(), request.config
     encoder: Encoder | None = None
-    record = recorded(request, config, cache)
+    record = recorded(request, cache)
     if record is None:
-        encoder, record = _build(request, config)
-        keep_record(request, config, cache, record)
+        encoder, record = _build(request)
+        keep_record(request, cache, record)
     for remark in record.remarks:
         log.warning("%s: %s", record.file, remark)
     store = FeatureStore(record.folder(cache), record.width)
@@ -152,7 +152,7 @@ def _complete(request: EncoderRequest, files: _Files, config: EmbedConfig) -> _C
 
     accelerator = launch(config.gpu, config.precision)
     if encoder is None:
-        encoder, _ = _build(request, config)
+        encoder, _ = _build(request)
     reading = Reading(
         [files.paths[row] for row in missing.values()],
         [encoder.geometry],
@@ -174,10 +174,10 @@ def _complete(request: EncoderRequest, files: _Files, config: EmbedConfig) -> _C
     return _Complete(record, store, len(missing) - len(reasons), frozenset(unreadable))
 
 
-def _build(request: EncoderRequest, config: EmbedConfig) -> "tuple[Encoder, EncoderRecord]":
+def _build(request: EncoderRequest) -> "tuple[Encoder, EncoderRecord]":
     from cvgssl.features.encoder import load_encoder
 
-    encoder = load_encoder(request, config)
+    encoder = load_encoder(request)
     log.info("encoder %s", encoder.frozen.summary())
     return encoder, encoder.record()
 

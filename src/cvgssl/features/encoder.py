@@ -85,10 +85,11 @@ class Encoder(nn.Module):
         return cast(Tensor, self.pooling(backbone.normalize(pixels)))
 
 
-def load_encoder(request: EncoderRequest, config: EmbedConfig) -> Encoder:
+def load_encoder(request: EncoderRequest) -> Encoder:
     """Build and fill what was asked for, on the CPU; raises UserError naming its flag."""
     with naming(request.flag):
-        return Encoder(load_frozen_encoder(request.spec, size=config.image_size), config)
+        frozen = load_frozen_encoder(request.spec, size=request.config.image_size)
+        return Encoder(frozen, request.config)
 
 
 # the first points of this sequence leave no gaps, however many are taken: Roberts, "The

@@ -35,6 +35,8 @@ class Pooling(nn.Module):
     def __init__(self, backbone: Backbone, ways: Sequence[str], layers: Sequence[int]) -> None:
         super().__init__()
         body, flag = backbone.body, f"--pooling {'+'.join(ways)}"
+        if not set(ways) <= WAYS.keys():
+            raise UserError(f"{flag}: {', '.join(WAYS)}, joined by +, are known")
         forward = getattr(body, "forward_intermediates", None)
         if forward is None:
             raise UserError(f"{flag}: {backbone.arch} does not show its layers; leave it out")

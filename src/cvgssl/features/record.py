@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from cvgssl import __version__
 from cvgssl.encoders.shards import beside_digests, weights_digest
-from cvgssl.features.config import EmbedConfig
 from cvgssl.features.encoder_requests import EncoderRequest
 from cvgssl.images.geometry import Geometry
 from cvgssl.images.reader import VERSION as READER
@@ -92,9 +91,9 @@ def parts_of(
     return parts, weights
 
 
-def recorded(request: EncoderRequest, config: EmbedConfig, cache: Path) -> EncoderRecord | None:
+def recorded(request: EncoderRequest, cache: Path) -> EncoderRecord | None:
     """The record that this request had before; None if it is not known."""
-    path = _request(request, config, cache)
+    path = _request(request, cache)
     try:
         kept = read_json(path) if path else None
         return EncoderRecord(**kept["record"]) if kept and _is_whole(kept) else None
@@ -102,11 +101,9 @@ def recorded(request: EncoderRequest, config: EmbedConfig, cache: Path) -> Encod
         return None
 
 
-def keep_record(
-    request: EncoderRequest, config: EmbedConfig, cache: Path, record: EncoderRecord
-) -> None:
+def keep_record(request: EncoderRequest, cache: Path, record: EncoderRecord) -> None:
     """Keep the record for `recorded`."""
-    path = _request(request, config, cache)
+    path = _request(request, cache)
     if path:
         described = asdict(record)
         with suppress(OSError):  # the store of its embeddings warns of a cache that is read-only
@@ -118,15 +115,16 @@ def _is_whole(kept: Mapping[str, Any]) -> bool:
     return bool(kept["sha256"] == _hash(kept["record"]))
 
 
-def _request(request: EncoderRequest, config: EmbedConfig, cache: Path) -> Path | None:
+def _request(request: EncoderRequest, cache: Path) -> Path | None:
     """The file for this request; None where only loading shows which weights are meant."""
     if request.file is None and request.spec.name != "embedded" and request.spec.file != "random":
         return None
-    options = {name: value for name, value in to_dict(config).items() if name not in NOT_IN_KEY}
+    options = to_dict(request.config)
+    options = {name: value for name, value in options.items() if name not in NOT_IN_KEY}
     facts = {
         "reading": _READING,
         "versions": [__version__, READER, *map(metadata.version, ("torch", "timm", "pillow"))],
-        "name": request.spec.name,
+        "name": request.spec.label,
         "weight": request.spec.weight,
         "file": [request.file.name, weights_digest(request.file), *beside_digests(request.file)]
         if request.file

@@ -13,7 +13,7 @@ import pydantic
 from pydantic import AfterValidator, ConfigDict, Field
 
 from cvgssl import __version__
-from cvgssl.encoders.encoder_spec import RANDOM
+from cvgssl.encoders.encoder_spec import RANDOM, EncoderSpec
 from cvgssl.encoders.installed_weights import INSTALLED
 from cvgssl.encoders.weights_card import MOST_PIXELS
 from cvgssl.features.config import EmbedConfig
@@ -69,10 +69,10 @@ def _checked_embedding(options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _checked_path(path: str) -> str:
-    if not is_text(path):
-        raise ValueError("is no path")
-    return path
+def _checked_spec(spec: EncoderSpec) -> EncoderSpec:
+    if not is_text(spec.file):
+        raise ValueError("file: is no path")
+    return spec
 
 
 def _checked_name(name: str) -> str:
@@ -91,18 +91,18 @@ def _first(error: pydantic.ValidationError) -> str:
 class KeptEncoder:
     """An encoder as it was asked for, and what decides its numbers.
 
-    name: as in `EncoderSpec`. file: where the weights were, absolute; "", "random" or the name of
-    weights that come with the installation, as in `EncoderSpec`.
+    spec: its file is absolute, "", "random" or the name of weights that come with the
+        installation.
     """
 
-    name: str
-    file: Annotated[str, AfterValidator(_checked_path)]
+    spec: Annotated[EncoderSpec, AfterValidator(_checked_spec)]
     record: Annotated[EncoderRecord, AfterValidator(_checked_record)]
 
     @property
     def path(self) -> Path | None:
         """Where the weights were; None for those that were not a file of the user's."""
-        return Path(self.file) if self.file not in ("", RANDOM, INSTALLED) else None
+        file = self.spec.file
+        return Path(file) if file not in ("", RANDOM, INSTALLED) else None
 
     @property
     def sha256(self) -> str | None:

@@ -1,7 +1,7 @@
 """`cvgssl fit`: embed, label, keep, and measure the recognizer on test pictures."""
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -89,11 +89,7 @@ def _card(config: FitConfig, records: list[EncoderRecord], train: FeatureTable) 
     embedding = config.embedding()
     named = requested_encoders(embedding)
     encoders = tuple(
-        KeptEncoder(
-            encoder.spec.name,
-            _place(encoder),
-            record,
-        )
+        KeptEncoder(replace(encoder.spec, file=_place(encoder)), record)
         for encoder, record in zip(named, records, strict=True)
     )
     options = {key: value for key, value in to_dict(embedding).items() if key not in _OF_THE_JOB}

@@ -7,7 +7,7 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,12 @@ import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
 
-from cvgssl.encoders.encoder_spec import EncoderSpec
 from cvgssl.encoders.shards import weights_digest
 from cvgssl.encoders.weights_folder import weights_folder
 from cvgssl.features.compute import embed_squares
 from cvgssl.features.config import EmbedConfig
 from cvgssl.features.encoder import Encoder, load_encoder
-from cvgssl.features.encoder_requests import EncoderRequest, weight_file
+from cvgssl.features.encoder_requests import request_of, weight_file
 from cvgssl.features.record import EncoderRecord
 from cvgssl.features.table import UNLABELLED
 from cvgssl.images.decoding import Square
@@ -144,9 +143,8 @@ def _find(folder: Path, encoder: KeptEncoder) -> Path:
 
 def _load(folder: Path, kept: KeptEncoder, place: Path | None, options: EmbedConfig) -> Encoder:
     flag = f"{folder}: encoder {kept.record.name}"
-    file = kept.file if place is None else str(place)
-    request = EncoderRequest(EncoderSpec(kept.name, file, kept.record.weight), place, flag)
-    encoder = load_encoder(request, options)
+    spec = kept.spec if place is None else replace(kept.spec, file=str(place))
+    encoder = load_encoder(request_of(spec, place, flag, options))
     _check_same(flag, kept.record, encoder.record())
     return encoder
 
