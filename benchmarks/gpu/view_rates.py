@@ -18,9 +18,10 @@ from torch import Tensor
 from benchmarks.gpu.section import Section, device, generate, rate
 from benchmarks.views import STRONG_SCALES, published_loader, recipes
 from cvgssl.encoders.timm_import import torchvision
+from cvgssl.images.dataset import Pictures
 from cvgssl.images.geometry import Geometry
 from cvgssl.images.listing import list_pictures
-from cvgssl.images.store import Pictures, load_pictures
+from cvgssl.images.store import load_pictures
 from cvgssl.pretrain.data import Unlabelled
 from cvgssl.pretrain.views import Views
 

@@ -28,7 +28,6 @@ from cvgssl.adapt.summary import Summary, mode_of, score_runs, setting_of
 from cvgssl.adapt.training import Draw, LabelledInputs, RunResult, Trainer
 from cvgssl.encoders.backbone import Backbone
 from cvgssl.images.splits import write_split
-from cvgssl.images.store import Pictures
 from cvgssl.runtime.environment import hardware
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_json
@@ -168,9 +167,9 @@ def prepare(job: AdaptJob, stopping: Callable[[], bool]) -> Material:
     Raises Stopped when it is asked to stop meanwhile; the features so far are in the cache.
     """
     config, task = job.config, job.task
-    train, test = task.loaded.train, LabelledInputs(task.loaded.test.pixels, task.test_labels)
     if not isinstance(config, FinetuneConfig):
         return _features(job, stopping)
+    train, test = task.loaded.train, LabelledInputs(task.loaded.test.pixels, task.test_labels)
     if not config.pseudo_labels:
         return Material(train.pixels, test)
     extractor = feature_extractor(job.source, config, job.accelerator, pooled=True)
@@ -184,7 +183,7 @@ def _features(job: AdaptJob, stopping: Callable[[], bool]) -> Material:
     train, test = job.task.loaded.train, job.task.loaded.test
     extractor = feature_extractor(job.source, job.config, job.accelerator)
     needed = np.unique(np.concatenate(job.task.supports))
-    labelled = Pictures(train.pixels[needed], tuple(train.digests[row] for row in needed))
+    labelled = train.take(needed)
     with _feature_progress(job, len(labelled) + len(test), stopping) as advance:
         support = extractor.features(labelled, advance)
         tested = extractor.features(test, advance)
