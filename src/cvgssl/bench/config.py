@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 from cvgssl.adapt.config import FinetuneConfig
 from cvgssl.features.config import EmbedConfig
 from cvgssl.heads import ALL_HEADS, HEADS, TEXT_HEADS
-from cvgssl.runtime.options import STRICT, explain, make
+from cvgssl.runtime.options import STRICT, Written, explain, make
 
 Setting = Literal[
     "inductive",
@@ -278,7 +278,9 @@ class BenchConfig:
         default="", description="head that others are compared with; the first if left out"
     )
     jobs: int = Field(default=0, ge=0, le=1024, description="processes; 0: one per core")
-    out: Path = Field(default=Path("bench"), description="folder for results and report")
+    out: Annotated[Path, Written(folder=True)] = Field(
+        default=Path("bench"), description="folder for results and report"
+    )
 
     @model_validator(mode="after")
     def _something(self) -> "BenchConfig":
