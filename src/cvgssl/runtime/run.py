@@ -74,15 +74,18 @@ class RunFolder:
         with writing(self.path / SNAPSHOT) as aside:
             aside.write_bytes(buffer.getbuffer())
 
-    def load_snapshot(self) -> dict[str, Any] | None:
-        """The last snapshot, or None; cuts the growing files back to where they were then."""
+    def load_snapshot(self, read: Callable[[Path], dict[str, Any]]) -> dict[str, Any] | None:
+        """The last snapshot, or None; cuts the growing files back to where they were then.
+
+        read: reads the file without running anything in it; UserError when that cannot be done.
+        """
         path = self.path / SNAPSHOT
         state: dict[str, Any] = {}
         sizes: dict[str, int] = {}
         exists = path.exists()
         if exists:
             try:
-                state = torch.load(path, map_location="cpu", weights_only=True)
+                state = read(path)
                 sizes = state.pop("sizes")
             except Exception as error:
                 if trouble := machine_trouble(error):
