@@ -67,9 +67,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="cvgssl-fuzz-") as work:
-        targets = corpus.make(Path(work) / "corpus")
-        targets = [t for t in targets if not options.only or any(o in t.name for o in options.only)]
         _import_everything()
+        whole = {group for group in SHARES if group in options.only}
+        only = whole if whole == set(options.only) else ()  # else all, to look for the names
+        targets = corpus.make(Path(work) / "corpus", only)
+        targets = [t for t in targets if not options.only or any(o in t.name for o in options.only)]
+        print(f"{len(targets)} sound files, {time.monotonic() - begun:.0f} s")
         workers = []
         for job in range(options.jobs):
             pid = os.fork()
@@ -137,6 +140,7 @@ def _work(
             data = mutate(sound, rng)
         except (RecursionError, ValueError):  # a tree that no writer takes
             data = sound[: rng.randrange(len(sound) + 1)]
+        (root / target.file).unlink()  # it can be a link
         (root / target.file).write_bytes(data)
         verdict, message = _read(target, root, expected)
         counts[group, verdict] += 1
@@ -212,9 +216,17 @@ def _in_fork(target: corpus.Target, root: Path, printed: Path, expected: dict[st
 
 
 def _copy(source: Path, root: Path) -> None:
-    """A fresh copy of the corpus; unchanged pictures are links to save time."""
+    """A fresh copy of the corpus; what no command writes in place are links, to save time."""
     shutil.rmtree(root, ignore_errors=True)
-    shutil.copytree(source, root)
+    root.mkdir()
+    for path in source.iterdir():
+        if path.is_file():
+            os.link(path, root / path.name)
+        else:
+            written = path.name in corpus.WRITTEN
+            shutil.copytree(
+                path, root / path.name, copy_function=shutil.copy2 if written else os.link
+            )
 
 
 def _address_space() -> int:
