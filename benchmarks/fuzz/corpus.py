@@ -10,7 +10,15 @@ from pathlib import Path
 
 from benchmarks.fuzz import mutations, picture_mutations
 from benchmarks.fuzz.mutations import Mutation
-from benchmarks.fuzz.targets import Target, Use, called, command, forked, stopped
+from benchmarks.fuzz.targets import (
+    Target,
+    Use,
+    called,
+    called_in_process,
+    command,
+    forked,
+    stopped,
+)
 
 SELECT = ("select", "--budget", "2", "--strategy", "random", "--out", "selection")
 WRITTEN = ("cache", "bank", "fitted", "linear", "finetune", "pretrain", "bench")
@@ -132,24 +140,63 @@ def weights(folder: Path) -> None:
 
 
 def _weights(folder: Path) -> list[Target]:
-    """Checkpoints of every container, of a tiny network."""
+    """Checkpoints of every container, of tiny networks."""
+    from benchmarks.fuzz import sound_weights, weight_mutations
 
-    def embed(file: str) -> Use:
+    def embed(encoder: str) -> Use:
         words = ("embed", "few", "--class-folders", "false", "--image-size", "32")
-        return command(*words, "--encoder", f"test_vit={file}", "--out", "x.npz")
+        return command(*words, "--encoder", encoder, "--out", "x.npz")
 
-    archive = (*mutations.BYTES, mutations.mutate_archive, mutations.mutate_archive)
-    return [
-        Target(
-            "weights",
-            "tiny.safetensors",
-            (*mutations.BYTES, mutations.mutate_safetensors, mutations.mutate_safetensors),
-            embed("tiny.safetensors"),
-        ),
-        Target("weights", "tiny.pth", archive, embed("tiny.pth")),
-        Target("weights", "old.pth", mutations.BYTES, embed("old.pth")),
-        Target("weights", "traced.pt", archive, embed("traced.pt")),
+    encoders = sound_weights.write(folder)
+    encoders += [
+        f"test_vit={name}" for name in ("tiny.safetensors", "tiny.pth", "old.pth", "traced.pt")
     ]
+    by_name = {
+        "old.pth": weight_mutations.OLD_CHECKPOINT,
+        "traced.pt": (*weight_mutations.ARCHIVE, weight_mutations.mutate_pickle),
+        "model.safetensors.index.json": (*mutations.TEXT, *[sound_weights.mutate_index] * 6),
+    }
+    by_ending = {
+        ".safetensors": weight_mutations.SAFETENSORS,
+        ".pth": weight_mutations.CHECKPOINT,
+        ".bin": weight_mutations.CHECKPOINT,
+        ".json": (*mutations.TEXT, *[mutations.mutate_json] * 6),
+    }
+    targets = []
+    for encoder in encoders:
+        place = Path(encoder.split("=")[-1])
+        inside = place if (folder / place).is_dir() else place.parent
+        files = (
+            [place]
+            if inside == Path()
+            else sorted(p.relative_to(folder) for p in (folder / inside).iterdir())
+        )
+        targets += [
+            Target(
+                "weights",
+                str(file),
+                by_name.get(file.name) or by_ending[file.suffix],
+                embed(encoder),
+            )
+            for file in files
+        ]
+    sentences = called_in_process(_sentences)
+    targets += [
+        Target("weights", f"texts/{file}", mutate, sentences)
+        for file, mutate in (
+            ("model.safetensors", weight_mutations.SAFETENSORS),
+            ("config.json", by_ending[".json"]),
+        )
+    ]
+    shutil.copytree(folder / "clip", folder / "texts")
+    return targets
+
+
+def _sentences(root: Path) -> None:
+    """Read the text tower of a CLIP, and use it."""
+    from cvgssl.encoders.text_tower import load_text_tower
+
+    assert load_text_tower("texts/model.safetensors")(["a scratch."]).isfinite().all()
 
 
 def _features(folder: Path) -> list[Target]:

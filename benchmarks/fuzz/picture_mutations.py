@@ -48,7 +48,10 @@ def mutate_png(data: bytes, rng: random.Random) -> bytes:
         (b"iCCP", b"x\0\0" + _BOMB),
         (b"tEXt", b"x" * 2**20),
         (b"acTL", struct.pack(">II", rng.choice(_SIZES), rng.choice(_SIZES))),
-        (b"fcTL", struct.pack(">IIIIIHHBB", 0, *(rng.choice(_SIZES) for _ in range(4)), 1, 1, 0, 0)),
+        (
+            b"fcTL",
+            struct.pack(">IIIIIHHBB", 0, *(rng.choice(_SIZES) for _ in range(4)), 1, 1, 0, 0),
+        ),
         (b"fdAT", struct.pack(">I", rng.choice(_SIZES))),
         (b"IHDR", chunks[0][1]),
     )
@@ -126,7 +129,9 @@ def _jpeg_frame(mark: bytes, content: bytes, rng: random.Random) -> tuple[bytes,
     changed = bytearray(content)
     kind = rng.randrange(4)
     if kind == 0:
-        return b"\xff" + bytes([rng.choice((0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCA, 0xCB, 0xC5))]), content
+        return b"\xff" + bytes(
+            [rng.choice((0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCA, 0xCB, 0xC5))]
+        ), content
     if kind == 1:
         changed[0] = rng.choice((0, 1, 12, 16, 255))
     elif kind == 2:
@@ -189,8 +194,33 @@ def mutate_pnm(data: bytes, rng: random.Random) -> bytes:
         return mutations.flip_bytes(data, rng)
     for _ in range(rng.choice((1, 1, 2))):
         place = rng.randrange(4)
-        kinds = ("P1", "P2", "P3", "P4", "P5", "P6", "Pf", "PF", "P7", "P0CMYK", "PyRGBA", "PyP", "Py")
-        sizes = (*map(str, _SIZES), "-1", "-1.0", "1e9", "0x10", "255", "256", "65535", "65536", "9" * 5000)
+        kinds = (
+            "P1",
+            "P2",
+            "P3",
+            "P4",
+            "P5",
+            "P6",
+            "Pf",
+            "PF",
+            "P7",
+            "P0CMYK",
+            "PyRGBA",
+            "PyP",
+            "Py",
+        )
+        sizes = (
+            *map(str, _SIZES),
+            "-1",
+            "-1.0",
+            "1e9",
+            "0x10",
+            "255",
+            "256",
+            "65535",
+            "65536",
+            "9" * 5000,
+        )
         words[place] = rng.choice(sizes if place else kinds).encode()
     gaps = [rng.choice((b" ", b"\n", b"\r", b"\t", b"\n# x\n", b"#" * 2000 + b"\n", b"\x0b", b"#\r"))
             for _ in words]  # fmt: skip
@@ -255,7 +285,9 @@ def _content_changed(part: tuple[bytes, bytes], rng: random.Random) -> tuple[byt
 
 
 def _parts_changed(
-    parts: Sequence[_T], added: Sequence[_T], change: Callable[[_T, random.Random], _T],
+    parts: Sequence[_T],
+    added: Sequence[_T],
+    change: Callable[[_T, random.Random], _T],
     rng: random.Random,
 ) -> list[_T]:
     """A part changed, missing, twice, many times, elsewhere, or another one between."""

@@ -42,9 +42,7 @@ def write(place: Path) -> list[Path]:
     return sorted(place.iterdir())
 
 
-def _with_pillow(
-    place: Path, gray: NDArray[Any], colour: NDArray[Any], deep: NDArray[Any]
-) -> None:
+def _with_pillow(place: Path, gray: NDArray[Any], colour: NDArray[Any], deep: NDArray[Any]) -> None:
     for ending in ("png", "jpg", "bmp", "pgm", "tif", "webp"):
         Image.fromarray(gray).save(place / f"gray.{ending}")
     for ending in ("png", "jpg", "bmp", "ppm", "tif", "webp"):
@@ -130,10 +128,10 @@ def _run_length_bitmap(path: Path, gray: NDArray[np.uint8]) -> None:
     """A BMP of 8 bits with RLE8."""
     high, wide = gray.shape
     palette = b"".join(bytes((level, level, level, 0)) for level in range(256))
-    rows = b"".join(
-        b"".join(bytes((1, level)) for level in row) + b"\0\0" for row in gray[::-1]
-    )
+    rows = b"".join(b"".join(bytes((1, level)) for level in row) + b"\0\0" for row in gray[::-1])
     data = rows + b"\0\1"
     head = struct.pack("<IiiHHIIiiII", 40, wide, high, 1, 8, 1, len(data), 0, 0, 256, 256)
     start = 14 + len(head) + len(palette)
-    path.write_bytes(b"BM" + struct.pack("<IHHI", start + len(data), 0, 0, start) + head + palette + data)
+    path.write_bytes(
+        b"BM" + struct.pack("<IHHI", start + len(data), 0, 0, start) + head + palette + data
+    )

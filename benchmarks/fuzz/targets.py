@@ -47,6 +47,22 @@ def command(*words: str) -> Use:
     return use
 
 
+def called_in_process(read: Callable[[Path], object]) -> Use:
+    """Call a function of the package as the command line would: its complaints are exit code 2."""
+
+    def use(root: Path) -> int:
+        from cvgssl.runtime.errors import UserError
+
+        try:
+            read(root)
+        except UserError as error:
+            print(error)
+            return 2
+        return 0
+
+    return use
+
+
 def called(folder: Path, *words: str) -> None:
     """Run a command that must succeed, in `folder`, in a fork."""
     forked(folder, lambda: command(*words)(folder), " ".join(words))
