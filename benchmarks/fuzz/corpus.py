@@ -81,6 +81,8 @@ def _pictures(folder: Path) -> list[Target]:
 
 def _lists(folder: Path) -> list[Target]:
     """Labels, splits, settings, prompts and boxes."""
+    from benchmarks.fuzz import table_mutations as tables
+
     _embedded(folder)
     called(folder, "data", "split", "steel/train", "--out", "split.csv")
     pictures = sorted(path for path in (folder / "steel/train").glob("*/*"))
@@ -92,30 +94,53 @@ def _lists(folder: Path) -> list[Target]:
         "<annotation><object><name>crazing</name><bndbox><xmin>2</xmin><ymin>3</ymin>"
         "<xmax>20</xmax><ymax>30</ymax></bndbox></object></annotation>"
     )
-    embedded = ("--encoder", "embedded")
-    called(folder, "fit", "steel", "--labels", "x", *embedded, "--save-config", "fit.yaml")
-    text = mutations.TEXT
-    return [
-        Target("lists", "split.csv", text, command("data", "check", "split.csv")),
-        Target(
-            "lists",
-            "labels.csv",
-            text,
-            command(*SELECT, "steel.npz", "--labels", "labels.csv"),
-        ),
-        Target(
-            "settings",
-            "fit.yaml",
-            (*text, mutations.mutate_yaml, mutations.mutate_yaml),
-            command("fit", "--config", "fit.yaml", "--save-config", "x"),
-        ),
+    csv = (*mutations.TEXT, *[tables.mutate_rows] * 6)
+    targets = [
+        Target("lists", "split.csv", csv, command("data", "check", "split.csv")),
+        Target("lists", "labels.csv", csv, command(*SELECT, "steel.npz", "--labels", "labels.csv")),
         Target(
             "lists",
             "boxes/crazing_1.xml",
-            text,
+            (*mutations.TEXT, *[tables.mutate_boxes] * 6),
             command("data", "import", "neu-det", "boxes", "imported", "--boxes", "crop"),
         ),
     ]
+    words = 'crazing: [fine cracks, a net of cracks]\n"01": a scratch.\n"no": nothing\n'
+    (folder / "prompts.yaml").write_text(words)
+    (folder / "prompts.json").write_text('{"crazing": ["fine cracks"], "01": "a scratch."}')
+    (folder / "prompts.txt").write_text("# of the mill\ncrazing: fine cracks\n01: a scratch.\n")
+    settings = (*mutations.TEXT, mutations.mutate_yaml, *[tables.mutate_words] * 4)
+    for file, mutate in (
+        ("prompts.yaml", settings),
+        ("prompts.json", (*mutations.TEXT, *[mutations.mutate_json] * 6)),
+        ("prompts.txt", (*mutations.TEXT, tables.mutate_words)),
+    ):
+        targets.append(Target("lists", file, mutate, _described(file)))
+    arch = ("--arch", "test_vit", "--pretrained", "tiny.safetensors", "--shot", "1")
+    jobs: dict[str, tuple[str, ...]] = {
+        "fit": ("steel", "--labels", "x", "--encoder", "embedded"),
+        "finetune": ("steel", *arch),
+        "pretrain": PRETRAIN[1:],
+        "embed": ("steel", *TINY, "--out", "x.npz"),
+        "bench": ("--features", "steel.npz", "--heads", "nearest-mean", "--out", "x"),
+    }
+    for job, given in jobs.items():
+        file = f"{job}.yaml"
+        called(folder, job, *given, "--save-config", file)
+        use = command(job, "--config", file, "--save-config", "x")
+        targets.append(Target("settings", file, settings, use))
+    return targets
+
+
+def _described(file: str) -> Use:
+    """Read the descriptions of classes."""
+
+    def read(_root: Path) -> None:
+        from cvgssl.encoders.text_anchors import class_prompts
+
+        class_prompts(("crazing", "01", "no", "pits"), Path(file))
+
+    return called_in_process(read)
 
 
 def weights(folder: Path) -> None:
@@ -201,16 +226,16 @@ def _sentences(root: Path) -> None:
 
 def _features(folder: Path) -> list[Target]:
     """Features files and the caches of pictures and embeddings."""
+    from benchmarks.fuzz import table_mutations as tables
+
     options = (*TINY, "--image-size", "32")
     _embedded(folder)
     called(folder, "embed", "steel", *options, "--out", "steel.parquet")
-    archive = (*mutations.BYTES, mutations.mutate_archive, mutations.mutate_archive)
-
+    archive = (*mutations.BYTES, *[mutations.mutate_archive] * 2, *[tables.mutate_npz] * 6)
+    parquet = (*mutations.BYTES, *[tables.mutate_parquet] * 8)
     targets = [
         Target("features files", "steel.npz", archive, command(*SELECT, "steel.npz")),
-        Target(
-            "features files", "steel.parquet", mutations.BYTES, command(*SELECT, "steel.parquet")
-        ),
+        Target("features files", "steel.parquet", parquet, command(*SELECT, "steel.parquet")),
     ]
     embedded = command("embed", "steel", *options, "--out", "again.npz")
     targets += _caches(folder, "cache/features", embedded, "again.npz")
@@ -254,13 +279,14 @@ def _runs(folder: Path) -> list[Target]:
     linear = ("linear", "steel", *arch, "--epochs", "1")
     called(folder, *linear, "--shot", "1", *small, "linear")
     shutil.copy(folder / "linear/draws.json", folder / "draws.json")
+    shutil.copy(folder / "linear/summary.json", folder / "summary.json")
     finetune = ("finetune", "steel", *arch, "--shot", "1", "--epochs", "3", "--batch-size", "6")
     stopped(folder, "[Run 1] Epoch [2/", *finetune, *small, "finetune")
     stopped(folder, "Epoch [1/", *PRETRAIN, "--epochs", "2", "--out", "pretrain")
     draws = Target(
         "draws",
         "draws.json",
-        (*mutations.TEXT, mutations.mutate_json, mutations.mutate_json),
+        (*mutations.TEXT, *[mutations.mutate_json] * 6),
         command(*linear, "--draws", "draws.json", *small, "again"),
     )
     uses = {
@@ -277,21 +303,51 @@ def _runs(folder: Path) -> list[Target]:
             for path in sorted((folder / run).rglob("*"))
             if path.is_file() and (mutate := _mutations_of(path))
         ),
+        Target(
+            "runs",
+            "summary.json",
+            (*mutations.TEXT, *[mutations.mutate_json] * 4),
+            called_in_process(_summary),
+        ),
+    ]
+
+
+def _summary(_root: Path) -> None:
+    """Read what the benchmark reads of a finished run."""
+    from cvgssl.adapt.summary import read_summary
+
+    read_summary(Path("summary.json"))
+
+
+def _bench(folder: Path) -> list[Target]:
+    """The folder of a benchmark, which goes on with what is there."""
+    _embedded(folder)
+    heads = ("--heads", "nearest-mean", "auto", "--settings", "transductive-balanced", "inductive")
+    words = ("bench", "--features", "steel.npz", *heads, "--shots", "1", "--num-draws", "2")
+    called(folder, *words, "--out", "bench")
+    return [
+        Target("bench", str(path.relative_to(folder)), mutate, command(*words, "--out", "bench"))
+        for path in sorted((folder / "bench").rglob("*"))
+        if path.is_file() and (mutate := _mutations_of(path))
     ]
 
 
 def _mutations_of(path: Path) -> tuple[Mutation, ...]:
     """Those for the files of a run folder; none for pictures and pages, which nothing reads."""
+    from benchmarks.fuzz import table_mutations as tables
+    from benchmarks.fuzz import weight_mutations
+
+    json = (*mutations.TEXT, *[mutations.mutate_json] * 6)
     by_ending: dict[str, tuple[Mutation, ...]] = {
-        ".json": (*mutations.TEXT, mutations.mutate_json, mutations.mutate_json),
-        ".jsonl": mutations.TEXT,
-        ".yaml": (*mutations.TEXT, mutations.mutate_yaml, mutations.mutate_yaml),
-        ".safetensors": (*mutations.BYTES, mutations.mutate_safetensors),
-        ".npz": (*mutations.BYTES, mutations.mutate_archive),
+        ".json": json,
+        ".jsonl": (*mutations.TEXT, *[mutations.mutate_json_lines] * 4),
+        ".yaml": (*mutations.TEXT, *[mutations.mutate_yaml] * 3, tables.mutate_words),
+        ".safetensors": weight_mutations.SAFETENSORS,
+        ".npz": (*mutations.BYTES, mutations.mutate_archive, *[tables.mutate_npz] * 4),
         ".npy": mutations.BYTES,
-        ".pt": (*mutations.BYTES, mutations.mutate_archive),
-        ".pth": (*mutations.BYTES, mutations.mutate_archive),
-        ".csv": mutations.TEXT,
+        ".pt": weight_mutations.CHECKPOINT,
+        ".pth": weight_mutations.CHECKPOINT,
+        ".csv": (*mutations.TEXT, *[tables.mutate_rows] * 4),
     }
     return by_ending.get(path.suffix, ())
 
@@ -302,4 +358,5 @@ _PARTS: dict[Callable[[Path], list[Target]], set[str]] = {
     _weights: {"weights"},
     _features: {"features files", "caches"},
     _runs: {"runs", "draws"},
+    _bench: {"bench"},
 }

@@ -100,6 +100,8 @@ def forked(folder: Path, job: Callable[[], int], name: str) -> None:
             os.dup2(out, 1)
             os.dup2(out, 2)
             code = job()
+        except SystemExit as end:  # argparse
+            code = end.code if isinstance(end.code, int) else 1
         except BaseException:
             traceback.print_exc()
         sys.stdout.flush()
