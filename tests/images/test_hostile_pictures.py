@@ -100,10 +100,8 @@ def test_absurd_claims_of_a_tiff_are_refused(tags: dict[int, list[int]], reason:
 
 
 def test_a_height_of_a_type_that_only_tifffile_takes_is_refused() -> None:
-    out = io.BytesIO()
-    tifffile.imwrite(out, ROWS)
-    data = bytearray(out.getvalue())
-    entry = data.index(struct.pack("<HHI", 257, 3, 1))
+    data = bytearray(tiff_of(GRAY_TIFF | {273: [200], 278: [20], 279: [400]}))
+    entry = data.index(struct.pack("<HHI", 257, 4, 1))
     struct.pack_into("<HHII", data, entry, 257, 17, 1, len(data))  # a signed one of 8 bytes
     refused(bytes(data) + struct.pack("<q", 2**48), "more samples than it has pixels")
 
