@@ -193,6 +193,18 @@ def test_a_great_many_chunks_are_refused() -> None:
     refused(data[:33] + 10_000 * empty + data[33:], "a great many chunks")
 
 
+def test_rare_encodings_that_are_decoded_slowly_are_not_read_from_large_files() -> None:
+    samples = bytes(range(100)) * 4
+    small = decode(b"PyRGBA 10 10 200\n" + samples, Path("a")).pixels
+    np.testing.assert_array_equal(small[0, 0], [0, 1, 3])
+    refused(b"PyRGBA #" + b"x" * 70_000 + b"\n10 10 200\n" + samples, "no header")
+    refused(b"PyRGBA 2000 2000 200\n" + bytes(2**24), "16,777,237 bytes; save it as PNG")
+    head = struct.pack(
+        "<2sIHHIIiiHHIIiiII", b"BM", 0, 0, 0, 1078, 40, 9000, 9000, 1, 8, 1, 0, 0, 0, 0, 0
+    )
+    refused(head + bytes(1024) + bytes([0, 2, 0, 0]) * 2**21 + b"\0\1", "rare encoding")
+
+
 def segment(marker: int, content: bytes) -> bytes:
     return struct.pack(">BBH", 255, marker, 2 + len(content)) + content
 

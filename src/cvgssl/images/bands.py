@@ -29,6 +29,8 @@ _SCAN = b"\xff\xda"  # marker of a JPEG
 _MOST_SCANS, _MOST_SCANNED = 30, 4 * 10**9  # scans that are usual; pixels in all scans
 _LONGEST_SIDE = 10**7  # pixels; a row is in memory several times, whatever the bands
 _WITHOUT_SIDE_DATA = {"JPEG": jpeg.without_side_data, "PNG": png.without_side_data}
+# run-length BMP and odd kinds of PNM: Pillow takes a second for a million bytes
+_SLOW, _MOST_SLOW = ("bmp_rle", "ppm", "ppm_plain"), 2**23
 _IN_BANDS = 64  # bytes in memory for each pixel of a band
 
 Band = tuple[NDArray[np.uint8], int | None]
@@ -74,6 +76,8 @@ def open_picture(data: bytes, max_megapixels: int, side: int | None = None) -> O
         raise UnusableError("damaged (a TIFF file without a directory)")
     size = image.size if image else directory.size if directory else (0, 0)
     _check_size(size, max_megapixels)
+    if image and len(data) > _MOST_SLOW and any(t.codec_name in _SLOW for t in image.tile):
+        raise UnusableError(f"too large for its rare encoding, {len(data):,} bytes; save it as PNG")
     if math.prod(size) > LARGE and (source := _divided(data, image, directory)):
         return Opened(name, size, _memory_in_bands(size), source)
     if name == "JPEG":
