@@ -23,7 +23,7 @@ from benchmarks.gpu.trace import read_activity
 from cvgssl.encoders.frozen_encoder import FrozenEncoder
 from cvgssl.encoders.loading import load_encoders
 from cvgssl.features.diffusion_map import map_width
-from cvgssl.images.store import Pictures
+from cvgssl.images.dataset import Pictures
 from cvgssl.pretrain.bank import BLOCK, Bank
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.pretrain.data import Unlabelled

@@ -1,5 +1,7 @@
 """Features of a frozen backbone are kept and give the same numbers to the last bit."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,9 @@ from cvgssl.adapt.config import LinearConfig
 from cvgssl.adapt.data import load_task
 from cvgssl.adapt.models import ModelSource
 from cvgssl.adapt.protocol import AdaptJob, adapt, prepare
+from cvgssl.images import store
 from cvgssl.runtime.array_files import write_array
+from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.launch import launch
 from cvgssl.runtime.run import RunFolder
 from cvgssl.runtime.stopping import Stopped
@@ -107,3 +111,62 @@ def test_without_a_cache(
         patch.setenv("CVGSSL_CACHE", str(tmp_path / "file"))
         assert run(steel, tmp_path / "second") == first
     assert "CVGSSL_CACHE" in caplog.text
+
+
+def forbid_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def decode(*_: Any) -> None:
+        raise AssertionError("a picture was decoded")
+
+    monkeypatch.setattr(store, "decode_squares", decode)
+
+
+def test_with_all_features_kept_no_picture_is_decoded(
+    steel: Path, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run(steel, tmp_path / "first")
+    run(steel, tmp_path / "others", arch="test_vit", image_size=32)  # decodes late
+    with monkeypatch.context() as patch:
+        forbid_decoding(patch)
+        assert run(steel, tmp_path / "second") == first
+        with pytest.raises(AssertionError, match="was decoded"):
+            run(steel, tmp_path / "pad", fit="pad")
+    for path in cache.rglob("*.json"):
+        path.write_text("{}")
+    assert run(steel, tmp_path / "third") == first
+
+
+def test_late_decoding_gives_the_same_numbers(steel: Path, tmp_path: Path, cache: Path) -> None:
+    first = run(steel, tmp_path / "first")
+    for path in cache.rglob("*.npy"):
+        path.unlink()
+    assert list(cache.rglob("*.json"))
+    assert run(steel, tmp_path / "second") == first
+
+
+@pytest.mark.usefixtures("cache")
+def test_unreadable_pictures_are_told_of_without_decoding_too(
+    steel: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(steel, data)
+    broken = sorted((data / "train").rglob("*.*"))[0]
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:100])
+    first = run(data, tmp_path / "first", skip_corrupt=True)
+    told = [record.message for record in caplog.records if str(broken) in record.message]
+    assert len(told) == 1
+    with monkeypatch.context() as patch:
+        forbid_decoding(patch)
+        assert run(data, tmp_path / "second", skip_corrupt=True) == first
+        assert [r.message for r in caplog.records if str(broken) in r.message] == 2 * told
+        for name in ("draws.json", "split.csv"):
+            known, new = (tmp_path / run_folder / name for run_folder in ("first", "second"))
+            assert known.read_bytes() == new.read_bytes()
+        with pytest.raises(UserError, match=broken.name):
+            run(data, tmp_path / "third")
+    broken.write_bytes(whole)
+    run(data, tmp_path / "repaired")
+    assert json.loads((tmp_path / "repaired" / "summary.json").read_text())["skipped_pictures"] == 0

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cvgssl.images.store import Pictures
+from cvgssl.images.dataset import Pictures
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.pretrain.data import Unlabelled
 from cvgssl.pretrain.inputs import TrainingInputs

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from cvgssl.adapt.config import AdaptConfig, FinetuneConfig
 from cvgssl.adapt.draws import Draws, draw, load_draws, load_labels
-from cvgssl.images.dataset import Dataset, rows_without_copies
+from cvgssl.images.dataset import Dataset, Pictures, rows_without_copies
 from cvgssl.images.geometry import Geometry
 from cvgssl.images.listing import list_pictures
 from cvgssl.images.scan import load_dataset
-from cvgssl.images.store import LoadedDataset, Pictures, load_dataset_pictures, load_pictures
+from cvgssl.images.store import LoadedDataset, load_dataset_pictures, load_pictures
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.progress import progress
 
@@ -125,6 +125,7 @@ def load_task(config: AdaptConfig, accelerator: Accelerator) -> Task:
             dataset,
             config.geometry,
             config,
+            late=not isinstance(config, FinetuneConfig),  # its features may be in the cache
             progress=advance,
         )
     if loaded.skipped:

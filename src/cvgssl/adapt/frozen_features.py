@@ -26,8 +26,8 @@ from cvgssl.encoders.forward import forward_all
 from cvgssl.features.feature_store import FeatureStore
 from cvgssl.features.pooling import Pooling
 from cvgssl.features.record import FOLDER
+from cvgssl.images.dataset import Pictures
 from cvgssl.images.reader import VERSION as READER
-from cvgssl.images.store import Pictures
 from cvgssl.runtime.cache_folder import default_cache_dir
 
 FORMAT = 1  # raise when the same weights and options would give other numbers

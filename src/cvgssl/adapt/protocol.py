@@ -3,6 +3,7 @@
 `adapt` has the phases, in order.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -27,8 +28,8 @@ from cvgssl.adapt.pseudo_labels import PseudoLabelSource, pseudo_label_source
 from cvgssl.adapt.summary import Summary, mode_of, score_runs, setting_of
 from cvgssl.adapt.training import Draw, LabelledInputs, RunResult, Trainer
 from cvgssl.encoders.backbone import Backbone
+from cvgssl.encoders.containers import read_tree
 from cvgssl.images.splits import write_split
-from cvgssl.images.store import Pictures
 from cvgssl.runtime.environment import hardware
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_json
@@ -56,7 +57,7 @@ def adapt(config: AdaptConfig) -> tuple[Path, Summary]:
     job = AdaptJob(config, task, source, accelerator, folder, least)
     try:
         with stop_requests() as stopping:
-            snapshot = folder.load_snapshot()
+            snapshot = folder.load_snapshot(read_tree)
             if snapshot is None:
                 _introduce(job)
             else:
@@ -102,13 +103,14 @@ class DrawHistory:
     def restore(self, snapshot: Mapping[str, Any]) -> None:
         """Take over what an interrupted process had done."""
         self.clock.went_on(snapshot["seconds"], 0.0)
-        self.finished = [RunResult(**result) for result in snapshot["finished"]]
+        self.finished = [RunResult(**result) for result in json.loads(snapshot["finished"])]
         self.trainer = snapshot["trainer"]
 
     def snapshot(self, trainer: Trainer | None) -> dict[str, Any]:
         """All that is needed to go on; trainer: of the run at work, None between two."""
         return {
-            "finished": [asdict(result) for result in self.finished],
+            # as text: a confusion of many classes would be too much for the reader of snapshots
+            "finished": json.dumps([asdict(result) for result in self.finished]),
             "trainer": trainer.state() if trainer else None,
             "seconds": self.clock.seconds,
         }
@@ -168,9 +170,9 @@ def prepare(job: AdaptJob, stopping: Callable[[], bool]) -> Material:
     Raises Stopped when it is asked to stop meanwhile; the features so far are in the cache.
     """
     config, task = job.config, job.task
-    train, test = task.loaded.train, LabelledInputs(task.loaded.test.pixels, task.test_labels)
     if not isinstance(config, FinetuneConfig):
         return _features(job, stopping)
+    train, test = task.loaded.train, LabelledInputs(task.loaded.test.pixels, task.test_labels)
     if not config.pseudo_labels:
         return Material(train.pixels, test)
     extractor = feature_extractor(job.source, config, job.accelerator, pooled=True)
@@ -184,7 +186,7 @@ def _features(job: AdaptJob, stopping: Callable[[], bool]) -> Material:
     train, test = job.task.loaded.train, job.task.loaded.test
     extractor = feature_extractor(job.source, job.config, job.accelerator)
     needed = np.unique(np.concatenate(job.task.supports))
-    labelled = Pictures(train.pixels[needed], tuple(train.digests[row] for row in needed))
+    labelled = train.take(needed)
     with _feature_progress(job, len(labelled) + len(test), stopping) as advance:
         support = extractor.features(labelled, advance)
         tested = extractor.features(test, advance)

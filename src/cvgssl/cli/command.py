@@ -18,7 +18,17 @@ from pydantic.fields import FieldInfo
 
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_text
-from cvgssl.runtime.options import CONFIG, OneOf, explain, fields_of, make, read_options, to_yaml
+from cvgssl.runtime.options import (
+    CONFIG,
+    OneOf,
+    Written,
+    explain,
+    fields_of,
+    make,
+    read_options,
+    to_yaml,
+)
+from cvgssl.runtime.places import check_place
 
 T = TypeVar("T")
 
@@ -98,10 +108,23 @@ def parse(
     if problems or made is None:
         raise UserError("\n".join(problems))
     if save:
+        check_place(Path(save), "--save-config")
         write_text(Path(save), to_yaml(made))
         print(f"options written to {save}")
         raise SystemExit(0)
+    if "resume" not in flags:
+        _check_places(made, fields, positional)
     return made
+
+
+def _check_places(made: Any, fields: dict[str, FieldInfo], positional: Sequence[str]) -> None:
+    """Raise UserError when what the options name cannot be written; `-` is standard output."""
+    for name, field in fields.items():
+        value = getattr(made, name)
+        for kind in field.metadata:
+            if isinstance(kind, Written) and value and str(value) != "-":
+                flag = name.upper() if name in positional else f"--{name.replace('_', '-')}"
+                check_place(Path(value), flag, kind.folder)
 
 
 def _run_folder(named: Path) -> Path:

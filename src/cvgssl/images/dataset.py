@@ -1,7 +1,12 @@
-"""Lists of labelled pictures, the currency between data folders and everything else."""
+"""Lists of labelled pictures, the currency between data folders and everything else.
 
-from collections.abc import Hashable, Iterable, Sequence
+N pictures, C channels (1 when every picture is gray, else 3), S the side of the square.
+"""
+
+import hashlib
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -91,3 +96,41 @@ def rows_without_copies(
             seen.add(content)
             rows.append(row)
     return np.array(rows, dtype=np.intp)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Decoded pictures, or pictures that are decoded when their pixels are first asked for.
+
+    held: the pixels, or what gives them.
+    digests: SHA-256 of each of the N files' bytes.
+    """
+
+    held: NDArray[np.uint8] | Callable[[], NDArray[np.uint8]]
+    digests: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        assert callable(self.held) or len(self.held) == len(self.digests)
+
+    def __len__(self) -> int:
+        return len(self.digests)
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """Uint8 [N, C, S, S], read-only; gray (C = 1) or RGB (C = 3)."""
+        return self.held() if callable(self.held) else self.held
+
+    def part(self, start: int, stop: int) -> "Pictures":
+        """Pictures `start` up to `stop`, without copying."""
+        held = (lambda: self.pixels[start:stop]) if callable(self.held) else self.held[start:stop]
+        return Pictures(held, self.digests[start:stop])
+
+    def take(self, rows: NDArray[np.intp]) -> "Pictures":
+        """A copy of the pictures in these rows [R], decoded as late as these."""
+        digests = tuple(self.digests[row] for row in rows)
+        return Pictures(cache(lambda: self.pixels[rows]), digests)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all files in order: the same only for the same pictures."""
+        return hashlib.sha256(" ".join(self.digests).encode()).hexdigest()

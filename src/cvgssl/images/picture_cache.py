@@ -3,7 +3,8 @@
 A cache file is `PLAN-CONTENT.npy`: PLAN is for which files are decoded how, CONTENT for the
 SHA-256 of their bytes. An edited picture changes CONTENT, so its old pixels are never used, and
 the outdated file of the same PLAN is removed when the new one is complete. Beside it is a JSON
-of what else decoding reported. Both have a checksum; a damaged file is made again.
+of what else decoding reported. Both have a checksum; a damaged file is made again. Of pictures that
+stay in memory there is the JSON only.
 """
 
 import hashlib
@@ -65,6 +66,10 @@ class CacheEntry:
         """Complete cache files of these paths, whatever the files held at the time."""
         return sorted(self.folder.glob(f"{self.plan}-*.npy"))
 
+    def has_notes(self) -> bool:
+        """Whether there are any of these paths, whatever the files held at the time."""
+        return any(self.folder.glob(f"{self.plan}-*.json"))
+
     def path(self, digests: Sequence[str]) -> Path:
         """The cache file for files with these content hashes."""
         return self.folder / f"{self.plan}-{_digest(' '.join(digests))[:40]}.npy"
@@ -78,7 +83,7 @@ class CacheEntry:
         try:
             if not path.exists():
                 return None
-            notes = self._notes(digests)
+            notes = self.notes(digests)
             if notes is not None:
                 count = len(digests) - len(notes.unreadable)
                 pixels = open_array(path, np.uint8, (count, -1, self.side, self.side))
@@ -98,8 +103,8 @@ class CacheEntry:
         values = {"unreadable": reasons, "brightest": notes.brightest}
         write_json(self._json(digests), {"notes": values, "checksum": _checksum(values)})
 
-    def _notes(self, digests: Sequence[str]) -> DecodingNotes | None:
-        """None when they are missing or damaged."""
+    def notes(self, digests: Sequence[str]) -> DecodingNotes | None:
+        """What `note` kept; None when it is missing or damaged."""
         try:
             held = json.loads(self._json(digests).read_text(encoding="utf-8"))
             if held["checksum"] != _checksum(held["notes"]):
@@ -116,10 +121,9 @@ class CacheEntry:
 
     def drop_outdated(self, digests: Sequence[str]) -> None:
         """Remove the cache files of the same plan whose picture files have changed since."""
-        for path in self.candidates():
-            if path != self.path(digests):
+        for path in self.folder.glob(f"{self.plan}-*"):
+            if path.stem != self.path(digests).stem:
                 path.unlink(missing_ok=True)
-                path.with_suffix(".json").unlink(missing_ok=True)
 
 
 def _digest(text: str) -> str:

@@ -3,16 +3,17 @@
 N pictures, C channels (1 when every picture is gray, else 3), S the side of the square.
 """
 
-import hashlib
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cvgssl.images.dataset import Dataset
+from cvgssl.images.dataset import Dataset, Pictures
 from cvgssl.images.decoding import check_readable, decode_squares, hash_files
 from cvgssl.images.geometry import Geometry
 from cvgssl.images.picture_cache import CacheEntry, DecodingNotes
@@ -42,13 +43,17 @@ class DecodedFiles:
 
 @dataclass(frozen=True)
 class DecodingJob:
-    """Files to decode; a store over `memory_budget` bytes goes on disk."""
+    """Files to decode; a store over `memory_budget` bytes goes on disk.
+
+    with_notes: whether what else decoding reports is kept of pictures in memory too.
+    """
 
     paths: tuple[Path, ...]
     geometry: Geometry
     memory_budget: int
     cache_dir: Path
     options: DecodingOptions = AS_USUAL
+    with_notes: bool = False
 
     def cached(self) -> DecodedFiles | None:
         """The decoded pictures of an earlier run, if no file has changed since."""
@@ -63,6 +68,31 @@ class DecodingJob:
             return None
         pixels, notes = loaded
         return DecodedFiles(pixels, digests, notes.unreadable, notes.brightest)
+
+    def noted(self) -> DecodedFiles | None:
+        """What an earlier run kept of pictures in memory, without pixels, if no file has changed.
+
+        `pixels` gives them.
+        """
+        entry = self._entry()
+        if not (self.with_notes and self._fits(channels=3) and entry.has_notes()):
+            return None
+        digests = hash_files(self.paths, self.options)
+        try:
+            notes = entry.notes(digests)
+        except OSError:
+            return None
+        if notes is None:
+            return None
+        return DecodedFiles(digests=digests, unreadable=notes.unreadable, brightest=notes.brightest)
+
+    def pixels(self, digests: Sequence[str]) -> NDArray[np.uint8]:
+        """The pixels that `noted` left out; raises UserError when a file is another by now."""
+        result = self.decoded(None)
+        for path, before, now in zip(self.paths, digests, result.digests, strict=True):
+            if before != now:
+                raise UserError(f"{path}: changed while it was read; run the command again")
+        return result.pixels
 
     def decoded(self, progress: Progress | None) -> DecodedFiles:
         """Decode all files; without `skip_corrupt` unreadable files leave no pixels behind."""
@@ -91,9 +121,13 @@ class DecodingJob:
         return result
 
     def _kept(self, rows: MemoryRows | FileRows, result: DecodedFiles) -> NDArray[np.uint8]:
-        if isinstance(rows, MemoryRows):
-            return rows.finish()
         entry = self._entry()
+        if isinstance(rows, MemoryRows):
+            if self.with_notes:
+                with suppress(OSError):  # the cache of embeddings warns of a disk that is full
+                    entry.note(result.digests, DecodingNotes(result.unreadable, result.brightest))
+                    entry.drop_outdated(result.digests)
+            return rows.finish()
         with naming_the_remedy(self.cache_dir):
             entry.note(result.digests, DecodingNotes(result.unreadable, result.brightest))
         rows.finish(entry.path(result.digests))
@@ -134,33 +168,6 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Decoded pictures.
-
-    pixels: uint8 [N, C, S, S], read-only; gray (C = 1) or RGB (C = 3).
-    digests: SHA-256 of each of the N files' bytes.
-    """
-
-    pixels: NDArray[np.uint8]
-    digests: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        assert len(self.pixels) == len(self.digests)
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def part(self, start: int, stop: int) -> "Pictures":
-        """Pictures `start` up to `stop`, without copying."""
-        return Pictures(self.pixels[start:stop], self.digests[start:stop])
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 over all files in order: the same only for the same pictures."""
-        return hashlib.sha256(" ".join(self.digests).encode()).hexdigest()
-
-
-@dataclass(frozen=True)
 class LoadedDataset:
     """A data set with its pixels; `skipped` maps the files left out to the reason."""
 
@@ -177,6 +184,7 @@ def load_dataset_pictures(
     *,
     memory_budget: int = GIB,
     cache_dir: Path | None = None,
+    late: bool = False,
     progress: Progress | None = None,
 ) -> LoadedDataset:
     """Decode train and test alike; see `load_pictures`. The tables keep the readable rows only.
@@ -192,6 +200,7 @@ def load_dataset_pictures(
         options,
         memory_budget=memory_budget,
         cache_dir=cache_dir,
+        late=late,
         progress=progress,
     )
     readable = np.array([row for row in range(len(train) + len(test)) if row not in unreadable])
@@ -220,12 +229,15 @@ def load_pictures(
     *,
     memory_budget: int = GIB,
     cache_dir: Path | None = None,
+    late: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Pictures, dict[int, str]]:
     """Decode and resize every file once, in threads; order is kept.
 
     memory_budget: bytes. A larger store is memory-mapped from a file in `cache_dir` (default:
         `default_cache_dir()`) and read from there again as long as no picture file changes.
+    late: for those who may need no pixels: pictures that an earlier such call decoded, and that
+        fit into memory, are only hashed; they are decoded when their pixels are asked for.
     With `skip_corrupt` unreadable files are left out; the second item maps their rows to the
     reason.
     progress: called with the number of newly finished files.
@@ -239,8 +251,11 @@ def load_pictures(
         memory_budget,
         cache_dir or default_cache_dir(),
         options,
+        late,
     )
-    result = job.cached()
+    result = noted = job.noted()
+    if result is None:
+        result = job.cached()
     if result is None:
         result = job.decoded(progress)
     elif progress:
@@ -249,7 +264,8 @@ def load_pictures(
     check_readable(reasons, len(paths), options.skip_corrupt)
     warn_if_dark(result.brightest, geometry)
     kept = tuple(d for row, d in enumerate(result.digests) if row not in result.unreadable)
-    return Pictures(result.pixels, kept), result.unreadable
+    held = result.pixels if noted is None else cache(partial(job.pixels, noted.digests))
+    return Pictures(held, kept), result.unreadable
 
 
 def warn_if_dark(brightest: int | None, geometry: Geometry) -> None:

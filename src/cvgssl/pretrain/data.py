@@ -10,10 +10,11 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cvgssl.images.dataset import Pictures
 from cvgssl.images.layout import layout_of
 from cvgssl.images.listing import list_pictures
 from cvgssl.images.splits import read_split
-from cvgssl.images.store import Pictures, load_pictures
+from cvgssl.images.store import load_pictures
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.progress import progress
