@@ -22,13 +22,16 @@ OPEN = AutoDecision(
     "a reason",
     300,
     6,
+    0.9,
     (0.02, 0.04),
     (0.2, 0.5, 0.3),
     (1.0, 0.5, 0.7),
     1.0,
 )
-CLOSED = AutoDecision(("kernel-ridge",), False, "r", 300, 6, (0.06, 0.04), (1.0,), (2.0,), 1.0)
-GUESS = replace(OPEN, held_out=0, temperatures=(1.0, 1.0, 1.0), temperature=0.6)
+CLOSED = AutoDecision(
+    ("kernel-ridge",), False, "r", 300, 6, None, (0.06, 0.04), (1.0,), (2.0,), 1.0
+)
+GUESS = replace(OPEN, held_out=0, agreement=0.6, temperatures=(1.0, 1.0, 1.0), temperature=0.6)
 
 
 def job(path: Path, head: str, setting: str, train: int = 12) -> CellJob:
@@ -58,9 +61,9 @@ def test_few_unlabelled_pictures_are_the_ground_in_the_inductive_setting(tmp_pat
     result = compute_cell(job(tmp_path / "f.npz", "auto", "inductive"))
     (table,) = tables_of(summarize([result], "auto"))
     columns, (row,) = decision_table(table, [result])
-    assert columns[5:] == ["kernel-ridge", "T of mean"]
-    assert row[:5] == ["auto", "2", "0 of 3 draws", FEW_UNLABELLED, "–"]
-    assert row[5].startswith("1.00 (T ") and row[6] == "1.00"
+    assert columns[6:] == ["kernel-ridge", "T of mean"]
+    assert row[:6] == ["auto", "2", "0 of 3 draws", FEW_UNLABELLED, "–", "–"]
+    assert row[6].startswith("1.00 (T ") and row[7] == "1.00"
 
 
 def test_decisions_are_summarised_over_the_draws(tmp_path: Path) -> None:
@@ -78,11 +81,12 @@ def test_decisions_are_summarised_over_the_draws(tmp_path: Path) -> None:
         "unlabelled used": "3 of 4 draws",
         "why": f"{MAP_AGREES} (3); {MAP_DISAGREES} (1)",
         "map / labels": "3.0 / 4.0 %",
+        "agreement": "80 %",
         "kernel-ridge": "0.40 (T 1.33)",
         "diffusion": "0.38 (T 0.50)",
         "transport": "0.22 (T 0.70)",
         "T of mean": "0.90",
     }
-    assert first == ["auto", "1", "1 of 1 draws", MAP_AGREES, "2.0 / 4.0 %",
+    assert first == ["auto", "1", "1 of 1 draws", MAP_AGREES, "2.0 / 4.0 %", "60 %",
                      "0.20", "0.50", "0.30", "0.60"]  # fmt: skip
     assert decision_table(table, [nearest])[1] == []

@@ -13,6 +13,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from cvgssl.heads import HEADS
 from cvgssl.heads.base import UNLABELLED, FewShotHead
+from cvgssl.heads.metrics import confusion, macro_recall
 
 SEMI = [name for name, head in HEADS.items() if head.uses_unlabelled]
 Rows = tuple[NDArray[np.float64], NDArray[np.int64]]
@@ -228,6 +229,35 @@ def test_auto_with_one_label_is_as_sure_as_its_candidates_agree() -> None:
     )
 
 
+def dominated(seed: int) -> Rows:
+    """1200 rows: good parts in eight clusters, 90 % of all; three kinds of defect beside them."""
+    generator = np.random.default_rng(seed)
+    places = 2 * generator.standard_normal((8, 20))
+    defects = places[:3] + 1.2 * generator.standard_normal((3, 20))
+    kinds = np.where(generator.random(1200) < 0.9, 0, generator.integers(1, 4, 1200))
+    good = places[generator.integers(0, 8, 1200)]
+    centres = np.where(kinds[:, None] == 0, good, defects[kinds - 1])
+    return centres + generator.standard_normal((1200, 20)), kinds
+
+
+def test_auto_leaves_the_map_where_one_class_dominates() -> None:
+    figures = []
+    for seed in range(4):
+        rows, kinds = dominated(seed)
+        target = support(kinds[:600], 1)
+        auto = HEADS["auto"]().fit(rows[:600], target)
+        labels = HEADS["kernel-ridge"]().fit(rows[:600], target)
+        scores = [
+            macro_recall(confusion(kinds[600:], head.predict(rows[600:]), 4))
+            for head in (auto, labels)
+        ]
+        decision = auto.decision_  # type: ignore[attr-defined]
+        figures.append([decision.agreement, decision.weights[0], *scores])
+    agreement, weight, by_auto, by_labels = np.mean(figures, axis=0)
+    assert agreement < 0.8 and weight > 0.4, "with the whole prior the weight is 0.2"
+    assert by_auto > by_labels + 2, "with the whole prior it is below"
+
+
 def test_auto_says_what_decided() -> None:
     clouds, kinds = wide(300)
     few = HEADS["auto"]().fit(clouds[:60], support(kinds[:60], 2)).decision_  # type: ignore[attr-defined]
@@ -248,7 +278,8 @@ def test_auto_says_what_decided() -> None:
         assert first.startswith("unlabelled pictures are used: classes by the diffusion map ")
         assert second.startswith(f"weights: kernel-ridge {decision.weights[0]:.2f}, diffusion ")
         source = "9 held-out labels" if shots == 3 else "the prior alone"
-        assert f"({source}); temperature " in second
+        agree = f"diffusion and transport agree about {100 * decision.agreement:.0f} % of them"
+        assert f"({source}; {agree}); temperature " in second
         stored = json.loads(json.dumps(asdict(decision)))
         assert stored["crossed"] == list(decision.crossed)
 

@@ -11,11 +11,12 @@ from cvgssl.heads.auto import AutoDecision
 
 EXPLANATION = (
     "What decided in the head auto. It uses unlabelled pictures where the classes by the diffusion "
-    "map separate fewer neighbours (by edge weight) than those by labels alone (map / labels). For "
-    "each head in the mean: its weight and, where labels could be held out, the temperature (T) of "
-    "its probabilities. Figures are means over the draws."
+    "map separate fewer neighbours (by edge weight) than those by labels alone (map / labels), and "
+    "the less, the fewer of them diffusion and transport name alike (agreement). For each head in "
+    "the mean: its weight and, where labels could be held out, the temperature (T) of its "
+    "probabilities. Figures are means over the draws."
 )
-_FIRST = ("head", "shot", "unlabelled used", "why", "map / labels")
+_FIRST = ("head", "shot", "unlabelled used", "why", "map / labels", "agreement")
 _LAST = "T of mean"
 
 
@@ -42,6 +43,7 @@ def decision_table(
             _used(cell.decisions),
             _grounds(cell.decisions),
             _crossed(cell.decisions),
+            _agreement(cell.decisions),
             *(_weight(cell.decisions, name) for name in candidates),
             f"{np.mean([decision.temperature for decision in cell.decisions]):.2f}",
         ]
@@ -67,6 +69,11 @@ def _crossed(decisions: Sequence[AutoDecision]) -> str:
         return "–"
     by_map, by_labels = 100 * np.mean(known, axis=0)
     return f"{by_map:.1f} / {by_labels:.1f} %"
+
+
+def _agreement(decisions: Sequence[AutoDecision]) -> str:
+    known = [decision.agreement for decision in decisions if decision.agreement is not None]
+    return f"{100 * np.mean(known):.0f} %" if known else "–"
 
 
 def _weight(decisions: Sequence[AutoDecision], name: str) -> str:

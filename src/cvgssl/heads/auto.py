@@ -1,5 +1,6 @@
 """Whether the unlabelled pictures help is decided by the labels at hand, not assumed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,10 @@ from cvgssl.heads.transport import TransportHead
 PRIOR_LABELS = 5.0  # how many labels the prior of the weights counts for
 STEPS = 50  # of the iteration that finds them
 NEIGHBOURS = 10  # of the graph by which labels and map are compared
+# agreement of diffusion and transport from which on a candidate counts, and at which it counts
+# fully; chosen inside train/ with one class made to dominate (docs/results/heads.md)
+DIFFUSION_COUNTS, TRANSPORT_COUNTS = (0.55, 0.8), (0.8, 0.95)
+LEAST_SHARE = 0.05  # of its prior that a candidate keeps, so that held-out labels may raise it
 
 FEW_UNLABELLED = f"fewer than {LEAST_ROWS} unlabelled pictures"
 MAP_AGREES = "the map separates fewer neighbours"
@@ -43,6 +48,9 @@ class AutoDecision:
         Why, in one sentence.
     unlabelled, held_out : int
         Unlabelled pictures; labels that were held out in turn. Without any the prior decides.
+    agreement : float or None
+        Share of the unlabelled pictures that diffusion and transport name alike; None where they
+        are no candidates.
     crossed : tuple of float or None
         Share of the neighbour graph's edge weight between pictures that get different classes by
         diffusion, and by labels alone. None with too few unlabelled pictures.
@@ -57,6 +65,7 @@ class AutoDecision:
     reason: str
     unlabelled: int
     held_out: int
+    agreement: float | None
     crossed: tuple[float, float] | None
     weights: tuple[float, ...]
     temperatures: tuple[float, ...]
@@ -82,6 +91,8 @@ class AutoDecision:
         temperatures = ", ".join(f"{value:.2f}" for value in self.temperatures)
         if not self.held_out:
             temperatures = f"{self.temperature:.2f} for the mean"
+        if self.agreement is not None:
+            source += f"; diffusion and transport agree about {100 * self.agreement:.0f} % of them"
         return (
             f"unlabelled pictures are {used}: {self.reason}\n"
             f"weights: {shares} ({source}); temperature {temperatures}"
@@ -97,6 +108,11 @@ class AutoHead(FewShotHead):
     the largest likelihood (stacking), drawn to the prior by as much as 5 labels would, so a
     candidate that unlabelled pictures mislead loses its weight. Transport's share of the prior is
     divided by the labels per class: it expects one cluster per class, and labels hardly move it.
+
+    Where one class dominates or consists of several clusters, both mislead, and they do so in
+    different ways: transport gives every class its share, diffusion goes by the nearest label on
+    the map. So the less they agree about the unlabelled pictures, the less of their prior is left,
+    transport's going first.
 
     With one label per class nothing can be held out: the prior decides, and the mean takes the
     temperature at which it is as sure of the unlabelled pictures as diffusion and transport agree
@@ -164,9 +180,10 @@ class AutoHead(FewShotHead):
             candidates |= {"diffusion": by_map, "transport": transport}
             distributions += [by_map.label_distributions_, transport.label_distributions_]
         self.heads_ = list(candidates.values())
-        held_out = self._weigh(features, target)
-        mixed = self._mixed(distributions)
         known = target >= 0
+        agreement = _agreement([rows[~known] for rows in distributions[1:]])
+        held_out = self._weigh(features, target, agreement)
+        mixed = self._mixed(distributions)
         self.temperature_ = 1.0
         if not held_out:
             others = [rows[~known] for rows in distributions[1:]]
@@ -179,13 +196,14 @@ class AutoHead(FewShotHead):
             _reason(crossed, int((~known).sum())),
             int((~known).sum()),
             held_out,
+            agreement,
             crossed,
             tuple(map(float, self.weights_)),
             tuple(self.temperatures_),
             self.temperature_,
         )
 
-    def _weigh(self, features: Floats, target: NDArray[np.int64]) -> int:
+    def _weigh(self, features: Floats, target: NDArray[np.int64], agreement: float | None) -> int:
         """Temperatures and weights of the candidates; how many labels could be held out."""
         self.temperatures_, likelihoods = [], []
         for candidate in self.heads_:
@@ -196,6 +214,11 @@ class AutoHead(FewShotHead):
             likelihoods.append(log_likelihoods(scaled, target[rows]))
         prior = np.array(self.prior[: len(self.heads_)], dtype=np.float64)
         prior[2:] *= len(self.classes_) / (target >= 0).sum()
+        if agreement is not None:
+            prior[1:] *= [
+                _counts(agreement, DIFFUSION_COUNTS),
+                _counts(agreement, TRANSPORT_COUNTS),
+            ]
         self.weights_ = stacking_weights(np.exp(likelihoods), prior / prior.sum())
         return len(rows)
 
@@ -227,6 +250,20 @@ def stacking_weights(likelihoods: Floats, prior: Floats) -> Floats:
         counts = (shares / shares.sum(axis=0)).sum(axis=1) + PRIOR_LABELS * prior
         weights = counts / counts.sum()
     return weights
+
+
+def _agreement(distributions: Sequence[Floats]) -> float | None:
+    """Share of the rows whose likeliest class is the same by both [M, K]; None without two."""
+    if len(distributions) < 2:
+        return None
+    first, second = (rows.argmax(axis=1) for rows in distributions)
+    return float((first == second).mean())
+
+
+def _counts(agreement: float, bounds: tuple[float, float]) -> float:
+    """What is left of a prior, `LEAST_SHARE` below the bounds and 1 above them."""
+    low, high = bounds
+    return min(max((agreement - low) / (high - low), LEAST_SHARE), 1.0)
 
 
 def _crossed(features: Floats, by_map: Floats, by_labels: Floats) -> tuple[float, float]:
