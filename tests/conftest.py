@@ -1,5 +1,6 @@
 """Shared pictures and commands for the tests."""
 
+import gc
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: test processes share the cores
@@ -57,6 +58,12 @@ def pytest_configure(config: pytest.Config) -> None:
         folder.cleanup()
 
     config.add_cleanup(over)
+
+
+def pytest_collection_finish() -> None:
+    """Spare every later run of the garbage collector what imports and collecting have made."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -4,20 +4,24 @@ A `Target` is a file, the mutations that know its format, and the command (or fu
 would put it through. Everything is made by cvgssl's own commands, Pillow, tifffile and torch.
 """
 
-import json
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
 
-from benchmarks.fuzz import mutations
+from benchmarks.fuzz import mutations, picture_mutations
 from benchmarks.fuzz.mutations import Mutation
+from benchmarks.fuzz.targets import (
+    Target,
+    Use,
+    called,
+    called_in_process,
+    command,
+    forked,
+    stopped,
+)
 
-Use = Callable[[Path], int]
 SELECT = ("select", "--budget", "2", "--strategy", "random", "--out", "selection")
+WRITTEN = ("cache", "bank", "fitted", "linear", "finetune", "pretrain", "bench")
 TINY = ("--encoder", "test_vit=tiny.safetensors")
 PRETRAIN = (
     *("pretrain", "steel", "--arch", "test_resnet", "--teacher", "test_vit=tiny.safetensors"),
@@ -25,40 +29,6 @@ PRETRAIN = (
     *("--nmb-crops", "1", "--min-scale-crops", "0.2", "--max-scale-crops", "1", "--bank", "1"),
     *("--mlp-dim", "32", "--out-dim", "16", "--bank-dir", "bank", "--warmup-epochs", "0"),
 )
-
-
-@dataclass(frozen=True)
-class Target:
-    """What is mutated and who reads it.
-
-    group: the row of the result table.
-    file: the sound file, below the corpus folder.
-    use: reads the file, in the folder that is a copy of the corpus; the exit code.
-    same: a file below the copy that must be written exactly as from the sound file: the mutated
-        one is a cache.
-    """
-
-    group: str
-    file: str
-    mutate: tuple[Mutation, ...]
-    use: Use
-    same: str = ""
-
-    @property
-    def name(self) -> str:
-        """The group and the file."""
-        return f"{self.group}: {self.file}"
-
-
-def command(*words: str) -> Use:
-    """Run `cvgssl WORDS...`."""
-
-    def use(_root: Path) -> int:
-        from cvgssl.cli.main import main
-
-        return main(words)
-
-    return use
 
 
 def decoded(name: str) -> Use:
@@ -78,52 +48,45 @@ def decoded(name: str) -> Use:
     return use
 
 
-def make(folder: Path) -> list[Target]:
-    """Write the corpus into the new `folder` (about 10 MB, a minute) and give its targets."""
+def make(folder: Path, groups: Collection[str] = ()) -> list[Target]:
+    """Write the corpus into the new `folder` (about 20 MB, a minute) and give its targets.
+
+    groups: leave out what is of none of these groups; empty: all.
+    """
     folder.mkdir(parents=True)
-    _call(folder, "data", "synth", "steel", "--per-class", "4", "--image-size", "48")
-    return [
-        *_pictures(folder),
-        *_lists(folder),
-        *_weights(folder),
-        *_features(folder),
-        *_runs(folder),
-    ]
+    called(folder, "data", "synth", "steel", "--per-class", "4", "--image-size", "48")
+    forked(folder, lambda: weights(folder) or 0, "weights")
+    (folder / "few").mkdir()
+    for number, path in enumerate(sorted((folder / "steel/train").glob("*/*"))[:2]):
+        shutil.copy(path, folder / "few" / f"{number}{path.suffix}")
+    targets = []
+    for part, made in _PARTS.items():
+        if not groups or not made.isdisjoint(groups):
+            targets += part(folder)
+    return [target for target in targets if not groups or target.group in groups]
 
 
 def _pictures(folder: Path) -> list[Target]:
-    import numpy as np
-    import tifffile
-    from PIL import Image
+    from benchmarks.fuzz import sound_pictures
 
-    rng = np.random.default_rng(0)
     place = folder / "pictures"
     place.mkdir()
-    gray = rng.integers(0, 256, (20, 30), dtype=np.uint8)
-    colour = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
-    deep = rng.integers(0, 65536, (20, 30)).astype(np.uint16)
-    for ending in ("png", "jpg", "bmp", "pgm", "tif", "webp"):
-        Image.fromarray(gray).save(place / f"gray.{ending}")
-    for ending in ("png", "jpg", "bmp", "ppm", "tif", "webp"):
-        Image.fromarray(colour).save(place / f"colour.{ending}")
-    Image.fromarray(colour).quantize(16).save(place / "palette.png")
-    Image.fromarray(gray > 99).save(place / "bits.png")
-    Image.fromarray(deep).save(place / "deep.png")
-    for compression in ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits"):
-        Image.fromarray(deep).save(place / f"deep_{compression}.tif", compression=compression)
-    tifffile.imwrite(place / "deflate.tif", deep, compression="zlib", predictor=True)
-    tifffile.imwrite(place / "float.tif", gray.astype(np.float32) / 255)
-    tifffile.imwrite(place / "big.tif", deep, bigtiff=True, byteorder=">")
-    tifffile.imwrite(place / "tiled.tif", np.tile(deep, (2, 2)), tile=(16, 16))
-    return [
-        Target("pictures", f"pictures/{path.name}", mutations.BYTES, decoded(path.name))
-        for path in sorted(place.iterdir())
-    ]
+    targets = []
+    for path in sound_pictures.write(place):
+        mutate = picture_mutations.BY_ENDING[path.suffix]
+        file = f"pictures/{path.name}"
+        targets.append(
+            Target("pictures", file, (*mutations.BYTES, *[mutate] * 6), decoded(path.name))
+        )
+    return targets
 
 
 def _lists(folder: Path) -> list[Target]:
     """Labels, splits, settings, prompts and boxes."""
-    _call(folder, "data", "split", "steel/train", "--out", "split.csv")
+    from benchmarks.fuzz import table_mutations as tables
+
+    _embedded(folder)
+    called(folder, "data", "split", "steel/train", "--out", "split.csv")
     pictures = sorted(path for path in (folder / "steel/train").glob("*/*"))
     rows = [f"{path.relative_to(folder / 'steel')},{path.parent.name}" for path in pictures]
     (folder / "labels.csv").write_text("\n".join(["path,label", *rows[::2]]) + "\n")
@@ -133,30 +96,53 @@ def _lists(folder: Path) -> list[Target]:
         "<annotation><object><name>crazing</name><bndbox><xmin>2</xmin><ymin>3</ymin>"
         "<xmax>20</xmax><ymax>30</ymax></bndbox></object></annotation>"
     )
-    embedded = ("--encoder", "embedded")
-    _call(folder, "fit", "steel", "--labels", "x", *embedded, "--save-config", "fit.yaml")
-    text = mutations.TEXT
-    return [
-        Target("lists", "split.csv", text, command("data", "check", "split.csv")),
-        Target(
-            "lists",
-            "labels.csv",
-            text,
-            command(*SELECT, "steel.npz", "--labels", "labels.csv"),
-        ),
-        Target(
-            "settings",
-            "fit.yaml",
-            (*text, mutations.mutate_yaml, mutations.mutate_yaml),
-            command("fit", "--config", "fit.yaml", "--save-config", "x"),
-        ),
+    csv = (*mutations.TEXT, *[tables.mutate_rows] * 6)
+    targets = [
+        Target("lists", "split.csv", csv, command("data", "check", "split.csv")),
+        Target("lists", "labels.csv", csv, command(*SELECT, "steel.npz", "--labels", "labels.csv")),
         Target(
             "lists",
             "boxes/crazing_1.xml",
-            text,
+            (*mutations.TEXT, *[tables.mutate_boxes] * 6),
             command("data", "import", "neu-det", "boxes", "imported", "--boxes", "crop"),
         ),
     ]
+    words = 'crazing: [fine cracks, a net of cracks]\n"01": a scratch.\n"no": nothing\n'
+    (folder / "prompts.yaml").write_text(words)
+    (folder / "prompts.json").write_text('{"crazing": ["fine cracks"], "01": "a scratch."}')
+    (folder / "prompts.txt").write_text("# of the mill\ncrazing: fine cracks\n01: a scratch.\n")
+    settings = (*mutations.TEXT, mutations.mutate_yaml, *[tables.mutate_words] * 4)
+    for file, mutate in (
+        ("prompts.yaml", settings),
+        ("prompts.json", (*mutations.TEXT, *[mutations.mutate_json] * 6)),
+        ("prompts.txt", (*mutations.TEXT, tables.mutate_words)),
+    ):
+        targets.append(Target("lists", file, mutate, _described(file)))
+    arch = ("--arch", "test_vit", "--pretrained", "tiny.safetensors", "--shot", "1")
+    jobs: dict[str, tuple[str, ...]] = {
+        "fit": ("steel", "--labels", "x", "--encoder", "embedded"),
+        "finetune": ("steel", *arch),
+        "pretrain": PRETRAIN[1:],
+        "embed": ("steel", *TINY, "--out", "x.npz"),
+        "bench": ("--features", "steel.npz", "--heads", "nearest-mean", "--out", "x"),
+    }
+    for job, given in jobs.items():
+        file = f"{job}.yaml"
+        called(folder, job, *given, "--save-config", file)
+        use = command(job, "--config", file, "--save-config", "x")
+        targets.append(Target("settings", file, settings, use))
+    return targets
+
+
+def _described(file: str) -> Use:
+    """Read the descriptions of classes."""
+
+    def read(_root: Path) -> None:
+        from cvgssl.encoders.text_anchors import class_prompts
+
+        class_prompts(("crazing", "01", "no", "pits"), Path(file))
+
+    return called_in_process(read)
 
 
 def weights(folder: Path) -> None:
@@ -181,49 +167,81 @@ def weights(folder: Path) -> None:
 
 
 def _weights(folder: Path) -> list[Target]:
-    """Checkpoints of every container, of a tiny network."""
-    _python(
-        folder,
-        "from pathlib import Path; from benchmarks.fuzz.corpus import weights; weights(Path())",
-    )
-    (folder / "few").mkdir()
-    for number, path in enumerate(sorted((folder / "steel/train").glob("*/*"))[:2]):
-        shutil.copy(path, folder / "few" / f"{number}{path.suffix}")
+    """Checkpoints of every container, of tiny networks."""
+    from benchmarks.fuzz import sound_weights, weight_mutations
 
-    def embed(file: str) -> Use:
+    def embed(encoder: str) -> Use:
         words = ("embed", "few", "--class-folders", "false", "--image-size", "32")
-        return command(*words, "--encoder", f"test_vit={file}", "--out", "x.npz")
+        return command(*words, "--encoder", encoder, "--out", "x.npz")
 
-    archive = (*mutations.BYTES, mutations.mutate_archive, mutations.mutate_archive)
-    return [
-        Target(
-            "weights",
-            "tiny.safetensors",
-            (*mutations.BYTES, mutations.mutate_safetensors, mutations.mutate_safetensors),
-            embed("tiny.safetensors"),
-        ),
-        Target("weights", "tiny.pth", archive, embed("tiny.pth")),
-        Target("weights", "old.pth", mutations.BYTES, embed("old.pth")),
-        Target("weights", "traced.pt", archive, embed("traced.pt")),
+    encoders = sound_weights.write(folder)
+    encoders += [
+        f"test_vit={name}" for name in ("tiny.safetensors", "tiny.pth", "old.pth", "traced.pt")
     ]
+    by_name = {
+        "old.pth": weight_mutations.OLD_CHECKPOINT,
+        "traced.pt": (*weight_mutations.ARCHIVE, weight_mutations.mutate_pickle),
+        "model.safetensors.index.json": (*mutations.TEXT, *[sound_weights.mutate_index] * 6),
+    }
+    by_ending = {
+        ".safetensors": weight_mutations.SAFETENSORS,
+        ".pth": weight_mutations.CHECKPOINT,
+        ".bin": weight_mutations.CHECKPOINT,
+        ".json": (*mutations.TEXT, *[mutations.mutate_json] * 6),
+    }
+    targets = []
+    for encoder in encoders:
+        place = Path(encoder.split("=")[-1])
+        inside = place if (folder / place).is_dir() else place.parent
+        files = (
+            [place]
+            if inside == Path()
+            else sorted(p.relative_to(folder) for p in (folder / inside).iterdir())
+        )
+        targets += [
+            Target(
+                "weights",
+                str(file),
+                by_name.get(file.name) or by_ending[file.suffix],
+                embed(encoder),
+            )
+            for file in files
+        ]
+    sentences = called_in_process(_sentences)
+    targets += [
+        Target("weights", f"texts/{file}", mutate, sentences)
+        for file, mutate in (
+            ("model.safetensors", weight_mutations.SAFETENSORS),
+            ("config.json", by_ending[".json"]),
+        )
+    ]
+    shutil.copytree(folder / "clip", folder / "texts")
+    return targets
+
+
+def _sentences(root: Path) -> None:
+    """Read the text tower of a CLIP, and use it."""
+    from cvgssl.encoders.text_tower import load_text_tower
+
+    assert load_text_tower("texts/model.safetensors")(["a scratch."]).isfinite().all()
 
 
 def _features(folder: Path) -> list[Target]:
     """Features files and the caches of pictures and embeddings."""
-    options = (*TINY, "--image-size", "32")
-    _call(folder, "embed", "steel", *options, "--out", "steel.npz")
-    _call(folder, "embed", "steel", *options, "--out", "steel.parquet")
-    archive = (*mutations.BYTES, mutations.mutate_archive, mutations.mutate_archive)
+    from benchmarks.fuzz import table_mutations as tables
 
+    options = (*TINY, "--image-size", "32")
+    _embedded(folder)
+    called(folder, "embed", "steel", *options, "--out", "steel.parquet")
+    archive = (*mutations.BYTES, *[mutations.mutate_archive] * 2, *[tables.mutate_npz] * 6)
+    parquet = (*mutations.BYTES, *[tables.mutate_parquet] * 8)
     targets = [
         Target("features files", "steel.npz", archive, command(*SELECT, "steel.npz")),
-        Target(
-            "features files", "steel.parquet", mutations.BYTES, command(*SELECT, "steel.parquet")
-        ),
+        Target("features files", "steel.parquet", parquet, command(*SELECT, "steel.parquet")),
     ]
     embedded = command("embed", "steel", *options, "--out", "again.npz")
     targets += _caches(folder, "cache/features", embedded, "again.npz")
-    _call(folder, *PRETRAIN, "--epochs", "1", "--out", "bank_made")
+    called(folder, *PRETRAIN, "--epochs", "1", "--out", "bank_made")
     shutil.rmtree(folder / "bank_made")
     pretrained = command(*PRETRAIN, "--epochs", "1", "--out", "again")
     same = "again/backbone.safetensors"
@@ -232,6 +250,12 @@ def _features(folder: Path) -> list[Target]:
         *_caches(folder, "bank", pretrained, same),
         *_caches(folder, "cache/pictures", pretrained, same),
     ]
+
+
+def _embedded(folder: Path) -> None:
+    """Write the features file that several parts need."""
+    if not (folder / "steel.npz").exists():
+        called(folder, "embed", "steel", *TINY, "--image-size", "32", "--out", "steel.npz")
 
 
 def _caches(folder: Path, place: str, use: Use, same: str) -> list[Target]:
@@ -252,18 +276,19 @@ def _caches(folder: Path, place: str, use: Use, same: str) -> list[Target]:
 def _runs(folder: Path) -> list[Target]:
     """Folders of `fit`, `linear` and interrupted jobs, read by `predict` and `--resume`."""
     small = ("--image-size", "32", "--out")
-    _call(folder, "fit", "steel", "--shot", "1", *TINY, *small, "fitted")
+    called(folder, "fit", "steel", "--shot", "1", *TINY, *small, "fitted")
     arch = ("--arch", "test_vit", "--pretrained", "tiny.safetensors")
     linear = ("linear", "steel", *arch, "--epochs", "1")
-    _call(folder, *linear, "--shot", "1", *small, "linear")
+    called(folder, *linear, "--shot", "1", *small, "linear")
     shutil.copy(folder / "linear/draws.json", folder / "draws.json")
+    shutil.copy(folder / "linear/summary.json", folder / "summary.json")
     finetune = ("finetune", "steel", *arch, "--shot", "1", "--epochs", "3", "--batch-size", "6")
-    _stopped(folder, "[Run 1] Epoch [2/", *finetune, *small, "finetune")
-    _stopped(folder, "Epoch [1/", *PRETRAIN, "--epochs", "2", "--out", "pretrain")
+    stopped(folder, "[Run 1] Epoch [2/", *finetune, *small, "finetune")
+    stopped(folder, "Epoch [1/", *PRETRAIN, "--epochs", "2", "--out", "pretrain")
     draws = Target(
         "draws",
         "draws.json",
-        (*mutations.TEXT, mutations.mutate_json, mutations.mutate_json),
+        (*mutations.TEXT, *[mutations.mutate_json] * 6),
         command(*linear, "--draws", "draws.json", *small, "again"),
     )
     uses = {
@@ -280,60 +305,60 @@ def _runs(folder: Path) -> list[Target]:
             for path in sorted((folder / run).rglob("*"))
             if path.is_file() and (mutate := _mutations_of(path))
         ),
+        Target(
+            "runs",
+            "summary.json",
+            (*mutations.TEXT, *[mutations.mutate_json] * 4),
+            called_in_process(_summary),
+        ),
+    ]
+
+
+def _summary(_root: Path) -> None:
+    """Read what the benchmark reads of a finished run."""
+    from cvgssl.adapt.summary import read_summary
+
+    read_summary(Path("summary.json"))
+
+
+def _bench(folder: Path) -> list[Target]:
+    """The folder of a benchmark, which goes on with what is there."""
+    _embedded(folder)
+    heads = ("--heads", "nearest-mean", "auto", "--settings", "transductive-balanced", "inductive")
+    words = ("bench", "--features", "steel.npz", *heads, "--shots", "1", "--num-draws", "2")
+    called(folder, *words, "--out", "bench")
+    return [
+        Target("bench", str(path.relative_to(folder)), mutate, command(*words, "--out", "bench"))
+        for path in sorted((folder / "bench").rglob("*"))
+        if path.is_file() and (mutate := _mutations_of(path))
     ]
 
 
 def _mutations_of(path: Path) -> tuple[Mutation, ...]:
     """Those for the files of a run folder; none for pictures and pages, which nothing reads."""
+    from benchmarks.fuzz import table_mutations as tables
+    from benchmarks.fuzz import weight_mutations
+
+    json = (*mutations.TEXT, *[mutations.mutate_json] * 6)
     by_ending: dict[str, tuple[Mutation, ...]] = {
-        ".json": (*mutations.TEXT, mutations.mutate_json, mutations.mutate_json),
-        ".jsonl": mutations.TEXT,
-        ".yaml": (*mutations.TEXT, mutations.mutate_yaml, mutations.mutate_yaml),
-        ".safetensors": (*mutations.BYTES, mutations.mutate_safetensors),
-        ".npz": (*mutations.BYTES, mutations.mutate_archive),
+        ".json": json,
+        ".jsonl": (*mutations.TEXT, *[mutations.mutate_json_lines] * 4),
+        ".yaml": (*mutations.TEXT, *[mutations.mutate_yaml] * 3, tables.mutate_words),
+        ".safetensors": weight_mutations.SAFETENSORS,
+        ".npz": (*mutations.BYTES, mutations.mutate_archive, *[tables.mutate_npz] * 4),
         ".npy": mutations.BYTES,
-        ".pt": (*mutations.BYTES, mutations.mutate_archive),
-        ".pth": (*mutations.BYTES, mutations.mutate_archive),
-        ".csv": mutations.TEXT,
+        ".pt": weight_mutations.CHECKPOINT,
+        ".pth": weight_mutations.CHECKPOINT,
+        ".csv": (*mutations.TEXT, *[tables.mutate_rows] * 4),
     }
     return by_ending.get(path.suffix, ())
 
 
-def _call(folder: Path, *words: str) -> None:
-    _run(folder, "-m", "cvgssl", *words)
-
-
-def _python(folder: Path, code: str) -> None:
-    _run(folder, "-c", code)
-
-
-def _stopped(folder: Path, line: str, *words: str) -> None:
-    """Run a job that gets SIGTERM when it has logged a line that begins so."""
-    code = (
-        "import os, signal, sys\n"
-        "from cvgssl.cli.main import main\n"
-        "from cvgssl.runtime.run import RunFolder\n"
-        "log = RunFolder.log\n"
-        "def logged(run, line):\n"
-        "    log(run, line)\n"
-        "    if line.startswith(sys.argv[1]):\n"
-        "        os.kill(os.getpid(), signal.SIGTERM)\n"
-        "RunFolder.log = logged\n"
-        "main(sys.argv[2:])\n"
-    )
-    _run(folder, "-c", code, line, *words)
-
-
-def _run(folder: Path, *words: str) -> None:
-    import os
-
-    environment: dict[str, Any] = os.environ | {
-        "CVGSSL_CACHE": "cache",
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(Path(__file__).parents[2]),
-    }
-    done = subprocess.run(
-        [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True
-    )
-    if done.returncode:
-        raise RuntimeError(f"{json.dumps(words)}: {done.stderr}")
+_PARTS: dict[Callable[[Path], list[Target]], set[str]] = {
+    _pictures: {"pictures"},
+    _lists: {"lists", "settings"},
+    _weights: {"weights"},
+    _features: {"features files", "caches"},
+    _runs: {"runs", "draws"},
+    _bench: {"bench"},
+}

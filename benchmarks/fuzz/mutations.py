@@ -99,6 +99,15 @@ def mutate_json(data: bytes, rng: random.Random) -> bytes:
     return json.dumps(_mutate_tree(json.loads(data), rng)).encode()
 
 
+def mutate_json_lines(data: bytes, rng: random.Random) -> bytes:
+    """A line of JSON lines changed as `mutate_json` does."""
+    lines = data.splitlines()
+    if lines:
+        place = rng.randrange(len(lines))
+        lines[place] = mutate_json(lines[place], rng)
+    return b"\n".join(lines) + b"\n"
+
+
 def mutate_yaml(data: bytes, rng: random.Random) -> bytes:
     """Values of the tree of a YAML file replaced, missing, under another key."""
     tree = _mutate_tree(yaml.safe_load(data), rng)

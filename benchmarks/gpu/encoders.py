@@ -36,7 +36,7 @@ def main(section: Section) -> None:
     """The encoders alone, then the command, then what takes longest: compiled."""
     names = TINY if section.tiny else ENCODERS
     teachers = {}
-    batch = 8 if section.tiny else 256
+    batch = 2 if section.tiny else 256
     pixels = torch.randint(0, 256, (batch, 1, 224, 224), dtype=torch.uint8, device=device())
     for label, name in names.items():
         (teachers[label],) = load_encoders([f"{name}=random"])
@@ -82,8 +82,8 @@ def _compiled(teacher: FrozenEncoder, pixels: Tensor, tiny: bool, precision: str
 
 def _embed(section: Section, name: str) -> None:
     """`cvgssl embed` of pictures on disk, without importing; and decoding them alone."""
-    count = 60 if section.tiny else 5000
-    data = generate(section.work / "steel", per_class=-(-count // 6))
+    count = 12 if section.tiny else 5000
+    data = generate(section.work / "steel", -(-count // 6), section.tiny)
     paths = list_pictures(data)
     begun = time.monotonic()
     for square in decode_squares(paths, Geometry(224, interpolation="bicubic")):

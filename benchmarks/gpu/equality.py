@@ -27,7 +27,7 @@ TURNS = ("gpu", "gpu again")
 
 def jobs(tiny: bool) -> dict[str, Words]:
     """Ten steps each: five epochs of two batches, or ten epochs of one; fewer if `tiny`."""
-    side, epochs, batch = ("32", 2, "6") if tiny else ("96", 5, "12")
+    side, epochs, batch = ("32", 1, "6") if tiny else ("96", 5, "12")
     towers = ["test_vit=random", "test_resnet=random"]
     towers = towers if tiny else ["RN50=random", "ViT-B/32=random"]
     arch = "test_resnet" if tiny else "resnet18"
@@ -71,7 +71,7 @@ def run_jobs(data: Path, out: Path, bank: Path, tiny: bool, only: str = "") -> N
 def main(section: Section) -> None:
     """The CPU's runs beside the GPU's own embeddings, then job by job."""
     work, tiny, cores = section.work, section.tiny, len(os.sched_getaffinity(0))
-    data = generate(work / "data", 4 if tiny else 8)
+    data = generate(work / "data", 4 if tiny else 8, tiny)
     threads = {"cpu": max(1, cores // 2), "cpu, other threads": max(1, cores // 4)}
     cpu = [
         _on_cpu(data, work / name, work / "bank" / name, count, tiny)

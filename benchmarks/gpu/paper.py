@@ -36,12 +36,21 @@ FOR_EVALUATION = 30.0  # seconds kept for them
 def main(section: Section) -> None:
     """Train until there is just time enough for the heads, then run them."""
     tiny = section.tiny
-    data = generate(section.work / "steel", 5 if tiny else 300, test_fraction=0.2)
+    data = generate(section.work / "steel", 5 if tiny else 300, tiny, test_fraction=0.2)
     out = section.work / "run"
     words: list[object] = ["pretrain", data, "--preset", "paper", "--teacher", "embedded"]
     words += ["--save-freq", 1 if tiny else 3, "--keep", 1000, "--out", out]
     if tiny:
-        words += ["--view-size", 64, "--image-size", 64, "--batch-size", 8, "--arch", "test_resnet"]
+        words += [
+            "--view-size",
+            32,
+            "--image-size",
+            32,
+            "--batch-size",
+            12,
+            "--arch",
+            "test_resnet",
+        ]
     else:
         words += ["--precision", "bf16"]
     begun = time.monotonic()
@@ -70,7 +79,7 @@ def main(section: Section) -> None:
 
 def _heads(section: Section, data: Path, out: Path) -> None:
     """The guide, random weights, and checkpoints spread over the training, the last one among."""
-    size, arch = (64, "test_resnet") if section.tiny else (224, "resnet18")
+    size, arch = (32, "test_resnet") if section.tiny else (224, "resnet18")
     dataset = load_dataset(data)
     accelerator = launch()  # fp32
     loaded = load_dataset_pictures(dataset, Geometry(size))

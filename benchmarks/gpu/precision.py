@@ -54,7 +54,7 @@ def main(section: Section) -> None:
 
 def _options(section: Section, steps: int) -> list[object]:
     per_class = 4 if section.tiny else 22
-    data = generate(section.work / "data", per_class)
+    data = generate(section.work / "data", per_class, section.tiny)
     batch = 3 * per_class  # all of train/: half of six classes
     side = 32 if section.tiny else 224
     words: list[object] = ["pretrain", data, "--guidance", "published", "--bank", "off"]

@@ -95,10 +95,10 @@ def run(*words: object) -> None:
         raise RuntimeError(f"cvgssl {' '.join(map(str, words))}: exit code {code}")
 
 
-def generate(folder: Path, per_class: int, test_fraction: float = 0.5, size: int = 200) -> Path:
-    """Generated pictures of six classes in `folder`, which is given back."""
+def generate(folder: Path, per_class: int, tiny: bool, test_fraction: float = 0.5) -> Path:
+    """Generated pictures of six classes in `folder`, which is given back: 48 px if `tiny`."""
     workers = min(16, len(os.sched_getaffinity(0))) if per_class > 20 else 1
-    synthesize(folder, per_class, 0, size, test_fraction, workers=workers)
+    synthesize(folder, per_class, 0, 48 if tiny else 200, test_fraction, workers=workers)
     return folder
 
 

@@ -30,22 +30,23 @@ SIZE, ROLES = 224, 5
 
 def main(section: Section) -> None:
     """Each way in turn; PIL first, whose workers are forked while nothing uses the GPU."""
-    batch, seconds = (4, 0.1) if section.tiny else (256, 2.0)
-    paths = list_pictures(generate(section.work / "steel", per_class=-(-batch // 6) + 1))[:batch]
+    batch, seconds, size = (2, 0.1, 64) if section.tiny else (256, 2.0, SIZE)
+    data = generate(section.work / "steel", -(-batch // 6) + 1, section.tiny)
+    paths = list_pictures(data)[:batch]
     try:
-        section.put("PIL", _pil(paths, section.tiny))
+        section.put("PIL", _pil(paths, size, section.tiny))
     except RuntimeError as error:  # no room in /dev/shm, say
         section.put("PIL", {"not measured": str(error).partition("\n")[0]})
-    pictures, _ = load_pictures(paths, Geometry(SIZE))
+    pictures, _ = load_pictures(paths, Geometry(size))
     gray = torch.tensor(pictures.pixels)
     colour = gray.expand(-1, 3, -1, -1).contiguous()
     ways: dict[str, Callable[[], object]] = {
-        "cvgssl, gray": Ours(gray).views,
-        "cvgssl, colour": Ours(colour).views,
+        "cvgssl, gray": Ours(gray, size).views,
+        "cvgssl, colour": Ours(colour, size).views,
         "transforms.v2, a whole batch alike": lambda: v2(colour.to(device())),
         "transforms.v2, a picture at a time": lambda: [v2(one) for one in colour.to(device())],
     }
-    v2 = _v2()
+    v2 = _v2(size)
     for name, way in ways.items():
         section.put(name, {"views per second": rate(way, ROLES * batch, seconds)})
 
@@ -53,12 +54,12 @@ def main(section: Section) -> None:
 class Ours:
     """The views of a training step, made as `cvgssl pretrain` makes them."""
 
-    def __init__(self, pixels: Tensor) -> None:
+    def __init__(self, pixels: Tensor, size: int) -> None:
         count = len(pixels)
         pictures = Pictures(pixels.numpy(), tuple(map(str, range(count))))
         folders = ("",) * count
         self.data = Unlabelled(Path("steel"), pictures, torch.arange(count), folders, True)
-        self.made = Views(recipes(SIZE), Geometry(SIZE), seed=0)
+        self.made = Views(recipes(size), Geometry(size), seed=0)
         self.epoch = 0
 
     def views(self) -> None:
@@ -71,7 +72,7 @@ class Ours:
         self.epoch += 1
 
 
-def _v2() -> Callable[[Tensor], list[Tensor]]:
+def _v2(size: int) -> Callable[[Tensor], list[Tensor]]:
     """Pixels uint8 [..., 3, S, S] to the five views."""
     from torchvision.transforms import v2  # importable once timm_import has seen to it
 
@@ -83,23 +84,23 @@ def _v2() -> Callable[[Tensor], list[Tensor]]:
         blur = v2.RandomApply([v2.GaussianBlur(13, (0.1, 2.0))], 0.5)
         steps = [v2.ColorJitter(0.2, 0.2), v2.RandomGrayscale(0.2), blur, mirror]
         made: Callable[[Tensor], Tensor] = v2.Compose(
-            [v2.RandomResizedCrop(SIZE, scale, antialias=True), *steps, *end]
+            [v2.RandomResizedCrop(size, scale, antialias=True), *steps, *end]
         )
         return made
 
-    crop = v2.RandomResizedCrop(SIZE, (0.2, 1.0), antialias=True)
+    crop = v2.RandomResizedCrop(size, (0.2, 1.0), antialias=True)
     weak = v2.Compose([crop, v2.ColorJitter(0.2, 0.2), mirror, v2.RandomVerticalFlip(), *end])
     views = [weak, *map(strong, STRONG_SCALES)]
     return lambda pixels: [view(pixels) for view in views]
 
 
-def _pil(paths: list[Path], tiny: bool) -> dict[str, float]:
+def _pil(paths: list[Path], size: int, tiny: bool) -> dict[str, float]:
     """Views per second of the published transforms, once every worker has given a batch."""
     workers = min(len(os.sched_getaffinity(0)), 2 if tiny else 64)
     batch, batches = (2, 2) if tiny else (8, 12)
     files = list(itertools.islice(itertools.cycle(paths), workers * batch * batches))
     seen, begun = 0, 0.0
-    for number, views in enumerate(published_loader(files, SIZE, batch, workers), start=1):
+    for number, views in enumerate(published_loader(files, size, batch, workers), start=1):
         if number == workers:
             begun = time.perf_counter()
         elif number > workers:

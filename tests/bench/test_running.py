@@ -2,7 +2,6 @@
 
 import signal
 import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
@@ -31,9 +30,9 @@ WORK = """
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_all_processes_end_with_the_command(sign: signal.Signals) -> None:
+def test_all_processes_end_with_the_command(sign: signal.Signals, python: str) -> None:
     child = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(WORK), "first", "second"],
+        [python, "-c", textwrap.dedent(WORK), "first", "second"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -49,9 +48,9 @@ def test_all_processes_end_with_the_command(sign: signal.Signals) -> None:
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
 
 
-def test_a_killed_process_is_told() -> None:
+def test_a_killed_process_is_told(python: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(WORK), "killed", "second"],
+        [python, "-c", textwrap.dedent(WORK), "killed", "second"],
         capture_output=True,
         text=True,
     )

@@ -345,6 +345,31 @@ def test_help_shows_every_option_with_its_default(capsys: pytest.CaptureFixture[
     assert "--ema NUMBER a number or nothing --out" in text  # None is not shown
 
 
+def test_help_groups_what_commands_share_after_the_own_options(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+    class Shared:
+        """What several commands take.
+
+        More of it.
+        """
+
+        device: int = Field(0, description="shared")
+
+    @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+    class Own(Shared):
+        """A command."""
+
+        steps: int = Field(4, description="own")
+
+    with pytest.raises(SystemExit):
+        parse(Own, ["--help"], "prog")
+    _, own, shared = capsys.readouterr().out.split("\n\n")[-3:]
+    assert "--steps" in own and "--device" not in own
+    assert shared.startswith("What several commands take:\n  --device INT")
+
+
 def test_parsing_imports_no_torch() -> None:
     script = (
         "import sys\n"

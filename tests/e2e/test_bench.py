@@ -263,12 +263,12 @@ def test_fine_tuning_stands_beside_heads_on_the_same_draws(
     monkeypatch.setenv("CVGSSL_CACHE", str(tmp_path / "cache"))
     tuned = {
         "name": "tuned", "arch": "test_vit", "pretrained": str(teacher_file), "epochs": 2,
-        "image_size": 160, "lr": 0.01, "eval_every": 2,
+        "image_size": 32, "lr": 0.01, "eval_every": 2,
     }  # fmt: skip
     guessing = tuned | {"name": "guessing", "pseudo_labels": True}
     options = {
         "data": [str(steel)],
-        "encoders": [{"name": "tiny", "encoder": f"test_vit={teacher_file}"}],
+        "encoders": [{"name": "tiny", "encoder": f"test_vit={teacher_file}", "image_size": 32}],
         "heads": ["ridge"], "settings": ["inductive"], "shots": [2], "num_draws": 3,
         "finetune": [tuned, guessing], "num_finetune_draws": 2,
     }  # fmt: skip

@@ -37,6 +37,7 @@ def test_spoiled_data_exits_with_1(command: Command, leaky: Path) -> None:
     assert ran.returncode == 1
     assert "in train and in test: 1 picture" in ran.stdout
     assert "1 file cannot be read" in ran.stdout
+    assert "replace or remove files that cannot be read; --skip-corrupt" in ran.stdout
     assert "a result would be spoiled" in ran.stdout
     assert "Traceback" not in ran.stderr
 

@@ -59,7 +59,7 @@ def test_mistakes(command: Command, classes: Path, tmp_path: Path) -> None:
     assert "--test-fraction 1.5" in message
     assert "--seed -1" in message
     assert "no such folder" in fails(tmp_path / "nowhere")
-    assert "name a file such as" in fails(classes, "--out", tmp_path)
+    assert "is a folder; name a file" in fails(classes, "--out", tmp_path)
     assert "DATA is needed" in fails()
     for split in ("train", "test"):
         (tmp_path / "done" / split).mkdir(parents=True)

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
@@ -35,26 +34,28 @@ def folder(tmp_path: Path) -> Path:
     return path.parent
 
 
-def weights_list(folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-m", "cvgssl", "weights", "list", str(folder)]
+def weights_list(
+    python: str, folder: Path, env: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    words = [python, "-m", "cvgssl", "weights", "list", str(folder)]
     return subprocess.run(words, env=env, capture_output=True, text=True)
 
 
-def test_checkpoint_layout_of_another_package(folder: Path, tmp_path: Path) -> None:
+def test_checkpoint_layout_of_another_package(folder: Path, tmp_path: Path, python: str) -> None:
     code = """
         from cvgssl.encoders.layouts import Layout
         from cvgssl.encoders.normalization import HALF
 
         ADDED = Layout("our trainer", lambda names, _: "ours.head" in names, "our_net[.]", HALF)
     """
-    done = weights_list(folder, install(tmp_path, "cvgssl.layouts", "ours", code))
+    done = weights_list(python, folder, install(tmp_path, "cvgssl.layouts", "ours", code))
     assert done.returncode == 0, done.stderr
     assert "our trainer" in done.stdout and "resnet18" in done.stdout
 
 
-def test_package_that_cannot_be_loaded_is_named(folder: Path, tmp_path: Path) -> None:
+def test_package_that_cannot_be_loaded_is_named(folder: Path, tmp_path: Path, python: str) -> None:
     env = install(tmp_path, "cvgssl.layouts", "ours", "import absent_package")
-    done = weights_list(folder, env)
+    done = weights_list(python, folder, env)
     assert (
         "cvgssl.layouts: ours = others:ADDED: No module named 'absent_package'"
         in done.stdout + done.stderr

@@ -58,7 +58,7 @@ def features(steel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_choose_label_choose_more_and_train(
     command: Command, features: Path, steel: Path, tmp_path: Path
 ) -> None:
-    done = command("select", features, "--budget", "12", "--out", "first")
+    done = command("select", features, "--budget", "12", "--pictures", steel, "--out", "first")
     assert (done.returncode, done.stderr) == (0, "")
     assert "chosen: 12 of 42 train pictures by medoids" in done.stdout
     first = tmp_path / "first/selection.csv"

@@ -118,6 +118,12 @@ def test_weights_without_a_text_tower(tmp_path: Path) -> None:
     short = state["token_embedding.weight"][:32000].contiguous()
     torch.save(cut, tmp_path / "cut.pt")
     torch.save(state | {"token_embedding.weight": short}, tmp_path / "siglip.pt")
+    places = state["positional_embedding"]
+    for name, other in (("flat", places[:, 0]), ("long", places.repeat(200, 1))):
+        torch.save(state | {"positional_embedding": other.clone()}, tmp_path / f"{name}.pt")
+    del state["positional_embedding"]
+    torch.save(state, tmp_path / "none.pt")
+    state["positional_embedding"] = places
     torch.save(
         {f"text.{k}" if "visual" not in k else k: v for k, v in state.items()}
         | {"text.cls_emb": torch.ones(128)},
@@ -132,6 +138,9 @@ def test_weights_without_a_text_tower(tmp_path: Path) -> None:
         "embedded": r"text embedded: embedded has no text tower",
         "ViT-B/32=random": r"random has no text tower",
         tmp_path / "cut.pt": r"another kind than CLIP's \(transformer.resblocks.1.mlp",
+        tmp_path / "none.pt": r"a text tower without embeddings of places",
+        tmp_path / "flat.pt": r"a text tower without embeddings of places",
+        tmp_path / "long.pt": r"4,800 tokens; at most 4,096 are read",
         tmp_path / "siglip.pt": r"another tokenizer \(32000 words\)",
         f"EVA02-B-16={tmp_path / 'coca.pt'}": r"with a class token, which is not read",
     }.items():

@@ -1,5 +1,6 @@
 """Text towers of transformers' files against the package, with random weights."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,15 @@ def test_clip(tmp_path: Path, act: str) -> None:
             load_text_tower(name)
     (tmp_path / "config.json").unlink()
     assert load_text_tower(name).activation == "quick_gelu"
+
+
+def test_heads_that_no_tower_can_have(tmp_path: Path) -> None:
+    clip("gelu").save_pretrained(tmp_path)  # type: ignore[operator]
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["text_config"]["num_attention_heads"] = 7  # of a width of 96
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="model.safetensors cannot be read as a text tower"):
+        load_text_tower(str(tmp_path / "model.safetensors"))
 
 
 def test_text_model_by_itself(tmp_path: Path) -> None:

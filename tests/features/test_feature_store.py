@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +139,7 @@ def test_damaged_blocks_are_computed_again(
 
 
 def test_two_processes_on_one_cache(
-    steel: Path, teacher_file: Path, monkeypatch: pytest.MonkeyPatch
+    steel: Path, teacher_file: Path, monkeypatch: pytest.MonkeyPatch, python: str
 ) -> None:
     monkeypatch.setattr(feature_store, "BLOCK", 8)
     script = (
@@ -150,7 +149,7 @@ def test_two_processes_on_one_cache(
         "embed(EmbedConfig(data=Path(sys.argv[1]), encoder=(sys.argv[2],), image_size=32, "
         "batch_size=8))"
     )
-    words = [sys.executable, "-c", script, str(steel), f"test_vit={teacher_file}"]
+    words = [python, "-c", script, str(steel), f"test_vit={teacher_file}"]
     other = subprocess.Popen(words)
     table, _ = embed_counting(options(steel, teacher_file))
     assert other.wait() == 0

@@ -99,6 +99,13 @@ def test_absurd_claims_of_a_tiff_are_refused(tags: dict[int, list[int]], reason:
     refused(tiff_of(GRAY_TIFF | tags), reason)
 
 
+def test_a_height_of_a_type_that_only_tifffile_takes_is_refused() -> None:
+    data = bytearray(tiff_of(GRAY_TIFF | {273: [200], 278: [20], 279: [400]}))
+    entry = data.index(struct.pack("<HHI", 257, 4, 1))
+    struct.pack_into("<HHII", data, entry, 257, 17, 1, len(data))  # a signed one of 8 bytes
+    refused(bytes(data) + struct.pack("<q", 2**48), "more samples than it has pixels")
+
+
 def test_a_circle_of_directories_is_one_picture() -> None:
     data = bytearray(tiff_of(GRAY_TIFF | {273: [200], 278: [20], 279: [400]}))
     place = 10 + 12 * 9
@@ -174,6 +181,60 @@ def test_many_long_texts_are_no_damage() -> None:
     packed = zlib.compress(bytes(2**20 - 10), 9)
     text = (b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + packed)
     assert decode(png_with(*[text] * 80), Path("a")).pixels.shape == (4, 4)
+
+
+def test_a_great_many_chunks_are_refused() -> None:
+    out = io.BytesIO()
+    Image.fromarray(ROWS).save(out, "PNG")
+    data = out.getvalue()
+    empty = struct.pack(">I4sI", 0, b"zzZZ", zlib.crc32(b"zzZZ"))
+    few = data[:33] + 5000 * empty + data[33:]
+    np.testing.assert_array_equal(decode(few, Path("a")).pixels, ROWS)
+    refused(data[:33] + 10_000 * empty + data[33:], "a great many chunks")
+
+
+def test_rare_encodings_that_are_decoded_slowly_are_not_read_from_large_files() -> None:
+    samples = bytes(range(100)) * 4
+    small = decode(b"PyRGBA 10 10 200\n" + samples, Path("a")).pixels
+    np.testing.assert_array_equal(small[0, 0], [0, 1, 3])
+    refused(b"PyRGBA #" + b"x" * 70_000 + b"\n10 10 200\n" + samples, "no header")
+    refused(b"PyRGBA 2000 2000 200\n" + bytes(2**24), "16,777,237 bytes; save it as PNG")
+    head = struct.pack(
+        "<2sIHHIIiiHHIIiiII", b"BM", 0, 0, 0, 1078, 40, 9000, 9000, 1, 8, 1, 0, 0, 0, 0, 0
+    )
+    refused(head + bytes(1024) + bytes([0, 2, 0, 0]) * 2**21 + b"\0\1", "rare encoding")
+
+
+def segment(marker: int, content: bytes) -> bytes:
+    return struct.pack(">BBH", 255, marker, 2 + len(content)) + content
+
+
+def test_side_data_of_a_jpeg_cost_no_more_than_their_bytes() -> None:
+    out = io.BytesIO()
+    turned = Image.Exif()
+    turned[274] = 6
+    Image.fromarray(ROWS[:6]).save(out, "JPEG", quality=95, exif=turned)
+    data = out.getvalue()
+    wanted = decode(data, Path("a")).pixels
+    assert wanted.shape == (12, 6)
+    exif = segment(0xE1, b"Exif\0\0" + bytes(20))
+    for side in (
+        20_000 * segment(0xED, b"Photoshop 3.0\0"),
+        20_000 * segment(0xE2, b"ICC_PROFILE\0\1\1"),
+        segment(0xE2, b"MPF\0II*\0" + b"\xff" * 50),
+        50_000 * b"\xff\0" + b"\xff" * 50_000 + bytes(50_000),
+        40 * segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + bytes(60_000)),
+    ):
+        for padded in (data[:2] + side + data[2:], data.replace(b"\xff\xda", side + b"\xff\xda")):
+            np.testing.assert_array_equal(decode(padded, Path("a")).pixels, wanted)
+    refused(data[:2] + 20_000 * exif + data[2:], "a great many segments")
+    refused(data[:2] + 20_000 * b"\xff\xd0" + data[2:], "a great many segments")
+    refused(data[:40], "truncated|damaged")
+
+
+def test_a_row_longer_than_any_camera_gives_is_refused() -> None:
+    refused(b"P5 20000000 1 255\n" + bytes(100), "too long, 20000000 x 1 pixels; cut it")
+    refused(b"P5 9000000 1 255\n" + bytes(100), "truncated")
 
 
 def test_samples_that_are_complex_numbers_are_refused() -> None:

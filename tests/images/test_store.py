@@ -222,14 +222,15 @@ load_pictures(paths, Geometry(16), memory_budget=0, cache_dir=Path(sys.argv[2]),
 """
 
 
-def test_a_killed_writer_leaves_nothing_that_is_used(tmp_path: Path) -> None:
+def test_a_killed_writer_leaves_nothing_that_is_used(tmp_path: Path, python: str) -> None:
     paths, cache = pictures(tmp_path / "d"), tmp_path / "c"
     process = subprocess.Popen(
-        [sys.executable, "-c", SLOW_LOAD, str(tmp_path / "d"), str(cache)], stdout=subprocess.PIPE
+        [python, "-c", SLOW_LOAD, str(tmp_path / "d"), str(cache)], stdout=subprocess.PIPE
     )
     assert process.stdout is not None
     assert process.stdout.readline() == b"one\n"
     process.send_signal(signal.SIGKILL)
+    assert process.stdout.read() == b"", "it is open until the work has ended"
     process.wait()
     process.stdout.close()
     (left,) = cache.iterdir()

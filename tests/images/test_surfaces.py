@@ -135,7 +135,10 @@ def test_the_folder_is_laid_out_as_neu(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["steel"]
 
 
-def test_workers_and_number_of_pictures_change_no_byte(tmp_path: Path) -> None:
+def test_workers_and_number_of_pictures_change_no_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(synthesize.__globals__, "_WORTH", 12)  # so that 24 pictures have 2 workers
     synthesize(tmp_path / "alone", per_class=4, seed=7, size=64)
     synthesize(tmp_path / "together", per_class=4, seed=7, size=64, workers=2)
     synthesize(tmp_path / "fewer", per_class=2, seed=7, size=64, test_fraction=0.5)

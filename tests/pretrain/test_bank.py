@@ -198,7 +198,9 @@ def test_a_full_disk_is_found_before_anything_is_computed(
 ) -> None:
     usage = type(bank_module.shutil.disk_usage(tmp_path))(10**6, 10**6, 10)
     monkeypatch.setattr(bank_module.shutil, "disk_usage", lambda _place: usage)
-    with pytest.raises(UserError, match=r"--bank 2: needs .* MiB.*--bank-dir"):
+    with pytest.raises(
+        UserError, match=r"--bank 2: needs .* KiB, .* has 10 bytes free.*--bank-dir"
+    ):
         build(key, data, tmp_path)
 
 

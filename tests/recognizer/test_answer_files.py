@@ -92,30 +92,51 @@ def test_an_interrupted_call_goes_on_with_the_same_files(
     assert names(cut) == ["p.csv", "p.json"]
 
 
-# kills itself before its third batch
-KILLED = """
+# gets a signal before its third batch
+STOPPED = """
 import os, signal, sys
 from cvgssl.cli.main import main
 from cvgssl.recognizer.trained import TrainedRecognizer
+number = int(sys.argv.pop())
 batches, call = 0, TrainedRecognizer.__call__
 def counted(self, squares):
     global batches
     batches += 1
     if batches == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), number)
     return call(self, squares)
 TrainedRecognizer.__call__ = counted
-main()
+raise SystemExit(main())
 """
 
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
-def test_a_killed_command_goes_on(
-    run_folder: Path, pictures: Path, tmp_path: Path, python: str, command: Command
+@pytest.mark.parametrize(
+    ("number", "code", "text"),
+    [
+        (signal.SIGKILL, -signal.SIGKILL, ""),
+        (signal.SIGTERM, 143, "what is done is kept; the same command goes on there\n"),
+    ],
+)
+def test_a_stopped_command_goes_on(
+    run_folder: Path,
+    pictures: Path,
+    tmp_path: Path,
+    python: str,
+    command: Command,
+    number: int,
+    code: int,
+    text: str,
 ) -> None:
     words = ["predict", str(run_folder), str(pictures), "--batch-size", "2", "--csv", "p.csv"]
-    killed = subprocess.run([python, "-c", KILLED, *words], cwd=tmp_path, stderr=subprocess.DEVNULL)
-    assert killed.returncode == -signal.SIGKILL
+    stopped = subprocess.run(
+        [python, "-c", STOPPED, *words, str(number)],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert stopped.returncode == code
+    assert text in stopped.stderr
     assert len((tmp_path / "p.csv.part").read_text().splitlines()) == 5
     done = command(*words)
     assert "the first 4 pictures were done before" in done.stderr

@@ -8,6 +8,7 @@ from PIL import Image
 
 from cvgssl.bench.config import BenchConfig, FeatureSource, HeadChoice
 from cvgssl.bench.job import run_bench
+from cvgssl.features.picture_folder import not_shown, shown_folder
 from cvgssl.features.table import FeatureTable, save_features
 from cvgssl.report.bench import write_report
 
@@ -47,6 +48,29 @@ def test_only_pictures_of_the_data_folder_are_shown(folder: Path) -> None:
     pixels = np.asarray(Image.open(figure).convert("L")).astype(int)
     assert (np.abs(pixels - 200) < 3).sum() > 1000, "the picture of the data folder"
     assert (pixels < 30).sum() < 1000, "no area of the black one, only letters"
+
+
+def test_a_folder_that_only_the_file_names_is_shown_where_it_is_near(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, about = folder / "data", {"data": str(folder / "data")}
+    assert shown_folder(folder / "f.npz", about) == data
+    assert not_shown(folder / "f.npz", about, "--pictures") == ""
+    elsewhere = tmp_path / "elsewhere/f.npz"
+    assert shown_folder(elsewhere, about) is None
+    assert not_shown(elsewhere, about, "--pictures") == (
+        f"no pictures are shown: the folder {data} is named by {elsewhere} only, and is neither "
+        "below its folder nor below the working directory; if they may be shown, name it with "
+        "--pictures"
+    )
+    assert shown_folder(elsewhere, {}) is None
+    assert not_shown(elsewhere, {}, "--pictures") == ""
+    monkeypatch.chdir(folder)
+    assert shown_folder(elsewhere, about) == data
+    assert shown_folder(elsewhere, {"data": "data"}) == Path("data")
+    assert shown_folder(elsewhere, {"data": "data/../.."}) is None
+    monkeypatch.setenv("HOME", str(folder / "home"))
+    assert shown_folder(folder / "f.npz", about) is None, "everything is below the home folder"
 
 
 def test_names_are_escaped_everywhere(folder: Path) -> None:

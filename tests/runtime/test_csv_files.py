@@ -76,7 +76,10 @@ def test_an_apostrophe_before_a_formula_is_taken_off(tmp_path: Path) -> None:
     ("content", "told"),
     [
         (b"", "a.csv: no column path, label; needed: path,label"),
-        (b"path,class\na,b\n", "a.csv: no column label; needed"),
+        (
+            b"path,class\na,b\n",
+            "a.csv: no column label; needed: path,label; its first line has path, class",
+        ),
         (b"path,label,label\na,b,c\n", "a.csv: several columns label; keep one of each"),
         (
             b"path,label\na.png,x\nb, c.png,y\n",

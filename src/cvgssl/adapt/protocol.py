@@ -3,6 +3,7 @@
 `adapt` has the phases, in order.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -27,6 +28,7 @@ from cvgssl.adapt.pseudo_labels import PseudoLabelSource, pseudo_label_source
 from cvgssl.adapt.summary import Summary, mode_of, score_runs, setting_of
 from cvgssl.adapt.training import Draw, LabelledInputs, RunResult, Trainer
 from cvgssl.encoders.backbone import Backbone
+from cvgssl.encoders.containers import read_tree
 from cvgssl.images.splits import write_split
 from cvgssl.runtime.environment import hardware
 from cvgssl.runtime.errors import UserError
@@ -55,7 +57,7 @@ def adapt(config: AdaptConfig) -> tuple[Path, Summary]:
     job = AdaptJob(config, task, source, accelerator, folder, least)
     try:
         with stop_requests() as stopping:
-            snapshot = folder.load_snapshot()
+            snapshot = folder.load_snapshot(read_tree)
             if snapshot is None:
                 _introduce(job)
             else:
@@ -101,13 +103,14 @@ class DrawHistory:
     def restore(self, snapshot: Mapping[str, Any]) -> None:
         """Take over what an interrupted process had done."""
         self.clock.went_on(snapshot["seconds"], 0.0)
-        self.finished = [RunResult(**result) for result in snapshot["finished"]]
+        self.finished = [RunResult(**result) for result in json.loads(snapshot["finished"])]
         self.trainer = snapshot["trainer"]
 
     def snapshot(self, trainer: Trainer | None) -> dict[str, Any]:
         """All that is needed to go on; trainer: of the run at work, None between two."""
         return {
-            "finished": [asdict(result) for result in self.finished],
+            # as text: a confusion of many classes would be too much for the reader of snapshots
+            "finished": json.dumps([asdict(result) for result in self.finished]),
             "trainer": trainer.state() if trainer else None,
             "seconds": self.clock.seconds,
         }
@@ -156,6 +159,9 @@ def _introduce(job: AdaptJob) -> None:
     job.folder.log(job.source.start)
     if job.source.trained:
         job.folder.log(job.source.trained)
+    job.folder.log(
+        "Val: the pictures of test/, looked at after every epoch; nothing is chosen by it"
+    )
 
 
 def prepare(job: AdaptJob, stopping: Callable[[], bool]) -> Material:

@@ -4,6 +4,7 @@ Fine-tuning gives it a Recognizer and uint8 pictures, linear evaluation a linear
 frozen backbone's features; nothing else differs. Shapes: N pictures, K classes.
 """
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -171,7 +172,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "average": average.state_dict() if average is not None else None,
             "scaler": scaler.state_dict() if scaler is not None else None,
-            "result": asdict(self.result),
+            "result": json.dumps(asdict(self.result)),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -183,7 +184,7 @@ class Trainer:
             self.average.load_state_dict(state["average"])
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
-        self.result = RunResult(**state["result"])
+        self.result = RunResult(**json.loads(state["result"]))
 
     def _train_epoch(self) -> tuple[float, float]:
         """One pass over the support, with the pool's pictures.

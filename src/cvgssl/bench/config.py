@@ -17,7 +17,7 @@ from cvgssl.adapt.config import FinetuneConfig
 from cvgssl.features.config import EmbedConfig
 from cvgssl.heads import ALL_HEADS, HEADS, TEXT_HEADS
 from cvgssl.images.picture_options import SizeLimit
-from cvgssl.runtime.options import STRICT, explain, make
+from cvgssl.runtime.options import STRICT, Written, explain, make
 
 Setting = Literal[
     "inductive",
@@ -279,7 +279,9 @@ class BenchConfig(SizeLimit):
         default="", description="head that others are compared with; the first if left out"
     )
     jobs: int = Field(default=0, ge=0, le=1024, description="processes; 0: one per core")
-    out: Path = Field(default=Path("bench"), description="folder for results and report")
+    out: Annotated[Path, Written(folder=True)] = Field(
+        default=Path("bench"), description="folder for results and report"
+    )
 
     @model_validator(mode="after")
     def _something(self) -> "BenchConfig":

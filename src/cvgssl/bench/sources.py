@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from cvgssl.bench.config import FeatureSource
+from cvgssl.features.picture_folder import shown_folder
 from cvgssl.features.table import UNLABELLED, FeatureTable, load_features
 from cvgssl.images.names import name_bytes
 from cvgssl.runtime.errors import UserError
@@ -21,6 +22,7 @@ class Source:
     """One data set as one encoder sees it.
 
     digest: SHA-256 of all that the features file says, except `about`.
+    pictures: the folder whose pictures reports may show, if there is one.
     facts: what the report says about it (JSON values).
     anchors: file of text embeddings of the classes, where there are any (`texts.with_texts`);
         anchors_digest: of what they follow from.
@@ -88,7 +90,7 @@ def _source(entry: FeatureSource, table: FeatureTable) -> Source:
     about = table.about
     data = printable(entry.data or Path(str(about.get("data", ""))).name or entry.file.stem)
     encoder = printable(entry.encoder or str(about.get("encoder", "")) or entry.file.stem)
-    folder = entry.pictures or (Path(str(about["data"])) if about.get("data") else None)
+    folder = entry.pictures or shown_folder(entry.file, about)
     train, test = (table.part(split) for split in ("train", "test"))
     facts = {
         "numbers": table.values.shape[1],

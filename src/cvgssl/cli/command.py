@@ -18,7 +18,17 @@ from pydantic.fields import FieldInfo
 
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_text
-from cvgssl.runtime.options import CONFIG, OneOf, explain, fields_of, make, read_options, to_yaml
+from cvgssl.runtime.options import (
+    CONFIG,
+    OneOf,
+    Written,
+    explain,
+    fields_of,
+    make,
+    read_options,
+    to_yaml,
+)
+from cvgssl.runtime.places import check_place
 
 T = TypeVar("T")
 
@@ -61,8 +71,10 @@ def parse(
         prog=prog, description=_summary(config), allow_abbrev=False, exit_on_error=False
     )
     fields = fields_of(config)
-    for name, field in fields.items():
-        _add(parser, name, field, name in positional)
+    for title, names in _groups(config, positional).items():
+        group = parser.add_argument_group(title) if title else parser
+        for name in names:
+            _add(group, name, fields[name], name in positional)
     parser.add_argument("--config", metavar="FILE", help="YAML file of these options; flags win")
     parser.add_argument("--save-config", metavar="FILE", help="write the options as YAML and stop")
     try:
@@ -96,10 +108,23 @@ def parse(
     if problems or made is None:
         raise UserError("\n".join(problems))
     if save:
+        check_place(Path(save), "--save-config")
         write_text(Path(save), to_yaml(made))
         print(f"options written to {save}")
         raise SystemExit(0)
+    if "resume" not in flags:
+        _check_places(made, fields, positional)
     return made
+
+
+def _check_places(made: Any, fields: dict[str, FieldInfo], positional: Sequence[str]) -> None:
+    """Raise UserError when what the options name cannot be written; `-` is standard output."""
+    for name, field in fields.items():
+        value = getattr(made, name)
+        for kind in field.metadata:
+            if isinstance(kind, Written) and value and str(value) != "-":
+                flag = name.upper() if name in positional else f"--{name.replace('_', '-')}"
+                check_place(Path(value), flag, kind.folder)
 
 
 def _run_folder(named: Path) -> Path:
@@ -120,7 +145,26 @@ def _changes(before: Any, after: Any, names: Iterable[str]) -> list[str]:
     ]
 
 
-def _add(parser: argparse.ArgumentParser, name: str, field: FieldInfo, positional: bool) -> None:
+def _groups(config: type, positional: Sequence[str]) -> dict[str, list[str]]:
+    """Options by the dataclass that declares them, which many commands share; its own come first.
+
+    The title is the summary line of the dataclass; "" for positional ones and the command's own.
+    """
+    declares = {
+        name: parent
+        for parent in config.__mro__
+        for name in getattr(parent, "__annotations__", ())
+        if name in fields_of(config)
+    }
+    groups: dict[str, list[str]] = {"": list(positional)}
+    for parent in config.__mro__:
+        title = "" if parent is config else _summary(parent).partition("\n")[0].rstrip(".")
+        own = [name for name in fields_of(config) if declares[name] is parent]
+        groups.setdefault(title, []).extend(name for name in own if name not in positional)
+    return {title: names for title, names in groups.items() if names}
+
+
+def _add(parser: argparse._ActionsContainer, name: str, field: FieldInfo, positional: bool) -> None:
     kind, is_list = _plain_type(field.annotation)
     required = field.is_required()
     default = field.get_default(call_default_factory=True)

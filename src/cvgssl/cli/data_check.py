@@ -3,12 +3,14 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import pydantic
 from pydantic import ConfigDict, Field
 
 from cvgssl.cli.command import Command
 from cvgssl.images.picture_options import SizeLimit
+from cvgssl.runtime.options import Written
 
 EXAMPLES = 3  # groups of files shown per finding; the JSON has all
 
@@ -26,7 +28,9 @@ class CheckConfig(SizeLimit):
         description="folder with train/ and test/, folder of classes, plain folder, or CSV of "
         "path,label,split"
     )
-    json: str = Field("", description="write all findings to this file as JSON; - for stdout")
+    json: Annotated[str, Written()] = Field(
+        "", description="write all findings to this file as JSON; - for stdout"
+    )
 
 
 COMMAND = Command(CheckConfig, positional=("data",))
@@ -57,6 +61,10 @@ def run(argv: Sequence[str], prog: str) -> int:
         print()
         outcome = "a result would be spoiled" if report.spoiled else "nothing spoils a result"
         print(f"{report.pictures} pictures: {outcome}")
+        if any(finding.kind == "unreadable" for finding in report.findings):
+            print("replace or remove files that cannot be read; --skip-corrupt leaves them out")
+        if not config.json and any(len(finding.items) > EXAMPLES for finding in report.findings):
+            print("--json FILE lists all files of the findings")
 
     report = check_data(config.data, config.max_megapixels)
     if config.json == "-":

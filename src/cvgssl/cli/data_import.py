@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import pydantic
 from pydantic import ConfigDict, Field
 
 from cvgssl.cli.command import Command
 from cvgssl.images.picture_options import SizeLimit
+from cvgssl.runtime.options import Written
 from cvgssl.runtime.parsing import printable
 
 EXAMPLES = 3  # file names shown per kind of oddity; import.json has all
@@ -27,7 +28,7 @@ class ImportConfig(SizeLimit):
         description="neu-cls, neu-det, x-sdd or gc10-det"
     )
     src: Path = Field(description="the unpacked data set, in any nesting of folders")
-    dst: Path = Field(description="new or empty folder to write")
+    dst: Annotated[Path, Written(folder=True)] = Field(description="new or empty folder to write")
     boxes: Literal["whole", "crop"] = Field(
         "whole",
         description="whole: pictures unchanged, of the class with the largest total box area; "

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from cvgssl.cli.command import Command
+from cvgssl.runtime.options import Written
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -17,7 +19,9 @@ class SplitConfig:
     """
 
     data: Path = Field(description="folder with one folder of pictures per class")
-    out: Path = Field(Path("split.csv"), description="CSV file to write: path,label,split")
+    out: Annotated[Path, Written()] = Field(
+        Path("split.csv"), description="CSV file to write: path,label,split"
+    )
     test_fraction: float = Field(
         0.3, gt=0, lt=1, description="share of each class's pictures that is for testing"
     )
@@ -38,8 +42,6 @@ def run(argv: Sequence[str], prog: str) -> int:
 
     if has_own_split(config.data):
         raise UserError(f"{config.data}: already split into train and test; use it as it is")
-    if config.out.is_dir():
-        raise UserError(f"--out {config.out}: a folder; name a file such as {config.out}/split.csv")
     dataset = load_dataset(config.data, test_fraction=config.test_fraction, seed=config.seed)
     write_split(dataset, config.out)
 

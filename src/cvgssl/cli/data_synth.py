@@ -3,12 +3,13 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from cvgssl.cli.command import Command
+from cvgssl.runtime.options import Written
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -19,7 +20,7 @@ class SynthConfig:
     give the same files, byte for byte.
     """
 
-    dst: Path = Field(description="new or empty folder to write")
+    dst: Annotated[Path, Written(folder=True)] = Field(description="new or empty folder to write")
     per_class: int = Field(300, ge=2, le=1_000_000, description="pictures of each class")
     seed: int = Field(0, ge=0, le=2**63 - 1, description="another seed gives other pictures")
     image_size: int = Field(200, ge=32, le=1024, description="side of a picture, pixels")

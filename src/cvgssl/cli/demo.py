@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -12,7 +12,7 @@ from cvgssl.adapt.config import FinetuneConfig
 from cvgssl.cli.command import Command
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.options import STRICT
+from cvgssl.runtime.options import STRICT, Written
 
 if TYPE_CHECKING:
     from cvgssl.bench.config import BenchConfig
@@ -31,7 +31,7 @@ ARCH, SIZE, SHOT = "resnet10t", 64, 16
 class DemoConfig:
     """Generate pictures, check them, pre-train, fine-tune on a few labels, predict, compare."""
 
-    out: Path = Field(
+    out: Annotated[Path, Written(folder=True)] = Field(
         default=Path("demo"),
         description="folder for pictures and results, written again at each call",
     )

@@ -48,10 +48,13 @@ def _print(folder: Path, summary: "FitSummary") -> None:
 
 
 def _print_test(test: "OnTest", summary: "FitSummary") -> None:
+    from cvgssl.heads.metrics import chance
+
     print(
         f"test pictures ({test.pictures}, {summary.setting}, each classified independently; "
         f"nothing was learned from them): macro-recall {test.macro_recall:.2f} %, "
-        f"accuracy {test.accuracy:.2f} %"
+        f"accuracy {test.accuracy:.2f} %; guessing among {len(summary.classes)} classes has a "
+        f"macro-recall of {chance(len(summary.classes)):.2f} %"
     )
     pairs = [
         (count, f"{true} as {named} {count}")

@@ -22,6 +22,7 @@ from cvgssl.cli.console import (
 from cvgssl.runtime.cache_folder import default_cache_dir, give_libraries_a_cache
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import machine_trouble, printable
+from cvgssl.runtime.places import remedy
 from cvgssl.runtime.stopping import Interrupted, ended_by_signals
 
 COMMANDS = {
@@ -130,8 +131,8 @@ def _describe(error: Exception) -> str:
             return f"standard output: {reason}" if output_is_refused() else reason
         cache = default_cache_dir().absolute()
         in_cache = Path(str(error.filename)).absolute().is_relative_to(cache)
-        remedy = "; set CVGSSL_CACHE to a folder that can be written" if in_cache else ""
-        return f"{error.filename}: {reason}{remedy}"
+        advice = "set CVGSSL_CACHE to a folder that can be written" if in_cache else remedy(error)
+        return f"{error.filename}: {reason}{advice and f'; {advice}'}"
     if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
         near = error.object[max(0, error.start - 40) : error.end + 20]
         return f"a file or folder name is not valid UTF-8: ...{printable(near)}...; rename it"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 from cvgssl.cli.command import Command
 from cvgssl.recognizer.config import PredictOptions
 from cvgssl.runtime.lock import locked_file
-from cvgssl.runtime.options import STRICT
+from cvgssl.runtime.options import STRICT, Written
 from cvgssl.runtime.parsing import printable
 
 if TYPE_CHECKING:
@@ -33,10 +33,10 @@ class PredictConfig(PredictOptions):
     FILE.part; the same command goes on there after an interruption.
     """
 
-    csv: Path | None = Field(
+    csv: Annotated[Path | None, Written()] = Field(
         default=None, description="write CSV to this file; - is standard output"
     )
-    json: Path | None = Field(
+    json: Annotated[Path | None, Written()] = Field(
         default=None, description="write JSON to this file; - is standard output"
     )
 
@@ -44,9 +44,6 @@ class PredictConfig(PredictOptions):
         problems = super()._problems()
         if self.csv == STDOUT and self.json == STDOUT:
             problems.append("--csv - --json -: only one of them can go to standard output")
-        for flag, path in (("--csv", self.csv), ("--json", self.json)):
-            if path is not None and path.is_dir():
-                problems.append(f"{flag} {path}: is a folder; name a file")
         return problems
 
 
@@ -72,7 +69,12 @@ def _predict(config: PredictConfig) -> None:
     work = recognition(config)
     outputs = _outputs(config)
     if outputs:
-        counts, begun = write_answers(work, config, outputs)
+        try:
+            counts, begun = write_answers(work, config, outputs)
+        except KeyboardInterrupt:
+            if STDOUT not in (config.csv, config.json):
+                print("what is done is kept; the same command goes on there", file=sys.stderr)
+            raise
         if begun:
             print(f"the first {begun} pictures were done before", file=sys.stderr)
         for path in (config.csv, config.json):

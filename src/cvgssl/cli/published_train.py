@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -13,7 +14,7 @@ from cvgssl.cli.main import guarded
 from cvgssl.cli.pretrain import run_pretraining
 from cvgssl.pretrain.config import BankSize, Guidance, PretrainConfig
 from cvgssl.pretrain.methods.registry import options_read
-from cvgssl.runtime.options import STRICT
+from cvgssl.runtime.options import STRICT, Written
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -24,7 +25,9 @@ class PublishedTrainConfig(PretrainConfig):
     bank: BankSize = Field(
         default=0, ge=0, le=1000, description="views stored per picture, as `cvgssl pretrain` has"
     )
-    save: Path | None = Field(default=None, description="folder for checkpoints; same as --out")
+    save: Annotated[Path | None, Written(folder=True)] = Field(
+        default=None, description="folder for checkpoints; same as --out"
+    )
     multi_crop: bool = Field(
         default=True, description="false: one strong view, of the first kind of --nmb-crops"
     )

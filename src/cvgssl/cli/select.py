@@ -20,6 +20,7 @@ def run(argv: Sequence[str], prog: str) -> int:
     """Choose, write the folder, say what comes next."""
     config = COMMAND.parse(argv, prog)
 
+    from cvgssl.features.picture_folder import not_shown
     from cvgssl.images.names import KnownNames
     from cvgssl.report.selection import selection_sheet
     from cvgssl.runtime.files import new_folder
@@ -33,9 +34,13 @@ def run(argv: Sequence[str], prog: str) -> int:
     selection = select(table, config.budget, config.strategy, lines, config.seed)
     with new_folder(config.out, "--out") as folder:
         write_selection(selection, folder, _facts(config, table))
-        note = selection_sheet(
-            selection.chosen, _pictures(config, table), folder / SHEET, config.max_megapixels
-        )
+        note = ""
+        if config.is_features_file and not config.pictures:
+            note = not_shown(config.data, table.about, "--pictures")
+        if not note:
+            note = selection_sheet(
+                selection.chosen, _pictures(config, table), folder / SHEET, config.max_megapixels
+            )
     before = f", beside {len(selection.kept)} in {config.labels}" if config.labels else ""
     print(
         f"chosen: {config.budget} of {selection.train_pictures} train pictures by "

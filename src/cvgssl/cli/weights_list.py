@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import pydantic
 from pydantic import ConfigDict, Field
@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field
 from cvgssl.cli.command import Command
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_json
+from cvgssl.runtime.options import Written
 from cvgssl.runtime.parsing import printable
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class WeightsConfig:
     folder: Path | None = Field(
         None, description="folder to look into; default: CVGSSL_WEIGHTS, else pretrained"
     )
-    json: str | None = Field(
+    json: Annotated[str | None, Written()] = Field(
         None,
         description="also write everything as JSON to this file; - for only JSON on the screen",
     )

@@ -149,6 +149,11 @@ def read_contents(path: Path) -> FileContents:
     return contents
 
 
+def read_tree(path: Path) -> dict[str, Any]:
+    """The dictionary in a file, read as a weight file is; with the same errors."""
+    return read_contents(path).tree
+
+
 def _read_safetensors(path: Path) -> FileContents:
     with safe_open(path, framework="pt") as file:
         names = list(file.keys())

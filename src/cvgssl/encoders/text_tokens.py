@@ -83,7 +83,8 @@ class FileTokens:
         text = sentence.lower()
         if not self._second:
             text = " ".join(text.translate(_NO_PUNCTUATION).split())
-        numbers: list[int] = self._tokenizer.encode(text).ids
+        with parsing(self._path, "a tokenizer of transformers", "copy it again"):
+            numbers: list[int] = self._tokenizer.encode(text).ids
         if max(numbers, default=0) >= self._words:
             raise UserError(
                 f"{self._path}: has more words than the {self._words} of the text tower"

@@ -28,6 +28,7 @@ from cvgssl.encoders.timm_import import timm
 from cvgssl.encoders.transformers_config import TOKENIZER
 from cvgssl.encoders.weights_folder import find_weights
 from cvgssl.runtime.errors import UserError, naming
+from cvgssl.runtime.parsing import parsing
 
 _BATCH = 256
 
@@ -82,6 +83,7 @@ VOCABULARY = 49408
 """Words of CLIP's tokenizer; other towers (SigLIP's) need tokenizer.json beside the weights."""
 FLAG = "text"
 _HEAD_WIDTH = 64
+_MOST_PLACES = 4096  # CLIP has 77
 _LARGEST_SCALE = 100.0  # CLIP's training keeps its scale below
 _REMEDY = "give a file of the whole CLIP (OpenAI's .pt, or open_clip_model.safetensors)"
 _PARTS = ("token_embedding.", "positional_embedding", "transformer.", "ln_final.",
@@ -127,6 +129,7 @@ def _read(path: Path, name: str = "", arch: str = "") -> TextTower:
         other = any(key.startswith("text.") for key in everything)
         kind = "a text tower of another kind than CLIP's" if other else "no text tower"
         raise TextTowerError(f"{path.name} has {kind}; {_REMEDY}")
+    _check_shapes(path, weights)
     beside = open_clip_config(path)
     options = beside.text
     if backbone_file.layout.text:
@@ -141,7 +144,8 @@ def _read(path: Path, name: str = "", arch: str = "") -> TextTower:
             "beside it, or write NAME=FILE, such as EVA02-B-16=FILE"
         )
     activation = _activation(backbone_file, name, arch, beside)
-    body = _build(path, weights, options | ({"heads": heads} if heads else {}), activation)
+    with parsing(path, "a text tower"):  # of shapes or options that open_clip cannot build
+        body = _build(path, weights, options | ({"heads": heads} if heads else {}), activation)
     scale = everything.get("logit_scale")
     return TextTower(
         body,
@@ -151,6 +155,21 @@ def _read(path: Path, name: str = "", arch: str = "") -> TextTower:
         activation,
         _LARGEST_SCALE if scale is None else min(float(scale.exp().max()), _LARGEST_SCALE),
     )
+
+
+def _check_shapes(path: Path, weights: Mapping[str, Tensor]) -> None:
+    """Raise TextTowerError unless the embeddings of words and places are those of a tower.
+
+    The tower makes a mask of all places by all places.
+    """
+    words, places = weights["token_embedding.weight"], weights.get("positional_embedding")
+    if places is None or not words.ndim == places.ndim == 2 or not places.numel():
+        raise TextTowerError(f"{path.name} has a text tower without embeddings of places")
+    if len(places) > _MOST_PLACES:
+        raise TextTowerError(
+            f"{path.name} has a text tower for {len(places):,} tokens; at most {_MOST_PLACES:,} "
+            "are read"
+        )
 
 
 def _tokens(

@@ -4,13 +4,13 @@ Imports no torch.
 """
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from cvgssl.images.picture_options import BatchOptions, FileOptions, SplitOptions
-from cvgssl.runtime.options import STRICT, DeviceOptions
+from cvgssl.runtime.options import STRICT, DeviceOptions, Written
 
 AUTO = "auto"
 POOLS = ("cls", "mean", "max")
@@ -107,7 +107,9 @@ class EncodingOptions(DeviceOptions, FileOptions, BatchOptions, SplitOptions):
 class EmbedConfig(EncodingOptions):
     """Embed all pictures of a folder once: what frozen encoders say of them, into one file."""
 
-    out: Path = Field(default=Path("features.npz"), description="file to write, .npz or .parquet")
+    out: Annotated[Path, Written()] = Field(
+        default=Path("features.npz"), description="file to write, .npz or .parquet"
+    )
     preparation: Literal["none", "center", "whiten"] = Field(
         default="none",
         description="center: take out the mean of the train pictures, no labels used, rows to "

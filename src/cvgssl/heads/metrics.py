@@ -61,3 +61,8 @@ def macro_recall(counts: NDArray[np.int64]) -> float:
     counts: a confusion matrix [K, K].
     """
     return float(np.nanmean(recalls(counts)))
+
+
+def chance(classes: int) -> float:
+    """Expected macro-recall of guessing among so many classes, per cent."""
+    return 100.0 / classes

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from cvgssl.images import opening, png, pnm, tiff
+from cvgssl.images import jpeg, opening, png, pnm, tiff
 from cvgssl.images.deep import deep_samples, tiff_samples, to_eight_bits
 from cvgssl.images.geometry import LARGEST_MEGAPIXELS
 from cvgssl.images.opening import UnusableError
@@ -27,6 +27,10 @@ _BAND = 2**21  # pixels of a band
 _DRAFT = opening.PILLOWS_LIMIT  # pixels over which a JPEG for a square is decoded at half size
 _SCAN = b"\xff\xda"  # marker of a JPEG
 _MOST_SCANS, _MOST_SCANNED = 30, 4 * 10**9  # scans that are usual; pixels in all scans
+_LONGEST_SIDE = 10**7  # pixels; a row is in memory several times, whatever the bands
+_WITHOUT_SIDE_DATA = {"JPEG": jpeg.without_side_data, "PNG": png.without_side_data}
+# run-length BMP and odd kinds of PNM: Pillow takes a second for a million bytes
+_SLOW, _MOST_SLOW = ("bmp_rle", "ppm", "ppm_plain"), 2**23
 _IN_BANDS = 64  # bytes in memory for each pixel of a band
 
 Band = tuple[NDArray[np.uint8], int | None]
@@ -65,12 +69,15 @@ def open_picture(data: bytes, max_megapixels: int, side: int | None = None) -> O
     if directory:
         _check_size(directory.size, max_megapixels)
         tiff.check_claims(directory)
-    data = png.without_side_data(data) if name == "PNG" else data
+    if name in _WITHOUT_SIDE_DATA:
+        data = _WITHOUT_SIDE_DATA[name](data)
     image = opening.opened(data)
     if image is None and directory is None:
         raise UnusableError("damaged (a TIFF file without a directory)")
     size = image.size if image else directory.size if directory else (0, 0)
     _check_size(size, max_megapixels)
+    if image and len(data) > _MOST_SLOW and any(t.codec_name in _SLOW for t in image.tile):
+        raise UnusableError(f"too large for its rare encoding, {len(data):,} bytes; save it as PNG")
     if math.prod(size) > LARGE and (source := _divided(data, image, directory)):
         return Opened(name, size, _memory_in_bands(size), source)
     if name == "JPEG":
@@ -100,6 +107,8 @@ def _check_size(size: tuple[int, int], max_megapixels: int) -> None:
         needed = -(-pixels // 10**6)
         option = f", or give --max-megapixels {needed}" if needed <= LARGEST_MEGAPIXELS else ""
         raise UnusableError(f"too large, {size[0]} x {size[1]} pixels; cut or shrink it{option}")
+    if max(size) > _LONGEST_SIDE:
+        raise UnusableError(f"too long, {size[0]} x {size[1]} pixels; cut it")
 
 
 def _check_scans(data: bytes, size: tuple[int, int]) -> None:

@@ -7,6 +7,7 @@ whole large picture.
 
 import io
 import logging
+import math
 import re
 import sys
 import zlib
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from cvgssl.images.opening import UnusableError, load, opened, with_rawmode
+from cvgssl.images.tiff import MOST_SAMPLES, first_directory
 
 _MIN_IS_WHITE = 0
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # TIFF tags
@@ -57,6 +59,7 @@ def tiff_samples(data: bytes) -> tuple[Blocks, int]:
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page = file.pages[0].aspage()
+        _check_samples(page, data)
         _check_strips(page, data)
         try:
             samples = page.asarray()
@@ -75,6 +78,16 @@ def tiff_samples(data: bytes) -> tuple[Blocks, int]:
     if kind == _MIN_IS_WHITE:
         gray = (1 if gray.dtype.kind == "f" else 2**bits - 1) - gray
     return _rows(gray), 2**bits - 1
+
+
+def _check_samples(page: Any, data: bytes) -> None:
+    """Raise UnusableError where tifffile would make room for more than the size that was checked.
+
+    It takes numbers of any type for a width or height, and stacks that a tag may declare.
+    """
+    directory = first_directory(data)
+    if directory is None or page.size > math.prod(directory.size) * MOST_SAMPLES:
+        raise UnusableError("damaged (its tags claim more samples than it has pixels)")
 
 
 def _check_strips(page: Any, data: bytes) -> None:

@@ -94,17 +94,21 @@ class FilesBelow:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._base = str(folder)
+        self._own_name = f"{comparable(folder.absolute().name)}/"
         self._listed: dict[Path, dict[str, str]] = {}
 
     def find(self, written: str) -> Path | None:
         """The file, under the name that it has on disk; None when there is none."""
-        texts = [*spellings(written), from_text_form(written.strip())]
-        plain = comparable(spellings(written)[-1])
-        prefix = f"{comparable(self._folder.absolute().name)}/"
-        if plain.startswith(prefix):  # as seen from the folder above
-            texts.append(plain.removeprefix(prefix))
+        texts = spellings(written)
+        plain = comparable(texts[-1])
+        if "\\x" in written:
+            texts.append(from_text_form(written.strip()))
+        if plain.startswith(self._own_name):  # as seen from the folder above
+            texts.append(plain.removeprefix(self._own_name))
         for text in texts:
-            if text and _is_file(self._folder / text):
+            # not with Path: lists have hundreds of thousands of lines
+            if text and os.path.isfile(os.path.join(self._base, text)):  # noqa: PTH113, PTH118
                 return self._folder / text
         by_form = (self._by_form(text) for text in texts if not text.isascii())
         return next((path for path in by_form if path is not None), None)

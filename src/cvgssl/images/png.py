@@ -26,6 +26,7 @@ _TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 _FRAMES = (b"acTL", b"fcTL", b"fdAT")
 _TEXT = 2**20  # bytes of text in a chunk that Pillow reads
 _ALL_TEXT = 2**24  # in all chunks of a file; no orientation needs so much
+_FEW_CHUNKS, _USUAL_CHUNK = 10_000, 256  # chunks of any size; least bytes per chunk beyond
 # bytes that Pillow takes for granted in chunks that pixels do not depend on
 _LEAST = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"pHYs": 9}
 _LEAST_TRANSPARENT = {0: 2, 2: 6}  # by colour type
@@ -207,9 +208,15 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """The chunks of a PNG, each as its kind and where its content begins and ends in `data`."""
-    place = len(PNG_MAGIC)
+    """The chunks of a PNG, each as its kind and where its content begins and ends in `data`.
+
+    Raises UnusableError for a great many small ones, each of which costs every reader time.
+    """
+    place, left = len(PNG_MAGIC), max(_FEW_CHUNKS, len(data) // _USUAL_CHUNK)
     while place + 12 <= len(data):
+        left -= 1
+        if left < 0:
+            raise UnusableError("damaged (a great many chunks of a few bytes)")
         size = int.from_bytes(data[place : place + 4], "big")
         kind, start = data[place + 4 : place + 8], place + 8
         yield kind, start, min(start + size, len(data))

@@ -19,6 +19,7 @@ _CHUNK = 2**20  # bytes of text that are parsed at a time
 _GAP = rb"(?:\s|#[^\n\r]*[\n\r])+"
 _NUMBER = _GAP + rb"(\d{1,9})"
 _HEADER = re.compile(rb"P(?:([14])" + _NUMBER * 2 + rb"|([2356])" + _NUMBER * 3 + rb")\s")
+_OTHER_HEADER = re.compile(rb"P[0fy]\w{0,4}(?:" + _GAP + rb"[^\s#]{1,20}){3}\s")
 _COMMENT = re.compile(rb"#[^\n\r]*[\n\r]?")
 
 
@@ -39,12 +40,16 @@ class Header:
 
 
 def read_header(data: bytes) -> Header | None:
-    """The header of P1 to P6; None for other bytes. Raises UnusableError for a broken one."""
-    if not re.match(rb"P[1-6][\s#]", data):
-        return None
-    match = _HEADER.match(data[:_LONGEST_HEADER])
+    """The header of P1 to P6; None for other bytes. Raises UnusableError for a broken one.
+
+    Also for that of the kinds that Pillow reads, which goes over it byte by byte.
+    """
+    ours = re.match(rb"P[1-6][\s#]", data)
+    match = (_HEADER if ours else _OTHER_HEADER).match(data[:_LONGEST_HEADER])
     if match is None:
         raise UnusableError("damaged (no header of a PBM, PGM or PPM file)")
+    if not ours:
+        return None
     bitmap = match[1] is not None
     kind, width, height, white = (
         (match[1], match[2], match[3], b"1") if bitmap else match.groups()[3:]

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from cvgssl.runtime.array_files import remove_stale, seal
 from cvgssl.runtime.errors import MachineError, UserError
 from cvgssl.runtime.parsing import machine_trouble
+from cvgssl.runtime.places import size_text
 
 _PREFIX = ".writing-"
 _ABANDONED_S = 600  # a living writer touches its file far more often
@@ -124,7 +125,7 @@ def remove_abandoned(folder: Path) -> None:
 def _check_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise OSError(errno.ENOSPC, f"{needed / 2**30:.2f} GiB needed, {free / 2**30:.2f} GiB free")
+        raise OSError(errno.ENOSPC, f"{size_text(needed)} needed, {size_text(free)} free")
 
 
 @contextmanager

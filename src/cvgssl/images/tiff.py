@@ -19,7 +19,7 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
           16: 8, 17: 8, 18: 8}  # fmt: skip
 _INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 _MOST_TAGS = 4096
-_MOST_SAMPLES = 32  # per pixel
+MOST_SAMPLES = 32  # per pixel
 _USUAL_SEGMENT = 2**24  # pixels of a strip or tile that nobody wonders at
 
 Tags = dict[int, tuple[int, int, bytes | memoryview]]
@@ -106,7 +106,7 @@ def check_claims(directory: Directory) -> None:
     Strips or tiles far larger or more than the picture's pixels need would be decoded all the same.
     """
     (width, height), (across, down) = directory.size, directory.segment
-    if directory.samples > _MOST_SAMPLES:
+    if directory.samples > MOST_SAMPLES:
         raise UnusableError(f"damaged ({directory.samples} samples per pixel)")
     if across * down > max(_USUAL_SEGMENT, 4 * width * height):
         raise UnusableError(f"damaged (tiles of {across} x {down} for {width} x {height} pixels)")

@@ -37,6 +37,7 @@ from cvgssl.pretrain.views import DrawnViews, Views
 from cvgssl.runtime.array_files import open_array, remove_stale, write_array
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import machine_trouble
+from cvgssl.runtime.places import size_text
 from cvgssl.runtime.progress import Advance, progress
 
 log = logging.getLogger(__name__)
@@ -239,8 +240,8 @@ def _check_room(build: BankBuild, pictures: int) -> None:
     needed, free = bank_size(build.keys, pictures), shutil.disk_usage(place).free
     if needed > free:
         raise UserError(
-            f"--bank {build.keys[0].versions}: needs {needed / 2**20:.0f} MiB, {place} has "
-            f"{free / 2**20:.0f} free; lower it, or name another place with --bank-dir"
+            f"--bank {build.keys[0].versions}: needs {size_text(needed)}, {place} has "
+            f"{size_text(free)} free; lower it, or name another place with --bank-dir"
         )
 
 

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from cvgssl.images.picture_options import PictureOptions
 from cvgssl.pretrain.methods.registry import GUIDANCES, METHODS, problems_of_method
-from cvgssl.runtime.options import STRICT, JobOptions, OneOf
+from cvgssl.runtime.options import STRICT, JobOptions, OneOf, Written
 from cvgssl.views.recipe import ViewRecipe
 
 Builder = Annotated[str, OneOf(METHODS)]
@@ -103,7 +103,7 @@ class PretrainConfig(JobOptions, PictureOptions):
     contrast: float = Field(default=0.2, ge=0, le=1, description="contrast jitter, all views")
     gray: float = Field(default=0.2, ge=0, le=1, description="share of strong views without colour")
     blur: float = Field(default=0.5, ge=0, le=1, description="share of strong views blurred")
-    show_views: Path | None = Field(
+    show_views: Annotated[Path | None, Written()] = Field(
         default=None, description="draw the views of some pictures into this PNG and stop"
     )
     bank: BankSize = Field(
@@ -113,7 +113,7 @@ class PretrainConfig(JobOptions, PictureOptions):
         description="views of each kind stored per picture with the teachers' embeddings, which "
         "are then computed once; off or 0: new views and embeddings in every epoch",
     )
-    bank_dir: Path | None = Field(
+    bank_dir: Annotated[Path | None, Written(folder=True)] = Field(
         default=None, description="where banks are kept; left out: the cache folder"
     )
 

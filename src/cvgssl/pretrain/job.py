@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from cvgssl.encoders.backbone import Backbone
+from cvgssl.encoders.containers import read_tree
 from cvgssl.encoders.frozen_encoder import FrozenEncoder, check_identity
 from cvgssl.encoders.pretrained import LoadReport
 from cvgssl.pretrain.checkpoint import BACKBONE, checkpoints, save_backbone
@@ -86,7 +87,7 @@ def pretrain(config: PretrainConfig) -> tuple[Path, PretrainSummary]:
     folder = open_run(config, _run_kind(inputs), accelerator)
     try:
         with compile_errors(config.compile), stop_requests() as stopping:
-            snapshot = folder.load_snapshot()
+            snapshot = folder.load_snapshot(read_tree)
             if snapshot is None:
                 _introduce(inputs, report, folder.log)
             else:

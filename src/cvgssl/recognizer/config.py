@@ -4,7 +4,7 @@ Imports no torch and no sklearn, so that `--help` is quick.
 """
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from cvgssl.features.config import EmbedConfig, EncodingOptions
 from cvgssl.heads import HEADS
 from cvgssl.images.picture_options import BatchOptions
-from cvgssl.runtime.options import STRICT, GpuOption, fields_of
+from cvgssl.runtime.options import STRICT, GpuOption, Written, fields_of
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -56,7 +56,9 @@ class FitConfig(EncodingOptions):
         lt=2**63,
         description="seed of the draw, and of the split where DATA has none",
     )
-    out: Path = Field(default=Path("runs/fit"), description="new folder for the recognizer")
+    out: Annotated[Path, Written(folder=True)] = Field(
+        default=Path("runs/fit"), description="new folder for the recognizer"
+    )
 
     @field_validator("head")
     @classmethod

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from cvgssl.adapt.summary import Scores, Summary
+from cvgssl.heads.metrics import chance
 from cvgssl.report.figures import confusion_figure, learning_curves
 from cvgssl.report.terminal import print_table
 from cvgssl.runtime.run import SUMMARY, RunFolder
@@ -22,7 +23,9 @@ def print_summary(folder: Path, summary: Summary) -> None:
     rows.append(["best epoch on test (optimistic: chosen with it)", str(best), _std(best.std), ""])
     print()
     print_table(_title(summary), ["", "accuracy %", "std", "macro-recall %"], rows)
-    print("± is the half width of the 95 % interval over the draws; std is over the draws\n")
+    print("± is the half width of the 95 % interval over the draws; std is over the draws")
+    guessing = chance(len(summary.classes))
+    print(f"guessing among {len(summary.classes)} classes has a macro-recall of {guessing:.2f} %\n")
     recalls = [
         [name, "–" if value is None else f"{value:.1f}"]
         for name, value in summary.last_epoch.class_recall.items()

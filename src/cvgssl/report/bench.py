@@ -11,6 +11,7 @@ from cvgssl.bench.job import Bench
 from cvgssl.bench.recorded import file_name
 from cvgssl.bench.sources import Source, read_table
 from cvgssl.bench.tables import EXPLAINED, Table, captions, grid
+from cvgssl.features.picture_folder import not_shown
 from cvgssl.heads.metrics import recalls
 from cvgssl.report.curves import curves_figure
 from cvgssl.report.embedding_map import map_figure
@@ -94,11 +95,11 @@ def _setting(page: Page, bench: Bench, table: Table) -> None:
     page.image(svg, "Mean over the draws and its 95 % interval. Dashed: labels alone.")
     columns = ["head", *(f"{shot} shot" for shot in table.shots)]
     texts = captions(bench.baseline)
-    page.text(texts["macro_recall"])
+    page.text(texts.pop("macro_recall"))
     page.table(columns, grid(table), best=_best(table))
-    for figure in ("accuracy", "difference", "seconds"):
+    for figure, title in texts.items():
         if figure != "difference" or len(table.heads) > 1:
-            page.table(columns, grid(table, figure), folded=texts[figure])
+            page.table(columns, grid(table, figure), folded=title)
     _decisions(page, bench, table)
     _class_recalls(page, bench, table)
 
@@ -170,19 +171,20 @@ def _mistakes(page: Page, bench: Bench, source: Source, name: str) -> None:
     )
     stem = f"mistakes_{file_name(source.data)}_{file_name(source.encoder)}.jpg"
     path = bench.config.out / FIGURES / stem
+    remedy = "pictures: FOLDER of the features file"
+    note = ""
     if source.pictures:
-        files, note = pictures_below(
-            source.pictures,
-            [mistake.name for mistake in mistakes],
-            "pictures: FOLDER of the features file",
-        )
+        names = [mistake.name for mistake in mistakes]
+        files, note = pictures_below(source.pictures, names, remedy)
         drawn = mistakes_figure(
             mistakes, files, path, f"{name}, {shot} shot", bench.config.max_megapixels
         )
         if drawn:
             page.image(drawn, "Pictures most often named wrongly.")
-        if note:
-            page.text(note)
+    else:
+        note = not_shown(source.file, source.facts["about"], remedy)
+    if note:
+        page.text(note)
     page.table(
         ["picture", "is", "is mistaken for", "in % of answers"],
         [

@@ -183,4 +183,6 @@ def _shorten(name: str, lines: int, missing: set[str], width: int = 20) -> str:
 
 def _save(figure: Figure, path: Path) -> None:
     with writing(path) as aside:
-        FigureCanvasAgg(figure).print_figure(str(aside), format="png", dpi=130)
+        figure.set_dpi(130)
+        canvas: Any = FigureCanvasAgg(figure)  # untyped
+        canvas.print_png(str(aside))  # print_figure does the layout twice

@@ -30,7 +30,7 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
     """Write `array`, of any shape, with its seal, whole or not at all."""
     with writing(path) as aside:
         with aside.open("wb") as file:
-            np.save(file, array, allow_pickle=False)
+            _write_npy(file, np.asarray(array, order="C"))
         seal(aside)
 
 
@@ -91,6 +91,13 @@ def remove_stale(folder: Path) -> None:
             with suppress(OSError):
                 if path.is_file() and path.stat().st_mtime < time.time() - _STALE:
                     path.unlink()
+
+
+def _write_npy(file: IO[bytes], array: NDArray[Any]) -> None:
+    """As numpy.save, which reports a full disk in words of its own and without an error number."""
+    header = np.lib.format.header_data_from_array_1_0(array)
+    np.lib.format.write_array_header_1_0(file, header)
+    file.write(array.reshape(-1).view(np.uint8).data)
 
 
 def _checksum(file: IO[bytes], size: int) -> int:

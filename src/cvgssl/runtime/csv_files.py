@@ -110,7 +110,10 @@ def _places(
 ) -> dict[str, int]:
     missing = [name for name in needed if name not in header]
     if missing:
-        raise UserError(f"{path}: no column {', '.join(missing)}; needed: {','.join(wanted)}")
+        there = f"its first line has {one_line(', '.join(header))}" if header else "it is empty"
+        raise UserError(
+            f"{path}: no column {', '.join(missing)}; needed: {','.join(wanted)}; {there}"
+        )
     twice = [name for name in wanted if header.count(name) > 1]
     if twice:
         raise UserError(f"{path}: several columns {' and '.join(twice)}; keep one of each")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.places import check_place
 
 _UNKNOWN = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM, errno.EXDEV}
 """Errors of a file system that cannot do what it is asked."""
@@ -32,7 +33,8 @@ def writing(path: Path) -> Iterator[Path]:
     was at `path` before is untouched. Missing folders are made. A symbolic link stays and its
     target is replaced; what is not a regular file (a pipe, /dev/null) is written to directly.
     """
-    path = path.resolve()
+    with suppress(RuntimeError):  # a circle of links, which the system names below
+        path = path.resolve()
     if path.exists() and not path.is_file() and not path.is_dir():
         yield path
         return
@@ -59,15 +61,23 @@ def new_folder(path: Path, flag: str) -> Iterator[Path]:
     """Give a folder beside `path` that takes its place on success and is removed on failure.
 
     flag: what a message begins with, such as --out. Raises UserError when `path` exists and is
-    not an empty folder. Errors of writing name `path`, not the folder beside it.
+    not an empty folder. Errors of writing name `path`, not the folder beside it. A folder that
+    cannot be replaced (it is mounted, or the one above belongs to somebody else) is filled at the
+    end, in the order of names.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UserError(f"{flag} {path}: exists and is not an empty folder; name a new one")
-    whole = path.absolute()
-    aside = _beside(whole)
+    check_place(path, flag, folder=True)
+    whole = path.resolve()
+    aside = whole / f".{secrets.token_hex(4)}" if _is_fixed(whole) else _beside(whole)
     try:
         aside.mkdir(parents=True)
         yield aside
+        if aside.parent == whole:
+            for each in sorted(aside.iterdir()):
+                replace(each, whole / each.name)
+            aside.rmdir()
+            return
         with suppress(OSError):  # the error of renaming says what is in the way
             whole.rmdir()
         replace(aside, whole)
@@ -155,6 +165,13 @@ def _beside(path: Path, suffix: str = "") -> Path:
     while len(os.fsencode(name)) > 200:
         name = name[:-1]
     return path.with_name(f".{name}.{secrets.token_hex(4)}{suffix[-20:]}")
+
+
+def _is_fixed(folder: Path) -> bool:
+    """Whether a folder is there that no other one can take the place of."""
+    return folder.is_dir() and (
+        os.path.ismount(folder) or not os.access(folder.parent, os.W_OK | os.X_OK)
+    )
 
 
 def _name(error: OSError, path: Path) -> None:

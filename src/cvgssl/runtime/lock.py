@@ -17,6 +17,7 @@ from pathlib import Path
 
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import one_line
+from cvgssl.runtime.places import check_place
 
 try:
     import fcntl
@@ -76,6 +77,8 @@ class Lock:
 @contextmanager
 def locked_folder(path: Path, flag: str) -> Iterator[None]:
     """Hold the lock on a folder inside the block; it is made, and removed if it stays empty."""
+    check_place(path, flag, folder=True)
+    path = path.resolve()  # a link to a folder that is still to be made
     made = not path.exists()
     path.mkdir(parents=True, exist_ok=True)
     lock = Lock(path, flag)
@@ -91,6 +94,7 @@ def locked_folder(path: Path, flag: str) -> Iterator[None]:
 @contextmanager
 def locked_file(path: Path, flag: str) -> Iterator[None]:
     """Hold the lock on a file that is to be written; a pipe or a device needs none."""
+    check_place(path, flag)
     path = path.resolve()
     if path.exists() and not path.is_file():
         yield

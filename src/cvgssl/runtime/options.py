@@ -6,7 +6,7 @@ Imports no torch, so that `--help` is quick.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import pydantic
 import yaml
@@ -44,6 +44,13 @@ class OneOf:
             expected = f"{', '.join(others)} or {last}" if others else last
             raise PydanticKnownError("literal_error", {"expected": expected})
         return value
+
+
+@plain_dataclass(frozen=True)
+class Written:
+    """Annotates an option that names what a command writes: a file, or a folder."""
+
+    folder: bool = False
 
 
 def fields_of(config: type) -> dict[str, FieldInfo]:
@@ -134,7 +141,7 @@ class JobOptions(DeviceOptions):
     track: tuple[Tracker, ...] = Field(
         default=(), description="also log to tensorboard, wandb, mlflow"
     )
-    out: Path | None = Field(
+    out: Annotated[Path | None, Written(folder=True)] = Field(
         default=None, description="run folder; named after the options if left out"
     )
     log_dir: Path = Field(

@@ -130,7 +130,7 @@ def one_line(reason: object, length: int = 200) -> str:
 
 def printable(text: str) -> str:
     r"""`text` with control characters and bytes that are no UTF-8 as escapes such as \x1b."""
-    return "".join(map(_shown, text))
+    return text if text.isprintable() else "".join(map(_shown, text))
 
 
 def _shown(character: str) -> str:

@@ -20,6 +20,7 @@ from cvgssl.runtime.files import naming_file, new_folder, write_json, write_text
 from cvgssl.runtime.lock import Lock
 from cvgssl.runtime.options import CONFIG, JobOptions, to_yaml
 from cvgssl.runtime.parsing import machine_trouble, parse_json, parsing, printable, read_text
+from cvgssl.runtime.places import check_place
 
 ENVIRONMENT, SUMMARY = "environment.json", "summary.json"
 LOG, METRICS, SNAPSHOT = "log.txt", "metrics.jsonl", "snapshot.pt"
@@ -73,15 +74,18 @@ class RunFolder:
         with writing(self.path / SNAPSHOT) as aside:
             aside.write_bytes(buffer.getbuffer())
 
-    def load_snapshot(self) -> dict[str, Any] | None:
-        """The last snapshot, or None; cuts the growing files back to where they were then."""
+    def load_snapshot(self, read: Callable[[Path], dict[str, Any]]) -> dict[str, Any] | None:
+        """The last snapshot, or None; cuts the growing files back to where they were then.
+
+        read: reads the file without running anything in it; UserError when that cannot be done.
+        """
         path = self.path / SNAPSHOT
         state: dict[str, Any] = {}
         sizes: dict[str, int] = {}
         exists = path.exists()
         if exists:
             try:
-                state = torch.load(path, map_location="cpu", weights_only=True)
+                state = read(path)
                 sizes = state.pop("sizes")
             except Exception as error:
                 if trouble := machine_trouble(error):
@@ -199,10 +203,13 @@ def _new_path(out: Path | None, log_dir: Path, name: str) -> Path:
     Made at once, so that jobs that start together get folders of their own.
     """
     if out is not None:
+        check_place(out, "--out", folder=True)
         if out.exists() and any(out.iterdir()):
             raise UserError(f"--out {out}: exists already; choose another folder, or --resume it")
         return out
     names = (name if number == 1 else f"{name}_{number}" for number in count(1))
+    check_place(log_dir, "--log-dir", folder=True)
+    log_dir = log_dir.resolve() if log_dir.is_symlink() else log_dir
     log_dir.mkdir(parents=True, exist_ok=True)
     for path in map(log_dir.joinpath, names):
         with suppress(FileExistsError):

@@ -1,13 +1,13 @@
 """Options of `cvgssl select`. Imports no torch and no sklearn, so that `--help` is quick."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from cvgssl.images.picture_options import SizeLimit
-from cvgssl.runtime.options import STRICT
+from cvgssl.runtime.options import STRICT, Written
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -33,7 +33,9 @@ class SelectConfig(SizeLimit):
         description="CSV of path,label, such as an earlier selection.csv, filled in or half so: "
         "add to it",
     )
-    out: Path = Field(default=Path("selection"), description="new folder for the results")
+    out: Annotated[Path, Written(folder=True)] = Field(
+        default=Path("selection"), description="new folder for the results"
+    )
     seed: int = Field(default=0, ge=0, lt=2**63, description="seed of every random choice")
     encoder: tuple[str, ...] = Field(
         default=(),

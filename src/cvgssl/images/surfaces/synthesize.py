@@ -64,6 +64,7 @@ ImageFormat = Literal["bmp", "png"]
 
 _PREFIXES = dict(zip(KINDS, ("Cr", "In", "Pa", "PS", "RS", "Sc"), strict=True))
 _BATCH = 10  # pictures per task of a worker process
+_WORTH = 40  # pictures that take as long as starting a process
 
 
 def synthesize(
@@ -81,7 +82,7 @@ def synthesize(
     rounded, form the test split, so that test shows coils that train does not. The same
     arguments give the same bytes. The folder appears whole or not at all.
 
-    workers: processes; more than one needs a caller that guards its `__main__`.
+    workers: processes at most; more than one needs a caller that guards its `__main__`.
     Raises UserError when `dst` holds something, or when a split would be empty.
     """
     held_out = round(per_class * test_fraction)
@@ -102,7 +103,7 @@ def synthesize(
                 jobs.append((kind, seed, index, size, path))
         batches = [jobs[i : i + _BATCH] for i in range(0, len(jobs), _BATCH)]
         with progress("generating", len(jobs)) as advance:
-            _run(batches, min(workers, len(batches)), advance)
+            _run(batches, min(workers, len(jobs) // _WORTH), advance)
 
 
 _Job = tuple[str, int, int, int, Path]
