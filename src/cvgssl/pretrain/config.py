@@ -6,12 +6,12 @@ Imports no torch, so that `--help` is quick.
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
 from cvgssl.images.picture_options import PictureOptions
 from cvgssl.pretrain.methods.registry import GUIDANCES, METHODS, problems_of_method
-from cvgssl.runtime.options import STRICT, JobOptions, OneOf, Written
+from cvgssl.runtime.options import STRICT, CheckedOptions, JobOptions, OneOf, Written
 from cvgssl.views.recipe import ViewRecipe
 
 Builder = Annotated[str, OneOf(METHODS)]
@@ -30,7 +30,7 @@ BankSize = Annotated[int, BeforeValidator(_off_is_zero)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class PretrainConfig(JobOptions, PictureOptions):
+class PretrainConfig(CheckedOptions, JobOptions, PictureOptions):
     """Pre-train a backbone on unlabelled pictures, guided by frozen vision encoders."""
 
     data: Path = Field(
@@ -194,13 +194,9 @@ class PretrainConfig(JobOptions, PictureOptions):
         ]
         return (weak, *strong)
 
-    @model_validator(mode="after")
-    def _check(self) -> "PretrainConfig":
-        problems = [*_problems_of_views(self), *_problems_of_epochs(self)]
-        problems += problems_of_method(self)
-        if problems:
-            raise ValueError("\n".join(problems))
-        return self
+    def _problems(self) -> list[str]:
+        problems = [*super()._problems(), *_problems_of_views(self), *_problems_of_epochs(self)]
+        return problems + problems_of_method(self)
 
 
 def _problems_of_views(config: PretrainConfig) -> list[str]:
