@@ -3,6 +3,7 @@ import pickle
 import signal
 import subprocess
 import textwrap
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from cvgssl.encoders.containers import read_tree
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.launch import launch
 from cvgssl.runtime.options import CONFIG, JobOptions
@@ -35,7 +37,7 @@ def test_lines_after_the_snapshot_vanish_and_none_stands_twice(tmp_path: Path) -
             first.save_snapshot({"epoch": 2, "weight": torch.arange(3)})
 
     second = RunFolder(tmp_path)
-    state = second.load_snapshot()
+    state = second.load_snapshot(read_tree)
     assert state is not None
     assert state["epoch"] == 2
     assert state["weight"].tolist() == [0, 1, 2]
@@ -69,7 +71,7 @@ def test_a_killed_process_loses_only_what_came_after_its_snapshot(
     child.send_signal(signal.SIGKILL)
     child.communicate()
     folder = RunFolder(tmp_path)
-    assert folder.load_snapshot() == {"epoch": 1}
+    assert folder.load_snapshot(read_tree) == {"epoch": 1}
     assert (tmp_path / LOG).read_text(encoding="utf-8") == "kept ä\n"
 
 
@@ -77,7 +79,7 @@ def test_without_a_snapshot_a_run_starts_with_empty_files(tmp_path: Path) -> Non
     before = RunFolder(tmp_path)
     before.log("from a run that was killed before its first snapshot")
     after = RunFolder(tmp_path)
-    assert after.load_snapshot() is None
+    assert after.load_snapshot(read_tree) is None
     assert (tmp_path / LOG).read_text() == ""
 
 
@@ -86,7 +88,7 @@ def test_a_log_shorter_than_the_snapshot_remembers_is_not_padded(tmp_path: Path)
     folder.log("a line that the power cut kept from the disk")
     folder.save_snapshot({"epoch": 1})
     os.truncate(tmp_path / LOG, 6)
-    folder.load_snapshot()
+    folder.load_snapshot(read_tree)
     assert (tmp_path / LOG).read_bytes() == b"a line"
 
 
@@ -111,7 +113,7 @@ def test_a_damaged_snapshot_is_an_error_that_names_it(
     folder.save_snapshot({"weight": torch.zeros(100)})
     damage(tmp_path / SNAPSHOT)
     with pytest.raises(UserError, match=r"snapshot\.pt: damaged; remove it"):
-        RunFolder(tmp_path).load_snapshot()
+        RunFolder(tmp_path).load_snapshot(read_tree)
     assert (tmp_path / LOG).read_text() == "line\n"  # nothing is cut on the way
 
 
@@ -123,15 +125,32 @@ class _Malicious:
         return os.mkdir, (str(self.path),)
 
 
+def test_a_snapshot_made_to_do_harm_is_refused(tmp_path: Path) -> None:
+    key = b"\x80\x02})q\x00" + 45 * b"h\x00\x86q\x00" + b"Ns."  # its hash takes 2**45 steps
+    for program in (key, b"\x80\x02})" + b"\x85" * 400_000 + b"Ns."):
+        with zipfile.ZipFile(tmp_path / "snapshot.pt", "w") as archive:
+            archive.writestr("m/data.pkl", program)
+        with pytest.raises(UserError, match=r"snapshot\.pt: damaged; remove it to start"):
+            RunFolder(tmp_path).load_snapshot(read_tree)
+    for sizes in (5, {"log.txt": "x"}, {"log.txt": float("nan")}):
+        torch.save({"sizes": sizes}, tmp_path / "snapshot.pt")
+        with pytest.raises(UserError, match=r"snapshot\.pt: damaged; remove it to start"):
+            RunFolder(tmp_path).load_snapshot(read_tree)
+    (tmp_path / "log.txt").write_text("a line\n")
+    torch.save({"sizes": {"log.txt": -5}}, tmp_path / "snapshot.pt")
+    assert RunFolder(tmp_path).load_snapshot(read_tree) == {}
+    assert (tmp_path / "log.txt").read_text() == ""
+
+
 def test_code_in_a_snapshot_is_refused_and_not_run(tmp_path: Path) -> None:
     proof = tmp_path / "code was run"
     state = {"sizes": {}, "epoch": _Malicious(proof)}
     torch.save(state, tmp_path / SNAPSHOT)
     with pytest.raises(UserError):
-        RunFolder(tmp_path).load_snapshot()
+        RunFolder(tmp_path).load_snapshot(read_tree)
     (tmp_path / SNAPSHOT).write_bytes(pickle.dumps(state, protocol=2))
     with pytest.raises(UserError):
-        RunFolder(tmp_path).load_snapshot()
+        RunFolder(tmp_path).load_snapshot(read_tree)
     assert not proof.exists()
     pickle.loads((tmp_path / SNAPSHOT).read_bytes())
     assert proof.exists()  # the attack was a real one
@@ -149,7 +168,7 @@ def test_other_processes_write_and_print_nothing(
     other.log("again")
     other.metrics({"epoch": 1})
     other.save_snapshot({"epoch": 7})
-    assert other.load_snapshot() == {"epoch": 1}
+    assert other.load_snapshot(read_tree) == {"epoch": 1}
     assert (tmp_path / LOG).read_text() == "line\nafter\n"
     assert (tmp_path / METRICS).read_text() == '{"epoch": 1}\n'
     assert capsys.readouterr().out == "line\nafter\n"
@@ -195,7 +214,7 @@ def test_a_run_is_resumed_by_the_command_that_started_it(tmp_path: Path) -> None
 def test_a_run_that_is_at_work_is_not_resumed_by_another_process(tmp_path: Path) -> None:
     kind = RunKind("linear", "unused", {}, lambda _recorded: None)
     first = open_run(JobOptions(out=tmp_path / "run"), kind, launch())
-    first.load_snapshot()  # closes the growing files, but does not give the folder away
+    first.load_snapshot(read_tree)  # closes the growing files, but does not give the folder away
     again = JobOptions(resume=tmp_path / "run")
     with pytest.raises(UserError, match=f"--resume .*run: is in use by process {os.getpid()} on"):
         open_run(again, kind, launch())

@@ -27,6 +27,7 @@ from cvgssl.adapt.pseudo_labels import PseudoLabelSource, pseudo_label_source
 from cvgssl.adapt.summary import Summary, mode_of, score_runs, setting_of
 from cvgssl.adapt.training import Draw, RunResult, Split, Trainer
 from cvgssl.encoders.backbone import Backbone
+from cvgssl.encoders.containers import read_tree
 from cvgssl.images.splits import write_split
 from cvgssl.images.store import Pictures
 from cvgssl.runtime.environment import hardware
@@ -56,7 +57,7 @@ def adapt(config: AdaptConfig) -> tuple[Path, Summary]:
     job = AdaptJob(config, task, source, accelerator, folder, least)
     try:
         with stop_requests() as stopping:
-            snapshot = folder.load_snapshot()
+            snapshot = folder.load_snapshot(read_tree)
             if snapshot is None:
                 _introduce(job)
             else:

@@ -26,6 +26,7 @@ from cvgssl.encoders.torchscript import read_torchscript
 from cvgssl.encoders.weights_card import WeightsCard, read_card
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import check_file, parsing
+from cvgssl.runtime.zip_files import check_directory
 
 # Never imported: an object of these is read as an empty stand-in.
 _ALWAYS_INERT = (
@@ -149,6 +150,11 @@ def read_contents(path: Path) -> FileContents:
     return contents
 
 
+def read_tree(path: Path) -> dict[str, Any]:
+    """The dictionary that `torch.save` wrote; errors as those of `read_contents`."""
+    return read_contents(path).tree
+
+
 def _read_safetensors(path: Path) -> FileContents:
     with safe_open(path, framework="pt") as file:
         names = list(file.keys())
@@ -159,6 +165,7 @@ def _read_safetensors(path: Path) -> FileContents:
 
 
 def _read_zip(path: Path, size: int) -> FileContents:
+    check_directory(path)
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         root = members[0].filename.partition("/")[0] if members else ""

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from cvgssl.encoders.backbone import Backbone
+from cvgssl.encoders.containers import read_tree
 from cvgssl.encoders.frozen_encoder import FrozenEncoder
 from cvgssl.encoders.pretrained import LoadReport
 from cvgssl.pretrain.checkpoint import BACKBONE, checkpoints, save_backbone
@@ -55,7 +56,7 @@ def pretrain(config: PretrainConfig) -> tuple[Path, PretrainSummary]:
     folder = open_run(config, run_kind(inputs), accelerator)
     try:
         with compile_errors(config.compile), stop_requests() as stopping:
-            snapshot = folder.load_snapshot()
+            snapshot = folder.load_snapshot(read_tree)
             if snapshot is None:
                 _introduce(inputs, report, folder.log)
             else:

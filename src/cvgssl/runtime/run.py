@@ -73,16 +73,19 @@ class RunFolder:
         with writing(self.path / SNAPSHOT) as aside:
             aside.write_bytes(buffer.getbuffer())
 
-    def load_snapshot(self) -> dict[str, Any] | None:
-        """The last snapshot, or None; cuts the growing files back to where they were then."""
+    def load_snapshot(self, read: Callable[[Path], dict[str, Any]]) -> dict[str, Any] | None:
+        """The last snapshot, or None; cuts the growing files back to where they were then.
+
+        read: reads what `torch.save` wrote from a file of unknown origin.
+        """
         path = self.path / SNAPSHOT
         state: dict[str, Any] = {}
         sizes: dict[str, int] = {}
         exists = path.exists()
         if exists:
             try:
-                state = torch.load(path, map_location="cpu", weights_only=True)
-                sizes = state.pop("sizes")
+                state = read(path)
+                sizes = {name: int(size) for name, size in state.pop("sizes").items()}
             except Exception as error:
                 if trouble := machine_trouble(error):
                     raise MachineError(f"{path}: {trouble}") from error
@@ -92,7 +95,8 @@ class RunFolder:
             for name in (LOG, METRICS):
                 if (self.path / name).exists():
                     with (self.path / name).open("r+b") as file:
-                        file.truncate(min(sizes.get(name, 0), file.seek(0, io.SEEK_END)))
+                        size = max(0, sizes.get(name, 0))
+                        file.truncate(min(size, file.seek(0, io.SEEK_END)))
         return state if exists else None
 
     def close(self) -> None:
