@@ -191,9 +191,11 @@ def keep(connection: "socket.socket", executable: str) -> list[str]:
 
 
 def prepare() -> None:
-    """Import what commands import."""
+    """Import what commands import, and draw what most of them draw, so that fonts are known."""
     import importlib
     import pkgutil
+    import tempfile
+    from pathlib import Path
 
     import cvgssl
 
@@ -203,6 +205,14 @@ def prepare() -> None:
             importlib.import_module(module.name)
     for name in MODULES:
         importlib.import_module(name)
+    import numpy as np
+
+    from cvgssl.report.figures import confusion_figure, learning_curves
+
+    row = {"run": 1, "epoch": 1, "train_loss": 1.0, "train_acc": 1.0}
+    with tempfile.TemporaryDirectory() as folder:
+        confusion_figure(np.eye(2, dtype=int), ["a", "b"], Path(folder) / "a.png", "")
+        learning_curves([row], Path(folder) / "b.png")
 
 
 MODULES = (

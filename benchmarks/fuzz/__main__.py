@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         only = whole if whole == set(options.only) else ()  # else all, to look for the names
         targets = corpus.make(Path(work) / "corpus", only)
         targets = [t for t in targets if not options.only or any(o in t.name for o in options.only)]
-        print(f"{len(targets)} sound files, {time.monotonic() - begun:.0f} s")
+        print(f"{len(targets)} sound files, {time.monotonic() - begun:.0f} s", flush=True)
         workers = []
         for job in range(options.jobs):
             pid = os.fork()
@@ -109,6 +109,7 @@ def _work(
 ) -> Counter[tuple[str, str]]:
     """Every `jobs`-th file, beginning with the `job`-th."""
     counts: Counter[tuple[str, str]] = Counter()
+    begun = time.monotonic()
     root = work / f"copy_{job}"
     expected: dict[str, bytes] = {}
     checked: set[str] = set()
@@ -126,6 +127,8 @@ def _work(
         turns[group] += 1
         if number % options.jobs != job:
             continue
+        if number and number % 100 == 0:
+            print(f"{number} files, {time.monotonic() - begun:.0f} s", flush=True)
         rng = random.Random(f"{options.seed} {number} {target.name}")
         _copy(work / "corpus", root)
         if target.name not in checked:

@@ -51,12 +51,13 @@ def called_in_process(read: Callable[[Path], object]) -> Use:
     """Call a function of the package as the command line would: its complaints are exit code 2."""
 
     def use(root: Path) -> int:
+        from cvgssl.cli.console import complain
         from cvgssl.runtime.errors import UserError
 
         try:
             read(root)
         except UserError as error:
-            print(error)
+            complain("cvgssl", str(error))
             return 2
         return 0
 
@@ -82,7 +83,8 @@ def stopped(folder: Path, line: str, *words: str) -> None:
                 os.kill(os.getpid(), signal.SIGTERM)
 
         RunFolder.log = logged  # type: ignore[method-assign]
-        return command(*words)(folder)
+        command(*words)(folder)
+        return 0
 
     forked(folder, job, " ".join(words))
 

@@ -5,11 +5,16 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
-def test_mutated_files(tmp_path: Path, python: str) -> None:
-    words = ["--files", "108", "--jobs", "1", "--seed", "7", "--out", "kept", "--json", "x.json"]
+@pytest.mark.parametrize(("files", "only"), [(36, ()), (164, ("pictures", "lists", "settings"))])
+def test_mutated_files(tmp_path: Path, python: str, files: int, only: tuple[str, ...]) -> None:
+    """Few of what whole commands read, many of what is read in milliseconds."""
+    words = ["--files", str(files), "--jobs", "1", "--seed", "7", "--out", "kept"]
+    words += ["--json", "x.json", *(["--only", *only] if only else [])]
     done = subprocess.run(
         [python, "-m", "benchmarks.fuzz", *words],
         cwd=tmp_path,
@@ -20,6 +25,6 @@ def test_mutated_files(tmp_path: Path, python: str) -> None:
     kept = "\n".join(path.read_text()[:1000] for path in sorted(tmp_path.glob("kept/*/about.txt")))
     assert done.returncode == 0, done.stdout + done.stderr + kept
     groups = json.loads((tmp_path / "x.json").read_text())["groups"]
-    assert sum(sum(row.values()) for row in groups.values()) == 108
+    assert sum(sum(row.values()) for row in groups.values()) == files
     # mutations that everything or nothing survives would test nothing
     assert {"refused", "result"} == {verdict for row in groups.values() for verdict in row}

@@ -2,12 +2,15 @@
 
 import json
 import os
+import signal
+import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ends_itself import AT_LINE, MAIN
 
 # the -- keeps torchrun from taking our --n for one of its own options
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone"]
@@ -78,3 +81,29 @@ def test_more_processes_than_pictures_in_a_batch(steel: Path, tmp_path: Path, py
     assert done.returncode != 0
     message = "--batch-size 1: 2 processes need a picture each; take at least 2"
     assert done.stderr.count(message) == 1
+
+
+def test_a_stop_is_noticed_while_features_are_computed(
+    steel: Path, tmp_path: Path, python: str
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = str(taken.getsockname()[1])
+    words = [
+        "linear",
+        str(steel),
+        *OPTIONS,
+        "--arch",
+        "test_resnet",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    asked = ["-c", AT_LINE + MAIN, "data:", str(int(signal.SIGTERM))]  # before the features
+    processes = []
+    for rank, program in enumerate((asked, ["-m", "cvgssl"])):
+        place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+        place |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        place |= {"CVGSSL_CACHE": str(tmp_path / "cache")}
+        processes.append(subprocess.Popen([python, *program, *words], env=os.environ | place))
+    assert [process.wait() for process in processes] == [143, 143]
+    assert not (tmp_path / "run/metrics.jsonl").exists(), "no epoch was trained before"

@@ -126,6 +126,8 @@ def test_options_reach_the_architecture() -> None:
         ("vit_tiny_patch16_224,patch_size=0", 32, "cannot be built"),
         ("vit_tiny_patch16_224,block=5", 32, "unexpected keyword argument 'block'"),
         ("vit_tiny_patch16_224,drop_path_rate=nan", 32, "drop_path_rate must be a finite number"),
+        ("vit_tiny_patch16_224,depth=5001", 32, "depth must be at most 5,000"),
+        ("vit_tiny_patch16_224,reg_tokens=10000000", 32, "reg_tokens must be at most 1,000,000"),
         ("vit_tiny_patch16_224,mlp_ratio=1e400", 32, "mlp_ratio must be a finite number"),
         ("vit_tiny_patch16_224,mlp_ratio=1e9", 32, "more than 10,000,000,000 numbers"),
         ("vit_tiny_patch16_224,reg_tokens=1000000000", 32, "more than 10,000,000,000 numbers"),

@@ -145,6 +145,8 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "memo": (lambda: zipped(b"\x80\x02}r\xff\xff\xff\x7f.", script=True), "numbers its values"),
     "text that is not there": (
         lambda: b"\x80\x02X" + b"\xff\xff\xff\xff" + bytes(99), "longer than any text"),
+    "name without end": (
+        lambda: zipped(b"\x80\x02c" + b"a" * 10**6 + b"\nb\n."), "no newline found"),
     "many sets": (lambda: b"\x80\x02" + b"\x8f" * 600_000, "more than 500,000 steps"),
     "many tensors": (lambda: saved({str(n): E for n in range(20_001)}), "holds 20,001 tensors"),
     "script in itself": (lambda: zipped(script_in_itself(), script=True), "cannot be read"),

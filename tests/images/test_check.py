@@ -120,6 +120,18 @@ def test_classes_missing_on_either_side(clean: Path) -> None:
     assert found(report)["imbalance"].items == [["pits", "4"], ["only_train", "1"]]
 
 
+def test_classes_that_windows_merges(tmp_path: Path) -> None:
+    for seed, name in enumerate(("Crack", "crack", "rust", "rust ", "hole")):
+        save(tmp_path / "d" / name / "1.png", steel(seed))
+    (found,) = [f for f in check_data(tmp_path / "d").findings if f.kind == "alike_classes"]
+    assert found.severity == "warning"
+    assert found.items == [["Crack", "crack"], ["rust", "rust "]]
+    assert "'Crack' and 'crack'; 'rust' and 'rust '; Windows merges them" in found.message
+    (tmp_path / "d.csv").write_text("path,label\nd/Crack/1.png,A\nd/crack/1.png,a\n")
+    (found,) = [f for f in check_data(tmp_path / "d.csv").findings if f.kind == "alike_classes"]
+    assert found.items == [["A", "a"]]
+
+
 def test_wrong_extension_is_read_and_warned_of(clean: Path) -> None:
     buffer = io.BytesIO()
     Image.fromarray(steel(60)).save(buffer, "PNG")

@@ -105,7 +105,9 @@ def test_a_lack_of_space_says_how_the_job_goes_on(tmp_path: Path) -> None:
     (tmp_path / "run/environment.json").write_text("[]")
     assert remedy(full) == again
     (tmp_path / "run/environment.json").write_text(json.dumps({"started_by": "linear"}))
-    assert remedy(full).endswith(f"; then go on with: cvgssl linear --resume {tmp_path}/run")
+    assert remedy(full) == (
+        f"free space there, then go on with: cvgssl linear --resume {tmp_path}/run"
+    )
     refused = OSError(errno.EACCES, "Permission denied", str(path))
     assert remedy(refused) == "this user may not; change the rights, or name another place"
     assert remedy(OSError("words")) == ""

@@ -125,6 +125,23 @@ class _Malicious:
         return os.mkdir, (str(self.path),)
 
 
+def test_a_snapshot_made_to_do_harm_is_refused(tmp_path: Path) -> None:
+    key = b"\x80\x02})q\x00" + 45 * b"h\x00\x86q\x00" + b"Ns."  # its hash takes 2**45 steps
+    for program in (key, b"\x80\x02})" + b"\x85" * 400_000 + b"Ns."):
+        with zipfile.ZipFile(tmp_path / "snapshot.pt", "w") as archive:
+            archive.writestr("m/data.pkl", program)
+        with pytest.raises(UserError, match=r"snapshot\.pt: damaged; remove it to start"):
+            RunFolder(tmp_path).load_snapshot(read_tree)
+    for sizes in (5, {"log.txt": "x"}, {"log.txt": float("nan")}):
+        torch.save({"sizes": sizes}, tmp_path / "snapshot.pt")
+        with pytest.raises(UserError, match=r"snapshot\.pt: damaged; remove it to start"):
+            RunFolder(tmp_path).load_snapshot(read_tree)
+    (tmp_path / "log.txt").write_text("a line\n")
+    torch.save({"sizes": {"log.txt": -5}}, tmp_path / "snapshot.pt")
+    assert RunFolder(tmp_path).load_snapshot(read_tree) == {}
+    assert (tmp_path / "log.txt").read_text() == ""
+
+
 def test_code_in_a_snapshot_is_refused_and_not_run(tmp_path: Path) -> None:
     proof = tmp_path / "code was run"
     state = {"sizes": {}, "epoch": _Malicious(proof)}

@@ -6,15 +6,15 @@ Imports no torch, so that `--help` is quick.
 from pathlib import Path
 from typing import Literal, cast, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from cvgssl.images.picture_options import PictureOptions, SplitOptions
-from cvgssl.runtime.options import STRICT, JobOptions
+from cvgssl.runtime.options import STRICT, CheckedOptions, JobOptions
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class AdaptConfig(JobOptions, PictureOptions, SplitOptions):
+class AdaptConfig(CheckedOptions, JobOptions, PictureOptions, SplitOptions):
     """What fine-tuning and linear evaluation share; defaults are the published ones."""
 
     arch: str = Field(
@@ -80,9 +80,8 @@ class AdaptConfig(JobOptions, PictureOptions, SplitOptions):
         default="first", description="keep the final weights of the first run or of every run"
     )
 
-    @model_validator(mode="after")
-    def _check(self) -> "AdaptConfig":
-        problems = []
+    def _problems(self) -> list[str]:
+        problems = super()._problems()
         if self.start_epoch >= self.epochs:
             problems.append(
                 f"--start-epoch {self.start_epoch}: must be below --epochs {self.epochs}"
@@ -92,9 +91,7 @@ class AdaptConfig(JobOptions, PictureOptions, SplitOptions):
         for name in ("draws", "labels"):
             if getattr(self, name) is not None and self.imbalance != 1:
                 problems.append(f"--imbalance: has no effect with --{name}; leave one of them out")
-        if problems:
-            raise ValueError("\n".join(problems))
-        return self
+        return problems
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -156,9 +153,8 @@ class FinetuneConfig(AdaptConfig):
         parse_trainable(text)
         return text
 
-    @model_validator(mode="after")
-    def _check_unlabelled(self) -> "FinetuneConfig":
-        problems = []
+    def _problems(self) -> list[str]:
+        problems = super()._problems()
         if self.pseudo_labels and not self.pretrained:
             problems.append(
                 "--pseudo-labels: needs --pretrained; a random network cannot guess classes"
@@ -167,9 +163,7 @@ class FinetuneConfig(AdaptConfig):
             problems.append(
                 f"--unlabelled {self.unlabelled}: is used by --pseudo-labels only; give that too"
             )
-        if problems:
-            raise ValueError("\n".join(problems))
-        return self
+        return problems
 
 
 TrainableKind = Literal["all", "head", "norm", "blocks", "lora"]

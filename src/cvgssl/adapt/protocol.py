@@ -33,7 +33,7 @@ from cvgssl.images.splits import write_split
 from cvgssl.runtime.environment import hardware
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_json
-from cvgssl.runtime.launch import launch
+from cvgssl.runtime.launch import in_any_process, launch
 from cvgssl.runtime.options import to_dict
 from cvgssl.runtime.progress import progress
 from cvgssl.runtime.run import SNAPSHOT, SUMMARY, Clock, RunFolder, RunKind, open_run
@@ -207,8 +207,7 @@ def _feature_progress(
 
         def advance_or_stop(count: int) -> None:
             advance(count)
-            # several processes wait for each other here, and stop after the first epoch
-            if job.accelerator.num_processes == 1 and stopping():
+            if in_any_process(job.accelerator, stopping()):
                 raise Stopped(job.folder.path)
 
         yield advance_or_stop

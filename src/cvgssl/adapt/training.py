@@ -25,6 +25,7 @@ from cvgssl.adapt.pseudo_labels import PoolBatch, PseudoLabelPool, beside
 from cvgssl.encoders.forward import Inputs, forward_all, take
 from cvgssl.heads.metrics import confusion
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.launch import in_any_process
 from cvgssl.runtime.run import RunFolder
 from cvgssl.runtime.seeds import seed_for
 from cvgssl.runtime.stopping import Stopped
@@ -154,7 +155,7 @@ class Trainer:
                 row |= self._evaluate()
             self._report(row, folder)
             advance(1)
-            stop = self._any(stopping())
+            stop = in_any_process(self.accelerator, stopping())
             if stop or time.monotonic() - saved > SNAPSHOT_EVERY:
                 save(self)
                 saved = time.monotonic()
@@ -225,11 +226,6 @@ class Trainer:
             sums[1] += (logits.argmax(1) == labels).sum()
         loss, correct = self.accelerator.reduce(sums, "sum").tolist()
         return loss / len(self.train), 100 * correct / len(self.train)
-
-    def _any(self, stopping: bool) -> bool:
-        """Whether any process says so."""
-        flag = torch.tensor(float(stopping), device=self.accelerator.device)
-        return bool(self.accelerator.reduce(flag, "sum").item() > 0)
 
     def _others(self, batches: Sequence[Tensor]) -> list[PoolBatch | None]:
         """The pool's pictures beside each of the epoch's batches."""

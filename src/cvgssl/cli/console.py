@@ -9,10 +9,10 @@ import warnings
 from contextlib import suppress
 from typing import Any
 
-from cvgssl.runtime.parsing import printable
+from cvgssl.runtime.parsing import printable, shortened
 
 _FORMAT_WARNING = warnings.formatwarning
-_LONGEST = 2000  # characters of a line of a message
+_LONGEST = 1900  # characters of a line of a message
 READER_GONE = 141  # as of a program that SIGPIPE ends
 
 
@@ -46,14 +46,7 @@ def complain(prog: str, text: str) -> None:
     """Print each line of `text` to standard error, if anybody reads it."""
     with suppress(OSError):
         for line in text.split("\n"):
-            print(f"{prog}: {_shortened(printable(line))}", file=sys.stderr, flush=True)
-
-
-def _shortened(line: str) -> str:
-    """A line without its middle where somebody's name or value is thousands of letters long."""
-    return (
-        line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 3 :]}"
-    )
+            print(f"{prog}: {shortened(printable(line), _LONGEST)}", file=sys.stderr, flush=True)
 
 
 def reader_is_gone() -> bool:

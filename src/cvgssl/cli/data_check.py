@@ -11,7 +11,9 @@ from pydantic import ConfigDict, Field
 from cvgssl.cli.command import Command
 from cvgssl.images.picture_options import SizeLimit
 from cvgssl.runtime.options import Written
+from cvgssl.runtime.parsing import shortened
 
+LONGEST = 80  # characters of a name in the tables; the JSON has it whole
 EXAMPLES = 3  # groups of files shown per finding; the JSON has all
 
 
@@ -47,14 +49,18 @@ def run(argv: Sequence[str], prog: str) -> int:
     def show(report: CheckReport) -> None:
         splits = sorted({name for row in report.counts.values() for name in row}, reverse=True)
         rows = [
-            [label or "(no label)", *(str(row.get(name, 0)) for name in splits)]
+            [shortened(label, LONGEST) or "(no label)", *(str(row.get(name, 0)) for name in splits)]
             for label, row in report.counts.items()
         ]
         print_table(str(config.data), ["class", *(name or "pictures" for name in splits)], rows)
         if report.findings:
             print()
             lines = [
-                [finding.severity, finding.message, _examples(finding.items)]
+                [
+                    finding.severity,
+                    shortened(finding.message, 3 * LONGEST),
+                    _examples(finding.items),
+                ]
                 for finding in report.findings
             ]
             print_table("", ["", "finding", "for example"], lines)
@@ -78,5 +84,5 @@ def run(argv: Sequence[str], prog: str) -> int:
 
 
 def _examples(items: Sequence[Sequence[str]]) -> str:
-    shown = [": ".join(item[:3]) for item in items[:EXAMPLES]]
+    shown = [": ".join(shortened(part, LONGEST) for part in item[:3]) for item in items[:EXAMPLES]]
     return "; ".join(shown) + ("; ..." if len(items) > EXAMPLES else "")

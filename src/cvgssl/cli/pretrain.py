@@ -1,11 +1,12 @@
 """`cvgssl pretrain DATA`: pre-train a backbone on unlabelled pictures."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
 from cvgssl.cli.command import Command
-from cvgssl.pretrain.config import PretrainConfig
+from cvgssl.pretrain.config import PretrainConfig, pretrain_config
 
 SHOWN = 4  # pictures in the figure of views
 COMMAND = Command(
@@ -17,7 +18,8 @@ COMMAND = Command(
 
 def run(argv: Sequence[str], prog: str) -> int:
     """Parse the options and do the job."""
-    return run_pretraining(COMMAND.parse(argv, prog), prog)
+    command = replace(COMMAND, config=pretrain_config())
+    return run_pretraining(command.parse(argv, prog), prog)
 
 
 def run_pretraining(config: PretrainConfig, prog: str) -> int:

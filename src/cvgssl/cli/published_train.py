@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from cvgssl.cli.command import Command
 from cvgssl.cli.main import guarded
 from cvgssl.cli.pretrain import run_pretraining
-from cvgssl.pretrain.config import BankSize, Guidance, PretrainConfig
+from cvgssl.pretrain.config import BankSize, Guidance, PretrainConfig, pretrain_config
 from cvgssl.pretrain.methods.registry import options_read
 from cvgssl.runtime.options import STRICT, Written
 
@@ -42,7 +42,7 @@ class PublishedTrainConfig(PretrainConfig):
         if not self.multi_crop:
             kinds = ("size_crops", "min_scale_crops", "max_scale_crops")
             values |= {"nmb_crops": (1,)} | {name: values[name][:1] for name in kinds}
-        return PretrainConfig(**values)
+        return pretrain_config()(**values)
 
 
 COMMAND = Command(PublishedTrainConfig)

@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from cvgssl.encoders.extent import TooLargeError, bounded, check_extent
+from cvgssl.encoders.extent import MOST_TENSORS, TooLargeError, bounded, check_extent
 from cvgssl.encoders.normalization import HALF, IMAGENET, Normalization
 from cvgssl.encoders.timm_import import timm, torchvision
 from cvgssl.runtime.errors import UserError, naming
@@ -23,6 +23,7 @@ TORCHVISION = "torchvision:"
 _RESERVED = ("pretrained", "checkpoint", "cache", "num_classes", "img_size", "in_chans", "features")
 _WORDS = {"true": True, "True": True, "false": False, "False": False, "None": None}
 _LARGEST_SIZE = 16_384  # pixels
+_LARGEST_OPTION = 1_000_000
 
 
 class Backbone(nn.Module):
@@ -129,6 +130,9 @@ def split_arch(arch: str) -> tuple[str, dict[str, Any]]:
         options[key] = _value(value)
         if isinstance(options[key], float) and not math.isfinite(options[key]):
             raise UserError(f"{key} must be a finite number")
+        most = MOST_TENSORS if key.startswith("depth") else _LARGEST_OPTION
+        if isinstance(options[key], int) and abs(options[key]) > most:
+            raise UserError(f"{key} must be at most {most:,}")  # building as far takes minutes
     return name, options
 
 

@@ -26,6 +26,7 @@ from cvgssl.encoders.torchscript import read_torchscript
 from cvgssl.encoders.weights_card import WeightsCard, read_card
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import check_file, parsing
+from cvgssl.runtime.zip_files import check_directory
 
 # Never imported: an object of these is read as an empty stand-in.
 _ALWAYS_INERT = (
@@ -164,6 +165,7 @@ def _read_safetensors(path: Path) -> FileContents:
 
 
 def _read_zip(path: Path, size: int) -> FileContents:
+    check_directory(path)
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         root = members[0].filename.partition("/")[0] if members else ""

@@ -23,6 +23,7 @@ MOST_CALLS = 100_000
 MOST_WORK = 10_000_000  # values that are hashed or read by a call
 MOST_DEPTH = 50  # of tuples within tuples
 LONGEST = 2**28  # bytes of a text
+LONGEST_LINE = 2**12  # bytes of the name of a module or class
 _HUGE = 2**62
 
 STORAGES = {
@@ -95,7 +96,7 @@ class _Bounded:
         self._stream = stream
 
     def readline(self) -> bytes:
-        return self._stream.readline()
+        return self._stream.readline(LONGEST_LINE)  # without its end it is refused
 
     def read(self, size: int) -> bytes:
         if size > LONGEST:

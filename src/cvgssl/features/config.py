@@ -4,14 +4,14 @@ Imports no torch.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from cvgssl.encoders.installed_weights import INSTALLED
 from cvgssl.images.picture_options import BatchOptions, FileOptions, SplitOptions
-from cvgssl.runtime.options import STRICT, DeviceOptions, Written
+from cvgssl.runtime.options import STRICT, CheckedOptions, DeviceOptions, Written
 
 AUTO = "auto"
 POOLS = ("cls", "mean", "max")
@@ -20,7 +20,7 @@ Flips = Literal["none", "horizontal", "both", "rotations"]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class EncodingOptions(DeviceOptions, FileOptions, BatchOptions, SplitOptions):
+class EncodingOptions(CheckedOptions, DeviceOptions, FileOptions, BatchOptions, SplitOptions):
     """Which pictures, which encoders, and what is taken from them."""
 
     data: Path = Field(
@@ -77,16 +77,8 @@ class EncodingOptions(DeviceOptions, FileOptions, BatchOptions, SplitOptions):
     )
     seed: int = Field(default=0, ge=0, lt=2**63, description="seed of that split")
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        problems = self._problems()
-        if problems:
-            raise ValueError("\n".join(problems))
-        return self
-
     def _problems(self) -> list[str]:
-        """One line per mistake in options that do not go together."""
-        problems = []
+        problems = super()._problems()
         if not self.encoder:
             problems.append("--encoder: name at least one, or leave it out for the default")
         if not set(self.pools) <= set(POOLS) or len(set(self.pools)) < len(self.pools):

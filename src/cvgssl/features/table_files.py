@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.zip_files import check_directory
 
 TEXTS = ("names", "splits", "labels")
 KNOWN = ("values", *TEXTS, "about")
@@ -33,6 +34,7 @@ def write_npz(path: Path, columns: Mapping[str, Any]) -> None:
 
 def read_npz(path: Path) -> dict[str, Any]:
     """The known arrays of an .npz; raises almost anything for a file that is none."""
+    check_directory(path)
     with zipfile.ZipFile(path) as archive:
         members = {info.filename: info for info in archive.infolist()}
         return {
@@ -47,12 +49,9 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> NDAr
         raise ValueError(f"{name} is encrypted")
     with archive.open(member) as file:
         version = np.lib.format.read_magic(file)
-        if version == (1, 0):
-            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-        elif version == (2, 0):
-            shape, _, dtype = np.lib.format.read_array_header_2_0(file)
-        else:
+        if version != (1, 0):  # others are for columns of many parts, with headers of any length
             raise ValueError(f"{name} has the unknown version {version} of NumPy's format")
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
         header = file.tell()
     if dtype.hasobject:
         raise ValueError(f"{name} holds Python objects, which are never read")

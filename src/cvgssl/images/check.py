@@ -29,7 +29,7 @@ from cvgssl.images.check_facts import (
 from cvgssl.images.duplicates import near_pairs
 from cvgssl.images.geometry import MAX_MEGAPIXELS
 from cvgssl.images.layout import HALVES
-from cvgssl.images.names import is_utf8
+from cvgssl.images.names import comparable, is_utf8
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import printable
 
@@ -163,6 +163,7 @@ def check_data(data: Path, max_megapixels: int = MAX_MEGAPIXELS) -> CheckReport:
         *_unreadable(unreadable),
         *_left_out(contents),
         *_names_without_text(entries, root),
+        *_alike(entries, None if data.is_file() else root),
         *_classes(entries, root),
         *exact_duplicates(readable),
         *near_duplicates(readable),
@@ -219,6 +220,24 @@ def _names_without_text(entries: Sequence[Listed], root: Path) -> Iterator[Findi
             "rename them (convmv does)"
         )
         yield Finding("file_name", "warning", text, files)
+
+
+def _alike(entries: Sequence[Listed], root: Path | None) -> Iterator[Finding]:
+    """Classes that some systems take for one; root: the data folder, None of a CSV."""
+    names = set()
+    for entry in entries:
+        if entry.label and root is not None:  # blanks at its ends are no part of a label
+            names.add(entry.path.relative_to(root).parts[1 if entry.split else 0])
+        elif entry.label:
+            names.add(entry.label)
+    alike = defaultdict(set)
+    for name in names:
+        alike[comparable(name).casefold().strip(" .")].add(printable(name))
+    groups = [sorted(group) for _, group in sorted(alike.items()) if len(group) > 1]
+    if groups:
+        shown = "; ".join(" and ".join(map(repr, group)) for group in groups)
+        text = f"classes that differ only in case, blanks or dots: {shown}; Windows merges them"
+        yield Finding("alike_classes", "warning", text, groups)
 
 
 def _classes(entries: Sequence[Listed], root: Path) -> Iterator[Finding]:

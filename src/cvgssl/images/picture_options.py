@@ -17,7 +17,11 @@ from cvgssl.runtime.options import STRICT
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class SizeLimit:
-    """What everything that reads pictures has."""
+    """How picture files are read.
+
+    Dataclasses with the same first line are one group of `--help`; this is what everything has that
+    reads pictures.
+    """
 
     max_megapixels: int = Field(
         default=MAX_MEGAPIXELS,
@@ -30,7 +34,10 @@ class SizeLimit:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class DecodingOptions(SizeLimit):
-    """How many files are decoded at a time, and what happens to those that cannot be."""
+    """How picture files are read.
+
+    How many at a time, and what happens to those that cannot be decoded.
+    """
 
     skip_corrupt: bool = Field(default=False, description="leave unreadable pictures out and go on")
     workers: int = Field(
@@ -43,7 +50,10 @@ AS_USUAL = DecodingOptions()
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class BatchOptions(DecodingOptions):
-    """The same for jobs that have few pictures in memory at a time."""
+    """How picture files are read.
+
+    The same for jobs that have few pictures in memory at a time.
+    """
 
     batch_size: int = Field(default=64, ge=1, description="pictures per step")
 
@@ -59,7 +69,10 @@ class SplitOptions:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class FileOptions(DecodingOptions):
-    """Which picture files, and how they are read."""
+    """How picture files are read.
+
+    Which of them, and their white level.
+    """
 
     data: Path = Field(
         description="folder with train/CLASS and test/CLASS, one folder of classes, or a CSV of "

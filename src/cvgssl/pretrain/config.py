@@ -4,14 +4,19 @@ Imports no torch, so that `--help` is quick.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
 from cvgssl.images.picture_options import PictureOptions
-from cvgssl.pretrain.methods.registry import GUIDANCES, METHODS, problems_of_method
-from cvgssl.runtime.options import STRICT, JobOptions, OneOf, Written
+from cvgssl.pretrain.methods.registry import (
+    GUIDANCES,
+    METHODS,
+    declared_options,
+    problems_of_method,
+)
+from cvgssl.runtime.options import STRICT, CheckedOptions, JobOptions, OneOf, Written, fields_of
 from cvgssl.views.recipe import ViewRecipe
 
 Builder = Annotated[str, OneOf(METHODS)]
@@ -30,7 +35,7 @@ BankSize = Annotated[int, BeforeValidator(_off_is_zero)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class PretrainConfig(JobOptions, PictureOptions):
+class PretrainConfig(CheckedOptions, JobOptions, PictureOptions):
     """Pre-train a backbone on unlabelled pictures, guided by frozen vision encoders."""
 
     data: Path = Field(
@@ -194,13 +199,23 @@ class PretrainConfig(JobOptions, PictureOptions):
         ]
         return (weak, *strong)
 
-    @model_validator(mode="after")
-    def _check(self) -> "PretrainConfig":
-        problems = [*_problems_of_views(self), *_problems_of_epochs(self)]
-        problems += problems_of_method(self)
-        if problems:
-            raise ValueError("\n".join(problems))
-        return self
+    def _problems(self) -> list[str]:
+        problems = [*super()._problems(), *_problems_of_views(self), *_problems_of_epochs(self)]
+        return problems + problems_of_method(self)
+
+
+def pretrain_config() -> type[PretrainConfig]:
+    """`PretrainConfig`, with the options that methods of other packages declare where there are.
+
+    Raises UserError for declarations that do not fit.
+    """
+    added = declared_options(fields_of(PretrainConfig))
+    if not added:
+        return PretrainConfig
+    body = {"__doc__": PretrainConfig.__doc__, "__module__": __name__}
+    joined = type("PretrainConfig", (PretrainConfig, *added), body)
+    config: Any = dataclass(frozen=True, kw_only=True, config=STRICT)(joined)
+    return cast(type[PretrainConfig], config)
 
 
 def _problems_of_views(config: PretrainConfig) -> list[str]:

@@ -4,15 +4,15 @@ Imports no torch and no sklearn, so that `--help` is quick.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from cvgssl.features.config import EmbedConfig, EncodingOptions
 from cvgssl.heads import HEADS
 from cvgssl.images.picture_options import BatchOptions
-from cvgssl.runtime.options import STRICT, GpuOption, Written, fields_of
+from cvgssl.runtime.options import STRICT, CheckedOptions, GpuOption, Written, fields_of
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -86,7 +86,7 @@ class FitConfig(EncodingOptions):
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class PredictOptions(GpuOption, BatchOptions):
+class PredictOptions(CheckedOptions, GpuOption, BatchOptions):
     """Which pictures are named by which run, and how."""
 
     model: Path = Field(
@@ -117,18 +117,11 @@ class PredictOptions(GpuOption, BatchOptions):
         description="for a run of `cvgssl fit` whose encoder's weights have been moved: the files",
     )
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        problems = self._problems()
-        if problems:
-            raise ValueError("\n".join(problems))
-        return self
-
     def _problems(self) -> list[str]:
-        """One line per mistake in options that do not go together."""
+        problems = super()._problems()
         if self.false_rejection_rate != 0.1 and not self.unknown:
-            return ["--false-rejection-rate: has no effect without --unknown"]
-        return []
+            problems.append("--false-rejection-rate: has no effect without --unknown")
+        return problems
 
     @property
     def rate(self) -> float | None:

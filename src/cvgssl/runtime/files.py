@@ -155,7 +155,7 @@ def read_json(path: Path) -> Any:
 
 def sha256_file(path: Path) -> str:
     """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
-    with path.open("rb") as file:
+    with naming_file(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

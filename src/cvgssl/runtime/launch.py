@@ -70,3 +70,11 @@ def launch(
         log_with=list(track) or None,
         project_dir=".",  # asked for by some trackers; nothing is written there
     )
+
+
+def in_any_process(accelerator: Accelerator, flag: bool) -> bool:
+    """Whether `flag` is set in any process; all of them must ask together."""
+    if accelerator.num_processes == 1:
+        return flag
+    number = torch.tensor(float(flag), device=accelerator.device)
+    return bool(accelerator.reduce(number, "sum").item() > 0)

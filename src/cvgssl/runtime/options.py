@@ -6,11 +6,11 @@ Imports no torch, so that `--help` is quick.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import pydantic
 import yaml
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, PydanticKnownError, core_schema
@@ -118,8 +118,27 @@ Tracker = Literal["tensorboard", "wandb", "mlflow"]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class CheckedOptions:
+    """Options that must fit together; all that do not are told of at once."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        problems = self._problems()
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _problems(self) -> list[str]:
+        """One line per mistake in options that do not go together."""
+        return []
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class GpuOption:
-    """What computes."""
+    """What computes.
+
+    Dataclasses with the same first line are one group of `--help`.
+    """
 
     gpu: int | None = Field(
         default=None, ge=0, description="number of the GPU; the CPU if there is none"
@@ -128,7 +147,10 @@ class GpuOption:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class DeviceOptions(GpuOption):
-    """What computes, and how precisely."""
+    """What computes.
+
+    The same, and how precisely.
+    """
 
     precision: Literal["fp32", "bf16", "fp16"] = Field(default="fp32", description="arithmetic")
 

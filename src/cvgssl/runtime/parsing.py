@@ -128,6 +128,14 @@ def one_line(reason: object, length: int = 200) -> str:
     return text if len(text) <= length else text[: length - 3] + "..."
 
 
+def shortened(text: str, length: int) -> str:
+    """`text` without its middle where it is longer than `length`: both ends tell what it is."""
+    if len(text) <= length:
+        return text
+    kept = length - 5
+    return f"{text[: kept - kept // 3]} ... {text[len(text) - kept // 3 :]}"
+
+
 def printable(text: str) -> str:
     r"""`text` with control characters and bytes that are no UTF-8 as escapes such as \x1b."""
     return text if text.isprintable() else "".join(map(_shown, text))

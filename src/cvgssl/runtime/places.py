@@ -14,8 +14,7 @@ _ANOTHER = "name another place"
 _REMEDIES = {
     errno.ENOSPC: "free space there, or name another place",
     errno.EDQUOT: "your share of the disk is used up: free some of it, or name another place",
-    errno.EFBIG: "a limit (ulimit -f) or the file system forbids larger files; raise it, or name "
-    "another place",
+    errno.EFBIG: "a limit forbids larger files: raise it (ulimit -f), or name another place",
     errno.EACCES: "this user may not; change the rights, or name another place",
     errno.EPERM: "this user may not; change the rights, or name another place",
     errno.EROFS: "nothing can be written on this disk; name another place",
@@ -74,17 +73,19 @@ def remedy(error: OSError) -> str:
     Of a lack of space also how the job goes on afterwards.
     """
     advice = _REMEDIES.get(error.errno or 0, "")
-    if error.errno in _SPACE:
-        advice += f"; then {_continuation(Path(str(error.filename or '')))}"
-    return advice
+    if error.errno not in _SPACE:
+        return advice
+    if again := _continuation(Path(str(error.filename or ""))):
+        return f"{advice.removesuffix(f', or {_ANOTHER}')}, then go on with: {again}"
+    return f"{advice}; then give the command again"
 
 
 def _continuation(path: Path) -> str:
-    """How an interrupted job that wrote `path` goes on."""
+    """The command that goes on with the interrupted run which wrote `path`, or ""."""
     for folder in (path, *path.parents)[:3]:  # a run's files are at most one folder deep
         try:
             record = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-            return f"go on with: cvgssl {record['started_by']} --resume {folder}"
+            return f"cvgssl {record['started_by']} --resume {folder}"
         except (OSError, ValueError, KeyError, TypeError):
             continue
-    return "give the command again"
+    return ""

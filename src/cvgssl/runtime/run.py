@@ -86,7 +86,7 @@ class RunFolder:
         if exists:
             try:
                 state = read(path)
-                sizes = state.pop("sizes")
+                sizes = {name: int(size) for name, size in state.pop("sizes").items()}
             except Exception as error:
                 if trouble := machine_trouble(error):
                     raise MachineError(f"{path}: {trouble}") from error
@@ -96,7 +96,8 @@ class RunFolder:
             for name in (LOG, METRICS):
                 if (self.path / name).exists():
                     with (self.path / name).open("r+b") as file:
-                        file.truncate(min(sizes.get(name, 0), file.seek(0, io.SEEK_END)))
+                        size = max(0, sizes.get(name, 0))
+                        file.truncate(min(size, file.seek(0, io.SEEK_END)))
         return state if exists else None
 
     def close(self) -> None:

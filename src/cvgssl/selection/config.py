@@ -3,15 +3,15 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from cvgssl.images.picture_options import SizeLimit
-from cvgssl.runtime.options import STRICT, Written
+from cvgssl.runtime.options import STRICT, CheckedOptions, Written
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class SelectConfig(SizeLimit):
+class SelectConfig(CheckedOptions, SizeLimit):
     """Choose which training pictures to label first.
 
     Writes a list to fill in (selection.csv: path,label), a contact sheet of the pictures and
@@ -51,9 +51,8 @@ class SelectConfig(SizeLimit):
         "not say it",
     )
 
-    @model_validator(mode="after")
-    def _check(self) -> "SelectConfig":
-        problems = []
+    def _problems(self) -> list[str]:
+        problems = super()._problems()
         if self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
             problems.append(f"--out {self.out}: exists and is not an empty folder; name a new one")
         if self.is_features_file and (self.encoder or not self.class_folders):
@@ -61,9 +60,7 @@ class SelectConfig(SizeLimit):
                 f"--encoder, --class-folders: {self.data} is a features file; leave them "
                 "out, or name the folder of pictures"
             )
-        if problems:
-            raise ValueError("\n".join(problems))
-        return self
+        return problems
 
     @property
     def is_features_file(self) -> bool:

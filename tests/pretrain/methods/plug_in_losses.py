@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from plug_in import AgreementOptions
 from torch import Tensor, nn
 
 from cvgssl.pretrain.methods.base import Batch, Method, Setup
@@ -15,10 +16,12 @@ class Agreement(Method):
         super().__init__(setup.backbone)
         self.projector = nn.Linear(setup.backbone.feature_dim, setup.config.out_dim)
         self.temperature = setup.config.t1
+        self.sharpness = setup.options(AgreementOptions).sharpness
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         weak, strong = (self.projector(self.backbone(view)).float() for view in batch.views[:2])
-        return {"agreement": (weak - strong).square().mean() / self.temperature}
+        distance = (weak - strong).square().mean()
+        return {"agreement": self.sharpness * distance / self.temperature}
 
 
 class Matching(GuidedLoss):

@@ -1,5 +1,6 @@
 """Declarations of methods: what follows from them, and those of other packages."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cvgssl.pretrain.config import PretrainConfig
+from cvgssl.pretrain.config import PretrainConfig, pretrain_config
 from cvgssl.pretrain.methods.registry import (
     GUIDANCES,
     METHODS,
@@ -72,6 +73,42 @@ def test_a_method_from_outside_is_used_by_its_name(
     ]
 
 
+def test_a_method_from_outside_has_options_of_its_own(
+    steel: Path, command: Command, environment: dict[str, str], tmp_path: Path
+) -> None:
+    words = ["pretrain", steel, *SMALL, "--seed", "1"]
+    losses = []
+    for name, options in (("a", []), ("b", ["--sharpness", "4"])):
+        run = [*words, "--builder", "agreement", *options, "--lr", "1e-9", "--out", name]
+        done = command(*run, env=environment)
+        assert done.returncode == 0, done.stderr
+        losses.append(json.loads((tmp_path / name / "summary.json").read_text())["losses"])
+    assert losses[1]["agreement"] == pytest.approx(4 * losses[0]["agreement"], rel=1e-3)
+    assert "# factor of the loss\nsharpness: 4.0\n" in (tmp_path / "b/config.yaml").read_text()
+    done = command(*words, "--builder", "agreement", "--sharpness", "0", env=environment)
+    assert "--sharpness 0: input should be greater than 0" in done.stderr
+    done = command(*words, "--builder", "mocov3", "--sharpness", "2", env=environment)
+    assert "--sharpness: has no effect with --builder mocov3" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "message"),
+    [
+        ("lr", "pydantic.dataclasses", "there is an option lr already"),
+        ("mine", "dataclasses", "no pydantic dataclass"),
+    ],
+)
+def test_options_that_do_not_fit_are_told_of(name: str, kind: str, message: str) -> None:
+    made = importlib.import_module(kind).dataclass(type("A", (), {"__annotations__": {name: int}}))
+    METHODS.register("odd", Declaration(build="somewhere:Odd", options=made))
+    try:
+        with pytest.raises(UserError, match=f"cvgssl.methods: odd: .*{message}"):
+            pretrain_config()
+    finally:
+        del METHODS._declared["odd"]
+    assert pretrain_config() is PretrainConfig
+
+
 def test_a_guidance_from_outside_gets_teachers_and_bank(
     steel: Path, command: Command, environment: dict[str, str], tmp_path: Path, teacher_file: Path
 ) -> None:
@@ -97,6 +134,7 @@ def test_help_names_those_from_outside_and_stays_light(environment: dict[str, st
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True
     )
     assert "simsiam,dino,agreement}" in done.stdout, done.stderr
+    assert "--sharpness NUMBER" in done.stdout
     assert "relational,spectral,matching}" in done.stdout
     assert done.stdout.endswith("False False\n")
 

@@ -6,11 +6,15 @@ s_v side of view v in pixels, D_t width of target t.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import TypeVar
 
 from torch import Tensor, nn
 
 from cvgssl.encoders.backbone import Backbone
 from cvgssl.pretrain.config import PretrainConfig
+from cvgssl.runtime.errors import UserError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,18 @@ class Setup:
     backbone: Backbone
     dims: tuple[int, ...] = ()
     weights: tuple[float, ...] = ()
+
+    def options(self, kind: type[T]) -> T:
+        """The options that the method's declaration adds, `kind` being its `options`.
+
+        Raises UserError when the run was started from Python without them.
+        """
+        if not isinstance(self.config, kind):
+            raise UserError(
+                f"--builder {self.config.builder}: has options of its own; make the options by "
+                "pretrain.config.pretrain_config()"
+            )
+        return self.config
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,12 @@ points of the groups `cvgssl.methods` and `cvgssl.guidances`, NAME = "module:DEC
 torch; the module that `build` names is imported when a run starts.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
+
+from pydantic.dataclasses import is_pydantic_dataclass
 
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.extensions import extensions
@@ -75,6 +77,8 @@ class Declaration:
         with by_guidance. targets: what its loss compares views with.
     reads: the options that it reads, without those that every method reads and those that belong
         to its targets. reads_if: further ones, each with a condition on the other options.
+    options: a frozen pydantic dataclass of options of its own, which become flags and keys of
+        `cvgssl pretrain`; `build` reads them by `Setup.options`.
     requires: a package that `build` imports, and what pip installs to get it.
     by_guidance: whether `--guidance` decides build and targets.
     """
@@ -83,6 +87,7 @@ class Declaration:
     targets: Targets = Targets.NONE
     reads: tuple[str, ...] = ()
     reads_if: Mapping[str, Callable[[Any], bool]] = field(default_factory=dict)
+    options: type | None = None
     requires: tuple[str, str] | None = None
     by_guidance: bool = False
 
@@ -90,7 +95,8 @@ class Declaration:
     def may_read(self) -> set[str]:
         """Every option that it reads under some condition."""
         guidance = {"guidance"} if self.by_guidance else set()
-        return {*self.reads, *self.reads_if, *self.targets.reads, *guidance}
+        own = fields_of(self.options) if self.options is not None else ()
+        return {*self.reads, *self.reads_if, *self.targets.reads, *guidance, *own}
 
     def reads_now(self, config: MethodOptions) -> set[str]:
         """The options that it reads, the others being as in `config`."""
@@ -192,6 +198,31 @@ class Choice:
     flags: str
     form: Declaration
     guidance: str = ""
+
+
+def declared_options(taken: Iterable[str]) -> tuple[type, ...]:
+    """The dataclasses of options that methods and forms of guidance declare.
+
+    Raises UserError for one that is no frozen pydantic dataclass or has one of the names `taken`.
+    """
+    added: list[type] = []
+    names = set(taken)
+    for registry in (METHODS, GUIDANCES):
+        for name, declaration in registry.items():
+            options = declaration.options
+            if options is None or options in added:
+                continue
+            if not is_pydantic_dataclass(options):
+                raise UserError(f"{registry.group}: {name}: its options are no pydantic dataclass")
+            twice = sorted(names & fields_of(options).keys())
+            if twice:
+                raise UserError(
+                    f"{registry.group}: {name}: there is an option {twice[0]} already; give its "
+                    "own another name"
+                )
+            names |= fields_of(options).keys()
+            added.append(options)
+    return tuple(added)
 
 
 def choose(config: MethodOptions) -> Choice:
