@@ -255,7 +255,11 @@ def test_pictures_are_embedded_when_an_encoder_is_given(
     assert code == 2
     assert "poool: no such option" in said
     assert "--flips twice" in said
-    assert here("--data", steel)[2] == "cvgssl bench: --data, --encoders: one needs the other\n"
+    assert here("--encoders", "a.pt")[2] == "cvgssl bench: --encoders: are for --data; name it\n"
+    (tmp_path / "bench.yaml").write_text(yaml.safe_dump(options))
+    code, out, said = here("bench.yaml", "--settings", "inductive", "--out", "default")
+    assert code == 0, said
+    assert f"{steel.name}, tf_efficientnet_lite0, inductive" in out
 
 
 def test_fine_tuning_stands_beside_heads_on_the_same_draws(

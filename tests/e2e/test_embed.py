@@ -70,7 +70,7 @@ def test_from_a_folder_to_class_names(command: Command, steel: Path, tmp_path: P
 
 def test_mistakes_are_one_line(command: Command, steel: Path) -> None:
     for words, message in (
-        ((steel,), "--encoder FILE, NAME=FILE or embedded is needed"),
+        ((steel, "--encoder"), "--encoder: name at least one, or leave it out for the default"),
         ((steel, "--encoder", "embedded", "--out", "x.txt"), "must end in .npz or .parquet"),
         (
             (steel, "--encoder", "embedded", "--pooling", "cls"),

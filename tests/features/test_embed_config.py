@@ -20,7 +20,7 @@ def config(**options: Any) -> EmbedConfig:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"encoder": ()}, "--encoder FILE, .* is needed"),
+        ({"encoder": ()}, "--encoder: name at least one"),
         ({"out": "x.csv"}, r"--out x\.csv: must end in \.npz or \.parquet"),
         ({"pooling": "gem"}, "--pooling gem: auto, or cls, mean, max"),
         ({"pooling": "cls+cls"}, "each once at most"),

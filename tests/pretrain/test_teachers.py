@@ -20,9 +20,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_embedded_guide_where_nothing_else_is(folder: Path) -> None:
+def test_the_installed_encoder_where_nothing_else_is(folder: Path) -> None:
     (teacher,) = choose_teachers([])
-    assert teacher.name == "embedded"
+    assert teacher.name == "tf_efficientnet_lite0"
     line = teacher.summary()
     assert "\n" not in line and f"the default, as no --teacher is named and {folder}" in line
 
@@ -35,7 +35,7 @@ def test_named_teacher_comes_first() -> None:
     assert "default" not in embedded.summary()
 
 
-def test_clip_file_comes_before_the_embedded_guide(folder: Path) -> None:
+def test_clip_file_comes_before_the_installed_encoder(folder: Path) -> None:
     model = pytest.importorskip("open_clip").model
     tower = model.ModifiedResNet(layers=(3, 4, 6, 3), output_dim=32, heads=32, image_size=64)
     weights = {f"visual.{name}": tensor for name, tensor in tower.state_dict().items()}
@@ -69,3 +69,18 @@ def test_inner_layers_guide_in_place_of_the_output(tmp_path: Path) -> None:
     assert guide.pooled_how["pool"] == ["mean"] and guide(views).shape[1] == sum(guide.widths)
     with pytest.raises(UserError, match=r"^--teacher-layers 2 99: test_vit has 6, from 1"):
         choose_teachers([named], [2, 99])
+
+
+@torch.inference_mode()
+def test_each_teacher_has_its_own_layers(tmp_path: Path) -> None:
+    save_file(timm.create_model("test_vit").state_dict(), tmp_path / "vit.safetensors")
+    file, views = tmp_path / "vit.safetensors", torch.rand(3, 1, 48, 48)
+    own, shared = choose_teachers(
+        [f"test_vit,pooling=mean,layers=3={file}", f"test_vit={file}:0.5"], [2]
+    )
+    (third,) = choose_teachers([f"test_vit={file}"], [3])
+    assert (len(own.widths), len(shared.widths), shared.weight) == (1, 2, 0.5)
+    torch.testing.assert_close(own(views), third(views)[:, own.dim :])  # after the class token
+    for wrong, message in (("layers=99", "test_vit has 6"), ("pooling=avg", "cls, mean, max")):
+        with pytest.raises(UserError, match=rf"^--teacher test_vit,{wrong}=.*: .*{message}"):
+            choose_teachers([f"test_vit,{wrong}={file}"])

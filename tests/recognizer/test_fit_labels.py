@@ -107,7 +107,7 @@ def test_draws_that_cannot_be_made() -> None:
         ({"labels": "a.csv", "shot": 2}, "--labels, --shot: name one"),
         ({"shot": 1, "class_folders": False}, "--shot: draws from class folders"),
         ({"shot": 0}, "greater than or equal to 1"),
-        ({"shot": 1, "encoder": ()}, "--encoder FILE, .* is needed"),
+        ({"shot": 1, "encoder": ()}, "--encoder: name at least one"),
         ({"shot": 1, "pooling": "gem"}, "--pooling gem"),
         ({"shot": 1, "head": "text-ridge"}, "auto"),
         ({"shot": 1, "out": "/"}, "--out /: exists"),

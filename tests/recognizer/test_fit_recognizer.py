@@ -253,7 +253,9 @@ def _edits(card: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield json.dumps(card | {"embedding": {"crops": -1}}), "wrong at embedding: .*--crops -1"
     yield json.dumps(card | {"embedding": {"__dataclass_self__": 1}}), "no such option"
     yield json.dumps(card | {"encoders": []}), "wrong at encoders"
-    yield json.dumps(card | {"encoders": [encoder | {"file": "a\0b"}]}), "is no path"
+    for spec, place in (({"file": "a\0b"}, "is no path"), ({"layers": "x"}, r"spec\.layers")):
+        edited = encoder | {"spec": encoder["spec"] | spec}
+        yield json.dumps(card | {"encoders": [edited]}), place
     yield json.dumps(card | {"classes": ["\ud800", "b"]}), r"wrong at classes\.0"
     yield recorded(facts={}), r"facts\.encoder"
     yield recorded(facts=facts | {"encoder": {"dim": "many"}}), r"facts\.encoder\.dim"

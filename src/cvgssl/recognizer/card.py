@@ -27,7 +27,7 @@ from cvgssl.runtime.options import OneOf, explain, make
 from cvgssl.runtime.parsing import one_line, parse_json
 from cvgssl.runtime.yaml_files import is_text
 
-FORMAT = 1
+FORMAT = 2
 CARD, TRAIN = "recognizer.json", "train.npz"
 
 
