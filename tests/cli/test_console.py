@@ -39,9 +39,9 @@ def test_what_an_encoding_cannot_hold_is_escaped(encoding: str) -> None:
     )
     assert done.returncode == 0
     expected = {
-        "ascii": r"\u88c2\u7eb9 \xb1 \udcff",
-        "cp1252": r"\u88c2\u7eb9 ± \udcff",
-        "utf-8": r"裂纹 ± \udcff",
+        "ascii": r"\u88c2\u7eb9 \xb1 \xff",
+        "cp1252": r"\u88c2\u7eb9 ± \xff",
+        "utf-8": r"裂纹 ± \xff",
     }
     assert done.stdout.decode(encoding) == expected[encoding] + "\n"
     assert done.stderr.decode(encoding) == expected[encoding].split()[0] + "\n"
