@@ -196,3 +196,17 @@ def test_a_line_of_a_message_keeps_its_ends(capsys: pytest.CaptureFixture[str]) 
     err = capsys.readouterr().err
     assert len(err) < 2000
     assert err.startswith("cvgssl: --out xx") and err.endswith("xx: no such folder\n")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are always UTF-8")
+@pytest.mark.parametrize(("mode", "lines"), [("0", 1), ("1", 0)])
+def test_a_python_that_reads_names_as_ascii_says_so(mode: str, lines: int) -> None:
+    done = subprocess.run(
+        program("pass"),
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONUTF8": mode, "LC_ALL": "C"},
+    )
+    assert done.returncode == 0
+    told = "prog: file names are read as ascii here; set PYTHONUTF8=1 for other letters\n"
+    assert done.stderr == told * lines
