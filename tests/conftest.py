@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: test processes share the cores
 
@@ -44,7 +45,15 @@ def teacher_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Set a place for the server of the fixture `python`, which all workers of xdist share."""
+    """Signals as a terminal has them; a place for the fixture `python`, shared by xdist's workers.
+
+    What a shell script starts in the background ignores Ctrl-C, and after nohup SIGHUP; children
+    would inherit that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if sys.platform != "linux" or PYTHON in os.environ:
         return
     folder = tempfile.TemporaryDirectory(prefix="cvgssl-python-")  # short, for its socket

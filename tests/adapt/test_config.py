@@ -66,3 +66,10 @@ def test_linear_evaluation_has_no_options_that_only_fine_tuning_uses() -> None:
     }
     with pytest.raises(pydantic.ValidationError):
         LinearConfig(data=Path("d"), augment=True)  # type: ignore[call-arg]
+
+
+def test_options_that_do_not_fit_together_are_told_of_at_once() -> None:
+    with pytest.raises(pydantic.ValidationError) as error:
+        FinetuneConfig(data=Path(), epochs=2, start_epoch=5, unlabelled=Path("more"))
+    lines = explain(error.value)
+    assert [line.partition(":")[0] for line in lines] == ["--start-epoch 5", "--unlabelled more"]

@@ -36,7 +36,6 @@ def test_all_processes_end_with_the_command(sign: signal.Signals, python: str) -
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert child.stdout is not None
     workers = [int(child.stdout.readline()) for _ in range(2)]

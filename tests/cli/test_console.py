@@ -39,9 +39,9 @@ def test_what_an_encoding_cannot_hold_is_escaped(encoding: str) -> None:
     )
     assert done.returncode == 0
     expected = {
-        "ascii": r"\u88c2\u7eb9 \xb1 \udcff",
-        "cp1252": r"\u88c2\u7eb9 ± \udcff",
-        "utf-8": r"裂纹 ± \udcff",
+        "ascii": r"\u88c2\u7eb9 \xb1 \xff",
+        "cp1252": r"\u88c2\u7eb9 ± \xff",
+        "utf-8": r"裂纹 ± \xff",
     }
     assert done.stdout.decode(encoding) == expected[encoding] + "\n"
     assert done.stderr.decode(encoding) == expected[encoding].split()[0] + "\n"
@@ -196,3 +196,17 @@ def test_a_line_of_a_message_keeps_its_ends(capsys: pytest.CaptureFixture[str]) 
     err = capsys.readouterr().err
     assert len(err) < 2000
     assert err.startswith("cvgssl: --out xx") and err.endswith("xx: no such folder\n")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are always UTF-8")
+@pytest.mark.parametrize(("mode", "lines"), [("0", 1), ("1", 0)])
+def test_a_python_that_reads_names_as_ascii_says_so(mode: str, lines: int) -> None:
+    done = subprocess.run(
+        program("pass"),
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONUTF8": mode, "LC_ALL": "C"},
+    )
+    assert done.returncode == 0
+    told = "prog: file names are read as ascii here; set PYTHONUTF8=1 for other letters\n"
+    assert done.stderr == told * lines

@@ -36,11 +36,6 @@ def test_a_full_folder_and_impossible_options_are_refused_in_a_line(
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def hear_ctrl_c() -> None:
-    """What a shell script starts in the background ignores it, and so do its children."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
 def test_an_interruption_leaves_no_half_written_folder(tmp_path: Path) -> None:
     words = ["data", "synth", str(tmp_path / "steel"), "--per-class", "2000"]
@@ -48,7 +43,6 @@ def test_an_interruption_leaves_no_half_written_folder(tmp_path: Path) -> None:
         [sys.executable, "-m", "cvgssl", *words],
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=hear_ctrl_c,
         start_new_session=True,
     )
     while not list(tmp_path.rglob("*.bmp")):

@@ -72,3 +72,16 @@ def test_a_temporary_folder_that_another_user_could_have_made_is_not_used(tmp_pa
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "tmp" / f"cvgssl-{os.getuid()}").symlink_to(tmp_path / "elsewhere")
     assert default_cache_dir() == tmp_path / "home" / ".cache" / "cvgssl"
+
+
+def test_libraries_do_not_write_to_a_cache_that_is_only_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _a_file(tmp_path, monkeypatch)  # no home folder
+    (tmp_path / "file").write_text("no folder can be made below it")
+    monkeypatch.setenv("CVGSSL_CACHE", str(tmp_path / "file"))
+    for name in ("MPLCONFIGDIR", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"):
+        monkeypatch.setenv(name, "")  # so that it is put back afterwards
+        monkeypatch.delenv(name)
+    give_libraries_a_cache()
+    assert Path(os.environ["MPLCONFIGDIR"]).is_relative_to(tmp_path / "tmp")

@@ -34,6 +34,7 @@ def test_places_that_cannot_be_are_refused_with_flag_and_remedy(tmp_path: Path) 
     assert _refused(tmp_path / "loop/x", folder=True).startswith("is a circle of links")
     assert _refused(tmp_path / ("x" * 300)) == "File name too long; name a shorter one"
     assert _refused(tmp_path / "a\0b").startswith("is no path")
+    assert _refused(Path("~/x")) == "nobody expands ~ here; write the path in full, or ./~"
 
 
 def test_places_that_can_be_made_are_taken(tmp_path: Path) -> None:

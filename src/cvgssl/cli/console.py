@@ -1,5 +1,6 @@
 """Standard output and error of a command: in any encoding, closed, or left by their reader."""
 
+import codecs
 import io
 import logging
 import os
@@ -13,6 +14,7 @@ from cvgssl.runtime.parsing import printable, shortened
 
 _FORMAT_WARNING = warnings.formatwarning
 _LONGEST = 1900  # characters of a line of a message
+_ESCAPES = "cvgssl-escapes"  # how what cannot be encoded is written
 READER_GONE = 141  # as of a program that SIGPIPE ends
 
 
@@ -26,9 +28,10 @@ class _Printable(logging.Formatter):
 def prepare_streams() -> None:
     r"""Let standard output and error take any text.
 
-    What their encoding cannot hold is written as an escape such as \xb1; closed streams lead to
-    nowhere.
+    What their encoding cannot hold, and bytes of names that are no UTF-8, are written as escapes
+    such as \xb1; closed streams lead to nowhere.
     """
+    codecs.register_error(_ESCAPES, _escaped)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             nowhere = open(os.devnull, mode, encoding="utf-8")  # noqa: PTH123, SIM115
@@ -36,10 +39,19 @@ def prepare_streams() -> None:
             setattr(sys, name, nowhere)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors=_ESCAPES)
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(_Printable())
     warnings.formatwarning = _format_warning
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    """As backslashreplace, but a byte of a name as itself, which Python holds as \\udcNN."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    plain = (printable(c) if c >= "\ud800" else c for c in text)
+    return "".join(plain).encode("ascii", "backslashreplace").decode("ascii"), error.end
 
 
 def complain(prog: str, text: str) -> None:

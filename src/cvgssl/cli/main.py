@@ -89,6 +89,11 @@ def guarded(command: Callable[[Sequence[str], str], int], argv: Sequence[str], p
     words = [word for word in argv if word != "--debug"]
     debug = len(words) < len(argv)
     prepare_streams()
+    encoding = sys.getfilesystemencoding()
+    if encoding != "utf-8":  # only where PYTHONUTF8=0 meets a locale such as C
+        complain(
+            prog, f"file names are read as {encoding} here; set PYTHONUTF8=1 for other letters"
+        )
     give_libraries_a_cache()
     try:
         with ended_by_signals():

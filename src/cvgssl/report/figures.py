@@ -184,5 +184,5 @@ def _shorten(name: str, lines: int, missing: set[str], width: int = 20) -> str:
 def _save(figure: Figure, path: Path) -> None:
     with writing(path) as aside:
         figure.set_dpi(130)
-        canvas: Any = FigureCanvasAgg(figure)  # untyped
-        canvas.print_png(str(aside))  # print_figure does the layout twice
+        # print_figure does the layout twice
+        FigureCanvasAgg(figure).print_png(str(aside))  # type: ignore[no-untyped-call]

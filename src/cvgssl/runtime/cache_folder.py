@@ -36,8 +36,11 @@ def give_libraries_a_cache() -> None:
     usual = _usual()
     if usual is not None and _can_be_written(usual):
         return
+    place = default_cache_dir()
+    if not _can_be_written(place):  # another user's, which is read
+        place = _temporary() or place
     for variable, name in _OF_LIBRARIES.items():
-        os.environ.setdefault(variable, str(default_cache_dir() / name))
+        os.environ.setdefault(variable, str(place / name))
 
 
 def _usual() -> Path | None:

@@ -34,6 +34,8 @@ def check_place(path: Path, flag: str, folder: bool = False) -> None:
     for its kind. Links are followed; pipes and devices are places for files.
     """
     told = f"{flag} {path}"
+    if str(path).startswith("~"):  # from a file of options, or after = on the command line
+        raise UserError(f"{told}: nobody expands ~ here; write the path in full, or ./~")
     try:
         real = path.resolve()
         if real.is_symlink():
