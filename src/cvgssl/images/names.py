@@ -14,8 +14,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 _ESCAPED_BYTE = re.compile(r"\\x([89a-f][0-9a-f])")
-
-
 _LONGEST_PATH = 4096  # of every system, in bytes
 
 
