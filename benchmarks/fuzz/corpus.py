@@ -219,7 +219,7 @@ def _weights(folder: Path) -> list[Target]:
     return targets
 
 
-def _sentences(root: Path) -> None:
+def _sentences(_root: Path) -> None:
     """Read the text tower of a CLIP, and use it."""
     from cvgssl.encoders.text_tower import load_text_tower
 

@@ -222,8 +222,8 @@ def mutate_pnm(data: bytes, rng: random.Random) -> bytes:
             "9" * 5000,
         )
         words[place] = rng.choice(sizes if place else kinds).encode()
-    gaps = [rng.choice((b" ", b"\n", b"\r", b"\t", b"\n# x\n", b"#" * 2000 + b"\n", b"\x0b", b"#\r"))
-            for _ in words]  # fmt: skip
+    between = (b" ", b"\n", b"\r", b"\t", b"\n# x\n", b"#" * 2000 + b"\n", b"\x0b", b"#\r")
+    gaps = [rng.choice(between) for _ in words]
     return b"".join(word + gap for word, gap in zip(words, gaps, strict=True))
 
 

@@ -33,7 +33,7 @@ def write(place: Path) -> list[Path]:
     for name, kind, samples in (("text", 2, gray), ("text", 3, colour), ("text", 1, gray % 2)):
         numbers = " ".join(map(str, samples.ravel()))
         white = "" if kind == 1 else "255\n"
-        path = place / f"{name}.{'pbm pgm ppm'.split()[kind - 1]}"
+        path = place / f"{name}.{('pbm', 'pgm', 'ppm')[kind - 1]}"
         path.write_text(f"P{kind}\n# made\n30 20\n{white}{numbers}\n")
     (place / "twelve.pgm").write_bytes(b"P5 30 20 4095\n" + (deep // 16).astype(">u2").tobytes())
     floats = (gray / 255).astype("<f4").tobytes()

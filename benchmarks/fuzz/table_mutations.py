@@ -1,7 +1,6 @@
 """Damage to features files: columns of other dtypes, shapes and contents, missing or repeated."""
 
 import io
-import json
 import random
 import struct
 import warnings
@@ -16,7 +15,8 @@ from pyarrow import parquet
 from benchmarks.fuzz import mutations
 
 _WORDS = ("", " ", "a/b.png", "../../x.png", "/dev/zero", "C:\\x\\y.png", "e\u0301.png", "\u202e",
-          "\x1b[2J", "nul\0x", "=1+1", "train/x.png", "x" * 70_000, "\ud800", "🔩", "?")  # fmt: skip
+          "\x1b[2J", "nul\0x", "=1+1", "train/x.png", "x" * 70_000, "\ud800", "🔩",
+          "?")  # fmt: skip
 _NUMBERS = (float("nan"), float("inf"), -float("inf"), 1e300, 1e16, -1e-300, 0.0)
 _DTYPES = (
     "f2", "f8", ">f4", "i1", "u8", "?", "c16", "M8[s]", "m8[D]", "U5", "S3", "V4", "i8", "f4,f4",
@@ -117,8 +117,11 @@ def mutate_parquet(data: bytes, rng: random.Random) -> bytes:
             table = _column_changed(table, rng)
         table = table.replace_schema_metadata(metadata)
     out = io.BytesIO()
-    options = rng.choice(({}, {"row_group_size": 5}, {"compression": "gzip"}, {"compression": "none"},
-                          {"version": "1.0"}, {"data_page_version": "2.0"}))  # fmt: skip
+    choices: tuple[dict[str, Any], ...] = (
+        *({}, {"row_group_size": 5}, {"compression": "gzip"}, {"compression": "none"}),
+        *({"version": "1.0"}, {"data_page_version": "2.0"}),
+    )
+    options = rng.choice(choices)
     try:
         parquet.write_table(table, out, **options)
     except (pyarrow.ArrowException, ValueError):
@@ -141,7 +144,7 @@ def _column_changed(table: Any, rng: random.Random) -> Any:
         lambda: pyarrow.array([rng.choice(_NUMBERS)] * rows),
         lambda: pyarrow.array([["a"]] * rows),
         lambda: pyarrow.array([b"\xff\xfe"] * rows),
-        lambda: pyarrow.array([word for word, _ in zip(_WORDS[:13] * rows, range(rows))]),
+        lambda: pyarrow.array((_WORDS[:13] * rows)[:rows]),
         lambda: pyarrow.array(["a"] * rows).dictionary_encode(),
         lambda: pyarrow.array([{"a": 1}] * rows),
         lambda: pyarrow.array([[("a", 1)]] * rows, pyarrow.map_(pyarrow.string(), pyarrow.int64())),
@@ -252,11 +255,17 @@ def mutate_boxes(data: bytes, rng: random.Random) -> bytes:
 def mutate_words(data: bytes, rng: random.Random) -> bytes:
     """YAML as people write it: keys that look like numbers, dates and truth; twice; merged."""
     lines = data.decode().splitlines()
-    keys = ("01", "010", "no", "1.5e3", "2026-01-05", "~", "null", "<<", "? x\n", "[1, 2]", "{}", "&a x",
-            "*a", "!!binary x", "!!set x", "12:30:45", "-", "'", "0x1f", "=", "templates", "x" * 5000)  # fmt: skip
-    values = (" ", " []", " {}", " [a, [b]]", " |\n  a\n  b", " >-\n  x", " &a [1]", " *a", " !!float x", " 1e999",
-              " 2026-01-05", " - x", " \"\\ud800\"", " \"\\0\"", " {<<: {a: 1}}", " " + "[" * 300, " !x y",
-              " !!python/name:os.system", " 0o7", " 1_000", " .inf", " {a: &b {c: *b}}")  # fmt: skip
+    keys = (
+        *("01", "010", "no", "1.5e3", "2026-01-05", "~", "null", "<<", "? x\n", "[1, 2]", "{}"),
+        *("&a x", "*a", "!!binary x", "!!set x", "12:30:45", "-", "'", "0x1f", "=", "templates"),
+        "x" * 5000,
+    )
+    values = (
+        *(" ", " []", " {}", " [a, [b]]", " |\n  a\n  b", " >-\n  x", " &a [1]", " *a", " 1e999"),
+        *(" !!float x", " 2026-01-05", " - x", ' "\\ud800"', ' "\\0"', " {<<: {a: 1}}", " !x y"),
+        *(" " + "[" * 300, " !!python/name:os.system", " 0o7", " 1_000", " .inf"),
+        " {a: &b {c: *b}}",
+    )
     for _ in range(rng.choice((1, 1, 2))):
         place = rng.randrange(len(lines))
         key, _, value = lines[place].partition(":")

@@ -1,6 +1,7 @@
 """Damage to weight files: odd tensors and keys in a checkpoint, operations of its pickle."""
 
 import io
+import itertools
 import json
 import pickletools
 import random
@@ -19,8 +20,10 @@ _DTYPES = (
     torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool,
     torch.complex64, torch.float8_e4m3fn, torch.float8_e5m2, torch.uint16, torch.int32,
 )  # fmt: skip
-_SAFETENSORS_DTYPES = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F4", "F6_E2M3",
-                       "F6_E3M2", "I64", "I8", "U16", "BOOL", "C64", "X", "")  # fmt: skip
+_SAFETENSORS_DTYPES = (
+    *("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F4", "F6_E2M3", "F6_E3M2"),
+    *("I64", "I8", "U16", "BOOL", "C64", "X", ""),
+)
 
 
 def mutate_checkpoint(data: bytes, rng: random.Random) -> bytes:
@@ -78,8 +81,8 @@ _ODD_TENSORS: tuple[Callable[[Tensor, random.Random], Any], ...] = (
     lambda t, _: torch.nested.nested_tensor([t, t]),
     lambda t, _: t.to("meta"),
     lambda t, _: t[:1].expand(10**6, *t.shape[1:]),
-    lambda t, _: torch.ones(()).expand(10**9),
-    lambda t, _: torch.ones(5)[::2],
+    lambda *_: torch.ones(()).expand(10**9),
+    lambda *_: torch.ones(5)[::2],
     lambda t, _: t.flip(0).t() if t.ndim == 2 else t.flip(0),
     lambda t, _: torch.nn.Parameter(t.float()),
     lambda t, _: t * float("nan"),
@@ -88,7 +91,7 @@ _ODD_TENSORS: tuple[Callable[[Tensor, random.Random], Any], ...] = (
     lambda t, _: t[:0],
     lambda t, _: t.reshape(-1),
     lambda t, _: t[None, None],
-    lambda t, rng: torch.zeros(rng.choice(((), (0,), (0, 10**9), (1,) * 60))),
+    lambda _, rng: torch.zeros(rng.choice(((), (0,), (0, 10**9), (1,) * 60))),
 )
 _ODD_VALUES: tuple[Callable[[Tensor, random.Random], Any], ...] = (
     lambda t, _: [t, t],
@@ -107,7 +110,7 @@ _ODD_VALUES: tuple[Callable[[Tensor, random.Random], Any], ...] = (
 
 
 def mutate_pickle(data: bytes, rng: random.Random) -> bytes:
-    """Operations of the pickle of torch.save (or TorchScript) missing, twice, changed, elsewhere."""
+    """Operations of the pickle of torch.save or TorchScript missing, twice, changed, moved."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = [(info.filename, archive.read(info)) for info in archive.infolist()]
     out = io.BytesIO()
@@ -134,7 +137,7 @@ def mutate_old_pickle(data: bytes, rng: random.Random) -> bytes:
 
 def _program_changed(program: bytes, rng: random.Random) -> bytes:
     places = [place for _, _, place in pickletools.genops(program)] + [len(program)]
-    steps = [program[a:b] for a, b in zip(places[:-1], places[1:], strict=True)]
+    steps = [program[a:b] for a, b in itertools.pairwise(places)]
     added = (b"(", b"}", b"]", b"0", b"2", b"1", b"R", b"b", b"s", b"u", b"e", b"a", b".", b"\x85",
              b"cos\nsystem\n", b"cbuiltins\ngetattr\n", b"ctorch\nfloat8_e4m3fn\n", b"K\1", b"N",
              b"ccollections\nOrderedDict\n)R", b"r\xff\xff\xff\xff", b"j\xff\xff\xff\xff", b"Q",

@@ -16,6 +16,7 @@ from cvgssl.bench.sources import load_sources
 from cvgssl.features.preparation import Preparation
 from cvgssl.features.table import FeatureTable, save_features
 from cvgssl.heads import HEADS
+from cvgssl.runtime.files import read_sealed_json, write_sealed_json
 
 ALONE, USING = "nearest-mean", "propagation"
 
@@ -185,7 +186,18 @@ def test_a_cell_with_the_right_key_and_wrong_values_is_computed_again(
     job = work(tmp_path / "f.npz", "inductive", ALONE, clouds())
     path, key = job.cell.path(tmp_path), job.cell.key()
     write_cell(compute_cell(job), path)
-    path.write_text(json.dumps(json.loads(path.read_text()) | damage))
+    write_sealed_json(path, read_sealed_json(path) | damage)
+    assert read_cell(path, key) is None
+
+
+def test_a_cell_that_somebody_changed_is_computed_again(tmp_path: Path) -> None:
+    job = work(tmp_path / "f.npz", "inductive", ALONE, clouds())
+    path, key = job.cell.path(tmp_path), job.cell.key()
+    result = compute_cell(job)
+    write_cell(result, path)
+    changed = json.loads(path.read_text())
+    changed["value"]["accuracy"][0] += 1
+    path.write_text(json.dumps(changed))
     assert read_cell(path, key) is None
 
 

@@ -1,3 +1,4 @@
+import json
 import os
 import pickle
 import signal
@@ -279,8 +280,18 @@ def test_an_edited_record_is_an_error_that_names_it(tmp_path: Path, text: str) -
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("line", ["{", "[1]", "3", "[" * 100_000])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("{", "[1]", "3", "[" * 100_000, '{"run": 1}', '{"run": 1, "epoch": "1"}'),
+        '{"run": 1, "epoch": 1, "train_loss": "a"}',
+        '{"run": 1, "epoch": 1, "train_loss": 1' + "0" * 400 + "}",
+    ],
+)
 def test_an_edited_row_of_metrics_is_an_error_that_names_it(tmp_path: Path, line: str) -> None:
-    (tmp_path / METRICS).write_text('{"epoch": 1}\n' + line + "\n")
+    sound = '{"run": 1, "epoch": 1, "train_loss": 0.5, "val_acc": null}\n'
+    (tmp_path / METRICS).write_text(sound)
+    assert RunFolder(tmp_path).rows() == [json.loads(sound)]
+    (tmp_path / METRICS).write_text(sound + line + "\n")
     with pytest.raises(UserError, match=r"metrics\.jsonl cannot be read as rows of metrics"):
         RunFolder(tmp_path).rows()

@@ -22,7 +22,7 @@ from cvgssl.bench.recorded import file_name
 from cvgssl.bench.sources import Source
 from cvgssl.heads import ALL_HEADS, TEXT_HEADS, FewShotHead
 from cvgssl.heads.auto import AutoDecision
-from cvgssl.runtime.files import write_text
+from cvgssl.runtime.files import read_sealed_json, write_sealed_json
 
 CELLS = "cells"
 FORM = 2  # raise when a cell's file or the way it is computed changes
@@ -124,14 +124,14 @@ def parameters(choice: HeadChoice) -> dict[str, Any]:
 
 def write_cell(result: CellResult, path: Path) -> None:
     """Write `result`, whole or not at all."""
-    write_text(path, json.dumps(asdict(result), ensure_ascii=False, default=repr) + "\n")
+    write_sealed_json(path, asdict(result))
 
 
 def read_cell(path: Path, key: str) -> CellResult | None:
     """The result in `path` if it is there and was computed from the same things."""
     try:
-        result = _RESULT.validate_json(path.read_bytes(), strict=True)
-    except (OSError, ValueError):
+        result = _RESULT.validate_json(json.dumps(read_sealed_json(path)), strict=True)
+    except (OSError, ValueError, RecursionError):
         return None  # absent or damaged: computed again
     draws, classes = len(result.accuracy), len(result.classes)
     square = len(result.confusion) == classes and {*map(len, result.confusion)} <= {classes}

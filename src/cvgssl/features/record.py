@@ -7,7 +7,7 @@ later call with the same request finds record and embeddings without importing t
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -22,7 +22,7 @@ from cvgssl.encoders.shards import beside_digests, weights_digest
 from cvgssl.features.encoder_requests import EncoderRequest
 from cvgssl.images.geometry import Geometry
 from cvgssl.images.reader import VERSION as READER
-from cvgssl.runtime.files import read_json, write_json
+from cvgssl.runtime.files import read_sealed_json, write_sealed_json
 from cvgssl.runtime.options import to_dict
 
 FOLDER = "features"
@@ -95,9 +95,8 @@ def recorded(request: EncoderRequest, cache: Path) -> EncoderRecord | None:
     """The record that this request had before; None if it is not known."""
     path = _request(request, cache)
     try:
-        kept = read_json(path) if path else None
-        return EncoderRecord(**kept["record"]) if kept and _is_whole(kept) else None
-    except (OSError, ValueError, TypeError, KeyError):  # none there, or damaged
+        return EncoderRecord(**read_sealed_json(path)) if path else None
+    except (OSError, ValueError, TypeError):  # none there, or damaged
         return None
 
 
@@ -105,14 +104,8 @@ def keep_record(request: EncoderRequest, cache: Path, record: EncoderRecord) -> 
     """Keep the record for `recorded`."""
     path = _request(request, cache)
     if path:
-        described = asdict(record)
         with suppress(OSError):  # the store of its embeddings warns of a cache that is read-only
-            write_json(path, {"record": described, "sha256": _hash(described)})
-
-
-def _is_whole(kept: Mapping[str, Any]) -> bool:
-    """Whether nothing changed in what `keep_record` wrote."""
-    return bool(kept["sha256"] == _hash(kept["record"]))
+            write_sealed_json(path, asdict(record))
 
 
 def _request(request: EncoderRequest, cache: Path) -> Path | None:

@@ -14,11 +14,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 _ESCAPED_BYTE = re.compile(r"\\x([89a-f][0-9a-f])")
+_LONGEST_PATH = 4096  # of every system, in bytes
 
 
 def comparable(name: str) -> str:
-    """The form of a name or path by which it is compared, ordered and kept: composed letters."""
-    return name if name.isascii() else unicodedata.normalize("NFC", name)
+    """The form of a name or path by which it is compared, ordered and kept: composed letters.
+
+    A text longer than any path stays as it is: composing takes time by the square of its marks.
+    """
+    plain = name.isascii() or len(name) > _LONGEST_PATH
+    return name if plain else unicodedata.normalize("NFC", name)
 
 
 def name_bytes(name: str) -> bytes:

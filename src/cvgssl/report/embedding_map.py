@@ -3,7 +3,6 @@
 N pictures, D numbers for each.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from cvgssl.features.preparation import Preparation
 from cvgssl.features.table import UNLABELLED, FeatureTable
 from cvgssl.report.curves import save_both
 from cvgssl.report.fonts import drawable, families_for
-from cvgssl.runtime.files import read_json, write_text
+from cvgssl.runtime.files import read_sealed_json, write_sealed_json
 
 MOST = 2000  # points of a map; more hide one another
 UNKNOWN = "#c8c8c8"
@@ -61,7 +60,7 @@ def map_figure(table: FeatureTable, stem: Path, title: str, digest: str) -> list
 
 def _places(table: FeatureTable, path: Path, digest: str) -> dict[str, Any]:
     try:
-        kept = read_json(path)
+        kept = read_sealed_json(path)
         if kept["digest"] == digest:
             return {**kept, "pca": np.array(kept["pca"]), "tsne": np.array(kept["tsne"])}
     except (OSError, ValueError, KeyError, TypeError):
@@ -75,13 +74,13 @@ def _places(table: FeatureTable, path: Path, digest: str) -> dict[str, Any]:
     reduced = np.pad(reduced, ((0, 0), (0, max(0, 2 - reduced.shape[1]))))
     perplexity = min(30.0, (len(rows) - 1) / 3)
     tsne = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(reduced)
-    made = {
+    made: dict[str, Any] = {
         "digest": digest,
         "explained": [*map(float, pca.explained_variance_ratio_[:2]), 0.0][:2],
         "pca": np.round(reduced[:, :2], 4),
         "tsne": np.round(tsne.astype(np.float64), 2),
     }
-    write_text(path, json.dumps(made, default=np.ndarray.tolist) + "\n")
+    write_sealed_json(path, made | {name: made[name].tolist() for name in ("pca", "tsne")})
     return made
 
 

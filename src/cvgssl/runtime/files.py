@@ -153,6 +153,24 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def write_sealed_json(path: Path, value: Any) -> None:
+    """Write `value` as JSON with its hash, whole or not at all; what JSON lacks by its `repr`."""
+    plain = json.loads(json.dumps(value, default=repr))
+    write_json(path, {"value": plain, "sha256": _json_digest(plain)})
+
+
+def read_sealed_json(path: Path) -> Any:
+    """What `write_sealed_json` wrote; raises OSError or ValueError where it is not that."""
+    sealed = read_json(path)
+    if not isinstance(sealed, dict) or sealed.get("sha256") != _json_digest(sealed.get("value")):
+        raise ValueError(f"{path}: damaged")
+    return sealed["value"]
+
+
+def _json_digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
 def sha256_file(path: Path) -> str:
     """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     with naming_file(path), path.open("rb") as file:

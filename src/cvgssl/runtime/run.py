@@ -24,6 +24,7 @@ from cvgssl.runtime.places import check_place
 
 ENVIRONMENT, SUMMARY = "environment.json", "summary.json"
 LOG, METRICS, SNAPSHOT = "log.txt", "metrics.jsonl", "snapshot.pt"
+LARGEST = 1e30  # figure of metrics.jsonl that is drawn
 
 
 class RunFolder:
@@ -54,11 +55,11 @@ class RunFolder:
             self._append(METRICS, json.dumps(row))
 
     def rows(self) -> list[dict[str, Any]]:
-        """The rows of metrics.jsonl."""
+        """The rows of metrics.jsonl: run, epoch, and figures or None; raises UserError."""
         path, kind = self.path / METRICS, "rows of metrics"
         lines = read_text(path, kind).splitlines()
         with parsing(path, kind, "the run cannot go on; start a new one"):
-            return [dict(json.loads(line)) for line in lines]
+            return [_checked_row(json.loads(line)) for line in lines]
 
     def save_snapshot(self, state: dict[str, Any]) -> None:
         """Write the state to resume from: tensors and plain values; whole or not at all."""
@@ -239,3 +240,13 @@ class Clock:
     def processor_seconds(self) -> float:
         """Of all cores, of this process; that of a busy machine as of a quiet one."""
         return time.process_time() - self._processor
+
+
+def _checked_row(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of metrics as it is; raises ValueError for one without a place, or of other values."""
+    if any(type(row[key]) is not int or not 0 <= row[key] < 2**31 for key in ("run", "epoch")):
+        raise ValueError("run and epoch must be whole numbers")
+    figures = [value for value in row.values() if value is not None]
+    if any(isinstance(value, bool | str) or float(value) > LARGEST for value in figures):
+        raise ValueError("figures must be numbers")
+    return row
