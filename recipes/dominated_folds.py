@@ -98,7 +98,10 @@ def thinned(pool: Rows, labels: NDArray[np.int64], label: int | None, share: flo
 def judged(
     table: FeatureTable, pool: Rows, query: Rows, shot: int, draws: int
 ) -> Iterator[list[float]]:
-    """Figures in the order of COLUMNS, then the agreement, per cent, of each draw (NaN: auto kept to the labels)."""
+    """Of each draw figures in the order of COLUMNS, then the agreement, per cent.
+
+    NaN where auto kept to the labels.
+    """
     labels, truth = table.labels[pool], table.labels[query]
     if min(np.bincount(labels, minlength=len(table.classes))) < shot:
         return

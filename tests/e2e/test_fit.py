@@ -48,7 +48,7 @@ def test_choose_label_fit_and_predict(
 
 def test_mistakes_are_lines_and_no_traceback(command: Command, steel: Path, tmp_path: Path) -> None:
     done = command(
-        "fit", steel, "--labels", "a.csv", "--shot", "1", "--pooling", "cls", "--out", "."
+        "fit", steel, "--labels", "a.csv", "--shot", "1", "--pooling", "cls", "--layers", "0"
     )
     assert done.returncode == 2
     lines = done.stderr.strip().splitlines()

@@ -132,9 +132,9 @@ def test_mistakes(folder: Path, run_folder: Path, pictures: Path) -> None:
         predict(run_folder, [pictures], unknown=True)
     images = (folder / "new",)
     with pytest.raises(ValueError, match="--false-rejection-rate: has no effect without"):
-        PredictConfig(folder, images, false_rejection_rate=0.2)  # type: ignore[call-arg]
+        PredictConfig(model=folder, images=images, false_rejection_rate=0.2)
     with pytest.raises(ValueError, match="false_rejection_rate"):
-        PredictConfig(folder, images, unknown=True, false_rejection_rate=1)  # type: ignore[call-arg]
+        PredictConfig(model=folder, images=images, unknown=True, false_rejection_rate=1)
 
 
 def test_linear_evaluation_keeps_the_features_of_its_labelled_pictures(tmp_path: Path) -> None:
