@@ -1,4 +1,4 @@
-"""The small guide that comes with the package, for those who have no CLIP file."""
+"""The small guide that comes with the package, trained on generated pictures."""
 
 from importlib.resources import as_file, files
 
