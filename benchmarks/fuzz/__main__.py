@@ -31,13 +31,13 @@ MEMORY = 2**30
 LONGEST_MESSAGE = 4000  # characters; a message names at most a few files
 # how often a group comes, by what a file of it costs
 SHARES = {
-    "pictures": 6,
-    "lists": 3,
-    "settings": 2,
-    "weights": 2,
-    "features files": 2,
-    "draws": 1,
-    "runs": 1,
+    "pictures": 24,
+    "lists": 10,
+    "settings": 8,
+    "weights": 8,
+    "features files": 8,
+    "draws": 4,
+    "runs": 2,
     "caches": 1,
     "bench": 1,
 }
