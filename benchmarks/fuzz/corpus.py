@@ -76,7 +76,13 @@ def _pictures(folder: Path) -> list[Target]:
         mutate = picture_mutations.BY_ENDING[path.suffix]
         file = f"pictures/{path.name}"
         targets.append(
-            Target("pictures", file, (*mutations.BYTES, *[mutate] * 6), decoded(path.name))
+            Target(
+                "pictures",
+                file,
+                (*mutations.BYTES, *[mutate] * 6),
+                decoded(path.name),
+                reads_only=True,
+            )
         )
     return targets
 

@@ -22,6 +22,7 @@ class Target:
     use: reads the file, in the folder that is a copy of the corpus; the exit code.
     same: a file below the copy that must be written exactly as from the sound file: the mutated
         one is a cache.
+    reads_only: whether `use` leaves the folder as it was.
     """
 
     group: str
@@ -29,6 +30,7 @@ class Target:
     mutate: tuple[Mutation, ...]
     use: Use
     same: str = ""
+    reads_only: bool = False
 
     @property
     def name(self) -> str:
