@@ -90,7 +90,10 @@ def test_a_head_of_another_package_is_used_by_the_commands(
              "--num-draws", 3, "--settings", "inductive", "--jobs", 1, "--out", "b")  # fmt: skip
     done = command(*map(str, words), env=env)
     assert done.returncode == 0, done.stderr
-    cells = {path.parts[-2]: json.loads(path.read_text()) for path in tmp_path.rglob("shot_2.json")}
+    cells = {
+        path.parts[-2]: json.loads(path.read_text())["value"]
+        for path in tmp_path.rglob("shot_2.json")
+    }
     assert cells["farthest-mean"]["params"] == {"power": 1.0}
     assert np.mean(cells["farthest-mean"]["accuracy"]) < 10, "it is wrong on purpose"
     assert np.mean(cells["nearest-mean"]["accuracy"]) > 90
