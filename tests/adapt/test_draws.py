@@ -51,6 +51,16 @@ def test_a_larger_shot_contains_the_smaller_one() -> None:
             assert many[name][:2] == few[name]
 
 
+def test_numbers_of_any_size_are_only_a_record(tmp_path: Path) -> None:
+    draws = draw(dataset(), shot=1, runs=1, seed=0)
+    save_draws(draws, tmp_path / "draws.json")
+    value = json.loads((tmp_path / "draws.json").read_text())
+    for number in (10**400, -(10**400), 1e999, "3", None):
+        (tmp_path / "draws.json").write_text(json.dumps(value | {"seed": number}))
+        kept = load_draws(tmp_path / "draws.json", tuple(draws.runs[0]))
+        assert (kept.seed, kept.shot) == (None, 1)
+
+
 def test_the_seed_changes_the_draw_and_other_classes_do_not() -> None:
     draws = draw(dataset(), 4, 3, seed=0)
     assert draws == draw(dataset(), 4, 3, seed=0)

@@ -213,3 +213,13 @@ def test_names_that_are_no_text(tmp_path: Path, name: str) -> None:
     # NumPy itself drops NULs at the end only
     told = refused(write(tmp_path / "f.npz", names=npy(np.array([name, "c"]))))
     assert "is no text" in told
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_characters_that_do_not_exist_are_refused(tmp_path: Path, order: str) -> None:
+    names = np.array(["a.png", "b.png"], f"{order}U5")
+    points = names.view(f"{order}u4")
+    points[1] = 0x110000
+    assert "names holds characters that do not" in refused(
+        write(tmp_path / "f.npz", names=npy(names))
+    )

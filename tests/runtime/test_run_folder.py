@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from cvgssl.encoders.containers import read_tree
-from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.errors import MachineError, UserError
 from cvgssl.runtime.launch import launch
 from cvgssl.runtime.options import CONFIG, JobOptions
 from cvgssl.runtime.run import (
@@ -33,7 +33,7 @@ def test_lines_after_the_snapshot_vanish_and_none_stands_twice(tmp_path: Path) -
     first = RunFolder(tmp_path)
     for epoch in (1, 2, 3):
         first.log(f"epoch {epoch}")
-        first.metrics({"epoch": epoch})
+        first.metrics({"run": 1, "epoch": epoch})
         if epoch == 2:
             first.save_snapshot({"epoch": 2, "weight": torch.arange(3)})
 
@@ -44,7 +44,7 @@ def test_lines_after_the_snapshot_vanish_and_none_stands_twice(tmp_path: Path) -
     assert state["weight"].tolist() == [0, 1, 2]
     for epoch in (3, 4):
         second.log(f"epoch {epoch}")
-        second.metrics({"epoch": epoch})
+        second.metrics({"run": 1, "epoch": epoch})
     assert [row["epoch"] for row in second.rows()] == [1, 2, 3, 4]
     assert (tmp_path / LOG).read_text() == "epoch 1\nepoch 2\nepoch 3\nepoch 4\n"
 
@@ -124,6 +124,25 @@ class _Malicious:
 
     def __reduce__(self) -> Any:
         return os.mkdir, (str(self.path),)
+
+
+def test_a_snapshot_that_does_not_fit_what_takes_it_over_is_an_error(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(2))], lr=0.1)
+    for state in (
+        {},
+        {"state": {}, "param_groups": 3},
+        optimizer.state_dict() | {"param_groups": []},
+    ):
+        with (
+            pytest.raises(UserError, match=r"snapshot\.pt: damaged; remove it"),
+            folder.restoring(),
+        ):
+            optimizer.load_state_dict(state)
+    with pytest.raises(MachineError), folder.restoring():
+        raise MemoryError
+    with folder.restoring():
+        optimizer.load_state_dict(optimizer.state_dict())
 
 
 def test_a_snapshot_made_to_do_harm_is_refused(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ the support at `shot` k is contained in the support at any larger shot.
 """
 
 import hashlib
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -189,7 +188,7 @@ def _runs_of(value: Any) -> tuple[dict[str, tuple[str, ...]], ...] | None:
 def _number(value: dict[str, Any], key: str, kind: type[int] | type[float]) -> Any:
     """How the draws were made, for the record; None where the file does not say it."""
     number = value.get(key)
-    if not isinstance(number, int | float) or not math.isfinite(number):
+    if not isinstance(number, int | float) or not abs(number) < 2**63:
         return None
     return number if kind(number) == number else None
 

@@ -61,7 +61,8 @@ def adapt(config: AdaptConfig) -> tuple[Path, Summary]:
             if snapshot is None:
                 _introduce(job)
             else:
-                history.restore(snapshot)
+                with folder.restoring():
+                    history.restore(snapshot)
             start_trackers(accelerator, folder.path, to_dict(config))
             _train_all(job, prepare(job, stopping), history, stopping)
         summary = _summarize(job, history)
@@ -226,7 +227,8 @@ def _train_all(
         for run in range(len(history.finished) + 1, len(job.task.supports) + 1):
             trainer = _trainer(job, material, run)
             if history.trainer is not None:
-                trainer.load_state(history.trainer)
+                with folder.restoring():
+                    trainer.load_state(history.trainer)
                 history.trainer = None
             elif trainer.pool is not None:
                 folder.log(f"[Run {run}] {trainer.pool.describe()}")

@@ -6,6 +6,7 @@ held against the size of the file before memory is taken for it. Nothing in it i
 
 import json
 import math
+import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -61,6 +62,10 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> NDAr
     _check_size(name, member.file_size + 8 * count, member.compress_size)
     with archive.open(member) as file:
         array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+    if array.dtype.kind == "U" and array.nbytes:
+        native = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+        if native.reshape(-1).view(np.uint32).max() > sys.maxunicode:  # no error in NumPy
+            raise ValueError(f"{name} holds characters that do not exist")
     return array
 
 

@@ -91,12 +91,14 @@ def pretrain(config: PretrainConfig) -> tuple[Path, PretrainSummary]:
             if snapshot is None:
                 _introduce(inputs, report, folder.log)
             else:
-                history.restore(snapshot)
+                with folder.restoring():
+                    history.restore(snapshot)
             with history.preparing_targets():
                 targets = prepare_targets(inputs, folder, _stop_check(stopping, folder.path))
             training = _build_training(inputs, backbone, targets, folder, history)
             if snapshot is not None:
-                training.loop.load_state(snapshot["loop"])
+                with folder.restoring():
+                    training.loop.load_state(snapshot["loop"])
             training.run(stopping)
             summary = _summary(inputs, history)
             _finish(training, summary)

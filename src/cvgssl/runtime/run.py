@@ -3,8 +3,8 @@
 import io
 import json
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -85,13 +85,9 @@ class RunFolder:
         sizes: dict[str, int] = {}
         exists = path.exists()
         if exists:
-            try:
+            with self.restoring():
                 state = read(path)
                 sizes = {name: int(size) for name, size in state.pop("sizes").items()}
-            except Exception as error:
-                if trouble := machine_trouble(error):
-                    raise MachineError(f"{path}: {trouble}") from error
-                raise UserError(f"{path}: damaged; remove it to start the run again") from error
         if self.writes:
             self._close_files()
             for name in (LOG, METRICS):
@@ -100,6 +96,19 @@ class RunFolder:
                         size = max(0, sizes.get(name, 0))
                         file.truncate(min(size, file.seek(0, io.SEEK_END)))
         return state if exists else None
+
+    @contextmanager
+    def restoring(self) -> Iterator[None]:
+        """Around what takes a snapshot over: whatever does not fit in it is one line."""
+        path = self.path / SNAPSHOT
+        try:
+            yield
+        except Exception as error:
+            if trouble := machine_trouble(error):
+                raise MachineError(f"{path}: {trouble}") from error
+            if type(error).__name__ == "OutOfMemoryError":  # of a GPU
+                raise
+            raise UserError(f"{path}: damaged; remove it to start the run again") from error
 
     def close(self) -> None:
         """Close the growing files and let other processes write here."""
