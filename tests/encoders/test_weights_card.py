@@ -44,7 +44,7 @@ for name in sys.argv[1:]:
 """
 ARCH = "vit_tiny_patch16_224,depth=1"
 HOSTILE = {
-    "deep": ({"arch": "vit_tiny_patch16_224,depth=1000000"}, "many times what the file holds"),
+    "deep": ({"arch": "vit_tiny_patch16_224,depth=300"}, "many times what the file holds"),
     "wide": ({"arch": ARCH + ",embed_dim=49152,num_heads=64"}, "cannot be built"),
     "huge": ({"size": 10_000_000}, "2048"),
     "of another size": ({"size": 2048}, "2048 px, its position embedding is for 32 px"),

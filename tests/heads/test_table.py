@@ -92,7 +92,7 @@ def test_a_head_of_another_package_is_used_by_the_commands(
     assert done.returncode == 0, done.stderr
     cells = {
         path.parts[-2]: json.loads(path.read_text())["value"]
-        for path in tmp_path.rglob("shot_2.json")
+        for path in (tmp_path / "b/cells").rglob("shot_2.json")
     }
     assert cells["farthest-mean"]["params"] == {"power": 1.0}
     assert np.mean(cells["farthest-mean"]["accuracy"]) < 10, "it is wrong on purpose"
@@ -101,7 +101,7 @@ def test_a_head_of_another_package_is_used_by_the_commands(
     module.write_text(module.read_text().replace("return distances", "return 1 / distances"))
     done = command(*map(str, words), env=env)
     assert done.returncode == 0, done.stderr
-    changed = json.loads(next(tmp_path.rglob("farthest-mean/shot_2.json")).read_text())
+    changed = json.loads(next(tmp_path.rglob("farthest-mean/shot_2.json")).read_text())["value"]
     assert changed["accuracy"] != cells["farthest-mean"]["accuracy"], "computed again"
 
     words = ("fit", steel, "--encoder", "embedded", "--shot", "2", "--head", "farthest-mean")
