@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from cvgssl.encoders.containers import read_contents
+from cvgssl.encoders.preprocessing import check_size
 from cvgssl.encoders.pretrained import read_backbone
 from cvgssl.runtime.errors import UserError
 
@@ -233,3 +234,13 @@ def test_pickles_of_other_things_are_refused_by_name(tmp_path: Path) -> None:
     path.write_bytes(pickle.dumps({"w": [1, 2]}, protocol=5))
     with pytest.raises(UserError, match=r"w\.pt: refused: it holds more than weights"):
         read_contents(path)
+
+
+def test_positions_of_another_shape_say_no_size() -> None:
+    patches = {"visual.conv1.weight": torch.zeros(4, 3, 16, 16)}
+    for shape in ((), (5,), (1, 1, 5, 4)):
+        odd = {"visual.positional_embedding": torch.zeros(shape)} | patches
+        check_size(224, odd)
+        check_size(224, {"visual.attnpool.positional_embedding": torch.zeros(shape)})
+    with pytest.raises(UserError, match="its position embedding is for 32 px"):
+        check_size(224, {"visual.positional_embedding": torch.zeros(5, 4)} | patches)

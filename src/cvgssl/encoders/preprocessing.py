@@ -53,11 +53,11 @@ def check_size(size: int | None, weights: Mapping[str, Tensor]) -> None:
 def _size_of_positions(weights: Mapping[str, Tensor]) -> tuple[int | None, int]:
     """Side of the pictures, None without positions, and pixels between two positions."""
     pooling = weights.get("visual.attnpool.positional_embedding", weights.get("head.pos_embed"))
-    if pooling is not None:
+    if pooling is not None and pooling.ndim == 2:
         return _grid(pooling.shape[0], _STRIDE), _STRIDE
     positions = weights.get("visual.positional_embedding", weights.get("pos_embed"))
     patches = weights.get("visual.conv1.weight", weights.get("patch_embed.proj.weight"))
-    if positions is None or positions.ndim > 3:
+    if positions is None or positions.ndim not in (2, 3):
         return None, _STRIDE
     if patches is None or patches.ndim != 4 or patches.shape[-1] < 8:
         return None, _STRIDE
