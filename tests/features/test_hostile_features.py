@@ -2,6 +2,8 @@
 
 import io
 import struct
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -180,6 +182,42 @@ def test_parquet_files_damaged_and_without_measure(tmp_path: Path) -> None:
     parquet.write_table(pyarrow.table({"names": repeated}), path)
     assert path.stat().st_size < 2**20
     assert "save it again" in refused(path)
+
+
+DAMAGE = """
+import sys
+from pathlib import Path
+from cvgssl.features.table import load_features
+from cvgssl.runtime.errors import UserError
+
+path, start = Path(sys.argv[1]), int(sys.argv[2])
+whole = path.read_bytes()
+refused = 0
+for place in range(start, len(whole) - 8):
+    path.write_bytes(whole[:place] + bytes([whole[place] ^ 2]) + whole[place + 1 :])
+    try:
+        load_features(path)
+    except UserError:
+        refused += 1
+print(refused)
+"""
+
+
+def test_a_damaged_byte_of_parquet_never_ends_the_process(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    path = tmp_path / "f.parquet"
+    values = pyarrow.array(
+        [[float(i), 1.0] for i in range(40)], pyarrow.list_(pyarrow.float32(), 2)
+    )
+    names = [f"train/a/{i}.png" for i in range(40)]
+    parquet.write_table(pyarrow.table({"values": values, "names": names}), path)
+    footer = int.from_bytes(path.read_bytes()[-8:-4], "little")
+    command = [sys.executable, "-c", DAMAGE, str(path), str(path.stat().st_size - 8 - footer)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-500:]
+    assert int(done.stdout) > footer / 4
 
 
 @pytest.mark.parametrize(

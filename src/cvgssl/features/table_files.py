@@ -94,11 +94,14 @@ def read_parquet(path: Path) -> dict[str, Any]:
     with parquet.ParquetFile(path) as file:
         names = [name for name in ("values", *TEXTS) if name in file.schema_arrow.names]
         stored: dict[str, list[int]] = {name: [0, 0] for name in names}
+        roots = [column.path.split(".")[0] for column in file.schema]
         for group in range(file.metadata.num_row_groups):
-            for place in range(file.metadata.num_columns):
-                column = file.metadata.row_group(group).column(place)
-                name = column.path_in_schema.split(".")[0]
-                if name in stored:  # a value takes few bits where it is repeated
+            # reading raises where the statistics are damaged; the getters below end the process
+            next(file.iter_batches(1, row_groups=[group], columns=names), None)
+            for place, name in enumerate(roots):
+                if name in stored:
+                    column = file.metadata.row_group(group).column(place)
+                    # a value takes few bits where it is repeated
                     claimed = max(column.total_uncompressed_size, 8 * column.num_values)
                     stored[name][0] += claimed
                     stored[name][1] += column.total_compressed_size
