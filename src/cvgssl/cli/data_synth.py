@@ -16,19 +16,9 @@ _PARTS = 2000
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class PlantOptions(CheckedOptions):
-    """A plant: mostly good parts, small defects.
+class PlantOptions:
+    """A plant: mostly good parts, small defects."""
 
-    With any of these options, parts.csv (path,label,part,exposure) and boxes.csv
-    (path,label,x_min,y_min,x_max,y_max) are written beside train/ and test/.
-    """
-
-    per_class: int | None = Field(
-        None,
-        ge=2,
-        le=1_000_000,
-        description=f"parts of each kind of defect, without --good-share (default: {_PER_CLASS})",
-    )
     good_share: float = Field(
         0.0,
         ge=0,
@@ -65,6 +55,29 @@ class PlantOptions(CheckedOptions):
         "and noise, shifted a little",
     )
 
+
+@dataclass(frozen=True, config=STRICT)
+class SynthConfig(PlantOptions, CheckedOptions):
+    """Generate pictures of hot-rolled steel with six kinds of defect, split into train and test.
+
+    Writes DST/train/CLASS and DST/test/CLASS with 8-bit gray pictures. The same options
+    give the same files, byte for byte. With any option of a plant, DST also has parts.csv
+    (path,label,part,exposure) and boxes.csv (path,label,x_min,y_min,x_max,y_max: pixels from 0,
+    the last two beyond the defect; a row for each).
+    """
+
+    dst: Annotated[Path, Written(folder=True)] = Field(description="new or empty folder to write")
+    per_class: int | None = Field(
+        None,
+        ge=2,
+        le=1_000_000,
+        description=f"parts of each kind of defect, without --good-share (default: {_PER_CLASS})",
+    )
+    seed: int = Field(0, ge=0, le=2**63 - 1, description="another seed gives other pictures")
+    image_size: int = Field(200, ge=32, le=1024, description="side of a picture, pixels")
+    test_fraction: float = Field(0.3, gt=0, lt=1, description="share of each class put into test/")
+    format: Literal["bmp", "png"] = Field("bmp", description="file format")
+
     def _problems(self) -> list[str]:
         problems = super()._problems()
         if self.good_share and self.per_class is not None:
@@ -74,21 +87,6 @@ class PlantOptions(CheckedOptions):
         if self.defects_per_picture > 1 and self.defect_area == 1:
             problems.append("--defects-per-picture needs a --defect-area below 1, such as 0.05")
         return problems
-
-
-@dataclass(frozen=True, config=STRICT)
-class SynthConfig(PlantOptions):
-    """Generate pictures of hot-rolled steel with six kinds of defect, split into train and test.
-
-    Writes DST/train/CLASS and DST/test/CLASS with 8-bit gray pictures. The same options
-    give the same files, byte for byte.
-    """
-
-    dst: Annotated[Path, Written(folder=True)] = Field(description="new or empty folder to write")
-    seed: int = Field(0, ge=0, le=2**63 - 1, description="another seed gives other pictures")
-    image_size: int = Field(200, ge=32, le=1024, description="side of a picture, pixels")
-    test_fraction: float = Field(0.3, gt=0, lt=1, description="share of each class put into test/")
-    format: Literal["bmp", "png"] = Field("bmp", description="file format")
 
 
 COMMAND = Command(SynthConfig, positional=("dst",))

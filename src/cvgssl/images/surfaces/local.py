@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import uniform_filter, zoom
+from scipy.ndimage import gaussian_filter, uniform_filter, zoom
 
 from cvgssl.images.surfaces.kinds import Kind
 from cvgssl.images.surfaces.plate import Coil
@@ -18,9 +18,11 @@ from cvgssl.images.surfaces.texture import SIDE, Field, noise, step
 Box = tuple[int, int, int, int]
 """Columns and rows of a rectangle: x_min, y_min, x_max, y_max, of which the last two are beyond."""
 
-_FAINT = 0.02  # relative change of brightness that counts as none
+_FAINT = 0.04  # relative change of brightness that counts as none
 _BLUR = 2  # pixels that a camera's blur carries a defect beyond its drawing
 _DRAWINGS = 10
+_LIKENESS = 0.7  # of a box's area to the wanted one that is near enough
+_VISIBLE = 3.5  # times the texture's contrast at the scale of the eye
 _PLACES = 30  # tries to keep clear of other defects
 _SMALLEST = 6  # pixels
 _LARGEST = SIDE - 10
@@ -67,7 +69,7 @@ def overlap(a: Box, b: Box) -> bool:
 def _piece(kind: Kind, coil: Coil, rng: np.random.Generator, wanted: float) -> Field:
     """Relative change of brightness, [rows, columns], whose box has about `wanted` pixels."""
     stretch = float(np.exp(rng.uniform(*np.log(kind.stretch))))
-    best, closest = np.zeros((_SMALLEST, _SMALLEST)), 0.0
+    best, highest = np.zeros((_SMALLEST, _SMALLEST)), 0.0
     for _ in range(_DRAWINGS):
         drawn = kind.draw(np.ones((SIDE, SIDE)), coil, rng) - 1
         if kind.extent and (factor := np.sqrt(wanted) / kind.extent) < 1:
@@ -79,12 +81,22 @@ def _piece(kind: Kind, coil: Coil, rng: np.random.Generator, wanted: float) -> F
             piece = _faded(_richest(drawn, rows, columns, rng), rng)
             covered = box_area(_box(np.pad(piece, _BLUR)))
             likeness = min(covered / wanted, wanted / max(covered, 1))
-            if likeness > closest:
-                best, closest = piece, likeness
-            if likeness > 0.7:
+            score = min(likeness / _LIKENESS, _visibility(piece, coil) / _VISIBLE)
+            if score > highest:
+                best, highest = piece, score
+            if score >= 1:
                 return best
+            if likeness >= _LIKENESS:
+                break
             size *= wanted / max(covered, 0.4 * wanted)
     return best
+
+
+def _visibility(piece: Field, coil: Coil) -> float:
+    """How much a defect stands out from this coil's texture; white cannot become whiter."""
+    shown = np.minimum(piece, max(200 / coil.brightness - 1, 0.0))
+    strongest = np.abs(gaussian_filter(shown, 1.5)).max()
+    return float(strongest / (0.5 * coil.roughness + 0.02))
 
 
 def _side(length: float, longest: int) -> int:

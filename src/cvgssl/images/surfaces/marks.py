@@ -16,9 +16,10 @@ def draw_plant_coil(rng: np.random.Generator) -> Coil:
     """A coil of a plant, which may have any class: one of several grades, some of them brushed."""
     grades = [kind.usual for kind in DEFECTS.values()]
     coil = draw_coil(rng, grades[rng.integers(len(grades))])
+    coil = replace(coil, brightness=min(coil.brightness, rng.uniform(150, 200)))
     if rng.random() >= _BRUSHED:
         return coil
-    return replace(coil, grain=0.5 * coil.grain, streaks=rng.uniform(0.03, 0.09))
+    return replace(coil, grain=0.5 * coil.grain, streaks=rng.uniform(0.02, 0.07))
 
 
 def harmless_marks(surface: Field, coil: Coil, rng: np.random.Generator) -> Field:

@@ -93,11 +93,12 @@ def long_tail(plant: Plant, rng: np.random.Generator) -> dict[str, int]:
     good = round(plant.parts * plant.good_share)
     spare = plant.parts - good - LEAST * len(KINDS)
     if spare < 0 or good < LEAST:
-        scarcer = min((1 - plant.good_share) / len(KINDS), plant.good_share)
+        scarcer = max(min((1 - plant.good_share) / len(KINDS), plant.good_share), 1e-9)
+        needed = int(np.ceil(round(LEAST / scarcer, 6)))
         raise UserError(
             f"--parts {plant.parts} with --good-share {plant.good_share:g} leaves {good} good and "
             f"{plant.parts - good} defective parts; every class needs at least {LEAST}: use "
-            f"--parts {int(np.ceil((LEAST + 0.5) / scarcer))} or more"
+            f"--parts {needed} or more"
         )
     weights: NDArray[np.float64] = RARER ** np.arange(len(KINDS), dtype=np.float64)
     counts = LEAST + _apportion(spare, weights)

@@ -87,6 +87,11 @@ class _Batch:
     size: int
     image_format: ImageFormat
 
+    @property
+    def pictures(self) -> int:
+        """How many pictures there will be."""
+        return len(self.parts) * self.plant.exposures
+
 
 _Rows = list[tuple[CsvValue, ...]]
 
@@ -94,7 +99,11 @@ _Rows = list[tuple[CsvValue, ...]]
 def _run(batches: list[_Batch], workers: int, advance: Callable[[int], None]) -> _Rows:
     """Draw and save all batches; the rows of their boxes, in order."""
     if workers <= 1:
-        return [row for batch in batches for row in _counted(_save(batch), batch, advance)]
+        rows: _Rows = []
+        for batch in batches:
+            rows += _save(batch)
+            advance(batch.pictures)
+        return rows
     # New processes, not forks: a fork of a process with threads, such as torch's, may hang.
     # Ctrl-C reaches them, too, but ending them is the business of this process.
     with ProcessPoolExecutor(
@@ -109,16 +118,12 @@ def _run(batches: list[_Batch], workers: int, advance: Callable[[int], None]) ->
             while pending:
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 for future in done:
-                    _counted(future.result(), futures[future], advance)
+                    future.result()
+                    advance(futures[future].pictures)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
     return [row for future in futures for row in future.result()]
-
-
-def _counted(rows: _Rows, batch: _Batch, advance: Callable[[int], None]) -> _Rows:
-    advance(len(batch.parts) * batch.plant.exposures)
-    return rows
 
 
 def _save(batch: _Batch) -> _Rows:
