@@ -7,6 +7,7 @@ So the defect keeps the size of its details, and the ground under it runs on.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, uniform_filter, zoom
@@ -70,10 +71,10 @@ def _piece(kind: Kind, coil: Coil, rng: np.random.Generator, wanted: float) -> F
     """Relative change of brightness, [rows, columns], whose box has about `wanted` pixels."""
     stretch = float(np.exp(rng.uniform(*np.log(kind.stretch))))
     best, highest = np.zeros((_SMALLEST, _SMALLEST)), 0.0
-    for _ in range(_DRAWINGS):
+    for drawing in count(1):  # white steel shows no bright scratch, however often it is drawn
         drawn = kind.draw(np.ones((SIDE, SIDE)), coil, rng) - 1
         if kind.extent and (factor := np.sqrt(wanted) / kind.extent) < 1:
-            drawn = zoom(uniform_filter(drawn, 0.5 / factor), factor, order=1)
+            drawn = zoom(uniform_filter(drawn, max(round(0.5 / factor), 1)), factor, order=1)
         size = wanted
         for _ in range(3):  # a thin scratch has a smaller box than the window upon it
             rows = _side(np.sqrt(size * stretch), len(drawn))
@@ -89,6 +90,8 @@ def _piece(kind: Kind, coil: Coil, rng: np.random.Generator, wanted: float) -> F
             if likeness >= _LIKENESS:
                 break
             size *= wanted / max(covered, 0.4 * wanted)
+        if drawing >= _DRAWINGS and highest > 0:
+            break
     return best
 
 

@@ -24,6 +24,7 @@ from cvgssl.images.surfaces.plan import COIL_LENGTH, FILLED, Part, Plant
 from cvgssl.images.surfaces.plate import Coil, draw_coil, expose, ground
 from cvgssl.images.surfaces.texture import SIDE, Field
 
+_SMALLER = 0.8  # of the largest defect's box at most, which leaves room for rounding
 _SHIFT = 4  # pixels at most from an exposure to the first
 
 
@@ -90,7 +91,7 @@ def _local_defects(
         kind = KINDS[rng.integers(len(KINDS))]
         area = rng.uniform(0.2, 0.7) * box_area(largest.box) / SIDE**2
         defect = draw_local(DEFECTS[kind], coil, rng, area, boxes)
-        if defect is not None and box_area(defect.box) < box_area(largest.box):
+        if defect is not None and box_area(defect.box) < _SMALLER * box_area(largest.box):
             boxes.append(defect.box)
             yield kind, defect
 
