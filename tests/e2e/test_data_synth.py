@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from cvgssl.cli import data_synth
+from cvgssl.runtime.errors import UserError
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -34,6 +37,36 @@ def test_a_full_folder_and_impossible_options_are_refused_in_a_line(
     assert "--per-class" in wrong.stderr
     assert "--format" in wrong.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("--good-share", "1.5"), "--good-share 1.5"),
+        (("--good-share", "0.9", "--parts", "100"), "use --parts 300 or more"),
+        (("--good-share", "0.9", "--per-class", "30"), "--per-class: leave it out"),
+        (("--parts", "100"), "--parts needs --good-share"),
+        (("--defects-per-picture", "2"), "--defects-per-picture needs a --defect-area"),
+    ],
+)
+def test_impossible_plants_are_refused_in_a_line(
+    tmp_path: Path, words: tuple[str, ...], problem: str
+) -> None:
+    with pytest.raises(UserError) as refused:
+        data_synth.run([str(tmp_path / "plant"), *words], "cvgssl data synth")
+    assert problem in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_plant_tells_how_many_pictures_each_class_has(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(tmp_path / "plant"), "--good-share", "0.15", "--parts", "36", "--image-size", "32"]
+    assert data_synth.run(words, "cvgssl data synth") == 0
+    total, classes = capsys.readouterr().out.splitlines()
+    assert "36 pictures of 7 classes" in total
+    assert "5 good, " in classes
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")

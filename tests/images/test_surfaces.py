@@ -10,7 +10,7 @@ from PIL import Image
 
 from cvgssl.images.surfaces import KINDS, generate_surface, synthesize
 from cvgssl.images.surfaces.paths import nearest_curve
-from cvgssl.images.surfaces.synthesize import COIL_LENGTH
+from cvgssl.images.surfaces.plan import COIL_LENGTH
 from cvgssl.images.surfaces.texture import noise, specks
 from cvgssl.runtime.errors import UserError
 

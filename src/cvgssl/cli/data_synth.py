@@ -5,27 +5,88 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from cvgssl.cli.command import Command
-from cvgssl.runtime.options import Written
+from cvgssl.runtime.options import STRICT, CheckedOptions, Written
+
+_PER_CLASS = 300
+_PARTS = 2000
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class SynthConfig:
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PlantOptions:
+    """A plant: mostly good parts, small defects."""
+
+    good_share: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the parts that are good, a class of its own: coils, light, brushing, "
+        "oil and water differ as on the others; the kinds of defect get long-tailed numbers (5 of "
+        "each, the rest falls by 0.6 from kind to kind; the seed draws which are rare), and all "
+        "classes share coils; 0: six kinds alike, no good parts",
+    )
+    parts: int | None = Field(
+        None,
+        ge=1,
+        le=6_000_000,
+        description=f"parts in all, with --good-share; at least 5 per class (default: {_PARTS})",
+    )
+    defect_area: float = Field(
+        1.0,
+        ge=0.005,
+        le=1,
+        description="share of the picture that a defect's box covers, about; 1: defects fill it",
+    )
+    defects_per_picture: int = Field(
+        1,
+        ge=1,
+        le=10,
+        description="a defective part has 1 to so many defects of any kinds, where there is room; "
+        "its class is that of the largest",
+    )
+    exposures: int = Field(
+        1,
+        ge=1,
+        le=100,
+        description="pictures of each part, all in one split: other brightness, contrast, light "
+        "and noise, shifted a little",
+    )
+
+
+@dataclass(frozen=True, config=STRICT)
+class SynthConfig(PlantOptions, CheckedOptions):
     """Generate pictures of hot-rolled steel with six kinds of defect, split into train and test.
 
     Writes DST/train/CLASS and DST/test/CLASS with 8-bit gray pictures. The same options
-    give the same files, byte for byte.
+    give the same files, byte for byte. With any option of a plant, DST also has parts.csv
+    (path,label,part,exposure) and boxes.csv (path,label,x_min,y_min,x_max,y_max: pixels from 0,
+    the last two beyond the defect; a row for each).
     """
 
     dst: Annotated[Path, Written(folder=True)] = Field(description="new or empty folder to write")
-    per_class: int = Field(300, ge=2, le=1_000_000, description="pictures of each class")
+    per_class: int | None = Field(
+        None,
+        ge=2,
+        le=1_000_000,
+        description=f"parts of each kind of defect, without --good-share (default: {_PER_CLASS})",
+    )
     seed: int = Field(0, ge=0, le=2**63 - 1, description="another seed gives other pictures")
     image_size: int = Field(200, ge=32, le=1024, description="side of a picture, pixels")
     test_fraction: float = Field(0.3, gt=0, lt=1, description="share of each class put into test/")
     format: Literal["bmp", "png"] = Field("bmp", description="file format")
+
+    def _problems(self) -> list[str]:
+        problems = super()._problems()
+        if self.good_share and self.per_class is not None:
+            problems.append("--per-class: leave it out with --good-share, which takes --parts")
+        if not self.good_share and self.parts is not None:
+            problems.append("--parts needs --good-share; without it, give --per-class")
+        if self.defects_per_picture > 1 and self.defect_area == 1:
+            problems.append("--defects-per-picture needs a --defect-area below 1, such as 0.05")
+        return problems
 
 
 COMMAND = Command(SynthConfig, positional=("dst",))
@@ -34,18 +95,27 @@ COMMAND = Command(SynthConfig, positional=("dst",))
 def run(argv: Sequence[str], prog: str) -> int:
     """Run the command; 0 when everything was written."""
     config = COMMAND.parse(argv, prog)
-    from cvgssl.images.surfaces import KINDS, synthesize
+    from cvgssl.images.surfaces import Plant, synthesize
 
-    synthesize(
+    counts = synthesize(
         config.dst,
-        config.per_class,
+        config.per_class or _PER_CLASS,
         config.seed,
         config.image_size,
         config.test_fraction,
         config.format,
         workers=_cores(),
+        plant=Plant(
+            config.good_share,
+            config.parts or _PARTS,
+            config.defect_area,
+            config.defects_per_picture,
+            config.exposures,
+        ),
     )
-    print(f"{len(KINDS) * config.per_class} pictures of {len(KINDS)} classes in {config.dst}")
+    print(f"{sum(counts.values())} pictures of {len(counts)} classes in {config.dst}")
+    if config.good_share:
+        print(", ".join(f"{count} {label}" for label, count in counts.items()))
     return 0
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from cvgssl.encoders.backbone import build_backbone
-from cvgssl.images.surfaces.synthesize import KINDS, generate_surface
+from cvgssl.images.surfaces import KINDS, generate_surface
 from cvgssl.pretrain.methods.base import Batch, Method
 from cvgssl.pretrain.methods.build import build_method
 from cvgssl.pretrain.methods.parts import momentum_at

@@ -1,69 +1,27 @@
-"""Generated pictures: one from its class, seed and number, a folder laid out like NEU-CLS."""
+"""A folder of generated pictures, laid out like NEU-CLS, with lists of parts and boxes."""
 
 import signal
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from cvgssl.images.surfaces.defects import (
-    crazing,
-    inclusion,
-    patches,
-    pitted_surface,
-    rolled_in_scale,
-    scratches,
-)
-from cvgssl.images.surfaces.plate import Coil, Usual, draw_coil, expose, ground
-from cvgssl.images.surfaces.texture import SIDE, Field
-from cvgssl.runtime.errors import UserError
+from cvgssl.images.surfaces.parts import draw_part
+from cvgssl.images.surfaces.plan import FILLED, Part, Plant, plan_equal, plan_plant
+from cvgssl.images.surfaces.texture import SIDE
+from cvgssl.runtime.csv_writing import CsvValue, write_rows
 from cvgssl.runtime.files import new_folder
 from cvgssl.runtime.progress import progress
 
-COIL_LENGTH = 10  # pictures of each class in a row that show the same coil
-_COIL, _PICTURE = 0, 1  # what a random stream is for
-
-_Defect = Callable[[Field, Coil, np.random.Generator], Field]
-_DEFECTS: dict[str, tuple[_Defect, Usual]] = {
-    "crazing": (crazing, Usual(brightness=(100, 190), grain=(0.09, 0.16))),
-    "inclusion": (inclusion, Usual(brightness=(70, 140), grain=(0.02, 0.04))),
-    "patches": (patches, Usual(brightness=(110, 250), grain=(0.07, 0.14))),
-    "pitted_surface": (pitted_surface, Usual(brightness=(140, 225), grain=(0.02, 0.05))),
-    "rolled-in_scale": (rolled_in_scale, Usual(brightness=(100, 160), grain=(0.05, 0.1))),
-    "scratches": (scratches, Usual(brightness=(60, 130), grain=(0.02, 0.06))),
-}
-KINDS = tuple(_DEFECTS)
-
-
-def generate_surface(kind: str, seed: int, index: int, size: int = SIDE) -> NDArray[np.uint8]:
-    """Picture number `index` of a class of defect, uint8 [size, size].
-
-    kind: one of `KINDS`. index: 0 or more; ten pictures in a row show the same coil. Sizes other
-    than 200 are resampled from 200 pixels.
-    """
-    number = KINDS.index(kind)
-    draw, usual = _DEFECTS[kind]
-    coil = draw_coil(_generator(seed, number, _COIL, index // COIL_LENGTH), usual)
-    rng = _generator(seed, number, _PICTURE, index)
-    picture = expose(draw(ground(coil, rng), coil, rng), coil, rng)
-    if size == SIDE:
-        return picture
-    return np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.LANCZOS))
-
-
-def _generator(*words: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
-
-
 ImageFormat = Literal["bmp", "png"]
 
-_PREFIXES = dict(zip(KINDS, ("Cr", "In", "Pa", "PS", "RS", "Sc"), strict=True))
-_BATCH = 10  # pictures per task of a worker process
+PARTS, PARTS_COLUMNS = "parts.csv", ("path", "label", "part", "exposure")
+BOXES, BOXES_COLUMNS = "boxes.csv", ("path", "label", "x_min", "y_min", "x_max", "y_max")
+_BATCH = 10  # parts per task of a worker process
 _WORTH = 40  # pictures that take as long as starting a process
 
 
@@ -75,45 +33,77 @@ def synthesize(
     test_fraction: float = 0.3,
     image_format: ImageFormat = "bmp",
     workers: int = 1,
-) -> None:
-    """Write `dst`/train/CLASS and `dst`/test/CLASS with `per_class` pictures of each class.
+    plant: Plant = FILLED,
+) -> dict[str, int]:
+    """Write `dst`/train/CLASS and `dst`/test/CLASS; gives the number of pictures of each class.
 
-    Pictures are numbered from 1, as NEU's (Cr_1.bmp); the last `test_fraction` of the numbers,
-    rounded, form the test split, so that test shows coils that train does not. The same
-    arguments give the same bytes. The folder appears whole or not at all.
+    There are `per_class` parts of each kind of defect or, with `plant.good_share`,
+    `plant.parts` parts. Parts are numbered from 1, as NEU's pictures (Cr_1.bmp, with several
+    exposures Cr_1_e1.bmp); the last `test_fraction` of the numbers, rounded, form the test split,
+    and test shows coils that train does not. The same arguments give the same bytes. The folder
+    appears whole or not at all.
+
+    With any option of `plant`, `dst` has two lists of its pictures beside train/ and test/:
+    parts.csv with the columns path,label,part,exposure, and boxes.csv with
+    path,label,x_min,y_min,x_max,y_max, a row per defect: its kind and its box in pixels, from
+    0, whose x_max and y_max are beyond it.
 
     workers: processes at most; more than one needs a caller that guards its `__main__`.
-    Raises UserError when `dst` holds something, or when a split would be empty.
+    Raises UserError when `dst` holds something, when a split would be empty, or when a class of
+    a plant would have too few parts.
     """
-    held_out = round(per_class * test_fraction)
-    if not 0 < held_out < per_class:
-        raise UserError(
-            f"--per-class {per_class} with --test-fraction {test_fraction} leaves "
-            f"{held_out} pictures of a class for test and {per_class - held_out} for train; "
-            "each needs at least 1"
-        )
-    known = per_class - held_out
-    jobs = []
+    parts = (
+        plan_plant(plant, test_fraction, seed)
+        if plant.good_share
+        else plan_equal(per_class, test_fraction)
+    )
     with new_folder(dst, "DST") as aside:
-        for kind in KINDS:
-            for index in range(per_class):
-                folder = aside / ("train" if index < known else "test") / kind
-                folder.mkdir(parents=True, exist_ok=True)
-                path = folder / f"{_PREFIXES[kind]}_{index + 1}.{image_format}"
-                jobs.append((kind, seed, index, size, path))
-        batches = [jobs[i : i + _BATCH] for i in range(0, len(jobs), _BATCH)]
-        with progress("generating", len(jobs)) as advance:
-            _run(batches, min(workers, len(jobs) // _WORTH), advance)
+        for part in parts:
+            (aside / _folder(part)).mkdir(parents=True, exist_ok=True)
+        batches = [
+            _Batch(aside, parts[i : i + _BATCH], plant, seed, size, image_format)
+            for i in range(0, len(parts), _BATCH)
+        ]
+        total = len(parts) * plant.exposures
+        with progress("generating", total) as advance:
+            boxes = _run(batches, min(workers, total // _WORTH), advance)
+        if plant != FILLED:
+            write_rows(aside / PARTS, PARTS_COLUMNS, _part_rows(parts, plant, image_format))
+            write_rows(aside / BOXES, BOXES_COLUMNS, boxes)
+    counts: dict[str, int] = {}
+    for part in parts:
+        counts[part.label] = counts.get(part.label, 0) + plant.exposures
+    return counts
 
 
-_Job = tuple[str, int, int, int, Path]
+@dataclass(frozen=True)
+class _Batch:
+    """Parts that are drawn by one process."""
+
+    folder: Path
+    parts: list[Part]
+    plant: Plant
+    seed: int
+    size: int
+    image_format: ImageFormat
+
+    @property
+    def pictures(self) -> int:
+        """How many pictures there will be."""
+        return len(self.parts) * self.plant.exposures
 
 
-def _run(batches: list[list[_Job]], workers: int, advance: Callable[[int], None]) -> None:
+_Rows = list[tuple[CsvValue, ...]]
+
+
+def _run(batches: list[_Batch], workers: int, advance: Callable[[int], None]) -> _Rows:
+    """Draw and save all batches; the rows of their boxes, in order."""
     if workers <= 1:
+        rows: _Rows = []
         for batch in batches:
-            advance(_save(batch))
-        return
+            rows += _save(batch)
+            advance(batch.pictures)
+        return rows
     # New processes, not forks: a fork of a process with threads, such as torch's, may hang.
     # Ctrl-C reaches them, too, but ending them is the business of this process.
     with ProcessPoolExecutor(
@@ -122,18 +112,48 @@ def _run(batches: list[list[_Job]], workers: int, advance: Callable[[int], None]
         initializer=signal.signal,
         initargs=(signal.SIGINT, signal.SIG_IGN),
     ) as pool:
-        pending: set[Future[int]] = {pool.submit(_save, batch) for batch in batches}
+        futures: dict[Future[_Rows], _Batch] = {pool.submit(_save, each): each for each in batches}
+        pending = set(futures)
         try:
             while pending:
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 for future in done:
-                    advance(future.result())
+                    future.result()
+                    advance(futures[future].pictures)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+    return [row for future in futures for row in future.result()]
 
 
-def _save(batch: list[_Job]) -> int:
-    for kind, seed, index, size, path in batch:
-        Image.fromarray(generate_surface(kind, seed, index, size)).save(path)
-    return len(batch)
+def _save(batch: _Batch) -> _Rows:
+    """Draw and save the pictures of some parts; the rows of their boxes."""
+    rows: _Rows = []
+    for part in batch.parts:
+        pictures = draw_part(part, batch.plant, batch.seed, batch.size)
+        names = _names(part, batch.plant, batch.image_format)
+        for name, picture in zip(names, pictures, strict=True):
+            Image.fromarray(picture.pixels).save(batch.folder / name)
+            rows += [(name, kind, *box) for kind, box in picture.boxes]
+    return rows
+
+
+def _folder(part: Part) -> str:
+    return f"{'test' if part.test else 'train'}/{part.label}"
+
+
+def _names(part: Part, plant: Plant, image_format: ImageFormat) -> list[str]:
+    """The files of a part's exposures, relative to the data set's folder."""
+    endings = [f"_e{number + 1}" for number in range(plant.exposures)]
+    return [
+        f"{_folder(part)}/{part.name}{ending if plant.exposures > 1 else ''}.{image_format}"
+        for ending in endings
+    ]
+
+
+def _part_rows(parts: list[Part], plant: Plant, image_format: ImageFormat) -> _Rows:
+    return [
+        (name, part.label, part.name, number)
+        for part in parts
+        for number, name in enumerate(_names(part, plant, image_format), 1)
+    ]
