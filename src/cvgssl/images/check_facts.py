@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl.images.assemble import normal
-from cvgssl.images.duplicates import perceptual_hash, thumbnail
+from cvgssl.images.duplicates import perceptual_hash
 from cvgssl.images.geometry import MAX_MEGAPIXELS
 from cvgssl.images.layout import HALVES, layout_of
+from cvgssl.images.likeness import thumbnail
 from cvgssl.images.listing import Inventory, subfolders
 from cvgssl.images.names import FilesBelow
 from cvgssl.images.reader import Decoded, UnreadablePicture, decoding, reading, whole
