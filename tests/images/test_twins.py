@@ -51,7 +51,7 @@ def twins(report: CheckReport) -> list[Finding]:
     return [finding for finding in report.findings if finding.kind.startswith("near_")]
 
 
-@pytest.mark.parametrize("holes", [0, 4])
+@pytest.mark.parametrize("holes", [0, 8])
 def test_parts_that_share_edge_light_and_holes_are_no_twins(tmp_path: Path, holes: int) -> None:
     for number in range(40):
         save(tmp_path / f"{number}.png", exposed(part(number, holes), number))
@@ -69,11 +69,8 @@ def test_exposures_of_a_part_are_twins(tmp_path: Path, holes: int) -> None:
     assert pairs == {frozenset([str(number)]) for number in range(20)}
 
 
-def test_a_few_parts_with_many_exposures_are_not_taken_for_a_common_scene(tmp_path: Path) -> None:
-    for number in range(2):
-        for exposure in range(24):
-            picture = exposed(part(number, 0), 100 * number + exposure)
-            save(tmp_path / f"part {number} {exposure}.png", picture)
+def test_many_exposures_of_one_part_are_not_taken_for_a_common_scene(tmp_path: Path) -> None:
+    for exposure in range(40):
+        save(tmp_path / f"{exposure}.png", exposed(part(0, 0), exposure))
     (finding,) = twins(check_data(tmp_path))
-    assert all(first.split()[1] == second.split()[1] for first, second in finding.items)
-    assert len({name for pair in finding.items for name in pair}) == 48
+    assert len({name for pair in finding.items for name in pair}) == 40

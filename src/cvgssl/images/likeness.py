@@ -8,13 +8,12 @@ Two questions, the second asked only of pairs that pass the first:
   these decide the correlation of the detail. So lines that run straight across or down are taken
   off, every region is divided by its own strength, so that a strong edge counts for no more than
   fine grain on as large an area, and what at least SHARED pictures of the pairs have at the same
-  place (leading principal components) is taken off. Where hardly anything is left then, pictures
-  are all alike, as exposures of few parts are, and nothing is taken off.
+  place (leading principal components) is taken off. Where they share nearly the whole picture,
+  they are exposures of few parts, and nothing is taken off.
 
 Shape letters: N pictures, P pairs, S side of a thumbnail, K components.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -29,7 +28,8 @@ SHARED = 20  # pictures that must share a structure before it says nothing about
 _SHIFT = SIDE // 8
 _BLOCK = 512  # pictures or pairs at a time
 _SAMPLE = 500  # pictures from which the shared structures are taken
-_LEAST_REST = 0.15  # of a texture's energy without the shared structures, else they stay
+_MOST_SHARED = 0.3  # of the textures' energy at a place that counts as a part's own
+_LEAST_OWN = 0.25  # of the area; less, and pictures are alike all over, as of few parts
 _FAINT = 0.1  # gray levels of a smoothed thumbnail that count for little beside any texture
 _LEAST_AREA = 0.25  # root of the share of the area that has texture; less is no evidence
 
@@ -56,38 +56,38 @@ def detail_correlations(pairs: Pairs, thumbnails: Gray) -> Values:
 
 
 def texture_correlations(pairs: Pairs, thumbnails: Gray) -> Values:
-    """As `detail_correlations`, of texture without what many pictures of the pairs share."""
+    """As `detail_correlations`, of texture where it is not what many pictures of the pairs share."""
     used, places = _used(pairs)
     textures = _of_each(_texture, thumbnails[used])
-    score = _at_best_shift(textures, places)
-    shared = _shared_structures(textures)
-    if len(shared):
-
-        def off(block: Values) -> Values:
-            flat = block.reshape(len(block), -1).astype(np.float32)
-            rest = flat - (flat @ shared.T) @ shared
-            return _unit(rest.reshape(block.shape), math.sqrt(_LEAST_REST))
-
-        rest = _of_each(off, textures)
-        both = rest.any(axis=(1, 2))[places].all(axis=1)
-        score[both] = _at_best_shift(rest, places[both])
-    return score
+    own = _own_places(textures)
+    if not own.all():
+        textures = _of_each(lambda block: _unit(block * own), textures)
+    return _at_best_shift(textures, places)
 
 
-def _shared_structures(textures: Halves) -> Values:
-    """What at least SHARED of the textures [N, S, S] have in common, orthonormal [K, S*S].
+def _own_places(textures: Halves) -> NDArray[np.bool_]:
+    """Where textures [N, S, S] are not structures that at least SHARED of them share, [S, S].
 
     A structure that n textures share with correlation c has an eigenvalue of about n*c; grain
-    that nothing shares stays below 10.
+    that nothing shares stays below 10. All places where structures cover nearly the whole.
     """
+    everywhere = np.ones((SIDE, SIDE), np.bool_)
     if len(textures) < SHARED:
-        return np.empty((0, SIDE * SIDE), np.float32)
+        return everywhere
     rows = np.linspace(0, len(textures) - 1, min(len(textures), _SAMPLE)).astype(np.intp)
     sample = textures[rows].reshape(len(rows), -1).astype(np.float32)
     strengths, weights = np.linalg.eigh(sample @ sample.T)
-    strong = strengths >= SHARED
-    structures: Values = (weights[:, strong] / np.sqrt(strengths[strong])).T @ sample
-    return structures
+    strong = weights[:, strengths >= SHARED]
+    shared: Values = strong @ (strong.T @ sample)
+    own: NDArray[np.bool_] = _strength(shared) < _MOST_SHARED * _strength(sample)
+    return own if own.mean() >= _LEAST_OWN else everywhere
+
+
+def _strength(values: Values) -> Values:
+    """Mean square of values [N, S*S] around each place, [S, S]."""
+    squares = np.mean(np.square(values), axis=0, keepdims=True, dtype=np.float32)
+    strength: Values = _smooth(squares.reshape(1, SIDE, SIDE), SIDE / 16)[0]
+    return strength
 
 
 def _used(pairs: Pairs) -> tuple[Pairs, Pairs]:
@@ -142,8 +142,9 @@ def _smooth(values: Values, sigma: float) -> Values:
     return smoothed
 
 
-def _unit(values: Values, least: float = 1e-3) -> Values:
+def _unit(values: NDArray[np.floating], least: float = 1e-3) -> Values:
     """Mean 0 and norm 1; 0 for those with a norm below `least`."""
-    values = values - values.mean(axis=(1, 2), keepdims=True)
+    values = values.astype(np.float32)
+    values -= values.mean(axis=(1, 2), keepdims=True)
     norm = np.linalg.norm(values, axis=(1, 2), keepdims=True)
     return np.where(norm > least, values / np.maximum(norm, least), 0).astype(np.float32)
