@@ -14,6 +14,7 @@ from cvgssl.runtime.options import Written
 from cvgssl.runtime.parsing import shortened
 
 LONGEST = 80  # characters of a name in the tables; the JSON has it whole
+TWINS = ("near_train_test", "near_duplicates")
 EXAMPLES = 3  # groups of files shown per finding; the JSON has all
 
 
@@ -22,8 +23,9 @@ class CheckConfig(SizeLimit):
     """Find what would spoil a result on a folder of pictures.
 
     Exit code 1 when a result would be spoiled: files that cannot be read, a picture in both train
-    and test, a picture under two labels, or a class of test that train does not have. Other
-    findings are warnings and hints, exit code 0.
+    and test, many near twins across train and test, a picture under two labels, masks counted as
+    pictures, or a class of test that train does not have. Other findings are warnings and hints,
+    exit code 0.
     """
 
     data: Path = Field(
@@ -69,6 +71,11 @@ def run(argv: Sequence[str], prog: str) -> int:
         print(f"{report.pictures} pictures: {outcome}")
         if any(finding.kind == "unreadable" for finding in report.findings):
             print("replace or remove files that cannot be read; --skip-corrupt leaves them out")
+        if report.spoiled and any(finding.kind in TWINS for finding in report.findings):
+            print(
+                "twins: bring all pictures into one folder of classes and split it with "
+                "cvgssl data split FOLDER --group-by twins (or a pattern in the names)"
+            )
         if not config.json and any(len(finding.items) > EXAMPLES for finding in report.findings):
             print("--json FILE lists all files of the findings")
 

@@ -6,12 +6,12 @@ Two questions, the second asked only of pairs that pass the first:
 - Texture: do they agree everywhere, or only in what many parts share? Different parts of one line
   have the edge of the strip, the lamps' reflections and punched holes at the same places, and
   these decide the correlation of the detail. So lines that run straight across or down are taken
-  off, every region is divided by its own strength, so that a strong edge counts for no more than
-  fine grain on as large an area, and what at least SHARED pictures of the pairs have at the same
-  place (leading principal components) is taken off. Where they share nearly the whole picture,
-  they are exposures of few parts, and nothing is taken off.
+  off, and every region is divided by its own strength: a strong edge counts for no more than
+  fine grain on as large an area. Places at which at least SHARED pictures of the pairs are alike
+  (leading principal components) do not count. Where nearly the whole picture is such a place,
+  the pictures show few parts many times, and all of it counts.
 
-Shape letters: N pictures, P pairs, S side of a thumbnail, K components.
+Shape letters: N pictures, P pairs, S side of a thumbnail.
 """
 
 from collections.abc import Callable
@@ -56,7 +56,7 @@ def detail_correlations(pairs: Pairs, thumbnails: Gray) -> Values:
 
 
 def texture_correlations(pairs: Pairs, thumbnails: Gray) -> Values:
-    """As `detail_correlations`, of texture where it is not what many pictures of the pairs share."""
+    """As `detail_correlations`, of texture at the places that not many pictures share."""
     used, places = _used(pairs)
     textures = _of_each(_texture, thumbnails[used])
     own = _own_places(textures)
