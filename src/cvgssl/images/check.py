@@ -24,6 +24,7 @@ from cvgssl.images.check_facts import (
     measure_all,
     shown_path,
 )
+from cvgssl.images.check_masks import constant_pictures, mask_findings, masks_of, same_names
 from cvgssl.images.check_twins import exact_duplicates, near_duplicates
 from cvgssl.images.geometry import MAX_MEGAPIXELS
 from cvgssl.images.layout import HALVES
@@ -84,18 +85,23 @@ def check_data(data: Path, max_megapixels: int = MAX_MEGAPIXELS) -> CheckReport:
             unreadable.append([shown, fact])
         else:
             readable.append(Picture(entry, fact, shown))
+    masks = masks_of(readable)
+    pictures = [picture for picture in readable if picture not in masks]
     findings = [
         *_unreadable(unreadable),
         *_left_out(contents),
         *_names_without_text(entries, root),
         *_alike(entries, None if data.is_file() else root),
         *_classes(entries, root),
-        *exact_duplicates(readable),
-        *near_duplicates(readable),
-        *_extensions(readable),
-        *_shortcuts(readable),
-        *_sizes(readable),
-        *_bit_depth(readable),
+        *mask_findings(masks),
+        *constant_pictures(pictures),
+        *same_names(pictures),
+        *exact_duplicates(pictures),
+        *near_duplicates(pictures),
+        *_extensions(pictures),
+        *_shortcuts(pictures),
+        *_sizes(pictures),
+        *_bit_depth(pictures),
     ]
     order: tuple[Severity, ...] = ("spoils", "warning", "hint")
     findings.sort(key=lambda finding: order.index(finding.severity))
