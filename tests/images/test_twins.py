@@ -74,3 +74,31 @@ def test_many_exposures_of_one_part_are_not_taken_for_a_common_scene(tmp_path: P
         save(tmp_path / f"{exposure}.png", exposed(part(0, 0), exposure))
     (finding,) = twins(check_data(tmp_path))
     assert len({name for pair in finding.items for name in pair}) == 40
+
+
+@pytest.mark.parametrize(
+    ("test", "twinned", "severity"), [(10, 2, "warning"), (10, 3, "spoils"), (62, 3, "warning")]
+)
+def test_many_twins_across_the_split_spoil_a_result(
+    tmp_path: Path, test: int, twinned: int, severity: str
+) -> None:
+    for number in range(test):
+        save(tmp_path / "test" / "a" / f"{number}.png", exposed(part(number, 0), number))
+    for number in range(twinned):
+        save(tmp_path / "train" / "a" / f"{number}.png", exposed(part(number, 0), 100 + number))
+    report = check_data(tmp_path)
+    (finding,) = twins(report)
+    assert finding.severity == severity
+    assert report.spoiled == (severity == "spoils")
+    assert f"with a near twin in train: {twinned} of {test} " in finding.message
+
+
+def test_many_twins_in_a_folder_of_classes_spoil_a_random_split(tmp_path: Path) -> None:
+    for number in range(12):
+        for exposure in range(2):
+            picture = exposed(part(number, 0), 100 * exposure + number)
+            save(tmp_path / "data" / f"class{number % 2}" / f"{number}_{exposure}.png", picture)
+    (finding,) = twins(check_data(tmp_path / "data"))
+    assert finding.severity == "spoils"
+    assert "pictures with a near twin: 24 of 24 (12 pairs)" in finding.message
+    assert twins(check_data(tmp_path / "data/class0"))[0].severity == "warning"

@@ -41,7 +41,7 @@ LEAST_DETAIL = 0.8  # correlation
 LEAST_TEXTURE = 0.6
 NEAREST = 20  # candidates compared per picture, or more in small sets, so that uniform sets end
 
-_CANDIDATES = 100_000  # in all, where that allows more per picture; 0.1 ms each
+_CANDIDATES = 30_000  # in all, where that allows more per picture; 0.1 ms each
 _BLOCK_CELLS = 4_000_000  # distances held at once, 8 bytes each
 
 
@@ -61,7 +61,7 @@ def near_pairs(
 
     hashes: [N]; thumbnails: [N, S, S]. Give the same indices twice for pairs within a set; each
     pair then comes once. Returns pairs [P, 2] and the correlations of their texture [P]. Of every
-    row at most NEAREST candidates (100,000 / rows, if that is more) are compared, those with the
+    row at most NEAREST candidates (30,000 / rows, if that is more) are compared, those with the
     nearest hashes.
     """
     within = rows is columns

@@ -24,6 +24,8 @@ def looks_like_map(gray: NDArray[np.uint8], lossy: bool) -> bool:
     levels = np.flatnonzero(counts)
     if len(levels) == 1:
         return True
+    if counts.max() * _MOST_LEVELS < counts.sum():  # as of most photographs: quickly told
+        return False
     flat = float((some[:, 1:] == some[:, :-1]).mean()) if some.shape[1] > 1 else 0.0
     if not lossy and len(levels) <= _MOST_LEVELS and flat >= _FLAT:
         return True
