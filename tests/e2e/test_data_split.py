@@ -100,7 +100,7 @@ def test_twins_stay_on_one_side(command: Command, steel: Path, tmp_path: Path) -
     checked = command("data", "check", data)
     assert checked.returncode == 1
     assert "pictures with a near twin: 24 of 24 (12 pairs)" in checked.stdout
-    assert "--group-by twins" in checked.stdout
+    assert f"cvgssl data split {data} --group-by twins" in checked.stdout
     done = command("data", "split", data, "--group-by", "twins")
     assert (done.returncode, done.stderr) == (0, "")
     assert "12 parts, the largest with 2 pictures" in done.stdout
@@ -109,3 +109,4 @@ def test_twins_stay_on_one_side(command: Command, steel: Path, tmp_path: Path) -
     spoiled = command("data", "check", tmp_path / "plain.csv")
     assert spoiled.returncode == 1, spoiled.stdout
     assert "test pictures with a near twin in train" in spoiled.stdout
+    assert "then cvgssl data split FOLDER --group-by twins" in spoiled.stdout

@@ -11,10 +11,9 @@ from pydantic import ConfigDict, Field
 from cvgssl.cli.command import Command
 from cvgssl.images.picture_options import SizeLimit
 from cvgssl.runtime.options import Written
-from cvgssl.runtime.parsing import shortened
+from cvgssl.runtime.parsing import printable, shortened
 
 LONGEST = 80  # characters of a name in the tables; the JSON has it whole
-TWINS = ("near_train_test", "near_duplicates")
 EXAMPLES = 3  # groups of files shown per finding; the JSON has all
 
 
@@ -71,11 +70,13 @@ def run(argv: Sequence[str], prog: str) -> int:
         print(f"{report.pictures} pictures: {outcome}")
         if any(finding.kind == "unreadable" for finding in report.findings):
             print("replace or remove files that cannot be read; --skip-corrupt leaves them out")
-        if report.spoiled and any(finding.kind in TWINS for finding in report.findings):
-            print(
-                "twins: bring all pictures into one folder of classes and split it with "
-                "cvgssl data split FOLDER --group-by twins (or a pattern in the names)"
-            )
+        spoiling = [finding.kind for finding in report.findings if finding.severity == "spoils"]
+        by = "--group-by twins (or a pattern in the file names)"
+        if "near_duplicates" in spoiling:
+            print(f"keep twins on one side: cvgssl data split {printable(str(config.data))} {by}")
+        if "near_train_test" in spoiling:
+            print("keep twins on one side: bring all pictures into one folder of classes,")
+            print(f"then cvgssl data split FOLDER {by}")
         if not config.json and any(len(finding.items) > EXAMPLES for finding in report.findings):
             print("--json FILE lists all files of the findings")
 

@@ -137,7 +137,7 @@ def measure(path: Path, max_megapixels: int = MAX_MEGAPIXELS) -> PictureFacts | 
 def _facts(decoded: Decoded) -> PictureFacts:
     pixels = np.ascontiguousarray(decoded.pixels)
     gray = np.asarray(Image.fromarray(pixels).convert("L"))
-    same = bool((pixels == pixels[0, 0]).all())
+    same = gray.min() == gray.max() and bool((pixels == pixels[0, 0]).all())
     return PictureFacts(
         kind=decoded.kind,
         size=(pixels.shape[0], pixels.shape[1]),

@@ -69,6 +69,8 @@ def by_pattern(pattern: str, names: Sequence[str], seconds: float = MOST_SECONDS
             f"{flag}: takes more than {seconds:g} s for {counted(len(names), 'name')}; write it "
             "without repetitions inside repetitions"
         ) from error
+    except subprocess.CalledProcessError as error:
+        raise UserError(f"{flag}: cannot be searched for in the names; write it simpler") from error
     parts: list[str | None] = json.loads(done.stdout)
     without = [name for name, part in zip(searched, parts, strict=True) if part is None]
     if len(without) == len(names):
