@@ -65,3 +65,48 @@ def test_mistakes(command: Command, classes: Path, tmp_path: Path) -> None:
         (tmp_path / "done" / split).mkdir(parents=True)
     assert "already split into train and test" in fails(tmp_path / "done")
     assert not (tmp_path / "split.csv").exists()
+
+
+def test_parts_stay_on_one_side(command: Command, tmp_path: Path) -> None:
+    for label, parts in (("pits", 6), ("rust", 4), ("rare", 1)):
+        for part in range(parts):
+            for number in range(3):
+                path = tmp_path / "mill" / label / f"{label}{part}_{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.new("L", (8, 8), 10 * part + number).save(path)
+    done = command("data", "split", tmp_path / "mill", "--group-by", r"^(\w+)_\d", "--seed", "1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "11 parts, the largest with 3 pictures" in done.stdout
+    assert "no test pictures of class rare: train needs its only part" in done.stdout
+    dataset = load_dataset(tmp_path / "split.csv")
+    sides = [{path.name.split("_")[0] for path in t.paths} for t in (dataset.train, dataset.test)]
+    assert not sides[0] & sides[1]
+    assert dataset.test.counts().tolist() == [6, 0, 3]
+    done = command("data", "split", tmp_path / "mill", "--group-by", "(")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "--group-by (: no regular expression" in done.stderr
+
+
+def test_twins_stay_on_one_side(command: Command, steel: Path, tmp_path: Path) -> None:
+    for label in ("crazing", "patches"):
+        for path in sorted((steel / "train" / label).iterdir())[:6]:
+            target = tmp_path / "mill" / label / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with Image.open(path) as picture:
+                picture.save(target)
+                picture.point(lambda value: value * 0.6).save(target.with_suffix(".png"))
+    data = tmp_path / "mill"
+    checked = command("data", "check", data)
+    assert checked.returncode == 1
+    assert "pictures with a near twin: 24 of 24 (12 pairs)" in checked.stdout
+    assert f"cvgssl data split {data} --group-by twins" in checked.stdout
+    done = command("data", "split", data, "--group-by", "twins")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "12 parts, the largest with 2 pictures" in done.stdout
+    assert "near twin" not in command("data", "check", tmp_path / "split.csv").stdout
+    command("data", "split", data, "--out", "plain.csv", "--seed", "1")
+    spoiled = command("data", "check", tmp_path / "plain.csv")
+    assert spoiled.returncode == 1, spoiled.stdout
+    assert "test pictures with a near twin in train" in spoiled.stdout
+    assert "then cvgssl data split FOLDER --group-by twins" in spoiled.stdout

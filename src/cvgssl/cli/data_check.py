@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field
 from cvgssl.cli.command import Command
 from cvgssl.images.picture_options import SizeLimit
 from cvgssl.runtime.options import Written
-from cvgssl.runtime.parsing import shortened
+from cvgssl.runtime.parsing import printable, shortened
 
 LONGEST = 80  # characters of a name in the tables; the JSON has it whole
 EXAMPLES = 3  # groups of files shown per finding; the JSON has all
@@ -22,8 +22,9 @@ class CheckConfig(SizeLimit):
     """Find what would spoil a result on a folder of pictures.
 
     Exit code 1 when a result would be spoiled: files that cannot be read, a picture in both train
-    and test, a picture under two labels, or a class of test that train does not have. Other
-    findings are warnings and hints, exit code 0.
+    and test, many near twins across train and test, a picture under two labels, masks counted as
+    pictures, or a class of test that train does not have. Other findings are warnings and hints,
+    exit code 0.
     """
 
     data: Path = Field(
@@ -69,6 +70,13 @@ def run(argv: Sequence[str], prog: str) -> int:
         print(f"{report.pictures} pictures: {outcome}")
         if any(finding.kind == "unreadable" for finding in report.findings):
             print("replace or remove files that cannot be read; --skip-corrupt leaves them out")
+        spoiling = [finding.kind for finding in report.findings if finding.severity == "spoils"]
+        by = "--group-by twins (or a pattern in the file names)"
+        if "near_duplicates" in spoiling:
+            print(f"keep twins on one side: cvgssl data split {printable(str(config.data))} {by}")
+        if "near_train_test" in spoiling:
+            print("keep twins on one side: bring all pictures into one folder of classes,")
+            print(f"then cvgssl data split FOLDER {by}")
         if not config.json and any(len(finding.items) > EXAMPLES for finding in report.findings):
             print("--json FILE lists all files of the findings")
 

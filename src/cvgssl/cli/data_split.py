@@ -1,5 +1,6 @@
 """`cvgssl data split DIR --out split.csv`: one folder of classes to a split in a file."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -26,6 +27,12 @@ class SplitConfig:
         0.3, gt=0, lt=1, description="share of each class's pictures that is for testing"
     )
     seed: int = Field(0, ge=0, description="another seed gives another split")
+    group_by: str = Field(
+        "",
+        description="keep pictures of one part on one side: twins (near twins, as data check finds "
+        r"them), or a regular expression for file names whose first group, or the group called "
+        r"part, names the part, as in part_(\d+)_; with a slash in it, for paths below DATA",
+    )
 
 
 COMMAND = Command(SplitConfig, positional=("data",))
@@ -35,19 +42,43 @@ def run(argv: Sequence[str], prog: str) -> int:
     """Write the split and print how many pictures of each class went where."""
     config = COMMAND.parse(argv, prog)
 
+    from cvgssl.images.check_facts import counted
+    from cvgssl.images.parts import by_pattern, by_twins
     from cvgssl.images.scan import has_own_split, load_dataset
     from cvgssl.images.splits import write_split
     from cvgssl.report.terminal import print_table
     from cvgssl.runtime.errors import UserError
+    from cvgssl.runtime.parsing import one_line
 
     if has_own_split(config.data):
-        raise UserError(f"{config.data}: already split into train and test; use it as it is")
-    dataset = load_dataset(config.data, test_fraction=config.test_fraction, seed=config.seed)
+        remedy = "bring its pictures into one folder of classes" if config.group_by else ""
+        raise UserError(
+            f"{config.data}: already split into train and test; {remedy or 'use it as it is'}"
+        )
+    sizes = Counter[str]()
+
+    def parts_of(paths: Sequence[Path], names: Sequence[str]) -> Sequence[str]:
+        twins = config.group_by == "twins"
+        parts = by_twins(paths, names) if twins else by_pattern(config.group_by, names)
+        sizes.update(parts)
+        return parts
+
+    dataset = load_dataset(
+        config.data,
+        test_fraction=config.test_fraction,
+        seed=config.seed,
+        parts_of=parts_of if config.group_by else None,
+    )
     write_split(dataset, config.out)
 
     train, test = dataset.train.counts(), dataset.test.counts()
     rows = zip(dataset.train.classes, map(str, train), map(str, test), strict=True)
     total = ("all", str(train.sum()), str(test.sum()))
     print_table("", ["class", "train", "test"], [*rows, total])
+    if sizes:
+        print(f"{len(sizes)} parts, the largest with {counted(max(sizes.values()), 'picture')}")
+        for name, count in zip(dataset.test.classes, test, strict=True):
+            if not count:
+                print(f"no test pictures of class {one_line(name)}: train needs its only part")
     print(f"split written to {config.out}")
     return 0

@@ -1,9 +1,10 @@
 """What would spoil a result on a folder of pictures: searched for, counted, reported.
 
 What spoils: files that cannot be read, a picture in both train and test, a picture under two
-labels, a class of test that train does not have, a class whose name is no UTF-8, and a train or
-test folder beside which another split takes the place of its other half. "A picture" means its
-decoded pixels, so a PNG copy of a BMP counts. Everything else is a warning or a hint.
+labels, many near twins across train and test, masks counted as pictures of a class, a class of
+test that train does not have, a class whose name is no UTF-8, and a train or test folder beside
+which another split takes the place of its other half. "A picture" means its decoded pixels, so a
+PNG copy of a BMP counts. Everything else is a warning or a hint.
 """
 
 from collections import Counter, defaultdict
@@ -11,9 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from cvgssl.images.check_facts import (
     Finding,
@@ -26,85 +24,13 @@ from cvgssl.images.check_facts import (
     measure_all,
     shown_path,
 )
-from cvgssl.images.duplicates import near_pairs
+from cvgssl.images.check_masks import constant_pictures, mask_findings, masks_of, same_names
+from cvgssl.images.check_twins import exact_duplicates, near_duplicates
 from cvgssl.images.geometry import MAX_MEGAPIXELS
 from cvgssl.images.layout import HALVES
 from cvgssl.images.names import comparable, is_utf8
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import printable
-
-Twins = tuple[Picture, Picture]
-
-
-def exact_duplicates(pictures: Sequence[Picture]) -> Iterator[Finding]:
-    """The same pixels in train and test, under two labels, or more than once."""
-    groups: defaultdict[str, list[Picture]] = defaultdict(list)
-    for picture in pictures:
-        groups[picture.facts.content].append(picture)
-    shared, two_labels, copies = [], [], []
-    for group in groups.values():
-        names = [picture.shown for picture in group]
-        splits = Counter(picture.entry.split for picture in group)
-        if splits["train"] and splits["test"]:
-            shared.append(names)
-        if len({picture.entry.label for picture in group} - {""}) > 1:
-            two_labels.append(names)
-        if max(splits.values()) > 1:
-            copies.append(names)
-    if shared:
-        text = f"in train and in test: {counted(len(shared), 'picture')}"
-        yield Finding("train_test_overlap", "spoils", text, shared)
-    if two_labels:
-        text = f"under two labels: {counted(len(two_labels), 'picture')}"
-        yield Finding("two_labels", "spoils", text, two_labels)
-    if copies:
-        extra = sum(map(len, copies)) - len(copies)
-        text = (
-            f"more than once: {counted(len(copies), 'picture')} ({counted(extra, 'file')} too many)"
-        )
-        yield Finding("exact_duplicates", "warning", text, copies)
-
-
-def near_duplicates(pictures: Sequence[Picture]) -> Iterator[Finding]:
-    """Near duplicates between test and train, and within each split; copies are left out."""
-    one_each = {(p.entry.split, p.facts.content): p for p in reversed(pictures)}
-    distinct = list(one_each.values())[::-1]
-    hashes = np.array([picture.facts.hash for picture in distinct], np.uint64)
-    thumbnails = np.array([picture.facts.thumbnail for picture in distinct])
-    splits = np.array([picture.entry.split for picture in distinct])
-
-    def twins(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> list[Twins]:
-        pairs, _ = near_pairs(rows, columns, hashes, thumbnails)
-        near = [(distinct[i], distinct[j]) for i, j in pairs]
-        return [(a, b) for a, b in near if a.facts.content != b.facts.content]
-
-    train, test = np.flatnonzero(splits == "train"), np.flatnonzero(splits == "test")
-    across = twins(test, train)
-    if across:
-        seen = len({a.facts.content for a, _ in across})
-        text = (
-            f"test pictures with a near twin in train: {seen} of {len(test)} "
-            f"({_count(across)}); accuracy may flatter"
-        )
-        yield Finding("near_train_test", "warning", text, _names(across))
-    for split in np.unique(splits):
-        members = np.flatnonzero(splits == split)
-        within = twins(members, members)
-        if within:
-            place = f"within {split}" if split else "(keep them in one split)"
-            severity: Severity = "hint" if split else "warning"
-            text = f"near duplicates {place}: {_count(within)}"
-            yield Finding("near_duplicates", severity, text, _names(within))
-
-
-def _count(pairs: Sequence[Twins]) -> str:
-    other = sum(a.entry.label != b.entry.label for a, b in pairs)
-    return counted(len(pairs), "pair") + (f", {other} of them of two classes" if other else "")
-
-
-def _names(pairs: Sequence[Twins]) -> list[list[str]]:
-    return [[a.shown, b.shown] for a, b in pairs]
-
 
 SHORTCUT_LEAST = 5  # files that must share a property before it counts as a shortcut to a label
 IMBALANCE = 3  # largest class by smallest, from which on accuracy alone misleads
@@ -159,18 +85,23 @@ def check_data(data: Path, max_megapixels: int = MAX_MEGAPIXELS) -> CheckReport:
             unreadable.append([shown, fact])
         else:
             readable.append(Picture(entry, fact, shown))
+    masks = masks_of(readable)
+    pictures = [picture for picture in readable if picture not in masks]
     findings = [
         *_unreadable(unreadable),
         *_left_out(contents),
         *_names_without_text(entries, root),
         *_alike(entries, None if data.is_file() else root),
         *_classes(entries, root),
-        *exact_duplicates(readable),
-        *near_duplicates(readable),
-        *_extensions(readable),
-        *_shortcuts(readable),
-        *_sizes(readable),
-        *_bit_depth(readable),
+        *mask_findings(masks),
+        *constant_pictures(pictures),
+        *same_names(pictures),
+        *exact_duplicates(pictures),
+        *near_duplicates(pictures),
+        *_extensions(pictures),
+        *_shortcuts(pictures),
+        *_sizes(pictures),
+        *_bit_depth(pictures),
     ]
     order: tuple[Severity, ...] = ("spoils", "warning", "hint")
     findings.sort(key=lambda finding: order.index(finding.severity))

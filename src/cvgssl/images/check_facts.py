@@ -11,11 +11,14 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from cvgssl.images.assemble import normal
-from cvgssl.images.duplicates import perceptual_hash, thumbnail
+from cvgssl.images.duplicates import perceptual_hash
 from cvgssl.images.geometry import MAX_MEGAPIXELS
+from cvgssl.images.label_maps import looks_like_map
 from cvgssl.images.layout import HALVES, layout_of
+from cvgssl.images.likeness import thumbnail
 from cvgssl.images.listing import Inventory, subfolders
 from cvgssl.images.names import FilesBelow
 from cvgssl.images.reader import Decoded, UnreadablePicture, decoding, reading, whole
@@ -104,6 +107,8 @@ class PictureFacts:
     content: SHA-256 of the decoded pixels, the same for a BMP and its PNG copy.
     hash: 64-bit perceptual hash. thumbnail: uint8 [64, 64].
     brightest: brightest sample of a file that may use fewer bits than it has, else None.
+    constant: the gray value of a picture that has one all over, else None.
+    map_like: whether it looks like a mask or label map.
     """
 
     kind: str
@@ -113,6 +118,8 @@ class PictureFacts:
     hash: int
     thumbnail: NDArray[np.uint8]
     brightest: int | None
+    constant: int | None
+    map_like: bool
 
 
 def measure(path: Path, max_megapixels: int = MAX_MEGAPIXELS) -> PictureFacts | str:
@@ -129,14 +136,18 @@ def measure(path: Path, max_megapixels: int = MAX_MEGAPIXELS) -> PictureFacts | 
 
 def _facts(decoded: Decoded) -> PictureFacts:
     pixels = np.ascontiguousarray(decoded.pixels)
+    gray = np.asarray(Image.fromarray(pixels).convert("L"))
+    same = gray.min() == gray.max() and bool((pixels == pixels[0, 0]).all())
     return PictureFacts(
         kind=decoded.kind,
         size=(pixels.shape[0], pixels.shape[1]),
         gray=pixels.ndim == 2,
         content=hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest(),
-        hash=perceptual_hash(pixels),
-        thumbnail=thumbnail(pixels),
+        hash=perceptual_hash(gray),
+        thumbnail=thumbnail(gray),
         brightest=decoded.brightest,
+        constant=int(gray[0, 0]) if same else None,
+        map_like=looks_like_map(gray, lossy=decoded.kind in ("JPEG", "WEBP")),
     )
 
 
@@ -168,7 +179,7 @@ class Finding:
     items: list[list[str]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Picture:
     """A readable file: how it is listed and what is in it."""
 

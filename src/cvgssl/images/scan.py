@@ -1,13 +1,14 @@
 """From what the user names as DATA to a train and a test split."""
 
 import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cvgssl.images.assemble import Entry, SplitName, assemble, normal
 from cvgssl.images.dataset import Dataset, names_below
 from cvgssl.images.layout import HALVES, FolderLayout, layout_of
 from cvgssl.images.listing import Inventory, list_pictures, natural_path, subfolders
-from cvgssl.images.splits import read_split, stratified_split
+from cvgssl.images.splits import grouped_split, read_split, stratified_split
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import printable, problem_lines
 
@@ -15,13 +16,20 @@ __all__ = ["has_own_split", "list_pictures", "load_dataset"]
 
 log = logging.getLogger(__name__)
 
+Parts = Callable[[Sequence[Path], Sequence[str]], Sequence[str]]
 
-def load_dataset(data: Path, *, test_fraction: float = 0.3, seed: int = 0) -> Dataset:
+
+def load_dataset(
+    data: Path, *, test_fraction: float = 0.3, seed: int = 0, parts_of: Parts | None = None
+) -> Dataset:
     """The labelled pictures of `data`, which is one of three things.
 
     - A folder with train/CLASS/** and test/CLASS/**.
     - One folder of classes CLASS/**: split by `test_fraction` and `seed` within each class.
     - A CSV file with the columns path,label,split.
+
+    parts_of: from paths and names of all pictures of a folder of classes to the part that each
+    shows; a part's pictures stay on one side of the split.
 
     Order, split and classes depend on names only, not on the file system. Every real file counts
     once per class; what is left out is counted in a warning.
@@ -39,7 +47,7 @@ def load_dataset(data: Path, *, test_fraction: float = 0.3, seed: int = 0) -> Da
     if layout.halves:
         entries = _of_halves(data, layout, inventory)
     else:
-        entries = _split_classes(data, test_fraction, seed, inventory)
+        entries = _split_classes(data, test_fraction, seed, parts_of, inventory)
     inventory.log(data)
     return assemble(data, entries)
 
@@ -67,13 +75,21 @@ def _of_halves(data: Path, layout: FolderLayout, inventory: Inventory) -> list[E
 
 
 def _split_classes(
-    data: Path, test_fraction: float, seed: int, inventory: Inventory
+    data: Path,
+    test_fraction: float,
+    seed: int,
+    parts_of: Parts | None,
+    inventory: Inventory,
 ) -> list[Entry]:
     listed = sorted(_entries(data, "train", inventory), key=lambda entry: natural_path(entry.path))
     labels = [entry.label for entry in listed]
     names = names_below([entry.path for entry in listed], data)
+    parts = parts_of([entry.path for entry in listed], names) if parts_of else None
     try:
-        test = stratified_split(labels, names, test_fraction, seed)
+        if parts is None:
+            test = stratified_split(labels, names, test_fraction, seed)
+        else:
+            test = grouped_split(labels, parts, test_fraction, seed)
     except UserError as error:
         raise UserError("\n".join(f"{data}: {line}" for line in str(error).splitlines())) from error
     return [

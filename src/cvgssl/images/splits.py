@@ -22,6 +22,8 @@ from cvgssl.runtime.parsing import one_line, problem_lines
 
 COLUMNS = ("path", "label", "split")
 
+_MOST_ROUNDS = 20  # over all parts; two or three are usual
+
 
 def stratified_split(
     labels: Sequence[str], names: Sequence[str], test_fraction: float, seed: int
@@ -34,8 +36,7 @@ def stratified_split(
     Every class keeps at least one picture on each side.
     Raises UserError for a share outside 0..1 (exclusive) or classes with a single picture.
     """
-    if not 0 < test_fraction < 1:
-        raise UserError(f"--test-fraction {test_fraction}: must be between 0 and 1, exclusive")
+    _check_fraction(test_fraction)
     members: dict[str, list[int]] = {}
     for row, label in enumerate(labels):
         members.setdefault(label, []).append(row)
@@ -51,10 +52,59 @@ def stratified_split(
         )
     test = np.zeros(len(labels), np.bool_)
     for rows in members.values():
-        count = min(max(math.floor(len(rows) * test_fraction + 0.5), 1), len(rows) - 1)
+        count = _test_count(len(rows), test_fraction)
         drawn = sorted(rows, key=lambda row: _place(seed, names[row]))
         test[drawn[:count]] = True
     return test
+
+
+def grouped_split(
+    labels: Sequence[str],
+    parts: Sequence[str],
+    test_fraction: float,
+    seed: int,
+) -> NDArray[np.bool_]:
+    """Which of N pictures are for testing, bool [N], when those of a part stay on one side.
+
+    parts: of each picture the part that it shows. Parts are drawn by hash, as pictures are by
+    `stratified_split`, and change sides while that brings the classes nearer to their share;
+    where every picture is a part of its own, each class gets the same number as there. A class
+    that shows one part is in train.
+    Raises UserError for a share outside 0..1 (exclusive) and where nothing is left for testing.
+    """
+    _check_fraction(test_fraction)
+    names = list(dict.fromkeys(parts))
+    rows = {name: row for row, name in enumerate(names)}
+    columns = {label: column for column, label in enumerate(dict.fromkeys(labels))}
+    held = np.zeros((len(names), len(columns)), np.int64)
+    for label, part in zip(labels, parts, strict=True):
+        held[rows[part], columns[label]] += 1
+    sizes = held.sum(axis=0)
+    wanted = np.array([_test_count(int(size), test_fraction) for size in sizes])
+
+    def cost(counts: NDArray[np.int64], of: NDArray[np.intp]) -> float:
+        """Distance from the wanted shares; a class must be in train and should be in test."""
+        far = np.abs(counts - wanted[of]) / sizes[of]
+        return float((far + 1000 * (counts == sizes[of]) + 10 * (counts == 0)).sum())
+
+    order = sorted(range(len(names)), key=lambda row: _place(seed, names[row]))
+    touched = [np.flatnonzero(counts) for counts in held]
+    test = np.zeros(len(names), np.bool_)
+    counts = np.zeros(len(columns), np.int64)
+    for _ in range(_MOST_ROUNDS):
+        before = test.copy()
+        for row in order:
+            of = touched[row]
+            moved = counts[of] + held[row, of] * (-1 if test[row] else 1)
+            if cost(moved, of) < cost(counts[of], of):
+                counts[of] = moved
+                test[row] = not test[row]
+        if np.array_equal(before, test):
+            break
+    if not test.any():
+        raise UserError("every class shows one part only, so that nothing is left for testing")
+    drawn: NDArray[np.bool_] = test[[rows[part] for part in parts]]
+    return drawn
 
 
 def write_split(dataset: Dataset, path: Path) -> None:
@@ -90,6 +140,16 @@ def read_split(path: Path) -> Dataset:
     if problems:
         raise UserError(problem_lines(problems))
     return assemble(path, entries)
+
+
+def _check_fraction(test_fraction: float) -> None:
+    if not 0 < test_fraction < 1:
+        raise UserError(f"--test-fraction {test_fraction}: must be between 0 and 1, exclusive")
+
+
+def _test_count(pictures: int, test_fraction: float) -> int:
+    """Test pictures of a class: the nearest share, with at least one on each side."""
+    return min(max(math.floor(pictures * test_fraction + 0.5), 1), pictures - 1)
 
 
 def _place(seed: int, name: str) -> bytes:
