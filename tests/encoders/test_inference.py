@@ -1,8 +1,14 @@
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from cvgssl.encoders.encoder_spec import parse_encoder
 from cvgssl.encoders.inference import infer_arch
+from cvgssl.encoders.loading import load_frozen_encoder
 from cvgssl.encoders.timm_import import timm, torchvision
+from cvgssl.runtime.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -72,3 +78,17 @@ def test_clip_towers(name: str, arch: str, openai: bool) -> None:
         model = open_clip.model.CLIP(**open_clip.get_model_config(name))
     assert infer_arch(model.state_dict(), openai) == arch
     assert timm.is_model(arch)
+
+
+@pytest.mark.parametrize("arch", ["vit_tiny_patch16_224", "resnet18", "vit_base_patch16_clip_224"])
+def test_tensors_with_fewer_dimensions_than_their_names_say(arch: str, tmp_path: Path) -> None:
+    """A line, whichever tensor it is that is flat."""
+    with torch.device("meta"):
+        shapes = {key: value.shape for key, value in timm.create_model(arch).state_dict().items()}
+    small = {key: torch.zeros([min(3, side) for side in shape]) for key, shape in shapes.items()}
+    path = tmp_path / "flat.safetensors"
+    for key in [key for key, value in small.items() if value.ndim > 1][:8]:
+        save_file(small | {key: torch.zeros(small[key].shape[0])}, path)
+        named = f"{arch}=" if "tiny" in arch else ""
+        with pytest.raises(UserError):
+            load_frozen_encoder(parse_encoder(f"{named}{path}", "--encoder"))

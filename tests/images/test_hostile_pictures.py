@@ -18,6 +18,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from cvgssl.images.memory import Memory
+from cvgssl.images.opening import UnusableError
+from cvgssl.images.png import _Inflated
 from cvgssl.images.reader import UnreadablePicture, decode, read_picture
 
 ROWS = np.arange(144, dtype=np.uint8).reshape(12, 12)
@@ -359,3 +361,24 @@ def test_damaged_tags_log_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     path.write_bytes(data + bytes(range(256)) * 8)
     assert read_picture(path).shape == (8, 8)
     assert not caplog.records
+
+
+def test_pixel_data_that_end_early_are_truncated() -> None:
+    """zlib's stream ends, more bytes follow, and as many are asked for as had fitted."""
+    rows = b"".join(b"\0" + bytes(1000) for _ in range(900))
+    compressed = zlib.compress(rows[:250_000]) + bytes(500)
+    header = struct.pack(">IIBBBBB", 1000, 900, 8, 0, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(content))
+        + kind
+        + content
+        + struct.pack(">I", zlib.crc32(kind + content))
+        for kind, content in ((b"IHDR", header), (b"IDAT", compressed), (b"IEND", b""))
+    )
+    for asked in (250_000, 250_001):
+        stream = _Inflated(iter([compressed]))
+        if asked == 250_000:
+            assert len(stream.take(asked)) == asked
+        with pytest.raises(UnusableError, match="truncated"):
+            stream.take(asked)
+    refused(data, "truncated")

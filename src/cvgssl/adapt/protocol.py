@@ -106,6 +106,8 @@ class DrawHistory:
         self.clock.went_on(snapshot["seconds"], 0.0)
         self.finished = [RunResult(**result) for result in json.loads(snapshot["finished"])]
         self.trainer = snapshot["trainer"]
+        if self.trainer is not None:
+            self.trainer["epoch"] = int(self.trainer["epoch"])  # an epoch is what goes on
 
     def snapshot(self, trainer: Trainer | None) -> dict[str, Any]:
         """All that is needed to go on; trainer: of the run at work, None between two."""

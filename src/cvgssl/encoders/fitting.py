@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from cvgssl.encoders.renaming import Weights, to_three_channels
+from cvgssl.runtime.parsing import machine_trouble
 
 # Parts of a transformer that change its features, so none may be left over unseen.
 _ESSENTIAL = {"cls_token", "dist_token", "reg_token", "pos_embed", "norm", "norm_pre", "fc_norm"}
@@ -90,8 +91,10 @@ def _timm_converter(weights: dict[str, Tensor], body: nn.Module) -> dict[str, Te
         return weights
     try:
         converted: dict[str, Tensor] = convert(dict(weights), body)
-    except (KeyError, AttributeError, RuntimeError, ValueError, AssertionError, TypeError):
-        return weights  # weights of another architecture; the comparison will say so
+    except Exception as error:  # weights of another architecture; the comparison will say so
+        if machine_trouble(error):
+            raise
+        return weights
     return converted
 
 

@@ -76,9 +76,12 @@ def arch_of(backbone_file: BackboneFile) -> str | None:
     """
     if backbone_file.layout.names_arch or backbone_file.card.arch:
         return backbone_file.arch
-    arch = infer_arch(backbone_file.weights) or (
-        _shaped(backbone_file) if backbone_file.layout.base else None
-    )
+    try:
+        arch = infer_arch(backbone_file.weights) or (
+            _shaped(backbone_file) if backbone_file.layout.base else None
+        )
+    except (IndexError, ValueError):  # tensors with fewer dimensions than their names say
+        arch = None
     if arch is None or not arch.startswith("vit_"):
         return arch or backbone_file.arch
     usual = backbone_file.layout.usual_activation if arch.startswith(_OPENAI_VITS) else ""

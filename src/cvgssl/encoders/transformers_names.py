@@ -87,7 +87,7 @@ def from_clip(weights: Weights) -> dict[str, Tensor]:
     """CLIP's vision and text towers to OpenAI's names; projections [W, D] to [D, W]."""
     named = _renamed(_joined(_whole_name(weights)), (*_CLIP, *_CLIP_BLOCK))
     for projection in ("visual.proj", "text_projection"):
-        if projection in named:
+        if projection in named and named[projection].ndim == 2:
             named[projection] = named[projection].T
     return named
 

@@ -168,7 +168,7 @@ class _Inflated:
         taken = bytearray()
         while len(taken) < size:
             self._held = self._held or next(self._parts, b"")
-            if not self._held:
+            if not self._held or self._inflate.eof:  # zlib keeps asking with what comes after it
                 raise UnusableError("truncated")
             taken += self._inflate.decompress(self._held, size - len(taken))
             self._held = self._inflate.unconsumed_tail

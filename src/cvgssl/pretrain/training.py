@@ -87,13 +87,16 @@ class Training:
 
     def save_snapshot(self) -> None:
         """Save the state to resume from; raises UserError for weights that are not finite."""
+        self._check_finite()
+        if self.folder.writes:
+            self.folder.save_snapshot({"loop": self.loop.state()} | self.history.state())
+
+    def _check_finite(self) -> None:
         if not all(bool(value.isfinite().all()) for value in self.loop.method.parameters()):
             raise UserError(
                 f"epoch {self.loop.epoch + 1}: weights are NaN or infinite; what was saved before "
                 "is sound; start again with a lower --lr, --clip-grad 1 or --precision fp32"
             )
-        if self.folder.writes:
-            self.folder.save_snapshot({"loop": self.loop.state()} | self.history.state())
 
     def facts(self) -> dict[str, Any]:
         """How the weights are to be used, and where they come from; JSON values."""
@@ -134,8 +137,9 @@ class Training:
         track(self.inputs.accelerator, 1, epoch, values)
 
     def _save_checkpoint(self) -> None:
-        self.save_snapshot()
+        self._check_finite()
         if self.folder.writes:
             loop = self.loop
             checkpoint = Checkpoint(loop.epoch, loop.method, loop.optimizer, self.facts())
             save_checkpoint(self.folder.path, checkpoint, self.inputs.config.keep)
+        self.save_snapshot()  # after it: a run that resumes here lacks no checkpoint
