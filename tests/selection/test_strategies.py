@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cvgssl.selection.candidates import Candidates, cluster, medoid
+from cvgssl.selection.candidates import Candidates, cluster
 from cvgssl.selection.strategies import STRATEGIES, coreset, medoids, probcover, typiclust
 
 MakeCandidates = Callable[..., tuple[Candidates, NDArray[np.int64]]]
@@ -117,14 +117,6 @@ def test_medoids_follow_the_graph_where_k_means_cuts_it() -> None:
         right["space"] += (codes == group).mean() in (0, 1)
     assert right["map"] >= 4
     assert right["space"] == 0
-
-
-def test_the_medoid_is_nearest_to_all_members(blobs: MakeCandidates) -> None:
-    candidates, _ = blobs((50, 700), spread=0.2)
-    for members in (np.arange(50), np.arange(50, 750)):
-        own = candidates.rows[members].astype(np.float64)
-        total = np.linalg.norm(own[:, None] - own[None], axis=2).sum(axis=1)
-        assert medoid(candidates.rows, members) == members[total.argmin()]
 
 
 def test_with_labels_medoids_go_where_classes_meet(blobs: MakeCandidates) -> None:

@@ -47,6 +47,8 @@ def run(argv: Sequence[str], prog: str) -> int:
         f"chosen: {config.budget} of {selection.train_pictures} train pictures by "
         f"{config.strategy}{before}"
     )
+    if selection.outlook is not None:
+        print(selection.outlook)
     if note:
         print(note)
     filled = quote(str(config.out / LIST))

@@ -69,7 +69,6 @@ def squared_distances(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray
 STARTS = 10  # of k-means, while that is quick
 STARTS_LARGE = 2
 LARGE = 1e8  # N * clusters * D
-MIDDLE = 500  # pictures of a cluster that may be its middle
 
 
 def cluster(rows: NDArray[np.float32], count: int, seed: int) -> NDArray[np.intp]:
@@ -79,19 +78,3 @@ def cluster(rows: NDArray[np.float32], count: int, seed: int) -> NDArray[np.intp
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different rows than clusters
         return np.asarray(k_means.fit_predict(rows), dtype=np.intp)
-
-
-def medoid(rows: NDArray[np.float32], members: NDArray[np.intp]) -> int:
-    """Which of the rows `members` has the smallest mean distance to the others of them.
-
-    rows: float32 [N, D]. members: places [M] in `rows`; the result is one of these.
-    In a cluster of over 500 only the 500 nearest to the mean can be it.
-    """
-    points = rows[members]
-    middle = np.argsort(squared_distances(points, points.mean(axis=0)[None])[:, 0], kind="stable")
-    middle = middle[:MIDDLE]
-    total = np.zeros(len(middle))
-    for start in range(0, len(points), 4000):
-        distances = np.sqrt(squared_distances(points[middle], points[start : start + 4000]))
-        total += distances.sum(axis=1, dtype=np.float64)
-    return int(members[middle[total.argmin()]])

@@ -1,7 +1,7 @@
 """From a table of features, and what has been labelled, to the pictures to label next."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_json
 from cvgssl.selection.candidates import UNLABELLED, Candidates, Picked
 from cvgssl.selection.label_list import UNSURE, LabelLine, write_labels
+from cvgssl.selection.outlook import Outlook, outlook
 from cvgssl.selection.strategies import STRATEGIES
 
 LIST, FACTS = "selection.csv", "selection.json"
@@ -26,12 +27,14 @@ class Selection:
     kept: pictures with the labels that they had before, "?" included, in the order given.
     chosen: names of new pictures, the one to label first at the head. scores: of each of them.
     train_pictures: how many there are to choose from, with those labelled before.
+    outlook: what the labels so far say of further ones; None without labels.
     """
 
     kept: tuple[tuple[str, str], ...]
     chosen: tuple[str, ...]
     scores: tuple[float, ...]
     train_pictures: int
+    outlook: Outlook | None = None
 
 
 def select(
@@ -61,11 +64,14 @@ def select(
             "ask for fewer"
         )
     picked = _pick(strategy, candidates, budget, seed)
+    places = {name: row for row, name in enumerate(train.names)}
+    with_class = [places[name] for name, label in kept if label != UNSURE]
     return Selection(
         kept,
         tuple(train.names[row] for row in picked.order),
         tuple(map(float, picked.scores)),
         len(candidates),
+        outlook(candidates, with_class) if with_class else None,
     )
 
 
@@ -78,7 +84,8 @@ def write_selection(selection: Selection, folder: Path, facts: dict[str, Any]) -
         for name, score in zip(selection.chosen, selection.scores, strict=True)
     ]
     counts = {"train_pictures": selection.train_pictures, "labelled_before": len(selection.kept)}
-    write_json(folder / FACTS, facts | counts | {"chosen": chosen})
+    told = {} if selection.outlook is None else {"outlook": asdict(selection.outlook)}
+    write_json(folder / FACTS, facts | counts | told | {"chosen": chosen})
 
 
 def _candidates(

@@ -19,7 +19,6 @@ from cvgssl.selection.candidates import (
     Picked,
     Strategy,
     cluster,
-    medoid,
     squared_distances,
 )
 
@@ -41,7 +40,7 @@ def coreset(candidates: Candidates, budget: int, seed: int) -> Picked:
     rows, closed = candidates.rows, candidates.closed.copy()
     nearest = np.full(len(candidates), np.inf, dtype=np.float32)
     for row in candidates.covered:
-        nearest = np.minimum(nearest, _to(rows, row))
+        nearest = np.minimum(nearest, _to(rows, rows[row]))
     order: list[int] = []
     scores: list[float] = []
     for _ in range(budget):
@@ -51,58 +50,41 @@ def coreset(candidates: Candidates, budget: int, seed: int) -> Picked:
         order.append(row)
         scores.append(min(float(nearest[row]), 2.0))
         closed[row] = True
-        nearest = np.minimum(nearest, _to(rows, row))
+        nearest = np.minimum(nearest, _to(rows, rows[row]))
     return Picked(np.array(order), np.array(scores))
 
 
-def _to(rows: NDArray[np.float32], row: int) -> NDArray[np.float32]:
-    """Distances [N] to one of the rows."""
-    distances: NDArray[np.float32] = np.sqrt(squared_distances(rows, rows[row : row + 1])[:, 0])
+def _to(rows: NDArray[np.float32], row: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Distances [N] to a row [D]."""
+    distances: NDArray[np.float32] = np.sqrt(squared_distances(rows, row[None])[:, 0])
     return distances
 
 
 LEAST_ROWS = 20  # for a graph
 SURE = 0.3  # what a picture counts beside its doubt, in mean doubts
+RARE = 2  # power of the distance to the nearest neighbours by which pictures weigh
+NEAREST = 10  # of these neighbours, among at most AMONG pictures
+FAR_EVERY = 4  # which pictures are the farthest ones: the fourth, the eighth, ...
 MEDOID_SAMPLE = 5000  # pictures that are weighed against each other
+CHUNK = 1000
+AMONG = 4000  # pictures that each is compared with for its nearest neighbours
 
 
 def medoids(candidates: Candidates, budget: int, seed: int) -> Picked:
-    """The middles of k-means clusters on the map; with labels, where they leave most doubt.
+    """Pictures that represent many others; rare ones and doubtful ones count more.
 
-    Without labels: as many clusters as pictures asked for, the largest first, and of each the
-    picture with the smallest mean distance to the others; the score is the cluster's share of the
-    candidates. With labels: greedy facility location, each time the picture that most reduces the
-    mean distance of all to the nearest labelled or chosen one (the score), where pictures weigh by
-    the margin between the two likeliest classes of a logistic regression on the map. Of more than
-    5000 pictures as many are drawn for that, in proportion to weight.
+    Greedy facility location (k-medoids), each time the picture that most reduces the mean distance
+    of all to the nearest labelled or chosen one (the score). Distances are those of the embeddings
+    and of their map, side by side. Pictures weigh by the squared mean distance to their 10 nearest
+    neighbours, so that a kind of which there are many does not take all labels, and, once two
+    classes have labels, by the margin between the two likeliest classes of a logistic regression.
+    Every fourth picture is the one whose embedding is farthest from all chosen ones (`coreset`):
+    there small kinds are. Of more than 5000 pictures as many are drawn, in proportion to weight.
 
-    Settings were chosen on generated pictures and on train/ of NEU-CLS and X-SDD
-    (docs/selecting.md).
+    Settings were chosen inside train/ (docs/selecting.md).
     """
-    mapped = candidates.rows
-    if len(candidates) >= LEAST_ROWS:
-        mapped = unit(diffusion_map(candidates.rows).astype(np.float64)).astype(np.float32)
-    if len(candidates.covered):
-        return _add(mapped, candidates, budget, seed)
-    codes = cluster(mapped, budget, seed)
-    groups = [np.flatnonzero(codes == code) for code in range(budget)]
-    groups = sorted((group for group in groups if len(group)), key=len, reverse=True)
-    order = np.array([medoid(mapped, group) for group in groups], dtype=np.intp)
-    scores = np.array([len(group) / len(candidates) for group in groups])
-    if len(order) == budget:
-        return Picked(order, scores)
-    closed = candidates.closed.copy()  # equal pictures gave fewer clusters
-    closed[order] = True
-    rest = _add(
-        mapped, Candidates(candidates.rows, candidates.labels, closed), budget - len(order), seed
-    )
-    return Picked(np.concatenate([order, rest.order]), np.concatenate([scores, rest.scores]))
-
-
-def _add(mapped: NDArray[np.float32], candidates: Candidates, budget: int, seed: int) -> Picked:
-    """Greedy facility location with the closed pictures as given."""
-    weight = _doubt(mapped, candidates.labels)
-    weight += SURE * weight.mean()
+    rows = candidates.rows
+    weight = _rareness(rows) * _doubt(rows, candidates.labels)
     looked = np.arange(len(candidates))
     if len(candidates) > max(MEDOID_SAMPLE, budget):
         generator = np.random.default_rng(seed_for(seed, "medoids"))
@@ -110,40 +92,75 @@ def _add(mapped: NDArray[np.float32], candidates: Candidates, budget: int, seed:
         size = min(max(MEDOID_SAMPLE, budget), int(np.count_nonzero(chance)))
         looked = generator.choice(len(candidates), size, replace=False, p=chance / chance.sum())
         weight = np.ones(len(candidates))
-    rows, closed = mapped[looked], candidates.closed[looked].copy()
+    joined = _beside_map(rows)
     share = (weight[looked] / weight[looked].sum()).astype(np.float32)
-    between = np.sqrt(squared_distances(rows, rows))
-    nearest = np.full(len(rows), 2.0, dtype=np.float32)  # rows have length 1
+    between = np.sqrt(squared_distances(joined[looked], joined[looked]))
+    nearest = np.full(len(looked), 2, dtype=np.float32)  # rows have length 1
+    far = nearest.copy()  # by the embeddings alone
     for row in candidates.covered:
-        to_it = np.sqrt(squared_distances(rows, mapped[row : row + 1])[:, 0])
-        nearest = np.minimum(nearest, to_it)
+        nearest = np.minimum(nearest, _to(joined[looked], joined[row]))
+        far = np.minimum(far, _to(rows[looked], rows[row]))
+    closed = candidates.closed[looked].copy()
     order, scores = [], []
-    for _ in range(budget):
+    for number in range(len(candidates.covered) + 1, len(candidates.covered) + budget + 1):
         gain = share @ np.maximum(nearest[:, None] - between, 0)
-        gain[closed] = -1
-        chosen = int(gain.argmax())
+        chosen = int(np.where(closed, -1, gain if number % FAR_EVERY else far).argmax())
         order.append(chosen)
         scores.append(float(gain[chosen]))
         closed[chosen] = True
         nearest = np.minimum(nearest, between[chosen])
+        far = np.minimum(far, _to(rows[looked], rows[looked[chosen]]))
     return Picked(looked[np.array(order)], np.array(scores))
 
 
-def _doubt(mapped: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """1 - margin [N], 0..1, of the two likeliest classes; 1 while a single class is known."""
+def _beside_map(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Embeddings and their map side by side, of length 1."""
+    if len(rows) < LEAST_ROWS:
+        return rows
+    mapped = unit(diffusion_map(rows).astype(np.float64))
+    joined: NDArray[np.float32] = np.concatenate([mapped, rows], axis=1, dtype=np.float32)
+    joined /= np.float32(np.sqrt(2))
+    return joined
+
+
+def _rareness(rows: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Mean distance [N] to the nearest neighbours, to the power of RARE, above 0."""
+    near = min(NEAREST, len(rows) - 1)
+    distance = _mean_distance(rows, near) if near else np.zeros(len(rows))
+    rareness: NDArray[np.float64] = np.maximum(distance, 1e-6) ** RARE
+    return rareness
+
+
+def _doubt(rows: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """1 - margin [N] of the two likeliest classes, above 0; 1 while a single class is known."""
     known = labels != UNLABELLED
     if len(np.unique(labels[known])) < 2:
         return np.ones(len(labels))
-    head = Logistic().fit(mapped[known], labels[known])
-    likely = np.sort(head.predict_proba(mapped), axis=1)
+    head = Logistic().fit(rows[known], labels[known])
+    likely = np.sort(head.predict_proba(rows), axis=1)
     doubt: NDArray[np.float64] = 1 - (likely[:, -1] - likely[:, -2])
+    doubt += SURE * doubt.mean()
     return doubt
+
+
+def _mean_distance(rows: NDArray[np.float32], near: int) -> NDArray[np.float64]:
+    """Mean distance [N] of each row to the `near` nearest of the others.
+
+    Of many only every n-th is compared with.
+    """
+    sample = rows[:: -(-len(rows) // AMONG)]
+    mean = np.empty(len(rows))
+    for start in range(0, len(rows), CHUNK):
+        squared = squared_distances(rows[start : start + CHUNK], sample)
+        nearest = np.partition(squared, near, axis=1)
+        # a picture is among its own neighbours, at distance 0
+        mean[start : start + CHUNK] = np.sqrt(nearest[:, : near + 1]).sum(axis=1) / near
+    return mean
 
 
 NEIGHBOURS = 20
 TYPICAL_CLUSTERS = 500  # at most
 LEAST = 5  # pictures of a cluster that counts
-AMONG = 4000  # pictures of a cluster that are looked at
 
 
 def typiclust(candidates: Candidates, budget: int, seed: int) -> Picked:
@@ -179,15 +196,7 @@ def _by_typicality(candidates: Candidates, members: NDArray[np.intp]) -> list[tu
     near = min(NEIGHBOURS, len(members) - 1)
     if near == 0:
         return [(int(members[0]), 0.0)]
-    # of a very large cluster only every n-th picture is compared with
-    sample = rows[:: -(-len(rows) // AMONG)]
-    density = np.empty(len(rows))
-    for start in range(0, len(rows), 1000):
-        squared = squared_distances(rows[start : start + 1000], sample)
-        nearest = np.partition(squared, near, axis=1)
-        # a picture is among its own neighbours, at distance 0
-        mean = np.sqrt(nearest[:, : near + 1]).sum(axis=1) / near
-        density[start : start + 1000] = 1 / np.maximum(mean, 1e-6)
+    density = 1 / np.maximum(_mean_distance(rows, near), 1e-6)
     best = np.argsort(-density, kind="stable")
     return [(int(members[i]), float(density[i])) for i in best if not candidates.closed[members[i]]]
 
@@ -195,7 +204,6 @@ def _by_typicality(candidates: Candidates, members: NDArray[np.intp]) -> list[tu
 PURITY = 0.95  # share of balls that hold one cluster only
 BALL_CLUSTERS = 6  # at most, for the number of classes, which nobody knows; more, and twins win
 BALL_SAMPLE = 10_000  # pictures that are looked at
-CHUNK = 1000
 
 
 def probcover(candidates: Candidates, budget: int, seed: int) -> Picked:
