@@ -18,11 +18,13 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -172,14 +174,27 @@ class Bench:
         return place
 
     def run(self, place: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-        """Run Python in `place`."""
-        return subprocess.run(
-            [self.python, *words],
-            cwd=place,
-            env=self._environment(),
-            capture_output=True,
-            text=True,
-        )
+        """Run Python in `place`; what a killed process leaves running ends with it.
+
+        Output goes through files: worker processes without their parent would keep a pipe open.
+        """
+        command = [self.python, *words]
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
+            process = subprocess.Popen(
+                command,
+                cwd=place,
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=errors,
+                start_new_session=True,
+            )
+            code = process.wait()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            out.seek(0)
+            errors.seek(0)
+            return subprocess.CompletedProcess(command, code, out.read(), errors.read())
 
     def start(self, place: Path, *words: str) -> "subprocess.Popen[str]":
         """Begin Python in `place`."""
