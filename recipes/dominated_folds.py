@@ -8,7 +8,8 @@ queries; near twins stay on one side. Then, for each of the two largest classes,
 of the pool are thinned (at least 5 pictures of each are left) until that class has 50, 70 and 90 %
 of it. Figures are macro-recall on the queries, per cent, mean over classes, folds and draws.
 `whole prior` is what `auto` would answer with one label per class if it trusted diffusion and
-transport as it does where they agree. Test pictures are not opened.
+transport as it does where they agree. ECE is `auto`'s expected calibration error, per cent, on
+queries drawn with the shares of the classes that the pool has. Test pictures are not opened.
 """
 
 import argparse
@@ -24,10 +25,12 @@ from cvgssl.features.preparation import Preparation
 from cvgssl.features.table import FeatureTable, load_features
 from cvgssl.heads import HEADS
 from cvgssl.heads.base import UNLABELLED, Floats
+from cvgssl.heads.calibration import calibration_error
 from cvgssl.heads.metrics import confusion, macro_recall
 from cvgssl.runtime.files import write_json
 
 SHARES, LEAST = (0.5, 0.7, 0.9), 5
+NATURAL = 2000  # queries that are drawn with the shares of the pool
 COLUMNS = ("logistic", "diffusion", "transport", "whole prior", "auto")
 
 
@@ -39,7 +42,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     rows = []
-    print(f"{'':<28}{'  '.join(COLUMNS)}  agreement")
+    print(f"{'':<28}{'  '.join(COLUMNS)}  agreement  ECE")
     for file in args.features:
         for share in (0.0, *SHARES):
             for shot in args.shots:
@@ -56,8 +59,10 @@ def main() -> None:
                     f"{value:>{len(column)}.1f}"
                     for column, value in zip(COLUMNS, means, strict=False)
                 )
-                print(f"{name:<28}{'  '.join(texts)}  {means[-1]:.0f} %", flush=True)
-                keys = (*COLUMNS, "agreement")
+                print(
+                    f"{name:<28}{'  '.join(texts)}  {means[-2]:.0f} %  {means[-1]:.0f}", flush=True
+                )
+                keys = (*COLUMNS, "agreement", "ECE")
                 rows.append(
                     {"features": file.stem, "share": share, "shot": shot, "cases": len(figures)}
                     | dict(zip(keys, means, strict=True))
@@ -98,13 +103,16 @@ def thinned(pool: Rows, labels: NDArray[np.int64], label: int | None, share: flo
 def judged(
     table: FeatureTable, pool: Rows, query: Rows, shot: int, draws: int
 ) -> Iterator[list[float]]:
-    """Of each draw figures in the order of COLUMNS, then the agreement, per cent.
+    """Of each draw figures in the order of COLUMNS, then the agreement and the ECE, per cent.
 
-    NaN where auto kept to the labels.
+    The agreement is NaN where auto kept to the labels.
     """
     labels, truth = table.labels[pool], table.labels[query]
     if min(np.bincount(labels, minlength=len(table.classes))) < shot:
         return
+    shares = np.bincount(labels, minlength=len(table.classes)) / np.bincount(truth)
+    chance = shares[truth] / shares[truth].sum()
+    mixed = np.random.default_rng(2).choice(len(truth), NATURAL, p=chance)
     preparation = Preparation("center").fit(table.values[pool])
     known, unknown = (preparation.transform(table.values[rows]) for rows in (pool, query))
     with graph_cache():
@@ -123,7 +131,8 @@ def judged(
                 macro_recall(confusion(truth, answers[name].argmax(axis=1), len(table.classes)))
                 for name in COLUMNS
             ]
-            yield [*scores, 100 * float(head.decision_.agreement or "nan")]
+            error = calibration_error(answers["auto"][mixed], truth[mixed])
+            yield [*scores, 100 * float(head.decision_.agreement or "nan"), 100 * error]
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from itertools import combinations
 from unittest import SkipTest
 
 import numpy as np
@@ -217,14 +218,15 @@ def test_auto_with_one_label_is_as_sure_as_its_candidates_agree() -> None:
     rows = 0.9 * generator.standard_normal((600, 20)) + 3 * np.eye(20)[labels]
     target = support(labels[:400], 1)
     auto = HEADS["auto"]().fit(rows[:400], target)
-    _, *maps = auto.heads_  # type: ignore[attr-defined]
+    by_labels, *maps = auto.heads_  # type: ignore[attr-defined]
     free = target == UNLABELLED
-    agreed = np.mean(maps[0].transduction_[free] == maps[1].transduction_[free])
+    answers = [by_labels.predict(rows[:400][free]), *(head.transduction_[free] for head in maps)]
+    agreed = np.mean([np.mean(a == b) for a, b in combinations(answers, 2)])
     sure = auto.label_distributions_[free].max(axis=1).mean()  # type: ignore[attr-defined]
     assert abs(sure - agreed) < 0.03
     new = auto.predict_proba(rows[400:])
     right = np.mean(new.argmax(axis=1) == labels[400:])
-    assert abs(new.max(axis=1).mean() - right) < 0.05, (
+    assert 0 < right - new.max(axis=1).mean() < 0.12, (
         "new rows too, within what agreement can tell"
     )
 

@@ -115,8 +115,8 @@ class AutoHead(FewShotHead):
     transport's going first.
 
     With one label per class nothing can be held out: the prior decides, and the mean takes the
-    temperature at which it is as sure of the unlabelled pictures as diffusion and transport agree
-    about them.
+    temperature at which it is as sure of the unlabelled pictures as the candidates agree about
+    them (mean over pairs).
 
     Labels alone decide, by kernel ridge, with fewer than 100 unlabelled pictures, and where the
     map does not keep neighbours together: where the diffusion head's classes of all rows cross at
@@ -186,8 +186,8 @@ class AutoHead(FewShotHead):
         mixed = self._mixed(distributions)
         self.temperature_ = 1.0
         if not held_out:
-            others = [rows[~known] for rows in distributions[1:]]
-            self.temperature_ = temperature_of_agreement(mixed[~known], others)
+            answers = [rows[~known] for rows in distributions]
+            self.temperature_ = temperature_of_agreement(mixed[~known], answers)
         self.label_distributions_ = scale_temperature(mixed, self.temperature_)
         self.label_distributions_[known] = one_hot(target, len(self.classes_))[known]
         self.decision_ = AutoDecision(

@@ -4,6 +4,7 @@ Shape letters: N rows given to `fit`, L labelled rows held out, M other rows, K 
 """
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,17 +88,18 @@ def fit_temperature(held_out: Floats, truth: NDArray[np.int64]) -> float:
     return float(TEMPERATURES[int(np.argmax(likelihoods))])
 
 
-def temperature_of_agreement(mixed: Floats, others: Sequence[Floats]) -> float:
-    """The temperature at which a classifier is as sure of rows as two others agree about them.
+def temperature_of_agreement(mixed: Floats, answers: Sequence[Floats]) -> float:
+    """The temperature at which a mean is as sure of rows as its candidates agree about them.
 
-    mixed: its probabilities [M, K] of rows without a label; others: those of the two others, else
-    the temperature is 1. How often two classifiers agree estimates how often they are right (Jiang
-    et al. 2022, there of networks), so the mean largest probability is brought near that.
+    mixed: its probabilities [M, K] of rows without a label; answers: those of the candidates; of
+    fewer than two the temperature is 1. How often two classifiers agree estimates how often they
+    are right (Jiang et al. 2022, there of networks), so the mean largest probability is brought
+    near the mean agreement of all pairs.
     """
-    if len(others) != 2:
+    pairs = list(combinations([rows.argmax(axis=1) for rows in answers], 2))
+    if not pairs:
         return 1.0
-    first, second = others
-    agreement = np.mean(first.argmax(axis=1) == second.argmax(axis=1))
+    agreement = np.mean([np.mean(first == second) for first, second in pairs])
     confidence = [
         scale_temperature(mixed, temperature).max(axis=1).mean() for temperature in TEMPERATURES
     ]
