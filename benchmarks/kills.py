@@ -324,11 +324,11 @@ def results(place: Path, job: Job) -> list[Any]:
     for name in job.results:
         path = out / name
         files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-        found += [(str(file.relative_to(out)), _content(file)) for file in files]
+        found += [(str(file.relative_to(out)), _content(file, place)) for file in files]
     return found
 
 
-def _content(path: Path) -> Any:
+def _content(path: Path, place: Path) -> Any:
     if not path.exists():
         return None
     if path.suffix == ".npz":
@@ -337,7 +337,7 @@ def _content(path: Path) -> Any:
     if path.suffix in (".json", ".jsonl"):
         lines = path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]
         return [_steady(json.loads(line)) for line in lines]
-    return path.read_bytes()
+    return path.read_bytes().replace(os.fsencode(place), b"PLACE")  # a split has whole paths
 
 
 def _steady(value: Any) -> Any:
