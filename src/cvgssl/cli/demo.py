@@ -153,13 +153,14 @@ def _missing(plant: Path, chosen: Sequence[str]) -> list[str]:
 def _fit(out: Path, plant: Path, labels: Path, scale: Scale) -> tuple[FitConfig, "FitSummary"]:
     from cvgssl.api import fit
     from cvgssl.cli.fit import print_fit
+    from cvgssl.encoders.installed_weights import INSTALLED
 
     _step(4, "Make a recognizer from these labels and the pictures without label")
     config = FitConfig(
         data=plant,
         labels=labels,
         out=out / RECOGNIZER,
-        **({"encoder": scale.encoder} if scale.encoder else {}),
+        encoder=scale.encoder or (INSTALLED,),
     )
     print(
         f"$ cvgssl fit {join([str(plant), '--labels', str(labels), '--out', str(config.out)])}",
@@ -221,7 +222,7 @@ def _draw_gallery(
     from cvgssl.images.reader import read_picture
     from cvgssl.report.gallery import Judged, gallery_figure
 
-    groups: dict[str, list[Prediction]] = {}
+    groups: dict[str, list["Prediction"]] = {}
     for each in known:
         groups.setdefault(each.path.parent.name, []).append(each)
     groups[NEW_KIND] = list(new)
@@ -230,7 +231,8 @@ def _draw_gallery(
         row = []
         for each in answers[:: max(1, len(answers) // SHOWN)][:SHOWN]:
             right = each.answer if name == NEW_KIND and each.answer in REFUSED else name
-            row.append(Judged(read_picture(each.path), right, each.answer, each.probability))
+            sure = None if each.answer in REFUSED else each.probability
+            row.append(Judged(read_picture(each.path), right, each.answer, sure))
         rows.append(row)
     title = f"Generated test pictures by class, and {HELD_BACK} as a new kind: the answers"
     gallery_figure(rows, path, title, [name.replace("_", " ") for name in groups])

@@ -52,12 +52,12 @@ def pictures_below(data: Path, names: Iterable[str], remedy: str) -> tuple[dict[
 
 @dataclass(frozen=True)
 class Judged:
-    """A picture, uint8 [H, W] or [H, W, 3], its class, the class named and its probability."""
+    """A picture, uint8 [H, W] or [H, W, 3], its class, the answer and its probability (None: none)."""
 
     pixels: NDArray[np.uint8]
     label: str
     named: str
-    probability: float
+    probability: float | None
 
 
 def gallery_figure(
@@ -79,9 +79,10 @@ def gallery_figure(
             axis.spines[:].set_visible(False)
         axes[0].set_ylabel(drawable(name, missing), fontsize=8, family=families)
         for axis, judged in zip(axes, row, strict=False):
+            share = "" if judged.probability is None else f" {100 * judged.probability:.0f} %"
             axis.imshow(judged.pixels, cmap="gray", vmin=0, vmax=255)
             axis.set_title(
-                f"{drawable(judged.named, missing)} {100 * judged.probability:.0f} %",
+                drawable(judged.named, missing) + share,
                 fontsize=7.5,
                 color=RIGHT if judged.named == judged.label else WRONG,
                 family=families,
