@@ -222,7 +222,7 @@ def _draw_gallery(
     from cvgssl.images.reader import read_picture
     from cvgssl.report.gallery import Judged, gallery_figure
 
-    groups: dict[str, list["Prediction"]] = {}
+    groups: dict[str, list[Prediction]] = {}
     for each in known:
         groups.setdefault(each.path.parent.name, []).append(each)
     groups[NEW_KIND] = list(new)
