@@ -52,7 +52,7 @@ def pictures_below(data: Path, names: Iterable[str], remedy: str) -> tuple[dict[
 
 @dataclass(frozen=True)
 class Judged:
-    """A picture, uint8 [H, W] or [H, W, 3], its class, the answer, its probability if to be shown."""
+    """A picture, uint8 [H, W] or [H, W, 3], its class, the answer, its probability or None."""
 
     pixels: NDArray[np.uint8]
     label: str
