@@ -1,4 +1,4 @@
-# make demo: the main job on generated pictures, on the CPU, in a few minutes
+# make demo: from a generated plant's pictures to a recognizer, on the CPU, in a few minutes
 # make test: all tests            make check: style and types
 # make docs: docs/options.md      make results: tables and pictures of docs/results/
 PYTHON ?= python3

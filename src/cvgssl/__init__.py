@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cvgssl.adapt.config import FinetuneConfig, LinearConfig
     from cvgssl.adapt.draws import draw
     from cvgssl.adapt.model_file import load_model
-    from cvgssl.api import finetune, linear, pretrain_backbone
+    from cvgssl.api import finetune, fit, linear, pretrain_backbone
     from cvgssl.bench.config import BenchConfig
     from cvgssl.bench.job import run_bench
     from cvgssl.encoders.backbone import build_backbone
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from cvgssl.images.surfaces import synthesize
     from cvgssl.pretrain.config import PretrainConfig
     from cvgssl.recognizer.config import FitConfig
-    from cvgssl.recognizer.fit import fit
     from cvgssl.recognizer.predict import predict
     from cvgssl.runtime.errors import UserError
 
@@ -49,7 +48,7 @@ _HOMES = {
     "draw": "cvgssl.adapt.draws",
     "embed": "cvgssl.features.embed",
     "finetune": "cvgssl.api",
-    "fit": "cvgssl.recognizer.fit",
+    "fit": "cvgssl.api",
     "import_dataset": "cvgssl.images.importers_write",
     "linear": "cvgssl.api",
     "load_dataset": "cvgssl.images.scan",

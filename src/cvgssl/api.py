@@ -1,4 +1,4 @@
-"""What the commands `pretrain`, `finetune` and `linear` do, from Python."""
+"""What the commands `fit`, `pretrain`, `finetune` and `linear` do, from Python."""
 
 from pathlib import Path
 
@@ -7,9 +7,24 @@ from cvgssl.adapt.protocol import adapt
 from cvgssl.adapt.summary import Summary, read_summary
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.pretrain.job import PretrainSummary, pretrain
+from cvgssl.recognizer import fit as recognizer_fit
+from cvgssl.recognizer.config import FitConfig
+from cvgssl.recognizer.fit import FitSummary
 from cvgssl.report.adaptation import lacks_figures, write_figures
+from cvgssl.report.recognizer import write_report
 from cvgssl.runtime.launch import is_first_process
 from cvgssl.runtime.run import SUMMARY
+
+
+def fit(config: FitConfig) -> tuple[Path, FitSummary]:
+    """Make a recognizer without training; gives its folder, for `predict`, and its figures.
+
+    Where test pictures have labels, report.html in the folder shows figures and mistakes.
+    Raises UserError for what is wrong with data, encoders or labels; nothing is written then.
+    """
+    folder, summary = recognizer_fit.fit(config)
+    write_report(config, summary)
+    return folder, summary
 
 
 def pretrain_backbone(config: PretrainConfig) -> tuple[Path, PretrainSummary]:

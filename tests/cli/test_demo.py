@@ -1,14 +1,36 @@
-"""The demo takes minutes (`make demo`); that its last step's options are valid takes none."""
+"""The demo in miniature; `make demo` is the same with more and larger pictures."""
 
+import re
 from pathlib import Path
 
-from cvgssl.bench.embedding import all_features
-from cvgssl.cli.demo import comparison
+import pytest
+
+from cvgssl.cli import demo
+from cvgssl.cli.demo import Scale, demonstrate
+from cvgssl.runtime.errors import UserError
 
 
-def test_comparison_embeds_with_the_network_that_was_pre_trained(
-    steel: Path, tmp_path: Path, teacher_file: Path
+def test_the_demo_prints_figures_and_writes_its_page(
+    teacher_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = comparison(steel, Path(f"test_vit={teacher_file}"), tmp_path / "out")
-    (source,) = all_features(config)
-    assert source.encoder == "pre-trained" and source.file.is_file()
+    scale = Scale(parts=72, image_size=32, budgets=(6, 4), encoder=(f"test_vit={teacher_file}",))
+    page = demonstrate(tmp_path / "out", scale)
+    printed = capsys.readouterr().out
+    assert re.search(r"macro-recall [\d.]+ % \([\d.]+ to [\d.]+ %\), accuracy [\d.]+ %", printed)
+    held_back = len(list((tmp_path / "out" / "new_kind").iterdir()))
+    assert re.search(rf"\d+ of {held_back} pictures of a kind never seen are refused", printed)
+    assert "docs/results.md" in printed and "generated" in printed
+    assert not (tmp_path / "out" / "plant" / "train" / "scratches").exists()
+    text = page.read_text()
+    for part in ("How good it is", "95 % interval", "What is named wrongly", "Round 2,",
+                 "What it refuses", f"<td>{held_back}</td>", "generator"):  # fmt: skip
+        assert part in text
+    assert "scratches" not in (tmp_path / "out" / "recognizer" / "labels.csv").read_text()
+
+
+def test_an_earlier_demo_is_replaced_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "plant").mkdir()
+    (tmp_path / "mine.txt").write_text("keep")
+    with pytest.raises(UserError, match="holds other things"):
+        demo.run([str(tmp_path)], "cvgssl demo")
+    assert (tmp_path / "mine.txt").read_text() == "keep" and (tmp_path / "plant").is_dir()

@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from cvgssl.heads.metrics import accuracy, confusion, macro_recall, mean_interval, recalls
+from cvgssl.heads.metrics import (
+    accuracy,
+    accuracy_interval,
+    confusion,
+    macro_recall,
+    macro_recall_interval,
+    mean_interval,
+    recalls,
+    wilson_interval,
+)
 
 COUNTS = np.array([[8, 2, 0], [1, 3, 0], [0, 0, 6]])
 
@@ -106,3 +115,18 @@ def test_a_shift_of_all_draws_moves_the_mean_only(values: list[float], shift: fl
     assert after.std == pytest.approx(before.std, abs=1e-9)
     assert before.ci95 is not None
     assert before.ci95 >= 0
+
+
+def test_wilsons_interval_is_scipys_and_of_one_class_the_macro_recall_has_it() -> None:
+    for right, total in ((0, 5), (5, 5), (7, 9), (180, 193)):
+        wanted = stats.binomtest(right, total).proportion_ci(method="wilson")
+        expected = pytest.approx((100 * wanted.low, 100 * wanted.high))
+        assert wilson_interval(right, total) == expected
+        counts = np.array([[right, total - right], [0, 0]])
+        assert accuracy_interval(counts) == macro_recall_interval(counts) == expected
+
+
+def test_a_rare_class_widens_the_interval_of_macro_recall() -> None:
+    few, many = (macro_recall_interval(np.diag([100, number])) for number in (4, 100))
+    assert few[1] == many[1] == pytest.approx(100)
+    assert few[0] < many[0] < 100

@@ -1,35 +1,57 @@
-"""`cvgssl demo DIR`: the main job from end to end on generated pictures, on the CPU."""
+"""`cvgssl demo DIR`: from unlabelled pictures of a generated plant to a recognizer, on the CPU."""
 
 import shutil
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
+from shlex import join
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from cvgssl.adapt.config import FinetuneConfig
 from cvgssl.cli.command import Command
-from cvgssl.pretrain.config import PretrainConfig
+from cvgssl.recognizer.config import FitConfig
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.options import STRICT, Written
 
 if TYPE_CHECKING:
-    from cvgssl.bench.config import BenchConfig
+    from cvgssl.recognizer.fit import FitSummary
+    from cvgssl.recognizer.predict import Prediction
+    from cvgssl.report.page import Page
 
-# An illustration, not an evaluation: its options were chosen by its own pictures.
-PER_CLASS = 60
+PLANT, NEW_KIND, ROUNDS, RECOGNIZER = "plant", "new_kind", "labels", "recognizer"
+GALLERY, PAGE = "answers.png", "report.html"
+HELD_BACK = "scratches"  # a kind of defect that comes up after the recognizer was made
 SHOWN = 8  # pictures of each class in the figure
-GALLERY = "predictions.png"
-STEEL, BANKS, PRETRAINED = "steel", "banks", "pretrained"
-SCRATCH, ADAPTED, COMPARED = "scratch", "run", "bench"
-HEADS = ("nearest-mean", "logistic", "diffusion", "auto")
-ARCH, SIZE, SHOT = "resnet10t", 64, 16
+REFUSED = ("unknown", "not sure")
+
+
+@plain_dataclass(frozen=True)
+class Scale:
+    """How large the demo is. The plant is an illustration: its options were chosen by looking.
+
+    parts, good_share, defect_area, test_fraction: of `cvgssl data synth`. image_size: of the
+    pictures. budgets: labels of each round. encoder: as --encoder; () is the default one.
+    """
+
+    parts: int = 600
+    good_share: float = 0.5
+    defect_area: float = 1.0
+    test_fraction: float = 0.4
+    image_size: int = 200
+    budgets: tuple[int, ...] = (20, 20, 20)
+    encoder: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, config=STRICT)
 class DemoConfig:
-    """Generate pictures, check them, pre-train, fine-tune on a few labels, predict, compare."""
+    """Generate a plant's pictures, check, choose what to label, make a recognizer, refuse.
+
+    The pictures are generated and so are their labels; the last lines say how good the recognizer
+    is and name the page that shows it.
+    """
 
     out: Annotated[Path, Written(folder=True)] = Field(
         default=Path("demo"),
@@ -44,164 +66,221 @@ def run(argv: Sequence[str], prog: str) -> int:
     """Run the demo; 0 when everything worked."""
     out = COMMAND.parse(argv, prog).out
     _clear(out)
-    from cvgssl.runtime.stopping import Stopped
-
-    try:
-        _demonstrate(out)
-    except Stopped as stopped:
-        print(f"{prog}: stopped; it begins from the start when it is called again")
-        return stopped.exit_code
+    demonstrate(out)
     return 0
 
 
-def _demonstrate(out: Path) -> None:
-    from cvgssl.api import pretrain_backbone
-    from cvgssl.cli import data_check
-    from cvgssl.images.surfaces import synthesize
-    from cvgssl.pretrain.checkpoint import BACKBONE
-    from cvgssl.report.adaptation import CONFUSION, CURVES
+def demonstrate(out: Path, scale: Scale = Scale()) -> Path:
+    """All steps, each with the command that does the same; gives the page."""
+    from cvgssl.recognizer.predict import predict
 
-    data, results = out / STEEL, out / ADAPTED
-    print(f"1. Generate {PER_CLASS} pictures of each of six defects in {data}", flush=True)
-    synthesize(data, PER_CLASS, seed=0)
-    print("\n2. Check them for what would spoil a result", flush=True)
-    data_check.run([str(data)], "cvgssl data check")
+    plant, new_kind = out / PLANT, out / NEW_KIND
+    _generate(plant, new_kind, scale)
+    _step(2, "Check them for what would spoil a result")
+    _command("data", "check", str(plant))
+    labels = _label(out, plant, scale)
+    config, summary = _fit(out, plant, labels, scale)
+
+    _step(5, f"Name new pictures: test/, and {HELD_BACK}, which it has never seen")
     print(
-        "\n3. Pre-train a small network on the training pictures, without their labels\n"
-        "   (the guide that comes with cvgssl has learned from other generated pictures with\n"
-        "   labels, so it helps more here than on real steel: docs/results/pretraining.md)",
+        f"$ cvgssl predict {join([str(config.out), str(plant / 'test'), str(new_kind)])} --unknown"
+    )
+    known = predict(config.out, [plant / "test"], unknown=True)
+    new = predict(config.out, [new_kind], unknown=True)
+    rows = _refusals(known, new)
+    print("\n".join(f"{name}: {', '.join(_counted(row))}" for name, *row in rows))
+
+    page = _page(out, config, summary, rows, known, new)
+    _summarize(summary, new, page)
+    return page
+
+
+def _generate(plant: Path, new_kind: Path, scale: Scale) -> None:
+    _step(1, f"Generate a plant: mostly good parts; {HELD_BACK} are put aside as a new kind")
+    options = {
+        "--good-share": scale.good_share,
+        "--parts": scale.parts,
+        "--defect-area": scale.defect_area,
+        "--test-fraction": scale.test_fraction,
+        "--image-size": scale.image_size,
+    }
+    _command("data", "synth", str(plant), *(str(word) for pair in options.items() for word in pair))
+    new_kind.mkdir()
+    for split in ("train", "test"):
+        for picture in sorted((plant / split / HELD_BACK).iterdir()):
+            picture.rename(new_kind / picture.name)
+        (plant / split / HELD_BACK).rmdir()
+    print(f"{len(list(new_kind.iterdir()))} pictures of {HELD_BACK} are in {new_kind} now")
+
+
+def _label(out: Path, plant: Path, scale: Scale) -> Path:
+    """Choose and label, round by round; the list with all labels."""
+    from cvgssl.selection.label_list import read_labels, write_labels
+    from cvgssl.selection.select import LIST
+
+    _step(3, "Choose what to label; the generator's truth stands in for the person who labels")
+    labels = Path()
+    for number, budget in enumerate(scale.budgets, 1):
+        folder = out / f"{ROUNDS}_{number}"
+        before = ["--labels", str(labels)] if number > 1 else []
+        _command(
+            *("select", str(plant), "--budget", str(budget), *before, "--out", str(folder)),
+            *(["--encoder", *scale.encoder] if scale.encoder else []),
+        )
+        labels = folder / LIST
+        chosen = [line.path for line in read_labels(labels, "--labels")]
+        if number == len(scale.budgets):
+            chosen += _missing(plant, chosen)
+        write_labels([(name, _truth(name)) for name in chosen], labels)
+        counts = Counter(map(_truth, chosen))
+        print(f"labelled: {', '.join(f'{count} {kind}' for kind, count in counts.most_common())}\n")
+    return labels
+
+
+def _missing(plant: Path, chosen: Sequence[str]) -> list[str]:
+    """A picture of each class without one: a class cannot be learned without."""
+    kinds = {_truth(name) for name in chosen}
+    added = [
+        f"train/{folder.name}/{min(each.name for each in folder.iterdir())}"
+        for folder in sorted((plant / "train").iterdir())
+        if folder.name not in kinds
+    ]
+    if added:
+        print(f"not among the chosen, so an example is added by hand: {', '.join(added)}")
+    return added
+
+
+def _fit(out: Path, plant: Path, labels: Path, scale: Scale) -> tuple[FitConfig, "FitSummary"]:
+    from cvgssl.api import fit
+    from cvgssl.cli.fit import print_fit
+    from cvgssl.encoders.installed_weights import INSTALLED
+
+    _step(4, "Make a recognizer from these labels and the pictures without label")
+    config = FitConfig(
+        data=plant,
+        labels=labels,
+        out=out / RECOGNIZER,
+        encoder=scale.encoder or (INSTALLED,),
+    )
+    print(
+        f"$ cvgssl fit {join([str(plant), '--labels', str(labels), '--out', str(config.out)])}",
         flush=True,
     )
-    pretrain_backbone(_pretraining(data, out / PRETRAINED))
-    print(f"\n4. Fine-tune it on {SHOT} labelled pictures of each defect, 3 draws", flush=True)
-    adapted = _fine_tune(data, results, str(out / PRETRAINED / BACKBONE))
-    print("\n5. The same from random weights, to see the gain", flush=True)
-    scratch = _fine_tune(data, out / SCRATCH, "")
-    print(f"\npre-trained {adapted} %, from random weights {scratch} %, guessing 16.67 %")
-    print("\n6. Name the defects in test pictures with the first draw's model", flush=True)
-    correct, total = _draw_gallery(data, results, out / GALLERY)
-    print(f"{correct} of {total} right in the figure")
-    print("\n7. Compare training-free heads on the pre-trained network's features, 20 draws")
-    page = _compare(data, out / PRETRAINED / BACKBONE, out / COMPARED)
-    figures = (out / GALLERY, results / CONFUSION, results / CURVES)
-    print(f"\nLook at {', '.join(map(str, figures))}")
-    print(f"All of the comparison on one page that can be sent by mail: {page}")
-    print(f"Your own pictures: cvgssl predict {results} FILES AND FOLDERS")
+    folder, summary = fit(config)
+    print_fit(folder, summary)
+    return config, summary
 
 
-def _pretraining(data: Path, out: Path) -> PretrainConfig:
-    return PretrainConfig(
-        data=data,
-        arch=ARCH,
-        teacher=("embedded",),
-        bank=4,
-        bank_dir=out.parent / BANKS,
-        image_size=128,
-        view_size=SIZE,
-        nmb_crops=(1,),
-        weak_scale=(0.4, 1.0),
-        min_scale_crops=(0.4,),
-        max_scale_crops=(1.0,),
-        batch_size=36,
-        epochs=40,
-        warmup_epochs=4,
-        optimizer="adamw",
-        lr=0.002,
-        weight_decay=0.05,
-        monitor_every=40,
-        out=out,
+def _refusals(known: Sequence["Prediction"], new: Sequence["Prediction"]) -> list[list[str]]:
+    """Of each group: pictures, right, named wrongly, unknown, not sure."""
+    rows = []
+    for name, answers in (("test/, known classes", known), (f"{HELD_BACK}, a new kind", new)):
+        verdicts = Counter(each.verdict for each in answers)
+        right = sum(each.answer == each.path.parent.name for each in answers)
+        counts = (right, verdicts["known"] - right, *(verdicts[word] for word in REFUSED))
+        rows.append([name, str(len(answers)), *map(str, counts)])
+    return rows
+
+
+def _counted(row: Sequence[str]) -> list[str]:
+    words = ("pictures", "right", "named wrongly", *(f'"{word}"' for word in REFUSED))
+    return [f"{count} {word}" for count, word in zip(row, words, strict=True)]
+
+
+def _page(
+    out: Path,
+    config: FitConfig,
+    summary: "FitSummary",
+    rows: Sequence[Sequence[str]],
+    known: Sequence["Prediction"],
+    new: Sequence["Prediction"],
+) -> Path:
+    """The page of the recognizer, and what the demo alone knows."""
+    from cvgssl.cli.select import SHEET
+    from cvgssl.report.recognizer import recognizer_page
+
+    assert summary.test is not None, "the plant has test pictures"
+    page = recognizer_page(config, summary, summary.test)
+    page.heading("What it refuses")
+    page.text(
+        f"No label was of {HELD_BACK}. With --unknown about a tenth of the pictures of known "
+        'classes may be called "unknown"; "not sure" comes on top.'
     )
+    columns = ["pictures of", "all", "right", "named wrongly", *(f'"{word}"' for word in REFUSED)]
+    page.table(columns, rows)
+    _draw_gallery(page, out / GALLERY, known, new)
+    page.heading("What was chosen to be labelled")
+    page.text("The pictures are generated, and labelled by the generator's truth.")
+    for sheet in sorted(out.glob(f"{ROUNDS}_*/{SHEET}")):
+        page.image(sheet, f"Round {sheet.parent.name.removeprefix(ROUNDS + '_')}, in this order.")
+    return page.write(out / PAGE)
 
 
-def _fine_tune(data: Path, out: Path, pretrained: str) -> str:
-    """Fine-tune on every draw; mean accuracy of the last epoch ± its interval."""
-    from cvgssl.api import adapt_and_draw
-    from cvgssl.report.adaptation import print_summary
-
-    config = FinetuneConfig(
-        data=data,
-        arch=ARCH,
-        pretrained=pretrained,
-        shot=SHOT,
-        num_draws=3,
-        epochs=30,
-        eval_every=10,
-        image_size=SIZE,
-        augment=True,
-        optimizer="adamw",
-        lr=0.001,
-        weight_decay=0.05,
-        batch_size=16,
-        out=out,
-    )
-    folder, summary = adapt_and_draw(config)
-    print_summary(folder, summary)
-    return str(summary.last_epoch.accuracy)
-
-
-def _compare(data: Path, weights: Path, out: Path) -> Path:
-    """Few-shot heads with and without the unlabelled pictures; the page with all figures."""
-    from cvgssl.bench.job import run_bench
-    from cvgssl.report.bench import print_bench, write_report
-
-    bench = run_bench(comparison(data, weights, out))
-    print_bench(bench)
-    return write_report(bench)
-
-
-def comparison(data: Path, weights: Path, out: Path) -> "BenchConfig":
-    """What `_compare` runs."""
-    from cvgssl.bench.config import BenchConfig, EncoderChoice, HeadChoice
-
-    encoder = {"encoder": [str(weights)], "image_size": SIZE}
-    return BenchConfig(
-        data=(data,),
-        encoders=(EncoderChoice(name="pre-trained", options=encoder),),
-        heads=tuple(HeadChoice(head=name, label=name, params={}) for name in HEADS),
-        settings=("inductive", "semi-supervised"),
-        shots=(1, 4, SHOT),
-        num_draws=20,
-        baseline="logistic",
-        out=out,
-    )
-
-
-def _draw_gallery(data: Path, results: Path, path: Path) -> tuple[int, int]:
-    """Draw some test pictures of each class with their predictions; how many are right, of all."""
+def _draw_gallery(
+    page: "Page", path: Path, known: Sequence["Prediction"], new: Sequence["Prediction"]
+) -> None:
     from cvgssl.images.reader import read_picture
-    from cvgssl.images.scan import load_dataset
-    from cvgssl.recognizer.predict import predict
     from cvgssl.report.gallery import Judged, gallery_figure
 
-    test = load_dataset(data).test
+    groups: dict[str, list[Prediction]] = {}
+    for each in known:
+        groups.setdefault(each.path.parent.name, []).append(each)
+    groups[NEW_KIND] = list(new)
     rows = []
-    for label, name in enumerate(test.classes):
-        members = (test.labels == label).nonzero()[0]
-        chosen = [test.paths[row] for row in members[:: max(1, len(members) // SHOWN)][:SHOWN]]
-        judged = []
-        for prediction in predict(results, chosen):
-            named, probability = prediction.ranked()[0]
-            judged.append(Judged(read_picture(prediction.path), name, named, probability))
-        rows.append(judged)
-    gallery_figure(
-        rows, path, f"Generated test pictures, named by a model trained on {SHOT} of each"
+    for name, answers in groups.items():
+        row = []
+        for each in answers[:: max(1, len(answers) // SHOWN)][:SHOWN]:
+            right = each.answer if name == NEW_KIND and each.answer in REFUSED else name
+            sure = None if each.answer in REFUSED else each.probability
+            row.append(Judged(read_picture(each.path), right, each.answer, sure))
+        rows.append(row)
+    title = f"Generated test pictures by class, and {HELD_BACK} as a new kind: the answers"
+    gallery_figure(rows, path, title, [name.replace("_", " ") for name in groups])
+    page.image(path, "Green: right, or a new kind refused. Red: named wrongly or refused.")
+
+
+def _summarize(summary: "FitSummary", new: Sequence["Prediction"], page: Path) -> None:
+    test = summary.test
+    assert test is not None
+    low, high = test.macro_recall_interval
+    refused = sum(each.answer in REFUSED for each in new)
+    print(
+        f"\nFrom {summary.labelled} labels: macro-recall {test.macro_recall:.1f} % "
+        f"({low:.1f} to {high:.1f} %), accuracy {test.accuracy:.1f} % on {test.pictures} test "
+        f"pictures of {len(summary.classes)} classes; {refused} of {len(new)} pictures of a kind "
+        "never seen are refused.\n"
+        "The pictures are generated: this shows what the product does, not how good it is on "
+        "steel.\nReal steel is in docs/results.md.\n"
+        f"Look at {page}"
     )
-    correct = sum(picture.named == picture.label for row in rows for picture in row)
-    return correct, sum(map(len, rows))
+
+
+def _step(number: int, text: str) -> None:
+    print(f"{'' if number == 1 else chr(10)}{number}. {text}", flush=True)
+
+
+def _command(*words: str) -> None:
+    """Print and run a command of cvgssl."""
+    from cvgssl.cli import data_check, data_synth, select
+
+    print(f"$ cvgssl {join(words)}", flush=True)
+    commands = {"synth": data_synth.run, "check": data_check.run}
+    if words[0] == "data":
+        commands[words[1]](words[2:], f"cvgssl data {words[1]}")
+    else:
+        select.run(words[1:], "cvgssl select")
+
+
+def _truth(name: str) -> str:
+    return name.split("/")[1]
 
 
 def _clear(out: Path) -> None:
     """Remove an earlier demo, and nothing else."""
     if not out.exists() or not any(out.iterdir()):
         return
-    if not {path.name for path in out.iterdir()} <= {
-        STEEL,
-        PRETRAINED,
-        BANKS,
-        SCRATCH,
-        ADAPTED,
-        COMPARED,
-        GALLERY,
-    }:
+    ours = {PLANT, NEW_KIND, RECOGNIZER, GALLERY, PAGE}
+    ours |= {f"{ROUNDS}_{number}" for number in range(1, len(Scale().budgets) + 1)}
+    if not {path.name for path in out.iterdir()} <= ours:
         raise UserError(f"{out}: holds other things than a demo; name another folder")
     shutil.rmtree(out)

@@ -9,7 +9,8 @@ from cvgssl.recognizer.config import FitConfig
 from cvgssl.runtime.parsing import printable
 
 if TYPE_CHECKING:
-    from cvgssl.recognizer.fit import FitSummary, OnTest
+    from cvgssl.recognizer.fit import FitSummary
+    from cvgssl.recognizer.on_test import OnTest
 
 MISTAKES = 5  # pairs of classes that are shown
 
@@ -20,14 +21,17 @@ COMMAND = Command(FitConfig, positional=("data",))
 def run(argv: Sequence[str], prog: str) -> int:
     """Fit, write the folder, print how good it is and what comes next."""
     config = COMMAND.parse(argv, prog)
-    from cvgssl.recognizer.fit import fit
+    from cvgssl.api import fit
 
     folder, summary = fit(config)
-    _print(folder, summary)
+    print_fit(folder, summary)
     return 0
 
 
-def _print(folder: Path, summary: "FitSummary") -> None:
+def print_fit(folder: Path, summary: "FitSummary") -> None:
+    """How good a recognizer is, and what comes next."""
+    from cvgssl.report.recognizer import PAGE
+
     print(
         f"{folder}: {summary.head} on {summary.labelled} labelled and {summary.unlabelled} "
         f"unlabelled train pictures, {len(summary.classes)} classes, by {summary.encoder}; "
@@ -44,6 +48,7 @@ def _print(folder: Path, summary: "FitSummary") -> None:
         )
     else:
         _print_test(summary.test, summary)
+        print(f"recall of each class and the mistakes: {folder / PAGE}")
     print(f"name pictures: cvgssl predict {folder} PICTURES")
 
 
@@ -55,6 +60,11 @@ def _print_test(test: "OnTest", summary: "FitSummary") -> None:
         f"nothing was learned from them): macro-recall {test.macro_recall:.2f} %, "
         f"accuracy {test.accuracy:.2f} %; guessing among {len(summary.classes)} classes has a "
         f"macro-recall of {chance(len(summary.classes)):.2f} %"
+    )
+    (low, high), (least, most) = test.macro_recall_interval, test.accuracy_interval
+    print(
+        f"95 % intervals over the test pictures: macro-recall {low:.2f} to {high:.2f} %, accuracy "
+        f"{least:.2f} to {most:.2f} %"
     )
     pairs = [
         (count, f"{true} as {named} {count}")

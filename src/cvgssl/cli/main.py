@@ -26,7 +26,7 @@ from cvgssl.runtime.places import remedy
 from cvgssl.runtime.stopping import Interrupted, ended_by_signals
 
 COMMANDS = {
-    "demo": ("demo", "the main job from end to end on generated pictures, in a few minutes"),
+    "demo": ("demo", "from unlabelled pictures of a generated plant to a recognizer, in minutes"),
     "pretrain": ("pretrain", "pre-train a backbone on unlabelled pictures, guided by encoders"),
     "finetune": ("finetune", "fine-tune a backbone on a few labelled pictures per class"),
     "linear": ("linear", "train a linear classifier on a frozen backbone's features"),

@@ -1,4 +1,4 @@
-"""Accuracy, macro-recall, and the interval of their mean over draws. All in per cent."""
+"""Accuracy, macro-recall, and their intervals: over draws, over test pictures. All in per cent."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
+
+_Z = 1.959963984540054  # 97.5 % quantile of the normal distribution
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,41 @@ def macro_recall(counts: NDArray[np.int64]) -> float:
     counts: a confusion matrix [K, K].
     """
     return float(np.nanmean(recalls(counts)))
+
+
+def wilson_interval(right: int, total: int) -> tuple[float, float]:
+    """95 % interval of a share of `total` > 0 independent pictures, per cent.
+
+    Wilson 1927 (JASA 22), "Probable inference, the law of succession, and statistical inference".
+    Unlike share ± 2 standard errors it has a width where all or none are right.
+    """
+    share, square = right / total, _Z**2 / total
+    middle = (share + square / 2) / (1 + square)
+    half = (square * share * (1 - share) + square**2 / 4) ** 0.5 / (1 + square)
+    return 100 * max(0.0, middle - half), 100 * min(1.0, middle + half)
+
+
+def accuracy_interval(counts: NDArray[np.int64]) -> tuple[float, float]:
+    """95 % interval of the accuracy over test pictures, Wilson's; counts: confusion [K, K]."""
+    return wilson_interval(int(np.trace(counts)), int(counts.sum()))
+
+
+def macro_recall_interval(counts: NDArray[np.int64]) -> tuple[float, float]:
+    """95 % interval of the macro-recall over test pictures; counts: a confusion matrix [K, K].
+
+    The classes' Wilson intervals, combined by the squares of their half widths: Zou & Donner 2008
+    (Statistics in Medicine 27), "Construction of confidence limits about effect measures".
+    """
+    rows = [
+        (100 * right / total, *wilson_interval(int(right), int(total)))
+        for right, total in zip(np.diag(counts), counts.sum(axis=1), strict=True)
+        if total
+    ]
+    share, low, high = np.array(rows).T
+    mean, number = float(share.mean()), len(rows)
+    below = float(np.sqrt(((share - low) ** 2).sum())) / number
+    above = float(np.sqrt(((high - share) ** 2).sum())) / number
+    return mean - below, mean + above
 
 
 def chance(classes: int) -> float:

@@ -10,14 +10,14 @@ from cvgssl.encoders.installed_weights import INSTALLED
 from cvgssl.features.embed import embed_raw
 from cvgssl.features.encoder_requests import EncoderRequest, requested_encoders
 from cvgssl.features.record import EncoderRecord
-from cvgssl.features.table import SPLITS, UNLABELLED, FeatureTable
+from cvgssl.features.table import UNLABELLED, FeatureTable
 from cvgssl.heads import HEADS
 from cvgssl.heads.auto import AutoDecision
-from cvgssl.heads.metrics import accuracy, confusion, macro_recall, recalls
 from cvgssl.recognizer.card import KeptEncoder, RecognizerCard, load_recognizer, save_recognizer
 from cvgssl.recognizer.config import FitConfig
 from cvgssl.recognizer.head import FittedHead
 from cvgssl.recognizer.labelling import labelled_train, with_extra
+from cvgssl.recognizer.on_test import TEST_ANSWERS, OnTest, ask_about_test, write_test_answers
 from cvgssl.runtime.files import new_folder, write_json, write_text
 from cvgssl.runtime.options import CONFIG, to_dict, to_yaml
 from cvgssl.selection.label_list import write_labels
@@ -27,21 +27,6 @@ INDUCTIVE, SEMI_SUPERVISED = "inductive", "semi-supervised"
 # options that say nothing about how another picture is embedded
 _OF_THE_JOB = ("data", "out", "unlabelled", "skip_corrupt", "workers", "max_megapixels",
                "batch_size", "test_fraction", "seed", "gpu")  # fmt: skip
-
-
-@dataclass(frozen=True)
-class OnTest:
-    """Figures on the labelled test pictures, which the recognizer learned nothing from.
-
-    accuracy, macro_recall: per cent. class_recall: by class; None without test pictures of it.
-    confusion: counts [K][K], row true class.
-    """
-
-    pictures: int
-    accuracy: float
-    macro_recall: float
-    class_recall: dict[str, float | None]
-    confusion: list[list[int]]
 
 
 @dataclass(frozen=True)
@@ -78,7 +63,10 @@ def fit(config: FitConfig) -> tuple[Path, FitSummary]:
         save_recognizer(folder, _card(config, records, train), train)
         card, kept = load_recognizer(folder)  # the figures are those of what was written
         head = FittedHead(kept, card)
-        summary = _summary(config, table, kept, head, started)
+        test, answers = ask_about_test(table, head)
+        summary = _summary(config, table, kept, head, test, started)
+        if answers:
+            write_test_answers(answers, folder / TEST_ANSWERS)
         _write_labels(kept, folder / LABELS)
         write_json(folder / SUMMARY, asdict(summary))
         write_text(folder / CONFIG, to_yaml(config))
@@ -111,7 +99,12 @@ def _place(encoder: EncoderRequest) -> str:
 
 
 def _summary(
-    config: FitConfig, table: FeatureTable, train: FeatureTable, head: FittedHead, started: float
+    config: FitConfig,
+    table: FeatureTable,
+    train: FeatureTable,
+    head: FittedHead,
+    test: OnTest | None,
+    started: float,
 ) -> FitSummary:
     labelled = int((train.labels != UNLABELLED).sum())
     unlabelled = len(train) - labelled
@@ -124,25 +117,8 @@ def _summary(
         SEMI_SUPERVISED if unlabelled else INDUCTIVE,
         head.temperature,
         head.decision,
-        _test(table, head),
+        test,
         time.monotonic() - started,
-    )
-
-
-def _test(table: FeatureTable, head: FittedHead) -> OnTest | None:
-    test = table.part(SPLITS[1])
-    test = test.take(np.flatnonzero(test.labels != UNLABELLED))
-    if not len(test):
-        return None
-    probabilities, _ = head(test.values)
-    counts = confusion(test.labels, probabilities.argmax(axis=1), len(test.classes))
-    by_class = zip(test.classes, recalls(counts), strict=True)
-    return OnTest(
-        len(test),
-        accuracy(counts),
-        macro_recall(counts),
-        {name: None if np.isnan(value) else float(value) for name, value in by_class},
-        counts.tolist(),
     )
 
 

@@ -52,30 +52,37 @@ def pictures_below(data: Path, names: Iterable[str], remedy: str) -> tuple[dict[
 
 @dataclass(frozen=True)
 class Judged:
-    """A picture, uint8 [H, W] or [H, W, 3], its class, the class named and its probability."""
+    """A picture, uint8 [H, W] or [H, W, 3], its class, the answer, its probability or None."""
 
     pixels: NDArray[np.uint8]
     label: str
     named: str
-    probability: float
+    probability: float | None
 
 
-def gallery_figure(rows: Sequence[Sequence[Judged]], path: Path, title: str) -> None:
-    """Draw one row of pictures per class to the PNG file `path`; wrong names are red."""
+def gallery_figure(
+    rows: Sequence[Sequence[Judged]], path: Path, title: str, names: Sequence[str]
+) -> None:
+    """Draw a row of pictures per class to the PNG file `path`; wrong answers are red.
+
+    names: of the rows, written beside them.
+    """
     columns = max(map(len, rows))
-    names = sorted(
-        {name for row in rows for judged in row for name in (judged.label, judged.named)}
-    )
-    families, missing = families_for([*names, title])
+    written = {judged.named for row in rows for judged in row}
+    families, missing = families_for([*sorted(written), *names, title])
     figure = Figure(figsize=(1.45 * columns, 1.72 * len(rows) + 0.4), layout="constrained")
     grid = figure.subplots(len(rows), columns, squeeze=False)
-    for axes, row in zip(grid, rows, strict=True):
+    for axes, row, name in zip(grid, rows, names, strict=True):
         for axis in axes:
-            axis.axis("off")
+            axis.set_xticks([])
+            axis.set_yticks([])
+            axis.spines[:].set_visible(False)
+        axes[0].set_ylabel(drawable(name, missing), fontsize=8, family=families)
         for axis, judged in zip(axes, row, strict=False):
+            share = "" if judged.probability is None else f" {100 * judged.probability:.0f} %"
             axis.imshow(judged.pixels, cmap="gray", vmin=0, vmax=255)
             axis.set_title(
-                f"{drawable(judged.named, missing)} {100 * judged.probability:.0f} %",
+                drawable(judged.named, missing) + share,
                 fontsize=7.5,
                 color=RIGHT if judged.named == judged.label else WRONG,
                 family=families,
