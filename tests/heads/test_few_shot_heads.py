@@ -226,9 +226,7 @@ def test_auto_with_one_label_is_as_sure_as_its_candidates_agree() -> None:
     assert abs(sure - agreed) < 0.03
     new = auto.predict_proba(rows[400:])
     right = np.mean(new.argmax(axis=1) == labels[400:])
-    assert 0 < right - new.max(axis=1).mean() < 0.12, (
-        "new rows too, within what agreement can tell"
-    )
+    assert 0 < right - new.max(axis=1).mean() < 0.12, "new rows too, within what agreement can tell"
 
 
 def dominated(seed: int) -> Rows:
