@@ -18,7 +18,9 @@ def test_the_demo_prints_figures_and_writes_its_page(
     printed = capsys.readouterr().out
     assert re.search(r"macro-recall [\d.]+ % \([\d.]+ to [\d.]+ %\), accuracy [\d.]+ %", printed)
     held_back = len(list((tmp_path / "out" / "new_kind").iterdir()))
-    assert re.search(rf"\d+ of {held_back} pictures of a kind never seen are refused", printed)
+    assert re.search(
+        rf"\d+ of {held_back} pictures of a kind never seen are refused, and \d+ of", printed
+    )
     assert "docs/results.md" in printed and "generated" in printed
     assert not (tmp_path / "out" / "plant" / "train" / "scratches").exists()
     text = page.read_text()

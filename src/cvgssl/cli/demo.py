@@ -91,7 +91,7 @@ def demonstrate(out: Path, scale: Scale = Scale()) -> Path:
     print("\n".join(f"{name}: {', '.join(_counted(row))}" for name, *row in rows))
 
     page = _page(out, config, summary, rows, known, new)
-    _summarize(summary, new, page)
+    _summarize(summary, known, new, page)
     return page
 
 
@@ -239,16 +239,18 @@ def _draw_gallery(
     page.image(path, "Green: right, or a new kind refused. Red: named wrongly or refused.")
 
 
-def _summarize(summary: "FitSummary", new: Sequence["Prediction"], page: Path) -> None:
+def _summarize(
+    summary: "FitSummary", known: Sequence["Prediction"], new: Sequence["Prediction"], page: Path
+) -> None:
     test = summary.test
     assert test is not None
     low, high = test.macro_recall_interval
-    refused = sum(each.answer in REFUSED for each in new)
+    refused, falsely = (sum(each.answer in REFUSED for each in some) for some in (new, known))
     print(
         f"\nFrom {summary.labelled} labels: macro-recall {test.macro_recall:.1f} % "
         f"({low:.1f} to {high:.1f} %), accuracy {test.accuracy:.1f} % on {test.pictures} test "
         f"pictures of {len(summary.classes)} classes; {refused} of {len(new)} pictures of a kind "
-        "never seen are refused.\n"
+        f"never seen are refused, and {falsely} of these {len(known)} test pictures.\n"
         "The pictures are generated: this shows what the product does, not how good it is on "
         "steel.\nReal steel is in docs/results.md.\n"
         f"Look at {page}"
