@@ -50,3 +50,18 @@ def test_too_few_labels_to_tell(blobs: MakeCandidates) -> None:
     seen = outlook(labelled(candidates, truth, [0]), [0])
     assert (seen.classes, seen.unseen, seen.changed) == (1, None, None)
     assert str(seen).count("too few labels to tell") == 2
+
+
+def test_where_one_class_has_most_labels_no_stop_is_advised(blobs: MakeCandidates) -> None:
+    candidates, truth = blobs((120, 10))
+    rows = [*range(8), 120, 121]
+    seen = outlook(labelled(candidates, truth, rows), rows)
+    assert (seen.single, seen.unseen, seen.largest) == (0, 0, 0.8)
+    assert not seen.enough
+    assert "no sign of a class not seen yet" in str(seen)
+    assert "too few labels to tell whether more would pay" in str(seen)  # 6 of the first class
+    rows = [0, 120, 1, 121, 2, 3, 4, 5, 6]
+    seen = outlook(labelled(candidates, truth, rows), rows)
+    assert seen.changed == 0
+    assert not seen.enough
+    assert "78 % of the labels are of one class, so this tells little" in str(seen)

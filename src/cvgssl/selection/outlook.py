@@ -11,6 +11,7 @@ from cvgssl.selection.candidates import Candidates
 
 FIRST = 2 / 3  # of the labels, in the order of the list, that all of them are compared with
 SETTLED = 0.02  # share of changed answers below which further labels hardly pay
+MOST = 0.5  # share of the labels of one class beyond which the others are hidden
 LEAST_PER_CLASS = 2  # labels, on average, below which nothing is said of classes not seen
 
 
@@ -24,6 +25,9 @@ class Outlook:
         Labelled pictures, and how many classes they are of.
     single : int
         Classes of which one picture has a label.
+    largest : float
+        Share 0..1 of the labels that the class with most of them has. Above a half, as where most
+        parts are good, neither estimate tells of rare classes, and no stop is advised.
     unseen : float or None
         Estimated classes of which none has; None with fewer than two labels per class.
     changed : float or None
@@ -41,26 +45,39 @@ class Outlook:
     labels: int
     classes: int
     single: int
+    largest: float
     unseen: float | None
     changed: float | None
 
     @property
     def enough(self) -> bool:
         """Whether further labels would hardly pay: answers stay, no class hangs on one label."""
-        return self.changed is not None and self.changed < SETTLED and not self.single
+        settled = self.changed is not None and self.changed < SETTLED
+        return settled and not self.single and not self._dominated
+
+    @property
+    def _dominated(self) -> bool:
+        return self.largest > MOST
 
     def __str__(self) -> str:
         """Two lines: classes; whether further labels pay."""
         unseen = "too few labels to tell how many classes are not seen yet"
         if self.unseen is not None:
             count = round(self.unseen)
-            unseen = f"about {count or 'no'} class{'' if count == 1 else 'es'} not seen yet"
+            unseen = f"about {count} class{'' if count == 1 else 'es'} not seen yet"
+            if not count:
+                unseen = "no sign of a class not seen yet"
         seen = f"labelled so far: {self.labels} pictures of {self.classes} classes"
         lines = [f"{seen}, {self.single} of them by a single picture; {unseen}"]
         if self.changed is None:
             lines.append("too few labels to tell whether more would pay")
         else:
             verdict = "further labels would hardly pay" if self.enough else "further labels pay"
+            if self._dominated:
+                verdict = (
+                    f"{100 * self.largest:.0f} % of the labels are of one class, so this tells "
+                    "little of the others"
+                )
             lines.append(
                 f"the last third of the labels changed {100 * self.changed:.1f} % of the answers "
                 f"about train pictures: {verdict}"
@@ -77,7 +94,8 @@ def outlook(candidates: Candidates, labelled: Sequence[int]) -> Outlook:
     unseen = None
     if len(rows) >= LEAST_PER_CLASS * len(counts):
         unseen = single * (single - 1) / (2 * (double + 1))
-    return Outlook(len(rows), len(counts), single, unseen, _changed(candidates, rows))
+    largest = float(counts.max() / len(rows))
+    return Outlook(len(rows), len(counts), single, largest, unseen, _changed(candidates, rows))
 
 
 def _changed(candidates: Candidates, rows: NDArray[np.intp]) -> float | None:
