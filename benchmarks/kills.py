@@ -22,6 +22,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -174,27 +175,24 @@ class Bench:
         return place
 
     def run(self, place: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-        """Run Python in `place`; what a killed process leaves running ends with it.
-
-        Output goes through files: worker processes without their parent would keep a pipe open.
-        """
+        """Run Python in `place`; what a killed process leaves running ends with it."""
         command = [self.python, *words]
-        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
-            process = subprocess.Popen(
-                command,
-                cwd=place,
-                env=self._environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=errors,
-                start_new_session=True,
-            )
-            code = process.wait()
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            out.seek(0)
-            errors.seek(0)
-            return subprocess.CompletedProcess(command, code, out.read(), errors.read())
+        process = subprocess.Popen(
+            command,
+            cwd=place,
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        # workers without their parent would keep the pipes open
+        ending = threading.Thread(target=_end_group, args=(process,))
+        ending.start()
+        out, errors = process.communicate()
+        ending.join()
+        return subprocess.CompletedProcess(command, process.returncode, out, errors)
 
     def start(self, place: Path, *words: str) -> "subprocess.Popen[str]":
         """Begin Python in `place`."""
@@ -218,6 +216,13 @@ class Bench:
     def _checked(done: "subprocess.CompletedProcess[str]") -> None:
         if done.returncode:
             raise RuntimeError(done.stdout + done.stderr)
+
+
+def _end_group(process: "subprocess.Popen[str]") -> None:
+    """Kill what is left of the process's group when it has ended."""
+    process.wait()
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cvgssl.encoders.backbone import Backbone, build_backbone
+from cvgssl.images.surfaces import KINDS, generate_surface
 from cvgssl.images.surfaces.defects import (
     crazing,
     inclusion,
@@ -43,7 +44,6 @@ from cvgssl.images.surfaces.defects import (
     scratches,
 )
 from cvgssl.images.surfaces.plate import Coil, Usual, draw_coil, expose, ground
-from cvgssl.images.surfaces.synthesize import KINDS, generate_surface
 from cvgssl.runtime.files import sha256_file, writing
 from cvgssl.runtime.progress import progress
 from cvgssl.views.random_views import ViewParameters, draw_views, render
