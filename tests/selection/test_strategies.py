@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from cvgssl.selection import strategies
 from cvgssl.selection.candidates import Candidates, cluster
 from cvgssl.selection.strategies import STRATEGIES, coreset, medoids, probcover, typiclust
 
@@ -154,3 +155,16 @@ def test_a_large_pool_is_sampled_and_still_covered(
     assert len(set(picked.order.tolist())) == 3
     assert not candidates.closed[picked.order].any()
     assert set(truth[picked.order]) >= {1, 2}
+
+
+def test_neighbours_in_a_sample_are_others_for_all_rows(
+    blobs: MakeCandidates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(strategies, "AMONG", 50)
+    rows = blobs((90, 60))[0].rows
+    wanted = []
+    for place, row in enumerate(rows):
+        others = np.arange(0, 150, 3)
+        distances = np.linalg.norm(rows[others[others != place]] - row, axis=1)
+        wanted.append(np.sort(distances)[:5].mean())
+    np.testing.assert_allclose(strategies._mean_distance(rows, 5), wanted, rtol=1e-3)

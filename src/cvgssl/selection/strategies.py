@@ -81,7 +81,7 @@ def medoids(candidates: Candidates, budget: int, seed: int) -> Picked:
     Every fourth picture is the one whose embedding is farthest from all chosen ones (`coreset`):
     there small kinds are. Of more than 5000 pictures as many are drawn, in proportion to weight.
 
-    Settings were chosen inside train/ (docs/selecting.md).
+    Settings were chosen inside train/ (docs/results/selection.md).
     """
     rows = candidates.rows
     weight = _rareness(rows) * _doubt(rows, candidates.labels)
@@ -93,13 +93,14 @@ def medoids(candidates: Candidates, budget: int, seed: int) -> Picked:
         looked = generator.choice(len(candidates), size, replace=False, p=chance / chance.sum())
         weight = np.ones(len(candidates))
     joined = _beside_map(rows)
+    some, joined_some = rows[looked], joined[looked]
     share = (weight[looked] / weight[looked].sum()).astype(np.float32)
-    between = np.sqrt(squared_distances(joined[looked], joined[looked]))
+    between = np.sqrt(squared_distances(joined_some, joined_some))
     nearest = np.full(len(looked), 2, dtype=np.float32)  # rows have length 1
     far = nearest.copy()  # by the embeddings alone
     for row in candidates.covered:
-        nearest = np.minimum(nearest, _to(joined[looked], joined[row]))
-        far = np.minimum(far, _to(rows[looked], rows[row]))
+        nearest = np.minimum(nearest, _to(joined_some, joined[row]))
+        far = np.minimum(far, _to(some, rows[row]))
     closed = candidates.closed[looked].copy()
     order, scores = [], []
     for number in range(len(candidates.covered) + 1, len(candidates.covered) + budget + 1):
@@ -109,7 +110,7 @@ def medoids(candidates: Candidates, budget: int, seed: int) -> Picked:
         scores.append(float(gain[chosen]))
         closed[chosen] = True
         nearest = np.minimum(nearest, between[chosen])
-        far = np.minimum(far, _to(rows[looked], rows[looked[chosen]]))
+        far = np.minimum(far, _to(some, some[chosen]))
     return Picked(looked[np.array(order)], np.array(scores))
 
 
@@ -146,15 +147,18 @@ def _doubt(rows: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.f
 def _mean_distance(rows: NDArray[np.float32], near: int) -> NDArray[np.float64]:
     """Mean distance [N] of each row to the `near` nearest of the others.
 
-    Of many only every n-th is compared with.
+    Of more than 4000 only every n-th is compared with.
     """
-    sample = rows[:: -(-len(rows) // AMONG)]
+    step = -(-len(rows) // AMONG)
+    sample = rows[::step]
     mean = np.empty(len(rows))
     for start in range(0, len(rows), CHUNK):
         squared = squared_distances(rows[start : start + CHUNK], sample)
-        nearest = np.partition(squared, near, axis=1)
-        # a picture is among its own neighbours, at distance 0
-        mean[start : start + CHUNK] = np.sqrt(nearest[:, : near + 1]).sum(axis=1) / near
+        nearest = np.sqrt(np.partition(squared, near, axis=1)[:, : near + 1])
+        # a row of the sample is among its own neighbours, at distance 0
+        others = (start + np.arange(len(nearest))) % step != 0
+        nearest[others, near] = 0
+        mean[start : start + CHUNK] = nearest.sum(axis=1) / near
     return mean
 
 
