@@ -102,7 +102,7 @@ def cases(
     place = places(table)
     for fold in range(4):
         held = (place >= fold / 4) & (place < (fold + 1) / 4)
-        prepared = Preparation("center").fit(table.values[~held])
+        prepared = Preparation(parts=table.parts).fit(table.values[~held])
         known, query = (prepared.transform(table.values[part]) for part in (~held, held))
         pool = np.concatenate([known, query]) if transductive else known
         for draw in range(draws):

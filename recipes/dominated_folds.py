@@ -113,7 +113,7 @@ def judged(
     shares = np.bincount(labels, minlength=len(table.classes)) / np.bincount(truth)
     chance = shares[truth] / shares[truth].sum()
     mixed = np.random.default_rng(2).choice(len(truth), NATURAL, p=chance)
-    preparation = Preparation("center").fit(table.values[pool])
+    preparation = Preparation(parts=table.parts).fit(table.values[pool])
     known, unknown = (preparation.transform(table.values[rows]) for rows in (pool, query))
     with graph_cache():
         for draw in range(draws):

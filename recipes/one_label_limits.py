@@ -30,7 +30,7 @@ def main() -> None:
     args = parser.parse_args()
     table = load_features(args.features)
     train, test, dataset = table.part("train"), table.part("test"), table.dataset()
-    prepared = Preparation("center").fit(train.values)
+    prepared = Preparation(parts=train.parts).fit(train.values)
     known, query = (prepared.transform(part.values) for part in (train, test))
     drawn = draw(dataset, 1, args.draws, seed=0)
     found, chosen = [], []

@@ -85,7 +85,7 @@ def repetition(
     generator = np.random.default_rng(seed_for(seed, "pool"))
     size = round(SHARE * len(train))
     pool = train.take(np.sort(generator.permutation(len(train))[:size]))
-    preparation = Preparation("center").fit(pool.values)
+    preparation = Preparation(parts=pool.parts).fit(pool.values)
     rows, query = (preparation.transform(part.values) for part in (pool, asked))
     classes = len(table.classes)
     found: dict[str, dict[str, dict[str, float]]] = {}

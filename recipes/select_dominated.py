@@ -76,7 +76,7 @@ def repetitions(
 
 def judged(pool: FeatureTable, query: FeatureTable, heads: list[str], seed: int) -> Figures:
     """Of every method and number of labels per class."""
-    preparation = Preparation("center").fit(pool.values)
+    preparation = Preparation(parts=pool.parts).fit(pool.values)
     rows, queries = (preparation.transform(part.values) for part in (pool, query))
     classes, figures = len(pool.classes), {}
     with graph_cache():

@@ -148,7 +148,7 @@ def over_draws(
             rows = rows[train.labels[rows] != left_out]
             kept = rows if case == INDUCTIVE else pool
             target = np.where(np.isin(kept, rows), train.labels[kept], UNLABELLED)
-            prepared = Preparation("center").fit(train.values[kept])
+            prepared = Preparation(parts=train.parts).fit(train.values[kept])
             known, asked = (prepared.transform(one) for one in (train.values[kept], test.values))
             if left_out is None:
                 found = calibrated(known, target, asked, test.labels)

@@ -51,7 +51,7 @@ def guess(
     target = np.full(len(features), UNLABELLED, dtype=np.int64)
     target[support] = labels[support]
     head = AutoHead()
-    head.fit(Preparation("center").fit_transform(features), target)
+    head.fit(Preparation().fit_transform(features), target)
     return confident(head.label_distributions_, target, share)
 
 

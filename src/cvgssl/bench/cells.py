@@ -20,6 +20,7 @@ from cvgssl.bench.anchor_file import read_anchors
 from cvgssl.bench.config import HeadChoice
 from cvgssl.bench.recorded import file_name
 from cvgssl.bench.sources import Source
+from cvgssl.features.modes import Mode
 from cvgssl.heads import ALL_HEADS, TEXT_HEADS, FewShotHead
 from cvgssl.heads.auto import AutoDecision
 from cvgssl.runtime.files import read_sealed_json, write_sealed_json
@@ -39,7 +40,7 @@ class Cell:
     choice: HeadChoice
     setting: str
     shot: int
-    preparation: str
+    preparation: Mode
     draws: str
     chosen: str = ""
 

@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 from cvgssl.adapt.config import FinetuneConfig
 from cvgssl.encoders.installed_weights import INSTALLED
 from cvgssl.features.config import EmbedConfig
+from cvgssl.features.modes import Mode
 from cvgssl.heads import ALL_HEADS, HEADS, TEXT_HEADS
 from cvgssl.images.picture_options import SizeLimit
 from cvgssl.runtime.options import STRICT, Written, explain, make
@@ -263,8 +264,8 @@ class BenchConfig(SizeLimit):
         default=100, ge=1, le=10_000, description="draws of labelled pictures, shared by all"
     )
     seed: int = Field(default=0, ge=0, lt=2**63, description="seed of the draws")
-    preparation: Literal["none", "center", "standardize", "whiten"] = Field(
-        default="center",
+    preparation: Mode = Field(
+        default="power",
         description="of features, learned from unlabelled train pictures (inductive: from the "
         "labelled ones alone)",
     )

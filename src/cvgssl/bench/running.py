@@ -20,6 +20,7 @@ from cvgssl.bench.cells import Cell, CellResult, parameters, write_cell
 from cvgssl.bench.sources import read_parts
 from cvgssl.features.feature_store import Rows
 from cvgssl.features.graph_cache import GraphCache
+from cvgssl.features.modes import Mode
 from cvgssl.features.preparation import Preparation
 from cvgssl.features.table import UNLABELLED, FeatureTable
 from cvgssl.heads import ALL_HEADS, FewShotHead
@@ -123,7 +124,7 @@ def _inductive(cell: Cell, head: FewShotHead, support: Rows, queries: Rows) -> T
     """Only the labelled pictures are known; each test picture is classified independently."""
     train, test = read_parts(cell.source.file)
     begun = time.perf_counter()
-    preparation = Preparation(cell.preparation).fit(train.values[support])  # type: ignore[arg-type]
+    preparation = Preparation(cell.preparation, train.parts).fit(train.values[support])
     head.fit(preparation.transform(train.values[support]), train.labels[support])
     return begun, head.predict(preparation.transform(test.values[queries]))
 
@@ -159,7 +160,7 @@ PREDICT: dict[str, Callable[[Cell, FewShotHead, Rows, Rows], Timed]] = {
 
 @lru_cache(maxsize=4)
 def _prepared(
-    file: Path, _digest: str, mode: str
+    file: Path, _digest: str, mode: Mode
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Train rows [N, D] and test rows, prepared by the train rows only, and train labels [N].
 
@@ -167,7 +168,7 @@ def _prepared(
     such as a graph of neighbours, comes from the cache.
     """
     train, test = read_parts(file)
-    preparation = Preparation(mode).fit(train.values)  # type: ignore[arg-type]
+    preparation = Preparation(mode, train.parts).fit(train.values)
     return preparation.transform(train.values), preparation.transform(test.values), train.labels
 
 

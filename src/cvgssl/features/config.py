@@ -31,8 +31,7 @@ class EncodingOptions(CheckedOptions, DeviceOptions, FileOptions, BatchOptions, 
         default=(INSTALLED,),
         description="frozen encoder: a weight file (a path, or a bare name in pretrained/ or "
         "$CVGSSL_WEIGHTS), a run folder, or NAME[=FILE][:WEIGHT] with the name of a CLIP or timm "
-        "model; several are put side by side, each standardized by the train pictures; the "
-        "default comes with the installation",
+        "model; several are put side by side; the default comes with the installation",
     )
     class_folders: bool = Field(
         default=True, description="false: folders are not classes, no picture has a label"
@@ -103,11 +102,6 @@ class EmbedConfig(EncodingOptions):
 
     out: Annotated[Path, Written()] = Field(
         default=Path("features.npz"), description="file to write, .npz or .parquet"
-    )
-    preparation: Literal["none", "center", "whiten"] = Field(
-        default="none",
-        description="center: take out the mean of the train pictures, no labels used, rows to "
-        "length 1; whiten: their covariance too (ZCA, shrunken by Ledoit and Wolf)",
     )
 
     def _problems(self) -> list[str]:

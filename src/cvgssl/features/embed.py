@@ -8,7 +8,7 @@ when something is to be computed.
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from cvgssl.features.encoder_requests import EncoderRequest, requested_encoders
 from cvgssl.features.feature_store import FeatureStore, Rows, Values, scratch
 from cvgssl.features.pictures import Listing, list_for_embedding
 from cvgssl.features.record import FOLDER, EncoderRecord, keep_record, parts_of, recorded
-from cvgssl.features.table import SPLITS, FeatureTable
+from cvgssl.features.table import FeatureTable
 from cvgssl.images.decoding import check_readable, hash_files
 from cvgssl.images.store import warn_if_dark
 from cvgssl.runtime.cache_folder import default_cache_dir
@@ -45,8 +45,8 @@ class EmbedCounts:
 def embed(config: EmbedConfig) -> FeatureTable:
     """The embeddings of all pictures of `config.data`; `config.out` is not written.
 
-    The values may be in a file, memory-mapped, that goes with them. Test pictures influence
-    nothing but their own rows.
+    Encoders are side by side, as they give them: nothing is learned from any picture. The values
+    may be in a file, memory-mapped, that goes with them.
     Raises UserError for whatever is wrong with data, encoders or pictures.
     """
     return embed_counting(config)[0]
@@ -56,19 +56,14 @@ def embed_counting(config: EmbedConfig) -> tuple[FeatureTable, EmbedCounts]:
     """The same, and what it took."""
     start = time.monotonic()
     embedded = _embed_all(config)
-    values = _values(embedded, config)
-    table = replace(embedded.table, values=values, about=_about(embedded.records, config))
     counts = EmbedCounts(embedded.computed, embedded.skipped, time.monotonic() - start)
-    return table, counts
+    return embedded.table, counts
 
 
-def embed_raw(config: EmbedConfig) -> tuple[FeatureTable, list[EncoderRecord]]:
-    """The same as encoders give it, side by side, with nothing learned from any picture."""
+def embed_with_records(config: EmbedConfig) -> tuple[FeatureTable, list[EncoderRecord]]:
+    """The same, and what decides the numbers of each encoder, in the order of `parts`."""
     embedded = _embed_all(config)
-    values = embedded.values
-    joined = values[0] if len(values) == 1 else np.concatenate(values, axis=1)
-    about = _about(embedded.records, config)
-    return replace(embedded.table, values=joined, about=about), embedded.records
+    return embedded.table, embedded.records
 
 
 @dataclass(frozen=True)
@@ -94,13 +89,9 @@ class _Complete:
 
 @dataclass(frozen=True)
 class _Embedded:
-    """All encoders' embeddings of the readable pictures.
-
-    table: with the values of the first encoder. computed, skipped: see `EmbedCounts`.
-    """
+    """All encoders' embeddings of the readable pictures. computed, skipped: see `EmbedCounts`."""
 
     table: FeatureTable
-    values: list[Values]
     records: list[EncoderRecord]
     computed: int
     skipped: int
@@ -117,16 +108,16 @@ def _embed_all(config: EmbedConfig) -> _Embedded:
     _check_left(listing, kept, config)
     wanted = [files.digests[row] for row in kept]
     warn_if_dark(complete[0].store.brightest(wanted), complete[0].record.geometry)
-    values = [each.store.gather(wanted) for each in complete]
+    records = [each.record for each in complete]
     table = FeatureTable(
-        values[0],
+        _side_by_side([each.store.gather(wanted) for each in complete]),
         tuple(listing.names[row] for row in kept),
         listing.labels[kept],
         tuple(listing.splits[row] for row in kept),
         listing.classes,
+        _about(records, config),
     )
-    records = [each.record for each in complete]
-    return _Embedded(table, values, records, sum(each.computed for each in complete), len(skipped))
+    return _Embedded(table, records, sum(each.computed for each in complete), len(skipped))
 
 
 def _complete(request: EncoderRequest, files: _Files) -> _Complete:
@@ -189,24 +180,13 @@ def _check_left(listing: Listing, kept: Rows, config: EmbedConfig) -> None:
         raise UserError(f"{config.data}: no readable picture of {', '.join(empty)}")
 
 
-def _values(embedded: _Embedded, config: EmbedConfig) -> Values:
-    """One array of all encoders' embeddings, prepared as the options say."""
-    parts, weights = parts_of(embedded.values, embedded.records)
-    if len(parts) == 1 and config.preparation == "none":
-        return parts[0]
-    train = np.flatnonzero(np.array(embedded.table.splits) == SPLITS[0])
-    if not len(train):
-        raise UserError(f"{config.data}: no train picture to learn mean and scale from")
-    from cvgssl.features.preparation import JointEmbedding, fit_preparation, write_prepared
-
-    joint = parts[0]
-    if len(parts) > 1:
-        width = sum(part.shape[1] for part in parts)
-        joint = scratch(default_cache_dir() / FOLDER, len(embedded.table), width)
-        JointEmbedding.fit(parts, weights, train).write(parts, joint)
-    if config.preparation != "none":
-        write_prepared(joint, fit_preparation(joint, config.preparation, train), joint)
-    return joint
+def _side_by_side(values: Sequence[Values]) -> Values:
+    """Embeddings [N, D_t] of several encoders as one array, memory-mapped like theirs."""
+    if len(values) == 1:
+        return values[0]
+    width = sum(part.shape[1] for part in values)
+    joint = scratch(default_cache_dir() / FOLDER, len(values[0]), width)
+    return np.concatenate(values, axis=1, out=joint)
 
 
 def _about(records: Sequence[EncoderRecord], config: EmbedConfig) -> dict[str, Any]:
@@ -218,7 +198,7 @@ def _about(records: Sequence[EncoderRecord], config: EmbedConfig) -> dict[str, A
             {"name": record.name, "file": record.file, "weight": record.weight} | record.facts
             for record in records
         ],
-        "preparation": config.preparation,
+        "parts": parts_of(records),
         "version": __version__,
     }
 
@@ -234,6 +214,4 @@ def _label(records: Sequence[EncoderRecord], config: EmbedConfig) -> str:
         words.append(f"{config.crops} crops")
     if config.flips != "none":
         words.append({"horizontal": "2", "both": "4", "rotations": "8"}[config.flips] + " turns")
-    if config.preparation != "none":
-        words.append({"center": "centred", "whiten": "whitened"}[config.preparation])
     return ", ".join(words)

@@ -4,8 +4,7 @@ Shape letters: N pictures, D numbers of an embedding.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, Self
+from typing import NamedTuple, Self, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,9 +12,8 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.covariance import ledoit_wolf
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from cvgssl.features.feature_store import Rows, Values
+from cvgssl.features.modes import Mode
 
-Mode = Literal["none", "center", "standardize", "whiten"]
 LEAST = 1e-6  # of the largest standard deviation; a coordinate below says nothing
 
 
@@ -31,120 +29,123 @@ def unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     return scaled
 
 
+class Learned(NamedTuple):
+    """Of one part of an embedding: what is subtracted [W], and what the rest is multiplied with.
+
+    scale: [W], or [W, W] where coordinates are mixed.
+    """
+
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+
+
 class Preparation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Subtracts what all pictures share, then scales rows to length 1.
+    """Takes out what all pictures share, balances coordinates, scales rows to length 1.
 
     Fit it on unlabelled pictures of train/ only: then the result for a test picture does not
     depend on other test pictures.
 
+    The default is the signed square root, then minus the mean, divided by a shrunken standard
+    deviation. Pooled activations are skewed: few large ones decide all distances, and the square
+    root gives the others a say. Plain standardization goes too far where most pictures look alike
+    (good parts): what only rare pictures show has a small standard deviation and is blown up
+    together with all noise. So the mean variance of all coordinates is added to each one's.
+
     Parameters
     ----------
-    mode : {"center", "none", "standardize", "whiten"}, default="center"
-        center: minus the mean; standardize: also divided by each coordinate's standard deviation;
-        whiten: ZCA with a shrunken covariance.
+    mode : {"power", "center", "none", "standardize", "whiten"}, default="power"
+        power: as above; center: minus the mean; standardize: also divided by each coordinate's
+        standard deviation; whiten: ZCA with a shrunken covariance; none: only scaled to length 1.
+    parts : sequence of (width, weight), default=()
+        Of an embedding that consists of several (encoders, layers, ways of pooling). Each is
+        prepared by itself and brought to length 1; squared distances then add up by weight.
 
     Attributes
     ----------
-    mean_ : ndarray of shape (n_features,)
-        What is subtracted.
-    scale_ : ndarray of shape (n_features,) or (n_features, n_features)
-        What the rest is multiplied with.
+    learned_ : list of Learned
+        Mean and scale of each part.
 
     References
     ----------
+    Perronnin, Sanchez & Mensink 2010 (ECCV), "Improving the Fisher kernel for large-scale image
+    classification": the signed square root.
+    Hu, Gripon & Pateux 2021 (ICANN), "Leveraging the feature distribution in transfer-based
+    few-shot learning": the same for few labels.
     Wang et al. 2019, "SimpleShot: revisiting nearest-neighbor classification for few-shot
-    learning".
+    learning": center.
     Ledoit & Wolf 2004 (Journal of Multivariate Analysis 88), "A well-conditioned estimator for
-    large-dimensional covariance matrices".
+    large-dimensional covariance matrices": whiten.
 
     Examples
     --------
     >>> from cvgssl.features.preparation import Preparation
     >>> Preparation("center").fit([[0, 0], [2, 2]]).transform([[4, 1]])
     array([[1., 0.]])
+    >>> Preparation().fit([[0, 0], [4, 4]]).transform([[9, 1]])
+    array([[1., 0.]])
     """
 
-    def __init__(self, mode: Mode = "center") -> None:
+    def __init__(self, mode: Mode = "power", parts: Sequence[tuple[int, float]] = ()) -> None:
         self.mode = mode
+        self.parts = parts
 
     def fit(self, X: ArrayLike, y: object = None) -> Self:  # noqa: N803, ARG002
         """Learn mean and scale from rows X [N, D]; labels are not looked at."""
+        if self.mode not in get_args(Mode):
+            raise ValueError(f"mode {self.mode!r}: one of {', '.join(get_args(Mode))}")
         rows = validate_data(self, X, dtype=[np.float64, np.float32])
-        width = rows.shape[1]
-        self.mean_ = np.zeros(width) if self.mode == "none" else rows.mean(axis=0)
-        if self.mode == "standardize":
-            deviation = rows.std(axis=0)
-            self.scale_ = 1 / np.maximum(deviation, LEAST * max(deviation.max(), LEAST))
-        elif self.mode == "whiten":
-            covariance, _ = ledoit_wolf(rows - self.mean_, assume_centered=True)
-            values, vectors = np.linalg.eigh(covariance)
-            values = np.maximum(values, LEAST**2 * max(values[-1], LEAST))
-            self.scale_ = (vectors / np.sqrt(values)) @ vectors.T
-        elif self.mode in ("none", "center"):
-            self.scale_ = np.ones(width)
-        else:
-            raise ValueError(f"mode {self.mode!r}: one of none, center, standardize, whiten")
+        if self.parts and sum(width for width, _ in self.parts) != rows.shape[1]:
+            raise ValueError(f"parts {self.parts!r} are not those of {rows.shape[1]} numbers")
+        self.learned_ = [_learn(part, self.mode) for part in self._split(rows)]
         return self
 
     def transform(self, X: ArrayLike) -> NDArray[np.float64]:  # noqa: N803
         """Rows [N, D] of length 1 (a row of zeros stays)."""
         check_is_fitted(self)
-        rows = validate_data(self, X, dtype=[np.float64, np.float32], reset=False) - self.mean_
-        rows = rows @ self.scale_ if self.scale_.ndim == 2 else rows * self.scale_
-        return unit(rows)
+        rows = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        prepared = [
+            _apply(part, learned, self.mode)
+            for part, learned in zip(self._split(rows), self.learned_, strict=True)
+        ]
+        if len(prepared) == 1:
+            return prepared[0]
+        total = sum(weight for _, weight in self.parts)
+        shares = [(weight / total) ** 0.5 for _, weight in self.parts]
+        return np.hstack([part * share for part, share in zip(prepared, shares, strict=True)])
+
+    def _split(self, rows: NDArray[np.floating]) -> list[NDArray[np.floating]]:
+        borders = np.cumsum([width for width, _ in self.parts[:-1]], dtype=np.intp)
+        return np.split(rows, borders, axis=1)
 
 
-CHUNK = 4096  # rows at a time
-ENOUGH = 100_000  # rows to learn mean and covariance from
+def _learn(rows: NDArray[np.floating], mode: Mode) -> Learned:
+    """Of one part [N, W]."""
+    width = rows.shape[1]
+    if mode == "none":
+        return Learned(np.zeros(width), np.ones(width))
+    if mode == "power":
+        rows = _signed_root(rows)
+        variance = rows.var(axis=0, dtype=np.float64)
+        deviation = np.sqrt(variance + variance.mean())
+        scale = 1 / deviation if deviation.any() else np.ones(width)
+        return Learned(rows.mean(axis=0, dtype=np.float64), scale)
+    mean = rows.mean(axis=0)
+    if mode == "center":
+        return Learned(mean, np.ones(width))
+    if mode == "standardize":
+        deviation = rows.std(axis=0)
+        return Learned(mean, 1 / np.maximum(deviation, LEAST * max(deviation.max(), LEAST)))
+    covariance, _ = ledoit_wolf(rows - mean, assume_centered=True)
+    values, vectors = np.linalg.eigh(covariance)
+    values = np.maximum(values, LEAST**2 * max(values[-1], LEAST))
+    return Learned(mean, (vectors / np.sqrt(values)) @ vectors.T)
 
 
-@dataclass(frozen=True)
-class JointEmbedding:
-    """How parts (encoders, layers) are put side by side: what was learned, one for each part.
-
-    Each part is standardized and brought to length 1; squared distances then add up by weight. All
-    parts of a picture together have length 1.
-    """
-
-    preparations: tuple[Preparation, ...]
-    factors: tuple[np.float32, ...]
-
-    @classmethod
-    def fit(cls, parts: Sequence[Values], weights: Sequence[float], train: Rows) -> Self:
-        """Learn from the rows `train` of parts [N, D_t] with their weights."""
-        shares = np.sqrt(np.array(weights) / sum(weights))
-        return cls(
-            tuple(fit_preparation(part, "standardize", train) for part in parts),
-            tuple(np.float32(factor) for factor in shares),
-        )
-
-    def transform(self, parts: Sequence[Values]) -> Values:
-        """Parts [M, D_t] of any pictures as one float32 [M, sum of D_t]."""
-        joint = np.empty((len(parts[0]), sum(part.shape[1] for part in parts)), np.float32)
-        self.write(parts, joint)
-        return joint
-
-    def write(self, parts: Sequence[Values], out: Values) -> None:
-        """Like `transform`, into `out`, float32 [M, sum of D_t], a few rows at a time."""
-        first = 0
-        for part, preparation, factor in zip(parts, self.preparations, self.factors, strict=True):
-            columns = out[:, first : first + part.shape[1]]
-            write_prepared(part, preparation, columns)
-            columns *= factor
-            first += part.shape[1]
+def _apply(rows: NDArray[np.floating], learned: Learned, mode: Mode) -> NDArray[np.float64]:
+    rows = (_signed_root(rows) if mode == "power" else rows) - learned.mean
+    return unit(rows @ learned.scale if learned.scale.ndim == 2 else rows * learned.scale)
 
 
-def fit_preparation(values: Values, mode: Mode, train: Rows) -> Preparation:
-    """Fitted to the rows `train` [R] of values [N, D].
-
-    Of more than `ENOUGH` rows, some at equal intervals are used.
-    """
-    step = max(1, -(-len(train) // ENOUGH))
-    return Preparation(mode).fit(values[train[::step]])
-
-
-def write_prepared(values: Values, preparation: Preparation, out: Values) -> None:
-    """Write the prepared rows of values [N, D] to `out` [N, D], a few at a time."""
-    for start in range(0, len(values), CHUNK):
-        rows = slice(start, start + CHUNK)
-        out[rows] = preparation.transform(values[rows])
+def _signed_root(rows: NDArray[np.floating]) -> NDArray[np.floating]:
+    root: NDArray[np.floating] = np.sign(rows) * np.sqrt(np.abs(rows))
+    return root

@@ -14,9 +14,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from cvgssl import __version__
 from cvgssl.encoders.shards import beside_digests, weights_digest
 from cvgssl.features.encoder_requests import EncoderRequest
@@ -29,7 +26,7 @@ FOLDER = "features"
 _READING = 2  # raise when the same weight file is read otherwise
 # options that change nothing in one encoder's numbers
 NOT_IN_KEY = ("data", "out", "encoder", "class_folders", "skip_corrupt", "workers",
-              "max_megapixels", "preparation", "batch_size", "test_fraction", "seed",
+              "max_megapixels", "batch_size", "test_fraction", "seed",
               "gpu")  # fmt: skip
 
 
@@ -66,29 +63,22 @@ class EncoderRecord:
         """Numbers in a row of embeddings."""
         return sum(self.widths) or int(self.facts["encoder"]["dim"])
 
-    def parts(self, values: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """Embeddings [N, D] as its parts, [N, width] each; views of the same numbers."""
-        return np.split(values, np.cumsum(self.widths[:-1], dtype=np.intp), axis=1)
-
     def folder(self, cache: Path) -> Path:
         """Where its embeddings are below the cache folder."""
         return cache / FOLDER / self.key
 
 
-def parts_of(
-    embeddings: Sequence[NDArray[np.float32]], records: Sequence[EncoderRecord]
-) -> tuple[list[NDArray[np.float32]], list[float]]:
-    """All parts of the encoders' embeddings, [N, D] each, and their weights.
+def parts_of(records: Sequence[EncoderRecord]) -> list[tuple[int, float]]:
+    """Width and weight of all parts of a row of embeddings by several encoders.
 
     Layers and ways of pooling count as encoders of their own that share their encoder's weight;
     else those with large numbers would drown the others.
     """
-    parts, weights = list[NDArray[np.float32]](), list[float]()
-    for values, record in zip(embeddings, records, strict=True):
-        parts_of_record = record.parts(values)
-        parts += parts_of_record
-        weights += [record.weight / len(parts_of_record)] * len(parts_of_record)
-    return parts, weights
+    return [
+        (width, record.weight / max(1, len(record.widths)))
+        for record in records
+        for width in record.widths or [record.width]
+    ]
 
 
 def recorded(request: EncoderRequest, cache: Path) -> EncoderRecord | None:

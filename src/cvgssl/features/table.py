@@ -65,6 +65,14 @@ class FeatureTable:
         """The data folder or CSV that names are relative to, as far as `about` says it."""
         return Path(str(self.about.get("data", "")))
 
+    @property
+    def parts(self) -> list[tuple[int, float]]:
+        """Width and weight of each part (encoder, layer, way of pooling) in a row of values.
+
+        Empty where `about` does not say it: then a row is one part.
+        """
+        return [(int(width), float(weight)) for width, weight in self.about.get("parts", ())]
+
     def part(self, split: str) -> "FeatureTable":
         """The pictures of one split, in order."""
         return self.take(np.flatnonzero(np.array(self.splits) == split))
@@ -187,14 +195,15 @@ def _assemble(path: Path, columns: dict[str, Any]) -> FeatureTable:
             f"{len(splits)} splits ({known}) and {len(labels)} labels for {len(names)} names"
         )
     classes = tuple(sorted(set(labels) - {""}))
+    values = _values(path, columns["values"], len(names))
     places = {name: place for place, name in enumerate(classes)} | {"": UNLABELLED}
     return FeatureTable(
-        _values(path, columns["values"], len(names)),
+        values,
         names,
         np.array([places[label] for label in labels], dtype=np.int64),
         splits,
         classes,
-        _about(path, columns.get("about")),
+        _about(path, columns.get("about"), values.shape[1]),
     )
 
 
@@ -215,7 +224,7 @@ def _values(path: Path, column: Any, count: int) -> NDArray[np.float32]:
     return single
 
 
-def _about(path: Path, text: Any) -> dict[str, Any]:
+def _about(path: Path, text: Any, width: int) -> dict[str, Any]:
     try:
         about = {} if text is None else json.loads(str(text))
     except (ValueError, RecursionError) as error:
@@ -225,7 +234,24 @@ def _about(path: Path, text: Any) -> dict[str, Any]:
     data = str(about.get("data", ""))
     if not is_text(data) or len(name_bytes(data)) > _LONGEST_PATH:
         raise UserError(f"{path}: about.data is no path: {one_line(data, 60)}")
+    if "parts" in about and not _are_parts(about["parts"], width):
+        parts = one_line(repr(about["parts"]), 60)
+        raise UserError(
+            f"{path}: about.parts are no widths and weights of {width} numbers: {parts}"
+        )
     return about
+
+
+def _are_parts(value: Any, width: int) -> bool:
+    """Whether `value` is a list of pairs: whole widths that add up to `width`, weights above 0."""
+    try:
+        return (
+            all(type(numbers) is int and numbers > 0 for numbers, _ in value)
+            and all(type(weight) in (int, float) and 0 < weight < _LARGEST for _, weight in value)
+            and sum(numbers for numbers, _ in value) == width
+        )
+    except (TypeError, ValueError):
+        return False
 
 
 def _plain_names(names: Sequence[str], from_names: bool) -> tuple[str, ...]:

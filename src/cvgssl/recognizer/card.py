@@ -7,7 +7,7 @@ noted. The head is not stored: it is fitted to the embeddings again, which gives
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import pydantic
 from pydantic import AfterValidator, ConfigDict, Field
@@ -17,6 +17,7 @@ from cvgssl.encoders.encoder_spec import RANDOM, EncoderSpec
 from cvgssl.encoders.installed_weights import INSTALLED
 from cvgssl.encoders.weights_card import MOST_PIXELS
 from cvgssl.features.config import EmbedConfig
+from cvgssl.features.modes import Mode
 from cvgssl.features.record import EncoderRecord
 from cvgssl.features.table import FeatureTable, load_features, save_features
 from cvgssl.heads import HEADS
@@ -124,7 +125,7 @@ class RecognizerCard:
     classes: tuple[Annotated[str, AfterValidator(_checked_name)], ...]
     head: Annotated[str, OneOf(HEADS)]
     params: dict[str, Any]
-    preparation: Literal["none", "center", "standardize", "whiten"]
+    preparation: Mode
     embedding: Annotated[dict[str, Any], AfterValidator(_checked_embedding)]
     encoders: Annotated[tuple[KeptEncoder, ...], Field(min_length=1)]
     train_sha256: str = ""

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from cvgssl.features.config import EmbedConfig, EncodingOptions
+from cvgssl.features.modes import Mode
 from cvgssl.heads import HEADS
 from cvgssl.images.picture_options import BatchOptions
 from cvgssl.runtime.options import STRICT, CheckedOptions, GpuOption, Written, fields_of
@@ -46,9 +47,11 @@ class FitConfig(EncodingOptions):
     head: str = Field(
         default="auto", description="few-shot head on the embeddings; docs/heads.md lists them"
     )
-    preparation: Literal["none", "center", "standardize", "whiten"] = Field(
-        default="center",
-        description="of embeddings before the head, learned from all train pictures without labels",
+    preparation: Mode = Field(
+        default="power",
+        description="of embeddings before the head, learned from all train pictures without "
+        "labels; power: signed square root, minus the mean, divided by a shrunken standard "
+        "deviation",
     )
     seed: int = Field(
         default=0,

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from cvgssl.encoders.installed_weights import INSTALLED
-from cvgssl.features.embed import embed_raw
+from cvgssl.features.embed import embed_with_records
 from cvgssl.features.encoder_requests import EncoderRequest, requested_encoders
 from cvgssl.features.record import EncoderRecord
 from cvgssl.features.table import UNLABELLED, FeatureTable
@@ -57,7 +57,7 @@ def fit(config: FitConfig) -> tuple[Path, FitSummary]:
     Raises UserError for what is wrong with data, encoders or labels; nothing is written then.
     """
     started = time.monotonic()
-    table, records = embed_raw(config.embedding())
+    table, records = embed_with_records(config.embedding())
     train = with_extra(labelled_train(table, config), table, config)
     with new_folder(config.out, "--out") as folder:
         save_recognizer(folder, _card(config, records, train), train)

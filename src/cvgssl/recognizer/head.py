@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl.features.feature_store import Values
-from cvgssl.features.preparation import JointEmbedding, Preparation
+from cvgssl.features.preparation import Preparation
 from cvgssl.features.record import parts_of
 from cvgssl.features.table import FeatureTable
 from cvgssl.heads import HEADS, CalibratedHead, OpenSetHead
@@ -18,9 +18,8 @@ from cvgssl.recognizer.card import RecognizerCard
 class FittedHead:
     """Embeddings as encoders give them to calibrated probabilities, each picture independently.
 
-    What is learned, all from `train`: how parts are put side by side (as `cvgssl embed` does), the
-    preparation, the head (as the benchmark does, semi-supervised). The same rows give the same
-    head: it is fitted again wherever it is used.
+    What is learned, all from `train`: the preparation, the head (as the benchmark does,
+    semi-supervised). The same rows give the same head: it is fitted again wherever it is used.
     """
 
     def __init__(
@@ -33,15 +32,10 @@ class FittedHead:
         false_rejection_rate: share of the pictures of known classes that may be called unknown;
         None gives no verdicts.
         """
-        self.records = card.records
-        self._borders = np.cumsum([record.width for record in self.records[:-1]], dtype=np.intp)
-        parts, weights = self._parts(train.values)
-        whole = np.arange(len(train))
-        self._joint = JointEmbedding.fit(parts, weights, whole) if len(parts) > 1 else None
         # the benchmark's order: some heads' last digits depend on it
         order = np.argsort(np.array(train.names), kind="stable")
-        rows = self._joined(train.values)[order]
-        self._preparation = Preparation(card.preparation).fit(rows)
+        rows = train.values[order]
+        self._preparation = Preparation(card.preparation, parts_of(card.records)).fit(rows)
         head = HEADS[card.head](**card.params)
         self.head: CalibratedHead | OpenSetHead = (
             CalibratedHead(head)
@@ -55,7 +49,7 @@ class FittedHead:
 
         Verdicts are None unless `false_rejection_rate` was given.
         """
-        rows = self._preparation.transform(self._joined(values))
+        rows = self._preparation.transform(values)
         verdicts: list[str | None] = [None] * len(rows)
         if isinstance(self.head, OpenSetHead):
             verdicts = [str(verdict) for verdict in self.head.verdicts(rows)]
@@ -78,10 +72,3 @@ class FittedHead:
         head = self.head.head_ if isinstance(self.head, OpenSetHead) else self.head
         assert isinstance(head, CalibratedHead)
         return head
-
-    def _joined(self, values: Values) -> Values:
-        parts, _ = self._parts(values)
-        return parts[0] if self._joint is None else self._joint.transform(parts)
-
-    def _parts(self, values: Values) -> tuple[list[Values], list[float]]:
-        return parts_of(np.split(values, self._borders, axis=1), self.records)

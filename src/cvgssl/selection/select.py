@@ -100,7 +100,7 @@ def _candidates(
         closed[places[name]] = True
         if label != UNSURE:
             labels[places[name]] = classes.index(label)
-    rows = Preparation("center").fit(train.values).transform(train.values)
+    rows = Preparation(parts=train.parts).fit_transform(train.values)
     return Candidates(rows.astype(np.float32), labels, closed)
 
 

@@ -1,0 +1,5 @@
+"""Ways of preparing embeddings by name, for options and estimators; imports nothing slow."""
+
+from typing import Literal
+
+Mode = Literal["power", "center", "none", "standardize", "whiten"]
