@@ -3,7 +3,7 @@
     python benchmarks/embed.py --pictures 20000 --json results.json
 
 Writes gray noise pictures of 64 x 64 pixels to a temporary folder and runs `cvgssl embed` on them
-with the guide of the package: on a tenth of them, then on all with an empty cache, then once more.
+with the default encoder: on a tenth of them, then on all with an empty cache, then once more.
 Memory that grows with the number of pictures shows in the difference between the first two.
 """
 
@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from cvgssl.encoders.installed_weights import INSTALLED
 from cvgssl.runtime.environment import hardware
 from cvgssl.runtime.files import write_json
 
@@ -31,7 +32,7 @@ PROGRAM = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pictures", type=int, default=20_000)
-    parser.add_argument("--encoder", default="embedded")
+    parser.add_argument("--encoder", default=INSTALLED)
     parser.add_argument("--side", type=int, default=64, help="of the pictures, pixels")
     parser.add_argument("--json", type=Path, help="write the result here")
     args = parser.parse_args()

@@ -11,7 +11,6 @@ NAMES = {
     "relational-bank-1": "relational guidance, bank of 1 version",
     "relational-no-bank": "relational guidance, no bank",
     "regression": "regression guidance, bank of 4 versions",
-    "embedded": "spectral guidance by the embedded guide",
     "published": "published objective",
     "published-margin": "published objective, self-constraint with margin",
     "published-none": "published objective, no self-constraint",

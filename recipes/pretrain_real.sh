@@ -39,7 +39,6 @@ options_of() { # what makes a method; --preset cpu where it names no other
     spectral-*-epochs) echo "--guidance spectral --bank 8 --teacher $vit --epochs $(cut -d- -f2 <<<"$1")" ;;
     relational-bank-*) echo "--guidance relational --bank ${1##*-} --teacher $vit" ;;
     relational-no-bank) echo "--guidance relational --bank off --teacher $vit" ;;
-    embedded) echo "--guidance spectral --bank 8 --teacher embedded" ;;
     paper) echo "--preset paper --epochs 6 --warmup-epochs 1 --teacher $vit" ;;
     *) echo "--builder $1" ;; # mocov3, simclr, byol, simsiam, dino
   esac

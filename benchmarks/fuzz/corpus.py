@@ -126,7 +126,7 @@ def _lists(folder: Path) -> list[Target]:
         targets.append(Target("lists", file, mutate, _described(file)))
     arch = ("--arch", "test_vit", "--pretrained", "tiny.safetensors", "--shot", "1")
     jobs: dict[str, tuple[str, ...]] = {
-        "fit": ("steel", "--labels", "x", "--encoder", "embedded"),
+        "fit": ("steel", "--labels", "x", "--encoder", "tf_efficientnet_lite0"),
         "finetune": ("steel", *arch),
         "pretrain": PRETRAIN[1:],
         "embed": ("steel", *TINY, "--out", "x.npz"),

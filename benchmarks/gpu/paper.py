@@ -1,10 +1,10 @@
 """The published recipe, `--preset paper`, over as many of its 300 epochs as the time allows.
 
-1440 generated pictures for training and 360 for testing, as NEU-CLS has; the guide of the package
+1440 generated pictures for training and 360 for testing, as NEU-CLS has; the default encoder
 as teacher, bf16. The run is stopped when the time is nearly over, so that its learning rate is that
 of a run over 300 epochs. Then the nearest class mean at 1 and 4 labels per class, 10 draws, on the
 weights of every few epochs (inductive; generated pictures, so these figures compare epochs with
-each other and with the guide, and say nothing of real steel).
+each other and with the teacher, and say nothing of real steel).
 """
 
 import json
@@ -18,8 +18,9 @@ from torch import nn
 
 from benchmarks.gpu.section import Section, generate, losses, run, terminated_when
 from cvgssl.encoders.backbone import build_backbone
-from cvgssl.encoders.embedded import embedded_guide
 from cvgssl.encoders.forward import forward_all
+from cvgssl.encoders.installed_weights import INSTALLED
+from cvgssl.encoders.loading import load_encoders
 from cvgssl.encoders.pretrained import load_pretrained
 from cvgssl.heads.metrics import mean_interval
 from cvgssl.images.geometry import Geometry
@@ -38,7 +39,7 @@ def main(section: Section) -> None:
     tiny = section.tiny
     data = generate(section.work / "steel", 5 if tiny else 300, tiny, test_fraction=0.2)
     out = section.work / "run"
-    words: list[object] = ["pretrain", data, "--preset", "paper", "--teacher", "embedded"]
+    words: list[object] = ["pretrain", data, "--preset", "paper", "--teacher", INSTALLED]
     words += ["--save-freq", 1 if tiny else 3, "--keep", 1000, "--out", out]
     if tiny:
         words += [
@@ -78,12 +79,13 @@ def main(section: Section) -> None:
 
 
 def _heads(section: Section, data: Path, out: Path) -> None:
-    """The guide, random weights, and checkpoints spread over the training, the last one among."""
+    """The teacher, random weights, and checkpoints spread over the training, the last one among."""
     size, arch = (32, "test_resnet") if section.tiny else (224, "resnet18")
     dataset = load_dataset(data)
     accelerator = launch()  # fp32
     loaded = load_dataset_pictures(dataset, Geometry(size))
-    section.put("guide", _macro_recall(OnStored(embedded_guide()), loaded, accelerator))
+    (teacher,) = load_encoders([INSTALLED])
+    section.put("teacher", _macro_recall(OnStored(teacher), loaded, accelerator))
     torch.manual_seed(0)
     backbone = build_backbone(arch, size)
     section.put("epoch 0", _macro_recall(backbone, loaded, accelerator))

@@ -194,7 +194,7 @@ _PARTS = {
     "step": ("The pre-training step: 224 px, five views, bf16", _steps),
     "precision": ("Precision: averaged weights, accumulation, one step per epoch", _precision),
     "view_rates": ("Random views, 224 px", _view_rates),
-    "paper": ("`--preset paper`, generated pictures, guide of the package, bf16", _paper),
+    "paper": ("`--preset paper`, generated pictures, the default encoder as teacher, bf16", _paper),
 }
 
 

@@ -14,12 +14,14 @@ import pytest
 from PIL import Image
 
 from cvgssl.adapt.draws import draw
+from cvgssl.encoders.installed_weights import INSTALLED
 from cvgssl.features.preparation import Preparation
 from cvgssl.features.table import load_features
 from cvgssl.heads import HEADS
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 PICTURES = 600
+SMALL = f"{INSTALLED},image_size=64"
 
 
 @pytest.fixture(autouse=True)
@@ -53,10 +55,10 @@ def test_once_computed_then_found_without_torch(
 
 def test_from_a_folder_to_class_names(command: Command, steel: Path, tmp_path: Path) -> None:
     """The table that comes out has the draws of fine-tuning and serves a head."""
-    words = ["embed", steel, "--encoder", "embedded", "--flips", "both", "--out", "f.npz"]
+    words = ["embed", steel, "--encoder", SMALL, "--flips", "both", "--out", "f.npz"]
     computed(command(*words))
     table = load_features(tmp_path / "f.npz")
-    assert table.about["encoder"] == "embedded, 4 turns"
+    assert table.about["encoder"] == f"{SMALL}, 4 turns"
     train, test = table.part("train"), table.part("test")
     dataset = table.dataset()
     rows = draw(dataset, 3, 1, 0).rows(0, dataset.train, dataset.root)
@@ -71,9 +73,12 @@ def test_from_a_folder_to_class_names(command: Command, steel: Path, tmp_path: P
 def test_mistakes_are_one_line(command: Command, steel: Path) -> None:
     for words, message in (
         ((steel, "--encoder"), "--encoder: name at least one, or leave it out for the default"),
-        ((steel, "--encoder", "embedded", "--out", "x.txt"), "must end in .npz or .parquet"),
         (
-            (steel, "--encoder", "embedded", "--pooling", "cls"),
+            (steel, "--encoder", INSTALLED, "--out", "x.txt"),
+            "must end in .npz or .parquet",
+        ),
+        (
+            (steel, "--encoder", INSTALLED, "--pooling", "cls"),
             "has no class token; use --pooling mean",
         ),
     ):

@@ -9,22 +9,23 @@ from pathlib import Path
 import pytest
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+SMALL = "tf_efficientnet_lite0,image_size=64"
 
 
 def test_choose_label_fit_and_predict(
     command: Command, steel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CVGSSL_CACHE", str(tmp_path / "cache"))
-    done = command("select", steel, "--encoder", "embedded", "--budget", "18", "--out", "chosen")
+    done = command("select", steel, "--encoder", SMALL, "--budget", "18", "--out", "chosen")
     assert done.returncode == 0, done.stderr
-    assert f"  cvgssl fit {steel} --encoder embedded --labels chosen/selection.csv " in done.stdout
+    assert f"  cvgssl fit {steel} --encoder {SMALL} --labels chosen/selection.csv " in done.stdout
     chosen = tmp_path / "chosen/selection.csv"
     with chosen.open(encoding="utf-8-sig", newline="") as file:
         head, *rows = csv.reader(file)
     with chosen.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([head, *([name, name.split("/")[1]] for name, _ in rows)])
 
-    words = ("fit", steel, "--encoder", "embedded", "--labels", chosen, "--out", "runs/fit")
+    words = ("fit", steel, "--encoder", SMALL, "--labels", chosen, "--out", "runs/fit")
     done = command(*words)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     assert "auto on 18 labelled and 24 unlabelled train pictures, 6 classes" in done.stdout

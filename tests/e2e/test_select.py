@@ -125,10 +125,12 @@ def test_mistakes_leave_nothing_behind(command: Command, features: Path, tmp_pat
     assert "--budget 50: 42 of 42" in fails(features, "--budget", "50")
     (tmp_path / "full").mkdir()
     (tmp_path / "full/notes.txt").touch()
-    message = fails(features, "--budget", "0", "--out", "full", "--encoder", "embedded")
+    message = fails(
+        features, "--budget", "0", "--out", "full", "--encoder", "tf_efficientnet_lite0"
+    )
     assert "--budget 0" in message
     assert "--out full: exists" in fails(features, "--budget", "1", "--out", "full")
-    assert "--encoder" in fails(features, "--budget", "1", "--encoder", "embedded")
+    assert "--encoder" in fails(features, "--budget", "1", "--encoder", "tf_efficientnet_lite0")
     assert "--labels none.csv: no such file" in fails(
         features, "--budget", "1", "--labels", "none.csv"
     )

@@ -14,7 +14,7 @@ from cvgssl.runtime.options import fields_of
 
 
 def config(**options: Any) -> EmbedConfig:
-    return EmbedConfig(**({"data": "d", "encoder": ("embedded",)} | options))
+    return EmbedConfig(**({"data": "d", "encoder": ("resnet18",)} | options))
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_encoders_by_name_file_and_run(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"encoder": ("embedded", "embedded")}, "--encoder embedded: is given twice"),
+        ({"encoder": ("resnet18", "resnet18")}, "--encoder resnet18: is given twice"),
         ({"encoder": ("absent.pt",)}, r"--encoder absent\.pt: no such file; looked here"),
         ({"encoder": ("a=b=c:0",)}, "--encoder 'a=b=c:0': the weight must be"),
         ({"encoder": ("vit=absent.pt",)}, r"--encoder vit=absent\.pt: no such file"),

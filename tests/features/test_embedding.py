@@ -14,6 +14,7 @@ from cvgssl.adapt.draws import draw
 from cvgssl.adapt.model_file import ModelCard, save_model
 from cvgssl.adapt.network import Recognizer
 from cvgssl.encoders.backbone import build_backbone
+from cvgssl.encoders.installed_weights import INSTALLED
 from cvgssl.encoders.normalization import HALF
 from cvgssl.encoders.timm_import import timm
 from cvgssl.features import feature_store
@@ -203,11 +204,12 @@ def test_averages_of_looks(steel: Path, teacher_file: Path, tmp_path: Path) -> N
 
 
 def test_several_encoders(steel: Path, teacher_file: Path) -> None:
-    vit, guide = f"test_vit={teacher_file}", "embedded"
+    vit, network = f"test_vit={teacher_file}", INSTALLED
     alone = [
-        embed(options(steel, None, encoder=(name,), image_size=32)).values for name in (vit, guide)
+        embed(options(steel, None, encoder=(name,), image_size=32)).values
+        for name in (vit, network)
     ]
-    both = embed(options(steel, None, encoder=(vit + ":3", guide)))
+    both = embed(options(steel, None, encoder=(vit + ":3", network)))
     assert both.values.shape[1] == sum(one.shape[1] for one in alone)
     parts = [scaled(one) * weight**0.5 for one, weight in zip(alone, (0.75, 0.25), strict=True)]
     np.testing.assert_allclose(both.values, np.concatenate(parts, axis=1), atol=2e-4)
@@ -225,7 +227,7 @@ def test_layers_and_ways_of_pooling_weigh_the_same(steel: Path, teacher_file: Pa
     wanted = np.concatenate([scaled(one) * 0.25**0.5 for one in alone], axis=1)
     np.testing.assert_allclose(both, wanted, atol=2e-4)
     stages = [
-        embed(options(steel, None, encoder=("embedded",), pooling="mean", layers=layers)).values
+        embed(options(steel, None, encoder=(INSTALLED,), pooling="mean", layers=layers)).values
         for layers in ((2,), (4,), (2, 4))
     ]
     assert stages[0].shape[1] != stages[1].shape[1]
@@ -267,7 +269,7 @@ def test_a_test_picture_influences_its_own_row_only(
 ) -> None:
     vit = f"test_vit={teacher_file}"
     more = (
-        {"encoder": (vit, "embedded")}
+        {"encoder": (vit, INSTALLED)}
         if mode == "several"
         else {"preparation": mode, "encoder": (vit,)}
     )
@@ -323,7 +325,7 @@ def test_runs_as_encoders(steel: Path, tmp_path: Path) -> None:
         ({"encoder": ("test_vit=PIC",)}, "--encoder .*bmp: not a weight file"),
         ({"encoder": ("resnet18=TEACHER",)}, r"--encoder .*tiny_vit\.safetensors: .*match"),
         ({"encoder": ("TEACHER",)}, "--encoder .* give it as NAME=FILE"),
-        ({"encoder": ("embedded=x.safetensors",)}, "--encoder embedded=x.safetensors: "),
+        ({"encoder": ("embedded",)}, "--encoder embedded: not a file, a run folder, a CLIP"),
     ],
 )
 def test_encoders_that_cannot_be(

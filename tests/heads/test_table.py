@@ -104,7 +104,16 @@ def test_a_head_of_another_package_is_used_by_the_commands(
     changed = json.loads(next(tmp_path.rglob("farthest-mean/shot_2.json")).read_text())["value"]
     assert changed["accuracy"] != cells["farthest-mean"]["accuracy"], "computed again"
 
-    words = ("fit", steel, "--encoder", "embedded", "--shot", "2", "--head", "farthest-mean")
+    words = (
+        "fit",
+        steel,
+        "--encoder",
+        "tf_efficientnet_lite0,image_size=64",
+        "--shot",
+        "2",
+        "--head",
+        "farthest-mean",
+    )
     done = command(*words, env=env)
     assert done.returncode == 0, done.stderr
     done = command("predict", "runs/fit", steel / "test", "--csv", "p.csv", env=env)

@@ -31,8 +31,8 @@ def test_the_installed_encoder_where_nothing_else_is(folder: Path) -> None:
 def test_named_teacher_comes_first() -> None:
     (teacher,) = choose_teachers(["resnet10t=resnet.safetensors"])
     assert teacher.file == "resnet.safetensors"
-    (embedded,) = choose_teachers(["embedded"])
-    assert "default" not in embedded.summary()
+    (installed,) = choose_teachers(["tf_efficientnet_lite0"])
+    assert "default" not in installed.summary()
 
 
 def test_clip_file_comes_before_the_installed_encoder(folder: Path) -> None:
@@ -65,8 +65,9 @@ def test_inner_layers_guide_in_place_of_the_output(tmp_path: Path) -> None:
         "layers": [1, 5],
         "pool": ["cls", "mean"],
     }
-    (guide,) = choose_teachers(["embedded"], [1, 2])
-    assert guide.pooled_how["pool"] == ["mean"] and guide(views).shape[1] == sum(guide.widths)
+    (network,) = choose_teachers(["tf_efficientnet_lite0"], [1, 2])
+    assert network.pooled_how["pool"] == ["mean"]
+    assert network(views).shape[1] == sum(network.widths)
     with pytest.raises(UserError, match=r"^--teacher-layers 2 99: test_vit has 6, from 1"):
         choose_teachers([named], [2, 99])
 

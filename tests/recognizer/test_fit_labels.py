@@ -30,7 +30,7 @@ def table(classes: bool = True) -> FeatureTable:
 
 
 def config(**options: Any) -> FitConfig:
-    return FitConfig(**({"data": "d", "encoder": ("embedded",), "out": "none-such"} | options))
+    return FitConfig(**({"data": "d", "encoder": ("resnet18",), "out": "none-such"} | options))
 
 
 def listed(tmp_path: Path, *lines: str) -> FitConfig:

@@ -142,7 +142,12 @@ def test_a_folder_that_nobody_has_sorted(fitted: Fit, plates: Path, tmp_path: Pa
     known = {"Cr": "cracks", "Pa": "patches"}
     lines = [f"{name},{known.get(name[:2], '')}" for name in names[::4]]
     (tmp_path / "l.csv").write_text("\n".join(["path,label", *lines]))
-    options = {"encoder": ("embedded",), "pooling": "auto", "layers": (), "flips": "both"}
+    options = {
+        "encoder": ("tf_efficientnet_lite0,image_size=64",),
+        "pooling": "auto",
+        "layers": (),
+        "flips": "both",
+    }
     folder, summary = fitted(data=tmp_path / "loose", labels=tmp_path / "l.csv", **options)
     assert summary.test is None and summary.classes == ("cracks", "patches")
     assert summary.labelled == sum(name[:2] in known for name in names[::4])

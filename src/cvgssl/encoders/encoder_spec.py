@@ -25,8 +25,8 @@ _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|[+-]?(?:nan|inf|in
 class EncoderSpec:
     """A frozen encoder as the user names it.
 
-    name: a CLIP model's usual name (see `clip_names`), a timm architecture, `torchvision:NAME`,
-        `timm:NAME` or `embedded`; empty where the file is to say the architecture.
+    name: a CLIP model's usual name (see `clip_names`), a timm architecture, `torchvision:NAME`
+        or `timm:NAME`; empty where the file is to say the architecture.
     file: weights, or the folder of a run; empty to look for them; `random` for made-up ones.
     weight: of its loss terms, above 0.
     pooling, layers, image_size: what is taken from it where that differs from the command's

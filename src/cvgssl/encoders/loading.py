@@ -11,7 +11,6 @@ from cvgssl.encoders.backbone import TORCHVISION
 from cvgssl.encoders.backbone_file import BackboneFile
 from cvgssl.encoders.building import encoder_from, random_encoder
 from cvgssl.encoders.clip_names import TOWERS, clip_name, clip_tower
-from cvgssl.encoders.embedded import EMBEDDED, embedded_guide
 from cvgssl.encoders.encoder_spec import RANDOM, EncoderSpec, parse_encoder
 from cvgssl.encoders.frozen_encoder import FrozenEncoder
 from cvgssl.encoders.hub import PREFIX, download
@@ -33,7 +32,7 @@ def load_encoders(
     folder: where bare file names and files for a bare NAME are looked for (see `weights_folder`).
     size: side of the pictures that they see instead of their own, pixels. flag: for messages.
     A NAME without FILE takes the only file there that holds this architecture; a CLIP name of
-    which the folder has none, and `timm:NAME`, are downloaded; `embedded` is part of the package.
+    which the folder has none, and `timm:NAME`, are downloaded.
     A FILE without NAME is of the architecture that it says. Random weights only by `NAME=random`.
     Torch's random numbers are left as they were. Raises UserError naming the flag.
     """
@@ -58,10 +57,6 @@ def load_frozen_encoder(
     """One encoder, as `load_encoders` gives it; its errors do not repeat what was asked for."""
     size = spec.image_size or size
     with torch.random.fork_rng(devices=[]):
-        if spec.name == EMBEDDED:
-            if spec.file:
-                raise UserError(f"is part of the package; leave out ={spec.file}")
-            return embedded_guide(spec.weight, size)
         if spec.name and spec.file == RANDOM:
             return random_encoder(spec, _meant(spec)[0], size)
         at = locate(spec, folder)
@@ -135,7 +130,7 @@ def _check_known(arch: str) -> None:
     name = arch.partition(",")[0]
     if arch.startswith(TORCHVISION) or timm.is_model(name):
         return
-    known = [EMBEDDED, *TOWERS, *timm.list_models()]
+    known = [*TOWERS, *timm.list_models()]
     close = difflib.get_close_matches(name, known, n=4, cutoff=0.5)
     hint = f"; did you mean {', '.join(close)}?" if close else ""
     raise UserError(f"not a file, a run folder, a CLIP model or an architecture of timm's{hint}")

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from cvgssl.encoders.activations import is_quick
 from cvgssl.encoders.backbone_file import BackboneFile, find_backbone, read_weights, without_weights
 from cvgssl.encoders.clip_names import clip_tower
-from cvgssl.encoders.embedded import EMBEDDED
 from cvgssl.encoders.encoder_spec import RANDOM, EncoderSpec, parse_encoder
 from cvgssl.encoders.fitting import all_finite
 from cvgssl.encoders.inference import arch_of
@@ -108,8 +107,8 @@ def load_text_tower(weights: str | EncoderSpec, folder: Path | None = None) -> T
     """
     spec = weights if isinstance(weights, EncoderSpec) else parse_encoder(weights, FLAG, folder)
     with naming(f"{FLAG} {spec}"):
-        if spec.name == EMBEDDED or spec.file == RANDOM:
-            raise TextTowerError(f"{spec.file or spec.name} has no text tower; {_REMEDY}")
+        if spec.file == RANDOM:
+            raise TextTowerError(f"{RANDOM} has no text tower; {_REMEDY}")
         if not spec.name:
             return _read(find_weights(spec.file, folder))
         at = locate(spec, folder)

@@ -100,7 +100,7 @@ def keep_record(request: EncoderRequest, cache: Path, record: EncoderRecord) -> 
 
 def _request(request: EncoderRequest, cache: Path) -> Path | None:
     """The file for this request; None where only loading shows which weights are meant."""
-    if request.file is None and request.spec.name != "embedded" and request.spec.file != "random":
+    if request.file is None and request.spec.file != "random":
         return None
     options = to_dict(request.config)
     options = {name: value for name, value in options.items() if name not in NOT_IN_KEY}
