@@ -66,7 +66,7 @@ def test_semi_supervised_is_what_the_head_itself_gives(tmp_path: Path) -> None:
     result = compute_cell(job)
     order = np.argsort(table.names)
     train, test = table.take(order).part("train"), table.take(order).part("test")
-    preparation = Preparation("center").fit(train.values)
+    preparation = Preparation(parts=train.parts).fit(train.values)
     for run, support in enumerate(job.supports.runs):
         names = [name for paths in support.values() for name in paths]
         target = np.array([

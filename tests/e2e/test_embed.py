@@ -64,7 +64,7 @@ def test_from_a_folder_to_class_names(command: Command, steel: Path, tmp_path: P
     rows = draw(dataset, 3, 1, 0).rows(0, dataset.train, dataset.root)
     y = np.full(len(train), -1)
     y[rows] = train.labels[rows]
-    prepared = Preparation("center").fit(train.values)
+    prepared = Preparation().fit(train.values)
     head = HEADS["nearest-mean"]().fit(prepared.transform(train.values), y)
     accuracy = (head.predict(prepared.transform(test.values)) == test.labels).mean()
     assert accuracy > 0.5, "chance is 0.17"
@@ -159,7 +159,7 @@ def test_the_mean_of_eight_crops_helps_one_shot_on_real_steel(tmp_path: Path) ->
 
 def nearest_mean(values: np.ndarray, labels: np.ndarray, draws: int = 200) -> float:
     """Mean accuracy with one picture per class, on all others."""
-    rows = Preparation("center").fit_transform(values)
+    rows = Preparation().fit_transform(values)
     right = []
     for seed in range(draws):
         generator = np.random.default_rng(seed)

@@ -188,7 +188,7 @@ def test_features_of_another_space_are_told_apart(file: Path) -> None:
     anchors = text_anchors(("pit", "scratch"), f"ViT-B/32={file}")
     assert isinstance(anchors, TextAnchors)
     sha256 = anchors.about["sha256"]
-    own = {"encoders": [{"encoder": {"sha256": sha256}, "pool": []}], "preparation": "none"}
+    own = {"encoders": [{"encoder": {"sha256": sha256}, "pool": []}]}
     check_joint_space(anchors, own, 48)
     check_joint_space(anchors, {}, 48)
     check_joint_space(anchors, {"encoders": ["theirs"]}, 48)
@@ -196,7 +196,6 @@ def test_features_of_another_space_are_told_apart(file: Path) -> None:
     for about, width, message in (
         ({}, 64, "have 64 numbers, the texts of clip.safetensors 48: not one space"),
         (own | {"encoders": own["encoders"] * 2}, 48, "of several encoders"),
-        (own | {"preparation": "whiten"}, 48, "embed them with --preparation none"),
         ({"encoders": [{"encoder": {"sha256": sha256}, "pool": ["cls"]}]}, 48, "without --pooling"),
         ({"encoders": [{"encoder": {"sha256": "other"}}]}, 48, "are not of clip.safetensors"),
     ):

@@ -27,7 +27,6 @@ def config(**options: Any) -> EmbedConfig:
         ({"pooling": ""}, "--pooling : auto"),
         ({"layers": (3,)}, "--layers: say with --pooling"),
         ({"layers": (0,), "pooling": "cls"}, "--layers 0: layers are numbered from 1"),
-        ({"preparation": "scale"}, "preparation\n.*'none', 'center' or 'whiten'"),
     ],
 )
 def test_mistakes(options: dict[str, Any], message: str) -> None:
@@ -36,7 +35,7 @@ def test_mistakes(options: dict[str, Any], message: str) -> None:
 
 
 def test_what_follows_from_options() -> None:
-    assert config().pools == () and config().preparation == "none"
+    assert config().pools == ()
     assert config(pooling="cls+mean").pools == ("cls", "mean")
 
 

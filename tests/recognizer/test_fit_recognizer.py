@@ -88,7 +88,7 @@ def test_probabilities_and_verdicts_are_those_of_the_calibrated_head(
     labels = dict(label_lines(folder))
     y = np.array([table.classes.index(labels[n]) if n in labels else -1 for n in train.names])
     assert (y >= 0).sum() == 12
-    prepared = Preparation("center").fit(train.values)
+    prepared = Preparation(parts=train.parts).fit(train.values)
     rows = prepared.transform(test.values)
     head = OpenSetHead() if unknown else CalibratedHead()
     head.fit(prepared.transform(train.values), y)

@@ -207,8 +207,6 @@ def check_joint_space(anchors: TextAnchors, about: Mapping[str, Any], width: int
     reason = None
     if len(encoders) > 1:
         reason = "are of several encoders; texts belong to one"
-    elif about.get("preparation", "none") != "none":
-        reason = "are centred or whitened; embed them with --preparation none"
     elif encoders and encoders[0].get("pool"):
         reason = "are pooled before the projection; embed them without --pooling"
     elif sha256 and sha256 != anchors.about["sha256"]:

@@ -48,8 +48,9 @@ class Preparation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     The default is the signed square root, then minus the mean, divided by a shrunken standard
     deviation. Pooled activations are skewed: few large ones decide all distances, and the square
     root gives the others a say. Plain standardization goes too far where most pictures look alike
-    (good parts): what only rare pictures show has a small standard deviation and is blown up
-    together with all noise. So the mean variance of all coordinates is added to each one's.
+    (good parts): activations that hardly occur among them have a standard deviation near 0, and
+    those of another picture are blown up until nothing else counts. So the mean variance of all
+    coordinates is added to each one's.
 
     Parameters
     ----------
