@@ -30,7 +30,7 @@ def work(path: Path, setting: str, head: str, table: FeatureTable, shot: int = 2
     )
     choice = HeadChoice(head=head, label=head, params={})
     digest = digest_of(supports[shot], queries)
-    return CellJob(Cell(source, choice, setting, shot, "center", digest), supports[shot], queries)
+    return CellJob(Cell(source, choice, setting, shot, "power", digest), supports[shot], queries)
 
 
 def changed(table: FeatureTable, rows: np.ndarray, by: float) -> FeatureTable:

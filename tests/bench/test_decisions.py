@@ -41,7 +41,7 @@ def job(path: Path, head: str, setting: str, train: int = 12) -> CellJob:
     supports, _ = supports_of(table, (2,), 3, 0)
     choice = HeadChoice(head=head, label=head, params={})
     digest = digest_of(supports[2], None)
-    return CellJob(Cell(source, choice, setting, 2, "center", digest), supports[2], None)
+    return CellJob(Cell(source, choice, setting, 2, "power", digest), supports[2], None)
 
 
 def test_a_cell_keeps_what_decided_in_every_draw(tmp_path: Path) -> None:

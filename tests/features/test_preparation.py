@@ -8,15 +8,20 @@ from cvgssl.features.preparation import Preparation
 ROWS = np.random.default_rng(0).gamma(0.5, size=(200, 30))
 
 
-def test_power_is_a_signed_root_with_a_shrunken_deviation() -> None:
-    rows = np.where(np.arange(30) % 2, ROWS, -ROWS)
-    root = np.sign(rows) * np.abs(rows) ** 0.5
-    variance = root.var(axis=0)
-    expected = (root - root.mean(axis=0)) / (variance + variance.mean()) ** 0.5
-    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
-    np.testing.assert_allclose(Preparation().fit_transform(rows), expected)
-    single = Preparation().fit_transform(rows.astype(np.float32))
-    np.testing.assert_allclose(single, expected, atol=1e-5)
+def power(rows: np.ndarray) -> np.ndarray:
+    variance = rows.var(axis=0)
+    scaled = (rows - rows.mean(axis=0)) / (variance + variance.mean()) ** 0.5
+    return scaled / np.linalg.norm(scaled, axis=1, keepdims=True)
+
+
+def test_power_takes_roots_of_activations_and_shrinks_deviations() -> None:
+    signed = ROWS - 1
+    np.testing.assert_allclose(Preparation().fit_transform(ROWS), power(ROWS**0.5))
+    np.testing.assert_allclose(Preparation().fit_transform(signed), power(signed))
+    single = Preparation().fit_transform(ROWS.astype(np.float32))
+    np.testing.assert_allclose(single, power(ROWS**0.5), atol=1e-5)
+    slightly = Preparation().fit(ROWS).transform(np.r_[-1e-9, ROWS[0, 1:]][None])
+    assert np.isfinite(slightly).all()
 
 
 def test_what_train_pictures_do_not_show_says_little_about_others() -> None:
@@ -32,7 +37,7 @@ def test_what_train_pictures_do_not_show_says_little_about_others() -> None:
 @pytest.mark.parametrize("mode", ["power", "center", "none", "standardize", "whiten"])
 def test_parts_are_prepared_by_themselves_and_weigh_as_told(mode: Any) -> None:
     parts = [(10, 3.0), (20, 1.0)]
-    first, second = ROWS[:, :10], 1000 * ROWS[:, 10:]
+    first, second = ROWS[:, :10], 1000 * ROWS[:, 10:] - 300
     together = Preparation(mode, parts).fit_transform(np.hstack([first, second]))
     alone = [Preparation(mode).fit_transform(part) for part in (first, second)]
     np.testing.assert_allclose(together, np.hstack([alone[0] * 0.75**0.5, alone[1] * 0.5]))

@@ -32,11 +32,12 @@ def unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 class Learned(NamedTuple):
     """Of one part of an embedding: what is subtracted [W], and what the rest is multiplied with.
 
-    scale: [W], or [W, W] where coordinates are mixed.
+    scale: [W], or [W, W] where coordinates are mixed. root: whether square roots are taken first.
     """
 
     mean: NDArray[np.float64]
     scale: NDArray[np.float64]
+    root: bool = False
 
 
 class Preparation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -45,12 +46,12 @@ class Preparation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     Fit it on unlabelled pictures of train/ only: then the result for a test picture does not
     depend on other test pictures.
 
-    The default is the signed square root, then minus the mean, divided by a shrunken standard
-    deviation. Pooled activations are skewed: few large ones decide all distances, and the square
-    root gives the others a say. Plain standardization goes too far where most pictures look alike
-    (good parts): activations that hardly occur among them have a standard deviation near 0, and
-    those of another picture are blown up until nothing else counts. So the mean variance of all
-    coordinates is added to each one's.
+    The default is the square root of parts without negative numbers, then minus the mean, divided
+    by a shrunken standard deviation. Activations after a ReLU are skewed: few large ones decide all
+    distances, and the square root gives the others a say. Plain standardization goes too far where
+    most pictures look alike (good parts): activations that hardly occur among them have a standard
+    deviation near 0, and those of another picture are blown up until nothing else counts. So the
+    mean variance of all coordinates is added to each one's.
 
     Parameters
     ----------
@@ -69,7 +70,7 @@ class Preparation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     References
     ----------
     Perronnin, Sanchez & Mensink 2010 (ECCV), "Improving the Fisher kernel for large-scale image
-    classification": the signed square root.
+    classification": the square root.
     Hu, Gripon & Pateux 2021 (ICANN), "Leveraging the feature distribution in transfer-based
     few-shot learning": the same for few labels.
     Wang et al. 2019, "SimpleShot: revisiting nearest-neighbor classification for few-shot
@@ -105,7 +106,7 @@ class Preparation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         rows = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         prepared = [
-            _apply(part, learned, self.mode)
+            _apply(part, learned)
             for part, learned in zip(self._split(rows), self.learned_, strict=True)
         ]
         if len(prepared) == 1:
@@ -125,11 +126,12 @@ def _learn(rows: NDArray[np.floating], mode: Mode) -> Learned:
     if mode == "none":
         return Learned(np.zeros(width), np.ones(width))
     if mode == "power":
-        rows = _signed_root(rows)
+        root = bool((rows >= 0).all())
+        rows = np.sqrt(rows) if root else rows
         variance = rows.var(axis=0, dtype=np.float64)
         deviation = np.sqrt(variance + variance.mean())
         scale = 1 / deviation if deviation.any() else np.ones(width)
-        return Learned(rows.mean(axis=0, dtype=np.float64), scale)
+        return Learned(rows.mean(axis=0, dtype=np.float64), scale, root)
     mean = rows.mean(axis=0)
     if mode == "center":
         return Learned(mean, np.ones(width))
@@ -142,11 +144,8 @@ def _learn(rows: NDArray[np.floating], mode: Mode) -> Learned:
     return Learned(mean, (vectors / np.sqrt(values)) @ vectors.T)
 
 
-def _apply(rows: NDArray[np.floating], learned: Learned, mode: Mode) -> NDArray[np.float64]:
-    rows = (_signed_root(rows) if mode == "power" else rows) - learned.mean
+def _apply(rows: NDArray[np.floating], learned: Learned) -> NDArray[np.float64]:
+    if learned.root:  # another picture may have small negative numbers where none was seen
+        rows = np.sign(rows) * np.sqrt(np.abs(rows))
+    rows = rows - learned.mean
     return unit(rows @ learned.scale if learned.scale.ndim == 2 else rows * learned.scale)
-
-
-def _signed_root(rows: NDArray[np.floating]) -> NDArray[np.floating]:
-    root: NDArray[np.floating] = np.sign(rows) * np.sqrt(np.abs(rows))
-    return root

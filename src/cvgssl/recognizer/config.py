@@ -50,8 +50,8 @@ class FitConfig(EncodingOptions):
     preparation: Mode = Field(
         default="power",
         description="of embeddings before the head, learned from all train pictures without "
-        "labels; power: signed square root, minus the mean, divided by a shrunken standard "
-        "deviation",
+        "labels; power: square root where no number is negative, minus the mean, divided by a "
+        "shrunken standard deviation",
     )
     seed: int = Field(
         default=0,
