@@ -222,11 +222,12 @@ def test_a_line_of_a_message_keeps_its_ends(capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(("mode", "lines"), [("0", 1), ("1", 0)])
 def test_a_python_that_reads_names_as_ascii_says_so(mode: str, lines: int) -> None:
     done = subprocess.run(
-        program("pass"),
+        program("from cvgssl.runtime.parsing import name_remedy; print(name_remedy('it'))"),
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONUTF8": mode, "LC_ALL": "C"},
     )
     assert done.returncode == 0
+    assert done.stdout.startswith("set PYTHONUTF8=1" if lines else "rename it")
     told = "prog: file names are read as ascii here; set PYTHONUTF8=1 for other letters\n"
     assert done.stderr == told * lines

@@ -279,6 +279,19 @@ def test_names_that_are_no_unicode(tmp_path: Path) -> None:
     assert found(check_data(tmp_path))["unreadable"].items == [["\\xff.bmp", "the file is empty"]]
 
 
+def test_names_above_the_data_folder_are_no_matter(tmp_path: Path) -> None:
+    folders = [os.fsdecode(b"gr\xfcn"), os.fsdecode(b"r\xfcss")]
+    above, inside = tmp_path / folders[0] / "data", tmp_path / folders[0] / "data" / folders[1]
+    try:
+        inside.mkdir(parents=True)
+    except OSError:
+        pytest.skip("the file system takes Unicode names only")
+    save(inside / "0.bmp", steel(0))
+    assert found(check_data(above))["folder_name"].items == [["r\\xfcss"]]
+    inside.rename(above / "soot")
+    assert "folder_name" not in found(check_data(above))
+
+
 @pytest.mark.real
 @pytest.mark.parametrize(("folder", "near", "shortcut"), [("NEU-CLS", 10, 0), ("X-SDD", 0, 142)])
 def test_real_sets(folder: str, near: int, shortcut: int) -> None:

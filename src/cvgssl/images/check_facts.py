@@ -72,7 +72,15 @@ def list_contents(data: Path) -> FolderContents:
 
 def shown_path(path: Path, root: Path) -> str:
     """`path` as the user knows it, below `root`; bytes that are no UTF-8 as escapes."""
-    return printable(str(path.relative_to(root) if path.is_relative_to(root) else path))
+    return printable(str(below(path, root)))
+
+
+def below(path: Path, root: Path) -> Path:
+    """`path` as seen from `root`, or as it is when it is elsewhere."""
+    try:
+        return path.relative_to(root)
+    except ValueError:
+        return path
 
 
 def _of_folder(folder: Path, split: str, inventory: Inventory) -> list[Listed]:
