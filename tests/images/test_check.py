@@ -263,6 +263,11 @@ def test_csv_that_cannot_be_understood(tmp_path: Path, content: str, message: st
         check_data(tmp_path / "a.csv")
 
 
+def test_a_picture_is_no_data_set(clean: Path) -> None:
+    with pytest.raises(UserError, match=r"0\.bmp: DATA must be a folder or a \.csv file"):
+        check_data(clean / "train/pits/0.bmp")
+
+
 def test_nothing_to_check_is_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no pictures"):
         check_data(tmp_path)

@@ -37,7 +37,8 @@ def writing(path: Path) -> Iterator[Path]:
     with suppress(RuntimeError):  # a circle of links, which the system names below
         path = path.resolve()
     if path.exists() and not path.is_file() and not path.is_dir():
-        yield path
+        with naming_file(path):
+            yield path
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = _beside(path, path.suffix)
