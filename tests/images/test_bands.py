@@ -141,5 +141,5 @@ def test_a_webp_picture_that_needs_too_much_memory_is_refused(
     monkeypatch.setattr(bands, "MOST_WEBP", GRAY.size - 1)
     with pytest.raises(UnreadablePicture, match=r"too large for WebP, 43 x 61 pixels; save it as"):
         decode(data, Path("a.webp"))
-    with pytest.raises(UnreadablePicture, match="--max-megapixels 1$"):
+    with pytest.raises(UnreadablePicture, match=r"--max-megapixels 1$"):
         decode(data, Path("a.webp"), max_megapixels=0)
