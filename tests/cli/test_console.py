@@ -102,16 +102,36 @@ def test_closed_streams_lead_to_nowhere(closed: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
-def test_a_full_standard_output_is_one_line() -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_standard_output_is_one_line(unbuffered: str) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             program("print('out')"),
-            env=os.environ | {"PYTHONUNBUFFERED": ""},
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
         )
     assert (done.returncode, done.stderr) == (2, "prog: standard output: No space left on device\n")
+
+
+@pytest.mark.parametrize("taker", ["full", "gone"])
+def test_notes_that_nobody_takes_stop_no_work(taker: str, tmp_path: Path) -> None:
+    if taker == "full":
+        stream = os.open("/dev/full", os.O_WRONLY)
+    else:
+        read, stream = os.pipe()
+        os.close(read)
+    body = f"""
+        print("note", file=sys.stderr, flush=True)
+        print("note\\n" * 20_000, file=sys.stderr)
+        Path({str(tmp_path / "done")!r}).write_text("done")
+        print("out")
+    """
+    done = subprocess.run(program(body), stdout=subprocess.PIPE, stderr=stream, text=True)
+    os.close(stream)
+    assert (done.returncode, done.stdout) == (0, "out\n")
+    assert (tmp_path / "done").read_text() == "done"
 
 
 def test_control_characters_of_names_do_not_reach_the_terminal() -> None:
@@ -202,11 +222,12 @@ def test_a_line_of_a_message_keeps_its_ends(capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(("mode", "lines"), [("0", 1), ("1", 0)])
 def test_a_python_that_reads_names_as_ascii_says_so(mode: str, lines: int) -> None:
     done = subprocess.run(
-        program("pass"),
+        program("from cvgssl.runtime.parsing import name_remedy; print(name_remedy('it'))"),
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONUTF8": mode, "LC_ALL": "C"},
     )
     assert done.returncode == 0
+    assert done.stdout.startswith("set PYTHONUTF8=1" if lines else "rename it")
     told = "prog: file names are read as ascii here; set PYTHONUTF8=1 for other letters\n"
     assert done.stderr == told * lines

@@ -36,3 +36,24 @@ def test_an_earlier_demo_is_replaced_and_nothing_else(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds other things"):
         demo.run([str(tmp_path)], "cvgssl demo")
     assert (tmp_path / "mine.txt").read_text() == "keep" and (tmp_path / "plant").is_dir()
+
+
+def test_a_demo_begins_again_in_a_folder_where_it_was_killed_and_behind_a_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, link = tmp_path / "folder", tmp_path / "link"
+    (folder / ".plant.0123abcd" / "train").mkdir(parents=True)
+    (folder / "plant").mkdir()
+    (folder / "report.html").write_text("earlier")
+    (folder / "new_kind").symlink_to(tmp_path / "nowhere")
+    link.symlink_to(folder)
+    there = []
+
+    def look(out: Path) -> None:
+        there.extend(path.name for path in out.iterdir())
+        with pytest.raises(UserError, match="is in use by process"):
+            demo.run([str(folder)], "cvgssl demo")
+
+    monkeypatch.setattr(demo, "demonstrate", look)
+    assert demo.run([str(link)], "cvgssl demo") == 0
+    assert there == [".lock"] and link.is_symlink() and list(folder.iterdir()) == []

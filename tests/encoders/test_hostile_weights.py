@@ -16,6 +16,7 @@ import torch
 from cvgssl.encoders.containers import read_contents
 from cvgssl.encoders.preprocessing import check_size
 from cvgssl.encoders.pretrained import read_backbone
+from cvgssl.encoders.weights_folder import find_weights
 from cvgssl.runtime.errors import UserError
 
 # an address space of 1 GiB and 10 seconds of processor time more than it has now
@@ -244,3 +245,12 @@ def test_positions_of_another_shape_say_no_size() -> None:
         check_size(224, {"visual.attnpool.positional_embedding": torch.zeros(shape)})
     with pytest.raises(UserError, match="its position embedding is for 32 px"):
         check_size(224, {"visual.positional_embedding": torch.zeros(5, 4)} | patches)
+
+
+def test_an_empty_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    """Files of /proc have no size, and reading some of them waits for ever."""
+    path = tmp_path / "weights.pt"
+    path.write_bytes(b"")
+    for read in (find_weights, read_contents):
+        with pytest.raises(UserError, match="the file is empty; copy or download it again"):
+            read(path)

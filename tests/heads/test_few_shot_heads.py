@@ -263,7 +263,8 @@ def test_auto_says_what_decided() -> None:
     few = HEADS["auto"]().fit(clouds[:60], support(kinds[:60], 2)).decision_  # type: ignore[attr-defined]
     assert (few.gate_open, few.candidates, few.crossed) == (False, ("kernel-ridge",), None)
     assert (few.unlabelled, few.held_out, few.weights) == (54, 6, (1.0,))
-    assert str(few).startswith("unlabelled pictures are not used: 54 of them, at least 100 are")
+    assert str(few).startswith("unlabelled pictures are not used: there are 54, at least 100 are")
+    assert "\nthe answer is that of kernel-ridge; " in str(few)
     for shots in (1, 3):
         head = HEADS["auto"]().fit(clouds, support(kinds, shots))
         decision = head.decision_  # type: ignore[attr-defined]
@@ -275,11 +276,16 @@ def test_auto_says_what_decided() -> None:
         assert decision.temperatures == tuple(head.temperatures_)  # type: ignore[attr-defined]
         assert decision.temperature == head.temperature_  # type: ignore[attr-defined]
         first, second = str(decision).splitlines()
-        assert first.startswith("unlabelled pictures are used: classes by the diffusion map ")
-        assert second.startswith(f"weights: kernel-ridge {decision.weights[0]:.2f}, diffusion ")
-        source = "9 held-out labels" if shots == 3 else "the prior alone"
-        agree = f"diffusion and transport agree about {100 * decision.agreement:.0f} % of them"
-        assert f"({source}; {agree}); temperature " in second
+        assert first.startswith("unlabelled pictures are used: with them (diffusion map) fewer ")
+        by_map, by_labels = (f"{100 * share:.1f} %" for share in decision.crossed)
+        assert f", {by_map} against {by_labels} of the links" in first
+        ridge, diffusion, transport = (f"{100 * weight:.0f} %" for weight in decision.weights)
+        shares = f"{ridge} kernel-ridge, {diffusion} diffusion and {transport} transport, "
+        assert second.startswith(f"the answer is {shares}")
+        source = "named 9 labels that were held" if shots == 3 else "no label could be held out"
+        agree = f"diffusion and transport agree on {100 * decision.agreement:.0f} % of the unl"
+        assert source in second and agree in second
+        assert "; probabilities are scaled by temperature " in second
         stored = json.loads(json.dumps(asdict(decision)))
         assert stored["crossed"] == list(decision.crossed)
 

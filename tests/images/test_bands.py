@@ -131,3 +131,15 @@ def test_a_truncated_band_is_an_error(
     monkeypatch.setattr(bands, "_BAND", 43 * 7)
     with pytest.raises(UnreadablePicture, match=r"truncated|damaged"):
         decode(data[:-1500] if kind.startswith(("tiff", "png")) else data[:-100], Path(kind))
+
+
+def test_a_webp_picture_that_needs_too_much_memory_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = saved(GRAY, "WEBP", lossless=True)
+    np.testing.assert_array_equal(decode(data, Path("a.webp")).pixels, GRAY)
+    monkeypatch.setattr(bands, "MOST_WEBP", GRAY.size - 1)
+    with pytest.raises(UnreadablePicture, match=r"too large for WebP, 43 x 61 pixels; save it as"):
+        decode(data, Path("a.webp"))
+    with pytest.raises(UnreadablePicture, match=r"--max-megapixels 1$"):
+        decode(data, Path("a.webp"), max_megapixels=0)

@@ -263,6 +263,11 @@ def test_csv_that_cannot_be_understood(tmp_path: Path, content: str, message: st
         check_data(tmp_path / "a.csv")
 
 
+def test_a_picture_is_no_data_set(clean: Path) -> None:
+    with pytest.raises(UserError, match=r"0\.bmp: DATA must be a folder or a \.csv file"):
+        check_data(clean / "train/pits/0.bmp")
+
+
 def test_nothing_to_check_is_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no pictures"):
         check_data(tmp_path)
@@ -277,6 +282,19 @@ def test_names_that_are_no_unicode(tmp_path: Path) -> None:
     except OSError:
         pytest.skip("the file system takes Unicode names only")
     assert found(check_data(tmp_path))["unreadable"].items == [["\\xff.bmp", "the file is empty"]]
+
+
+def test_names_above_the_data_folder_are_no_matter(tmp_path: Path) -> None:
+    folders = [os.fsdecode(b"gr\xfcn"), os.fsdecode(b"r\xfcss")]
+    above, inside = tmp_path / folders[0] / "data", tmp_path / folders[0] / "data" / folders[1]
+    try:
+        inside.mkdir(parents=True)
+    except OSError:
+        pytest.skip("the file system takes Unicode names only")
+    save(inside / "0.bmp", steel(0))
+    assert found(check_data(above))["folder_name"].items == [["r\\xfcss"]]
+    inside.rename(above / "soot")
+    assert "folder_name" not in found(check_data(above))
 
 
 @pytest.mark.real

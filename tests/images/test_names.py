@@ -102,3 +102,9 @@ def test_only_names_that_can_be_paths_are_composed() -> None:
     assert comparable("e\u0301/a.png") == "\u00e9/a.png"
     endless = "a" + "\u0323\u0301" * 10**6  # composing it would take minutes
     assert comparable(endless) == endless
+
+
+def test_blanks_around_a_known_name_are_no_part_of_what_is_written() -> None:
+    known = KnownNames(["train/a/1.png ", "train/a/2.png", "train/a/2.png "])
+    assert known.find("train/a/1.png") == known.find("train/a/1.png ") == "train/a/1.png "
+    assert known.find("train/a/2.png") == "train/a/2.png", "the name itself comes first"

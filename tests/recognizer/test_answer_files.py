@@ -202,6 +202,13 @@ def test_a_mistake_leaves_no_files(options: PredictOptions, tmp_path: Path) -> N
     assert names(tmp_path / "out") == []
 
 
+def test_the_longest_names_are_written(options: PredictOptions, tmp_path: Path) -> None:
+    path = tmp_path / f"{'a' * 251}.csv"
+    counts, _ = write_answers(recognition(options), options, [Output(CsvFormat(), path)])
+    assert names(tmp_path) == [path.name]
+    assert len(path.read_text(encoding="utf-8").splitlines()) == 1 + sum(counts.values())
+
+
 def test_a_device_is_written_to_directly(options: PredictOptions) -> None:
     outputs = [Output(CsvFormat(), Path("/dev/null"))]
     counts, _ = write_answers(recognition(options), options, outputs)

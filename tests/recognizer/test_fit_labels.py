@@ -11,6 +11,7 @@ from cvgssl.adapt.draws import draw
 from cvgssl.features.table import FeatureTable
 from cvgssl.heads import HEADS
 from cvgssl.recognizer.config import FitConfig
+from cvgssl.recognizer.fit import fit
 from cvgssl.recognizer.labelling import labelled_train
 from cvgssl.runtime.errors import UserError
 
@@ -89,6 +90,14 @@ def test_lists_that_do_not_fit(
     with pytest.raises(UserError, match=message) as caught:
         labelled_train(table(classes), listed(tmp_path, *lines))
     assert str(caught.value).startswith("--labels ") and "\n" not in str(caught.value)
+
+
+def test_a_missing_list_is_noticed_before_pictures_are_embedded(tmp_path: Path) -> None:
+    options = FitConfig(
+        data=tmp_path / "absent", labels=tmp_path / "none.csv", out=tmp_path / "out"
+    )
+    with pytest.raises(UserError, match=r"^--labels .*none\.csv: no such file$"):
+        fit(options)
 
 
 def test_draws_that_cannot_be_made() -> None:

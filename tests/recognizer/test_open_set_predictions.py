@@ -20,6 +20,7 @@ from cvgssl.cli.predict import PredictConfig
 from cvgssl.encoders.backbone import build_backbone
 from cvgssl.encoders.normalization import HALF
 from cvgssl.images.geometry import Geometry
+from cvgssl.recognizer.answers import too_many_unknown
 from cvgssl.recognizer.predict import predict
 from cvgssl.runtime.errors import UserError
 
@@ -125,6 +126,23 @@ def test_outputs_have_the_answer(folder: Path, tmp_path: Path, command: Command)
         assert row[1] == entry["answer"] == one.answer
         assert row[2] == entry["class"] == one.label
     assert "unknown 1" in done.stderr, "ten or more are counted"
+    unknown = sum(one.answer == "unknown" for one in expected)
+    assert f"{unknown} of 40 are unknown, more than the 10 % that" in done.stderr
+
+
+def test_more_unknown_than_expected_is_told_unless_chance_explains_it() -> None:
+    for total, unknown, rate, told in (
+        (100, 18, 0.1, True),
+        (100, 14, 0.1, False),
+        (3, 1, 0.1, False),
+        (10, 10, 0.5, True),
+        (5, 1, 0.0, True),
+        (5, 0, 0.0, False),
+    ):
+        counts = {"scratches": total - unknown, "unknown": unknown}
+        text = too_many_unknown(counts, rate)
+        assert bool(text) == told
+        assert not told or text.startswith(f"{unknown} of {total} are unknown, more than the ")
 
 
 def test_mistakes(folder: Path, run_folder: Path, pictures: Path) -> None:

@@ -189,6 +189,13 @@ def test_a_folder_that_another_process_makes_meanwhile_is_kept(tmp_path: Path) -
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_full_device_is_told_with_its_name() -> None:
+    with pytest.raises(OSError) as failed:
+        write_text(Path("/dev/full"), "x")
+    assert failed.value.filename == "/dev/full"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
 def test_a_full_disk_is_told_with_the_name_that_a_new_folder_gets(tmp_path: Path) -> None:
     def nameless() -> None:
         with new_folder(tmp_path / "made", "DST"), Path("/dev/full").open("w") as full:

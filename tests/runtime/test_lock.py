@@ -96,3 +96,14 @@ def test_a_folder_that_stays_empty_was_never_there(tmp_path: Path) -> None:
 def test_devices_need_no_lock() -> None:
     with locked_file(Path(os.devnull), "--csv"), locked_file(Path(os.devnull), "--csv"):
         assert not list(Path(os.devnull).parent.glob(".null*"))
+
+
+@pytest.mark.parametrize("letter", ["a", "裂"])
+def test_the_longest_names_have_locks_of_their_own(letter: str, tmp_path: Path) -> None:
+    stem = letter * (250 // len(letter.encode()))
+    paths = [tmp_path / f"{stem}{number}.csv" for number in (1, 2)]
+    with locked_file(paths[0], "--csv"), locked_file(paths[1], "--csv"):
+        assert len(list(tmp_path.iterdir())) == 2
+        with pytest.raises(UserError, match="is in use by process"):
+            Lock(paths[0], "--csv")
+    assert list(tmp_path.iterdir()) == []

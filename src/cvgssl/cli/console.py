@@ -25,6 +25,19 @@ class _Printable(logging.Formatter):
         return _lines(super().format(record))
 
 
+class _Notes(io.TextIOWrapper):
+    """Standard error: notes that nobody can take (a full disk, a reader gone) stop no work."""
+
+    def write(self, text: str, /) -> int:
+        with suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            super().flush()
+
+
 def prepare_streams() -> None:
     r"""Let standard output and error take any text.
 
@@ -37,6 +50,9 @@ def prepare_streams() -> None:
             nowhere = open(os.devnull, mode, encoding="utf-8")  # noqa: PTH123, SIM115
             os.set_inheritable(nowhere.fileno(), True)
             setattr(sys, name, nowhere)
+    if type(sys.stderr) is io.TextIOWrapper:  # neither ours already nor that of a test
+        notes = open(sys.stderr.fileno(), "wb", closefd=False)  # noqa: SIM115
+        sys.stderr = _Notes(notes, sys.stderr.encoding, line_buffering=True)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_ESCAPES)
@@ -55,26 +71,24 @@ def _escaped(error: UnicodeError) -> tuple[str, int]:
 
 
 def complain(prog: str, text: str) -> None:
-    """Print each line of `text` to standard error, if anybody reads it."""
-    with suppress(OSError):
-        for line in text.split("\n"):
-            print(f"{prog}: {shortened(printable(line), _LONGEST)}", file=sys.stderr, flush=True)
+    """Print each line of `text` to standard error."""
+    for line in text.split("\n"):
+        print(f"{prog}: {shortened(printable(line), _LONGEST)}", file=sys.stderr, flush=True)
 
 
 def reader_is_gone() -> bool:
-    """Whether whoever read standard output or error through a pipe (`| head`) has ended."""
+    """Whether whoever read standard output through a pipe (`| head`) has ended."""
     if not hasattr(select, "poll"):
         return True  # Windows, where only the failed write shows it
     poll = select.poll()
-    for number in (1, 2):
-        poll.register(number, 0)
+    poll.register(1, 0)
     return any(events & select.POLLERR for _, events in poll.poll(0))
 
 
 def output_is_refused() -> bool:
-    """Whether standard output still cannot take what was printed (a full disk)."""
+    """Whether standard output cannot take another line, after what could not be printed."""
     try:
-        sys.stdout.flush()
+        print(flush=True)
     except OSError:
         return True
     return False

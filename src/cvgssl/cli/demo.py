@@ -14,6 +14,8 @@ from pydantic.dataclasses import dataclass
 from cvgssl.cli.command import Command
 from cvgssl.recognizer.config import FitConfig
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.lock import NAME as LOCK
+from cvgssl.runtime.lock import locked_folder
 from cvgssl.runtime.options import STRICT, Written
 
 if TYPE_CHECKING:
@@ -65,8 +67,9 @@ COMMAND = Command(DemoConfig, positional=("out",))
 def run(argv: Sequence[str], prog: str) -> int:
     """Run the demo; 0 when everything worked."""
     out = COMMAND.parse(argv, prog).out
-    _clear(out)
-    demonstrate(out)
+    with locked_folder(out, "OUT"):
+        _clear(out)
+        demonstrate(out)
     return 0
 
 
@@ -278,11 +281,15 @@ def _truth(name: str) -> str:
 
 
 def _clear(out: Path) -> None:
-    """Remove an earlier demo, and nothing else."""
-    if not out.exists() or not any(out.iterdir()):
-        return
-    ours = {PLANT, NEW_KIND, RECOGNIZER, GALLERY, PAGE}
-    ours |= {f"{ROUNDS}_{number}" for number in range(1, len(Scale().budgets) + 1)}
-    if not {path.name for path in out.iterdir()} <= ours:
-        raise UserError(f"{out}: holds other things than a demo; name another folder")
-    shutil.rmtree(out)
+    """Remove an earlier demo, whole or killed, and nothing else; the folder itself stays."""
+    ours = [PLANT, NEW_KIND, RECOGNIZER, GALLERY, PAGE]
+    ours += [f"{ROUNDS}_{number}" for number in range(1, len(Scale().budgets) + 1)]
+    unfinished = tuple(f".{name}." for name in ours)  # as runtime.files calls what it writes
+    earlier = [path for path in out.iterdir() if path.name != LOCK]
+    if not all(path.name in ours or path.name.startswith(unfinished) for path in earlier):
+        raise UserError(f"OUT {out}: holds other things than a demo; name another folder")
+    for path in earlier:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

@@ -21,7 +21,7 @@ from cvgssl.cli.console import (
 )
 from cvgssl.runtime.cache_folder import default_cache_dir, give_libraries_a_cache
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.parsing import machine_trouble, printable
+from cvgssl.runtime.parsing import machine_trouble, name_remedy, printable
 from cvgssl.runtime.places import remedy
 from cvgssl.runtime.stopping import Interrupted, ended_by_signals
 
@@ -140,7 +140,8 @@ def _describe(error: Exception) -> str:
         return f"{error.filename}: {reason}{advice and f'; {advice}'}"
     if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
         near = error.object[max(0, error.start - 40) : error.end + 20]
-        return f"a file or folder name is not valid UTF-8: ...{printable(near)}...; rename it"
+        told = f"a file or folder name is not valid UTF-8: ...{printable(near)}..."
+        return f"{told}; {name_remedy('it')}"
     if isinstance(error, MemoryError):
         return machine_trouble(error)
     if type(error).__name__ == "OutOfMemoryError":  # torch's, which may not be here

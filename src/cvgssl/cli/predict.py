@@ -63,7 +63,7 @@ def run(argv: Sequence[str], prog: str) -> int:
 
 def _predict(config: PredictConfig) -> None:
     from cvgssl.recognizer.answer_files import write_answers
-    from cvgssl.recognizer.answers import summary
+    from cvgssl.recognizer.answers import summary, too_many_unknown
     from cvgssl.recognizer.predict import recognition
 
     work = recognition(config)
@@ -83,6 +83,8 @@ def _predict(config: PredictConfig) -> None:
     else:
         counts = _show(work)
     print(printable(summary(counts)), file=sys.stderr)
+    if config.rate is not None and (warning := too_many_unknown(counts, config.rate)):
+        print(warning, file=sys.stderr)
 
 
 def _outputs(config: PredictConfig) -> "list[Output]":

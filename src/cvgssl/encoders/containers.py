@@ -122,10 +122,10 @@ def read_contents(path: Path) -> FileContents:
     memory than its size justifies, or holds anything that would have to be executed.
     """
     size = check_file(path)
+    if not size:  # files of /proc have no size and may block
+        raise UserError(f"{path}: the file is empty; copy or download it again")
     with parsing(path, "a weight file"), path.open("rb") as file:
         start = file.read(16)
-    if not start:
-        raise UserError(f"{path}: the file is empty; copy or download it again")
     if start.startswith(b"version https://g"):
         raise UserError(f"{path}: a Git LFS pointer, not the weights; fetch it with `git lfs pull`")
     if start[8:9] != b"{" and not start.startswith(b"PK") and start[:1] != b"\x80":

@@ -56,6 +56,8 @@ def find_weights(source: str | Path, folder: Path | None = None) -> Path:
     path = Path(source).expanduser()
     file = _there(path, folder)
     if file is not None:
+        if not check_file(file):  # files of /proc have no size and may block
+            raise UserError("the file is empty; copy or download it again")
         return file
     if str(source) == INSTALLED:
         return installed_weights()

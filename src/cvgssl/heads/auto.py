@@ -79,24 +79,28 @@ class AutoDecision:
         return MAP_AGREES if self.gate_open else MAP_DISAGREES
 
     def __str__(self) -> str:
-        """Two lines: whether unlabelled pictures are used and why; the weights and why."""
+        """Two lines: whether unlabelled pictures are used and why; what is averaged and why."""
         used = "used" if self.gate_open else "not used"
-        shares = ", ".join(
-            f"{name} {weight:.2f}"
-            for name, weight in zip(self.candidates, self.weights, strict=True)
-        )
-        source = f"{self.held_out} held-out labels" if self.held_out else "the prior alone"
-        if len(self.candidates) == 1:
-            source = "the only candidate"
+        first = f"unlabelled pictures are {used}: {self.reason}"
         temperatures = ", ".join(f"{value:.2f}" for value in self.temperatures)
         if not self.held_out:
-            temperatures = f"{self.temperature:.2f} for the mean"
-        if self.agreement is not None:
-            source += f"; diffusion and transport agree about {100 * self.agreement:.0f} % of them"
-        return (
-            f"unlabelled pictures are {used}: {self.reason}\n"
-            f"weights: {shares} ({source}); temperature {temperatures}"
+            temperatures = f"{self.temperature:.2f}"
+        scaled = f"probabilities are scaled by temperature {temperatures}"
+        if len(self.candidates) == 1:
+            return f"{first}\nthe answer is that of {self.candidates[0]}; {scaled}"
+        *shares, last = (
+            f"{100 * weight:.0f} % {name}"
+            for name, weight in zip(self.candidates, self.weights, strict=True)
         )
+        source = (
+            f"weighted by how well each named {self.held_out} labels that were held out in turn"
+            if self.held_out
+            else "by default, as no label could be held out"
+        )
+        if self.agreement is not None:
+            agreed = f"{100 * self.agreement:.0f} % of the unlabelled pictures"
+            source += f", and as diffusion and transport agree on {agreed}"
+        return f"{first}\nthe answer is {', '.join(shares)} and {last}, {source}; {scaled}"
 
 
 class AutoHead(FewShotHead):
@@ -153,8 +157,8 @@ class AutoHead(FewShotHead):
     >>> head.predict([[0.8, 0.3]])
     array([0])
     >>> print(head.decision_)
-    unlabelled pictures are not used: 0 of them, at least 100 are needed
-    weights: kernel-ridge 1.00 (the only candidate); temperature 0.99
+    unlabelled pictures are not used: there are 0, at least 100 are needed
+    the answer is that of kernel-ridge; probabilities are scaled by temperature 0.99
     """
 
     uses_unlabelled = True
@@ -277,9 +281,10 @@ def _crossed(features: Floats, by_map: Floats, by_labels: Floats) -> tuple[float
 
 def _reason(crossed: tuple[float, float] | None, unlabelled: int) -> str:
     if crossed is None:
-        return f"{unlabelled} of them, at least {LEAST_ROWS} are needed"
-    diffusion, labels = (f"{100 * share:.1f} %" for share in crossed)
+        return f"there are {unlabelled}, at least {LEAST_ROWS} are needed"
+    with_map, labels = (f"{100 * share:.1f} %" for share in crossed)
+    verdict = "fewer" if crossed[0] < crossed[1] else "no fewer"
     return (
-        f"classes by the diffusion map separate {diffusion} of the neighbours (by edge weight), "
-        f"by labels alone {labels}"
+        f"with them (diffusion map) {verdict} similar pictures get different classes than by the "
+        f"labels alone, {with_map} against {labels} of the links between neighbours, by weight"
     )

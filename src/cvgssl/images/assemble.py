@@ -11,7 +11,7 @@ from cvgssl.images.dataset import Dataset, ImageTable
 from cvgssl.images.listing import natural_path
 from cvgssl.images.names import comparable, is_utf8
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.parsing import one_line, printable, problem_lines
+from cvgssl.runtime.parsing import name_remedy, one_line, printable, problem_lines
 
 SplitName = Literal["train", "test"]
 # what programs leave beside words: byte order marks, spaces without width, direction marks
@@ -50,7 +50,7 @@ def assemble(root: Path, entries: Sequence[Entry]) -> Dataset:
         problems.append(f"{root}: no test pictures")
     problems += [
         f"{root}: the class name {printable(label)} has bytes that are no UTF-8, and files of "
-        "results could not hold it; rename its folder, as convmv does for many"
+        f"results could not hold it; {name_remedy('its folder')}"
         for label in sorted({entry.label for entry in listed})
         if not is_utf8(label)
     ]

@@ -23,6 +23,9 @@ from cvgssl.images.opening import UnusableError
 LARGE = 2**24
 """Pixels from which on a picture is decoded in bands, if its format allows."""
 
+MOST_WEBP = 56_000_000
+"""Pixels of a WebP picture, which takes 18 bytes each, so 1 GiB, and cannot come in bands."""
+
 _BAND = 2**21  # pixels of a band
 _DRAFT = opening.PILLOWS_LIMIT  # pixels over which a JPEG for a square is decoded at half size
 _SCAN = b"\xff\xda"  # marker of a JPEG
@@ -78,6 +81,11 @@ def open_picture(data: bytes, max_megapixels: int, side: int | None = None) -> O
     _check_size(size, max_megapixels)
     if image and len(data) > _MOST_SLOW and any(t.codec_name in _SLOW for t in image.tile):
         raise UnusableError(f"too large for its rare encoding, {len(data):,} bytes; save it as PNG")
+    if name == "WEBP" and math.prod(size) > MOST_WEBP:
+        raise UnusableError(
+            f"too large for WebP, {size[0]} x {size[1]} pixels; save it as PNG, which is decoded "
+            "in parts"
+        )
     if math.prod(size) > LARGE and (source := _divided(data, image, directory)):
         return Opened(name, size, _memory_in_bands(size), source)
     if name == "JPEG":

@@ -19,6 +19,7 @@ from cvgssl.images.check_facts import (
     Listed,
     Picture,
     Severity,
+    below,
     counted,
     list_contents,
     measure_all,
@@ -30,7 +31,7 @@ from cvgssl.images.geometry import MAX_MEGAPIXELS
 from cvgssl.images.layout import HALVES
 from cvgssl.images.names import comparable, is_utf8
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.parsing import printable
+from cvgssl.runtime.parsing import name_remedy, printable
 
 SHORTCUT_LEAST = 5  # files that must share a property before it counts as a shortcut to a label
 IMBALANCE = 3  # largest class by smallest, from which on accuracy alone misleads
@@ -132,23 +133,24 @@ def _left_out(contents: FolderContents) -> Iterator[Finding]:
 
 def _names_without_text(entries: Sequence[Listed], root: Path) -> Iterator[Finding]:
     """Names whose bytes are no UTF-8: a list or result in a text file cannot hold them."""
-    strange = [entry.path for entry in entries if not is_utf8(str(entry.path))]
-    files = [[shown_path(path, root)] for path in strange if not is_utf8(path.name)]
+    paths = (below(entry.path, root) for entry in entries)
+    strange = [path for path in paths if not is_utf8(str(path))]
+    files = [[printable(str(path))] for path in strange if not is_utf8(path.name)]
     folders = sorted(
         {
-            shown_path(folder, root)
+            printable(str(folder))
             for path in strange
             for folder in path.parents
             if not is_utf8(folder.name)
         }
     )
     if folders:
-        text = f"folder names that are no UTF-8: {len(folders)}; rename them (convmv does)"
+        text = f"folder names that are no UTF-8: {len(folders)}; {name_remedy('them')}"
         yield Finding("folder_name", "spoils", text, [[name] for name in folders])
     if files:
         text = (
             f"file names that are no UTF-8: {len(files)}; lists show their bytes as \\xNN, better "
-            "rename them (convmv does)"
+            f"{name_remedy('them')}"
         )
         yield Finding("file_name", "warning", text, files)
 

@@ -22,6 +22,7 @@ from cvgssl.images.likeness import thumbnail
 from cvgssl.images.listing import Inventory, subfolders
 from cvgssl.images.names import FilesBelow
 from cvgssl.images.reader import Decoded, UnreadablePicture, decoding, reading, whole
+from cvgssl.images.splits import is_split
 from cvgssl.runtime.csv_files import read_rows
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import printable
@@ -57,7 +58,7 @@ def list_contents(data: Path) -> FolderContents:
     Raises UserError when `data` is not there, its CSV cannot be understood, or its folders are
     splits under other names.
     """
-    if data.is_file():
+    if is_split(data):
         return FolderContents(_of_csv(data), [])
     if not data.is_dir():
         raise UserError(f"{data}: no such folder or CSV file")
@@ -72,7 +73,15 @@ def list_contents(data: Path) -> FolderContents:
 
 def shown_path(path: Path, root: Path) -> str:
     """`path` as the user knows it, below `root`; bytes that are no UTF-8 as escapes."""
-    return printable(str(path.relative_to(root) if path.is_relative_to(root) else path))
+    return printable(str(below(path, root)))
+
+
+def below(path: Path, root: Path) -> Path:
+    """`path` as seen from `root`, or as it is when it is elsewhere."""
+    try:
+        return path.relative_to(root)
+    except ValueError:
+        return path
 
 
 def _of_folder(folder: Path, split: str, inventory: Inventory) -> list[Listed]:

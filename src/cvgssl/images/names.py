@@ -59,8 +59,9 @@ class KnownNames:
     def __init__(self, names: Iterable[str], root: Path | None = None) -> None:
         """names: as `picture_names` gives them. root: the data folder or split CSV, if known."""
         self._names = {name: name for name in names}
-        for name in [name for name in self._names if not is_utf8(name)]:
-            self._names.setdefault(text_form(name), name)
+        for name in list(self._names):  # as a text file or a spreadsheet program has them
+            for text in (text_form(name), name.strip()):
+                self._names.setdefault(text, name)
         self._root = root if root is None or not root.is_file() else root.parent
         self._files: dict[str, str] | None = None
 

@@ -8,7 +8,7 @@ from cvgssl.images.assemble import Entry, SplitName, assemble, normal
 from cvgssl.images.dataset import Dataset, names_below
 from cvgssl.images.layout import HALVES, FolderLayout, layout_of
 from cvgssl.images.listing import Inventory, list_pictures, natural_path, subfolders
-from cvgssl.images.splits import grouped_split, read_split, stratified_split
+from cvgssl.images.splits import grouped_split, is_split, read_split, stratified_split
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import printable, problem_lines
 
@@ -36,9 +36,7 @@ def load_dataset(
     Raises UserError, one line per problem, for what is missing, empty or listed twice, and for
     folders that are splits under other names.
     """
-    if data.is_file():
-        if data.suffix.lower() != ".csv":
-            raise UserError(f"{data}: DATA must be a folder or a .csv file")
+    if is_split(data):
         return read_split(data)
     if not data.is_dir():
         raise UserError(f"{data}: no such folder or CSV file")

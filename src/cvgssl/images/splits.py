@@ -123,6 +123,13 @@ def write_split(dataset: Dataset, path: Path) -> None:
     write_rows(path, COLUMNS, rows)
 
 
+def is_split(data: Path) -> bool:
+    """Whether DATA is a split CSV, not a folder; raises UserError for any other file."""
+    if data.is_file() and data.suffix.lower() != ".csv":
+        raise UserError(f"{data}: DATA must be a folder or a .csv file")
+    return data.is_file()
+
+
 def read_split(path: Path) -> Dataset:
     """The data set that a CSV of `path,label,split` lists; see `runtime.csv_files`.
 

@@ -23,7 +23,7 @@ from cvgssl.recognizer.answers import TextFormat
 from cvgssl.recognizer.config import PredictOptions
 from cvgssl.recognizer.predict import Prediction, Recognition
 from cvgssl.runtime.errors import MachineError, UserError
-from cvgssl.runtime.files import flush, naming_file, replace, sha256_file
+from cvgssl.runtime.files import companion, flush, naming_file, replace, sha256_file
 
 PART, LOG = ".part", ".log"
 
@@ -68,7 +68,7 @@ def write_answers(
     (UserError) no new file is left; after an interruption the parts are.
     """
     files = [each.path for each in outputs if each.path is not None]
-    log = files[0].with_name(files[0].name + PART + LOG) if files else None
+    log = companion(files[0], "", PART + LOG) if files else None
     key = _key(recognition, options, outputs)
     # what went down a pipe cannot be cut: then all begins again
     state = _interrupted(log, key, files) if log and len(files) == len(outputs) else None
@@ -216,7 +216,7 @@ def _key(recognition: Recognition, options: PredictOptions, outputs: Sequence[Ou
 
 
 def _part(path: Path) -> Path:
-    return path.with_name(path.name + PART)
+    return companion(path, "", PART)
 
 
 def _remove(files: Sequence[Path], log: Path | None) -> None:

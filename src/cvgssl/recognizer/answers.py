@@ -5,8 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from scipy.special import bdtrc
+
+from cvgssl.heads.open_set import UNKNOWN
 from cvgssl.recognizer.predict import Prediction
 from cvgssl.runtime.csv_writing import csv_line
+
+_CHANCE = 0.05
 
 
 class TextFormat(Protocol):
@@ -76,6 +81,22 @@ def summary(counts: Mapping[str, int]) -> str:
     ordered = sorted(counts.items(), key=lambda item: -item[1])
     noun = "picture" if total == 1 else "pictures"
     return f"{total} {noun}: {', '.join(f'{label} {count}' for label, count in ordered)}"
+
+
+def too_many_unknown(counts: Mapping[str, int], rate: float) -> str:
+    """What more "unknown" than the false-rejection rate leads to expect means; "" where it is not.
+
+    Chance makes as many or more in one of twenty jobs; it is no reason for a word.
+    """
+    total, unknown = sum(counts.values()), counts.get(UNKNOWN, 0)
+    if not unknown or float(bdtrc(unknown - 1, total, rate)) >= _CHANCE:
+        return ""
+    return (
+        f"{unknown} of {total} are unknown, more than the {100 * rate:g} % that "
+        "--false-rejection-rate expects of known classes: either they show other things than the "
+        "labelled pictures (a new kind, another camera or light), or the labels are too few to "
+        "show what their classes look like; label some of them and fit again"
+    )
 
 
 def path_text(path: Path) -> str:

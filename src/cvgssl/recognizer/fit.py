@@ -20,7 +20,7 @@ from cvgssl.recognizer.labelling import labelled_train, with_extra
 from cvgssl.recognizer.on_test import TEST_ANSWERS, OnTest, ask_about_test, write_test_answers
 from cvgssl.runtime.files import new_folder, write_json, write_text
 from cvgssl.runtime.options import CONFIG, to_dict, to_yaml
-from cvgssl.selection.label_list import write_labels
+from cvgssl.selection.label_list import read_labels, write_labels
 
 SUMMARY, LABELS = "summary.json", "labels.csv"
 INDUCTIVE, SEMI_SUPERVISED = "inductive", "semi-supervised"
@@ -57,6 +57,8 @@ def fit(config: FitConfig) -> tuple[Path, FitSummary]:
     Raises UserError for what is wrong with data, encoders or labels; nothing is written then.
     """
     started = time.monotonic()
+    if config.labels is not None:
+        read_labels(config.labels, "--labels")  # mistakes show before the work of embedding
     table, records = embed_with_records(config.embedding())
     train = with_extra(labelled_train(table, config), table, config)
     with new_folder(config.out, "--out") as folder:

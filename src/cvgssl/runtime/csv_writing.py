@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_text
-from cvgssl.runtime.parsing import printable
+from cvgssl.runtime.parsing import name_remedy, printable
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _MARK = "'"
@@ -60,8 +60,8 @@ def write_rows(
     except UnicodeEncodeError as error:
         line = text[text.rfind("\n", 0, error.start) + 1 :].partition("\n")[0]
         raise UserError(
-            f"{path}: cannot hold {printable(line)}: these are bytes that are no UTF-8; rename "
-            "the file or folder"
+            f"{path}: cannot hold {printable(line)}: these are bytes that are no UTF-8; "
+            f"{name_remedy('the file or folder')}"
         ) from error
 
 

@@ -22,6 +22,7 @@ from cvgssl.runtime.places import check_place
 _UNKNOWN = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM, errno.EXDEV}
 """Errors of a file system that cannot do what it is asked."""
 _BUSY = {errno.EACCES, errno.EBUSY, errno.ETXTBSY}
+_LONGEST_NAME = 255  # bytes, of most file systems
 _WAITS = (0.05, 0.2, 0.5, 1.0)  # seconds between tries to replace a file that another one reads
 
 
@@ -36,7 +37,8 @@ def writing(path: Path) -> Iterator[Path]:
     with suppress(RuntimeError):  # a circle of links, which the system names below
         path = path.resolve()
     if path.exists() and not path.is_file() and not path.is_dir():
-        yield path
+        with naming_file(path):
+            yield path
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = _beside(path, path.suffix)
@@ -177,12 +179,23 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def companion(path: Path, before: str, after: str) -> Path:
+    """The file `before` + name + `after` beside `path`; too long a name is told by its hash."""
+    name = path.name
+    if len(os.fsencode(before + name + after)) > _LONGEST_NAME:
+        name = f"{_cut(name)}.{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}"
+    return path.with_name(before + name + after)
+
+
 def _beside(path: Path, suffix: str = "") -> Path:
     """A hidden name in the same folder that is not in use, of at most 255 bytes."""
-    name = path.name
+    return path.with_name(f".{_cut(path.name)}.{secrets.token_hex(4)}{suffix[-20:]}")
+
+
+def _cut(name: str) -> str:
     while len(os.fsencode(name)) > 200:
         name = name[:-1]
-    return path.with_name(f".{name}.{secrets.token_hex(4)}{suffix[-20:]}")
+    return name
 
 
 def _is_fixed(folder: Path) -> bool:

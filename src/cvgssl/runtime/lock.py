@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.files import companion
 from cvgssl.runtime.parsing import one_line
 from cvgssl.runtime.places import check_place
 
@@ -36,7 +37,7 @@ class Lock:
     """
 
     def __init__(self, path: Path, flag: str) -> None:
-        self.path = path / NAME if path.is_dir() else path.with_name(f".{path.name}{NAME}")
+        self.path = path / NAME if path.is_dir() else companion(path, ".", NAME)
         self._file: int | None = None
         while self._file is None and fcntl is not None:
             file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)

@@ -8,6 +8,7 @@ which is never taken for a fault of the file.
 import errno
 import json
 import stat
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -139,6 +140,14 @@ def shortened(text: str, length: int) -> str:
 def printable(text: str) -> str:
     r"""`text` with control characters and bytes that are no UTF-8 as escapes such as \x1b."""
     return text if text.isprintable() else "".join(map(_shown, text))
+
+
+def name_remedy(what: str) -> str:
+    """What to do about a name that is no UTF-8: `what` of it is to be renamed."""
+    encoding = sys.getfilesystemencoding()
+    if encoding != "utf-8":  # then a sound name looks broken
+        return f"set PYTHONUTF8=1, for names are read as {encoding} here"
+    return f"rename {what} (convmv does it for many)"
 
 
 def _shown(character: str) -> str:

@@ -61,7 +61,7 @@ def select(
     if budget > left:
         raise UserError(
             f"--budget {budget}: {left} of {len(candidates)} train pictures are not labelled yet; "
-            "ask for fewer"
+            f"{'ask for fewer' if left else 'there is nothing to choose'}"
         )
     picked = _pick(strategy, candidates, budget, seed)
     places = {name: row for row, name in enumerate(train.names)}

@@ -98,7 +98,7 @@ def long_tail(plant: Plant, rng: np.random.Generator) -> dict[str, int]:
         raise UserError(
             f"--parts {plant.parts} with --good-share {plant.good_share:g} leaves {good} good and "
             f"{plant.parts - good} defective parts; every class needs at least {LEAST}: use "
-            f"--parts {needed} or more"
+            f"--parts {needed} or more, or a --good-share nearer to 0.5"
         )
     weights: NDArray[np.float64] = RARER ** np.arange(len(KINDS), dtype=np.float64)
     counts = LEAST + _apportion(spare, weights)
