@@ -39,7 +39,7 @@ def main(section: Section) -> None:
     tiny = section.tiny
     data = generate(section.work / "steel", 5 if tiny else 300, tiny, test_fraction=0.2)
     out = section.work / "run"
-    words: list[object] = ["pretrain", data, "--preset", "paper", "--teacher", INSTALLED]
+    words: list[object] = ["pretrain", data, "--preset", "paper", "--teacher", _teacher(tiny)]
     words += ["--save-freq", 1 if tiny else 3, "--keep", 1000, "--out", out]
     if tiny:
         words += [
@@ -78,13 +78,17 @@ def main(section: Section) -> None:
     _heads(section, data, out)
 
 
+def _teacher(tiny: bool) -> str:
+    return f"{INSTALLED},image_size=32" if tiny else INSTALLED
+
+
 def _heads(section: Section, data: Path, out: Path) -> None:
     """The teacher, random weights, and checkpoints spread over the training, the last one among."""
     size, arch = (32, "test_resnet") if section.tiny else (224, "resnet18")
     dataset = load_dataset(data)
     accelerator = launch()  # fp32
     loaded = load_dataset_pictures(dataset, Geometry(size))
-    (teacher,) = load_encoders([INSTALLED])
+    (teacher,) = load_encoders([_teacher(section.tiny)])
     section.put("teacher", _macro_recall(OnStored(teacher), loaded, accelerator))
     torch.manual_seed(0)
     backbone = build_backbone(arch, size)

@@ -19,7 +19,7 @@ from cvgssl.images.geometry import Geometry
 from cvgssl.runtime.errors import UserError
 
 CARD = ModelCard(
-    arch="resnet18",
+    arch="test_resnet",
     classes=("夹杂", "red iron", "Ölfleck"),
     geometry=Geometry(32, "pad", "bicubic", 12),
     normalization=IMAGENET,
@@ -38,10 +38,15 @@ def recognizer(card: ModelCard) -> Recognizer:
     return model.eval()
 
 
+@pytest.fixture(scope="module")
+def model() -> Recognizer:
+    return recognizer(CARD)
+
+
 @pytest.fixture
-def saved(tmp_path: Path) -> Path:
+def saved(tmp_path: Path, model: Recognizer) -> Path:
     path = tmp_path / "weights" / "run_1.safetensors"
-    save_model(path, recognizer(CARD), CARD)
+    save_model(path, model, CARD)
     return path
 
 
@@ -129,20 +134,20 @@ def test_another_format_is_refused(saved: Path) -> None:
         load_model(saved)
 
 
-def test_an_architecture_that_does_not_fit_is_named(tmp_path: Path) -> None:
+def test_an_architecture_that_does_not_fit_is_named(tmp_path: Path, model: Recognizer) -> None:
     path = tmp_path / "m.safetensors"
-    save_model(path, recognizer(CARD), replace(CARD, arch="resnet34"))
+    save_model(path, model, replace(CARD, arch="resnet34"))
     with pytest.raises(UserError, match=r"m\.safetensors: .*resnet34.*Missing key"):
         load_model(path)
-    save_model(path, recognizer(CARD), replace(CARD, arch="hf-hub:someone/something"))
+    save_model(path, model, replace(CARD, arch="hf-hub:someone/something"))
     with pytest.raises(UserError, match="no such architecture"):
         load_model(path)
 
 
-def test_a_card_with_wrong_values_is_refused(tmp_path: Path) -> None:
+def test_a_card_with_wrong_values_is_refused(tmp_path: Path, model: Recognizer) -> None:
     path = tmp_path / "m.safetensors"
     wrong = replace(CARD, geometry=Geometry(32, "shear"))  # type: ignore[arg-type]
-    save_model(path, recognizer(CARD), wrong)
+    save_model(path, model, wrong)
     with pytest.raises(UserError, match=r"m\.safetensors: its model card is wrong at geometry.fit"):
         load_model(path)
 

@@ -42,7 +42,7 @@ def data(config: PretrainConfig) -> Unlabelled:
 
 @pytest.fixture
 def key(config: PretrainConfig, teacher_file: Path) -> BankKey:
-    (teacher,) = load_encoders([f"test_vit={teacher_file}"])
+    (teacher,) = load_encoders([f"test_vit,image_size=48={teacher_file}"])
     return BankKey(teacher, Views(config.recipes, config.geometry, 7, VERSIONS), VERSIONS)
 
 

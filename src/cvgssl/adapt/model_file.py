@@ -129,12 +129,12 @@ class SavedModel:
 
         from cvgssl.adapt.network import Recognizer
         from cvgssl.encoders.backbone import build_backbone
-        from cvgssl.encoders.extent import bounded_by
+        from cvgssl.encoders.extent import bounded_by, undrawn
 
         card = self.card
         try:
             self._check_shapes()
-            with torch.random.fork_rng(devices=[]), bounded_by(self.weights):
+            with torch.random.fork_rng(devices=[]), bounded_by(self.weights), undrawn():
                 backbone = build_backbone(card.arch, card.geometry.size, card.normalization)
                 backbone.normalization = card.normalization
                 model = Recognizer(backbone, len(card.classes))

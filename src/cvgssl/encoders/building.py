@@ -12,7 +12,7 @@ from cvgssl.encoders.backbone import Backbone, build_backbone
 from cvgssl.encoders.backbone_file import BackboneFile
 from cvgssl.encoders.clip_names import clip_name, clip_tower
 from cvgssl.encoders.encoder_spec import EncoderSpec
-from cvgssl.encoders.extent import bounded_by
+from cvgssl.encoders.extent import bounded_by, undrawn
 from cvgssl.encoders.frozen_encoder import FrozenEncoder
 from cvgssl.encoders.hub import PREFIX
 from cvgssl.encoders.normalization import Normalization
@@ -44,7 +44,7 @@ def encoder_from(
     config = published_config(hub or arch)
     own_size = backbone_file.described.size or file_size(backbone_file)
     size = size or own_size or (tower.size if tower else _size(config))
-    with bounded_by(backbone_file.weights):
+    with bounded_by(backbone_file.weights), undrawn():  # `_check_whole` sees that all is read
         backbone = build_backbone(arch, size, flag="")
     report = load_found(backbone, backbone_file, path, hub)
     _check_whole(report, backbone_file)

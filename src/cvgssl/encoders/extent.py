@@ -15,18 +15,23 @@ MOST_NUMBERS = 10**10
 """Largest network that is built: 40 GB in float32; the largest of timm's has 6.7e9 numbers."""
 MOST_TENSORS = 5_000
 _TIMES, _MORE_NUMBERS = 16, 50_000_000
-_FILLS = {"normal_", "uniform_", "erfinv_", "mul_", "add_", "clamp_", "fill_", "zero_"}
+_DRAWS = frozenset({"normal_", "uniform_", "erfinv_"})
+_FILLS = _DRAWS | {"mul_", "add_", "clamp_", "fill_", "zero_"}
 
 
 class TooLargeError(UserError):
     """The network would have more numbers or tensors than are built."""
 
 
-class _Unfilled(TorchFunctionMode):
-    """Leaves out filling tensors, which on the meta device takes most of the time for nothing."""
+class _Without(TorchFunctionMode):
+    """Leaves out these methods of tensors, which give back the tensor as it is."""
+
+    def __init__(self, methods: frozenset[str]) -> None:
+        super().__init__()
+        self.methods = methods
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if args and getattr(func, "__name__", "") in _FILLS:
+        if args and getattr(func, "__name__", "") in self.methods:
             return args[0]
         return func(*args, **(kwargs or {}))
 
@@ -39,11 +44,20 @@ def check_extent(build: Callable[[], object]) -> None:
     building.
     """
     try:
-        with bounded(), torch.device("meta"), _Unfilled():
+        with bounded(), torch.device("meta"), _Without(_FILLS):  # filling takes most of the time
             build()
     except Exception as error:
         if "meta" not in str(error).lower():
             raise
+
+
+def undrawn() -> AbstractContextManager[object]:
+    """Inside the block networks are built without drawing their random weights.
+
+    For weights that a file is about to give, all of them: drawing takes longer than reading.
+    What was not given afterwards is memory as it was.
+    """
+    return _Without(_DRAWS)
 
 
 @contextmanager
