@@ -45,10 +45,22 @@ def run(
         [python, "-m", "cvgssl", *map(str, words)], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    few = "WARNING: 10 steps are few from random weights; --epochs 120 makes 600"
+    few = "WARNING: 10 steps are few from random weights; --epochs 120 makes 600 or more"
     for text in ("bank: 10 views of each picture", "test pictures are not used", "weight 0.5", few):
         assert text in done.stdout
     return folder / "run"
+
+
+def test_doubts_about_going_on_from_weights(
+    command: Command, steel: Path, teacher_file: Path
+) -> None:
+    words = ["--arch", "test_vit", "--pretrained", teacher_file, "--bank", "1", "--view-size", "32"]
+    done = command("pretrain", steel, *SMALL, *words, "--teacher", f"test_vit={teacher_file}")
+    assert done.returncode == 0, done.stderr
+    assert "WARNING: 10 steps are few to go on from weights; --epochs 28 makes 140" in done.stdout
+    assert (
+        "WARNING: views of 32 px, where test_vit is for 160: small defects are lost" in done.stdout
+    )
 
 
 def test_files(run: Path) -> None:

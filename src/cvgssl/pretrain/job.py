@@ -1,7 +1,7 @@
 """A pre-training job from options to files: the phases, in order."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import torch
 from cvgssl.encoders.backbone import Backbone
 from cvgssl.encoders.containers import read_tree
 from cvgssl.encoders.frozen_encoder import FrozenEncoder, check_identity
+from cvgssl.encoders.preprocessing import published_config
 from cvgssl.encoders.pretrained import LoadReport
 from cvgssl.pretrain.checkpoint import BACKBONE, checkpoints, save_backbone
 from cvgssl.pretrain.config import PretrainConfig
@@ -33,7 +34,8 @@ from cvgssl.runtime.run import SNAPSHOT, SUMMARY, Clock, RunFolder, RunKind, ope
 from cvgssl.runtime.seeds import seed_for
 from cvgssl.runtime.stopping import Stopped, stop_requests
 
-FEW_STEPS, ENOUGH_STEPS = 250, 600  # of batch 64, from random weights: docs/results/pretraining.md
+# of batch 64, from random weights and from pretrained ones: docs/results/pretraining.md
+FEW_STEPS, ENOUGH_STEPS, ENOUGH_TO_GO_ON = 250, 600, 140
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,7 @@ def _build_training(
 def _introduce(
     inputs: TrainingInputs, report: LoadReport | None, log: Callable[[str], None]
 ) -> None:
-    """The first lines of the log: pictures, student, teachers, method; few steps are a warning."""
+    """The first lines of the log: pictures, student, teachers, method; warnings."""
     config, steps_per_epoch = inputs.config, inputs.steps_per_epoch
     log(inputs.data.describe())
     log(report.summary() if report else f"student: {config.arch} from random weights")
@@ -186,11 +188,25 @@ def _introduce(
     sizes = ", ".join(str(recipe.size) for recipe in config.recipes)
     steps = steps_per_epoch * (config.epochs - config.start_epoch)
     log(f"method: {config.builder}; views of {sizes} px, {steps} steps of {config.batch_size}")
-    if steps < FEW_STEPS and not config.pretrained:
-        enough = math.ceil(ENOUGH_STEPS / steps_per_epoch) + config.start_epoch
-        log(
-            f"WARNING: {steps} steps are few from random weights; --epochs {enough} makes "
-            f"{ENOUGH_STEPS}, or go on from weights with --pretrained"
+    for problem in _doubts(config, steps_per_epoch, steps):
+        log(f"WARNING: {problem}")
+
+
+def _doubts(config: PretrainConfig, steps_per_epoch: int, steps: int) -> Iterator[str]:
+    """What makes a student worse than the frozen encoder, as far as options show it."""
+    few, enough = (FEW_STEPS, ENOUGH_STEPS)
+    if config.pretrained:
+        few = enough = ENOUGH_TO_GO_ON
+    if steps < few:
+        epochs = math.ceil(enough / steps_per_epoch) + config.start_epoch
+        start = "to go on from weights" if config.pretrained else "from random weights"
+        other = "" if config.pretrained else ", or go on from weights with --pretrained"
+        yield f"{steps} steps are few {start}; --epochs {epochs} makes {enough} or more{other}"
+    size = published_config(config.arch).get("input_size", (0, 0, 0))[-1]
+    if config.pretrained and config.view_size < size:
+        yield (
+            f"views of {config.view_size} px, where {config.arch} is for {size}: small defects are "
+            "lost; compare the student with the frozen encoder on your labels before you use it"
         )
 
 
