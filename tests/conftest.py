@@ -17,16 +17,41 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PYTHON = "CVGSSL_TEST_PYTHON"
 Command = Callable[..., subprocess.CompletedProcess[str]]
+MadeOnce = Callable[[str, Callable[[Path], object]], Path]
 
 
 @pytest.fixture(scope="session")
-def steel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
+    """`made_once(name, make)`: a folder that `make` fills, once for all of xdist's workers.
+
+    No test may change what is in it.
+    """
+
+    def folder(name: str, make: Callable[[Path], object]) -> Path:
+        if sys.platform == "win32":
+            made = tmp_path_factory.mktemp(name) / "data"
+            make(made)
+            return made
+        import fcntl
+
+        own = tmp_path_factory.getbasetemp()
+        place = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+        with (place / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (place / name).exists():
+                make(place / f"{name}.part" / "data")
+                (place / f"{name}.part").rename(place / name)
+        return place / name / "data"
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def steel(made_once: MadeOnce) -> Path:
     """A small generated data set: six classes, 7 training and 3 test pictures each, 64 px."""
     from cvgssl.images.surfaces import synthesize
 
-    folder = tmp_path_factory.mktemp("steel") / "data"
-    synthesize(folder, per_class=10, seed=1, size=64, test_fraction=0.3)
-    return folder
+    return made_once("steel", lambda to: synthesize(to, 10, seed=1, size=64, test_fraction=0.3))
 
 
 @pytest.fixture(scope="session")

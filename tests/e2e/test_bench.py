@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -241,8 +242,14 @@ def test_pictures_are_embedded_when_an_encoder_is_given(
 ) -> None:
     monkeypatch.delenv("CVGSSL_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    data = tmp_path / steel.name  # three train pictures of each class and a test picture
+    for pattern, number in (("train/*", 3), ("test/*", 1)):
+        for folder in steel.glob(pattern):
+            (data / folder.relative_to(steel)).mkdir(parents=True)
+            for path in sorted(folder.iterdir())[:number]:
+                shutil.copy(path, data / path.relative_to(steel))
     encoder = {"name": "tiny", "encoder": f"test_vit={teacher_file}", "flips": "none"}
-    options = {"data": [str(steel)], "heads": ["ridge"], "shots": [2], "num_draws": 2}
+    options = {"data": [str(data)], "heads": ["ridge"], "shots": [2], "num_draws": 2}
     (tmp_path / "bench.yaml").write_text(yaml.safe_dump(options | {"encoders": [encoder]}))
     code, out, said = here("bench.yaml", "--settings", "inductive")
     assert code == 0, said

@@ -29,7 +29,7 @@ def run(
     steel: Path, teacher_file: Path, tmp_path_factory: pytest.TempPathFactory, python: str
 ) -> Path:
     folder = tmp_path_factory.mktemp("pretrain")
-    words = ["pretrain", steel, *SMALL, "--teacher", f"test_vit={teacher_file}:0.5"]
+    words = ["pretrain", steel, *SMALL, "--teacher", f"test_vit,image_size=32={teacher_file}:0.5"]
     words += [
         "--bank",
         "2",
@@ -145,7 +145,7 @@ def test_published_train_command(
         --warmup-epochs 1 --print-freq 2 --gpu 0 --save {tmp_path}/new/deeper --save-freq 1
         --seed 1 --out-dim 16 --mlp-dim 32 --t1 0.5 --multi-crop True --nmb-crops 1 1
         --size-crops 32 24 --min-scale-crops 0.2 0.1 --max-scale-crops 1.0 0.5
-        --teacher test_vit={teacher_file} --image-size 48 --view-size 32""".split()
+        --teacher test_vit,image_size=32={teacher_file} --image-size 48 --view-size 32""".split()
     train = [python, str(ROOT / "train.py")]
     done = subprocess.run([*train, *words], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -220,7 +220,14 @@ def test_unlabelled_folder_without_a_split(
     flat.mkdir()
     for number, path in enumerate(sorted((steel / "train").rglob("*.bmp"))):
         shutil.copy(path, flat / f"{number}.bmp")
-    words = ["--teacher", f"test_vit={teacher_file}", "--epochs", "1", "--warmup-epochs", "0"]
+    words = [
+        "--teacher",
+        f"test_vit,image_size=32={teacher_file}",
+        "--epochs",
+        "1",
+        "--warmup-epochs",
+        "0",
+    ]
     done = command("pretrain", "flat", *SMALL, *words, "--out", "run")
     assert done.returncode == 0, done.stderr
     assert "transductive" in done.stdout

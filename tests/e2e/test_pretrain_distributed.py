@@ -50,7 +50,7 @@ def run(python: str) -> Run:
 def test_two_processes_give_the_result_of_one(
     options: list[str], steel: Path, teacher_file: Path, tmp_path: Path, run: Run
 ) -> None:
-    words = [*options, "--teacher", f"test_vit={teacher_file}"]
+    words = [*options, "--teacher", f"test_vit,image_size=32={teacher_file}"]
     one = run(1, steel, tmp_path / "one", *words, "--bank-dir", str(tmp_path / "bank1"))
     two = run(2, steel, tmp_path / "two", *words, "--bank-dir", str(tmp_path / "bank2"))
     for single, double in zip(one, two, strict=True):

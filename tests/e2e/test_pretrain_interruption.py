@@ -52,7 +52,14 @@ def outcome(folder: Path) -> list[Any]:
 @pytest.fixture(scope="module")
 def words(steel: Path, teacher_file: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     bank = tmp_path_factory.mktemp("bank")
-    teacher = ["--teacher", f"test_vit={teacher_file}", "--bank", "2", "--bank-dir", str(bank)]
+    teacher = [
+        "--teacher",
+        f"test_vit,image_size=32={teacher_file}",
+        "--bank",
+        "2",
+        "--bank-dir",
+        str(bank),
+    ]
     return [str(steel), *OPTIONS, *teacher]
 
 
@@ -136,7 +143,7 @@ def test_another_teacher_is_refused(
     other = tmp_path / "teacher.safetensors"
     other.write_bytes(teacher_file.read_bytes())
     place = words.index("--teacher") + 1
-    others = [*words[:place], f"test_vit={other}", *words[place + 1 :], "--out", out]
+    others = [*words[:place], f"test_vit,image_size=32={other}", *words[place + 1 :], "--out", out]
     process = start(*others, before=AT_LINE, at=["Epoch [1/", int(signal.SIGKILL)])
     process.communicate()
     assert process.returncode == -signal.SIGKILL

@@ -57,7 +57,13 @@ def test_two_machines_train_together(
         command = ["ip", "netns", "exec", name, python, "-m", "torch.distributed.run"]
         command += ["--nnodes", "2", "--node-rank", str(rank), "--nproc-per-node", "1"]
         command += ["--master-addr", ADDRESSES[0], "--master-port", "29500", "-m", "--", "cvgssl"]
-        command += ["pretrain", str(steel), *options, "--teacher", f"test_vit={teacher_file}"]
+        command += [
+            "pretrain",
+            str(steel),
+            *options,
+            "--teacher",
+            f"test_vit,image_size=32={teacher_file}",
+        ]
         command += ["--out", "run"]
         environment = os.environ | {
             "GLOO_SOCKET_IFNAME": f"cvgssl{rank}",

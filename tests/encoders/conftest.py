@@ -1,7 +1,9 @@
 """CLIP models with made-up weights, in open_clip's own modules and OpenAI's file format."""
 
+import copy
 import warnings
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,18 @@ MakeClip = Callable[..., nn.Module]
 def make_clip() -> MakeClip:
     """`make_clip(layers, quick_gelu, size, **vision)`: a CLIP with a tiny text tower.
 
-    Weights fit into float16, so that a half-precision file holds exactly the same.
+    Weights fit into float16, so that a half-precision file holds exactly the same. Each call gives
+    a copy.
     """
     from cvgssl.encoders.timm_import import timm  # noqa: F401  before open_clip
 
     open_clip = pytest.importorskip("open_clip")
 
     def make(layers: Any, quick_gelu: bool, size: int = 64, **vision: Any) -> nn.Module:
+        return copy.deepcopy(original(layers, quick_gelu, size, **vision))
+
+    @lru_cache
+    def original(layers: Any, quick_gelu: bool, size: int, **vision: Any) -> nn.Module:
         torch.manual_seed(3)
         text = open_clip.model.CLIPTextCfg(
             context_length=8, vocab_size=20, width=64, heads=1, layers=1

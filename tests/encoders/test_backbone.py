@@ -39,7 +39,7 @@ def test_architectures_give_features_at_another_size(arch: str, dim: int) -> Non
 def test_normalization_is_mean_and_std_of_pixels_in_0_1(
     normalization: Normalization, channels: int
 ) -> None:
-    backbone = build_backbone("resnet18", 32, normalization)
+    backbone = build_backbone("test_resnet", 32, normalization)
     pixels = torch.randint(0, 256, (2, channels, 32, 32), dtype=torch.uint8)
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (normalization.mean, normalization.std))
     wanted = (pixels.expand(-1, 3, -1, -1) / 255 - mean) / std

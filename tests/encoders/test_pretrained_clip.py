@@ -1,7 +1,6 @@
 """OpenAI CLIP and open_clip towers, with made-up weights in their real modules and formats."""
 
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,29 +14,18 @@ from cvgssl.encoders.pretrained import load_pretrained
 from cvgssl.encoders.timm_import import timm  # before open_clip, which imports torchvision
 from cvgssl.runtime.errors import UserError
 
-open_clip = pytest.importorskip("open_clip")
+pytest.importorskip("open_clip")
 SIZE = 64
 PLAIN = "vit_base_patch32_clip_224,depth=2"
 QUICK = "vit_base_patch32_clip_quickgelu_224,depth=2"
 
 
-def clip(layers: Any, quick_gelu: bool, **vision: Any) -> nn.Module:
-    """open_clip's CLIP, whose modules and names are OpenAI's, with tiny text."""
-    torch.manual_seed(3)
-    model = open_clip.model.CLIP(
-        32,
-        open_clip.model.CLIPVisionCfg(layers=layers, image_size=SIZE, **vision),
-        open_clip.model.CLIPTextCfg(context_length=8, vocab_size=20, width=64, heads=1, layers=1),
-        quick_gelu=quick_gelu,
-    )
-    for name, parameter in model.named_parameters():
-        if "visual" in name and parameter.ndim == 1:  # biases of zero would hide mistakes
-            nn.init.normal_(parameter, std=0.1, mean=1.0 if name.endswith("weight") else 0.0)
-    return model.half().float().eval()
+Vit = Callable[[bool], nn.Module]
 
 
-def vit(quick_gelu: bool) -> nn.Module:
-    return clip(2, quick_gelu, width=768, patch_size=32)
+@pytest.fixture(scope="session")
+def vit(make_clip: Any) -> Vit:
+    return lambda quick_gelu: make_clip(2, quick_gelu, width=768, patch_size=32)
 
 
 def token(model: nn.Module, pixels: Tensor) -> Tensor:
@@ -47,21 +35,11 @@ def token(model: nn.Module, pixels: Tensor) -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def archive(vit: Vit, save_archive: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A TorchScript archive as OpenAI publishes it: float16, with its three numbers."""
     path = tmp_path_factory.mktemp("clip") / "ViT-B-32.pt"
-    model = vit(quick_gelu=True)
-    for name in ("input_resolution", "context_length", "vocab_size"):
-        model.__dict__.pop(name, None)
-        model.register_buffer(name, torch.tensor(8))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        images, text = torch.zeros(1, 3, SIZE, SIZE), torch.zeros(1, 8, dtype=torch.long)
-        traced = torch.jit.trace_module(
-            model, {"encode_image": (images,), "encode_text": (text,)}, check_trace=False
-        )
-        traced.half().save(str(path))
-    yield path
+    save_archive(vit(True), path, SIZE)
+    return path
 
 
 def same_features(backbone: Backbone, wanted: Any) -> None:
@@ -72,17 +50,17 @@ def same_features(backbone: Backbone, wanted: Any) -> None:
         )
 
 
-def test_openai_archive(archive: Path) -> None:
+def test_openai_archive(vit: Vit, archive: Path) -> None:
     backbone = build_backbone(QUICK, SIZE)
     report = load_pretrained(backbone, archive)
     assert report.layout == "OpenAI CLIP" and report.normalization == CLIP
     assert report.matched == report.total == len(backbone.body.state_dict())
     assert "transformer" in report.summary().partition("not used: ")[2]
-    model = vit(quick_gelu=True)
+    model = vit(True)
     same_features(backbone, lambda pixels: token(model, pixels))
 
 
-def test_openai_weights_never_meet_plain_gelu(archive: Path, tmp_path: Path) -> None:
+def test_openai_weights_never_meet_plain_gelu(vit: Vit, archive: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"QuickGELU.*vit_base_patch32_clip_quickgelu_224"):
         load_pretrained(build_backbone(PLAIN, SIZE), archive)
     numbers = {"input_resolution": torch.tensor(64)}
@@ -97,7 +75,7 @@ def test_openai_weights_never_meet_plain_gelu(archive: Path, tmp_path: Path) -> 
     ("arch", "quick"), [(PLAIN, False), (PLAIN + ",act_layer=quick_gelu", True)]
 )
 @pytest.mark.parametrize("prefix", ["", "module."])
-def test_open_clip_vit(tmp_path: Path, arch: str, quick: bool, prefix: str) -> None:
+def test_open_clip_vit(vit: Vit, tmp_path: Path, arch: str, quick: bool, prefix: str) -> None:
     model = vit(quick)
     state = {prefix + name: tensor for name, tensor in model.state_dict().items()}
     torch.save({"epoch": 32, "name": "run", "state_dict": state}, tmp_path / "epoch_32.pt")
@@ -109,8 +87,8 @@ def test_open_clip_vit(tmp_path: Path, arch: str, quick: bool, prefix: str) -> N
 
 
 @pytest.mark.parametrize("openai", [True, False])
-def test_clip_resnet(tmp_path: Path, openai: bool) -> None:
-    model = clip((3, 4, 6, 3), True, width=64)
+def test_clip_resnet(make_clip: Any, tmp_path: Path, openai: bool) -> None:
+    model = make_clip((3, 4, 6, 3), True, width=64)
     state = model.state_dict() | ({"vocab_size": torch.tensor(20)} if openai else {})
     torch.save(state, tmp_path / "RN50.pt")
     pooled = build_backbone("resnet50_clip_gap", SIZE)

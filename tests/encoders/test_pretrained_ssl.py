@@ -1,6 +1,7 @@
 """Checkpoints in the layouts of self-supervised codes: the features are those of the source."""
 
 import argparse
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ RESNET, VIT = "resnet18", "vit_tiny_patch16_224,depth=2"
 State = dict[str, Tensor]
 
 
+@lru_cache
 def source(arch: str) -> nn.Module:
-    """A model of `arch` whose batch norms have seen pictures, like a trained one."""
+    """A model of `arch` whose batch norms have seen pictures, like a trained one; not to change."""
     torch.manual_seed(7)
     model = build_backbone(arch, SIZE).body.train()
     with torch.no_grad():

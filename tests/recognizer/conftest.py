@@ -1,6 +1,7 @@
 """Pictures of many kinds, a recognizer that was never trained, a cache for the tests here."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,13 +53,14 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def plates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def plates(made_once: Any) -> Path:
     """Six classes, 22 training and 4 test pictures each, 48 px."""
     from cvgssl.images.surfaces import synthesize
 
-    folder = tmp_path_factory.mktemp("plates") / "data"
-    synthesize(folder, per_class=26, seed=3, size=48, test_fraction=4 / 26)
-    return folder
+    made: Path = made_once(
+        "plates", lambda to: synthesize(to, 26, seed=3, size=48, test_fraction=4 / 26)
+    )
+    return made
 
 
 @pytest.fixture(scope="session")

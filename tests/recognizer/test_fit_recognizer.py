@@ -23,14 +23,32 @@ Fit = Callable[..., tuple[Path, FitSummary]]
 LAYERS: dict[str, Any] = {"pooling": "cls+mean", "layers": (2, 6), "image_size": 32}
 
 
+def usual(plates: Path, teacher_file: Path, out: Path) -> dict[str, Any]:
+    return {"data": plates, "encoder": (f"test_vit={teacher_file}",), "out": out, **LAYERS}
+
+
+@pytest.fixture(scope="module")
+def as_usual(
+    plates: Path, teacher_file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, FitSummary]:
+    out = tmp_path_factory.mktemp("usual") / "fit"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CVGSSL_CACHE", str(out.parent / "cache"))
+        return fit(FitConfig(**usual(plates, teacher_file, out), shot=2))
+
+
 @pytest.fixture
-def fitted(plates: Path, teacher_file: Path, tmp_path: Path) -> Fit:
-    """Fit to the plates with some options changed."""
+def fitted(
+    plates: Path, teacher_file: Path, tmp_path: Path, as_usual: tuple[Path, FitSummary]
+) -> Fit:
+    """Fit to the plates with some options changed; a copy of `as_usual` where none is."""
 
     def call(**options: Any) -> tuple[Path, FitSummary]:
-        usual = {"data": plates, "encoder": (f"test_vit={teacher_file}",), "out": tmp_path / "fit"}
+        out = tmp_path / "fit"
+        if not options:
+            return Path(shutil.copytree(as_usual[0], out)), as_usual[1]
         labels = {} if "labels" in options else {"shot": 2}
-        return fit(FitConfig(**(usual | LAYERS | labels | options)))
+        return fit(FitConfig(**(usual(plates, teacher_file, out) | labels | options)))
 
     return call
 
@@ -188,7 +206,7 @@ def test_the_encoders_file_is_found_and_checked(
 ) -> None:
     monkeypatch.setenv("CVGSSL_WEIGHTS", str(tmp_path / "weights"))
     file = Path(shutil.copy(teacher_file, tmp_path / "vit.safetensors"))
-    folder, _ = fitted(encoder=(f"test_vit={file}",))
+    folder, _ = fitted(encoder=(f"test_vit={file}",), head="nearest-mean")
     images = [plates / "test" / "patches"]
     wanted = answers(predict(folder, images))
 
@@ -276,7 +294,7 @@ def test_nothing_is_left_of_a_job_that_fails(fitted: Fit, tmp_path: Path) -> Non
     assert not (tmp_path / "fit").exists()
     fitted()
     with pytest.raises(ValueError, match=r"--out .*exists"):
-        fitted()
+        fitted(shot=2)
 
 
 def test_more_pictures_that_nobody_has_labelled(fitted: Fit, plates: Path, tmp_path: Path) -> None:
