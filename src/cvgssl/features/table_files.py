@@ -111,7 +111,9 @@ def read_parquet(path: Path) -> dict[str, Any]:
         texts = [column.path for column in file.schema if column.path in TEXTS]
     with parquet.ParquetFile(path, read_dictionary=texts) as file:
         table = file.read(columns=names)
-    columns = {name: _texts(pyarrow, table[name]) for name in names if name != "values"}
+    columns: dict[str, Any] = {
+        name: _texts(pyarrow, table[name]) for name in names if name != "values"
+    }
     if "values" in names:
         columns["values"] = _matrix(pyarrow, table["values"].combine_chunks())
     about = (table.schema.metadata or {}).get(b"about")
