@@ -1,6 +1,7 @@
 """`cvgssl data check` as a user runs it."""
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -65,3 +66,15 @@ def test_wrong_use_exits_with_2(command: Command, words: tuple[str, ...], messag
     assert ran.returncode == 2
     assert message in ran.stderr
     assert ran.stdout == ""
+
+
+def test_all_findings_are_kept_though_nobody_reads_the_table(
+    python: str, steel: Path, tmp_path: Path
+) -> None:
+    read, gone = os.pipe()
+    os.close(read)
+    words = [python, "-m", "cvgssl", "data", "check", str(steel), "--json", "found.json"]
+    ran = subprocess.run(words, stdout=gone, stderr=subprocess.PIPE, cwd=tmp_path)
+    os.close(gone)
+    assert (ran.returncode, ran.stderr) == (141, b"")
+    assert json.loads((tmp_path / "found.json").read_text())["pictures"] == 60

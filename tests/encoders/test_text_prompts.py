@@ -73,6 +73,12 @@ def test_templates_of_ones_own() -> None:
         class_prompts(("a", "b"), {"templates": ["no place"]})
 
 
+def test_descriptions_times_templates_have_a_bound() -> None:
+    given = {"templates": ["{}."] * 1200, "pit": ["a pit"] * 1000, "dent": ["a dent"]}
+    with pytest.raises(UserError, match="templates are 1,201,200 sentences; at most 1,000,000 are"):
+        class_prompts(("pit", "dent"), given)
+
+
 def test_what_says_little_or_nothing_is_told(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         class_prompts(("Cr", "In", "pit"), {"In": ["inclusion"]})

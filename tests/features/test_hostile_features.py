@@ -4,6 +4,7 @@ import io
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -201,6 +202,24 @@ for place in range(start, len(whole) - 8):
         refused += 1
 print(refused)
 """
+
+
+def test_a_long_text_repeated_in_parquet_is_in_memory_once(tmp_path: Path) -> None:
+    """In full they would be 400 MB; the file has 20 KB."""
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    path, rows = tmp_path / "f.parquet", 2000
+    long = pyarrow.DictionaryArray.from_arrays(
+        pyarrow.array(np.zeros(rows, np.int32)), pyarrow.array(["y" * 200_000])
+    )
+    numbers = pyarrow.array(np.ones((rows, 1)).tolist())
+    parquet.write_table(pyarrow.table({"values": numbers, "names": long}), path)
+    tracemalloc.start()
+    assert "a name of 200,000 characters is no path" in refused(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10 * 2**20
 
 
 def test_a_damaged_byte_of_parquet_never_ends_the_process(tmp_path: Path) -> None:

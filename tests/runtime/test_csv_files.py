@@ -106,6 +106,13 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path, content: bytes, told: s
     assert len(str(caught.value).splitlines()) == 1
 
 
+def test_a_header_without_end_is_no_header(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("path," * 300_000)
+    with pytest.raises(UserError, match=r"its first line has 1,500,000 characters; is it a CSV"):
+        read_rows(path, ("path",))
+
+
 def test_of_many_bad_lines_some_are_named(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("path,label\n" + "a,b,c\n" * 1000)

@@ -78,3 +78,10 @@ def test_what_is_printed_can_be_printed() -> None:
     assert one_line("first\nsecond") == "first"
     assert len(one_line("x" * 10**6)) == 200
     assert one_line(MemoryError()) == "MemoryError"
+
+
+def test_json_that_unfolds_is_refused_before_it_does(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("[" + "{}," * 1_600_000 + "1]")
+    with pytest.raises(UserError, match=r"a\.json: has 3,200,001 values; at most 3,000,000 are"):
+        parse_json(path, "a record")

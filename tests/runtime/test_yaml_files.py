@@ -33,7 +33,9 @@ def merges() -> str:
         ("a: !!int abc\n", "invalid literal"),
         ("a: !!bool maybe\n", "maybe"),
         ("a: !!float x\n", "x"),
-        ("a: " + "9" * 5000 + "\n", "digits"),
+        ("a: " + "9" * 5000 + "\n", "line 1: a number of 5,000 characters"),
+        ("a: 1" + ":59" * 1000 + "\n", "line 1: a number of 3,001 characters"),
+        ("a: !!float " + "1_" * 600 + "\n", "line 1: a number of 1,200 characters"),
         ("a: 1\nb: 2\na: 3\n", "line 3: a is there twice"),
         ("? [a, b]\n: 1\n", "line 1: a key must be a word"),
         ('a: "x\\0y"\n', "line 1: x\\x00y has characters that are no text"),
@@ -53,6 +55,18 @@ def test_faults_are_short_lines_that_name_the_file(tmp_path: Path, text: str, to
         read_yaml(file, "a file of options")
     assert told in str(caught.value)
     assert str(caught.value).startswith(str(file)) and len(str(caught.value)) < 500
+
+
+def test_values_are_counted_while_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cvgssl.runtime.yaml_files.MOST_VALUES", 100)
+    path = tmp_path / "a.yaml"
+    path.write_text("a: [" + "1, " * 90 + "]")
+    assert read_yaml(path, "a file") == {"a": [1] * 90}
+    path.write_text("[" + "1, " * 300 + "{")  # that this is never closed is not noticed any more
+    with pytest.raises(UserError, match=r"more than 100 values"):
+        read_yaml(path, "a file")
 
 
 def test_keys_and_dates_are_text_and_aliases_are_read(tmp_path: Path) -> None:

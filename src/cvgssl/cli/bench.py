@@ -26,13 +26,13 @@ def run(argv: Sequence[str], prog: str) -> int:
     except Stopped as stopped:
         print(f"{prog}: stopped in {stopped.folder}; the same command goes on", file=sys.stderr)
         return stopped.exit_code
+    page = write_report(bench)  # before the reader of the table may have gone
     print(
         f"{bench.computed} cells computed, {bench.reused} found in {config.out}, "
         f"{bench.seconds:.0f} s",
         file=sys.stderr,
     )
     print_bench(bench)
-    page = write_report(bench)
     for line in bench.skipped:
         print(printable(line), file=sys.stderr)
     print(f"report: {page}; tables, figures, draws beside it")

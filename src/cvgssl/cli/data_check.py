@@ -84,9 +84,10 @@ def run(argv: Sequence[str], prog: str) -> int:
     if config.json == "-":
         print(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
     else:
+        if config.json:  # before the reader of the table may have gone
+            write_json(Path(config.json), report.to_json())
         show(report)
         if config.json:
-            write_json(Path(config.json), report.to_json())
             print(f"all findings in {config.json}")
     return 1 if report.spoiled else 0
 

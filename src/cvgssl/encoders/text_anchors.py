@@ -34,6 +34,8 @@ TEMPLATES = (
 """Fixed beforehand; no accuracy chose them."""
 OWN = "templates"  # the key of a prompts file that replaces them
 
+MOST_SENTENCES = 1_000_000
+
 Prompts = dict[str, tuple[str, ...]]
 
 
@@ -66,6 +68,12 @@ def class_prompts(
         raise UserError(
             f"{where}: no class is called {one_line(', '.join(strange))}; the classes are "
             f"{one_line(', '.join(classes))}"
+        )
+    made = sum(len(described.get(name, (name,))) for name in classes) * len(templates)
+    if made > MOST_SENTENCES:
+        raise UserError(
+            f"{where}: descriptions times templates are {made:,} sentences; at most "
+            f"{MOST_SENTENCES:,} are made"
         )
     short = [name for name in classes if name not in described and len(words_of(name)) < 3]
     if short:

@@ -177,6 +177,9 @@ def _assemble(path: Path, columns: dict[str, Any]) -> FeatureTable:
     missing = [name for name in ("values", "names") if name not in columns]
     if missing:
         raise UserError(f"{path}: has no {' and no '.join(missing)}; see docs/features.md")
+    longest = max(map(len, columns["names"]), default=0)
+    if longest > _LONGEST_PATH:
+        raise UserError(f"{path}: a name of {longest:,} characters is no path of a picture")
     names = _plain_names(columns["names"], "splits" not in columns)
     if not all(map(_is_encodable, (*names, *columns.get("labels", ())))):
         raise UserError(

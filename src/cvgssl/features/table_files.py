@@ -107,12 +107,29 @@ def read_parquet(path: Path) -> dict[str, Any]:
                     stored[name][1] += column.total_compressed_size
         for name, (claimed, size) in stored.items():
             _check_size(name, claimed, size)
+        # as places in a dictionary: a long text may be repeated in a million rows
+        texts = [column.path for column in file.schema if column.path in TEXTS]
+    with parquet.ParquetFile(path, read_dictionary=texts) as file:
         table = file.read(columns=names)
-    columns = {name: table[name].to_pylist() for name in names if name != "values"}
+    columns: dict[str, Any] = {
+        name: _texts(pyarrow, table[name]) for name in names if name != "values"
+    }
     if "values" in names:
         columns["values"] = _matrix(pyarrow, table["values"].combine_chunks())
     about = (table.schema.metadata or {}).get(b"about")
     return columns | ({"about": about.decode()} if about else {})
+
+
+def _texts(pyarrow: Any, column: Any) -> list[Any]:
+    """What a column holds; equal texts of a dictionary are in memory once."""
+    texts: list[Any] = []
+    for chunk in column.chunks:
+        if isinstance(chunk, pyarrow.DictionaryArray):
+            words = [*chunk.dictionary.to_pylist(), None]
+            texts += [words[-1 if code is None else code] for code in chunk.indices.to_pylist()]
+        else:
+            texts += chunk.to_pylist()
+    return texts
 
 
 def _matrix(pyarrow: Any, lists: Any) -> NDArray[Any]:

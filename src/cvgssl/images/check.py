@@ -133,8 +133,8 @@ def _left_out(contents: FolderContents) -> Iterator[Finding]:
 
 def _names_without_text(entries: Sequence[Listed], root: Path) -> Iterator[Finding]:
     """Names whose bytes are no UTF-8: a list or result in a text file cannot hold them."""
-    paths = (below(entry.path, root) for entry in entries)
-    strange = [path for path in paths if not is_utf8(str(path))]
+    odd = [entry.path for entry in entries if not is_utf8(str(entry.path))]
+    strange = [path for path in (below(each, root) for each in odd) if not is_utf8(str(path))]
     files = [[printable(str(path))] for path in strange if not is_utf8(path.name)]
     folders = sorted(
         {

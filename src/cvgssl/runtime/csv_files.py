@@ -13,6 +13,7 @@ from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import one_line, problem_lines, read_limited
 
 _SEPARATORS = (",", ";", "\t")
+_LONGEST_HEADER = 2**20  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ def read_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -
     text = text[told.end() :] if told else text
     above = 1 if told else 0
     wanted = (*needed, *optional)
-    separator = _separator(text, wanted)
+    separator = _separator(path, text, wanted)
     # names may begin with blanks; a quote beside a blank is meant as a quote
     blanks = re.search(f'{separator} +"', text) is not None
     text = re.sub(f'" +(?=[{separator}\r\n])', '"', text)
@@ -94,9 +95,11 @@ def _text(path: Path) -> str:
     return text.lstrip("\ufeff")
 
 
-def _separator(text: str, wanted: Sequence[str]) -> str:
+def _separator(path: Path, text: str, wanted: Sequence[str]) -> str:
     """The separator by which the header has most of the columns; a comma where that is open."""
     first = next((line for line in io.StringIO(text, newline="") if line.strip()), "")
+    if len(first) > _LONGEST_HEADER:
+        raise UserError(f"{path}: its first line has {len(first):,} characters; is it a CSV file?")
 
     def columns(separator: str) -> int:
         names = {cell.strip().strip('"').strip().lower() for cell in first.split(separator)}

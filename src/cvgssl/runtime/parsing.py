@@ -19,6 +19,9 @@ from cvgssl.runtime.errors import MachineError, UserError
 MAX_TEXT_BYTES = 256 * 2**20
 """Largest text file (labels, splits, settings) that is read; a million paths need about 100 MB."""
 
+MOST_JSON_VALUES = 3_000_000
+"""Values of a JSON file, which take about 300 MB; a thousand draws of a thousand pictures fit."""
+
 _MACHINE = {
     errno.EMFILE: "too many open files; raise the limit (ulimit -n) or use fewer workers",
     errno.ENFILE: "the system's table of open files is full; close other programs",
@@ -98,8 +101,14 @@ def read_text(path: Path, what: str, remedy: str = "") -> str:
 
 
 def parse_json(path: Path, what: str, remedy: str = "") -> Any:
-    """A UTF-8 JSON file that may come from anywhere; errors as `parsing` and `check_file` give."""
+    """A UTF-8 JSON file that may come from anywhere; errors as `parsing` and `check_file` give.
+
+    Raises UserError also for more than `MOST_JSON_VALUES` values.
+    """
     text = read_text(path, what, remedy)
+    values = sum(map(text.count, ",[{"))  # or more; an empty list takes 2 bytes here, then 64
+    if values > MOST_JSON_VALUES:
+        raise UserError(f"{path}: has {values:,} values; at most {MOST_JSON_VALUES:,} are read")
     with parsing(path, what, remedy):
         return json.loads(text)
 

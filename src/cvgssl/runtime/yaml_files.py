@@ -18,10 +18,12 @@ MOST_BYTES = 2**20
 MOST_VALUES = 100_000
 """Values of a file after its aliases are unfolded."""
 MOST_DEPTH = 50
+_LONGEST_NUMBER = 1000  # characters; 1:59:59 and so on takes time by their square
 
 _LONE = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # the others are bytes of names (PEP 383)
 _TEXT = "tag:yaml.org,2002:str"
 _DATE = "tag:yaml.org,2002:timestamp"
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
 class _Loader(yaml.SafeLoader):
@@ -31,6 +33,15 @@ class _Loader(yaml.SafeLoader):
         first: [(tag, pattern) for tag, pattern in resolvers if tag != _DATE]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
+
+    _nodes = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self._nodes += 1
+        if self._nodes > 2 * MOST_VALUES:  # with keys; here, as reading them takes most of the time
+            raise ValueError(f"more than {MOST_VALUES:,} values")
+        node: yaml.Node | None = super().compose_node(parent, index)
+        return node
 
     def get_single_node(self) -> yaml.Node | None:
         node: yaml.Node | None = super().get_single_node()
@@ -90,6 +101,9 @@ def _measure(node: yaml.Node, sizes: dict[int, int], above: tuple[int, ...]) -> 
         size += sum(_measure(item, sizes, inside) for item in node.value)
     elif isinstance(node, yaml.ScalarNode):
         _check_text(node)
+        if node.tag in _NUMBERS and len(node.value) > _LONGEST_NUMBER:
+            line = node.start_mark.line + 1
+            raise ValueError(f"line {line}: a number of {len(node.value):,} characters")
     sizes[id(node)] = size
     return size
 
