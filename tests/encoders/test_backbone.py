@@ -157,3 +157,29 @@ def test_looking_at_the_size_draws_no_random_number() -> None:
     theirs = timm.create_model("vit_tiny_patch16_224", depth=1, img_size=32, num_classes=0)
     for name, value in theirs.state_dict().items():
         assert torch.equal(mine[name], value)
+
+
+@pytest.mark.parametrize(
+    "arch", ["test_resnet", "vit_tiny_patch16_224,depth=1", "eva02_tiny_patch14_224,depth=1"]
+)
+def test_without_drawing_all_but_the_weights_is_as_usual(arch: str) -> None:
+    """Buffers that no file has (positions in a window, statistics) are the same."""
+    with extent.undrawn():
+        bare = build_backbone(arch, 112).body
+    usual = build_backbone(arch, 112).body
+    state = usual.state_dict()
+    bare.load_state_dict(state)
+    buffers = dict(usual.named_buffers())
+    assert arch.startswith("eva02") == bool(buffers.keys() - state.keys())
+    for name, value in bare.named_buffers():
+        assert torch.equal(value, buffers[name]), name
+
+
+def test_without_drawing_no_random_number_is_used() -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    with extent.undrawn():
+        build_backbone("test_resnet", 64)
+    assert torch.equal(torch.get_rng_state(), before)
+    build_backbone("test_resnet", 64)
+    assert not torch.equal(torch.get_rng_state(), before)

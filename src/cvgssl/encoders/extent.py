@@ -15,7 +15,7 @@ MOST_NUMBERS = 10**10
 """Largest network that is built: 40 GB in float32; the largest of timm's has 6.7e9 numbers."""
 MOST_TENSORS = 5_000
 _TIMES, _MORE_NUMBERS = 16, 50_000_000
-_DRAWS = frozenset({"normal_", "uniform_", "erfinv_"})
+_DRAWS = frozenset({"normal_", "uniform_", "kaiming_uniform_", "erfinv_"})
 _FILLS = _DRAWS | {"mul_", "add_", "clamp_", "fill_", "zero_"}
 
 
@@ -24,16 +24,17 @@ class TooLargeError(UserError):
 
 
 class _Without(TorchFunctionMode):
-    """Leaves out these methods of tensors, which give back the tensor as it is."""
+    """Leaves out these methods of tensors and functions of torch.nn.init, which fill a tensor."""
 
     def __init__(self, methods: frozenset[str]) -> None:
         super().__init__()
         self.methods = methods
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if args and getattr(func, "__name__", "") in self.methods:
-            return args[0]
-        return func(*args, **(kwargs or {}))
+        named = kwargs or {}
+        if getattr(func, "__name__", "") in self.methods:
+            return args[0] if args else named["tensor"]  # torch.nn.init gives it by its name
+        return func(*args, **named)
 
 
 def check_extent(build: Callable[[], object]) -> None:
