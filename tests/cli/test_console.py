@@ -84,7 +84,9 @@ def test_another_broken_pipe_is_an_error() -> None:
 @pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
 def test_closed_streams_lead_to_nowhere(closed: str, tmp_path: Path) -> None:
     body = f"""
+        other = open({str(tmp_path / "other")!r}, "w")  # gets no number of a closed stream
         print("out"); print("err", file=sys.stderr); sys.stdin.read()
+        other.close()
         Path({str(tmp_path / "done")!r}).write_text("done")
         sys.stdout.isatty(), sys.stderr.isatty()
         raise UserError("wrong")
@@ -99,6 +101,7 @@ def test_closed_streams_lead_to_nowhere(closed: str, tmp_path: Path) -> None:
     assert done.stdout == ("" if "1>" in closed else "out\n")
     assert done.stderr == ("" if "2>" in closed else "err\nprog: wrong\n")
     assert (tmp_path / "done").read_text() == "done"
+    assert (tmp_path / "other").read_text() == ""
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")

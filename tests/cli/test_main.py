@@ -163,8 +163,8 @@ def test_the_commands_own_exit_code_and_words() -> None:
         (
             UnicodeEncodeError("utf-8", "train/a\udcff/1.png", 7, 8, "surrogates not allowed"),
             [
-                r"prog: a file or folder name is not valid UTF-8: ...train/a\xff/1.png...; rename it "
-                "(convmv does it for many)"
+                r"prog: a file or folder name is not valid UTF-8: ...train/a\xff/1.png...; "
+                "rename it (convmv does it for many)"
             ],
         ),
     ],

@@ -45,14 +45,14 @@ def prepare_streams() -> None:
     such as \xb1; closed streams lead to nowhere.
     """
     codecs.register_error(_ESCAPES, _escaped)
+    if type(sys.stderr) is io.TextIOWrapper:  # neither ours already nor that of a test
+        notes = open(sys.stderr.fileno(), "wb", closefd=False)  # noqa: SIM115
+        sys.stderr = _Notes(notes, sys.stderr.encoding, line_buffering=True)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             nowhere = open(os.devnull, mode, encoding="utf-8")  # noqa: PTH123, SIM115
             os.set_inheritable(nowhere.fileno(), True)
             setattr(sys, name, nowhere)
-    if type(sys.stderr) is io.TextIOWrapper:  # neither ours already nor that of a test
-        notes = open(sys.stderr.fileno(), "wb", closefd=False)  # noqa: SIM115
-        sys.stderr = _Notes(notes, sys.stderr.encoding, line_buffering=True)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_ESCAPES)
