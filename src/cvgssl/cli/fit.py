@@ -39,6 +39,7 @@ def print_fit(folder: Path, summary: "FitSummary") -> None:
     )
     if summary.decision is not None:
         print(summary.decision)
+    print("probabilities take all classes as equally frequent")
     if summary.labelled == len(summary.classes):
         print("one label per class: none can be held out, so how sure it is is a guess")
     if summary.test is None:

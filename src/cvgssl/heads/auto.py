@@ -25,7 +25,7 @@ STEPS = 50  # of the iteration that finds them
 NEIGHBOURS = 10  # of the graph by which labels and map are compared
 # agreement of diffusion and transport from which on a candidate counts, and at which it counts
 # fully; chosen inside train/ with one class made to dominate (docs/results/heads.md)
-DIFFUSION_COUNTS, TRANSPORT_COUNTS = (0.6, 0.85), (0.8, 0.95)
+DIFFUSION_COUNTS, TRANSPORT_COUNTS = (0.75, 0.9), (0.85, 0.95)
 LEAST_SHARE = 0.05  # of its prior that a candidate keeps, so that held-out labels may raise it
 
 FEW_UNLABELLED = f"fewer than {LEAST_ROWS} unlabelled pictures"
