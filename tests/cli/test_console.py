@@ -118,6 +118,15 @@ def test_a_full_standard_output_is_one_line(unbuffered: str) -> None:
     assert (done.returncode, done.stderr) == (2, "prog: standard output: No space left on device\n")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_help_that_cannot_be_written_is_one_line(python: str) -> None:
+    words = [python, "-m", "cvgssl", "fit", "--help"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "cvgssl fit: standard output: No space left on device\n"
+
+
 @pytest.mark.parametrize("taker", ["full", "gone"])
 def test_notes_that_nobody_takes_stop_no_work(taker: str, tmp_path: Path) -> None:
     if taker == "full":

@@ -321,3 +321,16 @@ def test_more_pictures_that_nobody_has_labelled(fitted: Fit, plates: Path, tmp_p
     pictures = [plates / "test"]
     for one, two in zip(predict(first, pictures), predict(second, pictures), strict=True):
         np.testing.assert_allclose(one.probabilities, two.probabilities, atol=1e-3)
+
+
+def test_a_class_that_is_called_like_a_verdict(fitted: Fit, plates: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.csv"
+    rows = [
+        f"{path.relative_to(plates)},{'unknown' if path.parent.name == 'patches' else 'other'}"
+        for path in sorted((plates / "train").rglob("*.bmp"))[::4]
+    ]
+    labels.write_text("\n".join(["path,label", *rows]))
+    folder, _ = fitted(labels=labels, class_folders=False)
+    assert {each.label for each in predict(folder, [plates / "test"])} <= {"unknown", "other"}
+    with pytest.raises(UserError, match=r"--unknown: .* has a class called 'unknown'"):
+        predict(folder, [plates / "test"], unknown=True)

@@ -77,8 +77,12 @@ def parse(
             _add(group, name, fields[name], name in positional)
     parser.add_argument("--config", metavar="FILE", help="YAML file of these options; flags win")
     parser.add_argument("--save-config", metavar="FILE", help="write the options as YAML and stop")
+    words = _words(argv, fields)
+    if {"-h", "--help"} & set(words):  # by print: argparse keeps silent where it cannot be written
+        print(parser.format_help(), end="")
+        raise SystemExit(0)
     try:
-        parsed, unknown = parser.parse_known_intermixed_args(_words(argv, fields))
+        parsed, unknown = parser.parse_known_intermixed_args(words)
     except argparse.ArgumentError as error:
         raise UserError(f"{error.argument_name}: {error.message}; see {prog} --help") from error
     flags = {

@@ -42,13 +42,12 @@ def run(argv: Sequence[str], prog: str) -> int:
     """Write the split and print how many pictures of each class went where."""
     config = COMMAND.parse(argv, prog)
 
-    from cvgssl.images.check_facts import counted
     from cvgssl.images.parts import by_pattern, by_twins
     from cvgssl.images.scan import has_own_split, load_dataset
     from cvgssl.images.splits import write_split
     from cvgssl.report.terminal import print_table
     from cvgssl.runtime.errors import UserError
-    from cvgssl.runtime.parsing import one_line
+    from cvgssl.runtime.parsing import counted, one_line
 
     if has_own_split(config.data):
         remedy = "bring its pictures into one folder of classes" if config.group_by else ""

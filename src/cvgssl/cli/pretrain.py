@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cvgssl.cli.command import Command
 from cvgssl.pretrain.config import PretrainConfig, pretrain_config
+from cvgssl.runtime.parsing import counted
 
 SHOWN = 4  # pictures in the figure of views
 COMMAND = Command(
@@ -37,7 +38,8 @@ def run_pretraining(config: PretrainConfig, prog: str) -> int:
             print(f"{prog}: stopped and saved; go on with: {prog} --resume {stopped.folder}")
         return stopped.exit_code
     if is_first_process():
-        print(f"{summary.epochs} epochs over {summary.pictures} pictures, {summary.seconds:.0f} s")
+        epochs, pictures = counted(summary.epochs, "epoch"), counted(summary.pictures, "picture")
+        print(f"{epochs} over {pictures}, {summary.seconds:.0f} s")
         print(f"backbone: {folder / 'backbone.safetensors'}")
         print(
             f"use it:   cvgssl finetune {config.data} --arch {config.arch} --pretrained "

@@ -10,11 +10,13 @@ from cvgssl.features.graph import edges_crossed, neighbour_graph
 from cvgssl.features.graph_cache import cached, graph_cache
 from cvgssl.heads.base import FewShotHead, Floats, one_hot, unit
 from cvgssl.heads.calibration import (
+    distinctness,
     fit_temperature,
     held_out_predictions,
     log_likelihoods,
+    mean_agreement,
     scale_temperature,
-    temperature_of_agreement,
+    temperature_of_confidence,
 )
 from cvgssl.heads.diffusion import LEAST_ROWS, DiffusionHead, enough_unlabelled
 from cvgssl.heads.linear import KernelRidge
@@ -57,7 +59,7 @@ class AutoDecision:
     weights, temperatures : tuple of float
         Of the candidates.
     temperature : float
-        Of their mean; 1 where labels were held out.
+        Of their mean.
     """
 
     candidates: tuple[str, ...]
@@ -82,12 +84,14 @@ class AutoDecision:
         """Two lines: whether unlabelled pictures are used and why; what is averaged and why."""
         used = "used" if self.gate_open else "not used"
         first = f"unlabelled pictures are {used}: {self.reason}"
-        temperatures = ", ".join(f"{value:.2f}" for value in self.temperatures)
-        if not self.held_out:
-            temperatures = f"{self.temperature:.2f}"
-        scaled = f"probabilities are scaled by temperature {temperatures}"
         if len(self.candidates) == 1:
+            scaled = _scaled(self.temperature * self.temperatures[0])
             return f"{first}\nthe answer is that of {self.candidates[0]}; {scaled}"
+        scaled = _scaled(self.temperature)
+        if self.held_out:
+            scaled += (
+                f", each head's before by {', '.join(map('{:.2f}'.format, self.temperatures))}"
+            )
         *shares, last = (
             f"{100 * weight:.0f} % {name}"
             for name, weight in zip(self.candidates, self.weights, strict=True)
@@ -118,9 +122,11 @@ class AutoHead(FewShotHead):
     the map. So the less they agree about the unlabelled pictures, the less of their prior is left,
     transport's going first.
 
-    With one label per class nothing can be held out: the prior decides, and the mean takes the
-    temperature at which it is as sure of the unlabelled pictures as the candidates agree about
-    them (mean over pairs).
+    The mean takes a temperature of its own, by its held-out predictions. With one label per class
+    nothing can be held out: the prior decides, and the mean is as sure of the unlabelled pictures
+    as kernel ridge, diffusion and transport agree about them (mean over pairs), less where the
+    labels of other classes are hardly further from a picture than the nearest one
+    (`distinctness`).
 
     Labels alone decide, by kernel ridge, with fewer than 100 unlabelled pictures, and where the
     map does not keep neighbours together: where the diffusion head's classes of all rows cross at
@@ -174,24 +180,25 @@ class AutoHead(FewShotHead):
         by_labels = KernelRidge().fit(features, target)
         candidates: dict[str, FewShotHead] = {"kernel-ridge": by_labels}
         distributions = [by_labels.predict_proba(features)]
-        crossed = None
+        known = target >= 0
+        answers, crossed = [distributions[0][~known]], None
         if enough_unlabelled(target):
             by_map = DiffusionHead().fit(features, target)
+            answers.append(by_map.label_distributions_[~known])
             crossed = _crossed(features, by_map.label_distributions_, distributions[0])
         gate_open = crossed is not None and crossed[0] < crossed[1]
         if gate_open:
             transport = TransportHead().fit(features, target)
             candidates |= {"diffusion": by_map, "transport": transport}
             distributions += [by_map.label_distributions_, transport.label_distributions_]
+            answers.append(distributions[-1][~known])
         self.heads_ = list(candidates.values())
-        known = target >= 0
-        agreement = _agreement([rows[~known] for rows in distributions[1:]])
+        agreement = _agreement(answers[1:])
         held_out = self._weigh(features, target, agreement)
         mixed = self._mixed(distributions)
-        self.temperature_ = 1.0
-        if not held_out:
-            answers = [rows[~known] for rows in distributions]
-            self.temperature_ = temperature_of_agreement(mixed[~known], answers)
+        if not held_out and len(answers) > 1:
+            sure = mean_agreement(answers) * distinctness(features, target)
+            self.temperature_ = temperature_of_confidence(mixed[~known], sure)
         self.label_distributions_ = scale_temperature(mixed, self.temperature_)
         self.label_distributions_[known] = one_hot(target, len(self.classes_))[known]
         self.decision_ = AutoDecision(
@@ -208,14 +215,13 @@ class AutoHead(FewShotHead):
         )
 
     def _weigh(self, features: Floats, target: NDArray[np.int64], agreement: float | None) -> int:
-        """Temperatures and weights of the candidates; how many labels could be held out."""
-        self.temperatures_, likelihoods = [], []
+        """Temperatures and weights by labels that are held out; how many that could be."""
+        self.temperatures_, held_out = [], []
         for candidate in self.heads_:
             predictions, rows = held_out_predictions(candidate, features, target)
             temperature = fit_temperature(predictions, target[rows])
-            scaled = scale_temperature(predictions, temperature)
             self.temperatures_.append(temperature)
-            likelihoods.append(log_likelihoods(scaled, target[rows]))
+            held_out.append(scale_temperature(predictions, temperature))
         prior = np.array(self.prior[: len(self.heads_)], dtype=np.float64)
         prior[2:] *= len(self.classes_) / (target >= 0).sum()
         if agreement is not None:
@@ -223,7 +229,10 @@ class AutoHead(FewShotHead):
                 _counts(agreement, DIFFUSION_COUNTS),
                 _counts(agreement, TRANSPORT_COUNTS),
             ]
+        likelihoods = [log_likelihoods(predictions, target[rows]) for predictions in held_out]
         self.weights_ = stacking_weights(np.exp(likelihoods), prior / prior.sum())
+        mixed = np.tensordot(self.weights_, held_out, 1)
+        self.temperature_ = fit_temperature(mixed, target[rows])
         return len(rows)
 
     def _mixed(self, distributions: list[Floats]) -> Floats:
@@ -277,6 +286,10 @@ def _crossed(features: Floats, by_map: Floats, by_labels: Floats) -> tuple[float
         edges_crossed(graph, by_map.argmax(axis=1)),
         edges_crossed(graph, by_labels.argmax(axis=1)),
     )
+
+
+def _scaled(temperature: float) -> str:
+    return f"probabilities are scaled by temperature {temperature:.2f}"
 
 
 def _reason(crossed: tuple[float, float] | None, unlabelled: int) -> str:

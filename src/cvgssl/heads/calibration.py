@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from cvgssl.heads.base import UNLABELLED, FewShotHead, Floats, softmax
+from cvgssl.heads.base import UNLABELLED, FewShotHead, Floats, softmax, unit
 from cvgssl.heads.diffusion import MapHead
 
 FOLDS = 5
@@ -62,6 +62,7 @@ def log_likelihoods(probabilities: Floats, truth: NDArray[np.int64]) -> Floats:
 
 TEMPERATURES = np.geomspace(0.1, 5, 30)
 ANCHOR = 5.0  # labels that speak for temperature 1
+INDISTINCT, LEAST_DISTINCT = (0.35, 0.65), 0.3  # see `distinctness`
 
 
 def scale_temperature(probabilities: Floats, temperature: float) -> Floats:
@@ -88,22 +89,43 @@ def fit_temperature(held_out: Floats, truth: NDArray[np.int64]) -> float:
     return float(TEMPERATURES[int(np.argmax(likelihoods))])
 
 
-def temperature_of_agreement(mixed: Floats, answers: Sequence[Floats]) -> float:
-    """The temperature at which a mean is as sure of rows as its candidates agree about them.
+def mean_agreement(answers: Sequence[Floats]) -> float:
+    """How often two of several heads name a row alike, 0..1, mean over pairs.
 
-    mixed: its probabilities [M, K] of rows without a label; answers: those of the candidates; of
-    fewer than two the temperature is 1. How often two classifiers agree estimates how often they
-    are right (Jiang et al. 2022, there of networks), so the mean largest probability is brought
-    near the mean agreement of all pairs.
+    answers: probabilities [M, K] of the same rows, of two heads or more. It estimates how often
+    they are right (Jiang et al. 2022, there of networks).
     """
-    pairs = list(combinations([rows.argmax(axis=1) for rows in answers], 2))
-    if not pairs:
+    pairs = combinations([rows.argmax(axis=1) for rows in answers], 2)
+    return float(np.mean([np.mean(first == second) for first, second in pairs]))
+
+
+def distinctness(features: Floats, target: NDArray[np.int64]) -> float:
+    """How far agreement of heads may be believed, from `LEAST_DISTINCT` to 1; no truth is needed.
+
+    features [N, D], target [N] as for `fit`. Cosines of the rows without a label to the nearest
+    labelled row, and to the nearest one of another class, are averaged. Where the second is a
+    large part of the first, what the labels differ in is not what the rows differ in, and heads
+    agree about groups that are no classes. The bounds were chosen inside train/
+    (docs/results/heads.md, "Where one class dominates").
+    """
+    rows, known = unit(features), target >= 0
+    similarity = rows[~known] @ rows[known].T
+    labels = target[known]
+    by_class = [similarity[:, labels == label].max(axis=1) for label in np.unique(labels)]
+    if len(by_class) < 2 or not len(similarity):
         return 1.0
-    agreement = np.mean([np.mean(first == second) for first, second in pairs])
-    confidence = [
-        scale_temperature(mixed, temperature).max(axis=1).mean() for temperature in TEMPERATURES
+    *_, second, nearest = np.sort(by_class, axis=0).mean(axis=1)
+    low, high = INDISTINCT
+    return float(np.clip((high - second / max(nearest, 1e-6)) / (high - low), LEAST_DISTINCT, 1))
+
+
+def temperature_of_confidence(probabilities: Floats, confidence: float) -> float:
+    """The temperature at which the largest probability of the rows [M, K] has this mean."""
+    means = [
+        scale_temperature(probabilities, temperature).max(axis=1).mean()
+        for temperature in TEMPERATURES
     ]
-    return float(TEMPERATURES[int(np.argmin(np.abs(np.array(confidence) - agreement)))])
+    return float(TEMPERATURES[int(np.argmin(np.abs(np.array(means) - confidence)))])
 
 
 def calibration_error(probabilities: Floats, truth: NDArray[np.int64], bins: int = 15) -> float:

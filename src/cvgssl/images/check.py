@@ -20,7 +20,6 @@ from cvgssl.images.check_facts import (
     Picture,
     Severity,
     below,
-    counted,
     list_contents,
     measure_all,
     shown_path,
@@ -31,7 +30,7 @@ from cvgssl.images.geometry import MAX_MEGAPIXELS
 from cvgssl.images.layout import HALVES
 from cvgssl.images.names import comparable, is_utf8
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.parsing import name_remedy, printable
+from cvgssl.runtime.parsing import counted, name_remedy, printable
 
 SHORTCUT_LEAST = 5  # files that must share a property before it counts as a shortcut to a label
 IMBALANCE = 3  # largest class by smallest, from which on accuracy alone misleads

@@ -195,8 +195,3 @@ class Picture:
     entry: Listed
     facts: PictureFacts
     shown: str  # path as the user reads it
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 picture`, `2 pictures`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

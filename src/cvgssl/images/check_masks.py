@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cvgssl.images.check_facts import Finding, Picture, counted
+from cvgssl.images.check_facts import Finding, Picture
 from cvgssl.images.duplicates import LEAST_DETAIL
 from cvgssl.images.likeness import detail_correlations
 from cvgssl.images.names import comparable
+from cvgssl.runtime.parsing import counted
 
 _MASK_WORDS = re.compile(
     r"(?<=.)[ _.-](?:masks?|gt|ground[ _-]?truth|labels?|seg|segmentation|annotations?)$"

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cvgssl.images.check_facts import Finding, Picture, Severity, counted
+from cvgssl.images.check_facts import Finding, Picture, Severity
 from cvgssl.images.duplicates import near_pairs
+from cvgssl.runtime.parsing import counted
 
 MANY_TWINS = 0.05  # share of the pictures in question, from which on twins spoil a result
 HANDFUL = 3  # fewer pictures than this never do

@@ -16,10 +16,10 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from cvgssl.images.check_facts import PictureFacts, counted, measure_all
+from cvgssl.images.check_facts import PictureFacts, measure_all
 from cvgssl.images.duplicates import near_pairs
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.parsing import one_line, printable
+from cvgssl.runtime.parsing import counted, one_line, printable
 
 log = logging.getLogger(__name__)
 

@@ -30,6 +30,7 @@ from cvgssl.runtime.environment import hardware
 from cvgssl.runtime.errors import UserError, naming
 from cvgssl.runtime.files import write_json
 from cvgssl.runtime.launch import launch
+from cvgssl.runtime.parsing import counted
 from cvgssl.runtime.run import SNAPSHOT, SUMMARY, Clock, RunFolder, RunKind, open_run
 from cvgssl.runtime.seeds import seed_for
 from cvgssl.runtime.stopping import Stopped, stop_requests
@@ -116,7 +117,7 @@ def _check_shares(config: PretrainConfig, processes: int) -> None:
     if share < 2 or share != int(share):
         raise UserError(
             f"--batch-size {config.batch_size}: must be a multiple, 2 times at least, of "
-            f"{processes} processes x --accumulate {config.accumulate}"
+            f"{counted(processes, 'process')} x --accumulate {config.accumulate}"
         )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl.features.reading import Reading
+from cvgssl.heads.open_set import NOT_SURE, UNKNOWN
 from cvgssl.images.decoding import Square, check_readable
 from cvgssl.images.geometry import MAX_MEGAPIXELS, Geometry
 from cvgssl.images.scan import list_pictures
@@ -158,6 +159,12 @@ def recognition(options: PredictOptions) -> Recognition:
             raise UserError(f"--encoder: {file} holds its own weights; leave it out")
     paths = find_pictures(options.images)
     recognizer = _load(file, options)
+    meant = [name for name in recognizer.classes if name in (UNKNOWN, NOT_SURE)]
+    if options.unknown and meant:
+        raise UserError(
+            f"--unknown: {file} has a class called {meant[0]!r}, which nobody could tell from that "
+            "answer; rename the class and make the recognizer again, or leave --unknown out"
+        )
     reading = Reading(
         paths,
         recognizer.geometries,

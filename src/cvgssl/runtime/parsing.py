@@ -151,6 +151,13 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(map(_shown, text))
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 picture`, `2 pictures`, `2 classes`."""
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number} {noun}{'es' if noun.endswith('s') else 's'}"
+
+
 def name_remedy(what: str) -> str:
     """What to do about a name that is no UTF-8: `what` of it is to be renamed."""
     encoding = sys.getfilesystemencoding()
