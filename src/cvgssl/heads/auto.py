@@ -164,7 +164,7 @@ class AutoHead(FewShotHead):
     array([0])
     >>> print(head.decision_)
     unlabelled pictures are not used: there are 0, at least 100 are needed
-    the answer is that of kernel-ridge; probabilities are scaled by temperature 0.99
+    the answer is that of kernel-ridge; probabilities are scaled by temperature 0.98
     """
 
     uses_unlabelled = True
