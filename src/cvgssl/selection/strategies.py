@@ -62,9 +62,8 @@ def _to(rows: NDArray[np.float32], row: NDArray[np.float32]) -> NDArray[np.float
 
 LEAST_ROWS = 20  # for a graph
 SURE = 0.3  # what a picture counts beside its doubt, in mean doubts
-RARE = 2  # power of the distance to the nearest neighbours by which pictures weigh
-NEAREST = 10  # of these neighbours, among at most AMONG pictures
-FAR_EVERY = 4  # which pictures are the farthest ones: the fourth, the eighth, ...
+NEAREST = 10  # neighbours by whose distance pictures weigh, among at most AMONG pictures
+FAR_EVERY = 2  # which pictures are the farthest ones: every second
 MEDOID_SAMPLE = 5000  # pictures that are weighed against each other
 CHUNK = 1000
 AMONG = 4000  # pictures that each is compared with for its nearest neighbours
@@ -75,10 +74,10 @@ def medoids(candidates: Candidates, budget: int, seed: int) -> Picked:
 
     Greedy facility location (k-medoids), each time the picture that most reduces the mean distance
     of all to the nearest labelled or chosen one (the score). Distances are those of the embeddings
-    and of their map, side by side. Pictures weigh by the squared mean distance to their 10 nearest
+    and of their map, side by side. Pictures weigh by the mean distance to their 10 nearest
     neighbours, so that a kind of which there are many does not take all labels, and, once two
     classes have labels, by the margin between the two likeliest classes of a logistic regression.
-    Every fourth picture is the one whose embedding is farthest from all chosen ones (`coreset`):
+    Every second picture is the one whose embedding is farthest from all chosen ones (`coreset`):
     there small kinds are. Of more than 5000 pictures as many are drawn, in proportion to weight.
 
     Settings were chosen inside train/ (docs/results/selection.md).
@@ -125,10 +124,10 @@ def _beside_map(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _rareness(rows: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Mean distance [N] to the nearest neighbours, to the power of RARE, above 0."""
+    """Mean distance [N] to the nearest neighbours, above 0."""
     near = min(NEAREST, len(rows) - 1)
     distance = _mean_distance(rows, near) if near else np.zeros(len(rows))
-    rareness: NDArray[np.float64] = np.maximum(distance, 1e-6) ** RARE
+    rareness: NDArray[np.float64] = np.maximum(distance, 1e-6)
     return rareness
 
 
