@@ -5,7 +5,7 @@ from pathlib import Path
 from cvgssl.bench.config import BenchConfig, EncoderChoice, FeatureSource
 from cvgssl.bench.recorded import file_name
 from cvgssl.features.config import EmbedConfig
-from cvgssl.features.embed import embed
+from cvgssl.features.embed import embed_each
 from cvgssl.features.encoder_requests import requested_encoders
 from cvgssl.features.table import save_features
 from cvgssl.runtime.options import make
@@ -21,11 +21,12 @@ def all_features(config: BenchConfig) -> list[FeatureSource]:
     sources = list(config.features)
     for data in config.data:
         name = data.stem if data.is_file() else data.resolve().name
-        for encoder in config.encoder_choices():
+        choices = config.encoder_choices()
+        limit = {"data": data, "max_megapixels": config.max_megapixels}
+        every = [make(EmbedConfig, limit | encoder.options) for encoder in choices]
+        for encoder, options, table in zip(choices, every, embed_each(every), strict=True):
             file = config.out / FEATURES / f"{file_name(name)}_{file_name(encoder.name)}.npz"
-            limit = {"data": data, "max_megapixels": config.max_megapixels}
-            options = make(EmbedConfig, limit | encoder.options)
-            save_features(embed(options), file)
+            save_features(table, file)
             sources.append(
                 FeatureSource(
                     file=file,

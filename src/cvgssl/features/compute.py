@@ -1,4 +1,4 @@
-"""Pictures through an encoder, a few at a time, into the store: no more are ever in memory.
+"""Pictures through encoders, a few at a time, into their stores: no more are ever in memory.
 
 Shapes: B pictures of a batch, D numbers.
 """
@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 
 from cvgssl.features import feature_store
-from cvgssl.features.encoder import Encoder
+from cvgssl.features.encoder import Encoder, JointEncoder
 from cvgssl.features.feature_store import FeatureStore
 from cvgssl.features.reading import Reading, stacked
 from cvgssl.images.decoding import Square
@@ -19,31 +19,34 @@ from cvgssl.runtime.errors import UserError
 
 
 def compute(
-    encoder: Encoder,
+    joint: JointEncoder,
     reading: Reading,
-    store: FeatureStore,
+    stores: Sequence[FeatureStore],
     accelerator: Accelerator,
     advance: Callable[[int], None],
 ) -> None:
-    """Embed the files and keep the result in `store`, block by block.
+    """Embed the files and keep the result in the members' `stores`, block by block.
 
     `reading` then says which were not readable. Raises UserError for numbers that are not finite.
     """
-    encoder = encoder.to(accelerator.device)
+    joint = joint.to(accelerator.device)
     squares: list[Square] = []  # without their pixels
-    values: list[NDArray[np.float32]] = []
+    values: list[list[NDArray[np.float32]]] = []  # of each batch, by each member
 
     def keep() -> None:
+        digests = [square.digest for square in squares]
         brightest = [square.brightest for square in squares]
-        store.add([square.digest for square in squares], np.concatenate(values), brightest)
+        for store, blocks in zip(stores, zip(*values, strict=True), strict=True):
+            store.add(digests, np.concatenate(blocks), brightest)
         squares.clear()
         values.clear()
 
     for batch in reading.batches(advance):
         (shown,) = batch.squares
-        values.append(embed_squares(encoder, shown, accelerator))
+        values.append(embed_squares(joint, shown, accelerator))
         squares += [Square(square.digest, brightest=square.brightest) for square in shown]
-        _check_finite(encoder, values[-1])
+        for encoder, rows in zip(joint.members, values[-1], strict=True):
+            _check_finite(encoder, rows)
         if len(squares) >= feature_store.BLOCK:
             keep()
     if squares:
@@ -51,14 +54,13 @@ def compute(
 
 
 def embed_squares(
-    encoder: Encoder, squares: Sequence[Square], accelerator: Accelerator
-) -> NDArray[np.float32]:
-    """Embeddings of readable squares, float32 [B, D]."""
+    joint: JointEncoder, squares: Sequence[Square], accelerator: Accelerator
+) -> list[NDArray[np.float32]]:
+    """Embeddings of readable squares by each member, float32 [B, D]."""
     pixels = torch.from_numpy(stacked(squares))
     with accelerator.autocast():
-        embedded = encoder(pixels.to(accelerator.device))
-    rows: NDArray[np.float32] = embedded.float().cpu().numpy()
-    return rows
+        embedded = joint(pixels.to(accelerator.device))
+    return [values.float().cpu().numpy() for values in embedded]
 
 
 def _check_finite(encoder: Encoder, values: NDArray[np.float32]) -> None:
@@ -66,4 +68,4 @@ def _check_finite(encoder: Encoder, values: NDArray[np.float32]) -> None:
         remedy = "its file is damaged"
         if encoder.config.precision != "fp32":
             remedy = "use --precision fp32"
-        raise UserError(f"{encoder.frozen.name}: gives numbers that are not finite; {remedy}")
+        raise UserError(f"{encoder.name}: gives numbers that are not finite; {remedy}")

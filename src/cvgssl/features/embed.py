@@ -1,36 +1,31 @@
 """Embeddings of all pictures of a data set, each computed once.
 
-`embed` is where to begin reading: it lists the pictures, hashes their files, asks the cache which
-embeddings are there, computes the others, and puts encoders side by side. torch is imported only
-when something is to be computed.
+`embed` is where to begin reading: it lists the pictures, hashes their files, has the embeddings
+computed that are not in the cache (see `completion.py`), and puts encoders side by side.
 """
 
-import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import islice
+from typing import Any
 
 import numpy as np
 
 from cvgssl import __version__
+from cvgssl.encoders.installed_weights import INSTALLED
+from cvgssl.features.completion import Complete, Files, complete_all
 from cvgssl.features.config import AUTO, EmbedConfig
-from cvgssl.features.encoder_requests import EncoderRequest, requested_encoders
-from cvgssl.features.feature_store import FeatureStore, Rows, Values, scratch
+from cvgssl.features.encoder_requests import requested_encoders
+from cvgssl.features.feature_store import Rows, Values, scratch
 from cvgssl.features.pictures import Listing, list_for_embedding
-from cvgssl.features.record import FOLDER, EncoderRecord, keep_record, parts_of, recorded
+from cvgssl.features.record import FOLDER, EncoderRecord, parts_of
 from cvgssl.features.table import FeatureTable
-from cvgssl.images.decoding import check_readable, hash_files
+from cvgssl.images.decoding import hash_files
 from cvgssl.images.store import warn_if_dark
 from cvgssl.runtime.cache_folder import default_cache_dir
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.progress import progress
-
-if TYPE_CHECKING:
-    from cvgssl.features.encoder import Encoder
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,25 +61,10 @@ def embed_with_records(config: EmbedConfig) -> tuple[FeatureTable, list[EncoderR
     return embedded.table, embedded.records
 
 
-@dataclass(frozen=True)
-class _Files:
-    """N picture files and their digests."""
-
-    paths: Sequence[Path]
-    digests: Sequence[str]
-
-
-@dataclass(frozen=True)
-class _Complete:
-    """An encoder whose store has every readable picture.
-
-    computed: pictures that were not there before. unreadable: rows of the files.
-    """
-
-    record: EncoderRecord
-    store: FeatureStore
-    computed: int = 0
-    unreadable: frozenset[int] = frozenset()
+def embed_each(configs: Sequence[EmbedConfig]) -> Iterator[FeatureTable]:
+    """`embed` of each, where all that they lack is computed first, each network run once."""
+    for embedded in _embed_each(configs):
+        yield embedded.table
 
 
 @dataclass(frozen=True)
@@ -98,11 +78,37 @@ class _Embedded:
 
 
 def _embed_all(config: EmbedConfig) -> _Embedded:
-    requests = requested_encoders(config)
+    (embedded,) = _embed_each([config])
+    return embedded
+
+
+def _embed_each(configs: Sequence[EmbedConfig]) -> Iterator[_Embedded]:
+    requests = [requested_encoders(config) for config in configs]
+    pictures = cache(_pictures)
+    pictured = [pictures(_without_encoders(config)) for config in configs]
+    wanted = [
+        (request, files)
+        for each, (_, files) in zip(requests, pictured, strict=True)
+        for request in each
+    ]
+    complete = iter(complete_all(wanted))
+    for config, each, (listing, files) in zip(configs, requests, pictured, strict=True):
+        yield _gathered(config, listing, files, list(islice(complete, len(each))))
+
+
+def _without_encoders(config: EmbedConfig) -> EmbedConfig:
+    """The same for configurations that differ in encoders and what is taken from them."""
+    return replace(config, encoder=(INSTALLED,), pooling=AUTO, layers=(), image_size=None)
+
+
+def _pictures(config: EmbedConfig) -> tuple[Listing, Files]:
     listing = list_for_embedding(config)
-    digests = hash_files(listing.paths, config)
-    files = _Files(listing.paths, digests)
-    complete = [_complete(request, files) for request in requests]
+    return listing, Files(listing.paths, hash_files(listing.paths, config))
+
+
+def _gathered(
+    config: EmbedConfig, listing: Listing, files: Files, complete: Sequence[Complete]
+) -> _Embedded:
     skipped = frozenset[int]().union(*(each.unreadable for each in complete))
     kept = np.array([row for row in range(len(files.paths)) if row not in skipped], np.intp)
     _check_left(listing, kept, config)
@@ -118,59 +124,6 @@ def _embed_all(config: EmbedConfig) -> _Embedded:
         _about(records, config),
     )
     return _Embedded(table, records, sum(each.computed for each in complete), len(skipped))
-
-
-def _complete(request: EncoderRequest, files: _Files) -> _Complete:
-    """Compute what the encoder's store has not."""
-    cache, config = default_cache_dir(), request.config
-    encoder: Encoder | None = None
-    record = recorded(request, cache)
-    if record is None:
-        encoder, record = _build(request)
-        keep_record(request, cache, record)
-    for remark in record.remarks:
-        log.warning("%s: %s", record.file, remark)
-    store = FeatureStore(record.folder(cache), record.width)
-    missing: dict[str, int] = {}  # copies of a picture are computed once
-    for row, digest in enumerate(files.digests):
-        if digest not in store:
-            missing.setdefault(digest, row)
-    if not missing:
-        return _Complete(record, store)
-    from cvgssl.features.compute import compute
-    from cvgssl.features.reading import Reading
-    from cvgssl.runtime.launch import launch
-
-    accelerator = launch(config.gpu, config.precision)
-    if encoder is None:
-        encoder, _ = _build(request)
-    reading = Reading(
-        [files.paths[row] for row in missing.values()],
-        [encoder.geometry],
-        config,
-    )
-    with progress(f"embedding ({record.name})", len(missing)) as advance:
-        compute(encoder, reading, store, accelerator, advance)
-    digests = list(missing)
-    reasons = {digests[place]: reason for place, reason in reading.unreadable.items()}
-    unreadable = {
-        row: reasons[digest] for row, digest in enumerate(files.digests) if digest in reasons
-    }
-    named = {files.paths[row]: reason for row, reason in unreadable.items()}
-    check_readable(named, len(files.paths), config.skip_corrupt)
-    for digest, row in missing.items():
-        if digest not in store and row not in unreadable:
-            path = files.paths[row]
-            raise UserError(f"{path}: changed while it was read; run the command again")
-    return _Complete(record, store, len(missing) - len(reasons), frozenset(unreadable))
-
-
-def _build(request: EncoderRequest) -> "tuple[Encoder, EncoderRecord]":
-    from cvgssl.features.encoder import load_encoder
-
-    encoder = load_encoder(request)
-    log.info("encoder %s", encoder.frozen.summary())
-    return encoder, encoder.record()
 
 
 def _check_left(listing: Listing, kept: Rows, config: EmbedConfig) -> None:

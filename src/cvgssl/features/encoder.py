@@ -1,22 +1,27 @@
 """A frozen encoder as embedding needs it: network, pooling, test-time augmentation.
 
+A command may name a network several times, to take several things from it (its output, layers, ways
+of pooling): `Networks` loads it once, and `JointEncoder` runs it once for all of them.
+
 Shape letters: B pictures, C channels (1 gray or 3), S side in pixels, D numbers of an embedding.
 """
 
-from collections.abc import Iterator
-from dataclasses import asdict
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any, cast
 
 import PIL
 import torch
 from torch import Tensor, nn
 
+from cvgssl.encoders.encoder_spec import EncoderSpec
 from cvgssl.encoders.frozen_encoder import FrozenEncoder
 from cvgssl.encoders.loading import load_frozen_encoder
 from cvgssl.encoders.preprocessing import resized
-from cvgssl.features.config import EmbedConfig, Flips
+from cvgssl.features.config import Flips
 from cvgssl.features.encoder_requests import EncoderRequest
-from cvgssl.features.pooling import Pooling
+from cvgssl.features.pooling import Pooling, Tokens, output_after, run_layers
 from cvgssl.features.record import EncoderRecord
 from cvgssl.images.geometry import FitMode, Geometry, Interpolation
 from cvgssl.images.reader import VERSION as READER
@@ -24,16 +29,20 @@ from cvgssl.runtime.errors import naming
 
 FORMAT = 1  # raise when the same options would give other numbers
 
+log = logging.getLogger(__name__)
 
-class Encoder(nn.Module):
-    """Stored pictures to embeddings; never trained."""
 
-    def __init__(self, frozen: FrozenEncoder, config: EmbedConfig) -> None:
-        super().__init__()
-        self.frozen, self.config = frozen, config
-        self.pooling = (
-            Pooling(frozen.backbone, config.pools, config.layers) if config.pools else None
-        )
+class Encoder:
+    """A network and what is taken from it; never trained.
+
+    frozen: the network, which other encoders may have in common with it. name: for people.
+    """
+
+    def __init__(self, frozen: FrozenEncoder, request: EncoderRequest) -> None:
+        self.frozen, self.config, self.weight = frozen, request.config, request.spec.weight
+        self.name = replace(request.spec, name=request.spec.name or frozen.name).label
+        pools, layers = self.config.pools, self.config.layers
+        self.pooling = Pooling(frozen.backbone, pools, layers) if pools else None
 
     @property
     def geometry(self) -> Geometry:
@@ -49,23 +58,13 @@ class Encoder(nn.Module):
             config.bit_depth,
         )
 
-    @torch.inference_mode()
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Uint8 [B, C, S, S] to float32 [B, D], the mean over test-time augmentation."""
-        config = self.config
-        views = augmented(pixels.float() / 255, config.crops, config.crop_side, config.flips)
-        total, count = self._encode(next(views)), 1
-        for view in views:
-            total, count = total + self._encode(view), count + 1
-        return total / count
-
     def record(self) -> EncoderRecord:
         """What decides its numbers besides the pictures."""
-        config = self.config
+        config, frozen = self.config, self.frozen
         facts: dict[str, Any] = {
             "format": FORMAT,
             "reader": [READER, PIL.__version__],
-            "encoder": {k: v for k, v in self.frozen.identity().items() if k != "name"},
+            "encoder": {k: v for k, v in frozen.identity().items() if k != "name"},
             "geometry": asdict(self.geometry),
             "pool": list(config.pools),
             "layers": list(self.pooling.layers) if self.pooling else [],
@@ -74,22 +73,97 @@ class Encoder(nn.Module):
             "precision": config.precision,
         }
         widths = self.pooling.widths if self.pooling else ()
-        frozen = self.frozen
-        return EncoderRecord(frozen.name, frozen.file, frozen.weight, widths, facts, frozen.remarks)
+        return EncoderRecord(self.name, frozen.file, self.weight, widths, facts, frozen.remarks)
 
-    def _encode(self, view: Tensor) -> Tensor:
-        if self.pooling is None:
-            return cast(Tensor, self.frozen(view))
+    def take(self, output: Tensor | None, shown: Mapping[int, Tokens]) -> Tensor:
+        """Float32 [B, D] from a run: the backbone's own output, or layers that are shown."""
+        if self.pooling is not None:
+            return self.pooling.take(shown)
+        assert output is not None
+        return cast(Tensor, self.frozen.projection(output)).float()
+
+
+class JointEncoder(nn.Module):
+    """Stored pictures to embeddings by encoders whose records have the same `run`.
+
+    members: they differ in what they take from their network, which runs once for each view.
+    """
+
+    def __init__(self, members: Sequence[Encoder]) -> None:
+        super().__init__()
+        self.members, self.frozen = tuple(members), members[0].frozen
+        self.config, self.geometry = members[0].config, members[0].geometry
+        self.layers = {place for each in members if each.pooling for place in each.pooling.layers}
+        self.with_output = any(each.pooling is None for each in members)
+        mixed = self.with_output and bool(self.layers)
+        self.output_after = mixed and output_after(self.frozen.backbone)
+
+    @property
+    def name(self) -> str:
+        """Names of the members."""
+        return " + ".join(each.name for each in self.members)
+
+    @torch.inference_mode()
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        """Uint8 [B, C, S, S] to float32 [B, D] of each member, the mean over its augmentation."""
+        config = self.config
+        views = augmented(pixels.float() / 255, config.crops, config.crop_side, config.flips)
+        totals, count = self._encode(next(views)), 1
+        for view in views:
+            sums = zip(totals, self._encode(view), strict=True)
+            totals, count = [total + values for total, values in sums], count + 1
+        return [total / count for total in totals]
+
+    def _encode(self, view: Tensor) -> list[Tensor]:
         backbone = self.frozen.backbone
-        pixels = resized(view, self.frozen.image_size, self.frozen.interpolation)
-        return cast(Tensor, self.pooling(backbone.normalize(pixels)))
+        pixels = backbone.normalize(
+            resized(view, self.frozen.image_size, self.frozen.interpolation)
+        )
+        output: Tensor | None = None
+        shown: dict[int, Tokens] = {}
+        if self.layers:
+            forward = backbone.body.forward_intermediates
+            output, shown = run_layers(forward, pixels, self.layers, self.output_after)
+        if self.output_after:
+            output = backbone.body.forward_head(output)
+        elif self.with_output:
+            output = backbone.body(pixels)
+        return [each.take(output, shown) for each in self.members]
 
 
-def load_encoder(request: EncoderRequest) -> Encoder:
-    """Build and fill what was asked for, on the CPU; raises UserError naming its flag."""
-    with naming(request.flag):
-        frozen = load_frozen_encoder(request.spec, size=request.config.image_size)
-        return Encoder(frozen, request.config)
+def joined(encoders: Sequence[Encoder]) -> list[JointEncoder]:
+    """The encoders, together where one run of a network is enough for them."""
+    runs: dict[str, list[Encoder]] = {}
+    for encoder in encoders:
+        runs.setdefault(encoder.record().run, []).append(encoder)
+    return [JointEncoder(members) for members in runs.values()]
+
+
+class Networks:
+    """Encoders of a command; what several of them are named by is loaded once."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[tuple[EncoderSpec, int | None], FrozenEncoder] = {}
+
+    def load(self, request: EncoderRequest) -> Encoder:
+        """Build and fill what was asked for, on the CPU; raises UserError naming its flag."""
+        size = request.config.image_size
+        spec = replace(request.spec, pooling="", layers=(), image_size=None, weight=1.0)
+        with naming(request.flag):
+            if (spec, size) not in self._loaded:
+                self._loaded[spec, size] = self._shared(load_frozen_encoder(spec, size=size))
+            return Encoder(self._loaded[spec, size], request)
+
+    def _shared(self, frozen: FrozenEncoder) -> FrozenEncoder:
+        """`frozen`, with the tensors of the same network if that was named in another way before.
+
+        As FILE and as NAME=FILE, for example.
+        """
+        log.info("encoder %s", frozen.summary())
+        for other in self._loaded.values():
+            if other.identity() | {"name": ""} == frozen.identity() | {"name": ""}:
+                frozen.backbone, frozen.projection = other.backbone, other.projection
+        return frozen
 
 
 # the first points of this sequence leave no gaps, however many are taken: Roberts, "The

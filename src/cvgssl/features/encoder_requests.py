@@ -1,5 +1,6 @@
 """Encoders as the user names them. Imports no torch: a result in the cache needs none."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pydantic
 from cvgssl.encoders.encoder_spec import RANDOM, TAKEN, EncoderSpec, parse_encoder
 from cvgssl.encoders.installed_weights import INSTALLED
 from cvgssl.encoders.weights_folder import find_weights
-from cvgssl.features.config import EmbedConfig
+from cvgssl.features.config import AUTO, EmbedConfig
 from cvgssl.runtime.errors import UserError, naming
 from cvgssl.runtime.options import explain
 
@@ -27,6 +28,12 @@ class EncoderRequest:
     file: Path | None
     flag: str
     config: EmbedConfig
+
+    @property
+    def source(self) -> tuple[Hashable, ...]:
+        """Weights and options, but for what is taken from them: of others it is another network."""
+        weights = self.file.resolve() if self.file else (self.spec.name, self.spec.file)
+        return weights, replace(self.config, encoder=(INSTALLED,), pooling=AUTO, layers=())
 
 
 def requested_encoders(config: EmbedConfig) -> list[EncoderRequest]:

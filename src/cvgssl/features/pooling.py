@@ -5,7 +5,7 @@ Layers of a convolutional network differ in width; L * P * W means the sum then.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,6 +21,10 @@ WAYS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
+Tokens = tuple[Tensor, Tensor]
+"""Of a layer: prefix [B, p, W], where there is one, and patches or places of a map [B, T, W]."""
+
+
 class Pooling(nn.Module):
     """Normalised pixels to float32 [B, L * P * W]: layers outside, ways of pooling inside.
 
@@ -29,7 +33,8 @@ class Pooling(nn.Module):
     Other networks are pooled over the places of their maps.
     Raises UserError for a network without a class token, without layers, or with fewer of them.
 
-    widths: of the parts that are concatenated, L * P numbers.
+    layers: places from 0 of those that it needs. widths: of the parts that are concatenated, L * P
+        numbers.
     """
 
     def __init__(self, backbone: Backbone, ways: Sequence[str], layers: Sequence[int]) -> None:
@@ -40,7 +45,6 @@ class Pooling(nn.Module):
         forward = getattr(body, "forward_intermediates", None)
         if forward is None:
             raise UserError(f"{flag}: {backbone.arch} does not show its layers; leave it out")
-        self.has_tokens = "return_prefix_tokens" in inspect.signature(forward).parameters
         if "cls" in ways and getattr(body, "cls_token", None) is None:
             raise UserError(f"{flag}: {backbone.arch} has no class token; use --pooling mean")
         self.forward_layers, self.ways = forward, tuple(ways)
@@ -50,16 +54,56 @@ class Pooling(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Float [B, 3, S, S] to float32 [B, L * P * W]."""
-        options: dict[str, Any] = {"indices": list(self.layers), "intermediates_only": True}
-        if self.has_tokens:
-            options |= {"norm": True, "output_fmt": "NLC", "return_prefix_tokens": True}
-        parts = []
-        for layer in self.forward_layers(pixels, **options):
-            patches, prefix = layer if isinstance(layer, tuple) else (layer, layer[:, :0])
-            if patches.ndim == 4:  # maps
-                patches = patches.flatten(2).transpose(1, 2)
-            parts += [WAYS[way](prefix.float(), patches.float()) for way in self.ways]
+        return self.take(run_layers(self.forward_layers, pixels, self.layers)[1])
+
+    def take(self, shown: Mapping[int, Tokens]) -> Tensor:
+        """The same from a run of the network that shows at least `layers`."""
+        parts = [
+            WAYS[way](prefix.float(), patches.float())
+            for prefix, patches in (shown[layer] for layer in self.layers)
+            for way in self.ways
+        ]
         return torch.cat(parts, dim=1)
+
+
+def run_layers(
+    forward: Callable[..., Any], pixels: Tensor, layers: Iterable[int], with_final: bool = False
+) -> tuple[Tensor | None, dict[int, Tokens]]:
+    """Run a network once: the tokens of `layers` (places from 0), each as in a run for it only.
+
+    forward: `forward_intermediates` of a model of timm's. pixels: normalised float [B, 3, S, S].
+    with_final: also give what the model's head takes (`forward_features`); else it is None.
+    """
+    places = sorted(set(layers))
+    options: dict[str, Any] = {"indices": places, "intermediates_only": not with_final}
+    if "return_prefix_tokens" in inspect.signature(forward).parameters:
+        options |= {"norm": True, "output_fmt": "NLC", "return_prefix_tokens": True}
+    result = forward(pixels, **options)
+    final, shown = result if with_final else (None, result)
+    return final, dict(zip(places, map(_tokens, shown), strict=True))
+
+
+@torch.inference_mode()
+def output_after(backbone: Backbone) -> bool:
+    """Whether the network's own output follows from a run that shows its layers, bit by bit.
+
+    Tried on a picture, for not all architectures compute it that way.
+    """
+    body, side = backbone.body, backbone.image_size
+    picture = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+    pixels = backbone.normalize(picture.to(backbone.scale.device))
+    try:
+        final, _ = run_layers(body.forward_intermediates, pixels, (0,), with_final=True)
+        return torch.equal(body.forward_head(final), body(pixels))
+    except (AttributeError, RuntimeError, TypeError):  # another head, or one of other shapes
+        return False
+
+
+def _tokens(layer: Tensor | tuple[Tensor, Tensor]) -> Tokens:
+    patches, prefix = layer if isinstance(layer, tuple) else (layer, layer[:, :0])
+    if patches.ndim == 4:  # maps
+        patches = patches.flatten(2).transpose(1, 2)
+    return prefix, patches
 
 
 def _places(arch: str, count: int, layers: Sequence[int]) -> tuple[int, ...]:

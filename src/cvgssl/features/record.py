@@ -28,6 +28,7 @@ _READING = 2  # raise when the same weight file is read otherwise
 NOT_IN_KEY = ("data", "out", "encoder", "class_folders", "skip_corrupt", "workers",
               "max_megapixels", "batch_size", "test_fraction", "seed",
               "gpu")  # fmt: skip
+TAKEN = ("pool", "layers")  # facts that say what is taken from a run of the network
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,14 @@ class EncoderRecord:
     def key(self) -> str:
         """Short hash of the facts."""
         return _hash(self.facts)
+
+    @property
+    def run(self) -> str:
+        """Short hash of the facts that decide what its network computes.
+
+        Of encoders that have it in common one run gives all embeddings.
+        """
+        return _hash({name: fact for name, fact in self.facts.items() if name not in TAKEN})
 
     @property
     def geometry(self) -> Geometry:

@@ -20,7 +20,7 @@ from cvgssl.encoders.shards import weights_digest
 from cvgssl.encoders.weights_folder import weights_folder
 from cvgssl.features.compute import embed_squares
 from cvgssl.features.config import EmbedConfig
-from cvgssl.features.encoder import Encoder, load_encoder
+from cvgssl.features.encoder import Encoder, JointEncoder, Networks, joined
 from cvgssl.features.encoder_requests import request_of, weight_file
 from cvgssl.features.record import EncoderRecord
 from cvgssl.features.table import UNLABELLED
@@ -39,11 +39,13 @@ log = logging.getLogger(__name__)
 class FittedRecognizer:
     """Squares of pixels to probabilities.
 
-    classes: K names. encoders: on their device, in the order of the head's embeddings.
+    classes: K names. encoders: in the order of the head's embeddings.
+    runs: the same on their device, together where one run of a network is enough.
     """
 
     classes: tuple[str, ...]
     encoders: tuple[Encoder, ...]
+    runs: tuple[JointEncoder, ...]
     head: FittedHead
     accelerator: Accelerator
 
@@ -60,11 +62,12 @@ class FittedRecognizer:
         squares: B readable ones for each of `geometries`.
         """
         shown = dict(zip(self.geometries, squares, strict=True))
-        values = [
-            embed_squares(encoder, shown[encoder.geometry], self.accelerator)
-            for encoder in self.encoders
-        ]
-        probabilities, verdicts = self.head(np.concatenate(values, axis=1))
+        values: dict[Encoder, NDArray[np.float32]] = {}
+        for run in self.runs:
+            rows = embed_squares(run, shown[run.geometry], self.accelerator)
+            values |= zip(run.members, rows, strict=True)
+        side_by_side = np.concatenate([values[encoder] for encoder in self.encoders], axis=1)
+        probabilities, verdicts = self.head(side_by_side)
         return probabilities.astype(np.float32), verdicts
 
 
@@ -81,10 +84,12 @@ def load_fitted(options: PredictOptions) -> FittedRecognizer:
         log.warning("%s: fitted in fp16, which needs a GPU; fp32 is used", folder)
         embedding = card.options(precision="fp32")
     accelerator = launch(options.gpu, embedding.precision)
+    networks = Networks()
     encoders = tuple(
-        _load(folder, kept, place, embedding).to(accelerator.device)
+        _load(networks, folder, kept, place, embedding)
         for kept, place in zip(card.encoders, places, strict=True)
     )
+    runs = tuple(run.to(accelerator.device) for run in joined(encoders))
     labelled = int((train.labels != UNLABELLED).sum())
     print(
         f"{folder}: {card.head} is fitted again to {labelled} labelled and "
@@ -93,7 +98,7 @@ def load_fitted(options: PredictOptions) -> FittedRecognizer:
         flush=True,
     )
     head = FittedHead(train, card, options.rate)
-    return FittedRecognizer(card.classes, encoders, head, accelerator)
+    return FittedRecognizer(card.classes, encoders, runs, head, accelerator)
 
 
 def _find_all(
@@ -141,10 +146,12 @@ def _find(folder: Path, encoder: KeptEncoder) -> Path:
     return same[0]
 
 
-def _load(folder: Path, kept: KeptEncoder, place: Path | None, options: EmbedConfig) -> Encoder:
+def _load(
+    networks: Networks, folder: Path, kept: KeptEncoder, place: Path | None, options: EmbedConfig
+) -> Encoder:
     flag = f"{folder}: encoder {kept.record.name}"
     spec = kept.spec if place is None else replace(kept.spec, file=str(place))
-    encoder = load_encoder(request_of(spec, place, flag, options))
+    encoder = networks.load(request_of(spec, place, flag, options))
     _check_same(flag, kept.record, encoder.record())
     return encoder
 

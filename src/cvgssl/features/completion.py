@@ -1,0 +1,160 @@
+"""Stores that have every picture: what the cache lacks is computed, each network run once for all.
+
+Requests are taken together when the same weights are read with the same options (see
+`EncoderRequest.source`), one group after the other, so that the networks of one group at most are
+in memory. Of a group those run together whose records have the same `run` and whose stores lack the
+same pictures: numbers depend, in their last bits, on the batch that a picture was in.
+torch is imported only when something is to be computed.
+"""
+
+import logging
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cvgssl.features.encoder_requests import EncoderRequest
+from cvgssl.features.feature_store import FeatureStore
+from cvgssl.features.record import EncoderRecord, keep_record, recorded
+from cvgssl.images.decoding import check_readable
+from cvgssl.runtime.cache_folder import default_cache_dir
+from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.progress import progress
+
+if TYPE_CHECKING:
+    from cvgssl.features.encoder import Encoder, Networks
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Files:
+    """N picture files and their digests."""
+
+    paths: Sequence[Path]
+    digests: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Complete:
+    """An encoder whose store has every readable picture.
+
+    computed: pictures that were not there before. unreadable: rows of the files.
+    """
+
+    record: EncoderRecord
+    store: FeatureStore
+    computed: int = 0
+    unreadable: frozenset[int] = frozenset()
+
+
+def complete_all(wanted: Sequence[tuple[EncoderRequest, Files]]) -> list[Complete]:
+    """What each request asks for of its files, in the order given.
+
+    Requests with the same options are for the same files. Raises UserError for what is wrong with
+    encoders or pictures.
+    """
+    groups: dict[Hashable, list[int]] = {}
+    for place, (request, _) in enumerate(wanted):
+        groups.setdefault(request.source, []).append(place)
+    complete: dict[int, Complete] = {}
+    for places in groups.values():
+        requests = [wanted[place][0] for place in places]
+        complete |= zip(places, _complete(requests, wanted[places[0]][1]), strict=True)
+    return [complete[place] for place in range(len(wanted))]
+
+
+def _complete(requests: Sequence[EncoderRequest], files: Files) -> list[Complete]:
+    """The same for requests of one source."""
+    cache, encoders = default_cache_dir(), _Encoders()
+    records = [_record(request, cache, encoders) for request in requests]
+    stores = {record.key: FeatureStore(record.folder(cache), record.width) for record in records}
+    lacking = {key: _lacking(store, files) for key, store in stores.items()}
+    runs: dict[tuple[Hashable, ...], dict[str, EncoderRequest]] = {}
+    for request, record in zip(requests, records, strict=True):
+        if missing := lacking[record.key]:  # what is named in two ways is computed once
+            runs.setdefault((record.run, *missing), {}).setdefault(record.key, request)
+    unreadable = dict.fromkeys(stores, frozenset[int]())
+    computed = dict.fromkeys(stores, 0)
+    for members in runs.values():
+        missing = lacking[next(iter(members))]
+        run = [encoders.of(request) for request in members.values()]
+        reasons = _compute(run, [stores[key] for key in members], files, missing)
+        rows = frozenset(row for row, digest in enumerate(files.digests) if digest in reasons)
+        unreadable |= dict.fromkeys(members, rows)
+        computed |= dict.fromkeys(members, len(missing) - len(reasons))
+    return [
+        Complete(record, stores[record.key], computed.pop(record.key, 0), unreadable[record.key])
+        for record in records
+    ]
+
+
+class _Encoders:
+    """The encoders of one source, each loaded when it is first needed."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[EncoderRequest, Encoder] = {}
+
+    @cached_property
+    def _networks(self) -> "Networks":
+        from cvgssl.features.encoder import Networks
+
+        return Networks()
+
+    def of(self, request: EncoderRequest) -> "Encoder":
+        if request not in self._loaded:
+            self._loaded[request] = self._networks.load(request)
+        return self._loaded[request]
+
+
+def _record(request: EncoderRequest, cache: Path, encoders: _Encoders) -> EncoderRecord:
+    record = recorded(request, cache)
+    if record is None:
+        record = encoders.of(request).record()
+        keep_record(request, cache, record)
+    for remark in record.remarks:
+        log.warning("%s: %s", record.file, remark)
+    return record
+
+
+def _lacking(store: FeatureStore, files: Files) -> dict[str, int]:
+    """Digest and row of each picture that is not there; copies of a picture are computed once."""
+    missing: dict[str, int] = {}
+    for row, digest in enumerate(files.digests):
+        if digest not in store:
+            missing.setdefault(digest, row)
+    return missing
+
+
+def _compute(
+    encoders: Sequence["Encoder"],
+    stores: Sequence[FeatureStore],
+    files: Files,
+    missing: Mapping[str, int],
+) -> dict[str, str]:
+    """Compute what is missing in all the stores; digests of unreadable pictures, and why."""
+    from cvgssl.features.compute import compute
+    from cvgssl.features.encoder import JointEncoder
+    from cvgssl.features.reading import Reading
+    from cvgssl.runtime.launch import launch
+
+    joint = JointEncoder(encoders)
+    config = joint.config
+    accelerator = launch(config.gpu, config.precision)
+    reading = Reading([files.paths[row] for row in missing.values()], [joint.geometry], config)
+    with progress(f"embedding ({joint.name})", len(missing)) as advance:
+        compute(joint, reading, stores, accelerator, advance)
+    digests = list(missing)
+    reasons = {digests[place]: reason for place, reason in reading.unreadable.items()}
+    named = {
+        files.paths[row]: reasons[digest]
+        for row, digest in enumerate(files.digests)
+        if digest in reasons
+    }
+    check_readable(named, len(files.paths), config.skip_corrupt)
+    for digest, row in missing.items():
+        if digest not in reasons and any(digest not in store for store in stores):
+            path = files.paths[row]
+            raise UserError(f"{path}: changed while it was read; run the command again")
+    return reasons
