@@ -44,6 +44,7 @@ def jobs(tiny: bool) -> dict[str, Words]:
         "0.03",
     ]
     pretrain += ["--print-freq", "1"]
+    pretrain += ["--mlp-dim", "32", "--out-dim", "16"] if tiny else []
     guided = [*pretrain, "--teacher", *towers, "--bank-dir", "BANK", "--guidance"]
     adapt = ["DATA", "--arch", arch, "--image-size", side, "--shot", "2", "--num-draws", "1"]
     adapt += ["--epochs", str(2 * epochs), "--lr", "0.01"]

@@ -59,7 +59,8 @@ def main(section: Section) -> None:
     teachers = [t.to(device()) for t in load_encoders([f"{name}=random" for name in names])]
     for arch, batch in {"test_resnet": 4}.items() if tiny else students.items():
         shared: dict[str, Any] = {"arch": arch, "batch_size": batch, "precision": "bf16"}
-        shared |= {"view_size": 32, "image_size": 32} if tiny else {}
+        small = {"view_size": 32, "image_size": 32, "mlp_dim": 32, "out_dim": 16}
+        shared |= small if tiny else {}
         accumulate, longest = 1, 1.0 if tiny else 8.0
         for name, options in METHODS.items():
             label = f"{arch}, batch {batch}, {name}"
