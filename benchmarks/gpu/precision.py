@@ -53,14 +53,14 @@ def main(section: Section) -> None:
 
 
 def _options(section: Section, steps: int) -> list[object]:
-    per_class = 4 if section.tiny else 22
+    per_class = 2 if section.tiny else 22
     data = generate(section.work / "data", per_class, section.tiny)
     batch = 3 * per_class  # all of train/: half of six classes
     side = 32 if section.tiny else 224
     words: list[object] = ["pretrain", data, "--guidance", "published", "--bank", "off"]
     words += ["--arch", "test_resnet" if section.tiny else "resnet18"]
     words += ["--mlp-dim", 32, "--out-dim", 16] if section.tiny else []
-    words += ["--teacher", f"{'test_vit' if section.tiny else 'ViT-B/32'}=random"]
+    words += ["--teacher", f"{'test_vit,image_size=32' if section.tiny else 'ViT-B/32'}=random"]
     words += ["--image-size", side, "--view-size", side, "--batch-size", batch]
     words += ["--nmb-crops", 1, "--min-scale-crops", 0.2, "--max-scale-crops", 1]
     words += ["--epochs", steps, "--warmup-epochs", 2, "--lr", 0.05, "--print-freq", 1]
