@@ -53,7 +53,7 @@ def main(section: Section) -> None:
 
 
 def _options(section: Section, steps: int) -> list[object]:
-    per_class = 2 if section.tiny else 22
+    per_class = 4 if section.tiny else 22
     data = generate(section.work / "data", per_class, section.tiny)
     batch = 3 * per_class  # all of train/: half of six classes
     side = 32 if section.tiny else 224
