@@ -21,7 +21,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -100,65 +100,98 @@ def serve(folder: str) -> list[str]:
     gc.collect()
     gc.freeze()  # pages that the collector leaves alone stay shared
 
-    def reap(_number: int, _frame: object) -> None:
-        try:
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        except ChildProcessError:
-            pass
-
-    signal.signal(signal.SIGCHLD, reap)
-    with selectors.DefaultSelector() as selector:
-        selector.register(listener, selectors.EVENT_READ)
-        selector.register(alive, selectors.EVENT_READ)
-        while True:
-            sources = [key.fileobj for key, _ in selector.select()]
-            if alive in sources:
-                os._exit(0)
-            if listener not in sources:
-                continue
-            connection, _ = listener.accept()
-            if os.fork() == 0:
-                break
+    selector = selectors.DefaultSelector()
+    selector.register(listener, selectors.EVENT_READ)
+    selector.register(alive, selectors.EVENT_READ)
+    calls: dict[int, tuple[int, socket.socket]] = {}  # process and caller by the process's file
+    while True:
+        key, _ = selector.select()[0]  # what else there is comes again
+        if key.fd == alive:
+            os._exit(0)
+        elif key.fd in calls:
+            worker, connection = calls.pop(key.fd)
+            answer(connection, os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]))
+            selector.unregister(key.fd)
+            if connection in selector.get_map():
+                selector.unregister(connection)
             connection.close()
-    listener.close()
-    os.close(alive)
-    return keep(connection, f"{folder}/python")
+            os.close(key.fd)
+        elif key.fileobj is not listener:
+            worker, connection = key.data
+            if not forward(connection, worker):
+                selector.unregister(connection)
+        else:
+            connection, _ = listener.accept()
+            try:
+                request, files, early = receive(connection)
+            except (OSError, ValueError):  # it was killed before it had said what it wants
+                connection.close()
+                continue
+            worker = os.fork()
+            if worker == 0:
+                connection.close()
+                for place in list(selector.get_map().values()):
+                    os.close(place.fd) if isinstance(place.fileobj, int) else place.fileobj.close()
+                selector.close()
+                return begin(request, files, f"{folder}/python")
+            for file in files:
+                os.close(file)
+            for number in early:
+                os.kill(worker, number)
+            process = os.pidfd_open(worker)
+            calls[process] = worker, connection
+            selector.register(process, selectors.EVENT_READ)
+            selector.register(connection, selectors.EVENT_READ, (worker, connection))
 
 
-def keep(connection: "socket.socket", executable: str) -> list[str]:
-    """Fork the process that works and watch over it; returns only in that process: its words."""
-    import contextlib
-    import ctypes
+def receive(connection: "socket.socket") -> "tuple[dict[str, Any], list[int], bytes]":
+    """What a caller wants: its request, its standard streams and network, signals meanwhile."""
     import json
-    import resource
     import socket
-    import threading
 
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    _, (*streams, network), _, _ = socket.recv_fds(connection, 1, 4)
-    request = json.loads(connection.makefile().readline())
+    _, files, _, _ = socket.recv_fds(connection, 1, 4)
+    text = b""
+    while b"\n" not in text and (part := connection.recv(2**16)):
+        text += part
+    line, _, early = text.partition(b"\n")
+    try:
+        return json.loads(line), files, early
+    except ValueError:
+        for file in files:
+            os.close(file)
+        raise
+
+
+def forward(connection: "socket.socket", worker: int) -> bool:
+    """Send on the signals that the caller got; False when it is gone, and so is the work."""
+    try:
+        numbers = connection.recv(2**16)
+    except ConnectionError:
+        numbers = b""
+    for number in numbers or [signal.SIGKILL]:
+        os.kill(worker, number)
+    return bool(numbers)
+
+
+def answer(connection: "socket.socket", code: int) -> None:
+    """Tell the caller how the work ended, if it is still there."""
+    import contextlib
+
+    with contextlib.suppress(ConnectionError):
+        connection.sendall(f"{code}\n".encode())
+
+
+def begin(request: "dict[str, Any]", files: list[int], executable: str) -> list[str]:
+    """Make this process, a fork, what the caller wants; its words."""
+    import ctypes
+    import resource
+
+    *streams, network = files
     own = os.open("/proc/self/ns/net", os.O_RDONLY)
     if not os.path.sameopenfile(network, own) and ctypes.CDLL(None).setns(network, 0):
         raise OSError("a network namespace that may not be entered")
     os.close(own)
     os.close(network)
-    worker = os.fork()
-    if worker:
-
-        def forward() -> None:
-            while number := connection.recv(1):
-                os.kill(worker, number[0])
-            os.kill(worker, signal.SIGKILL)
-
-        for stream in (*streams, 0, 1, 2):
-            os.close(stream)
-        threading.Thread(target=forward, daemon=True).start()
-        code = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
-        with contextlib.suppress(BrokenPipeError):
-            connection.sendall(f"{code}\n".encode())
-        os._exit(0)
-    connection.close()
     for place, stream in enumerate(streams):
         os.dup2(stream, place)
         os.close(stream)

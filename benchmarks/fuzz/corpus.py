@@ -285,7 +285,7 @@ def _runs(folder: Path) -> list[Target]:
     called(folder, "fit", "steel", "--shot", "1", *TINY, *small, "fitted")
     arch = ("--arch", "test_vit", "--pretrained", "tiny.safetensors")
     linear = ("linear", "steel", *arch, "--epochs", "1")
-    called(folder, *linear, "--shot", "1", *small, "linear")
+    called(folder, *linear, "--shot", "1", "--num-draws", "2", *small, "linear")
     shutil.copy(folder / "linear/draws.json", folder / "draws.json")
     shutil.copy(folder / "linear/summary.json", folder / "summary.json")
     finetune = ("finetune", "steel", *arch, "--shot", "1", "--epochs", "3", "--batch-size", "6")

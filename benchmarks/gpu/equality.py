@@ -28,7 +28,7 @@ TURNS = ("gpu", "gpu again")
 def jobs(tiny: bool) -> dict[str, Words]:
     """Ten steps each: five epochs of two batches, or ten epochs of one; fewer if `tiny`."""
     side, epochs, batch = ("32", 1, "6") if tiny else ("96", 5, "12")
-    towers = ["test_vit=random", "test_resnet=random"]
+    towers = ["test_vit,image_size=32=random", "test_resnet,image_size=32=random"]
     towers = towers if tiny else ["RN50=random", "ViT-B/32=random"]
     arch = "test_resnet" if tiny else "resnet18"
     pretrain = ["pretrain", "DATA", "--arch", arch, "--image-size", side, "--view-size", side]
@@ -44,6 +44,7 @@ def jobs(tiny: bool) -> dict[str, Words]:
         "0.03",
     ]
     pretrain += ["--print-freq", "1"]
+    pretrain += ["--mlp-dim", "32", "--out-dim", "16"] if tiny else []
     guided = [*pretrain, "--teacher", *towers, "--bank-dir", "BANK", "--guidance"]
     adapt = ["DATA", "--arch", arch, "--image-size", side, "--shot", "2", "--num-draws", "1"]
     adapt += ["--epochs", str(2 * epochs), "--lr", "0.01"]

@@ -51,6 +51,10 @@ def main(section: Section) -> None:
             12,
             "--arch",
             "test_resnet",
+            "--mlp-dim",
+            32,
+            "--out-dim",
+            16,
         ]
     else:
         words += ["--precision", "bf16"]

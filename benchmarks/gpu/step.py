@@ -54,12 +54,13 @@ METHODS: dict[str, dict[str, Any]] = {
 def main(section: Section) -> None:
     """Every method with every student."""
     tiny = section.tiny
-    names = ["test_vit"] if tiny else ["RN50", "ViT-B/32", "ViT-B/16"]
+    names = ["test_vit,image_size=32"] if tiny else ["RN50", "ViT-B/32", "ViT-B/16"]
     students = {"resnet18": 64, "resnet50": 256, "vit_base_patch16_224": 256}
     teachers = [t.to(device()) for t in load_encoders([f"{name}=random" for name in names])]
     for arch, batch in {"test_resnet": 4}.items() if tiny else students.items():
         shared: dict[str, Any] = {"arch": arch, "batch_size": batch, "precision": "bf16"}
-        shared |= {"view_size": 32, "image_size": 32} if tiny else {}
+        small = {"view_size": 32, "image_size": 32, "mlp_dim": 32, "out_dim": 16}
+        shared |= small if tiny else {}
         accumulate, longest = 1, 1.0 if tiny else 8.0
         for name, options in METHODS.items():
             label = f"{arch}, batch {batch}, {name}"

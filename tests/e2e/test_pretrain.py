@@ -155,9 +155,16 @@ def test_published_train_command(
     assert (folder / "checkpoint_0001.pth.tar").exists()
     (folder / "summary.json").unlink()
     last = str(folder / "checkpoint_0002.pth.tar")
-    train[0] = sys.executable
     done = subprocess.run([*train, "--resume", last], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+def test_published_train_script_by_itself(tmp_path: Path) -> None:
+    """A mistake is told before torch is imported, so a real start costs little."""
+    words = [sys.executable, str(ROOT / "train.py"), "--data", ".", "--optimizer", "rmsprop"]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--optimizer" in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -204,6 +211,7 @@ def test_what_cannot_be_compiled_is_an_error(
     steel: Path, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CXX", str(tmp_path / "no compiler"))
+    monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "1")  # no processes that compile
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "nothing compiled before"))
     words = [*SMALL, "--arch", SHALLOW, "--builder", "mocov3", "--compile", "--out", "run"]
     done = command("pretrain", steel, *words)

@@ -17,9 +17,9 @@ from cvgssl.encoders.timm_import import timm
 from cvgssl.runtime.errors import UserError
 
 SIZE = 64
-PLAIN = "vit_base_patch32_clip_224,depth=2"
-QUICK = "vit_base_patch32_clip_quickgelu_224,depth=2"
-VIT: dict[str, Any] = {"layers": 2, "width": 768, "patch_size": 32}
+PLAIN = "vit_base_patch32_clip_224,depth=2,embed_dim=128,num_heads=2"
+QUICK = "vit_base_patch32_clip_quickgelu_224,depth=2,embed_dim=128,num_heads=2"
+VIT: dict[str, Any] = {"layers": 2, "width": 128, "patch_size": 32}
 Save = Callable[[nn.Module, Path, int], None]
 
 

@@ -16,8 +16,8 @@ from cvgssl.runtime.errors import UserError
 
 pytest.importorskip("open_clip")
 SIZE = 64
-PLAIN = "vit_base_patch32_clip_224,depth=2"
-QUICK = "vit_base_patch32_clip_quickgelu_224,depth=2"
+PLAIN = "vit_base_patch32_clip_224,depth=2,embed_dim=128,num_heads=2"
+QUICK = "vit_base_patch32_clip_quickgelu_224,depth=2,embed_dim=128,num_heads=2"
 
 
 Vit = Callable[[bool], nn.Module]
@@ -25,7 +25,7 @@ Vit = Callable[[bool], nn.Module]
 
 @pytest.fixture(scope="session")
 def vit(make_clip: Any) -> Vit:
-    return lambda quick_gelu: make_clip(2, quick_gelu, width=768, patch_size=32)
+    return lambda quick_gelu: make_clip(2, quick_gelu, width=128, patch_size=32)
 
 
 def token(model: nn.Module, pixels: Tensor) -> Tensor:
@@ -68,7 +68,9 @@ def test_openai_weights_never_meet_plain_gelu(vit: Vit, archive: Path, tmp_path:
     with pytest.raises(UserError, match="QuickGELU"):
         load_pretrained(build_backbone(PLAIN, SIZE), tmp_path / "state.pt")
     with pytest.raises(UserError, match="norm_pre"):
-        load_pretrained(build_backbone("vit_base_patch32_224,depth=2", SIZE), archive)
+        load_pretrained(
+            build_backbone("vit_base_patch32_224,depth=2,embed_dim=128,num_heads=2", SIZE), archive
+        )
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def test_hardware_names_what_computes() -> None:
         assert hardware(torch.device("cuda")) == torch.cuda.get_device_name()
 
 
-def test_a_package_that_is_not_installed_is_none() -> None:
+def test_a_package_that_is_not_installed_is_none(python: str) -> None:
     script = """
         import json, sys
         from importlib import metadata
@@ -44,7 +44,7 @@ def test_a_package_that_is_not_installed_is_none() -> None:
         print(json.dumps(environment()["packages"]))
     """
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True
+        [python, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True
     )
     packages = json.loads(done.stdout)
     assert packages["scipy"] is None

@@ -1,6 +1,5 @@
 import os
 import subprocess
-import sys
 import textwrap
 
 import pytest
@@ -19,11 +18,11 @@ def test_fp16_needs_a_gpu() -> None:
 
 
 @no_gpu
-def test_bf16_on_a_processor_without_it_is_said() -> None:
+def test_bf16_on_a_processor_without_it_is_said(python: str) -> None:
     script = "from cvgssl.runtime.launch import launch; launch(precision='bf16')"
     old_processor = {"ONEDNN_MAX_CPU_ISA": "AVX2"}
     done = subprocess.run(
-        [sys.executable, "-c", script],
+        [python, "-c", script],
         capture_output=True,
         text=True,
         env=os.environ | old_processor,
@@ -62,7 +61,7 @@ def test_the_first_process_is_the_one_of_rank_0(monkeypatch: pytest.MonkeyPatch)
     assert not is_first_process()
 
 
-def test_a_missing_tracker_is_named_with_the_extra_that_brings_it() -> None:
+def test_a_missing_tracker_is_named_with_the_extra_that_brings_it(python: str) -> None:
     script = """
         import importlib.machinery, sys
         find = importlib.machinery.PathFinder.find_spec
@@ -70,6 +69,9 @@ def test_a_missing_tracker_is_named_with_the_extra_that_brings_it() -> None:
         def hiding(name, path=None, target=None):
             return None if name.split(".")[0] in names else find(name, path, target)
         importlib.machinery.PathFinder.find_spec = hiding
+        for module in list(sys.modules):  # as if nobody had imported them before
+            if module.split(".")[0] in names:
+                del sys.modules[module]
         from cvgssl.runtime.errors import UserError
         from cvgssl.runtime.launch import launch
         for name in names:
@@ -78,9 +80,7 @@ def test_a_missing_tracker_is_named_with_the_extra_that_brings_it() -> None:
             except UserError as error:
                 print(error)
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True
-    )
+    done = subprocess.run([python, "-c", textwrap.dedent(script)], capture_output=True, text=True)
     assert done.stdout.splitlines() == [
         f"--track {name}: not installed; pip install 'cvgssl[{name}]'"
         for name in ("tensorboard", "wandb", "mlflow")

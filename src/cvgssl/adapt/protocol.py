@@ -33,6 +33,7 @@ from cvgssl.images.splits import write_split
 from cvgssl.runtime.environment import hardware
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_json
+from cvgssl.runtime.garbage import only_new_garbage
 from cvgssl.runtime.launch import in_any_process, launch
 from cvgssl.runtime.options import to_dict
 from cvgssl.runtime.progress import progress
@@ -225,7 +226,8 @@ def _train_all(
     def save(trainer: Trainer | None) -> None:
         folder.save_snapshot(history.snapshot(trainer))
 
-    with progress("epochs", _epochs_left(job, history), first) as advance:
+    left = _epochs_left(job, history)
+    with progress("epochs", left, first) as advance, only_new_garbage():
         for run in range(len(history.finished) + 1, len(job.task.supports) + 1):
             trainer = _trainer(job, material, run)
             if history.trainer is not None:

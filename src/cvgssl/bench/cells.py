@@ -153,14 +153,15 @@ def code_digest(head: type[FewShotHead]) -> str:
     files = code_files()
     module = inspect.getsourcefile(head)
     if module is not None and Path(module) not in files:
-        files = [*files, Path(module)]
+        files = (*files, Path(module))
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()
 
 
-def code_files() -> list[Path]:
+@cache  # it reads and parses some thirty files
+def code_files() -> tuple[Path, ...]:
     """The modules of this package that heads and preparation consist of, imports followed."""
     package = Path(cvgssl.__path__[0])
     waiting = [*(package / "heads").rglob("*.py"), package / "features" / "preparation.py"]
@@ -174,4 +175,4 @@ def code_files() -> list[Path]:
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cvgssl."):
                 module = package.joinpath(*str(node.module).split(".")[1:])
                 waiting += [module.with_suffix(".py"), module / "__init__.py"]
-    return sorted(files)
+    return tuple(sorted(files))

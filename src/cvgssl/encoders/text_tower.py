@@ -4,9 +4,10 @@ Shape letters: N sentences, D numbers of the joint space.
 """
 
 import importlib
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -186,8 +187,17 @@ def _tokens(
         raise TextTowerError(
             f"{path.name} has a text tower with another tokenizer ({words} words); {remedy}"
         )
-    clean = dict(options.get("tokenizer_kwargs") or {})
-    return ClipTokens(_open_clip().tokenizer.SimpleTokenizer(context_length=context, **clean))
+    further = dict(options.get("tokenizer_kwargs") or {})
+    return ClipTokens(_clip_tokenizer(context, json.dumps(further)))
+
+
+@lru_cache(maxsize=4)
+def _clip_tokenizer(context: int, options: str) -> Any:
+    """CLIP's, kept because reading its vocabulary takes longer than building a text tower.
+
+    options: JSON of what its construction takes beside the length of the context.
+    """
+    return _open_clip().tokenizer.SimpleTokenizer(context_length=context, **json.loads(options))
 
 
 def _by_name(name: str) -> dict[str, Any] | None:
