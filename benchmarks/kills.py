@@ -108,7 +108,11 @@ JOBS = (
         ("embed", "steel", *TINY, *SMALL, "--batch-size", "4", "--out", "out/steel.npz"),
         ("steel.npz",),
     ),
-    Job("fit", ("fit", "steel", *TINY, *SMALL, "--shot", "1", "--out", "out/r"), ("r/train.npz",)),
+    Job(
+        "fit",
+        ("fit", "steel", *TINY, *SMALL, "--shot", "1", "--out", "out/r"),
+        ("r/train.npz", "r/labels.csv", "r/test.csv", "r/report.html"),
+    ),
     Job(
         "predict", ("predict", "fitted", "steel/test", "--csv", "out/answers.csv"), ("answers.csv",)
     ),

@@ -1,5 +1,6 @@
 """What the commands `fit`, `pretrain`, `finetune` and `linear` do, from Python."""
 
+from functools import partial
 from pathlib import Path
 
 from cvgssl.adapt.config import AdaptConfig, FinetuneConfig, LinearConfig
@@ -22,9 +23,7 @@ def fit(config: FitConfig) -> tuple[Path, FitSummary]:
     Where test pictures have labels, report.html in the folder shows figures and mistakes.
     Raises UserError for what is wrong with data, encoders or labels; nothing is written then.
     """
-    folder, summary = recognizer_fit.fit(config)
-    write_report(config, summary)
-    return folder, summary
+    return recognizer_fit.fit(config, partial(write_report, config))
 
 
 def pretrain_backbone(config: PretrainConfig) -> tuple[Path, PretrainSummary]:

@@ -203,7 +203,7 @@ def _page(
     from cvgssl.report.recognizer import recognizer_page
 
     assert summary.test is not None, "the plant has test pictures"
-    page = recognizer_page(config, summary, summary.test)
+    page = recognizer_page(config, config.out, summary, summary.test)
     page.heading("What it refuses")
     page.text(
         f"No label was of {HELD_BACK}. With --unknown about a tenth of the pictures of known "

@@ -1,6 +1,7 @@
 """`cvgssl fit`: embed, label, keep, and measure the recognizer on test pictures."""
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -51,9 +52,12 @@ class FitSummary:
     seconds: float
 
 
-def fit(config: FitConfig) -> tuple[Path, FitSummary]:
+def fit(
+    config: FitConfig, write_more: Callable[[Path, FitSummary], object] | None = None
+) -> tuple[Path, FitSummary]:
     """Make a recognizer without training; gives its folder, for `predict`, and its figures.
 
+    write_more: adds files to the folder, before that has its name, so that it appears whole.
     Raises UserError for what is wrong with data, encoders or labels; nothing is written then.
     """
     started = time.monotonic()
@@ -72,6 +76,8 @@ def fit(config: FitConfig) -> tuple[Path, FitSummary]:
         _write_labels(kept, folder / LABELS)
         write_json(folder / SUMMARY, asdict(summary))
         write_text(folder / CONFIG, to_yaml(config))
+        if write_more is not None:
+            write_more(folder, summary)
     return config.out, summary
 
 

@@ -22,25 +22,25 @@ MOST_CLASSES = 60  # of a confusion matrix in which anything can be read
 LISTED = 200  # mistakes; test.csv has all answers
 
 
-def write_report(config: FitConfig, summary: FitSummary) -> Path | None:
-    """Draw the figures of the recognizer in `config.out` and write its page beside them.
+def write_report(config: FitConfig, folder: Path, summary: FitSummary) -> Path | None:
+    """Draw the figures of the recognizer in `folder` and write its page beside them.
 
     Gives the page; None where no test picture has a label, so that nothing is known.
     """
     if summary.test is None:
         return None
-    return recognizer_page(config, summary, summary.test).write(config.out / PAGE)
+    return recognizer_page(config, folder, summary, summary.test).write(folder / PAGE)
 
 
-def recognizer_page(config: FitConfig, summary: FitSummary, test: OnTest) -> Page:
-    """Draw the figures into `config.out`; the page may be added to before it is written.
+def recognizer_page(config: FitConfig, folder: Path, summary: FitSummary, test: OnTest) -> Page:
+    """Draw the figures into `folder`; the page may be added to before it is written.
 
     test: that of `summary`. Only pictures below the data folder are shown.
     """
     page = Page(f"Recognizer of {config.data.resolve().name}")
     _figures(page, summary, test)
-    _classes(page, config.out, summary, test)
-    _mistakes(page, config, summary, test)
+    _classes(page, folder, summary, test)
+    _mistakes(page, config, folder, summary, test)
     page.heading("How it was made")
     page.text(
         f"{summary.encoder}, head {summary.head}, {summary.labelled} labelled and "
@@ -87,23 +87,25 @@ def _classes(page: Page, folder: Path, summary: FitSummary, test: OnTest) -> Non
     page.table(columns, rows, shades=shades)
 
 
-def _mistakes(page: Page, config: FitConfig, summary: FitSummary, test: OnTest) -> None:
+def _mistakes(
+    page: Page, config: FitConfig, folder: Path, summary: FitSummary, test: OnTest
+) -> None:
     page.heading("What is named wrongly")
     wrong = [
         answer
-        for answer in read_test_answers(config.out / TEST_ANSWERS)
+        for answer in read_test_answers(folder / TEST_ANSWERS)
         if answer.named != answer.label
     ]
     if not wrong:
         page.text("No test picture.")
         return
     if len(summary.classes) <= MOST_CLASSES:
-        path = config.out / CONFUSION
+        path = folder / CONFUSION
         title = f"{len(wrong)} of {test.pictures} test pictures are named wrongly"
         confusion_figure(np.array(test.confusion), summary.classes, path, title)
         page.image(path, "True classes in rows, classes named in columns.")
     wrong.sort(key=lambda answer: (-answer.probability, answer.name))
-    _pictures(page, config, wrong[:SHOWN])
+    _pictures(page, config, folder, wrong[:SHOWN])
     page.table(
         ["picture", "is", "is named", "probability, %"],
         [[each.name, each.label, each.named, f"{100 * each.probability:.0f}"]
@@ -112,13 +114,13 @@ def _mistakes(page: Page, config: FitConfig, summary: FitSummary, test: OnTest) 
     )  # fmt: skip
 
 
-def _pictures(page: Page, config: FitConfig, wrong: list[AnswerOnTest]) -> None:
+def _pictures(page: Page, config: FitConfig, folder: Path, wrong: list[AnswerOnTest]) -> None:
     """The pictures that are named wrongly with the highest probabilities."""
     files, note = pictures_below(config.data, [each.name for each in wrong], "DATA")
     drawn = mistakes_figure(
         [Mistake(*each) for each in wrong],
         files,
-        config.out / MISTAKES,
+        folder / MISTAKES,
         "named wrongly, with the highest probabilities first",
         config.max_megapixels,
     )
