@@ -59,13 +59,17 @@ class FittedRecognizer:
 
         squares: B readable ones for each of `geometries`.
         """
+        probabilities, verdicts = self.head(self.embed(squares))
+        return probabilities.astype(np.float32), verdicts
+
+    def embed(self, squares: Sequence[Sequence[Square]]) -> NDArray[np.float32]:
+        """Embeddings float32 [B, D] of the encoders side by side, of the same squares."""
         shown = dict(zip(self.geometries, squares, strict=True))
         values = [
             embed_squares(encoder, shown[encoder.geometry], self.accelerator)
             for encoder in self.encoders
         ]
-        probabilities, verdicts = self.head(np.concatenate(values, axis=1))
-        return probabilities.astype(np.float32), verdicts
+        return np.concatenate(values, axis=1)
 
 
 def load_fitted(options: PredictOptions) -> FittedRecognizer:
