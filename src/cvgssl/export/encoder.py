@@ -39,7 +39,7 @@ class EncoderPart(nn.Module):
         wide = nn.functional.interpolate(
             stretched, (size, side), mode=self.interpolation, antialias=True
         )
-        return cast(Tensor, wide[0, 0].clone())
+        return wide[0, 0].clone()
 
     def forward(self, square: Tensor) -> Tensor:
         """Whole numbers 0..255 float64 [3, S, S] to float32 [1, D]."""

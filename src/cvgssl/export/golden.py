@@ -4,7 +4,7 @@ Imports no torch. Shape letters: H rows, W columns, D numbers of an embedding, K
 """
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,11 +38,13 @@ _SEED = 0
 class Golden:
     """A picture and the right answer.
 
-    samples: uint8 or uint16 [H, W] or [H, W, 3]. probabilities: [K]. embedding: [D].
+    samples: uint8 or uint16 [H, W] or [H, W, 3]. probabilities: [K]. score: [].
+    embedding: [D].
     """
 
     samples: NDArray[Any]
     probabilities: NDArray[np.float32]
+    score: NDArray[np.float64]
     embedding: NDArray[np.float32]
 
     @property
@@ -58,7 +60,7 @@ class Golden:
     @classmethod
     def unpacked(cls, value: dict[str, Any]) -> "Golden":
         """Of what `packed` gave."""
-        names = ("samples", "probabilities", "embedding")
+        names = ("samples", "probabilities", "score", "embedding")
         return cls(*(_unpacked(value[name]) for name in names))
 
 
@@ -102,22 +104,29 @@ def check_golden(exported: ExportedRecognizer) -> Agreement:
     """Ask it about the pictures that it carries; raises UserError where an answer is another."""
     with parsing(exported.path, "a file of `cvgssl export`", "export it again"):
         golden = [Golden.unpacked(value) for value in exported.metadata["golden"]]
-    if not golden:
-        raise UserError(f"{exported.path}: carries no pictures; export it again")
-    answers = [exported(each.samples, each.white) for each in golden]
-    names = [f"golden picture {number}" for number in range(1, len(golden) + 1)]
-    wanted = [each.probabilities for each in golden]
-    agreement = check_answers(exported, names, answers, wanted)
-    apart = [
-        float(np.abs(answer.embedding - each.embedding).max() / np.abs(each.embedding).max())
-        for answer, each in zip(answers, golden, strict=True)
-    ]
-    if not max(apart) <= 10 * TOLERANCE:  # the negation is for NaN, too
-        raise UserError(
-            f"{exported.path}: the embedding of {names[int(np.argmax(apart))]} differs by "
-            f"{max(apart):.1e} of its largest number; do not use this file here"
+        if not golden:
+            raise UserError(f"{exported.path}: carries no pictures; export it again")
+        answers = [exported(each.samples, each.white) for each in golden]
+        names = [f"golden picture {number}" for number in range(1, len(golden) + 1)]
+        wanted = [each.probabilities for each in golden]
+        agreement = check_answers(exported, names, answers, wanted)
+        pairs = list(zip(answers, golden, strict=True))
+        embedding = _largest(
+            (answer.embedding - each.embedding) / np.abs(each.embedding).max()
+            for answer, each in pairs
         )
-    return Agreement(len(golden), agreement.probability, max(apart))
+        score = _largest(answer.score - each.score for answer, each in pairs)
+    if not (embedding <= 10 * TOLERANCE and score <= 10 * TOLERANCE):
+        raise UserError(
+            f"{exported.path}: embeddings differ by up to {embedding:.1e} of their largest number, "
+            f"scores by {score:.1e}; do not use this file here"
+        )
+    return Agreement(len(golden), agreement.probability, embedding)
+
+
+def _largest(differences: Iterable[NDArray[Any]]) -> float:
+    """NaN where any is."""
+    return float(np.max([np.abs(each).max() for each in differences]))
 
 
 def check_answers(

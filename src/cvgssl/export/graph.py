@@ -8,7 +8,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -101,7 +101,7 @@ def write_graph(graph: nn.Module, metadata: Mapping[str, str], path: Path) -> No
 
 
 @contextlib.contextmanager
-def _quiet() -> "contextlib.Iterator[None]":
+def _quiet() -> Iterator[None]:
     """The exporter's own reports, which are long, are left out; its errors come through."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)

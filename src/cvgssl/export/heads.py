@@ -54,7 +54,7 @@ class PreparationPart(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """Float [1, D] to float64 [1, D]."""
         prepared = []
-        for number, rows in enumerate(values.double().split(self.widths, dim=1)):
+        for number, rows in enumerate(torch.split(values.double(), self.widths, dim=1)):
             if self.roots[number]:
                 rows = rows.sign() * rows.abs().sqrt()
             rows = rows - self.get_buffer(f"mean_{number}")
@@ -117,7 +117,8 @@ class KernelRidgePart(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Rows [1, D] to probabilities [1, K]."""
-        return (self.scale * (self.regression(rows) + self.mean)).softmax(dim=1)
+        scores: Tensor = self.scale * (self.regression(rows) + self.mean)
+        return scores.softmax(dim=1)
 
 
 class LogisticPart(nn.Module):

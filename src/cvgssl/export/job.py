@@ -122,7 +122,10 @@ def _golden(recognizer: FittedRecognizer, options: PredictOptions, bit_depth: in
         batches = list(reading.batches(lambda _: None))
     embeddings = np.concatenate([recognizer.embed(batch.squares) for batch in batches])
     probabilities = np.concatenate([recognizer(batch.squares)[0] for batch in batches])
-    return [Golden(*each) for each in zip(samples, probabilities, embeddings, strict=True)]
+    head = recognizer.head
+    assert isinstance(head.head, OpenSetHead)
+    scores = head.head.score_samples(head.preparation.transform(embeddings))
+    return [Golden(*each) for each in zip(samples, probabilities, scores, embeddings, strict=True)]
 
 
 def _pool(train: FeatureTable, count: int) -> list[Path]:

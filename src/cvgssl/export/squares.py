@@ -55,14 +55,14 @@ class Squares(nn.Module):
         after: tuple[Tensor, Tensor],
     ) -> Tensor:
         """Float64 [C, S, S] of pixels [C, H, W] and the weights of both sides."""
+        operands = (pixels, across.T.contiguous(), down)
         if not _TALL_FIRST:
-            return _rows_first(pixels, across.T, down)
+            return _rows_first(*operands)
         (height, width), (high, wide) = before, after
         tall = (height > high) & (height - high > 2 * (width - wide))
-        return cast(
-            Tensor,
-            torch.cond(tall, _columns_first, _rows_first, (pixels, across.T.contiguous(), down)),
-        )
+        if torch.compiler.is_compiling():  # into a graph, which then holds both
+            return cast(Tensor, torch.cond(tall, _columns_first, _rows_first, operands))
+        return _columns_first(*operands) if tall else _rows_first(*operands)
 
     def _resized(self, height: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
         """Height and width after resizing, before `crop` cuts and `pad` fills."""
@@ -121,7 +121,7 @@ def pillow_weights(
     weights = torch.where((pixel >= first) & (pixel < end), curve(distance), 0.0)
     total = weights.sum(dim=1, keepdim=True)
     weights = weights / torch.where(total == 0, 1.0, total) * _ONE
-    return cast(Tensor, weights.sign() * (weights.abs() + 0.5).floor())
+    return weights.sign() * (weights.abs() + 0.5).floor()
 
 
 def _triangle(distance: Tensor) -> Tensor:
