@@ -1,6 +1,7 @@
 """Names the class of pictures by a file of `cvgssl export`: recognize.py FILE.onnx PICTURE...
 
-Prints path, class, probability and verdict (known, unknown or not sure), with tabs between.
+Prints path, class, probability and verdict (known, unknown or not sure; none by trained
+runs), with tabs between.
 Needs onnxruntime, numpy and Pillow alone.
 """
 
@@ -33,17 +34,19 @@ def main(file: str, *paths: str) -> None:
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     texts = session.get_modelmeta().custom_metadata_map
     about = {name: json.loads(text) for name, text in texts.items()}
+    names = [output.name for output in session.get_outputs()]
     for path in paths:
         samples, white = read(path)
         if samples.max() > min(white, 2 ** about["bit_depth"] - 1):
             sys.exit(f"{path}: has samples over {about['bit_depth']} bits")
         inputs = {"picture": samples, "white": np.array(white, np.uint16)}
-        probabilities, score = session.run(["probabilities", "score"], inputs)
-        best = probabilities.argmax()
-        sure = probabilities[best] >= about["not_sure_below"]
-        verdict = "known" if sure else "not sure"
-        verdict = verdict if score >= about["unknown_below"] else "unknown"
-        print(path, about["classes"][best], f"{probabilities[best]:.6f}", verdict, sep="\t")
+        answer = dict(zip(names, session.run(names, inputs), strict=True))
+        best = answer["probabilities"].argmax()
+        probability, verdict = answer["probabilities"][best], ""
+        if "score" in answer:
+            verdict = "known" if probability >= about["not_sure_below"] else "not sure"
+            verdict = verdict if answer["score"] >= about["unknown_below"] else "unknown"
+        print(path, about["classes"][best], f"{probability:.6f}", verdict, sep="\t")
 
 
 if __name__ == "__main__":

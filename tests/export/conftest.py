@@ -1,4 +1,4 @@
-"""Two exported recognizers that share little: a transformer's with a map, a ResNet's without."""
+"""Exported recognizers that share little: with a map, of labels alone, trained."""
 
 import contextlib
 import io
@@ -6,14 +6,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import torch
 
+from cvgssl.adapt.model_file import ModelCard, save_model
+from cvgssl.adapt.network import Recognizer
 from cvgssl.cli.main import main
+from cvgssl.encoders.backbone import build_backbone
+from cvgssl.encoders.normalization import HALF
+from cvgssl.images.geometry import Geometry
 from cvgssl.recognizer.config import FitConfig
 from cvgssl.recognizer.fit import fit
 
 
 class Exported(NamedTuple):
-    """A folder of `fit`, the file made of it, and what `cvgssl export` printed."""
+    """A run folder, the file made of it, and what `cvgssl export` printed."""
 
     folder: Path
     file: Path
@@ -24,11 +30,15 @@ def make(out: Path, options: dict[str, Any]) -> Exported:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CVGSSL_CACHE", str(out / "cache"))
         folder, _ = fit(FitConfig(out=out / "fit", shot=2, **options))
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            code = main(["export", str(folder), str(out / "it.onnx"), "--check", "20"])
+        return exported(folder, "--check", "20")
+
+
+def exported(folder: Path, *words: str) -> Exported:
+    file, printed = folder.parent / "it.onnx", io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        code = main(["export", str(folder), str(file), *words])
     assert code == 0
-    return Exported(folder, out / "it.onnx", printed.getvalue())
+    return Exported(folder, file, printed.getvalue())
 
 
 @pytest.fixture(scope="session")
@@ -55,11 +65,13 @@ def with_map(
 
 
 @pytest.fixture(scope="session")
-def of_labels(steel: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """Head `logistic` on mirrored crops by a random ResNet; cut out, bicubic, 12 bits."""
+def of_labels(
+    steel: Path, teacher_file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Exported:
+    """Head `logistic` on mirrored crops by two encoders; cut out, bicubic, 12 bits."""
     options = {
         "data": steel,
-        "encoder": ("test_resnet=random",),
+        "encoder": ("test_resnet=random", f"test_vit={teacher_file}:2"),
         "head": "logistic",
         "preparation": "center",
         "image_size": 48,
@@ -70,3 +82,18 @@ def of_labels(steel: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported
         "bit_depth": 12,
     }
     return make(tmp_path_factory.mktemp("labels"), options)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The averaged weights of a run's second model, a ResNet on pictures with a border."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    torch.manual_seed(4)
+    card = ModelCard("test_resnet", ("crack", "pit, deep", "夹杂"), Geometry(48, "pad"), HALF)
+    model = Recognizer(build_backbone("test_resnet", 48), 3)
+    torch.nn.init.normal_(model.head.weight, std=20.0)
+    with torch.no_grad():  # no class wins always
+        noise = torch.randint(0, 256, (16, 3, 48, 48), dtype=torch.uint8)
+        model.head.bias -= model.eval()(noise).mean(dim=0)
+    save_model(folder / "weights" / "run_2_ema.safetensors", model, card)
+    return exported(folder, "--run", "2", "--checkpoint", "ema")

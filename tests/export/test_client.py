@@ -64,6 +64,18 @@ def test_the_python_client(
     assert [line[3] for line in lines] == [each.verdict for each in right]
 
 
+def test_a_trained_run_has_no_verdicts(trained: Exported, tmp_path: Path) -> None:
+    paths = mixed(tmp_path, 65535)
+    right = predict(trained.folder, paths, run=2, checkpoint="ema")
+    words = [sys.executable, str(CLIENT), str(trained.file), *map(str, paths)]
+    done = subprocess.run(words, capture_output=True, text=True, encoding="utf-8")
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    assert [line[1] for line in lines] == [each.label for each in right]
+    assert len({line[1] for line in lines}) > 1 and {line[3] for line in lines} == {""}
+    found = [float(line[2]) for line in lines]
+    np.testing.assert_allclose(found, [each.probability for each in right], atol=1e-4)
+
+
 def test_pictures_that_the_client_refuses(of_labels: Exported, tmp_path: Path) -> None:
     import tifffile
 

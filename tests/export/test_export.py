@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 
 from cvgssl.cli.main import main
 from cvgssl.export import golden
+from cvgssl.export.graph import write_graph
 from cvgssl.export.running import ExportedRecognizer
 from cvgssl.features.table import load_features
 from cvgssl.images.reader import read_picture
 from cvgssl.recognizer.config import FitConfig
 from cvgssl.recognizer.fit import fit
 from cvgssl.recognizer.predict import predict
+from cvgssl.runtime.errors import UserError
 from tests.conftest import Command
 from tests.export.conftest import Exported
 
@@ -34,9 +37,9 @@ def test_it_answers_as_predict(which: str, plates: Path, request: pytest.Fixture
     assert len(found) == 24 and exported.classes == list(found[0].classes)
     for each in found:
         answer = exported(read_picture(each.path), 255)
-        np.testing.assert_allclose(answer.probabilities, each.probabilities, atol=1e-4)
-        sure = answer.probabilities.max() >= exported.metadata["not_sure_below"]
-        known = answer.score >= exported.metadata["unknown_below"]
+        np.testing.assert_allclose(answer["probabilities"], each.probabilities, atol=1e-4)
+        sure = answer["probabilities"].max() >= exported.metadata["not_sure_below"]
+        known = answer["score"] >= exported.metadata["unknown_below"]
         assert each.verdict == (("known" if sure else "not sure") if known else "unknown")
 
 
@@ -48,18 +51,20 @@ def test_it_names_the_nearest_labelled_pictures(with_map: Exported, plates: Path
         name, label = labelled[place]
         assert f"/{label}/" in name
         answer = exported(read_picture(plates / name), 255)
-        assert answer.nearest[0] == place and answer.similarity[0] == pytest.approx(1, abs=1e-5)
-        assert len(answer.nearest) == 5 and (np.diff(answer.similarity) <= 0).all()
+        assert answer["nearest"][0] == place and answer["similarity"][0] == pytest.approx(
+            1, abs=1e-5
+        )
+        assert len(answer["nearest"]) == 5 and (np.diff(answer["similarity"]) <= 0).all()
         train = load_features(with_map.folder / "train.npz")
         kept = train.values[train.names.index(name)]
-        np.testing.assert_allclose(answer.embedding, kept, atol=1e-4)
+        np.testing.assert_allclose(answer["embedding"], kept, atol=1e-4)
 
 
 def test_gray_pictures_may_come_as_colour(with_map: Exported) -> None:
     exported = ExportedRecognizer(with_map.file)
     gray = np.random.default_rng(0).integers(0, 256, (50, 71), dtype=np.uint8)
     answers = [exported(each, 255) for each in (gray, np.stack([gray] * 3, axis=-1))]
-    np.testing.assert_allclose(answers[0].probabilities, answers[1].probabilities, atol=1e-6)
+    np.testing.assert_allclose(*(each["probabilities"] for each in answers), atol=1e-6)
 
 
 def test_what_the_file_says_of_itself(of_labels: Exported) -> None:
@@ -98,9 +103,8 @@ def test_another_answer_is_noticed(
 ) -> None:
     pictures = ExportedRecognizer(with_map.file).metadata["golden"]
     right = golden.Golden.unpacked(pictures[3])
-    values = {name: np.array(value) for name, value in vars(right).items()}
-    values[what] = values[what] + values[what].dtype.type(0.02)
-    pictures[3] = golden.Golden(**values).packed()
+    other = right.right | {what: right.right[what] + np.float32(0.02)}
+    pictures[3] = golden.Golden(right.samples, other).packed()
     path = changed(with_map, tmp_path / "other.onnx", golden=pictures)
     assert main(["verify", str(path)]) == 2
     said = capsys.readouterr().err
@@ -170,7 +174,8 @@ def test_what_cannot_be_exported(
     for name, out, message in (
         (folder, "it.onnx", "head propagation cannot be exported; fit again with --head auto, "),
         (bf16, "it.onnx", "was fitted in bf16"),
-        (tmp_path, "it.onnx", "is no folder of `cvgssl fit`"),
+        (tmp_path, "it.onnx", "run_1.safetensors: no such file; no run is finished there"),
+        (tmp_path / "none", "it.onnx", "no such run folder or model file"),
         (folder, "it.pt", "must end in .onnx"),
     ):
         assert main(["export", str(name), str(tmp_path / out)]) == 2
@@ -194,6 +199,13 @@ def test_a_missing_package_is_named_with_its_extra(
     if missing == "onnxruntime":
         assert main(["verify", str(of_labels.file)]) == 2
         assert "cvgssl[onnx]" in capsys.readouterr().err
+
+
+def test_a_network_that_no_file_holds(tmp_path: Path) -> None:
+    large = torch.nn.Module()
+    large.register_buffer("weight", torch.empty(2 * 10**9, dtype=torch.uint8, device="meta"))
+    with pytest.raises(UserError, match=r"2\.0 GB of numbers, an ONNX file holds 1\.5"):
+        write_graph(large, (), {}, tmp_path / "it.onnx")
 
 
 def test_help_of_both(command: Command) -> None:

@@ -1,7 +1,7 @@
 """Options of `cvgssl export` and `cvgssl verify`. Imports no torch."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -18,16 +18,26 @@ class ExportConfig(CheckedOptions):
     The file appears only if ONNX Runtime gives the answers of `cvgssl predict` with it.
     """
 
-    recognizer: Path = Field(description="folder of `cvgssl fit`")
+    recognizer: Path = Field(
+        description="folder of `cvgssl fit`, run folder of finetune or linear, or a .safetensors "
+        "file from its weights/"
+    )
     out: Annotated[Path, Written()] = Field(description="file to write, .onnx")
+    run: int = Field(default=1, ge=1, description="which run of a run folder")
+    checkpoint: Literal["last", "ema"] = Field(
+        default="last", description="weights of the last epoch, or their running average"
+    )
     encoder: tuple[str, ...] = Field(
-        default=(), description="where the encoder's weights have been moved: the files"
+        default=(),
+        description="for a folder of `cvgssl fit` whose encoder's weights have been moved: the "
+        "files",
     )
     check: int = Field(
         default=200,
         ge=0,
         le=1_000_000,
-        description="pictures of the recognizer's own pool that are checked, where they still are",
+        description="train pictures of a folder of `cvgssl fit` that are checked, where they still "
+        "are",
     )
 
     def _problems(self) -> list[str]:

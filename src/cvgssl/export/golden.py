@@ -38,30 +38,28 @@ _SEED = 0
 class Golden:
     """A picture and the right answer.
 
-    samples: uint8 or uint16 [H, W] or [H, W, 3]. probabilities: [K]. score: [].
-    embedding: [D].
+    samples: uint8 or uint16 [H, W] or [H, W, 3]. right: probabilities [K], embedding [D], and a
+    score [] where the recognizer has one.
     """
 
     samples: NDArray[Any]
-    probabilities: NDArray[np.float32]
-    score: NDArray[np.float64]
-    embedding: NDArray[np.float32]
+    right: Answer
 
     @property
     def white(self) -> int:
         """The white level of its type."""
-        return white_of(self.samples)
+        return int(np.iinfo(self.samples.dtype).max)
 
     def packed(self) -> dict[str, Any]:
         """As JSON values."""
-        arrays = {name: _packed(value) for name, value in vars(self).items()}
-        return {"white": self.white} | arrays
+        arrays = {"samples": self.samples} | self.right
+        return {"white": self.white} | {name: _packed(value) for name, value in arrays.items()}
 
     @classmethod
     def unpacked(cls, value: dict[str, Any]) -> "Golden":
         """Of what `packed` gave."""
-        names = ("samples", "probabilities", "score", "embedding")
-        return cls(*(_unpacked(value[name]) for name in names))
+        arrays = {name: _unpacked(each) for name, each in value.items() if name != "white"}
+        return cls(arrays.pop("samples"), arrays)
 
 
 @dataclass(frozen=True)
@@ -108,14 +106,17 @@ def check_golden(exported: ExportedRecognizer) -> Agreement:
             raise UserError(f"{exported.path}: carries no pictures; export it again")
         answers = [exported(each.samples, each.white) for each in golden]
         names = [f"golden picture {number}" for number in range(1, len(golden) + 1)]
-        wanted = [each.probabilities for each in golden]
+        wanted = [each.right["probabilities"] for each in golden]
         agreement = check_answers(exported, names, answers, wanted)
         pairs = list(zip(answers, golden, strict=True))
         embedding = _largest(
-            (answer.embedding - each.embedding) / np.abs(each.embedding).max()
+            (answer["embedding"] - each.right["embedding"]) / np.abs(each.right["embedding"]).max()
             for answer, each in pairs
         )
-        score = _largest(answer.score - each.score for answer, each in pairs)
+        score = _largest(
+            answer["score"] - each.right["score"] if "score" in each.right else np.zeros(())
+            for answer, each in pairs
+        )
     if not (embedding <= 10 * TOLERANCE and score <= 10 * TOLERANCE):
         raise UserError(
             f"{exported.path}: embeddings differ by up to {embedding:.1e} of their largest number, "
@@ -138,13 +139,14 @@ def check_answers(
     """Hold answers against probabilities [K] of `cvgssl predict`; raises UserError."""
     wrong, largest = [], 0.0
     for name, answer, right in zip(names, answers, wanted, strict=True):
-        apart = float(np.abs(answer.probabilities - right).max())
+        named = answer["probabilities"]
+        apart = float(np.abs(named - right).max())
         largest = max(largest, apart)
-        now, before = answer.probabilities.argmax(), right.argmax()
+        now, before = named.argmax(), right.argmax()
         if now != before or not apart <= TOLERANCE:
             classes = exported.classes
             wrong.append(
-                f"{name} is {classes[now]} with {answer.probabilities[now]:.4f}, by `cvgssl "
+                f"{name} is {classes[now]} with {named[now]:.4f}, by `cvgssl "
                 f"predict` {classes[before]} with {right[before]:.4f}"
             )
     if wrong:
@@ -153,11 +155,6 @@ def check_answers(
             f"of {len(names)}, the first: {wrong[0]}; do not use this file here"
         )
     return Agreement(len(names), largest, 0.0)
-
-
-def white_of(samples: NDArray[Any]) -> int:
-    """The white level of samples of this type, 255 or 65535."""
-    return int(np.iinfo(samples.dtype).max)
 
 
 def _packed(array: NDArray[Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -16,14 +16,16 @@ from torch import Tensor, nn
 
 from cvgssl.export.encoder import EncoderPart
 from cvgssl.export.heads import HeadPart, PreparationPart, unit
-from cvgssl.export.running import INPUTS, OUTPUTS, import_onnx
+from cvgssl.export.running import INPUTS, import_onnx
 from cvgssl.export.squares import Squares
 from cvgssl.heads import OpenSetHead
 from cvgssl.recognizer.fitted import FittedRecognizer
+from cvgssl.recognizer.trained import TrainedRecognizer
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import one_line
 
 NEAREST = 5  # labelled pictures that are named
+MOST_BYTES = 1_500_000_000  # protobuf's limit is 2 GiB; beyond, weights would be files of their own
 
 
 class RecognizerGraph(nn.Module):
@@ -47,7 +49,10 @@ class RecognizerGraph(nn.Module):
         self.register_buffer("labelled", unit(labelled))
 
     def forward(self, picture: Tensor, white: Tensor) -> tuple[Tensor, ...]:
-        """Uint16 [H, W, C] and the white level [] of its format to `OUTPUTS`."""
+        """Uint16 [H, W, C] and the white level [] of its format to the answer.
+
+        Probabilities [K], embedding [D], score [], places and cosines of the nearest labelled ones.
+        """
         squares = [each(picture, white) for each in self.squares]
         values = torch.cat(
             [
@@ -62,19 +67,46 @@ class RecognizerGraph(nn.Module):
         similarity, nearest = cosines.topk(min(NEAREST, len(self.labelled)))
         return (
             probabilities[0].float(),
-            score[0].float(),
             values[0],
+            score[0].float(),
             nearest,
             similarity.float(),
         )
 
 
-def write_graph(graph: nn.Module, metadata: Mapping[str, str], path: Path) -> None:
+class TrainedGraph(nn.Module):
+    """What `cvgssl predict` does with the samples of a picture, by a trained model."""
+
+    def __init__(self, recognizer: TrainedRecognizer) -> None:
+        super().__init__()
+        (geometry,) = recognizer.geometries
+        self.squares, self.model = Squares(geometry), recognizer.model.cpu()
+
+    def forward(self, picture: Tensor, white: Tensor) -> tuple[Tensor, Tensor]:
+        """Uint16 [H, W, C] and the white level [] to probabilities [K] and embedding [D]."""
+        square = self.squares(picture, white).to(torch.uint8)[None]
+        features = self.model.backbone(square)
+        probabilities = self.model.head(features).float().softmax(dim=1)
+        return probabilities[0], features[0].float()
+
+
+def write_graph(
+    graph: nn.Module, outputs: Sequence[str], metadata: Mapping[str, str], path: Path
+) -> None:
     """Write `graph` as an ONNX file with `metadata`.
 
-    Raises UserError when this version of torch cannot.
+    outputs: names of what it gives.
+
+    Raises UserError when this version of torch cannot, and for more than `MOST_BYTES`.
     """
     import_onnx()
+    tensors = [*graph.parameters(), *graph.buffers()]
+    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    if size > MOST_BYTES:
+        raise UserError(
+            f"the recognizer has {size / 1e9:.1f} GB of numbers, an ONNX file holds "
+            f"{MOST_BYTES / 1e9:.1f}; take a smaller encoder"
+        )
     sample = (torch.zeros(37, 53, 3, dtype=torch.uint16), torch.tensor(255, dtype=torch.uint16))
     free = torch.export.Dim.DYNAMIC
     try:
@@ -85,7 +117,7 @@ def write_graph(graph: nn.Module, metadata: Mapping[str, str], path: Path) -> No
                 dynamo=True,
                 dynamic_shapes=({0: free, 1: free, 2: free}, None),
                 input_names=list(INPUTS),
-                output_names=list(OUTPUTS),
+                output_names=list(outputs),
                 verbose=False,
             )
             assert program is not None

@@ -4,7 +4,6 @@ Shape letters: H rows, W columns, C channels (1 or 3), D numbers of an embedding
 """
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,24 +16,17 @@ from cvgssl.runtime.parsing import check_file, parsing
 
 FORMAT = 1
 INPUTS = ("picture", "white")
-OUTPUTS = ("probabilities", "score", "embedding", "nearest", "similarity")
 _REMEDY = "export it again"
 _MISSING = "is not installed: pip install 'cvgssl[onnx]'"
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What the file says of one picture.
+Answer = dict[str, NDArray[Any]]
+"""What a file says of one picture, by name.
 
-    probabilities: float32 [K]. score: of how well it fits to what is known. embedding: float32 [D].
-    nearest, similarity: places among the labelled pictures, and their cosines, the largest first.
-    """
-
-    probabilities: NDArray[np.float32]
-    score: float
-    embedding: NDArray[np.float32]
-    nearest: NDArray[np.int64]
-    similarity: NDArray[np.float32]
+probabilities: float32 [K]. embedding: float32 [D]. Of recognizers of `cvgssl fit` also score:
+float32 [], how well it fits to what is known; nearest, similarity: int64 and float32 [5], places
+among the labelled pictures and their cosines, the largest first.
+"""
 
 
 class ExportedRecognizer:
@@ -74,8 +66,9 @@ class ExportedRecognizer:
         samples = picture.astype(np.uint16).reshape(*picture.shape[:2], -1)
         inputs = dict(zip(INPUTS, (samples, np.array(white, np.uint16)), strict=True))
         with parsing(self.path, "a file of `cvgssl export`", _REMEDY):
-            probabilities, score, *others = self._session.run(list(OUTPUTS), inputs)
-        return Answer(probabilities, float(score), *others)
+            values = self._session.run(None, inputs)
+        names = [output.name for output in self._session.get_outputs()]
+        return dict(zip(names, values, strict=True))
 
 
 def import_onnx() -> None:
