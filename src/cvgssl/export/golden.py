@@ -18,6 +18,8 @@ from cvgssl.runtime.parsing import counted, parsing
 TOLERANCE = 1e-4
 """Largest difference of probabilities, and of embeddings as a share of their largest number."""
 
+UNUSABLE = "do not use this file here"
+
 _SHAPES: tuple[tuple[int, ...], ...] = (
     (61, 97),
     (224, 224),
@@ -98,8 +100,11 @@ def _drawn(
     return np.stack(channels, axis=-1) if len(shape) == 3 else channels[0]
 
 
-def check_golden(exported: ExportedRecognizer) -> Agreement:
-    """Ask it about the pictures that it carries; raises UserError where an answer is another."""
+def check_golden(exported: ExportedRecognizer, remedy: str = UNUSABLE) -> Agreement:
+    """Ask it about the pictures that it carries.
+
+    Raises UserError, which ends in `remedy`, where an answer is another.
+    """
     with parsing(exported.path, "a file of `cvgssl export`", "export it again"):
         golden = [Golden.unpacked(value) for value in exported.metadata["golden"]]
         if not golden:
@@ -107,7 +112,7 @@ def check_golden(exported: ExportedRecognizer) -> Agreement:
         answers = [exported(each.samples, each.white) for each in golden]
         names = [f"golden picture {number}" for number in range(1, len(golden) + 1)]
         wanted = [each.right["probabilities"] for each in golden]
-        agreement = check_answers(exported, names, answers, wanted)
+        agreement = check_answers(exported, names, answers, wanted, remedy)
         pairs = list(zip(answers, golden, strict=True))
         embedding = _largest(
             (answer["embedding"] - each.right["embedding"]) / np.abs(each.right["embedding"]).max()
@@ -120,7 +125,7 @@ def check_golden(exported: ExportedRecognizer) -> Agreement:
     if not (embedding <= 10 * TOLERANCE and score <= 10 * TOLERANCE):
         raise UserError(
             f"{exported.path}: embeddings differ by up to {embedding:.1e} of their largest number, "
-            f"scores by {score:.1e}; do not use this file here"
+            f"scores by {score:.1e}; {remedy}"
         )
     return Agreement(len(golden), agreement.probability, embedding)
 
@@ -135,8 +140,9 @@ def check_answers(
     names: Sequence[str],
     answers: Sequence[Answer],
     wanted: Sequence[NDArray[np.float32]],
+    remedy: str,
 ) -> Agreement:
-    """Hold answers against probabilities [K] of `cvgssl predict`; raises UserError."""
+    """Hold answers against probabilities [K] of `cvgssl predict`; raises as `check_golden`."""
     wrong, largest = [], 0.0
     for name, answer, right in zip(names, answers, wanted, strict=True):
         named = answer["probabilities"]
@@ -152,7 +158,7 @@ def check_answers(
     if wrong:
         raise UserError(
             f"{exported.path}: ONNX Runtime answers otherwise for {counted(len(wrong), 'picture')} "
-            f"of {len(names)}, the first: {wrong[0]}; do not use this file here"
+            f"of {len(names)}, the first: {wrong[0]}; {remedy}"
         )
     return Agreement(len(names), largest, 0.0)
 

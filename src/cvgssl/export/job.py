@@ -34,6 +34,7 @@ from cvgssl.runtime.progress import progress
 
 _PACKAGES = ("torch", "timm", "pillow", "numpy", "scikit-learn", "onnx", "onnxscript",
              "onnxruntime")  # fmt: skip
+_NOT_LEFT = "no file is left; try other versions of torch, onnxscript and onnxruntime"
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def export(config: ExportConfig) -> ExportSummary:
         size = aside.stat().st_size
         exported = ExportedRecognizer(aside)
         exported.path = config.out  # which messages name
-        on_golden = check_golden(exported)
+        on_golden = check_golden(exported, _NOT_LEFT)
         on_pool = _check_pool(exported, wanted, source.bit_depth)
     return ExportSummary(size, tuple(exported.classes), on_golden, on_pool)
 
@@ -124,7 +125,8 @@ def _check_pool(
         for path in wanted:
             answers.append(exported(read_picture(path, bit_depth), 255))
             advance(1)
-    return check_answers(exported, list(map(str, wanted)), answers, list(wanted.values()))
+    names, right = list(map(str, wanted)), list(wanted.values())
+    return check_answers(exported, names, answers, right, _NOT_LEFT)
 
 
 def _metadata(source: Source, golden: Sequence[Golden]) -> dict[str, str]:
