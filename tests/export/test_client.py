@@ -59,8 +59,8 @@ def test_the_python_client(
     right = predict(made.folder, paths, unknown=True)
     assert [line[0] for line in lines] == list(map(str, paths))
     assert [line[1] for line in lines] == [each.label for each in right]
-    found = [float(line[2]) for line in lines]
-    np.testing.assert_allclose(found, [each.probability for each in right], atol=1e-4)
+    answered = [float(line[2]) for line in lines]
+    np.testing.assert_allclose(answered, [each.probability for each in right], atol=1e-4)
     assert [line[3] for line in lines] == [each.verdict for each in right]
 
 
@@ -72,8 +72,8 @@ def test_a_trained_run_has_no_verdicts(trained: Exported, tmp_path: Path) -> Non
     lines = [line.split("\t") for line in done.stdout.splitlines()]
     assert [line[1] for line in lines] == [each.label for each in right]
     assert len({line[1] for line in lines}) > 1 and {line[3] for line in lines} == {""}
-    found = [float(line[2]) for line in lines]
-    np.testing.assert_allclose(found, [each.probability for each in right], atol=1e-4)
+    answered = [float(line[2]) for line in lines]
+    np.testing.assert_allclose(answered, [each.probability for each in right], atol=1e-4)
 
 
 def test_pictures_that_the_client_refuses(of_labels: Exported, tmp_path: Path) -> None:

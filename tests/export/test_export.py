@@ -34,9 +34,9 @@ def test_it_answers_as_predict(which: str, plates: Path, request: pytest.Fixture
     made: Exported = request.getfixturevalue(which)
     exported = ExportedRecognizer(made.file)
     assert "10 made-up pictures" in made.printed and "20 pictures of its own pool" in made.printed
-    found = predict(made.folder, [plates / "test"], unknown=True)
-    assert len(found) == 24 and exported.classes == list(found[0].classes)
-    for each in found:
+    answered = predict(made.folder, [plates / "test"], unknown=True)
+    assert len(answered) == 24 and exported.classes == list(answered[0].classes)
+    for each in answered:
         answer = exported(read_picture(each.path), 255)
         np.testing.assert_allclose(answer["probabilities"], each.probabilities, atol=1e-4)
         sure = answer["probabilities"].max() >= exported.metadata["not_sure_below"]
@@ -69,12 +69,12 @@ def test_gray_pictures_may_come_as_colour(with_map: Exported) -> None:
 
 
 def test_what_the_file_says_of_itself(of_labels: Exported) -> None:
-    said = ExportedRecognizer(of_labels.file).metadata
+    about = ExportedRecognizer(of_labels.file).metadata
     card = json.loads((of_labels.folder / "recognizer.json").read_text())
-    assert said["classes"] == card["classes"] and said["bit_depth"] == 12
-    assert said["hashes"]["train"] == card["train_sha256"] and len(said["hashes"]["labels"]) == 64
-    assert said["head"] == "logistic" and said["options"]["fit"] == "crop"
-    assert {"cvgssl", "torch", "pillow", "onnxruntime"} <= said["versions"].keys()
+    assert about["classes"] == card["classes"] and about["bit_depth"] == 12
+    assert about["hashes"]["train"] == card["train_sha256"] and len(about["hashes"]["labels"]) == 64
+    assert about["head"] == "logistic" and about["options"]["fit"] == "crop"
+    assert {"cvgssl", "torch", "pillow", "onnxruntime"} <= about["versions"].keys()
 
 
 def test_verify_repeats_the_check_without_torch(with_map: Exported, tmp_path: Path) -> None:
@@ -108,8 +108,10 @@ def test_another_answer_is_noticed(
     pictures[3] = golden.Golden(right.samples, other).packed()
     path = changed(with_map, tmp_path / "other.onnx", golden=pictures)
     assert main(["verify", str(path)]) == 2
-    said = capsys.readouterr().err
-    assert f"{path}: " in said and "do not use this file here" in said and said.count("\n") == 1
+    errors = capsys.readouterr().err
+    assert (
+        f"{path}: " in errors and "do not use this file here" in errors and errors.count("\n") == 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -130,16 +132,16 @@ def test_files_that_are_damaged(
 ) -> None:
     path = changed(of_labels, tmp_path / "bad.onnx", **metadata)
     assert main(["verify", str(path)]) == (0 if message is None else 2)
-    said = capsys.readouterr().err
-    assert message is None or (message in said and said.count("\n") == 1)
+    errors = capsys.readouterr().err
+    assert message is None or (message in errors and errors.count("\n") == 1)
 
 
 def test_files_of_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "text.onnx").write_text("no model")
     for name, message in (("text.onnx", "cannot be read"), ("none.onnx", "no such file")):
         assert main(["verify", str(tmp_path / name)]) == 2
-        said = capsys.readouterr().err
-        assert message in said and said.count("\n") == 1
+        errors = capsys.readouterr().err
+        assert message in errors and errors.count("\n") == 1
 
 
 def test_a_file_that_answers_otherwise_is_not_left(
@@ -150,8 +152,10 @@ def test_a_file_that_answers_otherwise_is_not_left(
 ) -> None:
     monkeypatch.setattr(golden, "TOLERANCE", -1.0)  # then no answer is near enough
     assert main(["export", str(of_labels.folder), str(tmp_path / "x" / "it.onnx")]) == 2
-    said = capsys.readouterr().err.splitlines()[-1]
-    assert "ONNX Runtime answers otherwise for 10 pictures of 10" in said and "no file is" in said
+    errors = capsys.readouterr().err.splitlines()[-1]
+    assert (
+        "ONNX Runtime answers otherwise for 10 pictures of 10" in errors and "no file is" in errors
+    )
     assert list((tmp_path / "x").iterdir()) == []
 
 
@@ -182,8 +186,8 @@ def test_what_cannot_be_exported(
         (folder, "it.pt", (), "must end in .onnx"),
     ):
         assert main(["export", str(name), str(tmp_path / out), *words]) == 2
-        said = capsys.readouterr().err
-        assert re.search(message, said) and said.count("\n") == 1
+        errors = capsys.readouterr().err
+        assert re.search(message, errors) and errors.count("\n") == 1
         assert not (tmp_path / out).exists()
 
 
@@ -197,8 +201,8 @@ def test_a_missing_package_is_named_with_its_extra(
 ) -> None:
     monkeypatch.setitem(sys.modules, missing, None)  # how Python notes that there is none
     assert main(["export", str(of_labels.folder), str(tmp_path / "it.onnx")]) == 2
-    said = capsys.readouterr().err
-    assert f"{missing} is not installed: pip install 'cvgssl[onnx]'" in said
+    errors = capsys.readouterr().err
+    assert f"{missing} is not installed: pip install 'cvgssl[onnx]'" in errors
     if missing == "onnxruntime":
         assert main(["verify", str(of_labels.file)]) == 2
         assert "cvgssl[onnx]" in capsys.readouterr().err

@@ -59,5 +59,5 @@ def test_preparation(mode: Mode, parts: Any) -> None:
     others = rows[:6] - np.float32(0.05)
     part = PreparationPart(preparation)
     for row in others:
-        found = part(torch.from_numpy(row[None])).numpy()
-        np.testing.assert_allclose(found, preparation.transform(row[None]), atol=1e-6)
+        answered = part(torch.from_numpy(row[None])).numpy()
+        np.testing.assert_allclose(answered, preparation.transform(row[None]), atol=1e-6)

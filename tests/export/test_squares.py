@@ -45,5 +45,5 @@ def test_the_step_to_eight_bits_is_that_of_the_reader(white: int, bit_depth: int
     samples = np.arange(min(white, 2**bit_depth - 1) + 1, dtype=np.uint16)[None]
     ((right, _),) = to_eight_bits(iter([samples]), white, bit_depth)
     level = torch.tensor(white, dtype=torch.uint16)
-    found = eight_bits(torch.from_numpy(samples), level, bit_depth)
-    np.testing.assert_array_equal(found.numpy(), right)
+    answered = eight_bits(torch.from_numpy(samples), level, bit_depth)
+    np.testing.assert_array_equal(answered.numpy(), right)

@@ -158,7 +158,8 @@ def check_answers(
     if wrong:
         raise UserError(
             f"{exported.path}: ONNX Runtime answers otherwise for {counted(len(wrong), 'picture')} "
-            f"of {len(names)}, the first: {wrong[0]}; {remedy}"
+            f"of {len(names)}, probabilities differ by up to {largest:.1e}; the first: {wrong[0]}; "
+            f"{remedy}"
         )
     return Agreement(len(names), largest, 0.0)
 
