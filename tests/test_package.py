@@ -15,7 +15,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 # Imports flow one way: a package may import itself and what is named here.
 _ORDER = ("runtime", "images", "views", "encoders", "features", "heads", "selection", "pretrain",
-          "adapt", "recognizer", "bench", "report", "api", "cli")  # fmt: skip
+          "adapt", "recognizer", "export", "bench", "report", "api", "cli")  # fmt: skip
 # but for these, which do not know each other
 _APART = {
     "views": {"images"},
@@ -25,6 +25,8 @@ _APART = {
     "pretrain": {"heads", "selection"},
     "adapt": {"pretrain"},
     "recognizer": {"pretrain"},
+    "export": {"pretrain", "adapt", "selection"},
+    "bench": {"export"},
 }
 BELOW = {name: set(_ORDER[:place]) - _APART.get(name, set()) for place, name in enumerate(_ORDER)}
 ENTRANCES = {"__init__", "__main__"}  # may name everything
@@ -32,7 +34,7 @@ ENTRANCES = {"__init__", "__main__"}  # may name everything
 # Flags, help texts and checks come from these; they must be quick to import.
 LIGHT = ("runtime/errors.py", "runtime/files.py", "runtime/options.py", "images/geometry.py",
          "views/recipe.py", "adapt/config.py", "pretrain/config.py",
-         "features/config.py", "selection/config.py", "recognizer/config.py",
+         "features/config.py", "selection/config.py", "recognizer/config.py", "export/config.py",
          "bench/config.py", "heads/__init__.py")  # fmt: skip
 
 

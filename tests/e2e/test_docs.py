@@ -19,7 +19,7 @@ BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "page", ["README.md", "docs/guide.md", "docs/heads.md", "docs/features.md"]
+    "page", ["README.md", "docs/guide.md", "docs/heads.md", "docs/features.md", "docs/export.md"]
 )
 def test_commands_and_code_run_as_printed(page: str, tmp_path: Path, python: str) -> None:
     blocks = BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))

@@ -61,14 +61,17 @@ class FittedRecognizer:
 
         squares: B readable ones for each of `geometries`.
         """
+        probabilities, verdicts = self.head(self.embed(squares))
+        return probabilities.astype(np.float32), verdicts
+
+    def embed(self, squares: Sequence[Sequence[Square]]) -> NDArray[np.float32]:
+        """Embeddings float32 [B, D] of the encoders side by side, of the same squares."""
         shown = dict(zip(self.geometries, squares, strict=True))
         values: dict[Encoder, NDArray[np.float32]] = {}
         for run in self.runs:
             rows = embed_squares(run, shown[run.geometry], self.accelerator)
             values |= zip(run.members, rows, strict=True)
-        side_by_side = np.concatenate([values[encoder] for encoder in self.encoders], axis=1)
-        probabilities, verdicts = self.head(side_by_side)
-        return probabilities.astype(np.float32), verdicts
+        return np.concatenate([values[encoder] for encoder in self.encoders], axis=1)
 
 
 def load_fitted(options: PredictOptions) -> FittedRecognizer:

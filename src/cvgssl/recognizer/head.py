@@ -35,21 +35,21 @@ class FittedHead:
         # the benchmark's order: some heads' last digits depend on it
         order = np.argsort(np.array(train.names), kind="stable")
         rows = train.values[order]
-        self._preparation = Preparation(card.preparation, parts_of(card.records)).fit(rows)
+        self.preparation = Preparation(card.preparation, parts_of(card.records)).fit(rows)
         head = HEADS[card.head](**card.params)
         self.head: CalibratedHead | OpenSetHead = (
             CalibratedHead(head)
             if false_rejection_rate is None
             else OpenSetHead(head, false_rejection_rate)
         )
-        self.head.fit(self._preparation.transform(rows), train.labels[order])
+        self.head.fit(self.preparation.transform(rows), train.labels[order])
 
     def __call__(self, values: Values) -> tuple[NDArray[np.float64], list[str | None]]:
         """Probabilities [M, K] of embeddings float32 [M, D], and verdicts (see `OpenSetHead`).
 
         Verdicts are None unless `false_rejection_rate` was given.
         """
-        rows = self._preparation.transform(values)
+        rows = self.preparation.transform(values)
         verdicts: list[str | None] = [None] * len(rows)
         if isinstance(self.head, OpenSetHead):
             verdicts = [str(verdict) for verdict in self.head.verdicts(rows)]

@@ -73,6 +73,11 @@ class TrainedRecognizer:
             verdicts = [str(verdict) for verdict in self.check(features, rows.argmax(axis=1))]
         return rows, verdicts
 
+    def features(self, squares: Sequence[Sequence[Square]]) -> NDArray[np.float32]:
+        """Features float32 [B, D] of the same squares."""
+        (shown,) = squares
+        return _forward(self.model, stacked(shown))[0]
+
 
 def load_trained(path: Path, options: PredictOptions) -> TrainedRecognizer:
     """The recognizer of a model file, on a GPU if there is one; raises UserError."""

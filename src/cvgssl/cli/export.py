@@ -1,0 +1,30 @@
+"""`cvgssl export RECOGNIZER OUT.onnx`: a recognizer for other programs, checked."""
+
+from collections.abc import Sequence
+
+from cvgssl.cli.command import Command
+from cvgssl.export.config import ExportConfig
+
+COMMAND = Command(ExportConfig, positional=("recognizer", "out"))
+
+
+def run(argv: Sequence[str], prog: str) -> int:
+    """Write the file and say how well it agrees."""
+    config = COMMAND.parse(argv, prog)
+    from cvgssl.export.job import export
+
+    summary = export(config)
+    print(
+        f"{config.out}: {summary.bytes / 1e6:.1f} MB, {len(summary.classes)} classes; in ONNX "
+        f"Runtime {summary.golden.pictures} made-up pictures get the same class, and "
+        f"probabilities that differ by at most {summary.golden.probability:.1e}"
+    )
+    if summary.pool is None:
+        print("no picture of its own pool was at hand (or --check 0): none was checked")
+    else:
+        print(
+            f"{summary.pool.pictures} pictures of its own pool: the same, by at most "
+            f"{summary.pool.probability:.1e}"
+        )
+    print(f"check it on another machine: cvgssl verify {config.out}")
+    return 0

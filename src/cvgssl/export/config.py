@@ -1,0 +1,57 @@
+"""Options of `cvgssl export` and `cvgssl verify`. Imports no torch."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from cvgssl.runtime.options import STRICT, CheckedOptions, Written
+
+ENDING = ".onnx"
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ExportConfig(CheckedOptions):
+    """Write a recognizer as one ONNX file, from picture to answer, and check it.
+
+    The file appears only if ONNX Runtime gives the answers of `cvgssl predict` with it.
+    """
+
+    recognizer: Path = Field(
+        description="folder of `cvgssl fit`, run folder of finetune or linear, or a .safetensors "
+        "file from its weights/"
+    )
+    out: Annotated[Path, Written()] = Field(description="file to write, .onnx")
+    run: int = Field(default=1, ge=1, description="which run of a run folder")
+    checkpoint: Literal["last", "ema"] = Field(
+        default="last", description="weights of the last epoch, or their running average"
+    )
+    encoder: tuple[str, ...] = Field(
+        default=(),
+        description="for a folder of `cvgssl fit` whose encoder's weights have been moved: the "
+        "files",
+    )
+    check: int = Field(
+        default=200,
+        ge=0,
+        le=1_000_000,
+        description="train pictures of a folder of `cvgssl fit` that are checked, where they still "
+        "are",
+    )
+
+    def _problems(self) -> list[str]:
+        problems = super()._problems()
+        if self.out.suffix != ENDING:
+            problems.append(f"OUT {self.out}: must end in {ENDING}")
+        return problems
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class VerifyConfig(CheckedOptions):
+    """Check on this machine that an exported file answers as when it was made.
+
+    It carries pictures and what `cvgssl predict` said of them.
+    """
+
+    file: Path = Field(description="file of `cvgssl export`")

@@ -1,0 +1,176 @@
+"""Pictures that an exported file carries, with what `cvgssl predict` said of them.
+
+Imports no torch. Shape letters: H rows, W columns, D numbers of an embedding, K classes.
+"""
+
+import base64
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvgssl.export.running import Answer, ExportedRecognizer
+from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.parsing import counted, parsing
+
+TOLERANCE = 1e-4
+"""Largest difference of probabilities, and of embeddings as a share of their largest number."""
+
+UNUSABLE = "do not use this file here"
+
+_SHAPES: tuple[tuple[int, ...], ...] = (
+    (61, 97),
+    (224, 224),
+    (101, 33),
+    (8, 8),
+    (12, 700),
+    (600, 9),
+    (75, 50, 3),
+    (31, 240, 3),
+    (83, 64),  # from here on with 16 bits
+    (57, 40, 3),
+)
+_DEEP = 8
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A picture and the right answer.
+
+    samples: uint8 or uint16 [H, W] or [H, W, 3]. right: probabilities [K], embedding [D], and a
+    score [] where the recognizer has one.
+    """
+
+    samples: NDArray[Any]
+    right: Answer
+
+    @property
+    def white(self) -> int:
+        """The white level of its type."""
+        return int(np.iinfo(self.samples.dtype).max)
+
+    def packed(self) -> dict[str, Any]:
+        """As JSON values."""
+        arrays = {"samples": self.samples} | self.right
+        return {"white": self.white} | {name: _packed(value) for name, value in arrays.items()}
+
+    @classmethod
+    def unpacked(cls, value: dict[str, Any]) -> "Golden":
+        """Of what `packed` gave."""
+        arrays = {name: _unpacked(each) for name, each in value.items() if name != "white"}
+        return cls(arrays.pop("samples"), arrays)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far two answers to the same pictures are apart.
+
+    probability: largest difference. embedding: largest one, as a share of the largest number.
+    """
+
+    pictures: int
+    probability: float
+    embedding: float
+
+
+def golden_samples(bit_depth: int) -> list[NDArray[Any]]:
+    """Ten pictures of many kinds: spots of light with noise on them."""
+    rng = np.random.default_rng(_SEED)
+    return [
+        _drawn(shape, 255 if number < _DEEP else 2**bit_depth - 1, number < _DEEP, rng)
+        for number, shape in enumerate(_SHAPES)
+    ]
+
+
+def _drawn(
+    shape: tuple[int, ...], white: int, in_bytes: bool, rng: np.random.Generator
+) -> NDArray[Any]:
+    rows, columns = np.mgrid[: shape[0], : shape[1]].astype(float)
+    channels = []
+    for _ in range(3 if len(shape) == 3 else 1):
+        light = rng.uniform(0.3, 0.6) + 0.08 * rng.standard_normal(shape[:2])
+        for _ in range(4):
+            row, column = rng.uniform(0, 1, 2) * shape[:2]
+            squared = ((rows - row) ** 2 + (columns - column) ** 2) / rng.uniform(3, 30) ** 2
+            light += rng.uniform(-0.4, 0.4) * np.exp(-squared)
+        channels.append((light.clip(0, 1) * white).astype(np.uint8 if in_bytes else np.uint16))
+    return np.stack(channels, axis=-1) if len(shape) == 3 else channels[0]
+
+
+def check_golden(exported: ExportedRecognizer, remedy: str = UNUSABLE) -> Agreement:
+    """Ask it about the pictures that it carries.
+
+    Raises UserError, which ends in `remedy`, where an answer is another.
+    """
+    with parsing(exported.path, "a file of `cvgssl export`", "export it again"):
+        golden = [Golden.unpacked(value) for value in exported.metadata["golden"]]
+        if not golden:
+            raise UserError(f"{exported.path}: carries no pictures; export it again")
+        answers = [exported(each.samples, each.white) for each in golden]
+        names = [f"golden picture {number}" for number in range(1, len(golden) + 1)]
+        wanted = [each.right["probabilities"] for each in golden]
+        agreement = check_answers(exported, names, answers, wanted, remedy)
+        pairs = list(zip(answers, golden, strict=True))
+        embedding = _largest(
+            (answer["embedding"] - each.right["embedding"]) / np.abs(each.right["embedding"]).max()
+            for answer, each in pairs
+        )
+        score = _largest(
+            answer["score"] - each.right["score"] if "score" in each.right else np.zeros(())
+            for answer, each in pairs
+        )
+    if not (embedding <= 10 * TOLERANCE and score <= 10 * TOLERANCE):
+        raise UserError(
+            f"{exported.path}: embeddings differ by up to {embedding:.1e} of their largest number, "
+            f"scores by {score:.1e}; {remedy}"
+        )
+    return Agreement(len(golden), agreement.probability, embedding)
+
+
+def _largest(differences: Iterable[NDArray[Any]]) -> float:
+    """NaN where any is."""
+    return float(np.max([np.abs(each).max() for each in differences]))
+
+
+def check_answers(
+    exported: ExportedRecognizer,
+    names: Sequence[str],
+    answers: Sequence[Answer],
+    wanted: Sequence[NDArray[np.float32]],
+    remedy: str,
+) -> Agreement:
+    """Hold answers against probabilities [K] of `cvgssl predict`; raises as `check_golden`."""
+    wrong, largest = [], 0.0
+    for name, answer, right in zip(names, answers, wanted, strict=True):
+        named = answer["probabilities"]
+        apart = float(np.abs(named - right).max())
+        largest = max(largest, apart)
+        now, before = named.argmax(), right.argmax()
+        if now != before or not apart <= TOLERANCE:
+            classes = exported.classes
+            wrong.append(
+                f"{name} is {classes[now]} with {named[now]:.4f}, by `cvgssl "
+                f"predict` {classes[before]} with {right[before]:.4f}"
+            )
+    if wrong:
+        raise UserError(
+            f"{exported.path}: ONNX Runtime answers otherwise for {counted(len(wrong), 'picture')} "
+            f"of {len(names)}, probabilities differ by up to {largest:.1e}; the first: {wrong[0]}; "
+            f"{remedy}"
+        )
+    return Agreement(len(names), largest, 0.0)
+
+
+def _packed(array: NDArray[Any]) -> dict[str, Any]:
+    little = array.astype(array.dtype.newbyteorder("<"))
+    data = base64.b64encode(little.tobytes()).decode("ascii")
+    return {"type": str(array.dtype), "shape": list(array.shape), "data": data}
+
+
+def _unpacked(value: dict[str, Any]) -> NDArray[Any]:
+    kind = np.dtype(value["type"])
+    data = np.frombuffer(base64.b64decode(value["data"]), kind.newbyteorder("<"))
+    return data.astype(kind).reshape(value["shape"])

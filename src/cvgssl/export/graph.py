@@ -1,0 +1,145 @@
+"""A recognizer as one network from picture to answer, and its way into an ONNX file.
+
+Shape letters: H rows, W columns, C channels (1 or 3), D numbers of an embedding, K classes,
+L labelled pictures.
+"""
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from cvgssl.export.encoder import EncoderPart
+from cvgssl.export.heads import HeadPart, PreparationPart, unit
+from cvgssl.export.running import INPUTS, import_onnx
+from cvgssl.export.squares import Squares
+from cvgssl.heads import OpenSetHead
+from cvgssl.recognizer.fitted import FittedRecognizer
+from cvgssl.recognizer.trained import TrainedRecognizer
+from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.parsing import one_line
+
+NEAREST = 5  # labelled pictures that are named
+MOST_BYTES = 1_500_000_000  # protobuf's limit is 2 GiB; beyond, weights would be files of their own
+
+
+class RecognizerGraph(nn.Module):
+    """What `cvgssl predict` does with the samples of a picture."""
+
+    labelled: Tensor
+
+    def __init__(self, recognizer: FittedRecognizer, labelled: Tensor) -> None:
+        """Make it of a recognizer with verdicts.
+
+        labelled: prepared embeddings float64 [L, D] of the labelled pictures.
+        """
+        super().__init__()
+        head = recognizer.head
+        assert isinstance(head.head, OpenSetHead)
+        self.squares = nn.ModuleList(Squares(each) for each in recognizer.geometries)
+        self.places = [recognizer.geometries.index(each.geometry) for each in recognizer.encoders]
+        self.encoders = nn.ModuleList(EncoderPart(each) for each in recognizer.encoders)
+        self.preparation = PreparationPart(head.preparation)
+        self.head = HeadPart(head.head.head_, head.head.score_)
+        self.register_buffer("labelled", unit(labelled))
+
+    def forward(self, picture: Tensor, white: Tensor) -> tuple[Tensor, ...]:
+        """Uint16 [H, W, C] and the white level [] of its format to the answer.
+
+        Probabilities [K], embedding [D], score [], places and cosines of the nearest labelled ones.
+        """
+        squares = [each(picture, white) for each in self.squares]
+        values = torch.cat(
+            [
+                encoder(squares[place])
+                for encoder, place in zip(self.encoders, self.places, strict=True)
+            ],
+            dim=1,
+        )
+        rows = self.preparation(values)
+        probabilities, score = self.head(rows)
+        cosines = (unit(rows) @ self.labelled.T)[0]
+        similarity, nearest = cosines.topk(min(NEAREST, len(self.labelled)))
+        return (
+            probabilities[0].float(),
+            values[0],
+            score[0].float(),
+            nearest,
+            similarity.float(),
+        )
+
+
+class TrainedGraph(nn.Module):
+    """What `cvgssl predict` does with the samples of a picture, by a trained model."""
+
+    def __init__(self, recognizer: TrainedRecognizer) -> None:
+        super().__init__()
+        (geometry,) = recognizer.geometries
+        self.squares, self.model = Squares(geometry), recognizer.model.cpu()
+
+    def forward(self, picture: Tensor, white: Tensor) -> tuple[Tensor, Tensor]:
+        """Uint16 [H, W, C] and the white level [] to probabilities [K] and embedding [D]."""
+        square = self.squares(picture, white).to(torch.uint8)[None]
+        features = self.model.backbone(square)
+        probabilities = self.model.head(features).float().softmax(dim=1)
+        return probabilities[0], features[0].float()
+
+
+def write_graph(
+    graph: nn.Module, outputs: Sequence[str], metadata: Mapping[str, str], path: Path
+) -> None:
+    """Write `graph` as an ONNX file with `metadata`.
+
+    outputs: names of what it gives.
+
+    Raises UserError when this version of torch cannot, and for more than `MOST_BYTES`.
+    """
+    import_onnx()
+    tensors = [*graph.parameters(), *graph.buffers()]
+    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    if size > MOST_BYTES:
+        raise UserError(
+            f"the recognizer has {size / 1e9:.1f} GB of numbers, an ONNX file holds "
+            f"{MOST_BYTES / 1e9:.1f}; take a smaller encoder"
+        )
+    sample = (torch.zeros(37, 53, 3, dtype=torch.uint16), torch.tensor(255, dtype=torch.uint16))
+    free = torch.export.Dim.DYNAMIC
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.onnx.export(
+                graph.eval(),
+                sample,
+                dynamo=True,
+                dynamic_shapes=({0: free, 1: free, 2: free}, None),
+                input_names=list(INPUTS),
+                output_names=list(outputs),
+                verbose=False,
+            )
+            assert program is not None
+            program.model.metadata_props.update(metadata)
+            program.save(path)
+    except OSError:
+        raise
+    except Exception as error:  # whatever a network provokes in the exporter
+        raise UserError(
+            f"torch {torch.__version__} cannot export this recognizer ({one_line(error)}); take "
+            "another encoder or another version of torch"
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter's own reports, which are long, are left out; its errors come through."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)

@@ -1,0 +1,84 @@
+"""An exported file in ONNX Runtime. Imports no torch.
+
+Shape letters: H rows, W columns, C channels (1 or 3), D numbers of an embedding, K classes.
+"""
+
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.parsing import check_file, parsing
+
+FORMAT = 1
+INPUTS = ("picture", "white")
+_REMEDY = "export it again"
+_MISSING = "is not installed: pip install 'cvgssl[onnx]'"
+
+
+Answer = dict[str, NDArray[Any]]
+"""What a file says of one picture, by name.
+
+probabilities: float32 [K]. embedding: float32 [D]. Of recognizers of `cvgssl fit` also score:
+float32 [], how well it fits to what is known; nearest, similarity: int64 and float32 [5], places
+among the labelled pictures and their cosines, the largest first.
+"""
+
+
+class ExportedRecognizer:
+    """A file of `cvgssl export`, opened on the CPU.
+
+    metadata: JSON values by name: format, classes and the others that `export` wrote.
+    """
+
+    def __init__(self, path: Path) -> None:
+        runtime = _import("onnxruntime")
+        check_file(path)
+        with parsing(path, "a file of `cvgssl export`", _REMEDY):
+            options = runtime.SessionOptions()
+            options.log_severity_level = 3
+            self._session = runtime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+            texts = self._session.get_modelmeta().custom_metadata_map
+            if "format" not in texts or "golden" not in texts:
+                raise UserError(f"{path}: is not of `cvgssl export`; it carries no pictures")
+            self.metadata: dict[str, Any] = {name: json.loads(texts[name]) for name in texts}
+        if self.metadata["format"] != FORMAT:
+            raise UserError(
+                f"{path}: has format {self.metadata['format']}, this version of cvgssl reads "
+                f"{FORMAT}; {_REMEDY}"
+            )
+        self.path = path
+
+    @property
+    def classes(self) -> list[str]:
+        """K names."""
+        names: list[str] = self.metadata["classes"]
+        return names
+
+    def __call__(self, picture: NDArray[Any], white: int) -> Answer:
+        """Name a picture: samples uint8 or uint16 [H, W] or [H, W, C], white level 255 or 65535."""
+        samples = picture.astype(np.uint16).reshape(*picture.shape[:2], -1)
+        inputs = dict(zip(INPUTS, (samples, np.array(white, np.uint16)), strict=True))
+        with parsing(self.path, "a file of `cvgssl export`", _REMEDY):
+            values = self._session.run(None, inputs)
+        names = [output.name for output in self._session.get_outputs()]
+        return dict(zip(names, values, strict=True))
+
+
+def import_onnx() -> None:
+    """Raise UserError where a package that writes ONNX files is missing."""
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        _import(name)
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return __import__(name)
+    except ImportError as error:
+        raise UserError(f"{name} {_MISSING}") from error

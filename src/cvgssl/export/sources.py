@@ -1,0 +1,175 @@
+"""What `cvgssl export` takes: folders of `cvgssl fit`, and models that were trained.
+
+Shape letters: B pictures, D numbers of an embedding, K classes, L labelled pictures.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from cvgssl.export.config import ExportConfig
+from cvgssl.export.graph import RecognizerGraph, TrainedGraph
+from cvgssl.export.heads import EXPORTED
+from cvgssl.features.table import UNLABELLED
+from cvgssl.heads import OpenSetHead
+from cvgssl.images.decoding import Square
+from cvgssl.images.names import text_form
+from cvgssl.recognizer.card import is_fitted, load_recognizer
+from cvgssl.recognizer.config import PredictOptions
+from cvgssl.recognizer.fit import LABELS
+from cvgssl.recognizer.fitted import load_fitted
+from cvgssl.recognizer.predict import Recognizing, find_model
+from cvgssl.recognizer.trained import load_trained
+from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.files import sha256_file
+
+
+class Source(Protocol):
+    """A recognizer that can be exported.
+
+    bit_depth: of 16-bit files. pool: train pictures that are still where they were.
+    about: of the file's metadata, JSON values.
+    """
+
+    bit_depth: int
+    pool: list[Path]
+    about: dict[str, Any]
+
+    @property
+    def recognizer(self) -> Recognizing:
+        """What `cvgssl predict` asks."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of what the graph gives."""
+
+    def measures(self, squares: Sequence[Sequence[Square]]) -> dict[str, NDArray[Any]]:
+        """Further outputs for B pictures by name, [B, ...]: embedding, and score where it has one.
+
+        squares: B readable ones for each of the recognizer's geometries.
+        """
+
+    def graph(self) -> nn.Module:
+        """The network from picture to answer, on the CPU."""
+
+
+def open_source(config: ExportConfig) -> Source:
+    """The recognizer that is to be exported; raises UserError where it cannot be."""
+    if is_fitted(config.recognizer):
+        if config.run != 1 or config.checkpoint != "last":
+            raise UserError(
+                f"{config.recognizer}: is of `cvgssl fit`, without --run and --checkpoint; leave "
+                "them out"
+            )
+        return FittedSource(config)
+    if config.encoder:
+        raise UserError(
+            f"--encoder: {config.recognizer} is no folder of `cvgssl fit` and holds its own "
+            "weights; leave it out"
+        )
+    return TrainedSource(config)
+
+
+def predict_options(config: ExportConfig, verdicts: bool) -> PredictOptions:
+    """How `cvgssl predict` would be asked; pictures that cannot be read are left out."""
+    return PredictOptions(
+        model=config.recognizer,
+        images=(config.recognizer,),
+        run=config.run,
+        checkpoint=config.checkpoint,
+        encoder=config.encoder,
+        unknown=verdicts,
+        skip_corrupt=True,
+        batch_size=16,
+    )
+
+
+class FittedSource:
+    """A folder of `cvgssl fit`; see `Source`."""
+
+    outputs = ("probabilities", "embedding", "score", "nearest", "similarity")
+
+    def __init__(self, config: ExportConfig) -> None:
+        folder = config.recognizer
+        card, train = load_recognizer(folder)
+        if card.head not in EXPORTED:
+            raise UserError(
+                f"{folder}: the head {card.head} cannot be exported; fit again with --head "
+                f"{', '.join(EXPORTED[:-1])} or {EXPORTED[-1]}"
+            )
+        precision = card.options().precision
+        if precision != "fp32":
+            raise UserError(
+                f"{folder}: was fitted in {precision}, files are in fp32; fit again with "
+                "--precision fp32"
+            )
+        self.recognizer = load_fitted(predict_options(config, verdicts=True))
+        self.bit_depth = card.options().bit_depth
+        self.pool = [path for path in (train.root / name for name in train.names) if path.is_file()]
+        self._labelled = train.take(np.flatnonzero(train.labels != UNLABELLED))
+        labels = folder / LABELS
+        self.about = {
+            "unknown_below": self._head.score_threshold_,
+            "not_sure_below": self._head.probability_threshold_,
+            "labelled": [
+                [text_form(name), card.classes[label]]
+                for name, label in zip(self._labelled.names, self._labelled.labels, strict=True)
+            ],
+            "head": card.head,
+            "options": card.embedding | {"preparation": card.preparation, "params": card.params},
+            "hashes": {
+                "weights": [encoder.sha256 for encoder in card.encoders],
+                "train": card.train_sha256,
+            }
+            | ({"labels": sha256_file(labels)} if labels.is_file() else {}),
+        }
+
+    @property
+    def _head(self) -> OpenSetHead:
+        head = self.recognizer.head.head
+        assert isinstance(head, OpenSetHead)
+        return head
+
+    def measures(self, squares: Sequence[Sequence[Square]]) -> dict[str, NDArray[Any]]:
+        """See `Source`."""
+        values = self.recognizer.embed(squares)
+        prepared = self.recognizer.head.preparation.transform(values)
+        return {"embedding": values, "score": self._head.score_samples(prepared)}
+
+    def graph(self) -> nn.Module:
+        """See `Source`."""
+        for run in self.recognizer.runs:
+            run.cpu()
+        labelled = self.recognizer.head.preparation.transform(self._labelled.values)
+        return RecognizerGraph(self.recognizer, torch.from_numpy(labelled))
+
+
+class TrainedSource:
+    """A run of `linear` or `finetune`, or one of its model files; see `Source`."""
+
+    outputs = ("probabilities", "embedding")
+
+    def __init__(self, config: ExportConfig) -> None:
+        file = find_model(config.recognizer, config.run, config.checkpoint)
+        self.recognizer = load_trained(file, predict_options(config, verdicts=False))
+        (geometry,) = self.recognizer.geometries
+        self.bit_depth = geometry.bit_depth
+        self.pool: list[Path] = []  # a model file names no pictures
+        self.about = {
+            "head": "trained",
+            "options": {"arch": self.recognizer.model.backbone.arch} | vars(geometry),
+            "hashes": {"weights": [sha256_file(file)]},
+        }
+
+    def measures(self, squares: Sequence[Sequence[Square]]) -> dict[str, NDArray[Any]]:
+        """See `Source`."""
+        return {"embedding": self.recognizer.features(squares)}
+
+    def graph(self) -> nn.Module:
+        """See `Source`."""
+        return TrainedGraph(self.recognizer)

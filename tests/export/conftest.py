@@ -1,0 +1,99 @@
+"""Exported recognizers that share little: with a map, of labels alone, trained."""
+
+import contextlib
+import io
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+
+from cvgssl.adapt.model_file import ModelCard, save_model
+from cvgssl.adapt.network import Recognizer
+from cvgssl.cli.main import main
+from cvgssl.encoders.backbone import build_backbone
+from cvgssl.encoders.normalization import HALF
+from cvgssl.images.geometry import Geometry
+from cvgssl.recognizer.config import FitConfig
+from cvgssl.recognizer.fit import fit
+
+
+class Exported(NamedTuple):
+    """A run folder, the file made of it, and what `cvgssl export` printed."""
+
+    folder: Path
+    file: Path
+    printed: str
+
+
+def make(out: Path, options: dict[str, Any]) -> Exported:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CVGSSL_CACHE", str(out / "cache"))
+        folder, _ = fit(FitConfig(out=out / "fit", shot=2, **options))
+        return exported(folder, "--check", "20")
+
+
+def exported(folder: Path, *words: str) -> Exported:
+    file, printed = folder.parent / "it.onnx", io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        code = main(["export", str(folder), str(file), *words])
+    assert code == 0
+    return Exported(folder, file, printed.getvalue())
+
+
+@pytest.fixture(scope="session")
+def plates(made_once: Any) -> Path:
+    """Six classes, 22 training and 4 test pictures each, 48 px."""
+    from cvgssl.images.surfaces import synthesize
+
+    made: Path = made_once(
+        "plates", lambda to: synthesize(to, 26, seed=3, size=48, test_fraction=4 / 26)
+    )
+    return made
+
+
+@pytest.fixture(scope="session")
+def with_map(
+    plates: Path, teacher_file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Exported:
+    """Head `auto` on two layers, cls and mean; pictures of 32 px."""
+    options = {"pooling": "cls+mean", "layers": (2, 6), "image_size": 32}
+    encoder = (f"test_vit={teacher_file}",)
+    made = make(tmp_path_factory.mktemp("map"), {"data": plates, "encoder": encoder, **options})
+    assert '"gate_open": true' in (made.folder / "summary.json").read_text()
+    return made
+
+
+@pytest.fixture(scope="session")
+def of_labels(
+    steel: Path, teacher_file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Exported:
+    """Head `logistic` on mirrored crops by two encoders; cut out, bicubic, 12 bits."""
+    options = {
+        "data": steel,
+        "encoder": ("test_resnet=random", f"test_vit={teacher_file}:2"),
+        "head": "logistic",
+        "preparation": "center",
+        "image_size": 48,
+        "fit": "crop",
+        "interpolation": "bicubic",
+        "crops": 2,
+        "flips": "horizontal",
+        "bit_depth": 12,
+    }
+    return make(tmp_path_factory.mktemp("labels"), options)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The averaged weights of a run's second model, a ResNet on pictures with a border."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    torch.manual_seed(4)
+    card = ModelCard("test_resnet", ("crack", "pit, deep", "夹杂"), Geometry(48, "pad"), HALF)
+    model = Recognizer(build_backbone("test_resnet", 48), 3)
+    torch.nn.init.normal_(model.head.weight, std=20.0)
+    with torch.no_grad():  # no class wins always
+        noise = torch.randint(0, 256, (16, 3, 48, 48), dtype=torch.uint8)
+        model.head.bias -= model.eval()(noise).mean(dim=0)
+    save_model(folder / "weights" / "run_2_ema.safetensors", model, card)
+    return exported(folder, "--run", "2", "--checkpoint", "ema")

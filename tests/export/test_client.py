@@ -1,0 +1,88 @@
+"""clients/python/recognize.py, run by itself, gives the answers of `cvgssl predict`."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cvgssl.recognizer.predict import predict
+from tests.export.conftest import Exported
+
+CLIENT = Path(__file__).parents[2] / "clients" / "python" / "recognize.py"
+
+pytestmark = pytest.mark.slow
+
+
+def mixed(folder: Path, white: int) -> list[Path]:
+    """Twenty pictures: gray and colour, 8 and 16 bits, palettes, alpha, turned, odd sizes."""
+    rng = np.random.default_rng(7)
+    paths = []
+
+    def save(image: Image.Image, name: str, **options: object) -> None:
+        paths.append(folder / name)
+        image.save(paths[-1], **options)
+
+    for number, size in enumerate([(9, 11), (48, 48), (31, 200), (300, 17), (123, 77), (1, 5)]):
+        gray = Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8))
+        colour = Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8))
+        save(gray, f"gray {number}.png")
+        save(colour, f"colour_{number}.bmp")
+    deep = rng.integers(0, white + 1, (40, 61)).astype(np.uint16)
+    save(Image.fromarray(deep), "deep.png")
+    save(Image.fromarray(deep[:, ::-1].copy()), "deep.tif")
+    whole = Image.fromarray(rng.integers(0, 256, (50, 70, 4), dtype=np.uint8))
+    save(whole, "alpha.png")
+    save(whole.convert("LA"), "gray_alpha.png")
+    save(whole.convert("RGB").quantize(32), "palette.png")
+    save(whole.convert("L").convert("1"), "bilevel.png")
+    save(whole.convert("RGB"), "photo.jpg")
+    turned = Image.Exif()
+    turned[274] = 6
+    save(whole.convert("L"), "turned.jpg", exif=turned)
+    assert len(paths) == 20
+    return paths
+
+
+@pytest.mark.parametrize(("which", "white"), [("with_map", 65535), ("of_labels", 4095)])
+def test_the_python_client(
+    which: str, white: int, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    made: Exported = request.getfixturevalue(which)
+    paths = mixed(tmp_path, white)
+    words = [sys.executable, str(CLIENT), str(made.file), *map(str, paths)]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    right = predict(made.folder, paths, unknown=True)
+    assert [line[0] for line in lines] == list(map(str, paths))
+    assert [line[1] for line in lines] == [each.label for each in right]
+    answered = [float(line[2]) for line in lines]
+    np.testing.assert_allclose(answered, [each.probability for each in right], atol=1e-4)
+    assert [line[3] for line in lines] == [each.verdict for each in right]
+
+
+def test_a_trained_run_has_no_verdicts(trained: Exported, tmp_path: Path) -> None:
+    paths = mixed(tmp_path, 65535)
+    right = predict(trained.folder, paths, run=2, checkpoint="ema")
+    words = [sys.executable, str(CLIENT), str(trained.file), *map(str, paths)]
+    done = subprocess.run(words, capture_output=True, text=True, encoding="utf-8")
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    assert [line[1] for line in lines] == [each.label for each in right]
+    assert len({line[1] for line in lines}) > 1 and {line[3] for line in lines} == {""}
+    answered = [float(line[2]) for line in lines]
+    np.testing.assert_allclose(answered, [each.probability for each in right], atol=1e-4)
+
+
+def test_pictures_that_the_client_refuses(of_labels: Exported, tmp_path: Path) -> None:
+    import tifffile
+
+    deep = np.full((9, 9, 3), 4000, np.uint16)
+    tifffile.imwrite(tmp_path / "colour.tif", deep, photometric="rgb")
+    Image.fromarray(np.full((9, 9), 60000, np.uint16)).save(tmp_path / "bright.png")
+    for name, message in (("colour.tif", "16-bit colour"), ("bright.png", "over 12 bits")):
+        words = [sys.executable, str(CLIENT), str(of_labels.file), str(tmp_path / name)]
+        done = subprocess.run(words, capture_output=True, text=True)
+        assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,220 @@
+"""`cvgssl export` and `verify`: the file's answers are those of predict, or there is no file."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from cvgssl.cli.main import main
+from cvgssl.export import golden
+from cvgssl.export.graph import write_graph
+from cvgssl.export.running import ExportedRecognizer
+from cvgssl.features.table import load_features
+from cvgssl.images.reader import read_picture
+from cvgssl.recognizer.config import FitConfig
+from cvgssl.recognizer.fit import fit
+from cvgssl.recognizer.predict import predict
+from cvgssl.runtime.errors import UserError
+from tests.conftest import Command
+from tests.export.conftest import Exported
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("which", ["with_map", "of_labels"])
+def test_it_answers_as_predict(which: str, plates: Path, request: pytest.FixtureRequest) -> None:
+    made: Exported = request.getfixturevalue(which)
+    exported = ExportedRecognizer(made.file)
+    assert "10 made-up pictures" in made.printed and "20 pictures of its own pool" in made.printed
+    answered = predict(made.folder, [plates / "test"], unknown=True)
+    assert len(answered) == 24 and exported.classes == list(answered[0].classes)
+    for each in answered:
+        answer = exported(read_picture(each.path), 255)
+        np.testing.assert_allclose(answer["probabilities"], each.probabilities, atol=1e-4)
+        sure = answer["probabilities"].max() >= exported.metadata["not_sure_below"]
+        known = answer["score"] >= exported.metadata["unknown_below"]
+        assert each.verdict == (("known" if sure else "not sure") if known else "unknown")
+
+
+def test_it_names_the_nearest_labelled_pictures(with_map: Exported, plates: Path) -> None:
+    exported = ExportedRecognizer(with_map.file)
+    labelled = exported.metadata["labelled"]
+    assert len(labelled) == 12
+    for place in (0, 7):
+        name, label = labelled[place]
+        assert f"/{label}/" in name
+        answer = exported(read_picture(plates / name), 255)
+        assert answer["nearest"][0] == place and answer["similarity"][0] == pytest.approx(
+            1, abs=1e-5
+        )
+        assert len(answer["nearest"]) == 5 and (np.diff(answer["similarity"]) <= 0).all()
+        train = load_features(with_map.folder / "train.npz")
+        kept = train.values[train.names.index(name)]
+        np.testing.assert_allclose(answer["embedding"], kept, atol=1e-4)
+
+
+def test_gray_pictures_may_come_as_colour(with_map: Exported) -> None:
+    exported = ExportedRecognizer(with_map.file)
+    gray = np.random.default_rng(0).integers(0, 256, (50, 71), dtype=np.uint8)
+    answers = [exported(each, 255) for each in (gray, np.stack([gray] * 3, axis=-1))]
+    np.testing.assert_allclose(*(each["probabilities"] for each in answers), atol=1e-6)
+
+
+def test_what_the_file_says_of_itself(of_labels: Exported) -> None:
+    about = ExportedRecognizer(of_labels.file).metadata
+    card = json.loads((of_labels.folder / "recognizer.json").read_text())
+    assert about["classes"] == card["classes"] and about["bit_depth"] == 12
+    assert about["hashes"]["train"] == card["train_sha256"] and len(about["hashes"]["labels"]) == 64
+    assert about["head"] == "logistic" and about["options"]["fit"] == "crop"
+    assert {"cvgssl", "torch", "pillow", "onnxruntime"} <= about["versions"].keys()
+
+
+def test_verify_repeats_the_check_without_torch(with_map: Exported, tmp_path: Path) -> None:
+    script = (
+        "import sys; from cvgssl.cli.main import main; code = main(sys.argv[1:]); "
+        "print('torch' in sys.modules); sys.exit(code)"
+    )
+    words = [sys.executable, "-c", script, "verify", str(with_map.file)]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "10 pictures get the same class" in done.stdout and done.stdout.endswith("False\n")
+
+
+def changed(made: Exported, to: Path, **metadata: Any) -> Path:
+    """A copy of the file with other metadata."""
+    model = onnx.load(made.file)
+    for entry in model.metadata_props:
+        if entry.key in metadata:
+            entry.value = json.dumps(metadata[entry.key])
+    onnx.save(model, to)
+    return to
+
+
+@pytest.mark.parametrize("what", ["probabilities", "embedding", "score"])
+def test_another_answer_is_noticed(
+    what: str, with_map: Exported, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = ExportedRecognizer(with_map.file).metadata["golden"]
+    right = golden.Golden.unpacked(pictures[3])
+    other = right.right | {what: right.right[what] + np.float32(0.02)}
+    pictures[3] = golden.Golden(right.samples, other).packed()
+    path = changed(with_map, tmp_path / "other.onnx", golden=pictures)
+    assert main(["verify", str(path)]) == 2
+    errors = capsys.readouterr().err
+    assert (
+        f"{path}: " in errors and "do not use this file here" in errors and errors.count("\n") == 1
+    )
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({"format": 99}, "has format 99"),
+        ({"golden": []}, "carries no pictures"),
+        ({"golden": [{"samples": 1}]}, "cannot be read as a file of `cvgssl export`"),
+        ({"classes": 7}, None),
+    ],
+)
+def test_files_that_are_damaged(
+    metadata: Any,
+    message: str | None,
+    of_labels: Exported,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = changed(of_labels, tmp_path / "bad.onnx", **metadata)
+    assert main(["verify", str(path)]) == (0 if message is None else 2)
+    errors = capsys.readouterr().err
+    assert message is None or (message in errors and errors.count("\n") == 1)
+
+
+def test_files_of_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "text.onnx").write_text("no model")
+    for name, message in (("text.onnx", "cannot be read"), ("none.onnx", "no such file")):
+        assert main(["verify", str(tmp_path / name)]) == 2
+        errors = capsys.readouterr().err
+        assert message in errors and errors.count("\n") == 1
+
+
+def test_a_file_that_answers_otherwise_is_not_left(
+    of_labels: Exported,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(golden, "TOLERANCE", -1.0)  # then no answer is near enough
+    assert main(["export", str(of_labels.folder), str(tmp_path / "x" / "it.onnx")]) == 2
+    errors = capsys.readouterr().err.splitlines()[-1]
+    assert (
+        "ONNX Runtime answers otherwise for 10 pictures of 10" in errors and "no file is" in errors
+    )
+    assert list((tmp_path / "x").iterdir()) == []
+
+
+def test_what_cannot_be_exported(
+    steel: Path, of_labels: Exported, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, _ = fit(
+        FitConfig(
+            data=steel,
+            encoder=("test_resnet=random",),
+            image_size=32,
+            shot=1,
+            head="propagation",
+            out=tmp_path / "fit",
+        )
+    )
+    bf16 = Path(shutil.copytree(of_labels.folder, tmp_path / "bf16"))
+    card = json.loads((bf16 / "recognizer.json").read_text())
+    card["embedding"]["precision"] = "bf16"
+    (bf16 / "recognizer.json").write_text(json.dumps(card))
+    for name, out, words, message in (
+        (folder, "it.onnx", (), "head propagation cannot be exported; fit again with --head auto"),
+        (bf16, "it.onnx", (), "was fitted in bf16"),
+        (folder, "it.onnx", ("--run", "2"), "without --run and --checkpoint"),
+        (tmp_path, "it.onnx", (), "run_1.safetensors: no such file; no run is finished there"),
+        (tmp_path, "it.onnx", ("--encoder", "w"), "--encoder: .* holds its own weights"),
+        (tmp_path / "none", "it.onnx", (), "no such run folder or model file"),
+        (folder, "it.pt", (), "must end in .onnx"),
+    ):
+        assert main(["export", str(name), str(tmp_path / out), *words]) == 2
+        errors = capsys.readouterr().err
+        assert re.search(message, errors) and errors.count("\n") == 1
+        assert not (tmp_path / out).exists()
+
+
+@pytest.mark.parametrize("missing", ["onnx", "onnxscript", "onnxruntime"])
+def test_a_missing_package_is_named_with_its_extra(
+    missing: str,
+    of_labels: Exported,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)  # how Python notes that there is none
+    assert main(["export", str(of_labels.folder), str(tmp_path / "it.onnx")]) == 2
+    errors = capsys.readouterr().err
+    assert f"{missing} is not installed: pip install 'cvgssl[onnx]'" in errors
+    if missing == "onnxruntime":
+        assert main(["verify", str(of_labels.file)]) == 2
+        assert "cvgssl[onnx]" in capsys.readouterr().err
+
+
+def test_a_network_that_no_file_holds(tmp_path: Path) -> None:
+    large = torch.nn.Module()
+    large.register_buffer("weight", torch.empty(2 * 10**9, dtype=torch.uint8, device="meta"))
+    with pytest.raises(UserError, match=r"2\.0 GB of numbers, an ONNX file holds 1\.5"):
+        write_graph(large, (), {}, tmp_path / "it.onnx")
+
+
+def test_help_of_both(command: Command) -> None:
+    for name in ("export", "verify"):
+        assert command(name, "--help").stdout.startswith(f"usage: cvgssl {name}")

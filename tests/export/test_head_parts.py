@@ -1,0 +1,63 @@
+"""Heads and preparation as parts of a graph say what the estimators say."""
+
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import torch
+
+from cvgssl.export.heads import EXPORTED, HeadPart, PreparationPart
+from cvgssl.features.modes import Mode
+from cvgssl.features.preparation import Preparation
+from cvgssl.heads import HEADS, OpenSetHead
+
+
+def clouds(count: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows [count, 12] around `classes` centres, and their classes."""
+    truth = np.arange(count) % classes
+    noise = np.random.default_rng(2).standard_normal((count, 12))
+    return np.eye(12)[truth] + 0.25 * noise, truth
+
+
+def compare(head: OpenSetHead, rows: np.ndarray) -> None:
+    part = HeadPart(head.head_, head.score_)
+    for row in rows:
+        probabilities, score = part(torch.from_numpy(row[None]))
+        np.testing.assert_allclose(probabilities.numpy(), head.predict_proba(row[None]), atol=1e-9)
+        np.testing.assert_allclose(score.numpy(), head.score_samples(row[None]), atol=1e-9)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize("name", EXPORTED)
+def test_a_head_with_unlabelled_pictures(name: str, classes: int) -> None:
+    rows, truth = clouds(140, classes)
+    labels = np.where(np.arange(140) < 3 * classes, truth, -1)
+    head = OpenSetHead(HEADS[name]()).fit(rows, labels)
+    compare(head, clouds(12, classes)[0][3:] + 0.3)
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_a_head_without_unlabelled_pictures(name: str) -> None:
+    rows, truth = clouds(9, 3)
+    compare(OpenSetHead(HEADS[name]()).fit(rows, truth), clouds(8, 3)[0] - 0.2)
+
+
+def test_the_candidates_share_a_map_and_the_score_its_rows() -> None:
+    rows, truth = clouds(140, 4)
+    head = OpenSetHead(HEADS["auto"]()).fit(rows, np.where(np.arange(140) < 8, truth, -1))
+    part = HeadPart(head.head_, head.score_)
+    assert len(head.head_.head_.heads_) == 3 and len(part.maps) == 1
+    assert part.score.rows is part.maps[0].landmarks
+
+
+@pytest.mark.parametrize("mode", get_args(Mode))
+@pytest.mark.parametrize("parts", [(), ((5, 1.0), (7, 2.5))])
+def test_preparation(mode: Mode, parts: Any) -> None:
+    rows = clouds(40, 3)[0].astype(np.float32)
+    rows[:, :5] = np.abs(rows[:, :5])  # activations after a ReLU, whose root is taken
+    preparation = Preparation(mode, parts).fit(rows)
+    others = rows[:6] - np.float32(0.05)
+    part = PreparationPart(preparation)
+    for row in others:
+        answered = part(torch.from_numpy(row[None])).numpy()
+        np.testing.assert_allclose(answered, preparation.transform(row[None]), atol=1e-6)

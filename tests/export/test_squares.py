@@ -1,0 +1,49 @@
+"""The graph's resize is Pillow's, pixel for pixel."""
+
+import numpy as np
+import pytest
+import torch
+
+from cvgssl.export.squares import Squares, eight_bits
+from cvgssl.images.decoding import fit_square
+from cvgssl.images.deep import to_eight_bits
+from cvgssl.images.geometry import FitMode, Geometry, Interpolation
+
+SIZES = [(8, 8), (1, 1), (37, 53), (48, 48), (48, 301), (199, 60), (500, 400), (9, 2500),
+         (5000, 11), (700, 375), (700, 365)]  # fmt: skip
+
+
+def squared(pixels: np.ndarray, white: int, geometry: Geometry) -> np.ndarray:
+    samples = pixels.astype(np.uint16).reshape(*pixels.shape[:2], -1)
+    square = Squares(geometry)(torch.from_numpy(samples), torch.tensor(white, dtype=torch.uint16))
+    return square.numpy()
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("fit", ["stretch", "pad", "crop"])
+def test_squares_are_those_of_pillow(fit: FitMode, interpolation: Interpolation) -> None:
+    rng = np.random.default_rng(1)
+    geometry = Geometry(48, fit, interpolation)
+    for height, width in SIZES:
+        for shape in ((height, width), (height, width, 3)):
+            pixels = rng.integers(0, 256, shape, dtype=np.uint8)
+            right = np.broadcast_to(fit_square(pixels, geometry), (3, 48, 48))
+            np.testing.assert_array_equal(squared(pixels, 255, geometry), right, str(shape))
+
+
+def test_flat_edges_stay_whole_numbers() -> None:
+    pixels = np.zeros((90, 131), np.uint8)
+    pixels[:, 60:] = 255  # the cubic's overshoot is cut off
+    geometry = Geometry(40, "stretch", "bicubic")
+    right = np.broadcast_to(fit_square(pixels, geometry), (3, 40, 40))
+    np.testing.assert_array_equal(squared(pixels, 255, geometry), right)
+
+
+@pytest.mark.parametrize("bit_depth", [8, 10, 12, 16])
+@pytest.mark.parametrize("white", [255, 65535])
+def test_the_step_to_eight_bits_is_that_of_the_reader(white: int, bit_depth: int) -> None:
+    samples = np.arange(min(white, 2**bit_depth - 1) + 1, dtype=np.uint16)[None]
+    ((right, _),) = to_eight_bits(iter([samples]), white, bit_depth)
+    level = torch.tensor(white, dtype=torch.uint16)
+    answered = eight_bits(torch.from_numpy(samples), level, bit_depth)
+    np.testing.assert_array_equal(answered.numpy(), right)
