@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from cvgssl.adapt.config import FinetuneConfig, LinearConfig
     from cvgssl.adapt.draws import draw
     from cvgssl.adapt.model_file import load_model
-    from cvgssl.api import finetune, fit, linear, pretrain_backbone
+    from cvgssl.api import export_recognizer, finetune, fit, linear, pretrain_backbone
     from cvgssl.bench.config import BenchConfig
     from cvgssl.bench.job import run_bench
     from cvgssl.encoders.backbone import build_backbone
     from cvgssl.encoders.pretrained import load_pretrained
     from cvgssl.encoders.text_anchors import text_anchors
+    from cvgssl.export.config import ExportConfig
     from cvgssl.features.config import EmbedConfig
     from cvgssl.features.embed import embed
     from cvgssl.features.table import FeatureTable, load_features, save_features
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "BenchConfig": "cvgssl.bench.config",
     "EmbedConfig": "cvgssl.features.config",
+    "ExportConfig": "cvgssl.export.config",
     "FeatureTable": "cvgssl.features.table",
     "FewShotHead": "cvgssl.heads",
     "FinetuneConfig": "cvgssl.adapt.config",
@@ -47,6 +49,7 @@ _HOMES = {
     "check_data": "cvgssl.images.check",
     "draw": "cvgssl.adapt.draws",
     "embed": "cvgssl.features.embed",
+    "export_recognizer": "cvgssl.api",
     "finetune": "cvgssl.api",
     "fit": "cvgssl.api",
     "import_dataset": "cvgssl.images.importers_write",
@@ -67,6 +70,7 @@ _HOMES = {
 __all__ = [
     "BenchConfig",
     "EmbedConfig",
+    "ExportConfig",
     "FeatureTable",
     "FewShotHead",
     "FinetuneConfig",
@@ -78,6 +82,7 @@ __all__ = [
     "check_data",
     "draw",
     "embed",
+    "export_recognizer",
     "finetune",
     "fit",
     "import_dataset",

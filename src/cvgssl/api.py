@@ -1,4 +1,4 @@
-"""What the commands `fit`, `pretrain`, `finetune` and `linear` do, from Python."""
+"""What the commands `fit`, `export`, `pretrain`, `finetune` and `linear` do, from Python."""
 
 from functools import partial
 from pathlib import Path
@@ -6,6 +6,8 @@ from pathlib import Path
 from cvgssl.adapt.config import AdaptConfig, FinetuneConfig, LinearConfig
 from cvgssl.adapt.protocol import adapt
 from cvgssl.adapt.summary import Summary, read_summary
+from cvgssl.export.config import ExportConfig
+from cvgssl.export.job import ExportSummary, export
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.pretrain.job import PretrainSummary, pretrain
 from cvgssl.recognizer import fit as recognizer_fit
@@ -24,6 +26,11 @@ def fit(config: FitConfig) -> tuple[Path, FitSummary]:
     Raises UserError for what is wrong with data, encoders or labels; nothing is written then.
     """
     return recognizer_fit.fit(config, partial(write_report, config))
+
+
+def export_recognizer(config: ExportConfig) -> ExportSummary:
+    """Write a recognizer as one ONNX file, checked; see `cvgssl.export.job.export`."""
+    return export(config)
 
 
 def pretrain_backbone(config: PretrainConfig) -> tuple[Path, PretrainSummary]:
