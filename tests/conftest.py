@@ -55,6 +55,14 @@ def steel(made_once: MadeOnce) -> Path:
 
 
 @pytest.fixture(scope="session")
+def plates(made_once: MadeOnce) -> Path:
+    """Six classes, 22 training and 4 test pictures each, 48 px."""
+    from cvgssl.images.surfaces import synthesize
+
+    return made_once("plates", lambda to: synthesize(to, 26, seed=3, size=48, test_fraction=4 / 26))
+
+
+@pytest.fixture(scope="session")
 def teacher_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of timm's test_vit: a tiny frozen encoder in a real file."""
     import torch

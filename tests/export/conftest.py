@@ -42,17 +42,6 @@ def exported(folder: Path, *words: str) -> Exported:
 
 
 @pytest.fixture(scope="session")
-def plates(made_once: Any) -> Path:
-    """Six classes, 22 training and 4 test pictures each, 48 px."""
-    from cvgssl.images.surfaces import synthesize
-
-    made: Path = made_once(
-        "plates", lambda to: synthesize(to, 26, seed=3, size=48, test_fraction=4 / 26)
-    )
-    return made
-
-
-@pytest.fixture(scope="session")
 def with_map(
     plates: Path, teacher_file: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Exported:

@@ -1,7 +1,6 @@
 """Pictures of many kinds, a recognizer that was never trained, a cache for the tests here."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -50,17 +49,6 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     deep = rng.integers(0, 65536, (30, 30)).astype(np.uint16)
     Image.fromarray(deep).save(folder / "line 2" / "deep.tif")
     return folder
-
-
-@pytest.fixture(scope="session")
-def plates(made_once: Any) -> Path:
-    """Six classes, 22 training and 4 test pictures each, 48 px."""
-    from cvgssl.images.surfaces import synthesize
-
-    made: Path = made_once(
-        "plates", lambda to: synthesize(to, 26, seed=3, size=48, test_fraction=4 / 26)
-    )
-    return made
 
 
 @pytest.fixture(scope="session")

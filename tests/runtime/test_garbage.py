@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cvgssl.runtime.garbage import only_new_garbage
+from cvgssl.runtime.launch import only_new_garbage
 
 
 class Knot:

@@ -33,8 +33,7 @@ from cvgssl.images.splits import write_split
 from cvgssl.runtime.environment import hardware
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_json
-from cvgssl.runtime.garbage import only_new_garbage
-from cvgssl.runtime.launch import in_any_process, launch
+from cvgssl.runtime.launch import in_any_process, launch, only_new_garbage
 from cvgssl.runtime.options import to_dict
 from cvgssl.runtime.progress import progress
 from cvgssl.runtime.run import SNAPSHOT, SUMMARY, Clock, RunFolder, RunKind, open_run
