@@ -31,12 +31,16 @@ def read(path: str) -> tuple[np.ndarray, int]:
 
 def main(file: str, *paths: str) -> None:
     """Print a line for each picture."""
+    onnxruntime.disable_telemetry_events()  # of builds for Windows
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     texts = session.get_modelmeta().custom_metadata_map
     about = {name: json.loads(text) for name, text in texts.items()}
     names = [output.name for output in session.get_outputs()]
     for path in paths:
-        samples, white = read(path)
+        try:
+            samples, white = read(path)
+        except OSError as error:
+            sys.exit(f"{path}: {error.strerror or error}")
         if samples.max() > min(white, 2 ** about["bit_depth"] - 1):
             sys.exit(f"{path}: has samples over {about['bit_depth']} bits")
         inputs = {"picture": samples, "white": np.array(white, np.uint16)}
@@ -50,4 +54,6 @@ def main(file: str, *paths: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
     main(*sys.argv[1:])

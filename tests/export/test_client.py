@@ -76,13 +76,24 @@ def test_a_trained_run_has_no_verdicts(trained: Exported, tmp_path: Path) -> Non
     np.testing.assert_allclose(answered, [each.probability for each in right], atol=1e-4)
 
 
+def test_the_client_without_words_says_what_it_needs() -> None:
+    done = subprocess.run([sys.executable, str(CLIENT)], capture_output=True, text=True)
+    assert done.returncode == 1 and "recognize.py FILE.onnx PICTURE..." in done.stderr
+
+
 def test_pictures_that_the_client_refuses(of_labels: Exported, tmp_path: Path) -> None:
     import tifffile
 
     deep = np.full((9, 9, 3), 4000, np.uint16)
     tifffile.imwrite(tmp_path / "colour.tif", deep, photometric="rgb")
     Image.fromarray(np.full((9, 9), 60000, np.uint16)).save(tmp_path / "bright.png")
-    for name, message in (("colour.tif", "16-bit colour"), ("bright.png", "over 12 bits")):
+    (tmp_path / "text.png").write_text("no picture")
+    for name, message in (
+        ("colour.tif", "16-bit colour"),
+        ("bright.png", "over 12 bits"),
+        ("text.png", "cannot identify image file"),
+        ("none.png", "No such file"),
+    ):
         words = [sys.executable, str(CLIENT), str(of_labels.file), str(tmp_path / name)]
         done = subprocess.run(words, capture_output=True, text=True)
         assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr

@@ -37,6 +37,7 @@ class ExportedRecognizer:
 
     def __init__(self, path: Path) -> None:
         runtime = _import("onnxruntime")
+        runtime.disable_telemetry_events()  # of builds for Windows, which report to their maker
         check_file(path)
         with parsing(path, "a file of `cvgssl export`", _REMEDY):
             options = runtime.SessionOptions()
