@@ -150,8 +150,9 @@ def fit_square(pixels: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.uint
 def fit_picture(picture: Opened, geometry: Geometry) -> tuple[NDArray[np.uint8], int | None]:
     """The same of an opened picture, and its brightest sample (see `reader.Decoded`).
 
-    A picture in bands gives the very same square: Pillow, too, resizes first the rows, then the
-    columns, with 8 bits between.
+    A picture in bands gives the very same square, for Pillow, too, resizes first the rows, then the
+    columns, with 8 bits between; from version 13 on but for pictures whose height shrinks by far
+    more pixels than their width, where it begins with the columns: there to one grey level.
     """
     bands = picture.bands(geometry.bit_depth)
     if picture.size is None:
