@@ -18,6 +18,8 @@ def read(path: str) -> tuple[np.ndarray, int]:
     with Image.open(path) as image:
         if image.mode == "RGB" and ";16" in str(image.tile):
             sys.exit(f"{path}: Pillow cannot read 16-bit colour; save it with 8 bits")
+        if image.format == "TIFF" and image.getexif().get(274, 1) != 1:
+            sys.exit(f"{path}: a turned TIFF, which Pillow reads differently; save it upright")
         if image.mode in ("I", "F", "LAB"):
             sys.exit(f"{path}: has mode {image.mode}; save it with 8 or 16 bits")
         image = ImageOps.exif_transpose(image)
@@ -35,6 +37,8 @@ def main(file: str, *paths: str) -> None:
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     texts = session.get_modelmeta().custom_metadata_map
     about = {name: json.loads(text) for name, text in texts.items()}
+    if about.get("format") != 1:
+        sys.exit(f"{file}: not a file of `cvgssl export` that this program knows")
     names = [output.name for output in session.get_outputs()]
     for path in paths:
         try:

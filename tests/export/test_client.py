@@ -88,11 +88,15 @@ def test_pictures_that_the_client_refuses(of_labels: Exported, tmp_path: Path) -
     tifffile.imwrite(tmp_path / "colour.tif", deep, photometric="rgb")
     Image.fromarray(np.full((9, 9), 60000, np.uint16)).save(tmp_path / "bright.png")
     (tmp_path / "text.png").write_text("no picture")
+    turned = Image.Exif()
+    turned[274] = 6
+    Image.fromarray(np.zeros((9, 5), np.uint8)).save(tmp_path / "turned.tif", exif=turned)
     for name, message in (
         ("colour.tif", "16-bit colour"),
         ("bright.png", "over 12 bits"),
         ("text.png", "cannot identify image file"),
         ("none.png", "No such file"),
+        ("turned.tif", "a turned TIFF"),
     ):
         words = [sys.executable, str(CLIENT), str(of_labels.file), str(tmp_path / name)]
         done = subprocess.run(words, capture_output=True, text=True)

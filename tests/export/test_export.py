@@ -120,7 +120,10 @@ def test_another_answer_is_noticed(
         ({"format": 99}, "has format 99"),
         ({"golden": []}, "carries no pictures"),
         ({"golden": [{"samples": 1}]}, "cannot be read as a file of `cvgssl export`"),
-        ({"classes": 7}, None),
+        ({"classes": 7}, "cannot be read as a file of `cvgssl export`"),
+        ({"classes": ["a", "b"]}, "does not name 6 classes"),
+        ({"not_sure_below": None}, "not_sure_below is no number"),
+        ({"unknown_below": 0.5}, None),
     ],
 )
 def test_files_that_are_damaged(

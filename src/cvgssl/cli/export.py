@@ -20,7 +20,7 @@ def run(argv: Sequence[str], prog: str) -> int:
         f"probabilities that differ by at most {summary.golden.probability:.1e}"
     )
     if summary.pool is None:
-        print("no picture of its own pool was at hand (or --check 0): none was checked")
+        print("no picture of its own pool was at hand or asked for: none was checked")
     else:
         print(
             f"{summary.pool.pictures} pictures of its own pool: the same, by at most "

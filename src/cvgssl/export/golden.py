@@ -109,6 +109,7 @@ def check_golden(exported: ExportedRecognizer, remedy: str = UNUSABLE) -> Agreem
         golden = [Golden.unpacked(value) for value in exported.metadata["golden"]]
         if not golden:
             raise UserError(f"{exported.path}: carries no pictures; export it again")
+        _check_metadata(exported, golden[0])
         answers = [exported(each.samples, each.white) for each in golden]
         names = [f"golden picture {number}" for number in range(1, len(golden) + 1)]
         wanted = [each.right["probabilities"] for each in golden]
@@ -128,6 +129,17 @@ def check_golden(exported: ExportedRecognizer, remedy: str = UNUSABLE) -> Agreem
             f"scores by {score:.1e}; {remedy}"
         )
     return Agreement(len(golden), agreement.probability, embedding)
+
+
+def _check_metadata(exported: ExportedRecognizer, golden: Golden) -> None:
+    """Raise UserError where what clients read beside the answers cannot be right."""
+    count = len(golden.right["probabilities"])
+    if len(set(exported.classes)) != count:
+        raise UserError(f"{exported.path}: does not name {count} classes; export it again")
+    numbers = ("unknown_below", "not_sure_below") if "score" in golden.right else ()
+    for name in ("bit_depth", *numbers):
+        if not isinstance(exported.metadata.get(name), int | float):
+            raise UserError(f"{exported.path}: {name} is no number; export it again")
 
 
 def _largest(differences: Iterable[NDArray[Any]]) -> float:
