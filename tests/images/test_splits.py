@@ -6,11 +6,12 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from cvgssl.images.assemble import normal
+from cvgssl.images.assemble import Entry, assemble, normal
 from cvgssl.images.dataset import Dataset, ImageTable
+from cvgssl.images.scan import load_dataset
 from cvgssl.images.splits import read_split, stratified_split, write_split
 from cvgssl.runtime.errors import UserError
 
@@ -90,11 +91,8 @@ Name = st.text(
 @settings(max_examples=40, deadline=None)
 @given(st.lists(Name, min_size=2, max_size=4, unique_by=str.casefold))
 def test_round_trip_is_exact(tmp_path_factory: pytest.TempPathFactory, labels: list[str]) -> None:
-    from cvgssl.images.assemble import Entry, assemble, normal
-
     folder = tmp_path_factory.mktemp("d")
-    if len({normal(label) for label in labels}) < 2:
-        return
+    assume(len({normal(label) for label in labels}) > 1 and all(map(normal, labels)))
     entries = []
     for i, label in enumerate(labels):
         for split in ("train", "test"):
@@ -247,3 +245,14 @@ def test_bytes_that_are_no_utf8_round_trip(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mark", ["\u200b", "\ufeff", "\u200e", "\u00a0", " \u2060 "])
 def test_what_is_invisible_around_a_class_name_makes_no_other_class(mark: str) -> None:
     assert normal(f"{mark}crack{mark}") == "crack"
+
+
+@pytest.mark.parametrize("name", ["\ufeff", "\u200b \u2060"])
+def test_a_class_name_that_nobody_sees_is_an_error(tmp_path: Path, name: str) -> None:
+    for label in ("a", name):
+        files(tmp_path, f"train/{label}/1.png", f"test/{label}/1.png")
+    with pytest.raises(UserError, match="no visible character; rename it"):
+        load_dataset(tmp_path)
+    (tmp_path / "split.csv").write_text(f"path,label,split\ntrain/a/1.png,{name},train\n")
+    with pytest.raises(UserError, match="line 2: no label"):
+        read_split(tmp_path / "split.csv")

@@ -10,12 +10,11 @@ import numpy as np
 from cvgssl.images.dataset import Dataset, ImageTable
 from cvgssl.images.listing import natural_path
 from cvgssl.images.names import comparable, is_utf8
+from cvgssl.runtime.csv_files import bare
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import name_remedy, one_line, printable, problem_lines
 
 SplitName = Literal["train", "test"]
-# what programs leave beside words: byte order marks, spaces without width, direction marks
-_INVISIBLE = "\ufeff\u200b\u200e\u200f\u2060"
 
 
 class Entry(NamedTuple):
@@ -30,8 +29,8 @@ def assemble(root: Path, entries: Sequence[Entry]) -> Dataset:
     """The data set of these entries; within a split by class, then by path in natural order.
 
     Raises UserError, with one line per problem, when a split is empty, there is only one class, a
-    class has test pictures but none in train, a class name's bytes are no UTF-8, or one real
-    file is listed more than once.
+    class has test pictures but none in train, a class name's bytes are no UTF-8 or show nothing,
+    or one real file is listed more than once.
     """
     listed = [entry._replace(label=normal(entry.label)) for entry in entries]
     classes = tuple(sorted({entry.label for entry in listed if entry.split == "train"}))
@@ -55,6 +54,11 @@ def assemble(root: Path, entries: Sequence[Entry]) -> Dataset:
         if not is_utf8(label)
     ]
     problems += [
+        f"{entry.path}: the name of its class, {entry.label!a}, has no visible character; rename it"
+        for entry in entries
+        if not normal(entry.label)
+    ]
+    problems += [
         f"{second.path}: {second.split} picture of class {second.label!r} is the same file as "
         f"{first.path}, {first.split} picture of class {first.label!r}; keep one"
         for first, second in _repeated(listed)
@@ -66,7 +70,7 @@ def assemble(root: Path, entries: Sequence[Entry]) -> Dataset:
 
 def normal(label: str) -> str:
     """A class name as it is compared: composed letters, nothing blank or invisible around it."""
-    return comparable(label).strip().strip(_INVISIBLE).strip()
+    return bare(comparable(label))
 
 
 def _table(entries: Sequence[Entry], split: SplitName, classes: tuple[str, ...]) -> ImageTable:

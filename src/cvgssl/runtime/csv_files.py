@@ -14,6 +14,10 @@ from cvgssl.runtime.parsing import one_line, problem_lines, read_limited
 
 _SEPARATORS = (",", ";", "\t")
 _LONGEST_HEADER = 2**20  # characters
+# blanks, and what programs leave beside words: byte order marks, spaces without width,
+# direction marks
+_UNSEEN = r"[\s\ufeff\u200b\u200e\u200f\u2060]+"
+_AROUND = re.compile(rf"^{_UNSEEN}|{_UNSEEN}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +31,13 @@ class CsvRow:
     written: dict[str, str]
 
     def __getitem__(self, column: str) -> str:
-        """The cell without the blanks around it."""
-        return self.written[column].strip()
+        """The cell without blank and invisible characters around it."""
+        return bare(self.written[column])
+
+
+def bare(text: str) -> str:
+    """`text` without what nobody sees around it, so that a cell or name of that alone is ""."""
+    return _AROUND.sub("", text)
 
 
 def read_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -> list[CsvRow]:
@@ -57,13 +66,13 @@ def read_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -
     places: dict[str, int] = {}
     try:
         for cells in reader:
-            if not any(cell.strip() for cell in cells):
+            if not any(bare(cell) for cell in cells):
                 continue
             if not header:
-                header = [cell.strip().lower() for cell in cells]
+                header = [bare(cell).lower() for cell in cells]
                 places = _places(path, header, needed, wanted)
                 continue
-            if any(cell.strip() for cell in cells[len(header) :]):
+            if any(bare(cell) for cell in cells[len(header) :]):
                 problems.append(
                     f"{path} line {reader.line_num + above}: {len(cells)} cells, but the header "
                     f"has {len(header)}; put a cell that holds {_name(separator)} in quotes"
