@@ -19,7 +19,7 @@ from cvgssl.encoders.normalization import HALF
 from cvgssl.encoders.timm_import import timm
 from cvgssl.features import feature_store
 from cvgssl.features.config import EmbedConfig
-from cvgssl.features.embed import EmbedCounts, embed, embed_counting
+from cvgssl.features.embed import embed, embed_all
 from cvgssl.features.preparation import Preparation
 from cvgssl.features.table import FeatureTable
 from cvgssl.images.geometry import Geometry
@@ -44,10 +44,6 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 def options(data: Path, file: Path | None, /, **more: Any) -> EmbedConfig:
     named = {"encoder": (f"test_vit={file}",)} if file else {}
     return EmbedConfig(**({"data": data, "image_size": 32, "batch_size": 8} | named | more))
-
-
-def work(config: EmbedConfig) -> EmbedCounts:
-    return embed_counting(config)[1]
 
 
 def row(table: FeatureTable, name: str) -> NDArray[np.float32]:
@@ -105,33 +101,37 @@ def test_classes_unlabelled_pictures_and_lists(data: Path, teacher_file: Path) -
 
 def test_each_picture_once(data: Path, teacher_file: Path) -> None:
     config = options(data, teacher_file)
-    before, first = embed_counting(config)
-    assert first.computed == 60 and work(config).computed == 0
+    first = embed_all(config)
+    before = first.table
+    assert first.computed == 60 and embed_all(config).computed == 0
     old, new = data / before.names[0], data / "test" / Path(before.names[0]).parent.name / "n.png"
     shutil.move(old, new)
-    after, moved = embed_counting(config)
+    moved = embed_all(config)
+    after = moved.table
     assert moved.computed == 0, "found by content"
     assert np.array_equal(row(after, new.relative_to(data).as_posix()), before.values[0])
     shutil.copy(data / before.names[1], data / before.names[2])
-    copied, again = embed_counting(config)
+    again = embed_all(config)
+    copied = again.table
     assert again.computed == 0
     assert np.array_equal(row(copied, before.names[1]), row(copied, before.names[2]))
     Image.fromarray(255 - read_picture(new)).save(new)
-    assert work(config).computed == 1, "an edited picture"
-    assert work(options(data, teacher_file, batch_size=3)).computed == 0
+    assert embed_all(config).computed == 1, "an edited picture"
+    assert embed_all(options(data, teacher_file, batch_size=3)).computed == 0
     for change in ({"flips": "both"}, {"pooling": "mean"}, {"fit": "pad"}, {"image_size": 48}):
-        assert work(options(data, teacher_file, **change)).computed > 50, change
+        assert embed_all(options(data, teacher_file, **change)).computed > 50, change
 
 
 def test_other_weights_are_another_encoder(steel: Path, teacher_file: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     weights = Path(shutil.copy(teacher_file, tmp_path / "w.safetensors"))
-    before, _ = embed_counting(options(steel, weights))
+    before = embed_all(options(steel, weights)).table
     changed = load_file(weights)
     changed["norm.bias"] += 1
     save_file(changed, weights)
-    after, again = embed_counting(options(steel, weights))
+    again = embed_all(options(steel, weights))
+    after = again.table
     assert again.computed == 60
     np.testing.assert_allclose(after.values, before.values + 1, atol=1e-4)
 
@@ -147,7 +147,8 @@ def test_unreadable_pictures(data: Path, teacher_file: Path) -> None:
     text = str(caught.value)
     assert [str(data / name) in text for name in bad] == [True, True], text
     assert "2 unreadable; repair them" in text
-    table, rest = embed_counting(options(data, teacher_file, skip_corrupt=True))
+    rest = embed_all(options(data, teacher_file, skip_corrupt=True))
+    table = rest.table
     assert rest.skipped == 2 and len(table) == 58
     assert 0 < rest.computed < 58, "what was embedded before the first bad one is kept"
     assert not {name.as_posix() for name in bad} & set(table.names)

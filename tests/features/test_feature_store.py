@@ -10,7 +10,7 @@ import pytest
 
 from cvgssl.features import feature_store
 from cvgssl.features.config import EmbedConfig
-from cvgssl.features.embed import embed_counting
+from cvgssl.features.embed import embed_all
 from cvgssl.features.feature_store import FeatureStore, scratch
 from cvgssl.runtime.errors import UserError
 
@@ -107,10 +107,11 @@ def test_embeddings_without_a_cache(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    expected, _ = embed_counting(options(steel, teacher_file))
+    expected = embed_all(options(steel, teacher_file)).table
     (tmp_path / "file").touch()
     monkeypatch.setenv("CVGSSL_CACHE", str(tmp_path / "file"))
-    table, counts = embed_counting(options(steel, teacher_file))
+    counts = embed_all(options(steel, teacher_file))
+    table = counts.table
     assert counts.computed == 60
     assert np.array_equal(table.values, expected.values)
     assert sum("CVGSSL_CACHE" in line for line in caplog.messages) == 1
@@ -121,7 +122,7 @@ def test_damaged_blocks_are_computed_again(
 ) -> None:
     monkeypatch.setattr(feature_store, "BLOCK", 8)
     config = options(steel, teacher_file)
-    before, _ = embed_counting(config)
+    before = embed_all(config).table
     blocks = sorted(cache.rglob("*/*.npy"))
     assert len(blocks) == 8
     blocks[0].write_bytes(blocks[0].read_bytes()[:100])
@@ -131,10 +132,11 @@ def test_damaged_blocks_are_computed_again(
     blocks[1].unlink()
     (record,) = cache.rglob("request-*.json")
     record.write_text(record.read_text().replace('"flips": "none"', '"flips": "both"'))
-    after, again = embed_counting(config)
+    again = embed_all(config)
+    after = again.table
     assert 16 < again.computed <= 24
     np.testing.assert_allclose(after.values, before.values, atol=1e-5)
-    assert embed_counting(config)[1].computed == 0
+    assert embed_all(config).computed == 0
     assert after.about == before.about, "a changed record is not used"
 
 
@@ -151,8 +153,9 @@ def test_two_processes_on_one_cache(
     )
     words = [python, "-c", script, str(steel), f"test_vit={teacher_file}"]
     other = subprocess.Popen(words)
-    table, _ = embed_counting(options(steel, teacher_file))
+    table = embed_all(options(steel, teacher_file)).table
     assert other.wait() == 0
-    again, counts = embed_counting(options(steel, teacher_file))
+    counts = embed_all(options(steel, teacher_file))
+    again = counts.table
     assert counts.computed == 0
     np.testing.assert_allclose(again.values, table.values, atol=1e-5)

@@ -18,7 +18,7 @@ from cvgssl.cli import select
 from cvgssl.encoders.backbone import build_backbone
 from cvgssl.encoders.timm_import import timm
 from cvgssl.features.config import EmbedConfig
-from cvgssl.features.embed import embed, embed_counting, embed_each
+from cvgssl.features.embed import embed, embed_all, embed_each
 from cvgssl.features.pooling import output_after
 from cvgssl.features.table import FeatureTable, load_features
 from cvgssl.pretrain.checkpoint import backbone_facts, save_backbone
@@ -114,7 +114,8 @@ def test_one_run_gives_what_each_by_itself_gives(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     config = options(data, named(teacher_file, *taken), **more)
-    together, work = embed_counting(config)
+    work = embed_all(config)
+    together = work.table
     assert runs.take() == [8] * 2 * views and len(runs.networks) == 1
     assert work.computed == PICTURES * len(taken)
     others = cache.with_name("others")
@@ -126,7 +127,8 @@ def test_one_run_gives_what_each_by_itself_gives(
     assert together.about["encoders"] == facts
     assert together.about["encoder"].startswith("+".join(each["name"] for each in facts))
     assert blocks(cache) == blocks(others) and len(blocks(cache)) == len(taken)
-    again, work = embed_counting(config)
+    work = embed_all(config)
+    again = work.table
     assert work.computed == 0 and not runs.take()
     assert again.values.tobytes() == wanted.tobytes()
 
@@ -141,7 +143,8 @@ def test_what_is_in_the_cache_is_not_computed_again(
     embed(first)
     kept = blocks(cache)
     runs.take()
-    together, work = embed_counting(both)
+    work = embed_all(both)
+    together = work.table
     assert work.computed == PICTURES and runs.take() == [8, 8]
     assert kept.items() < blocks(cache).items() and len(blocks(cache)) == 2
     parts = each_by_itself(both, cache.with_name("others"), monkeypatch)
@@ -161,7 +164,8 @@ def test_other_pictures_are_another_batch(
     others = Path(shutil.copytree(cache, cache.with_name("others")))
     runs.take()
     config = options(data, (mean, cls))
-    together, work = embed_counting(config)
+    work = embed_all(config)
+    together = work.table
     assert work.computed == 5 + PICTURES and runs.take() == [5, 8, 8]
     assert len(runs.networks) == 2, "of the two calls"
     parts = each_by_itself(config, others, monkeypatch)
@@ -175,7 +179,8 @@ def test_a_file_may_be_named_in_several_ways(data: Path, tmp_path: Path, runs: R
     save_backbone(tmp_path / "run" / "backbone.safetensors", backbone, backbone_facts(backbone, {}))
     file = tmp_path / "run" / "backbone.safetensors"
     encoder = (str(tmp_path / "run"), f"test_vit={file}", f"test_vit,pooling=mean={file}:3")
-    table, work = embed_counting(options(data, encoder))
+    work = embed_all(options(data, encoder))
+    table = work.table
     assert runs.take() == [8, 8] and len(runs.networks) == 1
     assert work.computed == 2 * PICTURES, "the first two are the same"
     assert table.parts == [(64, 1.0), (64, 1.0), (64, 3.0)]
@@ -205,7 +210,7 @@ def test_configurations_share_runs(data: Path, teacher_file: Path, runs: Runs) -
         options(data, named(teacher_file, *taken))
         for taken in (("pooling=cls", ""), ("pooling=mean",), ("pooling=cls",))
     ]
-    tables = list(embed_each(configs))
+    tables = [embedded.table for embedded in embed_each(configs)]
     assert runs.take() == [8, 8]
     for config, table in zip(configs, tables, strict=True):
         assert np.array_equal(embed(config).values, table.values)
@@ -240,13 +245,13 @@ def test_fit_and_predict(
     encoder, test = named(teacher_file, *TAKEN), steel / "test"
     config = FitConfig(data=steel, encoder=encoder, image_size=32, shot=2, out=tmp_path / "fit")
     fit(config)
-    assert runs.take() == [60]
+    assert runs.take() == [60, 12, 12, 12], "all pictures; the labelled ones in three mirrors"
     runs.networks.clear()
     predictions = predict(tmp_path / "fit", [test], batch_size=8)
     assert runs.take() == [8, 8, 2] and len(runs.networks) == 1
-    card, train = load_recognizer(tmp_path / "fit")
+    card, kept = load_recognizer(tmp_path / "fit")
     parts = each_by_itself(options(test, encoder, class_folders=False), cache / "o", monkeypatch)
-    probabilities, _ = FittedHead(train, card)(np.hstack([part.values for part in parts]))
+    probabilities, _ = FittedHead(kept, card)(np.hstack([part.values for part in parts]))
     names = [prediction.path.relative_to(test).as_posix() for prediction in predictions]
     assert names == list(parts[0].names)
     for prediction, wanted in zip(predictions, probabilities, strict=True):
@@ -269,7 +274,7 @@ def test_encoders_of_a_benchmark(
     ]
     config = make(BenchConfig, {"data": [str(steel)], "encoders": encoders, "out": tmp_path})
     sources = all_features(config)
-    assert runs.take() == [60] and len(runs.networks) == 1
+    assert runs.take() == [60, 42, 42, 42] and len(runs.networks) == 2
     for source, taken in zip(sources, ("pooling=mean", "pooling=cls", ""), strict=True):
         wanted = embed(options(steel, named(teacher_file, taken)))
         assert np.array_equal(load_features(source.file).values, wanted.values)

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,16 @@ import pytest
 
 from cvgssl.bench.config import BenchConfig
 from cvgssl.bench.job import run_bench
-from cvgssl.features.embed import embed
+from cvgssl.features.embed import embed, embed_all
+from cvgssl.features.mirrors import SupportViews, embed_mirrored
 from cvgssl.features.preparation import Preparation
+from cvgssl.features.table import load_features, save_features
 from cvgssl.heads import CalibratedHead, OpenSetHead
 from cvgssl.recognizer.config import FitConfig
 from cvgssl.recognizer.fit import FitSummary, fit
 from cvgssl.recognizer.predict import Prediction, predict
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.files import sha256_file
 
 Fit = Callable[..., tuple[Path, FitSummary]]
 LAYERS: dict[str, Any] = {"pooling": "cls+mean", "layers": (2, 6), "image_size": 32}
@@ -100,8 +104,8 @@ def test_probabilities_and_verdicts_are_those_of_the_calibrated_head(
     config = FitConfig(
         data=plates, encoder=encoders_of(folder), shot=2, out=folder / "none", **LAYERS
     )
-    table = embed(config.embedding())
-    table = table.take(np.argsort(np.array(table.names), kind="stable"))
+    embedded = embed_all(config.embedding())
+    table = embedded.table.take(np.argsort(np.array(embedded.table.names), kind="stable"))
     train, test = table.part("train"), table.part("test")
     labels = dict(label_lines(folder))
     y = np.array([table.classes.index(labels[n]) if n in labels else -1 for n in train.names])
@@ -109,7 +113,14 @@ def test_probabilities_and_verdicts_are_those_of_the_calibrated_head(
     prepared = Preparation(parts=train.parts).fit(train.values)
     rows = prepared.transform(test.values)
     head = OpenSetHead() if unknown else CalibratedHead()
-    head.fit(prepared.transform(train.values), y)
+    rows_of = np.array([embedded.table.names.index(train.names[i]) for i in np.flatnonzero(y >= 0)])
+    mirrored = embed_mirrored(embedded, rows_of, config.embedding(), "both")
+    assert mirrored is not None
+    views = SupportViews(
+        np.concatenate([prepared.transform(part) for part in np.split(mirrored.values, 3, axis=1)]),
+        np.tile(np.flatnonzero(y >= 0), 3),
+    )
+    head.fit(prepared.transform(train.values), y, views)
     found = predict(folder, [plates / name for name in test.names], unknown=unknown, batch_size=5)
     probabilities = np.array([one.probabilities for one in found])
     np.testing.assert_allclose(probabilities, head.predict_proba(rows), atol=1e-4)
@@ -247,12 +258,22 @@ def test_folders_that_are_not_whole(fitted: Fit, plates: Path, tmp_path: Path) -
     broken("train.npz", None, r"train\.npz: no such file")
     broken("train.npz", train[:-9], r"train\.npz: is not the file")
     broken("recognizer.json", b"{", "damaged")
+    mirrored = (folder / "mirrored.npz").read_bytes()
+    broken("mirrored.npz", None, r"mirrored\.npz: no such file")
+    broken("mirrored.npz", train, r"mirrored\.npz: is not the file")
+    other = replace(load_features(folder / "mirrored.npz"), names=tuple(map(str, range(12))))
+    save_features(other, tmp_path / "other.npz")
+    digest = sha256_file(tmp_path / "other.npz")
+    (folder / "mirrored.npz").write_bytes((tmp_path / "other.npz").read_bytes())
+    edited = json.dumps(card | {"mirrored_sha256": digest}).encode()
+    broken("recognizer.json", edited, "do not belong together")
+    (folder / "mirrored.npz").write_bytes(mirrored)
     broken("recognizer.json", json.dumps(card | {"format": 9}).encode(), "format 9, this version")
     broken("recognizer.json", json.dumps(card | {"classes": 3}).encode(), "wrong at classes")
-    for edited, place in _edits(card):
-        broken("recognizer.json", edited.encode(), place)
-    other = json.dumps(card | {"classes": ["a", "b"]}).encode()
-    broken("recognizer.json", other, "do not belong together")
+    for text, place in _edits(card):
+        broken("recognizer.json", text.encode(), place)
+    edited = json.dumps(card | {"classes": ["a", "b"]}).encode()
+    broken("recognizer.json", edited, "do not belong together")
     changed = json.dumps(card).replace('"format": 1, "reader"', '"format": 0, "reader"').encode()
     broken("recognizer.json", changed, r"gives other numbers .*\(format\); fit again")
     with pytest.raises(UserError, match="without --run and --checkpoint"):

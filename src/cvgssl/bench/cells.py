@@ -23,6 +23,7 @@ from cvgssl.bench.sources import Source
 from cvgssl.features.modes import Mode
 from cvgssl.heads import ALL_HEADS, TEXT_HEADS, FewShotHead
 from cvgssl.heads.auto import AutoDecision
+from cvgssl.heads.base import takes_views
 from cvgssl.runtime.files import read_sealed_json, write_sealed_json
 
 CELLS = "cells"
@@ -49,6 +50,12 @@ class Cell:
         """The head as tables call it, with how its pictures were chosen."""
         return f"{self.choice.label}, {self.chosen}" if self.chosen else self.choice.label
 
+    @property
+    def sees_mirrored(self) -> bool:
+        """Whether the head learns from mirror images of labelled pictures."""
+        known = self.source.mirrored is not None and self.choice.head not in TEXT_HEADS
+        return known and takes_views(ALL_HEADS[self.choice.head])
+
     def key(self) -> str:
         """SHA-256 of features, draws, head with all its parameters, and the code of the heads."""
         parts = {
@@ -61,6 +68,8 @@ class Cell:
             "preparation": self.preparation,
             "code": code_digest(ALL_HEADS[self.choice.head]),
         }
+        if self.sees_mirrored:
+            parts["mirrored"] = self.source.mirrored_digest
         if self.choice.head in TEXT_HEADS:
             parts["anchors"] = self.source.anchors_digest
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=repr).encode()).hexdigest()

@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from cvgssl.adapt.config import FinetuneConfig
 from cvgssl.encoders.installed_weights import INSTALLED
-from cvgssl.features.config import EmbedConfig
+from cvgssl.features.config import EmbedConfig, SupportFlips
 from cvgssl.features.modes import Mode
 from cvgssl.heads import ALL_HEADS, HEADS, TEXT_HEADS
 from cvgssl.images.picture_options import SizeLimit
@@ -40,6 +40,7 @@ class FeatureSource:
     pictures: folder that the names in the file are relative to, for the gallery of mistakes.
     text: NAME=FILE of the CLIP that made them, for heads that read the classes' names; may be
         empty. prompts: file that describes the classes.
+    mirrored: what its train pictures look like in mirrors (`embed_mirrored`).
     """
 
     file: Path
@@ -48,6 +49,7 @@ class FeatureSource:
     pictures: Path | None = None
     text: str = ""
     prompts: Path | None = None
+    mirrored: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -102,7 +104,7 @@ class FinetuneChoice:
     options: dict[str, Any]
 
 
-_SOURCE = ("file", "data", "encoder", "pictures", "text", "prompts")
+_SOURCE = ("file", "data", "encoder", "pictures", "text", "prompts", "mirrored")
 
 
 def _source(value: Any) -> Any:
@@ -120,6 +122,8 @@ def _source(value: Any) -> Any:
         raise ValueError("features are read from .npz or .parquet; `cvgssl embed` makes them")
     if not file.is_file():
         raise ValueError("no such file; `cvgssl embed` makes features")
+    if value.get("mirrored") and not _path(value["mirrored"], "mirrored").is_file():
+        raise ValueError("mirrored: no such file; `cvgssl embed --mirrored` makes it")
     if value.get("prompts") and not value.get("text"):
         raise ValueError("prompts: give text: NAME=FILE of the CLIP too")
     _check_prompts(value.get("prompts"))
@@ -224,7 +228,7 @@ class BenchConfig(SizeLimit):
     features: tuple[Annotated[FeatureSource, BeforeValidator(_source)], ...] = Field(
         default=(),
         description="features files (.npz, .parquet) by `cvgssl embed` or anybody else; in YAML "
-        "also {file, data, encoder, pictures, text, prompts}",
+        "also {file, data, encoder, pictures, text, prompts, mirrored}",
     )
     data: tuple[Path, ...] = Field(
         default=(), description="data sets to embed with --encoders: folders or CSV files"
@@ -268,6 +272,11 @@ class BenchConfig(SizeLimit):
         default="power",
         description="of features, learned from unlabelled train pictures (inductive: from the "
         "labelled ones alone)",
+    )
+    support_flips: SupportFlips = Field(
+        default="both",
+        description="mirror images of each labelled picture of --data that heads which learn from "
+        "labels alone (auto's kernel-ridge too) see besides it: none, 1 (horizontal) or 3 (both)",
     )
     queries_per_class: int = Field(
         default=15,

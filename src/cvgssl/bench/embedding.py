@@ -5,9 +5,12 @@ from pathlib import Path
 from cvgssl.bench.config import BenchConfig, EncoderChoice, FeatureSource
 from cvgssl.bench.recorded import file_name
 from cvgssl.features.config import EmbedConfig
-from cvgssl.features.embed import embed_each
+from cvgssl.features.embed import Embedded, embed_each
 from cvgssl.features.encoder_requests import requested_encoders
-from cvgssl.features.table import save_features
+from cvgssl.features.mirrors import embed_mirrored_train
+from cvgssl.features.table import FeatureTable, save_features
+from cvgssl.heads import ALL_HEADS
+from cvgssl.heads.base import takes_views
 from cvgssl.runtime.options import make
 
 FEATURES = "features"
@@ -24,9 +27,17 @@ def all_features(config: BenchConfig) -> list[FeatureSource]:
         choices = config.encoder_choices()
         limit = {"data": data, "max_megapixels": config.max_megapixels}
         every = [make(EmbedConfig, limit | encoder.options) for encoder in choices]
-        for encoder, options, table in zip(choices, every, embed_each(every), strict=True):
-            file = config.out / FEATURES / f"{file_name(name)}_{file_name(encoder.name)}.npz"
-            save_features(table, file)
+        embedded = list(embed_each(every))
+        mirrored = _mirrored(config, list(zip(embedded, every, strict=True)))
+        for encoder, options, pictures, mirrors in zip(
+            choices, every, embedded, mirrored, strict=True
+        ):
+            stem = config.out / FEATURES / f"{file_name(name)}_{file_name(encoder.name)}"
+            file, beside = stem.with_name(f"{stem.name}.npz"), None
+            save_features(pictures.table, file)
+            if mirrors is not None:
+                beside = stem.with_name(f"{stem.name}.mirrored.npz")
+                save_features(mirrors, beside)
             sources.append(
                 FeatureSource(
                     file=file,
@@ -35,9 +46,19 @@ def all_features(config: BenchConfig) -> list[FeatureSource]:
                     pictures=_folder(data),
                     text=_text(encoder, options),
                     prompts=encoder.prompts,
+                    mirrored=beside,
                 )
             )
     return sources
+
+
+def _mirrored(
+    config: BenchConfig, every: list[tuple[Embedded, EmbedConfig]]
+) -> list[FeatureTable | None]:
+    """What labelled pictures look like in mirrors to each encoder, where a head looks at it."""
+    if not any(takes_views(ALL_HEADS[choice.head]) for choice in config.choices()):
+        return [None] * len(every)
+    return embed_mirrored_train(every, config.support_flips)
 
 
 def _text(encoder: EncoderChoice, options: EmbedConfig) -> str:

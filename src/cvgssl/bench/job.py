@@ -63,11 +63,24 @@ class Bench:
             "labelled pictures matters, not how another plant's pictures would fare.",
             f"Features: {config.preparation}, learned from unlabelled train pictures (inductive: "
             "from the labelled ones alone), then length 1. No test picture chose anything.",
+            *self._mirrored(),
             f"Heads with their default parameters unless the label says otherwise; {self.hardware}"
             ", one thread for each cell.",
             *tuned,
             *self._texts(),
             *self.skipped,
+        ]
+
+    def _mirrored(self) -> list[str]:
+        of = [source for source in self.sources if source.mirrored is not None]
+        if not of:
+            return []
+        only = ""
+        if len(of) < len(self.sources):
+            only = f" (of {', '.join(f'{each.data} by {each.encoder}' for each in of)})"
+        return [
+            "Heads that learn from labels alone, and auto's kernel-ridge, also see mirror images "
+            f"of the labelled pictures{only}."
         ]
 
     def _texts(self) -> list[str]:

@@ -20,6 +20,7 @@ from cvgssl.bench.cells import Cell, CellResult, parameters, write_cell
 from cvgssl.bench.sources import read_parts
 from cvgssl.features.feature_store import Rows
 from cvgssl.features.graph_cache import GraphCache
+from cvgssl.features.mirrors import SupportViews, support_views
 from cvgssl.features.modes import Mode
 from cvgssl.features.preparation import Preparation
 from cvgssl.features.table import UNLABELLED, FeatureTable
@@ -123,30 +124,33 @@ def compute_cell(job: CellJob) -> CellResult:
 def _inductive(cell: Cell, head: FewShotHead, support: Rows, queries: Rows) -> Timed:
     """Only the labelled pictures are known; each test picture is classified independently."""
     train, test = read_parts(cell.source.file)
+    mirrored = _mirrored(cell.source.mirrored)
+    mirrored = None if mirrored is None else mirrored.take(support)
     begun = time.perf_counter()
     preparation = Preparation(cell.preparation, train.parts).fit(train.values[support])
-    head.fit(preparation.transform(train.values[support]), train.labels[support])
+    views = support_views(preparation, mirrored, range(len(support)))
+    head.fit(preparation.transform(train.values[support]), train.labels[support], views)
     return begun, head.predict(preparation.transform(test.values[queries]))
 
 
 def _semi_supervised(cell: Cell, head: FewShotHead, support: Rows, queries: Rows) -> Timed:
     """All of train/ is known without labels; each test picture is classified independently."""
-    known, test, labels = _prepared(cell.source.file, cell.source.digest, cell.preparation)
+    rows = _prepared(cell)
     begun = time.perf_counter()
-    head.fit(known, _only(labels, support))
-    return begun, head.predict(test[queries])
+    head.fit(rows.train, _only(rows.labels, support), rows.views)
+    return begun, head.predict(rows.test[queries])
 
 
 def _transductive(cell: Cell, head: FewShotHead, support: Rows, queries: Rows) -> Timed:
     """All of train/ and the test pictures asked together are known without labels."""
-    known, test, labels = _prepared(cell.source.file, cell.source.digest, cell.preparation)
-    together = np.concatenate([known, test[queries]])
-    target = np.concatenate([_only(labels, support), np.full(len(queries), UNLABELLED)])
+    rows = _prepared(cell)
+    together = np.concatenate([rows.train, rows.test[queries]])
+    target = np.concatenate([_only(rows.labels, support), np.full(len(queries), UNLABELLED)])
     begun = time.perf_counter()
-    head.fit(together, target)
+    head.fit(together, target, rows.views)
     if not head.uses_unlabelled:
-        return begun, head.predict(test[queries])
-    return begun, head.transduction_[len(known) :]
+        return begun, head.predict(rows.test[queries])
+    return begun, head.transduction_[len(rows.train) :]
 
 
 PREDICT: dict[str, Callable[[Cell, FewShotHead, Rows, Rows], Timed]] = {
@@ -158,18 +162,42 @@ PREDICT: dict[str, Callable[[Cell, FewShotHead, Rows, Rows], Timed]] = {
 }
 
 
-@lru_cache(maxsize=4)
-def _prepared(
-    file: Path, _digest: str, mode: Mode
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Train rows [N, D] and test rows, prepared by the train rows only, and train labels [N].
+@dataclass(frozen=True)
+class _Prepared:
+    """Rows prepared by the train rows only: train [N, D], test; train labels [N]; views of train.
 
-    The rows are the same and in the same order for every draw, so that what depends only on them,
-    such as a graph of neighbours, comes from the cache.
+    They are the same and in the same order for every draw, so that what depends only on them, such
+    as a graph of neighbours, comes from the cache.
     """
+
+    train: NDArray[np.float64]
+    test: NDArray[np.float64]
+    labels: Labels
+    views: SupportViews | None
+
+
+def _prepared(cell: Cell) -> _Prepared:
+    source = cell.source
+    digests = (source.digest, source.mirrored_digest)
+    return _prepare(source.file, source.mirrored, digests, cell.preparation)
+
+
+@lru_cache(maxsize=4)
+def _prepare(file: Path, mirrored: Path | None, _digests: tuple[str, str], mode: Mode) -> _Prepared:
     train, test = read_parts(file)
     preparation = Preparation(mode, train.parts).fit(train.values)
-    return preparation.transform(train.values), preparation.transform(test.values), train.labels
+    views = support_views(preparation, _mirrored(mirrored), range(len(train)))
+    return _Prepared(
+        preparation.transform(train.values),
+        preparation.transform(test.values),
+        train.labels,
+        views,
+    )
+
+
+def _mirrored(file: Path | None) -> FeatureTable | None:
+    """What the train pictures look like in mirrors, in their order."""
+    return None if file is None else read_parts(file)[0]
 
 
 def _only(labels: Labels, support: Rows) -> Labels:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ class Source:
     digest: SHA-256 of all that the features file says, except `about`.
     pictures: the folder whose pictures reports may show, if there is one.
     facts: what the report says about it (JSON values).
+    mirrored: file of `embed_mirrored`, of the train pictures, where there is one;
+        mirrored_digest: of what it says.
     anchors: file of text embeddings of the classes, where there are any (`texts.with_texts`);
         anchors_digest: of what they follow from.
     """
@@ -34,6 +36,8 @@ class Source:
     digest: str
     pictures: Path | None
     facts: dict[str, Any]
+    mirrored: Path | None = None
+    mirrored_digest: str = ""
     anchors: Path | None = None
     anchors_digest: str = ""
 
@@ -46,10 +50,10 @@ def load_sources(entries: Sequence[FeatureSource]) -> list[Source]:
     for entry in entries:
         try:
             table = read_table(entry.file)
+            source = _source(entry, table)
         except UserError as error:
             problems.append(str(error))
             continue
-        source = _source(entry, table)
         problems += [f"{entry.file}: {problem}" for problem in _unfit(table)]
         if any((source.data, source.encoder) == (other.data, other.encoder) for other in sources):
             problems.append(
@@ -80,7 +84,7 @@ def read_parts(file: Path) -> tuple[FeatureTable, FeatureTable]:
     return _parts(file, state.st_mtime_ns, state.st_size)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def _parts(file: Path, _changed: int, _size: int) -> tuple[FeatureTable, FeatureTable]:
     table = read_table(file)
     return table.part("train"), table.part("test")
@@ -100,7 +104,17 @@ def _source(entry: FeatureSource, table: FeatureTable) -> Source:
         "unlabelled_train": int((train.labels == UNLABELLED).sum()),
         "about": about,
     }
-    return Source(data, encoder, entry.file.resolve(), _digest(table), folder, facts)
+    source = Source(data, encoder, entry.file.resolve(), _digest(table), folder, facts)
+    if entry.mirrored is None:
+        return source
+    mirrored = read_table(entry.mirrored)
+    if mirrored.names != train.names or mirrored.values.shape[1] % table.values.shape[1]:
+        raise UserError(
+            f"{entry.mirrored}: is not of the train pictures of {entry.file}; `cvgssl embed "
+            "--mirrored` writes both"
+        )
+    digest = _digest(mirrored)
+    return replace(source, mirrored=entry.mirrored.resolve(), mirrored_digest=digest)
 
 
 def _unfit(table: FeatureTable) -> list[str]:

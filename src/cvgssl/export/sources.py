@@ -96,7 +96,8 @@ class FittedSource:
 
     def __init__(self, config: ExportConfig) -> None:
         folder = config.recognizer
-        card, train = load_recognizer(folder)
+        card, kept = load_recognizer(folder)
+        train = kept.train
         if card.head not in EXPORTED:
             raise UserError(
                 f"{folder}: the head {card.head} cannot be exported; fit again with --head "

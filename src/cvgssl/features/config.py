@@ -17,6 +17,15 @@ AUTO = "auto"
 POOLS = ("cls", "mean", "max")
 ENDINGS = (".npz", ".parquet")
 Flips = Literal["none", "horizontal", "both", "rotations"]
+SupportFlips = Literal["none", "horizontal", "both"]
+Axes = tuple[int, ...]
+# of pictures [B, C, S, S] that are mirrored, for each image that is looked at
+AXES: dict[Flips, tuple[Axes, ...]] = {
+    "none": ((),),
+    "horizontal": ((), (3,)),
+    "both": ((), (3,), (2,), (2, 3)),
+    "rotations": ((), (3,), (2,), (2, 3)),  # and the same of the transposed picture
+}
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -103,9 +112,17 @@ class EmbedConfig(EncodingOptions):
     out: Annotated[Path, Written()] = Field(
         default=Path("features.npz"), description="file to write, .npz or .parquet"
     )
+    mirrored: Annotated[Path | None, Written()] = Field(
+        default=None,
+        description="also write what the train pictures look like in mirrors, three images of "
+        "each, to this file, for heads that learn from labels alone",
+    )
 
     def _problems(self) -> list[str]:
         problems = super()._problems()
-        if self.out.suffix not in ENDINGS:
-            problems.append(f"--out {self.out}: must end in {' or '.join(ENDINGS)}")
+        for flag, path in (("--out", self.out), ("--mirrored", self.mirrored)):
+            if path is not None and path.suffix not in ENDINGS:
+                problems.append(f"{flag} {path}: must end in {' or '.join(ENDINGS)}")
+        if self.mirrored is not None and self.flips in ("both", "rotations"):
+            problems.append(f"--mirrored: --flips {self.flips} averages over mirror images")
         return problems

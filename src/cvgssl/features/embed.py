@@ -4,11 +4,11 @@
 computed that are not in the cache (see `completion.py`), and puts encoders side by side.
 """
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,12 +29,19 @@ from cvgssl.runtime.errors import UserError
 
 
 @dataclass(frozen=True)
-class EmbedCounts:
-    """What one call did: pictures embedded, by all encoders; pictures left out; seconds."""
+class Embedded:
+    """All encoders' embeddings of the readable pictures of a data set.
 
+    paths: of the rows of the table. records: what decides the numbers of each encoder, in the
+    order of the table's `parts`. computed: pictures embedded now, by all encoders.
+    skipped: pictures left out.
+    """
+
+    table: FeatureTable
+    paths: tuple[Path, ...]
+    records: list[EncoderRecord]
     computed: int
     skipped: int
-    seconds: float
 
 
 def embed(config: EmbedConfig) -> FeatureTable:
@@ -44,45 +51,17 @@ def embed(config: EmbedConfig) -> FeatureTable:
     may be in a file, memory-mapped, that goes with them.
     Raises UserError for whatever is wrong with data, encoders or pictures.
     """
-    return embed_counting(config)[0]
+    return embed_all(config).table
 
 
-def embed_counting(config: EmbedConfig) -> tuple[FeatureTable, EmbedCounts]:
-    """The same, and what it took."""
-    start = time.monotonic()
-    embedded = _embed_all(config)
-    counts = EmbedCounts(embedded.computed, embedded.skipped, time.monotonic() - start)
-    return embedded.table, counts
-
-
-def embed_with_records(config: EmbedConfig) -> tuple[FeatureTable, list[EncoderRecord]]:
-    """The same, and what decides the numbers of each encoder, in the order of `parts`."""
-    embedded = _embed_all(config)
-    return embedded.table, embedded.records
-
-
-def embed_each(configs: Sequence[EmbedConfig]) -> Iterator[FeatureTable]:
-    """`embed` of each, where all that they lack is computed first, each network run once."""
-    for embedded in _embed_each(configs):
-        yield embedded.table
-
-
-@dataclass(frozen=True)
-class _Embedded:
-    """All encoders' embeddings of the readable pictures. computed, skipped: see `EmbedCounts`."""
-
-    table: FeatureTable
-    records: list[EncoderRecord]
-    computed: int
-    skipped: int
-
-
-def _embed_all(config: EmbedConfig) -> _Embedded:
-    (embedded,) = _embed_each([config])
+def embed_all(config: EmbedConfig) -> Embedded:
+    """The same with all that is known of the pictures and encoders."""
+    (embedded,) = embed_each([config])
     return embedded
 
 
-def _embed_each(configs: Sequence[EmbedConfig]) -> Iterator[_Embedded]:
+def embed_each(configs: Sequence[EmbedConfig]) -> Iterator[Embedded]:
+    """`embed_all` of each, where all that they lack is computed first, each network run once."""
     requests = [requested_encoders(config) for config in configs]
     pictures = cache(_pictures)
     pictured = [pictures(_without_encoders(config)) for config in configs]
@@ -108,7 +87,7 @@ def _pictures(config: EmbedConfig) -> tuple[Listing, Files]:
 
 def _gathered(
     config: EmbedConfig, listing: Listing, files: Files, complete: Sequence[Complete]
-) -> _Embedded:
+) -> Embedded:
     skipped = frozenset[int]().union(*(each.unreadable for each in complete))
     kept = np.array([row for row in range(len(files.paths)) if row not in skipped], np.intp)
     _check_left(listing, kept, config)
@@ -123,7 +102,13 @@ def _gathered(
         listing.classes,
         _about(records, config),
     )
-    return _Embedded(table, records, sum(each.computed for each in complete), len(skipped))
+    return Embedded(
+        table,
+        tuple(files.paths[row] for row in kept),
+        records,
+        sum(each.computed for each in complete),
+        len(skipped),
+    )
 
 
 def _check_left(listing: Listing, kept: Rows, config: EmbedConfig) -> None:

@@ -19,7 +19,7 @@ from cvgssl.encoders.encoder_spec import EncoderSpec
 from cvgssl.encoders.frozen_encoder import FrozenEncoder
 from cvgssl.encoders.loading import load_frozen_encoder
 from cvgssl.encoders.preprocessing import resized
-from cvgssl.features.config import Flips
+from cvgssl.features.config import AXES, Flips
 from cvgssl.features.encoder_requests import EncoderRequest
 from cvgssl.features.pooling import Pooling, Tokens, output_after, run_layers
 from cvgssl.features.record import EncoderRecord
@@ -40,6 +40,7 @@ class Encoder:
 
     def __init__(self, frozen: FrozenEncoder, request: EncoderRequest) -> None:
         self.frozen, self.config, self.weight = frozen, request.config, request.spec.weight
+        self.mirror = request.mirror
         self.name = replace(request.spec, name=request.spec.name or frozen.name).label
         pools, layers = self.config.pools, self.config.layers
         self.pooling = Pooling(frozen.backbone, pools, layers) if pools else None
@@ -72,6 +73,8 @@ class Encoder:
             "flips": config.flips,
             "precision": config.precision,
         }
+        if self.mirror:
+            facts["mirror"] = list(self.mirror)
         widths = self.pooling.widths if self.pooling else ()
         return EncoderRecord(self.name, frozen.file, self.weight, widths, facts, frozen.remarks)
 
@@ -93,6 +96,7 @@ class JointEncoder(nn.Module):
         super().__init__()
         self.members, self.frozen = tuple(members), members[0].frozen
         self.config, self.geometry = members[0].config, members[0].geometry
+        self.mirror = members[0].mirror
         self.layers = {place for each in members if each.pooling for place in each.pooling.layers}
         self.with_output = any(each.pooling is None for each in members)
         mixed = self.with_output and bool(self.layers)
@@ -107,6 +111,7 @@ class JointEncoder(nn.Module):
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """Uint8 [B, C, S, S] to float32 [B, D] of each member, the mean over its augmentation."""
         config = self.config
+        pixels = pixels.flip(self.mirror) if self.mirror else pixels
         views = augmented(pixels.float() / 255, config.crops, config.crop_side, config.flips)
         totals, count = self._encode(next(views)), 1
         for view in views:
@@ -169,12 +174,6 @@ class Networks:
 # the first points of this sequence leave no gaps, however many are taken: Roberts, "The
 # unreasonable effectiveness of quasirandom sequences" (2018), powers of the plastic number
 STEPS = (0.7548776662466927, 0.5698402909980532)
-AXES: dict[Flips, tuple[tuple[int, ...], ...]] = {
-    "none": ((),),
-    "horizontal": ((), (3,)),
-    "both": ((), (3,), (2,), (2, 3)),
-    "rotations": ((), (3,), (2,), (2, 3)),  # and the same of the transposed picture
-}
 
 
 def augmented(pixels: Tensor, crops: int, side: float, flips: Flips) -> Iterator[Tensor]:

@@ -9,7 +9,7 @@ import pydantic
 from cvgssl.encoders.encoder_spec import RANDOM, TAKEN, EncoderSpec, parse_encoder
 from cvgssl.encoders.installed_weights import INSTALLED
 from cvgssl.encoders.weights_folder import find_weights
-from cvgssl.features.config import AUTO, EmbedConfig
+from cvgssl.features.config import AUTO, Axes, EmbedConfig
 from cvgssl.runtime.errors import UserError, naming
 from cvgssl.runtime.options import explain
 
@@ -22,12 +22,14 @@ class EncoderRequest:
     file: its weights, where they are a file that was named.
     flag: for messages.
     config: the command's options, with those that the spec has for itself.
+    mirror: axes of pictures [B, C, S, S] that are mirrored before anything else.
     """
 
     spec: EncoderSpec
     file: Path | None
     flag: str
     config: EmbedConfig
+    mirror: Axes = ()
 
     @property
     def source(self) -> tuple[Hashable, ...]:

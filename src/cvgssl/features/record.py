@@ -25,7 +25,7 @@ from cvgssl.runtime.options import to_dict
 FOLDER = "features"
 _READING = 2  # raise when the same weight file is read otherwise
 # options that change nothing in one encoder's numbers
-NOT_IN_KEY = ("data", "out", "encoder", "class_folders", "skip_corrupt", "workers",
+NOT_IN_KEY = ("data", "out", "mirrored", "encoder", "class_folders", "skip_corrupt", "workers",
               "max_megapixels", "batch_size", "test_fraction", "seed",
               "gpu")  # fmt: skip
 TAKEN = ("pool", "layers")  # facts that say what is taken from a run of the network
@@ -122,6 +122,7 @@ def _request(request: EncoderRequest, cache: Path) -> Path | None:
         if request.file
         else request.spec.file,
         "options": options,
+        "mirror": request.mirror,
     }
     return cache / FOLDER / f"request-{_hash(facts)}.json"
 

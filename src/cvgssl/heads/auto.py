@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from cvgssl.features.graph import edges_crossed, neighbour_graph
 from cvgssl.features.graph_cache import cached, graph_cache
-from cvgssl.heads.base import FewShotHead, Floats, one_hot, unit
+from cvgssl.heads.base import FewShotHead, Floats, HeadOfHeads, SupportViews, one_hot, unit
 from cvgssl.heads.calibration import (
     distinctness,
     fit_temperature,
@@ -107,7 +107,7 @@ class AutoDecision:
         return f"{first}\nthe answer is {', '.join(shares)} and {last}, {source}; {scaled}"
 
 
-class AutoHead(FewShotHead):
+class AutoHead(HeadOfHeads):
     """A mean of candidates, weighed by how likely they make held-out labels.
 
     The support is divided into up to five folds (each class spread over them); every candidate is
@@ -132,6 +132,9 @@ class AutoHead(FewShotHead):
     map does not keep neighbours together: where the diffusion head's classes of all rows cross at
     least as much edge weight of the neighbour graph as kernel ridge's do. Both are regressions of
     the same labels, so the one that the graph of the pictures contradicts more is less credible.
+
+    Views of labelled rows, such as mirror images, are for kernel ridge alone: on the map they
+    gained less, and lost points where a class has a direction (docs/results/heads.md).
 
     Parameters
     ----------
@@ -167,17 +170,19 @@ class AutoHead(FewShotHead):
     the answer is that of kernel-ridge; probabilities are scaled by temperature 0.98
     """
 
-    uses_unlabelled = True
-
     def __init__(self, prior: tuple[float, ...] = (0.2, 0.4, 0.4)) -> None:
         self.prior = prior
 
-    def _fit(self, features: Floats, target: NDArray[np.int64]) -> None:
+    def _fit_viewed(
+        self, features: Floats, target: NDArray[np.int64], views: SupportViews | None
+    ) -> None:
         with graph_cache():  # the candidates' maps are the same
-            self._fit_candidates(features, target)
+            self._fit_candidates(features, target, views)
 
-    def _fit_candidates(self, features: Floats, target: NDArray[np.int64]) -> None:
-        by_labels = KernelRidge().fit(features, target)
+    def _fit_candidates(
+        self, features: Floats, target: NDArray[np.int64], views: SupportViews | None
+    ) -> None:
+        by_labels = KernelRidge().fit(features, target, views)
         candidates: dict[str, FewShotHead] = {"kernel-ridge": by_labels}
         distributions = [by_labels.predict_proba(features)]
         known = target >= 0
@@ -194,7 +199,7 @@ class AutoHead(FewShotHead):
             answers.append(distributions[-1][~known])
         self.heads_ = list(candidates.values())
         agreement = _agreement(answers[1:])
-        held_out = self._weigh(features, target, agreement)
+        held_out = self._weigh(features, target, views, agreement)
         mixed = self._mixed(distributions)
         if not held_out and len(answers) > 1:
             sure = mean_agreement(answers) * distinctness(features, target)
@@ -214,11 +219,17 @@ class AutoHead(FewShotHead):
             self.temperature_,
         )
 
-    def _weigh(self, features: Floats, target: NDArray[np.int64], agreement: float | None) -> int:
+    def _weigh(
+        self,
+        features: Floats,
+        target: NDArray[np.int64],
+        views: SupportViews | None,
+        agreement: float | None,
+    ) -> int:
         """Temperatures and weights by labels that are held out; how many that could be."""
         self.temperatures_, held_out = [], []
         for candidate in self.heads_:
-            predictions, rows = held_out_predictions(candidate, features, target)
+            predictions, rows = held_out_predictions(candidate, features, target, views)
             temperature = fit_temperature(predictions, target[rows])
             self.temperatures_.append(temperature)
             held_out.append(scale_temperature(predictions, temperature))

@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from cvgssl.features.mirrors import SupportViews as SupportViews
 from cvgssl.features.preparation import unit as unit
 from cvgssl.features.table import UNLABELLED as UNLABELLED
 
@@ -37,9 +38,16 @@ class FewShotHead(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]
 
     uses_unlabelled: ClassVar[bool] = False
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:  # noqa: N803
+    def fit(
+        self,
+        X: ArrayLike,  # noqa: N803
+        y: ArrayLike,
+        views: SupportViews | None = None,
+    ) -> Self:
         """Fit to rows X [N, D] with labels y [N]; an integer label -1 says "not labelled".
 
+        views: of labelled pictures. Heads that use no unlabelled rows learn from them as from
+        further pictures with the same label; a map of all rows is not made of them.
         Raises ValueError for other shapes, NaN or infinite values, or without a labelled row.
         """
         features, labels = validate_data(self, X, y, dtype=np.float64)
@@ -52,10 +60,16 @@ class FewShotHead(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]
         self.classes_, codes = np.unique(labels[known], return_inverse=True)
         target = np.full(len(labels), UNLABELLED, dtype=np.int64)
         target[known] = codes
-        if not self.uses_unlabelled:
-            features, target = features[known], target[known]
-        self._fit(features, target)
+        self._fit_viewed(features, target, views)
         return self
+
+    def _fit_viewed(
+        self, features: Floats, target: NDArray[np.int64], views: SupportViews | None
+    ) -> None:
+        """What `fit` does with rows and views."""
+        if not self.uses_unlabelled:
+            features, target = labelled_rows(features, target, views)
+        self._fit(features, target)
 
     def predict_proba(self, X: ArrayLike) -> Floats:  # noqa: N803
         """Probabilities [M, K] of the classes, each row independently (inductive)."""
@@ -81,6 +95,41 @@ class FewShotHead(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]
     @abstractmethod
     def _probabilities(self, features: Floats) -> Floats:
         """Probabilities [M, K]."""
+
+
+class HeadOfHeads(FewShotHead):
+    """A head that fits others; subclasses give `_fit_viewed` and hand the views on."""
+
+    uses_unlabelled = True
+
+    def _fit(self, features: Floats, target: NDArray[np.int64]) -> None:
+        self._fit_viewed(features, target, None)
+
+    @abstractmethod
+    def _fit_viewed(
+        self, features: Floats, target: NDArray[np.int64], views: SupportViews | None
+    ) -> None:
+        """Learn from rows [N, D], target [N], 0..K-1 or -1, and views of labelled rows."""
+
+
+def takes_views(head: type[FewShotHead]) -> bool:
+    """Whether views of labelled rows change what a head learns."""
+    return not head.uses_unlabelled or issubclass(head, HeadOfHeads)
+
+
+def labelled_rows(
+    features: Floats, target: NDArray[np.int64], views: SupportViews | None
+) -> tuple[Floats, NDArray[np.int64]]:
+    """Rows [L, D] that have a label, below them their views, and their classes [L]."""
+    known = target >= 0
+    rows, labels = features[known], target[known]
+    if views is None:
+        return rows, labels
+    used = known[views.of]
+    return (
+        np.concatenate([rows, views.values[used]]),
+        np.concatenate([labels, target[views.of[used]]]),
+    )
 
 
 def softmax(scores: Floats) -> Floats:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from cvgssl.heads.base import UNLABELLED, FewShotHead, Floats, softmax, unit
+from cvgssl.heads.base import UNLABELLED, FewShotHead, Floats, SupportViews, softmax, unit
 from cvgssl.heads.diffusion import MapHead
 
 FOLDS = 5
@@ -18,11 +18,15 @@ FLOOR = 0.01  # of a probability: one surprise does not decide
 
 
 def held_out_predictions(
-    head: FewShotHead, features: Floats, target: NDArray[np.int64]
+    head: FewShotHead,
+    features: Floats,
+    target: NDArray[np.int64],
+    views: SupportViews | None = None,
 ) -> tuple[Floats, NDArray[np.intp]]:
     """Probabilities [L, K] of labelled rows, each from a fit without its label, and their places.
 
-    Held-out pictures remain as unlabelled ones. L is 0 where no class has two labels.
+    Held-out pictures remain as unlabelled ones, without their views. L is 0 where no class has two
+    labels.
     """
     folds = held_out_folds(target)
     head = clone(head)
@@ -32,7 +36,7 @@ def held_out_predictions(
     for fold in folds:
         without = target.copy()
         without[fold] = UNLABELLED
-        predictions.append(head.fit(features, without).predict_proba(features[fold]))
+        predictions.append(head.fit(features, without, views).predict_proba(features[fold]))
     return np.concatenate(predictions), np.concatenate([np.zeros(0, dtype=np.intp), *folds])
 
 

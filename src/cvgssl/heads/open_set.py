@@ -12,12 +12,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cvgssl.features.graph_cache import graph_cache
 from cvgssl.heads.auto import AutoHead
-from cvgssl.heads.base import FewShotHead, Floats
+from cvgssl.heads.base import FewShotHead, Floats, HeadOfHeads, SupportViews
 from cvgssl.heads.calibration import fit_temperature, held_out_predictions, scale_temperature
 from cvgssl.heads.out_of_distribution import OutOfDistributionScore
 
 
-class CalibratedHead(FewShotHead):
+class CalibratedHead(HeadOfHeads):
     """A head with temperature scaling.
 
     The temperature is the one that gives held-out labels the largest likelihood; with one label
@@ -54,16 +54,16 @@ class CalibratedHead(FewShotHead):
     True
     """
 
-    uses_unlabelled = True
-
     def __init__(self, head: FewShotHead | None = None) -> None:
         self.head = head
 
-    def _fit(self, features: Floats, target: NDArray[np.int64]) -> None:
+    def _fit_viewed(
+        self, features: Floats, target: NDArray[np.int64], views: SupportViews | None
+    ) -> None:
         head = AutoHead() if self.head is None else self.head
         with graph_cache():  # of the held-out fits and the last one
-            predictions, rows = held_out_predictions(head, features, target)
-            self.head_ = clone(head).fit(features, target)
+            predictions, rows = held_out_predictions(head, features, target, views)
+            self.head_ = clone(head).fit(features, target, views)
             distributions = getattr(self.head_, "label_distributions_", None)
             if distributions is None:
                 distributions = self.head_.predict_proba(features)
@@ -79,7 +79,7 @@ class CalibratedHead(FewShotHead):
 KNOWN, UNKNOWN, NOT_SURE = "known", "unknown", "not sure"
 
 
-class OpenSetHead(FewShotHead):
+class OpenSetHead(HeadOfHeads):
     """A calibrated head and two rules for when it gives no class.
 
     "unknown": the out-of-distribution score (`OutOfDistributionScore`) is below
@@ -135,8 +135,6 @@ class OpenSetHead(FewShotHead):
     array([0, 2, 'unknown'], dtype=object)
     """
 
-    uses_unlabelled = True
-
     def __init__(
         self,
         head: FewShotHead | None = None,
@@ -147,14 +145,16 @@ class OpenSetHead(FewShotHead):
         self.false_rejection_rate = false_rejection_rate
         self.error = error
 
-    def _fit(self, features: Floats, target: NDArray[np.int64]) -> None:
+    def _fit_viewed(
+        self, features: Floats, target: NDArray[np.int64], views: SupportViews | None
+    ) -> None:
         for name in ("false_rejection_rate", "error"):
             value = getattr(self, name)
             if not 0 <= value < 1:
                 raise ValueError(f"{name} {value}: must be at least 0 and below 1")
         head = AutoHead() if self.head is None else self.head
         with graph_cache():  # of the head and the score
-            self.head_ = CalibratedHead(clone(head)).fit(features, target)
+            self.head_ = CalibratedHead(clone(head)).fit(features, target, views)
             self.score_ = OutOfDistributionScore().fit(features, target)
         self.label_distributions_ = self.head_.label_distributions_
         truth = target[self.head_.held_out_rows_]

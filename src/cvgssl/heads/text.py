@@ -20,6 +20,7 @@ from cvgssl.heads.base import (
     UNLABELLED,
     FewShotHead,
     Floats,
+    SupportViews,
     one_hot,
     softmax,
     softmax_of_cosines,
@@ -62,8 +63,15 @@ class TextHead(FewShotHead):
         self.classes = classes
         self.anchor_scale = anchor_scale
 
-    def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:  # noqa: N803
+    def fit(
+        self,
+        X: ArrayLike,  # noqa: N803
+        y: ArrayLike | None = None,
+        views: SupportViews | None = None,  # noqa: ARG002
+    ) -> Self:
         """Fit to rows X [N, D]; y [N] has -1, or is left out, where nothing is labelled.
+
+        views: are not looked at.
 
         Raises ValueError without anchors, for anchors of another width, and for labels that have
         no anchor.

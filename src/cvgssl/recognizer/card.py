@@ -1,4 +1,4 @@
-"""A fitted recognizer as a folder: what it is (JSON) and the train pictures' embeddings (npz).
+"""A fitted recognizer as a folder: what it is (JSON) and its train pictures' embeddings (npz).
 
 Nothing in it is executed. The encoders' weights stay where they are: their place and SHA-256 are
 noted. The head is not stored: it is fitted to the embeddings again, which gives the same head.
@@ -28,8 +28,8 @@ from cvgssl.runtime.options import OneOf, explain, make
 from cvgssl.runtime.parsing import one_line, parse_json
 from cvgssl.runtime.yaml_files import is_text
 
-FORMAT = 2
-CARD, TRAIN = "recognizer.json", "train.npz"
+FORMAT = 3
+CARD, TRAIN, MIRRORED = "recognizer.json", "train.npz", "mirrored.npz"
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(extra="ignore"))
@@ -119,7 +119,8 @@ class RecognizerCard:
     embedding: options of `EmbedConfig`. encoders: in the order of the embeddings.
     head, params: name in `HEADS` and its parameters. preparation: of embeddings.
     classes: names in the order of labels.
-    train_sha256: of the file of embeddings. version: of cvgssl that wrote it.
+    train_sha256, mirrored_sha256: of the files of embeddings; the second is None without mirror
+        images. version: of cvgssl that wrote it.
     """
 
     classes: tuple[Annotated[str, AfterValidator(_checked_name)], ...]
@@ -129,6 +130,7 @@ class RecognizerCard:
     embedding: Annotated[dict[str, Any], AfterValidator(_checked_embedding)]
     encoders: Annotated[tuple[KeptEncoder, ...], Field(min_length=1)]
     train_sha256: str = ""
+    mirrored_sha256: str | None = None
     version: str = __version__
 
     @property
@@ -141,29 +143,54 @@ class RecognizerCard:
         return make(EmbedConfig, self.embedding | changes | {"data": Path()})
 
 
+@dataclass(frozen=True)
+class KeptPictures:
+    """The embeddings that a recognizer keeps, as the encoders give them.
+
+    train: values float32 [N, D], labels -1 or a class. mirrored: of `embed_mirrored`, of labelled
+    ones; None without.
+    """
+
+    train: FeatureTable
+    mirrored: FeatureTable | None = None
+
+
 def is_fitted(folder: Path) -> bool:
     """Whether `folder` is a recognizer of `cvgssl fit`."""
     return (folder / CARD).is_file()
 
 
-def save_recognizer(folder: Path, card: RecognizerCard, train: FeatureTable) -> None:
-    """Write both files; values float32 [N, D] as the encoders give them, labels -1 or a class."""
-    save_features(train, folder / TRAIN)
-    described = asdict(card) | {"train_sha256": sha256_file(folder / TRAIN)}
+def save_recognizer(folder: Path, card: RecognizerCard, kept: KeptPictures) -> None:
+    """Write the files."""
+    described = asdict(card)
+    save_features(kept.train, folder / TRAIN)
+    described["train_sha256"] = sha256_file(folder / TRAIN)
+    if kept.mirrored is not None:
+        save_features(kept.mirrored, folder / MIRRORED)
+        described["mirrored_sha256"] = sha256_file(folder / MIRRORED)
     write_json(folder / CARD, {"format": FORMAT} | described)
 
 
-def load_recognizer(folder: Path) -> tuple[RecognizerCard, FeatureTable]:
-    """Read both files, checked against the hash; raises UserError naming what is wrong."""
-    card, path = _read_card(folder / CARD), folder / TRAIN
+def load_recognizer(folder: Path) -> tuple[RecognizerCard, KeptPictures]:
+    """Read the files, checked against the hashes; raises UserError naming what is wrong."""
+    card = _read_card(folder / CARD)
+    train, mirrored = _features(folder / TRAIN, card.train_sha256), None
+    width = sum(record.width for record in card.records)
+    together = train.classes == card.classes and train.values.shape[1] == width
+    if card.mirrored_sha256 is not None:
+        mirrored = _features(folder / MIRRORED, card.mirrored_sha256)
+        together &= mirrored.values.shape[1] % width == 0 and {*mirrored.names} <= {*train.names}
+    if not together:
+        raise UserError(f"{folder}: its files do not belong together; copy the whole folder again")
+    return card, KeptPictures(train, mirrored)
+
+
+def _features(path: Path, sha256: str) -> FeatureTable:
     if not path.is_file():
         raise UserError(f"{path}: no such file; copy the whole folder")
-    if sha256_file(path) != card.train_sha256:
+    if sha256_file(path) != sha256:
         raise UserError(f"{path}: is not the file that {CARD} describes; copy both again")
-    train = load_features(path)
-    if train.classes != card.classes or train.values.shape[1] != sum(p.width for p in card.records):
-        raise UserError(f"{folder}: {CARD} and {TRAIN} do not belong together; copy both again")
-    return card, train
+    return load_features(path)
 
 
 def _read_card(path: Path) -> RecognizerCard:

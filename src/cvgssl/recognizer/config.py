@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 from pydantic.dataclasses import dataclass
 
-from cvgssl.features.config import EmbedConfig, EncodingOptions
+from cvgssl.features.config import EmbedConfig, EncodingOptions, SupportFlips
 from cvgssl.features.modes import Mode
 from cvgssl.heads import HEADS
 from cvgssl.images.picture_options import BatchOptions
@@ -46,6 +46,12 @@ class FitConfig(EncodingOptions):
     )
     head: str = Field(
         default="auto", description="few-shot head on the embeddings; docs/heads.md lists them"
+    )
+    support_flips: SupportFlips = Field(
+        default="both",
+        description="mirror images of each labelled picture that heads which learn from labels "
+        "alone (auto's kernel-ridge too) see besides it: 1 (horizontal) or 3 (both axes); where "
+        "the direction of a defect is its class, as in scratches along and across, say none",
     )
     preparation: Mode = Field(
         default="power",

@@ -8,13 +8,21 @@ from pathlib import Path
 import numpy as np
 
 from cvgssl.encoders.installed_weights import INSTALLED
-from cvgssl.features.embed import embed_with_records
+from cvgssl.features.embed import Embedded, embed_all
 from cvgssl.features.encoder_requests import EncoderRequest, requested_encoders
+from cvgssl.features.mirrors import embed_mirrored
 from cvgssl.features.record import EncoderRecord
 from cvgssl.features.table import UNLABELLED, FeatureTable
 from cvgssl.heads import HEADS
 from cvgssl.heads.auto import AutoDecision
-from cvgssl.recognizer.card import KeptEncoder, RecognizerCard, load_recognizer, save_recognizer
+from cvgssl.heads.base import takes_views
+from cvgssl.recognizer.card import (
+    KeptEncoder,
+    KeptPictures,
+    RecognizerCard,
+    load_recognizer,
+    save_recognizer,
+)
 from cvgssl.recognizer.config import FitConfig
 from cvgssl.recognizer.head import FittedHead
 from cvgssl.recognizer.labelling import labelled_train, with_extra
@@ -63,22 +71,35 @@ def fit(
     started = time.monotonic()
     if config.labels is not None:
         read_labels(config.labels, "--labels")  # mistakes show before the work of embedding
-    table, records = embed_with_records(config.embedding())
+    embedded = embed_all(config.embedding())
+    table = embedded.table
     train = with_extra(labelled_train(table, config), table, config)
+    mirrored = _mirrored(config, embedded, train)
     with new_folder(config.out, "--out") as folder:
-        save_recognizer(folder, _card(config, records, train), train)
+        card = _card(config, embedded.records, train)
+        save_recognizer(folder, card, KeptPictures(train, mirrored))
         card, kept = load_recognizer(folder)  # the figures are those of what was written
         head = FittedHead(kept, card)
         test, answers = ask_about_test(table, head)
-        summary = _summary(config, table, kept, head, test, started)
+        summary = _summary(config, table, kept.train, head, test, started)
         if answers:
             write_test_answers(answers, folder / TEST_ANSWERS)
-        _write_labels(kept, folder / LABELS)
+        _write_labels(kept.train, folder / LABELS)
         write_json(folder / SUMMARY, asdict(summary))
         write_text(folder / CONFIG, to_yaml(config))
         if write_more is not None:
             write_more(folder, summary)
     return config.out, summary
+
+
+def _mirrored(config: FitConfig, embedded: Embedded, train: FeatureTable) -> FeatureTable | None:
+    """Embeddings of mirror images of the labelled pictures, where the head looks at them."""
+    if not takes_views(HEADS[config.head]):
+        return None
+    place = {name: row for row, name in enumerate(embedded.table.names)}
+    labelled = train.take(np.flatnonzero(train.labels != UNLABELLED))
+    rows = np.array([place[name] for name in labelled.names], np.intp)
+    return embed_mirrored(embedded, rows, config.embedding(), config.support_flips)
 
 
 def _card(config: FitConfig, records: list[EncoderRecord], train: FeatureTable) -> RecognizerCard:

@@ -80,7 +80,7 @@ def load_fitted(options: PredictOptions) -> FittedRecognizer:
     Raises UserError when the folder is damaged, and when an encoder's file is gone or changed.
     """
     folder = options.model
-    card, train = load_recognizer(folder)
+    card, kept = load_recognizer(folder)
     places = _find_all(folder, card.encoders, options.encoder)
     embedding = card.options()
     if embedding.precision == "fp16" and not torch.cuda.is_available():
@@ -89,18 +89,18 @@ def load_fitted(options: PredictOptions) -> FittedRecognizer:
     accelerator = launch(options.gpu, embedding.precision)
     networks = Networks()
     encoders = tuple(
-        _load(networks, folder, kept, place, embedding)
-        for kept, place in zip(card.encoders, places, strict=True)
+        _load(networks, folder, encoder, place, embedding)
+        for encoder, place in zip(card.encoders, places, strict=True)
     )
     runs = tuple(run.to(accelerator.device) for run in joined(encoders))
-    labelled = int((train.labels != UNLABELLED).sum())
+    labelled = int((kept.train.labels != UNLABELLED).sum())
     print(
         f"{folder}: {card.head} is fitted again to {labelled} labelled and "
-        f"{len(train) - labelled} unlabelled pictures (about a second for a thousand)",
+        f"{len(kept.train) - labelled} unlabelled pictures (about a second for a thousand)",
         file=sys.stderr,
         flush=True,
     )
-    head = FittedHead(train, card, options.rate)
+    head = FittedHead(kept, card, options.rate)
     return FittedRecognizer(card.classes, encoders, runs, head, accelerator)
 
 

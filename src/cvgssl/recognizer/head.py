@@ -7,34 +7,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl.features.feature_store import Values
+from cvgssl.features.mirrors import support_views
 from cvgssl.features.preparation import Preparation
 from cvgssl.features.record import parts_of
-from cvgssl.features.table import FeatureTable
 from cvgssl.heads import HEADS, CalibratedHead, OpenSetHead
 from cvgssl.heads.auto import AutoDecision
-from cvgssl.recognizer.card import RecognizerCard
+from cvgssl.recognizer.card import KeptPictures, RecognizerCard
 
 
 class FittedHead:
     """Embeddings as encoders give them to calibrated probabilities, each picture independently.
 
-    What is learned, all from `train`: the preparation, the head (as the benchmark does,
+    What is learned, all from train pictures: the preparation, the head (as the benchmark does,
     semi-supervised). The same rows give the same head: it is fitted again wherever it is used.
     """
 
     def __init__(
-        self, train: FeatureTable, card: RecognizerCard, false_rejection_rate: float | None = None
+        self, kept: KeptPictures, card: RecognizerCard, false_rejection_rate: float | None = None
     ) -> None:
         """Fit.
 
-        train: values float32 [N, D] of the encoders side by side, labels -1 for unlabelled.
+        kept: embeddings of the train pictures, and of mirror images of the labelled ones.
         card: says which encoders, preparation and head.
         false_rejection_rate: share of the pictures of known classes that may be called unknown;
         None gives no verdicts.
         """
         # the benchmark's order: some heads' last digits depend on it
-        order = np.argsort(np.array(train.names), kind="stable")
-        rows = train.values[order]
+        train = kept.train.take(np.argsort(np.array(kept.train.names), kind="stable"))
+        rows = train.values
         self.preparation = Preparation(card.preparation, parts_of(card.records)).fit(rows)
         head = HEADS[card.head](**card.params)
         self.head: CalibratedHead | OpenSetHead = (
@@ -42,7 +42,10 @@ class FittedHead:
             if false_rejection_rate is None
             else OpenSetHead(head, false_rejection_rate)
         )
-        self.head.fit(self.preparation.transform(rows), train.labels[order])
+        mirrored, place = kept.mirrored, {name: row for row, name in enumerate(train.names)}
+        of = [] if mirrored is None else [place[name] for name in mirrored.names]
+        views = support_views(self.preparation, mirrored, of)
+        self.head.fit(self.preparation.transform(rows), train.labels, views)
 
     def __call__(self, values: Values) -> tuple[NDArray[np.float64], list[str | None]]:
         """Probabilities [M, K] of embeddings float32 [M, D], and verdicts (see `OpenSetHead`).

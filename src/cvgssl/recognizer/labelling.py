@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from cvgssl.adapt.draws import draw
-from cvgssl.features.embed import embed_with_records
+from cvgssl.features.embed import embed
 from cvgssl.features.table import SPLITS, UNLABELLED, FeatureTable
 from cvgssl.images.assemble import normal
 from cvgssl.images.dataset import rows_without_copies
@@ -111,7 +111,7 @@ def with_extra(train: FeatureTable, table: FeatureTable, config: FitConfig) -> F
     folder = config.unlabelled
     if folder is None:
         return train
-    more = embed_with_records(config.embedding(data=folder, class_folders=False))[0].part(SPLITS[0])
+    more = embed(config.embedding(data=folder, class_folders=False)).part(SPLITS[0])
     # the cache gives copies of a file the very same numbers
     contents, known = (map(np.ndarray.tobytes, part.values) for part in (more, table))
     new = rows_without_copies(contents, known)
