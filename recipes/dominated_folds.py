@@ -1,18 +1,23 @@
 """What `auto` is worth where one class dominates the unlabelled pictures, by folds inside train/.
 
-    cvgssl embed X-SDD --out X-SDD.npz
-    python recipes/dominated_folds.py X-SDD.npz NEU-CLS.npz GC10.npz --draws 5 --json out.json
+    cvgssl embed X-SDD --out X-SDD.npz --mirrored X-SDD.mirrored.npz
+    python recipes/dominated_folds.py X-SDD.npz NEU-CLS.npz GC10.npz --draws 2 --json out.json
 
-Two folds: 60 % of every class in the order of the numbers in file names are the pool, the rest are
+Splits: 60 % of every class in the order of the numbers in file names are the pool, the rest are
 queries; near twins stay on one side. Then, for each of the two largest classes, the other classes
-of the pool are thinned (at least 5 pictures of each are left) until that class has 50, 70 and 90 %
-of it. Figures are macro-recall on the queries, per cent, mean over classes, folds and draws.
-`whole prior` is what `auto` would answer with one label per class if it trusted diffusion and
-transport as it does where they agree. ECE is `auto`'s expected calibration error, per cent, on
-queries drawn with the shares of the classes that the pool has. Test pictures are not opened.
+of the pool are thinned (at least 5 pictures of each are left, or as many as there are labels) until
+that class has 50, 70 and 90 % of it. Where FILE.mirrored.npz is beside FILE.npz, heads that learn
+from labels alone see mirror images of the labelled pictures, as in `cvgssl fit`.
+
+Figures are per cent, mean over splits, dominating classes and draws. First macro-recall on the
+queries; then the agreement by which `auto` decides; then of what `fit` makes of `auto`, on queries
+drawn with the shares of the classes that the pool has: expected calibration error, share of the
+pictures that are named surely enough ("not sure" else), and share of wrong ones among these. Test
+pictures are not opened.
 """
 
 import argparse
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,52 +26,50 @@ from folds import places
 from numpy.typing import NDArray
 
 from cvgssl.features.graph_cache import graph_cache
+from cvgssl.features.mirrors import SupportViews, support_views
 from cvgssl.features.preparation import Preparation
 from cvgssl.features.table import FeatureTable, load_features
-from cvgssl.heads import HEADS
-from cvgssl.heads.base import UNLABELLED, Floats
+from cvgssl.heads import HEADS, OpenSetHead
+from cvgssl.heads.base import Floats
 from cvgssl.heads.calibration import calibration_error
 from cvgssl.heads.metrics import confusion, macro_recall
 from cvgssl.runtime.files import write_json
 
 SHARES, LEAST = (0.5, 0.7, 0.9), 5
 NATURAL = 2000  # queries that are drawn with the shares of the pool
-COLUMNS = ("logistic", "diffusion", "transport", "whole prior", "auto")
+COLUMNS = ("logistic", "kernel-ridge", "diffusion", "transport", "auto")
+NATURALLY = ("agreement", "ECE", "answered", "wrong")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("features", type=Path, nargs="+")
-    parser.add_argument("--shots", type=int, nargs="+", default=[1, 4])
-    parser.add_argument("--draws", type=int, default=5)
+    parser.add_argument("--shots", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--splits", type=int, default=4)
+    parser.add_argument("--draws", type=int, default=2)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     rows = []
-    print(f"{'':<28}{'  '.join(COLUMNS)}  agreement  ECE")
+    print(f"{'':<28}{'  '.join((*COLUMNS, *NATURALLY))}")
     for file in args.features:
+        table, mirrored = load_train(file)
         for share in (0.0, *SHARES):
             for shot in args.shots:
                 figures = [
                     figures
-                    for table, pool, query in pools(load_features(file).part("train"), share)
-                    for figures in judged(table, pool, query, shot, args.draws)
+                    for _, pool, query in pools(table, share, args.splits, max(LEAST, shot))
+                    for figures in judged(table, mirrored, pool, query, shot, args.draws)
                 ]
                 if not figures:
                     continue
-                means = [round(float(value), 1) for value in np.nanmean(figures, axis=0)]
+                with warnings.catch_warnings(action="ignore"):  # of columns that are all NaN
+                    means = [round(float(value), 1) for value in np.nanmean(figures, axis=0)]
+                cell = dict(zip((*COLUMNS, *NATURALLY), means, strict=True))
                 name = f"{file.stem}, {f'{share:.0%}' if share else 'as it is'}, {shot}"
-                texts = (
-                    f"{value:>{len(column)}.1f}"
-                    for column, value in zip(COLUMNS, means, strict=False)
-                )
-                print(
-                    f"{name:<28}{'  '.join(texts)}  {means[-2]:.0f} %  {means[-1]:.0f}", flush=True
-                )
-                keys = (*COLUMNS, "agreement", "ECE")
-                rows.append(
-                    {"features": file.stem, "share": share, "shot": shot, "cases": len(figures)}
-                    | dict(zip(keys, means, strict=True))
-                )
+                texts = (f"{value:>{len(column)}.1f}" for column, value in cell.items())
+                print(f"{name:<28}{'  '.join(texts)}", flush=True)
+                facts = {"features": file.stem, "share": share, "shot": shot, "cases": len(figures)}
+                rows.append(facts | cell)
     if args.json:
         write_json(args.json, rows)
 
@@ -74,17 +77,32 @@ def main() -> None:
 Rows = NDArray[np.intp]
 
 
-def pools(table: FeatureTable, share: float) -> Iterator[tuple[FeatureTable, Rows, Rows]]:
-    """Rows of the pool and of the queries, for both folds and classes that dominate."""
+def load_train(file: Path) -> tuple[FeatureTable, FeatureTable | None]:
+    """The train pictures of a features file, and their mirror images where these are beside it."""
+    beside = file.with_suffix(".mirrored.npz")
+    train = load_features(file).part("train")
+    if not beside.exists():
+        return train, None
+    mirrored = load_features(beside)
+    place = {name: row for row, name in enumerate(mirrored.names)}
+    return train, mirrored.take(np.array([place[name] for name in train.names]))
+
+
+def pools(
+    table: FeatureTable, share: float, splits: int = 2, least: int = LEAST
+) -> Iterator[tuple[FeatureTable, Rows, Rows]]:
+    """Rows of the pool and of the queries, for all splits and classes that dominate."""
     place, counts = places(table), np.bincount(table.labels)
-    for fold in (0, 1):
-        inside = (place + fold / 2) % 1 < 0.6
+    for split in range(splits):
+        inside = (place + split / splits) % 1 < 0.6
         pool, query = np.flatnonzero(inside), np.flatnonzero(~inside)
         for label in np.argsort(-counts, kind="stable")[:2] if share else (None,):
-            yield table, thinned(pool, table.labels, label, share), query
+            yield table, thinned(pool, table.labels, label, share, least), query
 
 
-def thinned(pool: Rows, labels: NDArray[np.int64], label: int | None, share: float) -> Rows:
+def thinned(
+    pool: Rows, labels: NDArray[np.int64], label: int | None, share: float, least: int = LEAST
+) -> Rows:
     """The pool with so many pictures of the other classes that `label` has `share` of it."""
     if label is None:
         return pool
@@ -96,43 +114,72 @@ def thinned(pool: Rows, labels: NDArray[np.int64], label: int | None, share: flo
     kept = [own]
     for other in np.unique(labels[others]):
         rows = generator.permutation(others[labels[others] == other])
-        kept.append(rows[: max(LEAST, round(len(rows) * factor))])
+        kept.append(rows[: max(least, round(len(rows) * factor))])
     return np.sort(np.concatenate(kept))
 
 
-def judged(
-    table: FeatureTable, pool: Rows, query: Rows, shot: int, draws: int
-) -> Iterator[list[float]]:
-    """Of each draw figures in the order of COLUMNS, then the agreement and the ECE, per cent.
+def views_of(
+    preparation: Preparation, mirrored: FeatureTable | None, pool: Rows
+) -> SupportViews | None:
+    """Mirror images of the pictures of a pool."""
+    of_pool = None if mirrored is None else mirrored.take(pool)
+    return support_views(preparation, of_pool, range(len(pool)))
 
-    The agreement is NaN where auto kept to the labels.
+
+def drawn(labels: NDArray[np.int64], shot: int, draw: int) -> NDArray[np.int64]:
+    """The labels [N] of `shot` pictures of each class of a pool; all others -1."""
+    order, target = np.random.default_rng(draw).permutation(len(labels)), np.full_like(labels, -1)
+    for label in np.unique(labels):
+        target[order[labels[order] == label][:shot]] = label
+    return target
+
+
+def judged(
+    table: FeatureTable,
+    mirrored: FeatureTable | None,
+    pool: Rows,
+    query: Rows,
+    shot: int,
+    draws: int,
+) -> Iterator[list[float]]:
+    """Of each draw figures in the order of COLUMNS and NATURALLY.
+
+    The agreement is NaN where auto kept to the labels; the share of wrong answers where there are
+    none.
     """
     labels, truth = table.labels[pool], table.labels[query]
-    if min(np.bincount(labels, minlength=len(table.classes))) < shot:
+    classes = len(table.classes)
+    if min(np.bincount(labels, minlength=classes)) < shot:
         return
-    shares = np.bincount(labels, minlength=len(table.classes)) / np.bincount(truth)
+    shares = np.bincount(labels, minlength=classes) / np.bincount(truth)
     chance = shares[truth] / shares[truth].sum()
     mixed = np.random.default_rng(2).choice(len(truth), NATURAL, p=chance)
     preparation = Preparation(parts=table.parts).fit(table.values[pool])
     known, unknown = (preparation.transform(table.values[rows]) for rows in (pool, query))
+    views = views_of(preparation, mirrored, pool)
     with graph_cache():
         for draw in range(draws):
-            order = np.random.default_rng(draw).permutation(len(pool))
-            target = np.full(len(pool), UNLABELLED)
-            for label in range(len(table.classes)):
-                target[order[labels[order] == label][:shot]] = label
+            target = drawn(labels, shot, draw)
             answers: dict[str, Floats] = {}
-            for name in ("logistic", "kernel-ridge", "diffusion", "transport", "auto"):
-                head = HEADS[name]().fit(known, target)
+            for name in COLUMNS:
+                head = HEADS[name]().fit(known, target, views)
                 answers[name] = head.predict_proba(unknown)
-            three = zip((0.2, 0.4, 0.4), ("kernel-ridge", "diffusion", "transport"), strict=True)
-            answers["whole prior"] = np.sum([w * answers[name] for w, name in three], axis=0)
             scores = [
-                macro_recall(confusion(truth, answers[name].argmax(axis=1), len(table.classes)))
+                macro_recall(confusion(truth, answers[name].argmax(axis=1), classes))
                 for name in COLUMNS
             ]
-            error = calibration_error(answers["auto"][mixed], truth[mixed])
-            yield [*scores, 100 * float(head.decision_.agreement or "nan"), 100 * error]
+            agreement = 100 * float(head.decision_.agreement or "nan")
+            fitted = OpenSetHead().fit(known, target, views)
+            yield [*scores, agreement, *naturally(fitted, unknown[mixed], truth[mixed])]
+
+
+def naturally(head: OpenSetHead, rows: Floats, truth: NDArray[np.int64]) -> list[float]:
+    """ECE, share of rows that are named surely enough, share of wrong ones among these."""
+    probabilities = head.predict_proba(rows)
+    sure = probabilities.max(axis=1) >= head.probability_threshold_
+    wrong = head.classes_[probabilities.argmax(axis=1)] != truth
+    share = wrong[sure].mean() if sure.any() else np.nan
+    return [100 * calibration_error(probabilities, truth), 100 * sure.mean(), 100 * share]
 
 
 if __name__ == "__main__":

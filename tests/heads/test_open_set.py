@@ -135,11 +135,15 @@ def test_the_two_bounds() -> None:
     truth = np.zeros(40, dtype=np.int64)
     top = np.linspace(0.99, 0.6, 40)
     found = np.stack([top, 1 - top], axis=1)
-    assert probability_threshold(found, truth, 0.05) == pytest.approx(0.6), "all of them right"
+    assert probability_threshold(found, truth, 0.05, 0) == pytest.approx(0.6), "all of them right"
     found[30:] = found[30:, ::-1]  # the last ten are wrong
-    assert probability_threshold(found, truth, 0.05) == pytest.approx(top[29])
-    assert probability_threshold(found, truth, 0.001) == 0.999, "forty labels cannot say"
-    assert probability_threshold(found[:0], truth[:0], 0.05) == 0.95, "no label was held out"
+    assert probability_threshold(found, truth, 0.05, 0.5) == pytest.approx(top[29])
+    assert probability_threshold(found, truth, 0.001, 1) == 0.999, "forty labels cannot say"
+    wrong = 1 - truth
+    assert probability_threshold(found, wrong, 0.05, 0) == 0.95, "they could have said"
+    for distinct in (1.0, 0.5, 0.0):
+        threshold = probability_threshold(found[:0], truth[:0], 0.05, distinct)
+        assert threshold == 1 - 0.05 * distinct, "no label was held out"
 
 
 def test_the_score_is_the_sum_that_it_says() -> None:

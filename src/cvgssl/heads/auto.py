@@ -28,6 +28,7 @@ NEIGHBOURS = 10  # of the graph by which labels and map are compared
 # agreement of diffusion and transport from which on a candidate counts, and at which it counts
 # fully; chosen inside train/ with one class made to dominate (docs/results/heads.md)
 DIFFUSION_COUNTS, TRANSPORT_COUNTS = (0.75, 0.9), (0.85, 0.95)
+LEAST_BELIEVED = 0.3  # of the agreement of heads, with one label per class
 LEAST_SHARE = 0.05  # of its prior that a candidate keeps, so that held-out labels may raise it
 
 FEW_UNLABELLED = f"fewer than {LEAST_ROWS} unlabelled pictures"
@@ -202,7 +203,8 @@ class AutoHead(HeadOfHeads):
         held_out = self._weigh(features, target, views, agreement)
         mixed = self._mixed(distributions)
         if not held_out and len(answers) > 1:
-            sure = mean_agreement(answers) * distinctness(features, target)
+            believed = max(distinctness(features, target), LEAST_BELIEVED)
+            sure = mean_agreement(answers) * believed
             self.temperature_ = temperature_of_confidence(mixed[~known], sure)
         self.label_distributions_ = scale_temperature(mixed, self.temperature_)
         self.label_distributions_[known] = one_hot(target, len(self.classes_))[known]

@@ -66,7 +66,7 @@ def log_likelihoods(probabilities: Floats, truth: NDArray[np.int64]) -> Floats:
 
 TEMPERATURES = np.geomspace(0.1, 5, 30)
 ANCHOR = 5.0  # labels that speak for temperature 1
-INDISTINCT, LEAST_DISTINCT = (0.35, 0.65), 0.3  # see `distinctness`
+INDISTINCT = (0.35, 0.65)  # see `distinctness`
 
 
 def scale_temperature(probabilities: Floats, temperature: float) -> Floats:
@@ -104,7 +104,7 @@ def mean_agreement(answers: Sequence[Floats]) -> float:
 
 
 def distinctness(features: Floats, target: NDArray[np.int64]) -> float:
-    """How far agreement of heads may be believed, from `LEAST_DISTINCT` to 1; no truth is needed.
+    """How far groups of rows may be believed to be classes, from 0 to 1; no truth is needed.
 
     features [N, D], target [N] as for `fit`. Cosines of the rows without a label to the nearest
     labelled row, and to the nearest one of another class, are averaged. Where the second is a
@@ -120,7 +120,7 @@ def distinctness(features: Floats, target: NDArray[np.int64]) -> float:
         return 1.0
     *_, second, nearest = np.sort(by_class, axis=0).mean(axis=1)
     low, high = INDISTINCT
-    return float(np.clip((high - second / max(nearest, 1e-6)) / (high - low), LEAST_DISTINCT, 1))
+    return float(np.clip((high - second / max(nearest, 1e-6)) / (high - low), 0, 1))
 
 
 def temperature_of_confidence(probabilities: Floats, confidence: float) -> float:

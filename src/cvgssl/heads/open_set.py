@@ -13,7 +13,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from cvgssl.features.graph_cache import graph_cache
 from cvgssl.heads.auto import AutoHead
 from cvgssl.heads.base import FewShotHead, Floats, HeadOfHeads, SupportViews
-from cvgssl.heads.calibration import fit_temperature, held_out_predictions, scale_temperature
+from cvgssl.heads.calibration import (
+    distinctness,
+    fit_temperature,
+    held_out_predictions,
+    scale_temperature,
+)
 from cvgssl.heads.out_of_distribution import OutOfDistributionScore
 
 
@@ -93,8 +98,9 @@ class OpenSetHead(HeadOfHeads):
 
     "not sure": the calibrated probability of the most probable class is below
     `probability_threshold_`: the lowest at which held-out labels give
-    (wrong + 1) / (answered + 1) <= `error`. Where they are too few for any, as with one label per
-    class, 1 - `error`.
+    (wrong + 1) / (answered + 1) <= `error`, and 1 - `error` where none does. Where they are too few
+    to show it, as with one label per class, it is closer to 1 the less the labelled pictures of
+    different classes differ (`distinctness`): up to no answer at all.
 
     Both rules are estimates from few labels, no guarantees: with two or three labels per class
     fewer pictures are rejected than `false_rejection_rate`, and more where new pictures differ
@@ -158,7 +164,9 @@ class OpenSetHead(HeadOfHeads):
             self.score_ = OutOfDistributionScore().fit(features, target)
         self.label_distributions_ = self.head_.label_distributions_
         truth = target[self.head_.held_out_rows_]
-        self.probability_threshold_ = probability_threshold(self.head_.held_out_, truth, self.error)
+        self.probability_threshold_ = probability_threshold(
+            self.head_.held_out_, truth, self.error, distinctness(features, target)
+        )
         known = self.score_.held_out_scores()
         if len(known):
             self.score_threshold_ = float(np.quantile(known, self.false_rejection_rate))
@@ -214,13 +222,18 @@ def score_threshold(unlabelled: Floats, unknown: Floats, false_rejection_rate: f
     return float(np.quantile(above, false_rejection_rate))
 
 
-def probability_threshold(held_out: Floats, truth: NDArray[np.int64], error: float) -> float:
+def probability_threshold(
+    held_out: Floats, truth: NDArray[np.int64], error: float, distinct: float
+) -> float:
     """The least probability that is not "not sure"; see `OpenSetHead`.
 
-    held_out, truth: probabilities [L, K] and classes [L] of held-out labels.
+    held_out, truth: probabilities [L, K] and classes [L] of held-out labels. distinct: 0..1.
     """
     top, wrong = held_out.max(axis=1), held_out.argmax(axis=1) != truth
     order = np.argsort(-top, kind="stable")
     share = (np.cumsum(wrong[order]) + 1) / (np.arange(len(order)) + 2)
     enough = np.flatnonzero(share <= error)
-    return float(top[order[enough[-1]]]) if len(enough) else 1 - error
+    if len(enough):
+        return float(top[order[enough[-1]]])
+    too_few = 1 / (len(order) + 1) > error  # even if all were right
+    return 1 - error * (distinct if too_few else 1)
