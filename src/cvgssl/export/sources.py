@@ -111,7 +111,8 @@ class FittedSource:
             )
         self.recognizer = load_fitted(predict_options(config, verdicts=True))
         self.bit_depth = card.options().bit_depth
-        self.pool = [path for path in (train.root / name for name in train.names) if path.is_file()]
+        base = train.root.parent if train.root.is_file() else train.root  # of a CSV
+        self.pool = [path for path in (base / name for name in train.names) if path.is_file()]
         self._labelled = train.take(np.flatnonzero(train.labels != UNLABELLED))
         labels = folder / LABELS
         self.about = {
