@@ -16,10 +16,10 @@ from cvgssl.bench.config import BenchConfig
 from cvgssl.bench.embedding import all_features
 from cvgssl.cli import select
 from cvgssl.encoders.backbone import build_backbone
+from cvgssl.encoders.network_run import output_after
 from cvgssl.encoders.timm_import import timm
 from cvgssl.features.config import EmbedConfig
 from cvgssl.features.embed import embed, embed_counting, embed_each
-from cvgssl.features.pooling import output_after
 from cvgssl.features.table import FeatureTable, load_features
 from cvgssl.pretrain.checkpoint import backbone_facts, save_backbone
 from cvgssl.recognizer.card import load_recognizer

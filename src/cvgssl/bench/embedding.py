@@ -22,8 +22,12 @@ def all_features(config: BenchConfig) -> list[FeatureSource]:
     for data in config.data:
         name = data.stem if data.is_file() else data.resolve().name
         choices = config.encoder_choices()
-        limit = {"data": data, "max_megapixels": config.max_megapixels}
-        every = [make(EmbedConfig, limit | encoder.options) for encoder in choices]
+        common = {
+            "data": data,
+            "max_megapixels": config.max_megapixels,
+            "runtime": config.runtime,
+        }
+        every = [make(EmbedConfig, common | encoder.options) for encoder in choices]
         for encoder, options, table in zip(choices, every, embed_each(every), strict=True):
             file = config.out / FEATURES / f"{file_name(name)}_{file_name(encoder.name)}.npz"
             save_features(table, file)

@@ -15,17 +15,21 @@ import PIL
 import torch
 from torch import Tensor, nn
 
+from cvgssl.encoders.compiled_run import run_by
 from cvgssl.encoders.encoder_spec import EncoderSpec
 from cvgssl.encoders.frozen_encoder import FrozenEncoder
 from cvgssl.encoders.loading import load_frozen_encoder
+from cvgssl.encoders.network_run import NetworkRun, Tokens
 from cvgssl.encoders.preprocessing import resized
+from cvgssl.encoders.runtimes import TORCH
 from cvgssl.features.config import Flips
 from cvgssl.features.encoder_requests import EncoderRequest
-from cvgssl.features.pooling import Pooling, Tokens, output_after, run_layers
+from cvgssl.features.pooling import Pooling
 from cvgssl.features.record import EncoderRecord
 from cvgssl.images.geometry import FitMode, Geometry, Interpolation
 from cvgssl.images.reader import VERSION as READER
 from cvgssl.runtime.errors import naming
+from cvgssl.runtime.options import Runtime
 
 FORMAT = 1  # raise when the same options would give other numbers
 
@@ -36,6 +40,7 @@ class Encoder:
     """A network and what is taken from it; never trained.
 
     frozen: the network, which other encoders may have in common with it. name: for people.
+    run: of the network, for what is taken from it.
     """
 
     def __init__(self, frozen: FrozenEncoder, request: EncoderRequest) -> None:
@@ -43,6 +48,9 @@ class Encoder:
         self.name = replace(request.spec, name=request.spec.name or frozen.name).label
         pools, layers = self.config.pools, self.config.layers
         self.pooling = Pooling(frozen.backbone, pools, layers) if pools else None
+        taken = self.pooling.layers if self.pooling else ()
+        run = NetworkRun(frozen.backbone, taken, with_output=self.pooling is None)
+        self.run = run_by(self.config.runtime, run, self.config.precision, self.name)
 
     @property
     def geometry(self) -> Geometry:
@@ -72,6 +80,8 @@ class Encoder:
             "flips": config.flips,
             "precision": config.precision,
         }
+        if self.run.program != TORCH:
+            facts["runtime"] = self.run.program
         widths = self.pooling.widths if self.pooling else ()
         return EncoderRecord(self.name, frozen.file, self.weight, widths, facts, frozen.remarks)
 
@@ -93,10 +103,13 @@ class JointEncoder(nn.Module):
         super().__init__()
         self.members, self.frozen = tuple(members), members[0].frozen
         self.config, self.geometry = members[0].config, members[0].geometry
-        self.layers = {place for each in members if each.pooling for place in each.pooling.layers}
-        self.with_output = any(each.pooling is None for each in members)
-        mixed = self.with_output and bool(self.layers)
-        self.output_after = mixed and output_after(self.frozen.backbone)
+        self.run = members[0].run
+        if len(members) > 1:
+            layers = {place for each in members if each.pooling for place in each.pooling.layers}
+            with_output = any(each.pooling is None for each in members)
+            run = NetworkRun(self.frozen.backbone, layers, with_output)
+            runtime: Runtime = "torch" if self.run.program == TORCH else "openvino"
+            self.run = run_by(runtime, run, self.config.precision, self.name)
 
     @property
     def name(self) -> str:
@@ -107,7 +120,9 @@ class JointEncoder(nn.Module):
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """Uint8 [B, C, S, S] to float32 [B, D] of each member, the mean over its augmentation."""
         config = self.config
-        views = augmented(pixels.float() / 255, config.crops, config.crop_side, config.flips)
+        if self.run.program == TORCH:  # OpenVINO's threads do it picture by picture
+            pixels = pixels.float() / 255
+        views = augmented(pixels, config.crops, config.crop_side, config.flips)
         totals, count = self._encode(next(views)), 1
         for view in views:
             sums = zip(totals, self._encode(view), strict=True)
@@ -115,19 +130,10 @@ class JointEncoder(nn.Module):
         return [total / count for total in totals]
 
     def _encode(self, view: Tensor) -> list[Tensor]:
-        backbone = self.frozen.backbone
-        pixels = backbone.normalize(
-            resized(view, self.frozen.image_size, self.frozen.interpolation)
-        )
-        output: Tensor | None = None
-        shown: dict[int, Tokens] = {}
-        if self.layers:
-            forward = backbone.body.forward_intermediates
-            output, shown = run_layers(forward, pixels, self.layers, self.output_after)
-        if self.output_after:
-            output = backbone.body.forward_head(output)
-        elif self.with_output:
-            output = backbone.body(pixels)
+        size, interpolation = self.frozen.image_size, self.frozen.interpolation
+        if view.dtype == torch.uint8 and view.shape[-1] != size:
+            view = view.float() / 255
+        output, shown = self.run(resized(view, size, interpolation))
         return [each.take(output, shown) for each in self.members]
 
 
@@ -163,6 +169,7 @@ class Networks:
         for other in self._loaded.values():
             if other.identity() | {"name": ""} == frozen.identity() | {"name": ""}:
                 frozen.backbone, frozen.projection = other.backbone, other.projection
+                frozen.run = other.run
         return frozen
 
 
@@ -178,7 +185,7 @@ AXES: dict[Flips, tuple[tuple[int, ...], ...]] = {
 
 
 def augmented(pixels: Tensor, crops: int, side: float, flips: Flips) -> Iterator[Tensor]:
-    """Views float [B, C, s, s] of float pixels [B, C, S, S], the same for every picture.
+    """Views [B, C, s, s] of pixels [B, C, S, S], float or uint8, the same for every picture.
 
     crops: how many; 1 is the whole picture. side: s / S, 0..1. Every crop in each of its 1, 2, 4
     or 8 mirror images and turns.
