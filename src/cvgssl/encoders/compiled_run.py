@@ -25,13 +25,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cvgssl import __version__
-from cvgssl.encoders.network_run import NetworkRun, Run, Taken
-from cvgssl.encoders.runtimes import PACKAGE, TORCH, chosen_program
+from cvgssl.encoders.network_run import NetworkRun, Taken
+from cvgssl.encoders.runtimes import PACKAGE
 from cvgssl.encoders.timm_import import timm
 from cvgssl.runtime.array_files import open_array, remove_stale, write_array
 from cvgssl.runtime.cache_folder import default_cache_dir
-from cvgssl.runtime.errors import MachineError, UserError
-from cvgssl.runtime.options import Runtime
+from cvgssl.runtime.errors import MachineError
 from cvgssl.runtime.parsing import machine_trouble, one_line
 
 FORMAT = 1  # raise when the same network is compiled otherwise
@@ -46,26 +45,6 @@ log = logging.getLogger(__name__)
 
 class NotConvertedError(Exception):
     """OpenVINO does not take a network; the message says why."""
-
-
-def run_by(runtime: Runtime, run: NetworkRun, precision: str, name: str) -> Run:
-    """What gives the same as `run`: that itself, or OpenVINO.
-
-    name: of the network, for messages. Raises UserError when OpenVINO was asked for and cannot;
-    with `auto` that is a line in the log.
-    """
-    program = chosen_program(runtime, precision)
-    if program == TORCH:
-        return run
-    try:
-        return CompiledRun(run, precision, program)
-    except NotConvertedError as error:
-        if runtime == "auto":
-            log.warning("%s: goes by torch, as OpenVINO cannot take it (%s)", name, error)
-            return run
-        raise UserError(
-            f"--runtime openvino: {name} cannot be converted ({error}); use --runtime torch"
-        ) from error
 
 
 class CompiledRun:

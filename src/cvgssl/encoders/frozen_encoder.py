@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from cvgssl.encoders.activations import activation
 from cvgssl.encoders.backbone import Backbone
-from cvgssl.encoders.compiled_run import run_by
-from cvgssl.encoders.network_run import NetworkRun, Run, Tokens
+from cvgssl.encoders.network_run import Run, Tokens
 from cvgssl.encoders.normalization import Normalization
 from cvgssl.encoders.preprocessing import resized
+from cvgssl.encoders.runs import Runs
 from cvgssl.encoders.weights_card import WeightsCard
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.options import Runtime
@@ -37,7 +37,7 @@ class FrozenEncoder(nn.Module):
     file, sha256, layout: of the weights; None for random ones.
     interpolation: `bicubic` or `bilinear`. notes: what was decided on loading, for the log.
     card: what cvgssl wrote into the file.
-    run: of the backbone, by torch unless `choose_runtime` says otherwise.
+    runs: all of the backbone. run: that of `forward`, by torch until `choose_runtime`.
     network: which copy of a checkpoint that holds several, else empty. remarks: what every command
         says of the file: that choice, and what had to be assumed.
     """
@@ -69,7 +69,8 @@ class FrozenEncoder(nn.Module):
             child.requires_grad_(False).eval()
         self.training = False
         self.pooling: Pools | None = None
-        self.run: Run = self._network_run()
+        self.runs = Runs(backbone, name)
+        self.run: Run = self.runs.make()
         self.pooled_how: dict[str, Any] = {}
         width = int(self.projection(torch.zeros(1, backbone.feature_dim)).shape[1])
         self.widths: tuple[int, ...] = (width,)
@@ -80,15 +81,12 @@ class FrozenEncoder(nn.Module):
         widths: of the parts that it concatenates. how: JSON values that identify it.
         """
         self.pooling, self.widths, self.pooled_how = pooling, tuple(widths), dict(how)
-        self.run = self._network_run()
+        self.run = self.runs.make(pooling.layers, with_output=False)
 
     def choose_runtime(self, runtime: Runtime, precision: str) -> None:
-        """From now on run the network by torch or OpenVINO; see `run_by`. Raises UserError."""
-        self.run = run_by(runtime, self._network_run(), precision, self.name)
-
-    def _network_run(self) -> NetworkRun:
+        """From now on run the network by torch or by OpenVINO, see `Runs`; raises UserError."""
         layers = self.pooling.layers if self.pooling else ()
-        return NetworkRun(self.backbone, layers, with_output=self.pooling is None)
+        self.run = self.runs.make(layers, self.pooling is None, runtime, precision)
 
     @property
     def dim(self) -> int:

@@ -15,11 +15,10 @@ import PIL
 import torch
 from torch import Tensor, nn
 
-from cvgssl.encoders.compiled_run import run_by
 from cvgssl.encoders.encoder_spec import EncoderSpec
 from cvgssl.encoders.frozen_encoder import FrozenEncoder
 from cvgssl.encoders.loading import load_frozen_encoder
-from cvgssl.encoders.network_run import NetworkRun, Tokens
+from cvgssl.encoders.network_run import Tokens
 from cvgssl.encoders.preprocessing import resized
 from cvgssl.encoders.runtimes import TORCH
 from cvgssl.features.config import Flips
@@ -29,7 +28,6 @@ from cvgssl.features.record import EncoderRecord
 from cvgssl.images.geometry import FitMode, Geometry, Interpolation
 from cvgssl.images.reader import VERSION as READER
 from cvgssl.runtime.errors import naming
-from cvgssl.runtime.options import Runtime
 
 FORMAT = 1  # raise when the same options would give other numbers
 
@@ -40,7 +38,7 @@ class Encoder:
     """A network and what is taken from it; never trained.
 
     frozen: the network, which other encoders may have in common with it. name: for people.
-    run: of the network, for what is taken from it.
+    program: what runs the network.
     """
 
     def __init__(self, frozen: FrozenEncoder, request: EncoderRequest) -> None:
@@ -48,9 +46,8 @@ class Encoder:
         self.name = replace(request.spec, name=request.spec.name or frozen.name).label
         pools, layers = self.config.pools, self.config.layers
         self.pooling = Pooling(frozen.backbone, pools, layers) if pools else None
-        taken = self.pooling.layers if self.pooling else ()
-        run = NetworkRun(frozen.backbone, taken, with_output=self.pooling is None)
-        self.run = run_by(self.config.runtime, run, self.config.precision, self.name)
+        taken = (self.pooling.layers, False) if self.pooling else ((), True)
+        self.program = frozen.runs.program(*taken, self.config.runtime, self.config.precision)
 
     @property
     def geometry(self) -> Geometry:
@@ -80,8 +77,8 @@ class Encoder:
             "flips": config.flips,
             "precision": config.precision,
         }
-        if self.run.program != TORCH:
-            facts["runtime"] = self.run.program
+        if self.program != TORCH:
+            facts["runtime"] = self.program
         widths = self.pooling.widths if self.pooling else ()
         return EncoderRecord(self.name, frozen.file, self.weight, widths, facts, frozen.remarks)
 
@@ -103,13 +100,11 @@ class JointEncoder(nn.Module):
         super().__init__()
         self.members, self.frozen = tuple(members), members[0].frozen
         self.config, self.geometry = members[0].config, members[0].geometry
-        self.run = members[0].run
-        if len(members) > 1:
-            layers = {place for each in members if each.pooling for place in each.pooling.layers}
-            with_output = any(each.pooling is None for each in members)
-            run = NetworkRun(self.frozen.backbone, layers, with_output)
-            runtime: Runtime = "torch" if self.run.program == TORCH else "openvino"
-            self.run = run_by(runtime, run, self.config.precision, self.name)
+        layers = {place for each in members if each.pooling for place in each.pooling.layers}
+        with_output = any(each.pooling is None for each in members)
+        self.run = self.frozen.runs.make(
+            layers, with_output, self.config.runtime, self.config.precision
+        )
 
     @property
     def name(self) -> str:
@@ -169,7 +164,7 @@ class Networks:
         for other in self._loaded.values():
             if other.identity() | {"name": ""} == frozen.identity() | {"name": ""}:
                 frozen.backbone, frozen.projection = other.backbone, other.projection
-                frozen.run = other.run
+                frozen.runs, frozen.run = other.runs, other.run
         return frozen
 
 

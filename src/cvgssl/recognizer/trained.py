@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from cvgssl.adapt.model_file import SavedModel, Support, read_model
 from cvgssl.adapt.network import Recognizer
-from cvgssl.encoders.compiled_run import run_by
-from cvgssl.encoders.network_run import NetworkRun, Run
+from cvgssl.encoders.network_run import Run
+from cvgssl.encoders.runs import Runs
 from cvgssl.features.reading import stacked
 from cvgssl.heads.open_set import KNOWN, NOT_SURE, OpenSetHead
 from cvgssl.images.decoding import Square
@@ -98,7 +98,7 @@ def load_trained(path: Path, options: PredictOptions) -> TrainedRecognizer:
     saved = read_model(path)
     check = None if options.rate is None else _open_set_check(saved, options.rate)
     model = saved.recognizer(launch(options.gpu).device)
-    run = run_by(options.runtime, NetworkRun(model.backbone), "fp32", str(path))
+    run = Runs(model.backbone, str(path)).make(runtime=options.runtime)
     return TrainedRecognizer(saved.card.classes, (saved.card.geometry,), model, run, check)
 
 
