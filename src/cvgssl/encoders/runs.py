@@ -61,5 +61,7 @@ class Runs:
                         "--runtime torch"
                     ) from error
                 log.warning("%s: is run by torch, for OpenVINO cannot (%s)", self.name, error)
+        if made is not run and not known:
+            log.info("%s: is run by %s", self.name, program)
         self._programs[runtime, precision] = made.program
         return made
