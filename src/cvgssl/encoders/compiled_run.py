@@ -170,7 +170,7 @@ def _checked(core: Any, run: NetworkRun, options: dict[str, Any]) -> Any:
         warnings.simplefilter("ignore")  # the tracer's, of branches, which are the same each time
         wanted = graph(picture)
         traced = torch.jit.trace(graph, picture, check_trace=False)  # type: ignore[no-untyped-call]
-        model = _openvino().convert_model(traced, example_input=picture)
+        model = _converted(traced, picture)
     model.reshape([1, 3, side, side])
     exact = core.compile_model(model, _DEVICE, options | {"INFERENCE_PRECISION_HINT": "f32"})
     given = exact(picture.numpy())
@@ -181,6 +181,17 @@ def _checked(core: Any, run: NetworkRun, options: dict[str, Any]) -> Any:
     if options["INFERENCE_PRECISION_HINT"] == "f32":
         return exact
     return core.compile_model(model, _DEVICE, options)
+
+
+def _converted(traced: Any, picture: Tensor) -> Any:
+    """A traced network as OpenVINO's Model, by what its `convert_model` is made of.
+
+    That would silence the root logger, and report to its makers where it was imported before.
+    """
+    frontend = import_module("openvino.frontend").FrontEndManager().load_by_framework("pytorch")
+    decoding = import_module("openvino.frontend.pytorch.ts_decoder")
+    decoder = decoding.TorchScriptPythonDecoder(traced, example_input=picture)  # kept to the end
+    return frontend.convert(frontend.load(decoder))
 
 
 def _hash(run: NetworkRun, facts: Sequence[Any]) -> str:

@@ -92,7 +92,7 @@ def output_after(backbone: Backbone) -> bool:
 
 
 def _tokens(layer: Tensor | tuple[Tensor, Tensor]) -> Tokens:
-    patches, prefix = layer if isinstance(layer, tuple) else (layer, layer[:, :0])
+    patches, prefix = layer if isinstance(layer, tuple) else (layer, None)
     if patches.ndim == 4:  # maps
         patches = patches.flatten(2).transpose(1, 2)
-    return prefix, patches
+    return patches[:, :0] if prefix is None else prefix, patches

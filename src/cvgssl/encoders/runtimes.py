@@ -3,6 +3,7 @@
 import os
 import sys
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 from cvgssl.runtime.errors import UserError
@@ -26,9 +27,7 @@ def chosen_program(runtime: Runtime, precision: str = "fp32") -> str:
         if version is None or precision == "fp16" or _has_gpu():
             return TORCH
     elif version is None:
-        raise UserError(
-            "--runtime openvino: the package openvino is missing; pip install 'cvgssl[openvino]'"
-        )
+        raise UserError("--runtime openvino: not installed; pip install 'cvgssl[openvino]'")
     elif precision == "fp16":
         raise UserError("--runtime openvino: computes in fp32 or bf16; change --precision fp16")
     return f"{PACKAGE} {version}"
@@ -36,8 +35,8 @@ def chosen_program(runtime: Runtime, precision: str = "fp32") -> str:
 
 def _installed() -> str | None:
     try:
-        return metadata.version(PACKAGE)
-    except metadata.PackageNotFoundError:
+        return metadata.version(PACKAGE) if find_spec(PACKAGE) else None
+    except (metadata.PackageNotFoundError, ValueError):  # a module of that name that is none
         return None
 
 
