@@ -43,7 +43,9 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def options(data: Path, file: Path | None, /, **more: Any) -> EmbedConfig:
     named = {"encoder": (f"test_vit={file}",)} if file else {}
-    return EmbedConfig(**({"data": data, "image_size": 32, "batch_size": 8} | named | more))
+    return EmbedConfig(
+        **({"data": data, "image_size": 32, "batch_size": 8, "runtime": "torch"} | named | more)
+    )
 
 
 def row(table: FeatureTable, name: str) -> NDArray[np.float32]:

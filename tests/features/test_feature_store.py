@@ -97,7 +97,9 @@ def test_without_a_place_to_write_it_keeps_all_in_memory(
 
 def options(steel: Path, teacher_file: Path, **more: Any) -> EmbedConfig:
     encoder = (f"test_vit={teacher_file}",)
-    return EmbedConfig(data=steel, encoder=encoder, image_size=32, batch_size=8, **more)
+    return EmbedConfig(
+        data=steel, encoder=encoder, image_size=32, batch_size=8, runtime="torch", **more
+    )
 
 
 def test_embeddings_without_a_cache(

@@ -16,10 +16,10 @@ from cvgssl.bench.config import BenchConfig
 from cvgssl.bench.embedding import all_features
 from cvgssl.cli import select
 from cvgssl.encoders.backbone import build_backbone
+from cvgssl.encoders.network_run import output_after
 from cvgssl.encoders.timm_import import timm
 from cvgssl.features.config import EmbedConfig
 from cvgssl.features.embed import embed, embed_all, embed_each
-from cvgssl.features.pooling import output_after
 from cvgssl.features.table import FeatureTable, load_features
 from cvgssl.pretrain.checkpoint import backbone_facts, save_backbone
 from cvgssl.recognizer.card import load_recognizer
@@ -77,7 +77,9 @@ def named(file: Path, *taken: str) -> tuple[str, ...]:
 
 
 def options(data: Path, encoder: tuple[str, ...], **more: Any) -> EmbedConfig:
-    return EmbedConfig(data=data, encoder=encoder, image_size=32, batch_size=8, **more)
+    return EmbedConfig(
+        data=data, encoder=encoder, image_size=32, batch_size=8, runtime="torch", **more
+    )
 
 
 def each_by_itself(
@@ -223,9 +225,8 @@ def test_a_network_whose_output_does_not_follow_from_its_layers(
     small = "hiera_tiny_224,embed_dim=8,num_heads=1"
     assert output_after(build_backbone("test_vit", 32).eval())
     assert not output_after(build_backbone(small, 64).eval())
-    config = EmbedConfig(
-        data=data, encoder=(f"{small}=random", f"{small},pooling=mean=random"), image_size=64
-    )
+    encoder = (f"{small}=random", f"{small},pooling=mean=random")
+    config = EmbedConfig(data=data, encoder=encoder, image_size=64, runtime="torch")
     together = embed(config)
     parts = each_by_itself(config, cache.with_name("others"), monkeypatch)
     assert np.array_equal(together.values, np.hstack([part.values for part in parts]))
@@ -243,11 +244,13 @@ def test_fit_and_predict(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     encoder, test = named(teacher_file, *TAKEN), steel / "test"
-    config = FitConfig(data=steel, encoder=encoder, image_size=32, shot=2, out=tmp_path / "fit")
+    config = FitConfig(
+        data=steel, encoder=encoder, image_size=32, shot=2, out=tmp_path / "fit", runtime="torch"
+    )
     fit(config)
     assert runs.take() == [60, 12, 12, 12], "all pictures; the labelled ones in three mirrors"
     runs.networks.clear()
-    predictions = predict(tmp_path / "fit", [test], batch_size=8)
+    predictions = predict(tmp_path / "fit", [test], batch_size=8, runtime="torch")
     assert runs.take() == [8, 8, 2] and len(runs.networks) == 1
     card, kept = load_recognizer(tmp_path / "fit")
     parts = each_by_itself(options(test, encoder, class_folders=False), cache / "o", monkeypatch)
@@ -261,7 +264,10 @@ def test_fit_and_predict(
 def test_select(steel: Path, teacher_file: Path, tmp_path: Path, runs: Runs) -> None:
     encoder = named(teacher_file, *TAKEN)
     out = ("--budget", "6", "--out", str(tmp_path / "out"))
-    assert select.run([str(steel), "--encoder", *encoder, *out], "cvgssl select") == 0
+    assert (
+        select.run([str(steel), "--encoder", *encoder, *out, "--runtime", "torch"], "cvgssl select")
+        == 0
+    )
     assert runs.take() == [60] and len(runs.networks) == 1
 
 
@@ -272,7 +278,10 @@ def test_encoders_of_a_benchmark(
         {"name": name, "encoder": f"test_vit={teacher_file}", "image_size": 32} | taken
         for name, taken in (("mean", {"pooling": "mean"}), ("cls", {"pooling": "cls"}), ("own", {}))
     ]
-    config = make(BenchConfig, {"data": [str(steel)], "encoders": encoders, "out": tmp_path})
+    config = make(
+        BenchConfig,
+        {"data": [str(steel)], "encoders": encoders, "out": tmp_path, "runtime": "torch"},
+    )
     sources = all_features(config)
     assert runs.take() == [60, 42, 42, 42] and len(runs.networks) == 2
     for source, taken in zip(sources, ("pooling=mean", "pooling=cls", ""), strict=True):

@@ -59,6 +59,18 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bank_module, "BLOCK", 16)
 
 
+def test_by_openvino_it_is_another_bank_of_the_same_numbers(
+    key: BankKey, data: Unlabelled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino")
+    monkeypatch.setenv("CVGSSL_CACHE", str(tmp_path / "cache"))
+    by_torch, folder = build(key, data, tmp_path).mean(0), key.folder(tmp_path)
+    key.teacher.choose_runtime("openvino", "fp32")
+    assert key.folder(tmp_path) != folder
+    by_openvino = build(key, data, tmp_path).mean(0)
+    assert (by_openvino - by_torch).abs().max() < 1e-3 * by_torch.abs().max(), "float16 on disk"
+
+
 @pytest.mark.usefixtures("small_blocks")
 def test_it_gives_the_teachers_embeddings_of_the_same_views(
     key: BankKey, data: Unlabelled, tmp_path: Path

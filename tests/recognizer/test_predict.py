@@ -149,3 +149,13 @@ def test_predictions_are_those_of_the_evaluation_in_training(
         found = [summary.classes.index(p.label) for p in predictions]
         counts = confusion(np.array(labels), np.array(found), len(summary.classes))
         assert counts.tolist() == scores.confusion
+
+
+def test_a_trained_run_by_openvino(run_folder: Path, pictures: Path) -> None:
+    pytest.importorskip("openvino")
+    by_torch, by_openvino = (
+        predict(run_folder, [pictures], runtime=runtime) for runtime in ("torch", "openvino")
+    )
+    for first, second in zip(by_torch, by_openvino, strict=True):
+        assert first.path == second.path
+        np.testing.assert_allclose(first.probabilities, second.probabilities, atol=1e-4)

@@ -19,7 +19,7 @@ from cvgssl.features.config import EmbedConfig, SupportFlips
 from cvgssl.features.modes import Mode
 from cvgssl.heads import ALL_HEADS, HEADS, TEXT_HEADS
 from cvgssl.images.picture_options import SizeLimit
-from cvgssl.runtime.options import STRICT, Written, explain, make
+from cvgssl.runtime.options import STRICT, RuntimeOption, Written, explain, make
 
 Setting = Literal[
     "inductive",
@@ -218,7 +218,7 @@ def _choice(value: Any) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class BenchConfig(SizeLimit):
+class BenchConfig(RuntimeOption, SizeLimit):
     """Compare heads on features of one or several data sets and encoders.
 
     `cvgssl bench CONFIG.yaml` takes these options from a file; `cvgssl bench --features FILE` needs

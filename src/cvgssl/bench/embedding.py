@@ -25,8 +25,12 @@ def all_features(config: BenchConfig) -> list[FeatureSource]:
     for data in config.data:
         name = data.stem if data.is_file() else data.resolve().name
         choices = config.encoder_choices()
-        limit = {"data": data, "max_megapixels": config.max_megapixels}
-        every = [make(EmbedConfig, limit | encoder.options) for encoder in choices]
+        common = {
+            "data": data,
+            "max_megapixels": config.max_megapixels,
+            "runtime": config.runtime,
+        }
+        every = [make(EmbedConfig, common | encoder.options) for encoder in choices]
         embedded = list(embed_each(every))
         mirrored = _mirrored(config, list(zip(embedded, every, strict=True)))
         for encoder, options, pictures, mirrors in zip(

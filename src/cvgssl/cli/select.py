@@ -79,6 +79,7 @@ def _features(config: SelectConfig) -> "FeatureTable":
             encoder=encoder,
             class_folders=config.class_folders,
             max_megapixels=config.max_megapixels,
+            runtime=config.runtime,
         )
     )
 

@@ -4,17 +4,29 @@ Shape letters: B views, C channels (1 gray or 3), s side of a view, D numbers of
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor, nn
 
 from cvgssl.encoders.activations import activation
 from cvgssl.encoders.backbone import Backbone
+from cvgssl.encoders.network_run import Run, Tokens
 from cvgssl.encoders.normalization import Normalization
 from cvgssl.encoders.preprocessing import resized
+from cvgssl.encoders.runs import Runs
 from cvgssl.encoders.weights_card import WeightsCard
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.options import Runtime
+
+
+class Pools(Protocol):
+    """What makes an embedding of the tokens of `layers`, which are places from 0."""
+
+    layers: tuple[int, ...]
+
+    def take(self, shown: Mapping[int, Tokens]) -> Tensor:
+        """Float32 [B, D] from a run that shows these layers."""
 
 
 class FrozenEncoder(nn.Module):
@@ -25,6 +37,7 @@ class FrozenEncoder(nn.Module):
     file, sha256, layout: of the weights; None for random ones.
     interpolation: `bicubic` or `bilinear`. notes: what was decided on loading, for the log.
     card: what cvgssl wrote into the file.
+    runs: all of the backbone. run: that of `forward`, by torch until `choose_runtime`.
     network: which copy of a checkpoint that holds several, else empty. remarks: what every command
         says of the file: that choice, and what had to be assumed.
     """
@@ -55,17 +68,25 @@ class FrozenEncoder(nn.Module):
         for child in self.children():
             child.requires_grad_(False).eval()
         self.training = False
-        self.pooling: nn.Module | None = None
+        self.pooling: Pools | None = None
+        self.runs = Runs(backbone, name)
+        self.run: Run = self.runs.make()
         self.pooled_how: dict[str, Any] = {}
         width = int(self.projection(torch.zeros(1, backbone.feature_dim)).shape[1])
         self.widths: tuple[int, ...] = (width,)
 
-    def pool(self, pooling: nn.Module, widths: Sequence[int], how: Mapping[str, Any]) -> None:
-        """From now on embed by `pooling` of normalised pixels, in place of output and projection.
+    def pool(self, pooling: Pools, widths: Sequence[int], how: Mapping[str, Any]) -> None:
+        """From now on embed by `pooling` of inner layers, in place of output and projection.
 
         widths: of the parts that it concatenates. how: JSON values that identify it.
         """
         self.pooling, self.widths, self.pooled_how = pooling, tuple(widths), dict(how)
+        self.run = self.runs.make(pooling.layers, with_output=False)
+
+    def choose_runtime(self, runtime: Runtime, precision: str) -> None:
+        """From now on run the network by torch or by OpenVINO, see `Runs`; raises UserError."""
+        layers = self.pooling.layers if self.pooling else ()
+        self.run = self.runs.make(layers, self.pooling is None, runtime, precision)
 
     @property
     def dim(self) -> int:
@@ -95,11 +116,11 @@ class FrozenEncoder(nn.Module):
         """Float 0..1 [B, C, s, s] of any s to float32 [B, D], outside of any gradient."""
         assert views.is_floating_point()
         with torch.inference_mode():
-            pixels = resized(views, self.image_size, self.interpolation)
+            output, shown = self.run(resized(views, self.image_size, self.interpolation))
             if self.pooling is None:
-                embedding: Tensor = self.projection(self.backbone(pixels)).float()
+                embedding: Tensor = self.projection(output).float()
             else:
-                embedding = self.pooling(self.backbone.normalize(pixels))
+                embedding = self.pooling.take(shown)
         return embedding.clone()  # a tensor made in inference mode could not enter an adapter
 
     def identity(self) -> dict[str, Any]:

@@ -86,6 +86,7 @@ def predict_options(config: ExportConfig, verdicts: bool) -> PredictOptions:
         unknown=verdicts,
         skip_corrupt=True,
         batch_size=16,
+        runtime="torch",
     )
 
 

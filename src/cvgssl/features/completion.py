@@ -80,6 +80,8 @@ def _complete(requests: Sequence[EncoderRequest], files: Files) -> list[Complete
     for members in runs.values():
         missing = lacking[next(iter(members))]
         run = [encoders.of(request) for request in members.values()]
+        for (key, request), encoder in zip(members.items(), run, strict=True):
+            _check_recorded(key, request, encoder.record(), cache)
         reasons = _compute(run, [stores[key] for key in members], files, missing)
         rows = frozenset(row for row, digest in enumerate(files.digests) if digest in reasons)
         unreadable |= dict.fromkeys(members, rows)
@@ -116,6 +118,13 @@ def _record(request: EncoderRequest, cache: Path, encoders: _Encoders) -> Encode
     for remark in record.remarks:
         log.warning("%s: %s", record.file, remark)
     return record
+
+
+def _check_recorded(key: str, request: EncoderRequest, now: EncoderRecord, cache: Path) -> None:
+    """Raise UserError when a network that OpenVINO took before goes by torch now."""
+    if now.key != key:
+        keep_record(request, cache, now)
+        raise UserError(f"{request.flag}: is computed otherwise than before; run the command again")
 
 
 def _lacking(store: FeatureStore, files: Files) -> dict[str, int]:

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from cvgssl.encoders.installed_weights import INSTALLED
 from cvgssl.images.picture_options import BatchOptions, FileOptions, SplitOptions
-from cvgssl.runtime.options import STRICT, CheckedOptions, DeviceOptions, Written
+from cvgssl.runtime.options import STRICT, CheckedOptions, DeviceOptions, RuntimeOption, Written
 
 AUTO = "auto"
 POOLS = ("cls", "mean", "max")
@@ -29,7 +29,9 @@ AXES: dict[Flips, tuple[Axes, ...]] = {
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class EncodingOptions(CheckedOptions, DeviceOptions, FileOptions, BatchOptions, SplitOptions):
+class EncodingOptions(
+    CheckedOptions, DeviceOptions, RuntimeOption, FileOptions, BatchOptions, SplitOptions
+):
     """Which pictures, which encoders, and what is taken from them."""
 
     data: Path = Field(

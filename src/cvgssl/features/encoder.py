@@ -18,10 +18,12 @@ from torch import Tensor, nn
 from cvgssl.encoders.encoder_spec import EncoderSpec
 from cvgssl.encoders.frozen_encoder import FrozenEncoder
 from cvgssl.encoders.loading import load_frozen_encoder
+from cvgssl.encoders.network_run import Tokens
 from cvgssl.encoders.preprocessing import resized
+from cvgssl.encoders.runtimes import TORCH
 from cvgssl.features.config import AXES, Flips
 from cvgssl.features.encoder_requests import EncoderRequest
-from cvgssl.features.pooling import Pooling, Tokens, output_after, run_layers
+from cvgssl.features.pooling import Pooling
 from cvgssl.features.record import EncoderRecord
 from cvgssl.images.geometry import FitMode, Geometry, Interpolation
 from cvgssl.images.reader import VERSION as READER
@@ -36,6 +38,7 @@ class Encoder:
     """A network and what is taken from it; never trained.
 
     frozen: the network, which other encoders may have in common with it. name: for people.
+    program: what runs the network.
     """
 
     def __init__(self, frozen: FrozenEncoder, request: EncoderRequest) -> None:
@@ -44,6 +47,8 @@ class Encoder:
         self.name = replace(request.spec, name=request.spec.name or frozen.name).label
         pools, layers = self.config.pools, self.config.layers
         self.pooling = Pooling(frozen.backbone, pools, layers) if pools else None
+        taken = (self.pooling.layers, False) if self.pooling else ((), True)
+        self.program = frozen.runs.program(*taken, self.config.runtime, self.config.precision)
 
     @property
     def geometry(self) -> Geometry:
@@ -75,6 +80,8 @@ class Encoder:
         }
         if self.mirror:
             facts["mirror"] = list(self.mirror)
+        if self.program != TORCH:
+            facts["runtime"] = self.program
         widths = self.pooling.widths if self.pooling else ()
         return EncoderRecord(self.name, frozen.file, self.weight, widths, facts, frozen.remarks)
 
@@ -97,10 +104,11 @@ class JointEncoder(nn.Module):
         self.members, self.frozen = tuple(members), members[0].frozen
         self.config, self.geometry = members[0].config, members[0].geometry
         self.mirror = members[0].mirror
-        self.layers = {place for each in members if each.pooling for place in each.pooling.layers}
-        self.with_output = any(each.pooling is None for each in members)
-        mixed = self.with_output and bool(self.layers)
-        self.output_after = mixed and output_after(self.frozen.backbone)
+        layers = {place for each in members if each.pooling for place in each.pooling.layers}
+        with_output = any(each.pooling is None for each in members)
+        self.run = self.frozen.runs.make(
+            layers, with_output, self.config.runtime, self.config.precision
+        )
 
     @property
     def name(self) -> str:
@@ -112,7 +120,9 @@ class JointEncoder(nn.Module):
         """Uint8 [B, C, S, S] to float32 [B, D] of each member, the mean over its augmentation."""
         config = self.config
         pixels = pixels.flip(self.mirror) if self.mirror else pixels
-        views = augmented(pixels.float() / 255, config.crops, config.crop_side, config.flips)
+        if self.run.program == TORCH:  # OpenVINO's threads do it picture by picture
+            pixels = pixels.float() / 255
+        views = augmented(pixels, config.crops, config.crop_side, config.flips)
         totals, count = self._encode(next(views)), 1
         for view in views:
             sums = zip(totals, self._encode(view), strict=True)
@@ -120,19 +130,10 @@ class JointEncoder(nn.Module):
         return [total / count for total in totals]
 
     def _encode(self, view: Tensor) -> list[Tensor]:
-        backbone = self.frozen.backbone
-        pixels = backbone.normalize(
-            resized(view, self.frozen.image_size, self.frozen.interpolation)
-        )
-        output: Tensor | None = None
-        shown: dict[int, Tokens] = {}
-        if self.layers:
-            forward = backbone.body.forward_intermediates
-            output, shown = run_layers(forward, pixels, self.layers, self.output_after)
-        if self.output_after:
-            output = backbone.body.forward_head(output)
-        elif self.with_output:
-            output = backbone.body(pixels)
+        size, interpolation = self.frozen.image_size, self.frozen.interpolation
+        if view.dtype == torch.uint8 and view.shape[-1] != size:
+            view = view.float() / 255
+        output, shown = self.run(resized(view, size, interpolation))
         return [each.take(output, shown) for each in self.members]
 
 
@@ -168,6 +169,7 @@ class Networks:
         for other in self._loaded.values():
             if other.identity() | {"name": ""} == frozen.identity() | {"name": ""}:
                 frozen.backbone, frozen.projection = other.backbone, other.projection
+                frozen.runs, frozen.run = other.runs, other.run
         return frozen
 
 
@@ -177,7 +179,7 @@ STEPS = (0.7548776662466927, 0.5698402909980532)
 
 
 def augmented(pixels: Tensor, crops: int, side: float, flips: Flips) -> Iterator[Tensor]:
-    """Views float [B, C, s, s] of float pixels [B, C, S, S], the same for every picture.
+    """Views [B, C, s, s] of pixels [B, C, S, S], float or uint8, the same for every picture.
 
     crops: how many; 1 is the whole picture. side: s / S, 0..1. Every crop in each of its 1, 2, 4
     or 8 mirror images and turns.

@@ -1,17 +1,16 @@
 """Which of a network's inner maps are pooled how, side by side.
 
-Shape letters: B pictures, T tokens, W width of a layer, L layers, P ways of pooling.
+Shape letters: B pictures, W width of a layer, L layers, P ways of pooling.
 Layers of a convolutional network differ in width; L * P * W means the sum then.
 """
 
-import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from cvgssl.encoders.backbone import Backbone
+from cvgssl.encoders.network_run import Tokens, run_layers
 from cvgssl.runtime.errors import UserError
 
 WAYS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -19,10 +18,6 @@ WAYS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mean": lambda _prefix, patches: patches.mean(dim=1),
     "max": lambda _prefix, patches: patches.amax(dim=1),
 }
-
-
-Tokens = tuple[Tensor, Tensor]
-"""Of a layer: prefix [B, p, W], where there is one, and patches or places of a map [B, T, W]."""
 
 
 class Pooling(nn.Module):
@@ -64,46 +59,6 @@ class Pooling(nn.Module):
             for way in self.ways
         ]
         return torch.cat(parts, dim=1)
-
-
-def run_layers(
-    forward: Callable[..., Any], pixels: Tensor, layers: Iterable[int], with_final: bool = False
-) -> tuple[Tensor | None, dict[int, Tokens]]:
-    """Run a network once: the tokens of `layers` (places from 0), each as in a run for it only.
-
-    forward: `forward_intermediates` of a model of timm's. pixels: normalised float [B, 3, S, S].
-    with_final: also give what the model's head takes (`forward_features`); else it is None.
-    """
-    places = sorted(set(layers))
-    options: dict[str, Any] = {"indices": places, "intermediates_only": not with_final}
-    if "return_prefix_tokens" in inspect.signature(forward).parameters:
-        options |= {"norm": True, "output_fmt": "NLC", "return_prefix_tokens": True}
-    result = forward(pixels, **options)
-    final, shown = result if with_final else (None, result)
-    return final, dict(zip(places, map(_tokens, shown), strict=True))
-
-
-@torch.inference_mode()
-def output_after(backbone: Backbone) -> bool:
-    """Whether the network's own output follows from a run that shows its layers, bit by bit.
-
-    Tried on a picture, for not all architectures compute it that way.
-    """
-    body, side = backbone.body, backbone.image_size
-    picture = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
-    pixels = backbone.normalize(picture.to(backbone.scale.device))
-    try:
-        final, _ = run_layers(body.forward_intermediates, pixels, (0,), with_final=True)
-        return torch.equal(body.forward_head(final), body(pixels))
-    except (AttributeError, RuntimeError, TypeError):  # another head, or one of other shapes
-        return False
-
-
-def _tokens(layer: Tensor | tuple[Tensor, Tensor]) -> Tokens:
-    patches, prefix = layer if isinstance(layer, tuple) else (layer, layer[:, :0])
-    if patches.ndim == 4:  # maps
-        patches = patches.flatten(2).transpose(1, 2)
-    return prefix, patches
 
 
 def _places(arch: str, count: int, layers: Sequence[int]) -> tuple[int, ...]:

@@ -54,8 +54,10 @@ class Reading:
         advance: takes the number of files that have just been dealt with.
         """
         paths = self.paths[start:]
+        ahead = self.options.batch_size  # the next batch, while this one is worked on
         decoded = zip(
-            *(decode_squares(paths, each, self.options) for each in self.geometries), strict=True
+            *(decode_squares(paths, each, self.options, ahead) for each in self.geometries),
+            strict=True,
         )
         numbered = enumerate(decoded, start)
         while files := list(islice(numbered, self.options.batch_size)):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cvgssl import __version__
+from cvgssl.encoders.runtimes import chosen_program
 from cvgssl.encoders.shards import beside_digests, weights_digest
 from cvgssl.features.encoder_requests import EncoderRequest
 from cvgssl.images.geometry import Geometry
@@ -27,7 +28,7 @@ _READING = 2  # raise when the same weight file is read otherwise
 # options that change nothing in one encoder's numbers
 NOT_IN_KEY = ("data", "out", "mirrored", "encoder", "class_folders", "skip_corrupt", "workers",
               "max_megapixels", "batch_size", "test_fraction", "seed",
-              "gpu")  # fmt: skip
+              "gpu", "runtime")  # fmt: skip
 TAKEN = ("pool", "layers")  # facts that say what is taken from a run of the network
 
 
@@ -116,6 +117,7 @@ def _request(request: EncoderRequest, cache: Path) -> Path | None:
     facts = {
         "reading": _READING,
         "versions": [__version__, READER, *map(metadata.version, ("torch", "timm", "pillow"))],
+        "program": chosen_program(request.config.runtime, request.config.precision),
         "name": request.spec.label,
         "weight": request.spec.weight,
         "file": [request.file.name, weights_digest(request.file), *beside_digests(request.file)]

@@ -46,13 +46,15 @@ def decode_squares(
     paths: Sequence[Path],
     geometry: Geometry,
     options: DecodingOptions = AS_USUAL,
+    ahead: int = 0,
 ) -> Iterator[Square]:
     """The files' squares, in order; every file is read once, few are in memory at a time.
 
+    ahead: squares to have ready, beside a few, while the caller works on those that it has.
     Raises MachineError for trouble that is not of the files.
     """
     work = partial(_square, geometry=geometry, max_megapixels=options.max_megapixels)
-    return _in_threads(work, paths, options.workers)
+    return _in_threads(work, paths, options.workers, ahead)
 
 
 def check_readable(reasons: Mapping[Path, str], total: int, skip_corrupt: bool) -> None:
@@ -100,14 +102,16 @@ def _digest(path: Path, max_megapixels: int) -> str:
         return _UNOPENED
 
 
-def _in_threads(work: Callable[[Path], R], paths: Sequence[Path], workers: int) -> Iterator[R]:
+def _in_threads(
+    work: Callable[[Path], R], paths: Sequence[Path], workers: int, ahead: int = 0
+) -> Iterator[R]:
     workers = workers or _cores()
     pending: deque[Future[R]] = deque()
     pool = ThreadPoolExecutor(workers)
     try:
         for path in paths:
             pending.append(_submitted(pool, work, path))
-            if len(pending) > 8 * workers:
+            if len(pending) > 8 * workers + ahead:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()

@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cvgssl.encoders.frozen_encoder import FrozenEncoder
+from cvgssl.encoders.runtimes import TORCH
 from cvgssl.pretrain.data import Unlabelled
 from cvgssl.pretrain.views import DrawnViews, Views
 from cvgssl.runtime.array_files import open_array, remove_stale, write_array
@@ -69,6 +70,8 @@ class BankKey:
             "versions": self.versions,
             "precision": self.precision,
         }
+        if self.teacher.run.program != TORCH:
+            facts["runtime"] = self.teacher.run.program
         text = json.dumps(facts, sort_keys=True)
         return place / f"bank-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
 

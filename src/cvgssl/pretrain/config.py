@@ -16,7 +16,15 @@ from cvgssl.pretrain.methods.registry import (
     declared_options,
     problems_of_method,
 )
-from cvgssl.runtime.options import STRICT, CheckedOptions, JobOptions, OneOf, Written, fields_of
+from cvgssl.runtime.options import (
+    STRICT,
+    CheckedOptions,
+    JobOptions,
+    OneOf,
+    RuntimeOption,
+    Written,
+    fields_of,
+)
 from cvgssl.views.recipe import ViewRecipe
 
 Builder = Annotated[str, OneOf(METHODS)]
@@ -35,7 +43,7 @@ BankSize = Annotated[int, BeforeValidator(_off_is_zero)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class PretrainConfig(CheckedOptions, JobOptions, PictureOptions):
+class PretrainConfig(CheckedOptions, JobOptions, RuntimeOption, PictureOptions):
     """Pre-train a backbone on unlabelled pictures, guided by frozen vision encoders."""
 
     data: Path = Field(

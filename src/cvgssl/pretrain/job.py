@@ -126,6 +126,9 @@ def _choose_teachers(config: PretrainConfig, device: torch.device) -> tuple[Froz
     if not choose(config).form.targets.need_teachers:
         return ()
     teachers = choose_teachers(config.teacher, config.teacher_layers)
+    for teacher in teachers:
+        with naming(f"--teacher {teacher.name}"):
+            teacher.choose_runtime(config.runtime, config.precision)
     return tuple(teacher.to(device) for teacher in teachers)
 
 

@@ -13,7 +13,14 @@ from cvgssl.features.config import EmbedConfig, EncodingOptions, SupportFlips
 from cvgssl.features.modes import Mode
 from cvgssl.heads import HEADS
 from cvgssl.images.picture_options import BatchOptions
-from cvgssl.runtime.options import STRICT, CheckedOptions, GpuOption, Written, fields_of
+from cvgssl.runtime.options import (
+    STRICT,
+    CheckedOptions,
+    GpuOption,
+    RuntimeOption,
+    Written,
+    fields_of,
+)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -95,7 +102,7 @@ class FitConfig(EncodingOptions):
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class PredictOptions(CheckedOptions, GpuOption, BatchOptions):
+class PredictOptions(CheckedOptions, GpuOption, RuntimeOption, BatchOptions):
     """Which pictures are named by which run, and how."""
 
     model: Path = Field(

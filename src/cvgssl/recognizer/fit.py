@@ -35,7 +35,7 @@ SUMMARY, LABELS = "summary.json", "labels.csv"
 INDUCTIVE, SEMI_SUPERVISED = "inductive", "semi-supervised"
 # options that say nothing about how another picture is embedded
 _OF_THE_JOB = ("data", "out", "unlabelled", "skip_corrupt", "workers", "max_megapixels",
-               "batch_size", "test_fraction", "seed", "gpu")  # fmt: skip
+               "batch_size", "test_fraction", "seed", "gpu", "runtime")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ from cvgssl.runtime.launch import launch
 
 log = logging.getLogger(__name__)
 
+_EQUAL_ENOUGH = {"precision", "runtime"}  # facts that may differ from those of fitting
+
 
 @dataclass(frozen=True)
 class FittedRecognizer:
@@ -82,10 +84,10 @@ def load_fitted(options: PredictOptions) -> FittedRecognizer:
     folder = options.model
     card, kept = load_recognizer(folder)
     places = _find_all(folder, card.encoders, options.encoder)
-    embedding = card.options()
+    embedding = card.options(runtime=options.runtime)
     if embedding.precision == "fp16" and not torch.cuda.is_available():
         log.warning("%s: fitted in fp16, which needs a GPU; fp32 is used", folder)
-        embedding = card.options(precision="fp32")
+        embedding = card.options(runtime=options.runtime, precision="fp32")
     accelerator = launch(options.gpu, embedding.precision)
     networks = Networks()
     encoders = tuple(
@@ -162,7 +164,8 @@ def _load(
 def _check_same(flag: str, before: EncoderRecord, now: EncoderRecord) -> None:
     """Raise UserError when the encoder would give other numbers; a warning for other readers."""
     old, new = _plain(before.facts), _plain(now.facts)
-    changed = [name for name in old if old[name] != new.get(name) and name != "precision"]
+    same = {name for name in old if old[name] == new.get(name)}
+    changed = [name for name in old if name not in same | _EQUAL_ENOUGH]
     if "reader" in changed:
         changed.remove("reader")
         log.warning("%s: pictures are read by other versions than when it was fitted", flag)

@@ -20,6 +20,7 @@ from cvgssl.images.store import warn_if_dark
 from cvgssl.recognizer.card import CARD, is_fitted
 from cvgssl.recognizer.config import PredictOptions
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.options import Runtime
 from cvgssl.runtime.parsing import check_file
 from cvgssl.runtime.progress import progress
 
@@ -71,6 +72,7 @@ def predict(
     encoder: Sequence[str] = (),
     max_megapixels: int = MAX_MEGAPIXELS,
     gpu: int | None = None,
+    runtime: Runtime = "auto",
 ) -> list[Prediction]:
     """Recognize picture files, and all pictures in folders, in the order given.
 
@@ -84,6 +86,8 @@ def predict(
         be called unknown.
     encoder: for a folder of `fit`: weights that have been moved since.
     max_megapixels: millions of pixels of the largest picture that is read.
+    runtime: what runs frozen networks on the CPU, torch or openvino; auto: the latter if it is
+        installed and takes the network.
     Raises UserError for them, for a missing or damaged model, and for one without such features.
     """
     options = PredictOptions(
@@ -98,6 +102,7 @@ def predict(
         false_rejection_rate=false_rejection_rate,
         encoder=tuple(encoder),
         gpu=gpu,
+        runtime=runtime,
     )
     return [each for batch in recognition(options).batches() for each in batch]
 

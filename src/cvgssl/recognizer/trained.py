@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from cvgssl.adapt.model_file import SavedModel, Support, read_model
 from cvgssl.adapt.network import Recognizer
+from cvgssl.encoders.network_run import Run
+from cvgssl.encoders.runs import Runs
 from cvgssl.features.reading import stacked
 from cvgssl.heads.open_set import KNOWN, NOT_SURE, OpenSetHead
 from cvgssl.images.decoding import Square
@@ -51,12 +53,13 @@ class TrainedRecognizer:
     """Squares of pixels to probabilities.
 
     classes: K names. geometries: the one way in which pictures become squares.
-    model: on its device, in eval mode. check: gives verdicts; None for none.
+    model: on its device, in eval mode. run: of its backbone. check: gives verdicts; None for none.
     """
 
     classes: tuple[str, ...]
     geometries: tuple[Geometry, ...]
     model: Recognizer
+    run: Run
     check: OpenSetCheck | None
 
     def __call__(
@@ -67,7 +70,7 @@ class TrainedRecognizer:
         squares: B readable ones, in a list of one.
         """
         (shown,) = squares
-        features, rows = _forward(self.model, stacked(shown))
+        features, rows = self._forward(stacked(shown))
         verdicts: list[str | None] = [None] * len(rows)
         if self.check is not None:
             verdicts = [str(verdict) for verdict in self.check(features, rows.argmax(axis=1))]
@@ -76,7 +79,18 @@ class TrainedRecognizer:
     def features(self, squares: Sequence[Sequence[Square]]) -> NDArray[np.float32]:
         """Features float32 [B, D] of the same squares."""
         (shown,) = squares
-        return _forward(self.model, stacked(shown))[0]
+        return self._forward(stacked(shown))[0]
+
+    @torch.inference_mode()
+    def _forward(
+        self, pixels: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Features [B, D] and probabilities [B, K], float32, of uint8 [B, C, S, S]."""
+        head = self.model.head
+        features, _ = self.run(torch.from_numpy(pixels).to(head.weight.device))
+        assert features is not None
+        rows = head(features).float().softmax(dim=1)
+        return features.float().cpu().numpy(), rows.cpu().numpy()
 
 
 def load_trained(path: Path, options: PredictOptions) -> TrainedRecognizer:
@@ -84,7 +98,8 @@ def load_trained(path: Path, options: PredictOptions) -> TrainedRecognizer:
     saved = read_model(path)
     check = None if options.rate is None else _open_set_check(saved, options.rate)
     model = saved.recognizer(launch(options.gpu).device)
-    return TrainedRecognizer(saved.card.classes, (saved.card.geometry,), model, check)
+    run = Runs(model.backbone, str(path)).make(runtime=options.runtime)
+    return TrainedRecognizer(saved.card.classes, (saved.card.geometry,), model, run, check)
 
 
 def _open_set_check(saved: SavedModel, false_rejection_rate: float) -> OpenSetCheck:
@@ -95,13 +110,3 @@ def _open_set_check(saved: SavedModel, false_rejection_rate: float) -> OpenSetCh
             "no measure)"
         )
     return OpenSetCheck(saved.support, false_rejection_rate)
-
-
-@torch.inference_mode()
-def _forward(
-    model: Recognizer, pixels: NDArray[np.uint8]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Features [B, D] and probabilities [B, K], float32, of uint8 [B, C, S, S]."""
-    features = model.backbone(torch.from_numpy(pixels).to(model.head.weight.device))
-    rows = model.head(features).float().softmax(dim=1)
-    return features.float().cpu().numpy(), rows.cpu().numpy()

@@ -10,7 +10,9 @@ import torch
 
 from cvgssl import __version__
 
-PACKAGES = ("torch", "torchvision", "timm", "accelerate", "numpy", "pillow", "scipy")
+PACKAGES = (
+    "torch", "torchvision", "timm", "accelerate", "numpy", "pillow", "scipy", "openvino",
+)  # fmt: skip
 
 
 def environment() -> dict[str, Any]:

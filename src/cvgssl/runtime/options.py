@@ -155,6 +155,24 @@ class DeviceOptions(GpuOption):
     precision: Literal["fp32", "bf16", "fp16"] = Field(default="fp32", description="arithmetic")
 
 
+Runtime = Literal["auto", "torch", "openvino"]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class RuntimeOption:
+    """What computes.
+
+    The program that runs frozen encoders.
+    """
+
+    runtime: Runtime = Field(
+        default="auto",
+        description="what runs frozen encoders on the CPU: torch, or openvino (cvgssl[openvino]), "
+        "which is several times faster; auto: openvino where it is installed and takes the "
+        "network; on a GPU it is torch",
+    )
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class JobOptions(DeviceOptions):
     """Where and how a training job runs."""

@@ -7,11 +7,11 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from cvgssl.images.picture_options import SizeLimit
-from cvgssl.runtime.options import STRICT, CheckedOptions, Written
+from cvgssl.runtime.options import STRICT, CheckedOptions, RuntimeOption, Written
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class SelectConfig(CheckedOptions, SizeLimit):
+class SelectConfig(CheckedOptions, RuntimeOption, SizeLimit):
     """Choose which training pictures to label first.
 
     Writes a list to fill in (selection.csv: path,label), a contact sheet of the pictures and
