@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 from cvgssl.encoders.installed_weights import INSTALLED
-from cvgssl.images.scan import list_pictures
+from cvgssl.images.listing import list_pictures
 from cvgssl.runtime.environment import hardware
 from cvgssl.runtime.files import write_json
 

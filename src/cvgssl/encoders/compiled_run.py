@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -138,7 +139,7 @@ def _compiled(run: NetworkRun, precision: str, program: str) -> Any:
         if trouble := machine_trouble(error):
             raise MachineError(f"--runtime: {trouble}") from error
         raise NotConvertedError(one_line(error)) from error
-    with suppress(OSError):  # where features are kept, that is warned of
+    with suppress(OSError, RuntimeError):  # where features are kept, that is warned of
         remove_stale(path.parent)
         write_array(path, np.frombuffer(_exported(compiled), np.uint8))
     return compiled
@@ -197,7 +198,8 @@ def _converted(traced: Any, picture: Tensor) -> Any:
 def _hash(run: NetworkRun, facts: Sequence[Any]) -> str:
     """Of all that the compiled network depends on, the weights among it."""
     backbone, digest = run.backbone, hashlib.sha256()
-    own = [repr(backbone.body), repr(backbone.normalization), backbone.image_size]
+    layout = re.sub(" at 0x[0-9a-f]+", "", repr(backbone.body))  # places of functions in memory
+    own = [layout, repr(backbone.normalization), backbone.image_size]
     taken = [run.layers, run.with_output, run.output_after]
     digest.update(json.dumps([*facts, *own, *taken]).encode())
     for name, tensor in backbone.body.state_dict().items():

@@ -55,10 +55,11 @@ class SelectConfig(CheckedOptions, RuntimeOption, SizeLimit):
         problems = super()._problems()
         if self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
             problems.append(f"--out {self.out}: exists and is not an empty folder; name a new one")
-        if self.is_features_file and (self.encoder or not self.class_folders):
+        useless = self.encoder or not self.class_folders or self.runtime != "auto"
+        if self.is_features_file and useless:
             problems.append(
-                f"--encoder, --class-folders: {self.data} is a features file; leave them "
-                "out, or name the folder of pictures"
+                f"--encoder, --class-folders, --runtime: {self.data} is a features file; leave "
+                "them out, or name the folder of pictures"
             )
         return problems
 
