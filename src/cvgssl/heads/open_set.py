@@ -15,6 +15,7 @@ from cvgssl.heads.auto import AutoHead
 from cvgssl.heads.base import FewShotHead, Floats
 from cvgssl.heads.calibration import fit_temperature, held_out_predictions, scale_temperature
 from cvgssl.heads.out_of_distribution import OutOfDistributionScore
+from cvgssl.heads.verdicts import KNOWN, NOT_SURE, UNKNOWN
 
 
 class CalibratedHead(FewShotHead):
@@ -74,9 +75,6 @@ class CalibratedHead(FewShotHead):
 
     def _probabilities(self, features: Floats) -> Floats:
         return scale_temperature(self.head_.predict_proba(features), self.temperature_)
-
-
-KNOWN, UNKNOWN, NOT_SURE = "known", "unknown", "not sure"
 
 
 class OpenSetHead(FewShotHead):

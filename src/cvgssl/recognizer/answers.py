@@ -1,13 +1,12 @@
 """Predictions as text: CSV and JSON, a picture at a time, and a line of counts."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from scipy.special import bdtrc
-
-from cvgssl.heads.open_set import UNKNOWN
+from cvgssl.heads.verdicts import UNKNOWN
 from cvgssl.recognizer.predict import Prediction
 from cvgssl.runtime.csv_writing import csv_line
 
@@ -89,7 +88,7 @@ def too_many_unknown(counts: Mapping[str, int], rate: float) -> str:
     Chance makes as many or more in one of twenty jobs; it is no reason for a word.
     """
     total, unknown = sum(counts.values()), counts.get(UNKNOWN, 0)
-    if not unknown or float(bdtrc(unknown - 1, total, rate)) >= _CHANCE:
+    if not unknown or _as_many(unknown, total, rate) >= _CHANCE:
         return ""
     return (
         f"{unknown} of {total} are unknown, more than the {100 * rate:g} % that "
@@ -97,6 +96,21 @@ def too_many_unknown(counts: Mapping[str, int], rate: float) -> str:
         "labelled pictures (a new kind, another camera or light), or the labels are too few to "
         "show what their classes look like; label some of them and fit again"
     )
+
+
+def _as_many(least: int, total: int, rate: float) -> float:
+    """Chance of `least` or more of `total` where each comes with probability `rate`.
+
+    In plain Python, for programs without SciPy.
+    """
+    if not 0 < rate < 1:
+        return rate
+
+    def log_probability(count: int) -> float:
+        ways = math.lgamma(total + 1) - math.lgamma(count + 1) - math.lgamma(total - count + 1)
+        return ways + count * math.log(rate) + (total - count) * math.log1p(-rate)
+
+    return math.fsum(math.exp(log_probability(count)) for count in range(least, total + 1))
 
 
 def path_text(path: Path) -> str:

@@ -22,6 +22,7 @@ from cvgssl.features.record import EncoderRecord
 from cvgssl.features.table import FeatureTable, load_features, save_features
 from cvgssl.heads import HEADS
 from cvgssl.images.geometry import Geometry
+from cvgssl.recognizer.finding import CARD
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import sha256_file, write_json
 from cvgssl.runtime.options import OneOf, explain, make
@@ -29,7 +30,7 @@ from cvgssl.runtime.parsing import one_line, parse_json
 from cvgssl.runtime.yaml_files import is_text
 
 FORMAT = 2
-CARD, TRAIN = "recognizer.json", "train.npz"
+TRAIN = "train.npz"
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(extra="ignore"))
@@ -139,11 +140,6 @@ class RecognizerCard:
     def options(self, **changes: Any) -> EmbedConfig:
         """How pictures are embedded, with `changes`; its `data` has no meaning."""
         return make(EmbedConfig, self.embedding | changes | {"data": Path()})
-
-
-def is_fitted(folder: Path) -> bool:
-    """Whether `folder` is a recognizer of `cvgssl fit`."""
-    return (folder / CARD).is_file()
 
 
 def save_recognizer(folder: Path, card: RecognizerCard, train: FeatureTable) -> None:

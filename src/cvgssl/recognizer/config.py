@@ -15,6 +15,11 @@ from cvgssl.heads import HEADS
 from cvgssl.images.picture_options import BatchOptions
 from cvgssl.runtime.options import STRICT, CheckedOptions, GpuOption, Written, fields_of
 
+EXPORTED = ".onnx"
+"""What the names of exported files end in."""
+DEFAULT_RATE = 0.1
+"""Share of the pictures of known classes that may be called unknown; that of exported files."""
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class FitConfig(EncodingOptions):
@@ -93,8 +98,8 @@ class PredictOptions(CheckedOptions, GpuOption, BatchOptions):
     """Which pictures are named by which run, and how."""
 
     model: Path = Field(
-        description="run folder (of finetune, linear or fit), or a .safetensors file from its "
-        "weights/"
+        description="run folder (of finetune, linear or fit), a .safetensors file from its "
+        "weights/, or an .onnx file of `cvgssl export`, which starts at once and uses no GPU"
     )
     images: tuple[Path, ...] = Field(
         min_length=1, description="picture files, and folders to be searched for pictures"
@@ -106,14 +111,14 @@ class PredictOptions(CheckedOptions, GpuOption, BatchOptions):
     unknown: bool = Field(
         default=False,
         description='also answer "unknown" for pictures unlike the labelled ones, and "not sure"; '
-        "for runs of `cvgssl linear` and `cvgssl fit`",
+        "for runs of `cvgssl linear` and `cvgssl fit`, and files of the latter",
     )
     false_rejection_rate: float = Field(
-        default=0.1,
+        default=DEFAULT_RATE,
         ge=0,
         lt=1,
         description="with --unknown: share of the pictures of known classes that may be called "
-        "unknown",
+        "unknown; files of `cvgssl export` have that of the default",
     )
     encoder: tuple[str, ...] = Field(
         default=(),
@@ -122,7 +127,7 @@ class PredictOptions(CheckedOptions, GpuOption, BatchOptions):
 
     def _problems(self) -> list[str]:
         problems = super()._problems()
-        if self.false_rejection_rate != 0.1 and not self.unknown:
+        if self.false_rejection_rate != DEFAULT_RATE and not self.unknown:
             problems.append("--false-rejection-rate: has no effect without --unknown")
         return problems
 

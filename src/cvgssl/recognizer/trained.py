@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from cvgssl.adapt.model_file import SavedModel, Support, read_model
 from cvgssl.adapt.network import Recognizer
 from cvgssl.features.reading import stacked
-from cvgssl.heads.open_set import KNOWN, NOT_SURE, OpenSetHead
+from cvgssl.heads.open_set import OpenSetHead
+from cvgssl.heads.verdicts import KNOWN, NOT_SURE
 from cvgssl.images.decoding import Square
 from cvgssl.images.geometry import Geometry
 from cvgssl.recognizer.config import PredictOptions
