@@ -17,6 +17,7 @@ from cvgssl.runtime.options import STRICT, CheckedOptions, GpuOption, Written, f
 
 EXPORTED = ".onnx"
 """What the names of exported files end in."""
+SortMode = Literal["copy", "move"]
 DEFAULT_RATE = 0.1
 """Share of the pictures of known classes that may be called unknown; that of exported files."""
 

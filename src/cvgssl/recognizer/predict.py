@@ -3,7 +3,7 @@
 Shapes: B pictures, K classes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -135,15 +135,25 @@ class Recognition:
         At the end it warns of dark pictures and of those that were left out; raises UserError for
         unreadable ones without `skip_corrupt`.
         """
-        reading, classes = self.reading, self.recognizer.classes
+        reading = self.reading
         with progress("pictures", len(reading.paths) - start) as advance:
-            for batch in reading.batches(advance, start):
-                answers = zip(batch.places, *self.recognizer(batch.squares), strict=True)
-                yield [
-                    Prediction(reading.paths[place], classes, *answer) for place, *answer in answers
-                ]
+            yield from self.named(reading, advance, start)
         check_readable(reading.reasons(), len(reading.paths), reading.options.skip_corrupt)
         warn_if_dark(reading.brightest, self.recognizer.geometries[0])
+
+    def named(
+        self, reading: Reading, advance: Callable[[int], None], start: int = 0
+    ) -> Iterator[list[Prediction]]:
+        """Predictions of what `reading` gives, a few at a time; it notes what it cannot read.
+
+        advance, start: see `Reading.batches`.
+        """
+        for batch in reading.batches(advance, start):
+            answers = zip(batch.places, *self.recognizer(batch.squares), strict=True)
+            yield [
+                Prediction(reading.paths[place], self.recognizer.classes, *answer)
+                for place, *answer in answers
+            ]
 
 
 def recognition(options: PredictOptions) -> Recognition:
