@@ -119,6 +119,23 @@ def test_the_command_without_torch(with_map: Exported, plates: Path, tmp_path: P
     assert [entry["path"] for entry in json.loads(done.stdout)] == [str(r.path) for r in right]
 
 
+def test_it_sorts_as_the_folder(with_map: Exported, plates: Path, tmp_path: Path) -> None:
+    for name in ("folder", "file"):
+        words = ["--unknown", "--csv", str(tmp_path / f"{name}.csv")]
+        words += ["--sort-into", str(tmp_path / name)]
+        model = with_map.folder if name == "folder" else with_map.file
+        assert main(["predict", str(model), str(plates / "test"), *words]) == 0
+    answers = [(tmp_path / f"{name}.csv").read_text() for name in ("folder", "file")]
+    assert len(answers[0].splitlines()) == 25
+    firsts = [[line.split(",")[:2] for line in text.splitlines()] for text in answers]
+    assert firsts[0] == firsts[1]
+    sorted_ = [
+        sorted(path.relative_to(tmp_path / name) for path in (tmp_path / name).rglob("*.*"))
+        for name in ("folder", "file")
+    ]
+    assert sorted_[0] == sorted_[1] and len(sorted_[0]) == 24
+
+
 def test_options_that_a_file_cannot_use(
     with_map: Exported, trained: Exported, plates: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
