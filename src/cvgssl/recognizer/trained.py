@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from cvgssl.adapt.model_file import SavedModel, Support, read_model
 from cvgssl.adapt.network import Recognizer
 from cvgssl.features.reading import stacked
-from cvgssl.heads.open_set import OpenSetHead
 from cvgssl.heads.verdicts import KNOWN, NOT_SURE
 from cvgssl.images.decoding import Square
 from cvgssl.images.geometry import Geometry
@@ -32,6 +31,8 @@ class OpenSetCheck:
     """
 
     def __init__(self, support: Support, false_rejection_rate: float) -> None:
+        from cvgssl.heads.open_set import OpenSetHead  # by way of scikit-learn, slow to import
+
         features = support.features.double().numpy()
         self.centre = features.mean(axis=0)
         self.head = OpenSetHead(false_rejection_rate=false_rejection_rate)
