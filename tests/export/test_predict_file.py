@@ -153,6 +153,23 @@ def test_options_that_a_file_cannot_use(
     assert "none.onnx: no such file" in capsys.readouterr().err
 
 
+WAYS = [[], 3, [{"size": 0}], [{"size": 10**6}], [{"fit": "shear"}], [{"bit_depth": 40}], [{}, 1]]
+
+
+@pytest.mark.parametrize("ways", WAYS)
+def test_files_that_see_pictures_in_impossible_ways(
+    ways: object,
+    of_labels: Exported,
+    plates: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = changed(of_labels, tmp_path / "bad.onnx", geometries=ways)
+    assert main(["predict", str(file), str(plates / "test")]) == 2
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1 and f"{file} cannot be read as a file of" in errors
+
+
 def test_unreadable_pictures_are_left_out(with_map: Exported, plates: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"no picture")
     images = [tmp_path / "bad.png", plates / "test"]

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pydantic
 from numpy.typing import NDArray
 
 from cvgssl.images.geometry import Geometry
@@ -18,6 +19,7 @@ from cvgssl.runtime.parsing import check_file, parsing
 FORMAT = 1
 INPUTS = ("picture", "white")
 _REMEDY = "export it again"
+_LARGEST_SQUARE = 2**13  # pixels of a side
 _MISSING = "is not installed: pip install 'cvgssl[onnx]'"
 
 
@@ -66,9 +68,17 @@ class ExportedFile:
 
     @property
     def geometries(self) -> tuple[Geometry, ...]:
-        """How its encoders see a picture, each way once."""
+        """How its encoders see a picture, each way once; raises UserError for impossible ones."""
         with parsing(self.path, "a file of `cvgssl export`", _REMEDY):
-            return tuple(Geometry(**each) for each in self.metadata["geometries"])
+            ways = pydantic.TypeAdapter(tuple[Geometry, ...]).validate_python(
+                self.metadata["geometries"]
+            )
+            usable = all(
+                1 <= each.size <= _LARGEST_SQUARE and 8 <= each.bit_depth <= 16 for each in ways
+            )
+            if not (ways and usable):
+                raise ValueError(f"geometries {ways}")
+        return ways
 
     def __call__(self, picture: NDArray[Any], white: int) -> Answer:
         """Name a picture: samples uint8 or uint16 [H, W] or [H, W, C], white level 255 or 65535."""
