@@ -1,6 +1,7 @@
 """Pictures go to folders of their answers, and nothing is lost on the way."""
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,26 @@ def test_what_is_gone_and_what_cannot_be_written(line: Path, tmp_path: Path) -> 
     with pytest.raises(OSError) as failed:
         sorter(tmp_path, "move").bring(line / "a.png", "unknown")
     assert "unknown" in str(failed.value.filename) and (line / "a.png").read_bytes() == b"first"
+
+
+@pytest.mark.parametrize("mode", ["copy", "move"])
+def test_a_full_disk_is_named_and_leaves_nothing(
+    line: Path, tmp_path: Path, mode: SortMode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def other_disk(_self: Path, _target: Path) -> Path:
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(Path, "rename", other_disk)
+    (line / "a.png").write_bytes(bytes(5000))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OSError) as full:
+            sorter(tmp_path, mode).bring(line / "a.png", "crack")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert full.value.filename == str(tmp_path / "sorted" / "crack" / "a.png")
+    assert inside(tmp_path / "sorted") == {} and (line / "a.png").exists()
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../up", "a/b", "a\\b", "nul\0", "é" * 128])

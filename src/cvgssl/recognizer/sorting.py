@@ -79,7 +79,8 @@ class Sorter:
             with suppress(OSError):  # another disk, to which it is copied
                 return path.rename(target), True
         with writing(target) as aside:
-            shutil.copyfile(path, aside)
+            with path.open("rb") as source, aside.open("wb") as copy:
+                shutil.copyfileobj(source, copy)  # copyfile would blame the source for a full disk
             with suppress(OSError):  # times, which some shares cannot set
                 shutil.copystat(path, aside)
         return target, False
