@@ -45,6 +45,8 @@ class ExportedFile:
         with parsing(path, "a file of `cvgssl export`", _REMEDY):
             options = runtime.SessionOptions()
             options.log_severity_level = 3
+            # threads that wait by spinning take the cores from a camera's program and the decoder
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
             self._session = runtime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
