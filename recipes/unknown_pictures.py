@@ -35,7 +35,7 @@ from cvgssl.heads import CalibratedHead, OpenSetHead
 from cvgssl.heads.base import UNLABELLED
 from cvgssl.heads.calibration import calibration_error, coverage
 from cvgssl.heads.metrics import mean_interval
-from cvgssl.heads.open_set import KNOWN, NOT_SURE, UNKNOWN
+from cvgssl.heads.verdicts import KNOWN, NOT_SURE, UNKNOWN
 from cvgssl.runtime.environment import hardware
 from cvgssl.runtime.files import write_json
 from cvgssl.runtime.progress import progress

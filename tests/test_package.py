@@ -135,6 +135,15 @@ def test_what_help_needs_imports_no_torch() -> None:
     assert loaded_by(f"import {names}", "torch", "timm", "scipy", "sklearn", "accelerate") == set()
 
 
+def test_prediction_imports_what_the_recognizer_needs() -> None:
+    slow = ("torch", "torch._dynamo", "timm", "sklearn", "scipy", "accelerate", "onnxruntime")
+    assert (
+        loaded_by("import cvgssl.recognizer.exported, cvgssl.recognizer.watching", *slow) == set()
+    )
+    needed = {"torch", "timm", "accelerate"}
+    assert loaded_by("import cvgssl.recognizer.trained", *slow) == needed
+
+
 def test_every_public_name_is_there_and_documented() -> None:
     for name in cvgssl.__all__:
         assert getattr(cvgssl, name).__doc__, name

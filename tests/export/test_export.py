@@ -14,12 +14,12 @@ import pytest
 import torch
 
 from cvgssl.cli.main import main
-from cvgssl.export import golden
 from cvgssl.export.graph import write_graph
-from cvgssl.export.running import ExportedRecognizer
 from cvgssl.features.table import load_features
 from cvgssl.images.reader import read_picture
+from cvgssl.recognizer import golden
 from cvgssl.recognizer.config import FitConfig
+from cvgssl.recognizer.exported_file import ExportedFile
 from cvgssl.recognizer.fit import fit
 from cvgssl.recognizer.predict import predict
 from cvgssl.runtime.errors import UserError
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize("which", ["with_map", "of_labels"])
 def test_it_answers_as_predict(which: str, plates: Path, request: pytest.FixtureRequest) -> None:
     made: Exported = request.getfixturevalue(which)
-    exported = ExportedRecognizer(made.file)
+    exported = ExportedFile(made.file)
     assert "10 made-up pictures" in made.printed and "20 pictures of its own pool" in made.printed
     answered = predict(made.folder, [plates / "test"], unknown=True)
     assert len(answered) == 24 and exported.classes == list(answered[0].classes)
@@ -45,7 +45,7 @@ def test_it_answers_as_predict(which: str, plates: Path, request: pytest.Fixture
 
 
 def test_it_names_the_nearest_labelled_pictures(with_map: Exported, plates: Path) -> None:
-    exported = ExportedRecognizer(with_map.file)
+    exported = ExportedFile(with_map.file)
     labelled = exported.metadata["labelled"]
     assert len(labelled) == 12
     for place in (0, 7):
@@ -62,14 +62,14 @@ def test_it_names_the_nearest_labelled_pictures(with_map: Exported, plates: Path
 
 
 def test_gray_pictures_may_come_as_colour(with_map: Exported) -> None:
-    exported = ExportedRecognizer(with_map.file)
+    exported = ExportedFile(with_map.file)
     gray = np.random.default_rng(0).integers(0, 256, (50, 71), dtype=np.uint8)
     answers = [exported(each, 255) for each in (gray, np.stack([gray] * 3, axis=-1))]
     np.testing.assert_allclose(*(each["probabilities"] for each in answers), atol=1e-6)
 
 
 def test_what_the_file_says_of_itself(of_labels: Exported) -> None:
-    about = ExportedRecognizer(of_labels.file).metadata
+    about = ExportedFile(of_labels.file).metadata
     card = json.loads((of_labels.folder / "recognizer.json").read_text())
     assert about["classes"] == card["classes"] and about["bit_depth"] == 12
     assert about["hashes"]["train"] == card["train_sha256"] and len(about["hashes"]["labels"]) == 64
@@ -102,7 +102,7 @@ def changed(made: Exported, to: Path, **metadata: Any) -> Path:
 def test_another_answer_is_noticed(
     what: str, with_map: Exported, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pictures = ExportedRecognizer(with_map.file).metadata["golden"]
+    pictures = ExportedFile(with_map.file).metadata["golden"]
     right = golden.Golden.unpacked(pictures[3])
     other = right.right | {what: right.right[what] + np.float32(0.02)}
     pictures[3] = golden.Golden(right.samples, other).packed()

@@ -12,7 +12,8 @@ from cvgssl.adapt.protocol import adapt
 from cvgssl.heads.metrics import confusion
 from cvgssl.images.geometry import Geometry
 from cvgssl.images.store import load_pictures
-from cvgssl.recognizer.predict import find_model, find_pictures, predict
+from cvgssl.recognizer.finding import find_model, find_pictures
+from cvgssl.recognizer.predict import predict
 from cvgssl.runtime.errors import UserError
 
 

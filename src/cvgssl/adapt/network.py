@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from cvgssl.adapt.config import AdaptConfig, FinetuneConfig, Trainable
 from cvgssl.adapt.lora import add_updates, attention_layers
 from cvgssl.encoders.backbone import Backbone
-from cvgssl.encoders.timm_import import group_parameters, param_groups_layer_decay
+from cvgssl.encoders.timm_import import group_parameters, timm_optimizers
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.schedule import cosine
 
@@ -149,7 +149,7 @@ def _groups(model: nn.Module, config: AdaptConfig) -> list[dict[str, Any]]:
     body = model.backbone.body
     if not hasattr(body, "group_matcher"):
         raise UserError(f"--layer-decay: {config.arch} does not name its layers; leave it out")
-    groups: list[dict[str, Any]] = param_groups_layer_decay(
+    groups: list[dict[str, Any]] = timm_optimizers().param_groups_layer_decay(
         body,
         weight_decay=config.weight_decay,
         weight_decay_exclude_1d=False,

@@ -31,7 +31,7 @@ COMMANDS = {
     "finetune": ("finetune", "fine-tune a backbone on a few labelled pictures per class"),
     "linear": ("linear", "train a linear classifier on a frozen backbone's features"),
     "fit": ("fit", "a recognizer without training: a few labels on embeddings"),
-    "predict": ("predict", "name the class of pictures with a trained run"),
+    "predict": ("predict", "name the class of pictures, also as they arrive"),
     "export": ("export", "write a recognizer as one ONNX file, from picture to answer"),
     "verify": ("verify", "check that an exported file answers as when it was made"),
     "bench": ("bench", "compare heads over data sets, encoders, settings, shots and draws"),

@@ -1,4 +1,4 @@
-"""`cvgssl predict RUN IMAGES...`: names the class of pictures with a trained run."""
+"""`cvgssl predict RECOGNIZER IMAGES...`: names the class of pictures, also as they arrive."""
 
 import sys
 from collections import Counter
@@ -12,10 +12,11 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from cvgssl.cli.command import Command
-from cvgssl.recognizer.config import PredictOptions
-from cvgssl.runtime.lock import locked_file
+from cvgssl.recognizer.config import PredictOptions, SortMode
+from cvgssl.runtime.lock import locked_file, locked_folder
 from cvgssl.runtime.options import STRICT, Written
 from cvgssl.runtime.parsing import printable
+from cvgssl.runtime.stopping import stop_requests
 
 if TYPE_CHECKING:
     from cvgssl.recognizer.answer_files import Output
@@ -27,24 +28,88 @@ SHOWN = 100  # rows of the table; more are for a file
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PredictConfig(PredictOptions):
-    """Name the class of pictures with a trained run, with probabilities.
+    """Name the class of pictures with a recognizer, with probabilities.
 
     Prints a table, or writes CSV or JSON with the probabilities of all classes. Files grow as
     FILE.part; the same command goes on there after an interruption.
+
+    With --watch or --sort-into it prints a line for each picture (path, answer, probability, place,
+    with tabs between), and appends rows to FILE, whose pictures it does not name again.
     """
 
+    images: tuple[Path, ...] = Field(
+        default=(), description="picture files, and folders to be searched for pictures"
+    )
+    watch: Path | None = Field(
+        default=None,
+        description="instead of IMAGES: name pictures as they arrive in this folder and below, "
+        "until Ctrl-C",
+    )
+    poll_seconds: float = Field(
+        default=1.0,
+        gt=0,
+        le=3600,
+        description="with --watch: time between two looks at the folder; a picture is named when "
+        "it is the same at both",
+    )
+    sort_into: Annotated[Path | None, Written(folder=True)] = Field(
+        default=None,
+        description="bring each picture into a folder of its answer below this one, never over "
+        "another file",
+    )
+    sort_mode: SortMode = Field(
+        default="copy", description="with --sort-into: leave the pictures where they are, or not"
+    )
     csv: Annotated[Path | None, Written()] = Field(
         default=None, description="write CSV to this file; - is standard output"
     )
     json: Annotated[Path | None, Written()] = Field(
         default=None, description="write JSON to this file; - is standard output"
     )
+    jsonl: Annotated[Path | None, Written()] = Field(
+        default=None,
+        description="write JSON lines, an object for each picture, to this file; - is standard "
+        "output",
+    )
 
     def _problems(self) -> list[str]:
         problems = super()._problems()
-        if self.csv == STDOUT and self.json == STDOUT:
-            problems.append("--csv - --json -: only one of them can go to standard output")
-        return problems
+        on_stdout = [f"{flag} -" for flag, path in self.targets.items() if path == STDOUT]
+        if len(on_stdout) > 1:
+            problems.append(f"{' '.join(on_stdout)}: only one of them can go to standard output")
+        if not self.images and self.watch is None:
+            problems.append("IMAGES is needed (or --watch FOLDER)")
+        if self.images and self.watch is not None:
+            problems.append("IMAGES, --watch: name one of them")
+        if self.watch is None and self.poll_seconds != 1:
+            problems.append("--poll-seconds: has no effect without --watch")
+        if self.sort_into is None and self.sort_mode != "copy":
+            problems.append("--sort-mode: has no effect without --sort-into")
+        if self.goes_on and self.json is not None:
+            problems.append("--json: is whole only at an end; --watch and --sort-into take --jsonl")
+        return problems + self._sorted_inside()
+
+    def _sorted_inside(self) -> list[str]:
+        if self.sort_into is None:
+            return []
+        place = self.sort_into.resolve()
+        return [
+            f"--sort-into {self.sort_into}: is inside {folder}, whose pictures would be named "
+            "again; name a place outside"
+            for folder in (*self.images, *([self.watch] if self.watch else []))
+            if place.is_relative_to(folder.resolve())
+        ]
+
+    @property
+    def targets(self) -> dict[str, Path]:
+        """Where answers go, by flag."""
+        named = {"--csv": self.csv, "--json": self.json, "--jsonl": self.jsonl}
+        return {flag: path for flag, path in named.items() if path is not None}
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether answers are added to files that stay open for more."""
+        return self.watch is not None or self.sort_into is not None
 
 
 COMMAND = Command(PredictConfig, positional=("model", "images"))
@@ -54,16 +119,20 @@ def run(argv: Sequence[str], prog: str) -> int:
     """Run the command; 0 when all pictures got a class."""
     config = COMMAND.parse(argv, prog)
     with ExitStack() as locks:
-        for flag, path in (("--csv", config.csv), ("--json", config.json)):
-            if path is not None and path != STDOUT:
+        for flag, path in config.targets.items():
+            if path != STDOUT:
                 locks.enter_context(locked_file(path, flag))
-        _predict(config)
+        if config.sort_into is not None:
+            locks.enter_context(locked_folder(config.sort_into, "--sort-into"))
+        if config.goes_on:
+            _go_on(config)
+        else:
+            _predict(config)
     return 0
 
 
 def _predict(config: PredictConfig) -> None:
     from cvgssl.recognizer.answer_files import write_answers
-    from cvgssl.recognizer.answers import summary, too_many_unknown
     from cvgssl.recognizer.predict import recognition
 
     work = recognition(config)
@@ -72,29 +141,82 @@ def _predict(config: PredictConfig) -> None:
         try:
             counts, begun = write_answers(work, config, outputs)
         except KeyboardInterrupt:
-            if STDOUT not in (config.csv, config.json):
+            if STDOUT not in config.targets.values():
                 print("what is done is kept; the same command goes on there", file=sys.stderr)
             raise
         if begun:
             print(f"the first {begun} pictures were done before", file=sys.stderr)
-        for path in (config.csv, config.json):
-            if path not in (None, STDOUT):
+        for path in config.targets.values():
+            if path != STDOUT:
                 print(f"written to {path}", file=sys.stderr)
     else:
         counts = _show(work)
+    _sum_up(counts, config.rate)
+
+
+def _go_on(config: PredictConfig) -> None:
+    """Name pictures one after the other; ended by a signal, what is at work is finished."""
+    from cvgssl.recognizer.growing import GrowingFile
+    from cvgssl.recognizer.predict import recognition
+    from cvgssl.recognizer.sorting import Sorter
+    from cvgssl.recognizer.watching import Line, name_listed, watch
+
+    work = recognition(config)
+    sorter = None
+    if config.sort_into is not None:
+        sorter = Sorter(config.sort_into, config.sort_mode, work.recognizer.classes)
+    with ExitStack() as opened:
+        outputs = []
+        for output in _outputs(config):
+            outputs.append(GrowingFile(output, work))
+            opened.callback(outputs[-1].close)
+        told = _say_nothing if STDOUT in config.targets.values() else _say
+        line = Line(work, config, outputs, sorter, told)
+        try:
+            if config.watch is None:
+                name_listed(line, work.reading.paths)
+            else:
+                with stop_requests() as ends:
+                    watch(line, config.watch, config.poll_seconds, ends)
+        except KeyboardInterrupt:
+            _sum_up(line.counts, config.rate)
+            raise
+        _sum_up(line.counts, config.rate)
+
+
+def _say(prediction: "Prediction", place: Path | None) -> None:
+    from cvgssl.recognizer.answers import path_text
+
+    cells = [path_text(prediction.path), prediction.answer, f"{prediction.probability:.6f}"]
+    if place is not None:
+        cells.append(path_text(place))
+    print("\t".join(map(printable, cells)), flush=True)
+
+
+def _say_nothing(_prediction: "Prediction", _place: Path | None) -> None:
+    pass
+
+
+def _sum_up(counts: dict[str, int], rate: float | None) -> None:
+    from cvgssl.recognizer.answers import summary, too_many_unknown
+
     print(printable(summary(counts)), file=sys.stderr)
-    if config.rate is not None and (warning := too_many_unknown(counts, config.rate)):
+    if rate is not None and (warning := too_many_unknown(counts, rate)):
         print(warning, file=sys.stderr)
 
 
 def _outputs(config: PredictConfig) -> "list[Output]":
     from cvgssl.recognizer.answer_files import Output
-    from cvgssl.recognizer.answers import CsvFormat, JsonFormat
+    from cvgssl.recognizer.answers import CsvFormat, JsonFormat, JsonLinesFormat, TextFormat
 
+    forms: dict[str, TextFormat] = {
+        "--csv": CsvFormat(),
+        "--json": JsonFormat(),
+        "--jsonl": JsonLinesFormat(),
+    }
     return [
-        Output(form, sys.stdout.buffer if path == STDOUT else path)
-        for form, path in ((CsvFormat(), config.csv), (JsonFormat(), config.json))
-        if path is not None
+        Output(forms[flag], sys.stdout.buffer if path == STDOUT else path)
+        for flag, path in config.targets.items()
     ]
 
 

@@ -11,10 +11,10 @@ COMMAND = Command(VerifyConfig, positional=("file",))
 def run(argv: Sequence[str], prog: str) -> int:
     """Ask it about the pictures that it carries; 0 when all answers are the same."""
     config = COMMAND.parse(argv, prog)
-    from cvgssl.export.golden import check_golden
-    from cvgssl.export.running import ExportedRecognizer
+    from cvgssl.recognizer.exported_file import ExportedFile
+    from cvgssl.recognizer.golden import check_golden
 
-    agreement = check_golden(ExportedRecognizer(config.file))
+    agreement = check_golden(ExportedFile(config.file))
     print(
         f"{config.file}: {agreement.pictures} pictures get the same class; probabilities differ "
         f"by at most {agreement.probability:.1e}, embeddings by {agreement.embedding:.1e} of "

@@ -4,12 +4,21 @@ timm imports torchvision, and torchvision registers shape functions for two oper
 extension defines. Where that extension cannot be loaded (torchvision built for CUDA beside a
 CPU-only torch, say) the import ends in "operator torchvision::nms does not exist", although
 nothing here uses these operators. They are then declared beforehand, without an implementation.
+
+Both import torch's compiler, and timm a tracker of runs, which takes longer than all the rest.
+These imports are put off until the compiler or the tracker is used.
 """
 
+import functools
+import importlib
 import importlib.util
 import sys
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import torch
 
@@ -41,12 +50,70 @@ def _declare_missing_operators() -> None:
     _kept.append(library)
 
 
-with warnings.catch_warnings():
+class _StandIn(ModuleType):
+    """A module that is imported when something of it is used, and is then out of the way."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # of whoever looks through all modules
+            raise AttributeError(name)
+        self.leave()
+        return getattr(importlib.import_module(self.__name__), name)
+
+    def leave(self) -> None:
+        """Let the next import find the module itself."""
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+
+
+@contextmanager
+def _put_off() -> Iterator[None]:
+    """Inside the block stand-ins are taken for the slow packages that are not imported already."""
+    compiler, tracker = _StandIn("torch._dynamo.utils"), _StandIn("wandb")
+    # torchvision takes this function from it
+    vars(compiler)["is_compile_supported"] = lambda device: importlib.import_module(
+        compiler.__name__
+    ).is_compile_supported(device)
+    there = [compiler] + [tracker] * (importlib.util.find_spec(tracker.__name__) is not None)
+    disable = torch.compiler.disable
+    for module in there:
+        sys.modules.setdefault(module.__name__, module)
+    torch.compiler.disable = _disable  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.compiler.disable = disable
+        for module in there:
+            module.leave()
+
+
+def _disable(
+    function: Callable[..., Any] | None = None, recursive: bool = True, **options: Any
+) -> Callable[..., Any]:
+    """`torch.compiler.disable`, done when the function is called."""
+    if function is None:
+        return functools.partial(_disable, recursive=recursive, **options)
+    disabled: list[Callable[..., Any]] = []
+
+    @functools.wraps(function)
+    def call(*words: Any, **named: Any) -> Any:
+        if not disabled:
+            disable: Any = torch.compiler.disable
+            disabled.append(disable(function, recursive, **options))
+        return disabled[0](*words, **named)
+
+    return call
+
+
+with warnings.catch_warnings(), _put_off():
     warnings.simplefilter("ignore")
     _declare_missing_operators()
     import timm
     import torchvision
     from timm.models import group_parameters
-    from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]
 
-__all__ = ["group_parameters", "param_groups_layer_decay", "timm", "torchvision"]
+__all__ = ["group_parameters", "timm", "timm_optimizers", "torchvision"]
+
+
+def timm_optimizers() -> ModuleType:
+    """timm.optim, which imports torch's compiler and lets it compile a function any often."""
+    return importlib.import_module("timm.optim")

@@ -6,9 +6,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from cvgssl.recognizer.config import EXPORTED
 from cvgssl.runtime.options import STRICT, CheckedOptions, Written
-
-ENDING = ".onnx"
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -42,8 +41,8 @@ class ExportConfig(CheckedOptions):
 
     def _problems(self) -> list[str]:
         problems = super()._problems()
-        if self.out.suffix != ENDING:
-            problems.append(f"OUT {self.out}: must end in {ENDING}")
+        if self.out.suffix != EXPORTED:
+            problems.append(f"OUT {self.out}: must end in {EXPORTED}")
         return problems
 
 

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from cvgssl.export.encoder import EncoderPart
 from cvgssl.export.heads import HeadPart, PreparationPart, unit
-from cvgssl.export.running import INPUTS, import_onnx
 from cvgssl.export.squares import Squares
 from cvgssl.heads import OpenSetHead
+from cvgssl.recognizer.exported_file import INPUTS, import_package
 from cvgssl.recognizer.fitted import FittedRecognizer
 from cvgssl.recognizer.trained import TrainedRecognizer
 from cvgssl.runtime.errors import UserError
@@ -130,6 +130,12 @@ def write_graph(
             f"torch {torch.__version__} cannot export this recognizer ({one_line(error)}); take "
             "another encoder or another version of torch"
         ) from error
+
+
+def import_onnx() -> None:
+    """Raise UserError where a package that writes ONNX files is missing."""
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        import_package(name)
 
 
 @contextlib.contextmanager

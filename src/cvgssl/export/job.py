@@ -4,7 +4,7 @@ import json
 import platform
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,19 +15,19 @@ from numpy.typing import NDArray
 
 from cvgssl import __version__
 from cvgssl.export.config import ExportConfig
-from cvgssl.export.golden import (
+from cvgssl.export.graph import import_onnx, write_graph
+from cvgssl.export.sources import Source, open_source, predict_options
+from cvgssl.features.reading import Reading
+from cvgssl.images.reader import read_picture
+from cvgssl.recognizer.config import PredictOptions
+from cvgssl.recognizer.exported_file import FORMAT, ExportedFile
+from cvgssl.recognizer.golden import (
     Agreement,
     Golden,
     check_answers,
     check_golden,
     golden_samples,
 )
-from cvgssl.export.graph import write_graph
-from cvgssl.export.running import FORMAT, ExportedRecognizer, import_onnx
-from cvgssl.export.sources import Source, open_source, predict_options
-from cvgssl.features.reading import Reading
-from cvgssl.images.reader import read_picture
-from cvgssl.recognizer.config import PredictOptions
 from cvgssl.recognizer.predict import Recognizing
 from cvgssl.runtime.files import writing
 from cvgssl.runtime.progress import progress
@@ -67,7 +67,7 @@ def export(config: ExportConfig) -> ExportSummary:
     with writing(config.out) as aside:
         write_graph(source.graph(), source.outputs, metadata, aside)
         size = aside.stat().st_size
-        exported = ExportedRecognizer(aside)
+        exported = ExportedFile(aside)
         exported.path = config.out  # which messages name
         on_golden = check_golden(exported, _NOT_LEFT)
         on_pool = _check_pool(exported, wanted, source.bit_depth)
@@ -116,7 +116,7 @@ def _probabilities(
 
 
 def _check_pool(
-    exported: ExportedRecognizer, wanted: dict[Path, NDArray[np.float32]], bit_depth: int
+    exported: ExportedFile, wanted: dict[Path, NDArray[np.float32]], bit_depth: int
 ) -> Agreement | None:
     if not wanted:
         return None
@@ -135,6 +135,7 @@ def _metadata(source: Source, golden: Sequence[Golden]) -> dict[str, str]:
         "format": FORMAT,
         "classes": source.recognizer.classes,
         "bit_depth": source.bit_depth,
+        "geometries": [asdict(each) for each in source.recognizer.geometries],
         **source.about,
         "versions": {"cvgssl": __version__, "python": platform.python_version()}
         | dict(_versions()),

@@ -19,11 +19,12 @@ from cvgssl.features.table import UNLABELLED
 from cvgssl.heads import OpenSetHead
 from cvgssl.images.decoding import Square
 from cvgssl.images.names import text_form
-from cvgssl.recognizer.card import is_fitted, load_recognizer
+from cvgssl.recognizer.card import load_recognizer
 from cvgssl.recognizer.config import PredictOptions
+from cvgssl.recognizer.finding import find_model, is_fitted
 from cvgssl.recognizer.fit import LABELS
 from cvgssl.recognizer.fitted import load_fitted
-from cvgssl.recognizer.predict import Recognizing, find_model
+from cvgssl.recognizer.predict import Recognizing
 from cvgssl.recognizer.trained import load_trained
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import sha256_file

@@ -22,8 +22,7 @@ from cvgssl.features.feature_store import Rows, Values, scratch
 from cvgssl.features.pictures import Listing, list_for_embedding
 from cvgssl.features.record import FOLDER, EncoderRecord, parts_of
 from cvgssl.features.table import FeatureTable
-from cvgssl.images.decoding import hash_files
-from cvgssl.images.store import warn_if_dark
+from cvgssl.images.decoding import hash_files, warn_if_dark
 from cvgssl.runtime.cache_folder import default_cache_dir
 from cvgssl.runtime.errors import UserError
 

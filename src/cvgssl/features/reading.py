@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl.images.decoding import Square, decode_squares
-from cvgssl.images.geometry import Geometry
+from cvgssl.images.geometry import Geometry, Whole
 from cvgssl.images.picture_options import BatchOptions
 
 
@@ -42,7 +42,7 @@ class Reading:
     """
 
     paths: Sequence[Path]
-    geometries: Sequence[Geometry]
+    geometries: Sequence[Geometry | Whole]
     options: BatchOptions
     unreadable: dict[int, str] = field(default_factory=dict)
     brightest: int | None = None

@@ -20,6 +20,7 @@ from cvgssl.heads.calibration import (
     scale_temperature,
 )
 from cvgssl.heads.out_of_distribution import OutOfDistributionScore
+from cvgssl.heads.verdicts import KNOWN, NOT_SURE, UNKNOWN
 
 
 class CalibratedHead(HeadOfHeads):
@@ -79,9 +80,6 @@ class CalibratedHead(HeadOfHeads):
 
     def _probabilities(self, features: Floats) -> Floats:
         return scale_temperature(self.head_.predict_proba(features), self.temperature_)
-
-
-KNOWN, UNKNOWN, NOT_SURE = "known", "unknown", "not sure"
 
 
 class OpenSetHead(HeadOfHeads):

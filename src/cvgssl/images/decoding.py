@@ -16,10 +16,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cvgssl.images.bands import Opened
-from cvgssl.images.geometry import Geometry
+from cvgssl.images.geometry import Geometry, Whole
 from cvgssl.images.opening import PILLOWS_LIMIT, UnusableError
 from cvgssl.images.picture_options import AS_USUAL, DecodingOptions
-from cvgssl.images.reader import UnreadablePicture, decoding, is_gray, reading, single_if_gray
+from cvgssl.images.reader import (
+    UnreadablePicture,
+    decoding,
+    is_gray,
+    reading,
+    single_if_gray,
+    whole,
+)
 from cvgssl.runtime.errors import MachineError, UserError
 
 log = logging.getLogger(__name__)
@@ -32,7 +39,7 @@ class Square:
     """What became of one file.
 
     digest: SHA-256 of its bytes, or a word for a file that cannot be opened.
-    pixels: uint8 [1 or 3, S, S], or None with the `reason` why not.
+    pixels: uint8 [1 or 3, S, S] (of `Whole` [1 or 3, H, W]), or None with the `reason` why not.
     brightest: see `reader.Decoded`.
     """
 
@@ -44,7 +51,7 @@ class Square:
 
 def decode_squares(
     paths: Sequence[Path],
-    geometry: Geometry,
+    geometry: Geometry | Whole,
     options: DecodingOptions = AS_USUAL,
     ahead: int = 0,
 ) -> Iterator[Square]:
@@ -73,18 +80,33 @@ def check_readable(reasons: Mapping[Path, str], total: int, skip_corrupt: bool) 
         log.warning("%s; left out", line)
 
 
+def warn_if_dark(brightest: int | None, geometry: Geometry | Whole) -> None:
+    """Cameras with 10, 12 or 14 bits write 16-bit files that come out nearly black."""
+    if brightest is None or brightest.bit_length() > geometry.bit_depth - 2:
+        return
+    depth = next(bits for bits in (8, 10, 12, 14) if brightest.bit_length() <= bits)
+    log.warning(
+        "the brightest value in the 16-bit pictures is %d of %d; if the camera reads fewer bits, "
+        "give --bit-depth %d",
+        brightest,
+        2**geometry.bit_depth - 1,
+        depth,
+    )
+
+
 def hash_files(paths: Sequence[Path], options: DecodingOptions = AS_USUAL) -> list[str]:
     """The digests that `decode_squares` would give, without decoding."""
     work = partial(_digest, max_megapixels=options.max_megapixels)
     return list(_in_threads(work, paths, options.workers))
 
 
-def _square(path: Path, geometry: Geometry, max_megapixels: int) -> Square:
+def _square(path: Path, geometry: Geometry | Whole, max_megapixels: int) -> Square:
     digest = _UNOPENED
+    side = geometry.size if isinstance(geometry, Geometry) else None
     try:
         with reading(path, max_megapixels) as data:
             digest = hashlib.sha256(data).hexdigest()
-            with decoding(data, path, max_megapixels, geometry.size) as picture:
+            with decoding(data, path, max_megapixels, side) as picture:
                 pixels, brightest = fit_picture(picture, geometry)
     except UnreadablePicture as error:
         return Square(digest, reason=error.reason)
@@ -151,13 +173,18 @@ def fit_square(pixels: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.uint
     return _finished(pixels, _resized_size(size, geometry), mean, geometry)
 
 
-def fit_picture(picture: Opened, geometry: Geometry) -> tuple[NDArray[np.uint8], int | None]:
+def fit_picture(
+    picture: Opened, geometry: Geometry | Whole
+) -> tuple[NDArray[np.uint8], int | None]:
     """The same of an opened picture, and its brightest sample (see `reader.Decoded`).
 
     A picture in bands gives the very same square, for Pillow, too, resizes first the rows, then the
     columns, with 8 bits between; from version 13 on but for pictures whose height shrinks by far
     more pixels than their width, where it begins with the columns: there to one grey level.
     """
+    if isinstance(geometry, Whole):
+        decoded = whole(picture, geometry.bit_depth)
+        return _channels_first(decoded.pixels), decoded.brightest
     bands = picture.bands(geometry.bit_depth)
     if picture.size is None:
         pixels, brightest = next(bands)
@@ -170,11 +197,11 @@ def fit_picture(picture: Opened, geometry: Geometry) -> tuple[NDArray[np.uint8],
         rows = Image.fromarray(pixels).resize((wide, len(pixels)), _FILTERS[geometry.interpolation])
         narrow.append(np.asarray(rows))
         levels.append(level)
-    whole = np.concatenate(narrow)
-    if gray and whole.ndim == 3:
-        whole = np.ascontiguousarray(whole[..., 0])
+    joined = np.concatenate(narrow)
+    if gray and joined.ndim == 3:
+        joined = np.ascontiguousarray(joined[..., 0])
     brightest = max((level for level in levels if level is not None), default=None)
-    return _finished(whole, (wide, high), total / count, geometry), brightest
+    return _finished(joined, (wide, high), total / count, geometry), brightest
 
 
 def _resized_size(size: tuple[int, int], geometry: Geometry) -> tuple[int, int]:
@@ -205,5 +232,9 @@ def _finished(
         gray, inner = round(mean), square
         square = Image.new(inner.mode, (side, side), gray if pixels.ndim == 2 else (gray,) * 3)
         square.paste(inner, ((side - wide) // 2, (side - high) // 2))
-    array = np.asarray(square)
-    return array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1))
+    return _channels_first(np.asarray(square))
+
+
+def _channels_first(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """[H, W] or [H, W, 3] to [1 or 3, H, W]."""
+    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))

@@ -29,3 +29,13 @@ class Geometry:
     fit: FitMode = "stretch"
     interpolation: Interpolation = "bilinear"
     bit_depth: int = 16
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A picture as it is, for what resizes it itself.
+
+    bit_depth: as of `Geometry`.
+    """
+
+    bit_depth: int = 16

@@ -3,7 +3,6 @@
 N pictures, C channels (1 when every picture is gray, else 3), S the side of the square.
 """
 
-import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl.images.dataset import Dataset, Pictures
-from cvgssl.images.decoding import check_readable, decode_squares, hash_files
+from cvgssl.images.decoding import check_readable, decode_squares, hash_files, warn_if_dark
 from cvgssl.images.geometry import Geometry
 from cvgssl.images.picture_cache import CacheEntry, DecodingNotes
 from cvgssl.images.picture_options import AS_USUAL, DecodingOptions
@@ -164,8 +163,6 @@ def _move(source: MemoryRows | FileRows, target: MemoryRows | FileRows) -> None:
 
 GIB = 2**30
 
-log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
 class LoadedDataset:
@@ -266,17 +263,3 @@ def load_pictures(
     kept = tuple(d for row, d in enumerate(result.digests) if row not in result.unreadable)
     held = result.pixels if noted is None else cache(partial(job.pixels, noted.digests))
     return Pictures(held, kept), result.unreadable
-
-
-def warn_if_dark(brightest: int | None, geometry: Geometry) -> None:
-    """Cameras with 10, 12 or 14 bits write 16-bit files that come out nearly black."""
-    if brightest is None or brightest.bit_length() > geometry.bit_depth - 2:
-        return
-    depth = next(bits for bits in (8, 10, 12, 14) if brightest.bit_length() <= bits)
-    log.warning(
-        "the brightest value in the 16-bit pictures is %d of %d; if the camera reads fewer bits, "
-        "give --bit-depth %d",
-        brightest,
-        2**geometry.bit_depth - 1,
-        depth,
-    )

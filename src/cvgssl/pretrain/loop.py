@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.profiler import record_function
 
 from cvgssl.encoders.backbone import Backbone
-from cvgssl.encoders.timm_import import timm
+from cvgssl.encoders.timm_import import timm_optimizers
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.pretrain.inputs import TrainingInputs
 from cvgssl.pretrain.methods.base import Batch, Method
@@ -46,7 +46,7 @@ def build_optimizer(method: nn.Module, config: PretrainConfig) -> torch.optim.Op
     ]
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, config.lr)
-    lars: torch.optim.Optimizer = timm.optim.Lars(  # type: ignore[attr-defined]
+    lars: torch.optim.Optimizer = timm_optimizers().Lars(
         groups, config.lr, momentum=config.momentum
     )
     return lars
@@ -81,6 +81,7 @@ def build_loop(inputs: TrainingInputs, method: Method, targets: TargetSource) ->
         decay = get_ema_multi_avg_fn(config.ema)  # type: ignore[no-untyped-call]
         average = AveragedModel(method.backbone, multi_avg_fn=decay, use_buffers=True)
     if config.compile:
+        timm_optimizers()  # for its limit of compilations
         method.backbone.body.compile()
     wrapped, optimizer = accelerator.prepare(method, build_optimizer(method, config))
     return Loop(inputs, targets, method, wrapped, optimizer, average, epoch=config.start_epoch)

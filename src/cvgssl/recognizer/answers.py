@@ -1,15 +1,17 @@
 """Predictions as text: CSV and JSON, a picture at a time, and a line of counts."""
 
+import csv
+import io
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
-from scipy.special import bdtrc
-
-from cvgssl.heads.open_set import UNKNOWN
+from cvgssl.heads.verdicts import UNKNOWN
 from cvgssl.recognizer.predict import Prediction
-from cvgssl.runtime.csv_writing import csv_line
+from cvgssl.runtime.csv_writing import csv_line, unescape_cell
+from cvgssl.runtime.parsing import counted
 
 _CHANCE = 0.05
 
@@ -47,6 +49,41 @@ class CsvFormat:
         answer = [] if prediction.verdict is None else [prediction.answer]
         return csv_line([path_text(prediction.path), *answer, prediction.label, *numbers])
 
+    def rows(self, file: IO[bytes]) -> Iterator[tuple[int, str, str]]:
+        """Bytes, path and answer of each whole row of a file that was read up to its first row.
+
+        Raises ValueError for what is no row.
+        """
+        row = b""
+        for line in file:
+            row += line
+            if row.count(b'"') % 2 or not row.endswith(b"\n"):
+                continue  # a line break inside a cell, or the end of the file
+            path, answer, *_ = map(unescape_cell, next(csv.reader(io.StringIO(row.decode()))))
+            yield len(row), path, answer
+            row = b""
+
+
+class JsonLinesFormat:
+    """A line for each picture: an object as in JSON."""
+
+    between = end = ""
+
+    def begin(self, classes: Sequence[str], with_verdicts: bool) -> str:  # noqa: ARG002
+        """Nothing."""
+        return ""
+
+    def text(self, prediction: Prediction) -> str:
+        """An object in a line."""
+        return json.dumps(_values(prediction), ensure_ascii=False) + "\n"
+
+    def rows(self, file: IO[bytes]) -> Iterator[tuple[int, str, str]]:
+        """As those of `CsvFormat`; raises KeyError or TypeError, too."""
+        for line in file:
+            if line.endswith(b"\n"):
+                value = json.loads(line)
+                yield len(line), str(value["path"]), str(value.get("answer", value["class"]))
+
 
 class JsonFormat:
     """A list of objects with path, class, probability and probabilities (class -> number).
@@ -62,25 +99,28 @@ class JsonFormat:
 
     def text(self, prediction: Prediction) -> str:
         """An object, indented."""
-        numbers = [round(float(p), 6) for p in prediction.probabilities]
-        answer = {} if prediction.verdict is None else {"answer": prediction.answer}
-        value: dict[str, Any] = {
-            "path": path_text(prediction.path),
-            **answer,
-            "class": prediction.label,
-            "probability": round(prediction.probability, 6),
-            "probabilities": dict(zip(prediction.classes, numbers, strict=True)),
-        }
-        text = json.dumps(value, indent=2, ensure_ascii=False)
+        text = json.dumps(_values(prediction), indent=2, ensure_ascii=False)
         return "  " + text.replace("\n", "\n  ")
+
+
+def _values(prediction: Prediction) -> dict[str, Any]:
+    numbers = [round(float(p), 6) for p in prediction.probabilities]
+    answer = {} if prediction.verdict is None else {"answer": prediction.answer}
+    return {
+        "path": path_text(prediction.path),
+        **answer,
+        "class": prediction.label,
+        "probability": round(prediction.probability, 6),
+        "probabilities": dict(zip(prediction.classes, numbers, strict=True)),
+    }
 
 
 def summary(counts: Mapping[str, int]) -> str:
     """How many pictures got which answer, in one line, the commonest first."""
     total = sum(counts.values())
     ordered = sorted(counts.items(), key=lambda item: -item[1])
-    noun = "picture" if total == 1 else "pictures"
-    return f"{total} {noun}: {', '.join(f'{label} {count}' for label, count in ordered)}"
+    named = ", ".join(f"{label} {count}" for label, count in ordered)
+    return f"{counted(total, 'picture')}: {named}" if total else "no new pictures"
 
 
 def too_many_unknown(counts: Mapping[str, int], rate: float) -> str:
@@ -89,7 +129,7 @@ def too_many_unknown(counts: Mapping[str, int], rate: float) -> str:
     Chance makes as many or more in one of twenty jobs; it is no reason for a word.
     """
     total, unknown = sum(counts.values()), counts.get(UNKNOWN, 0)
-    if not unknown or float(bdtrc(unknown - 1, total, rate)) >= _CHANCE:
+    if not unknown or _as_many(unknown, total, rate) >= _CHANCE:
         return ""
     return (
         f"{unknown} of {total} are unknown, more than the {100 * rate:g} % that "
@@ -97,6 +137,21 @@ def too_many_unknown(counts: Mapping[str, int], rate: float) -> str:
         "labelled pictures (a new kind, another camera or light), or the labels are too few to "
         "show what their classes look like; label some of them and fit again"
     )
+
+
+def _as_many(least: int, total: int, rate: float) -> float:
+    """Chance of `least` or more of `total` where each comes with probability `rate`.
+
+    In plain Python, for programs without SciPy.
+    """
+    if not 0 < rate < 1:
+        return rate
+
+    def log_probability(count: int) -> float:
+        ways = math.lgamma(total + 1) - math.lgamma(count + 1) - math.lgamma(total - count + 1)
+        return ways + count * math.log(rate) + (total - count) * math.log1p(-rate)
+
+    return math.fsum(math.exp(log_probability(count)) for count in range(least, total + 1))
 
 
 def path_text(path: Path) -> str:

@@ -22,6 +22,7 @@ from cvgssl.features.record import EncoderRecord
 from cvgssl.features.table import FeatureTable, load_features, save_features
 from cvgssl.heads import HEADS
 from cvgssl.images.geometry import Geometry
+from cvgssl.recognizer.finding import CARD
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import sha256_file, write_json
 from cvgssl.runtime.options import OneOf, explain, make
@@ -29,7 +30,7 @@ from cvgssl.runtime.parsing import one_line, parse_json
 from cvgssl.runtime.yaml_files import is_text
 
 FORMAT = 3
-CARD, TRAIN, MIRRORED = "recognizer.json", "train.npz", "mirrored.npz"
+TRAIN, MIRRORED = "train.npz", "mirrored.npz"
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(extra="ignore"))
@@ -153,11 +154,6 @@ class KeptPictures:
 
     train: FeatureTable
     mirrored: FeatureTable | None = None
-
-
-def is_fitted(folder: Path) -> bool:
-    """Whether `folder` is a recognizer of `cvgssl fit`."""
-    return (folder / CARD).is_file()
 
 
 def save_recognizer(folder: Path, card: RecognizerCard, kept: KeptPictures) -> None:

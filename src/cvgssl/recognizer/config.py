@@ -22,6 +22,12 @@ from cvgssl.runtime.options import (
     fields_of,
 )
 
+EXPORTED = ".onnx"
+"""What the names of exported files end in."""
+SortMode = Literal["copy", "move"]
+DEFAULT_RATE = 0.1
+"""Share of the pictures of known classes that may be called unknown; that of exported files."""
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class FitConfig(EncodingOptions):
@@ -106,8 +112,8 @@ class PredictOptions(CheckedOptions, GpuOption, RuntimeOption, BatchOptions):
     """Which pictures are named by which run, and how."""
 
     model: Path = Field(
-        description="run folder (of finetune, linear or fit), or a .safetensors file from its "
-        "weights/"
+        description="run folder (of finetune, linear or fit), a .safetensors file from its "
+        "weights/, or an .onnx file of `cvgssl export`, which starts at once and uses no GPU"
     )
     images: tuple[Path, ...] = Field(
         min_length=1, description="picture files, and folders to be searched for pictures"
@@ -119,14 +125,14 @@ class PredictOptions(CheckedOptions, GpuOption, RuntimeOption, BatchOptions):
     unknown: bool = Field(
         default=False,
         description='also answer "unknown" for pictures unlike the labelled ones, and "not sure"; '
-        "for runs of `cvgssl linear` and `cvgssl fit`",
+        "for runs of `cvgssl linear` and `cvgssl fit`, and files of the latter",
     )
     false_rejection_rate: float = Field(
-        default=0.1,
+        default=DEFAULT_RATE,
         ge=0,
         lt=1,
         description="with --unknown: share of the pictures of known classes that may be called "
-        "unknown",
+        "unknown; files of `cvgssl export` have that of the default",
     )
     encoder: tuple[str, ...] = Field(
         default=(),
@@ -135,7 +141,7 @@ class PredictOptions(CheckedOptions, GpuOption, RuntimeOption, BatchOptions):
 
     def _problems(self) -> list[str]:
         problems = super()._problems()
-        if self.false_rejection_rate != 0.1 and not self.unknown:
+        if self.false_rejection_rate != DEFAULT_RATE and not self.unknown:
             problems.append("--false-rejection-rate: has no effect without --unknown")
         return problems
 

@@ -26,8 +26,9 @@ from cvgssl.features.record import EncoderRecord
 from cvgssl.features.table import UNLABELLED
 from cvgssl.images.decoding import Square
 from cvgssl.images.geometry import Geometry
-from cvgssl.recognizer.card import CARD, KeptEncoder, load_recognizer
+from cvgssl.recognizer.card import KeptEncoder, load_recognizer
 from cvgssl.recognizer.config import PredictOptions
+from cvgssl.recognizer.finding import CARD
 from cvgssl.recognizer.head import FittedHead
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.launch import launch

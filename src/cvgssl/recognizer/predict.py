@@ -3,7 +3,7 @@
 Shapes: B pictures, K classes.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -12,16 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl.features.reading import Reading
-from cvgssl.heads.open_set import NOT_SURE, UNKNOWN
-from cvgssl.images.decoding import Square, check_readable
-from cvgssl.images.geometry import MAX_MEGAPIXELS, Geometry
-from cvgssl.images.scan import list_pictures
-from cvgssl.images.store import warn_if_dark
-from cvgssl.recognizer.card import CARD, is_fitted
-from cvgssl.recognizer.config import PredictOptions
+from cvgssl.heads.verdicts import NOT_SURE, UNKNOWN
+from cvgssl.images.decoding import Square, check_readable, warn_if_dark
+from cvgssl.images.geometry import MAX_MEGAPIXELS, Geometry, Whole
+from cvgssl.recognizer.config import DEFAULT_RATE, EXPORTED, PredictOptions
+from cvgssl.recognizer.finding import CARD, find_pictures, find_recognizer
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.options import Runtime
-from cvgssl.runtime.parsing import check_file
 from cvgssl.runtime.progress import progress
 
 
@@ -68,7 +65,7 @@ def predict(
     batch_size: int = 64,
     skip_corrupt: bool = False,
     unknown: bool = False,
-    false_rejection_rate: float = 0.1,
+    false_rejection_rate: float = DEFAULT_RATE,
     encoder: Sequence[str] = (),
     max_megapixels: int = MAX_MEGAPIXELS,
     gpu: int | None = None,
@@ -77,13 +74,14 @@ def predict(
     """Recognize picture files, and all pictures in folders, in the order given.
 
     run_or_model: a run folder (the last or averaged weights of its run `run`, from 1), a
-        .safetensors file that a run wrote, or a folder of `cvgssl.fit`.
-    A GPU is used if there is one; gpu: its number. Pictures are decoded as they are needed, so any
-    number of them fits in memory. Unreadable ones are an error that names them all; with
-    `skip_corrupt` they are left out with a warning each.
+        .safetensors file that a run wrote, a folder of `cvgssl.fit`, or a file of
+        `cvgssl.export_recognizer`, which needs no torch.
+    A GPU is used if there is one, but not by exported files; gpu: its number. Pictures are decoded
+    as they are needed, so any number of them fits in memory. Unreadable ones are an error that
+    names them all; with `skip_corrupt` they are left out with a warning each.
     unknown: also give verdicts, by the labelled pictures' features that linear evaluation and
         `fit` keep; about the share `false_rejection_rate` of the pictures of known classes will
-        be called unknown.
+        be called unknown; exported files have fixed thresholds.
     encoder: for a folder of `fit`: weights that have been moved since.
     max_megapixels: millions of pixels of the largest picture that is read.
     runtime: what runs frozen networks on the CPU, torch or openvino; auto: the latter if it is
@@ -115,7 +113,7 @@ class Recognizing(Protocol):
         """K names."""
 
     @property
-    def geometries(self) -> tuple[Geometry, ...]:
+    def geometries(self) -> tuple[Geometry | Whole, ...]:
         """How each picture becomes squares."""
 
     def __call__(
@@ -142,26 +140,30 @@ class Recognition:
         At the end it warns of dark pictures and of those that were left out; raises UserError for
         unreadable ones without `skip_corrupt`.
         """
-        reading, classes = self.reading, self.recognizer.classes
+        reading = self.reading
         with progress("pictures", len(reading.paths) - start) as advance:
-            for batch in reading.batches(advance, start):
-                answers = zip(batch.places, *self.recognizer(batch.squares), strict=True)
-                yield [
-                    Prediction(reading.paths[place], classes, *answer) for place, *answer in answers
-                ]
+            yield from self.named(reading, advance, start)
         check_readable(reading.reasons(), len(reading.paths), reading.options.skip_corrupt)
         warn_if_dark(reading.brightest, self.recognizer.geometries[0])
+
+    def named(
+        self, reading: Reading, advance: Callable[[int], None], start: int = 0
+    ) -> Iterator[list[Prediction]]:
+        """Predictions of what `reading` gives, a few at a time; it notes what it cannot read.
+
+        advance, start: see `Reading.batches`.
+        """
+        for batch in reading.batches(advance, start):
+            answers = zip(batch.places, *self.recognizer(batch.squares), strict=True)
+            yield [
+                Prediction(reading.paths[place], self.recognizer.classes, *answer)
+                for place, *answer in answers
+            ]
 
 
 def recognition(options: PredictOptions) -> Recognition:
     """Find the pictures and load the recognizer; raises UserError for what is missing or wrong."""
-    if is_fitted(options.model):
-        _check_one_run(options)
-        file = options.model / CARD
-    else:
-        file = find_model(options.model, options.run, options.checkpoint)
-        if options.encoder:
-            raise UserError(f"--encoder: {file} holds its own weights; leave it out")
+    file = find_recognizer(options)
     paths = find_pictures(options.images)
     recognizer = _load(file, options)
     meant = [name for name in recognizer.classes if name in (UNKNOWN, NOT_SURE)]
@@ -183,53 +185,10 @@ def _load(file: Path, options: PredictOptions) -> Recognizing:
         from cvgssl.recognizer.fitted import load_fitted
 
         return load_fitted(options)
+    if file.suffix.lower() == EXPORTED:
+        from cvgssl.recognizer.exported import load_exported
+
+        return load_exported(options)
     from cvgssl.recognizer.trained import load_trained
 
     return load_trained(file, options)
-
-
-def _check_one_run(options: PredictOptions) -> None:
-    if options.run != 1 or options.checkpoint != "last":
-        raise UserError(
-            f"{options.model}: is of `cvgssl fit`, without --run and --checkpoint; leave them out"
-        )
-
-
-def find_model(run_or_model: Path, run: int = 1, checkpoint: str = "last") -> Path:
-    """The model file that is meant; raises UserError that says which there are."""
-    if run_or_model.exists() and not run_or_model.is_dir():
-        check_file(run_or_model)
-        return run_or_model
-    if not run_or_model.exists():
-        raise UserError(f"{run_or_model}: no such run folder or model file")
-    folder = run_or_model / "weights"
-    path = folder / f"run_{run}{'_ema' if checkpoint == 'ema' else ''}.safetensors"
-    if not path.is_file():
-        names = ", ".join(sorted(file.name for file in folder.glob("*.safetensors")))
-        hint = f"there are {names} (--run, --checkpoint)" if names else "no run is finished there"
-        raise UserError(f"{path}: no such file; {hint}")
-    return path
-
-
-def find_pictures(images: Iterable[Path]) -> list[Path]:
-    """Files as they are, folders as the pictures in them; each path once.
-
-    Raises UserError for what does not exist and for folders without pictures.
-    """
-    paths: list[Path] = []
-    problems = []
-    for image in images:
-        inside = list_pictures(image) if image.is_dir() else [image]
-        paths += inside
-        if not image.exists():
-            problems.append(f"{image}: no such file or folder")
-        elif not inside:
-            problems.append(f"{image}: no pictures in this folder")
-        elif not image.is_dir():
-            try:
-                check_file(image)
-            except UserError as error:
-                problems.append(str(error))
-    if problems:
-        raise UserError("\n".join(problems))
-    return list(dict.fromkeys(paths))

@@ -16,7 +16,7 @@ from cvgssl.adapt.network import Recognizer
 from cvgssl.encoders.network_run import Run
 from cvgssl.encoders.runs import Runs
 from cvgssl.features.reading import stacked
-from cvgssl.heads.open_set import KNOWN, NOT_SURE, OpenSetHead
+from cvgssl.heads.verdicts import KNOWN, NOT_SURE
 from cvgssl.images.decoding import Square
 from cvgssl.images.geometry import Geometry
 from cvgssl.recognizer.config import PredictOptions
@@ -33,6 +33,8 @@ class OpenSetCheck:
     """
 
     def __init__(self, support: Support, false_rejection_rate: float) -> None:
+        from cvgssl.heads.open_set import OpenSetHead  # by way of scikit-learn, slow to import
+
         features = support.features.double().numpy()
         self.centre = features.mean(axis=0)
         self.head = OpenSetHead(false_rejection_rate=false_rejection_rate)

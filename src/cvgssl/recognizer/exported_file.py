@@ -1,4 +1,4 @@
-"""An exported file in ONNX Runtime. Imports no torch.
+"""A file of `cvgssl export` in ONNX Runtime. Imports no torch.
 
 Shape letters: H rows, W columns, C channels (1 or 3), D numbers of an embedding, K classes.
 """
@@ -9,14 +9,17 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pydantic
 from numpy.typing import NDArray
 
+from cvgssl.images.geometry import Geometry
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import check_file, parsing
 
 FORMAT = 1
 INPUTS = ("picture", "white")
 _REMEDY = "export it again"
+_LARGEST_SQUARE = 2**13  # pixels of a side
 _MISSING = "is not installed: pip install 'cvgssl[onnx]'"
 
 
@@ -29,19 +32,21 @@ among the labelled pictures and their cosines, the largest first.
 """
 
 
-class ExportedRecognizer:
+class ExportedFile:
     """A file of `cvgssl export`, opened on the CPU.
 
     metadata: JSON values by name: format, classes and the others that `export` wrote.
     """
 
     def __init__(self, path: Path) -> None:
-        runtime = _import("onnxruntime")
+        runtime = import_package("onnxruntime")
         runtime.disable_telemetry_events()  # of builds for Windows, which report to their maker
         check_file(path)
         with parsing(path, "a file of `cvgssl export`", _REMEDY):
             options = runtime.SessionOptions()
             options.log_severity_level = 3
+            # threads that wait by spinning take the cores from a camera's program and the decoder
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
             self._session = runtime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
@@ -55,6 +60,7 @@ class ExportedRecognizer:
                 f"{FORMAT}; {_REMEDY}"
             )
         self.path = path
+        self._outputs = [output.name for output in self._session.get_outputs()]
 
     @property
     def classes(self) -> list[str]:
@@ -62,23 +68,31 @@ class ExportedRecognizer:
         names: list[str] = self.metadata["classes"]
         return names
 
+    @property
+    def geometries(self) -> tuple[Geometry, ...]:
+        """How its encoders see a picture, each way once; raises UserError for impossible ones."""
+        with parsing(self.path, "a file of `cvgssl export`", _REMEDY):
+            ways = pydantic.TypeAdapter(tuple[Geometry, ...]).validate_python(
+                self.metadata["geometries"]
+            )
+            usable = all(
+                1 <= each.size <= _LARGEST_SQUARE and 8 <= each.bit_depth <= 16 for each in ways
+            )
+            if not (ways and usable):
+                raise ValueError(f"geometries {ways}")
+        return ways
+
     def __call__(self, picture: NDArray[Any], white: int) -> Answer:
         """Name a picture: samples uint8 or uint16 [H, W] or [H, W, C], white level 255 or 65535."""
         samples = picture.astype(np.uint16).reshape(*picture.shape[:2], -1)
         inputs = dict(zip(INPUTS, (samples, np.array(white, np.uint16)), strict=True))
         with parsing(self.path, "a file of `cvgssl export`", _REMEDY):
             values = self._session.run(None, inputs)
-        names = [output.name for output in self._session.get_outputs()]
-        return dict(zip(names, values, strict=True))
+        return dict(zip(self._outputs, values, strict=True))
 
 
-def import_onnx() -> None:
-    """Raise UserError where a package that writes ONNX files is missing."""
-    for name in ("onnx", "onnxscript", "onnxruntime"):
-        _import(name)
-
-
-def _import(name: str) -> ModuleType:
+def import_package(name: str) -> ModuleType:
+    """A package of the extra `onnx`; raises UserError where it is missing."""
     try:
         return __import__(name)
     except ImportError as error:

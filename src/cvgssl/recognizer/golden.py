@@ -4,15 +4,21 @@ Imports no torch. Shape letters: H rows, W columns, D numbers of an embedding, K
 """
 
 import base64
+import hashlib
+import json
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cvgssl.export.running import Answer, ExportedRecognizer
+from cvgssl.recognizer.exported_file import Answer, ExportedFile, import_package
+from cvgssl.runtime.cache_folder import default_cache_dir
+from cvgssl.runtime.environment import processor
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.files import read_sealed_json, sha256_file, write_sealed_json
 from cvgssl.runtime.parsing import counted, parsing
 
 TOLERANCE = 1e-4
@@ -100,7 +106,7 @@ def _drawn(
     return np.stack(channels, axis=-1) if len(shape) == 3 else channels[0]
 
 
-def check_golden(exported: ExportedRecognizer, remedy: str = UNUSABLE) -> Agreement:
+def check_golden(exported: ExportedFile, remedy: str = UNUSABLE) -> Agreement:
     """Ask it about the pictures that it carries.
 
     Raises UserError, which ends in `remedy`, where an answer is another.
@@ -131,7 +137,24 @@ def check_golden(exported: ExportedRecognizer, remedy: str = UNUSABLE) -> Agreem
     return Agreement(len(golden), agreement.probability, embedding)
 
 
-def _check_metadata(exported: ExportedRecognizer, golden: Golden) -> None:
+def check_once(exported: ExportedFile) -> None:
+    """`check_golden`, once per file, ONNX Runtime and processor: the cache folder remembers it.
+
+    Where that cannot be written it is checked every time.
+    """
+    runtime = import_package("onnxruntime").__version__
+    facts = [sha256_file(exported.path), runtime, np.__version__, processor()]
+    name = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    note = default_cache_dir() / "verified" / f"{name}.json"
+    with suppress(OSError, ValueError):
+        if read_sealed_json(note) == facts:
+            return
+    check_golden(exported)
+    with suppress(OSError):
+        write_sealed_json(note, facts)
+
+
+def _check_metadata(exported: ExportedFile, golden: Golden) -> None:
     """Raise UserError where what clients read beside the answers cannot be right."""
     count = len(golden.right["probabilities"])
     if len(set(exported.classes)) != count:
@@ -148,7 +171,7 @@ def _largest(differences: Iterable[NDArray[Any]]) -> float:
 
 
 def check_answers(
-    exported: ExportedRecognizer,
+    exported: ExportedFile,
     names: Sequence[str],
     answers: Sequence[Answer],
     wanted: Sequence[NDArray[np.float32]],

@@ -1,0 +1,96 @@
+"""Which recognizer and which pictures are meant. Imports no torch."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from cvgssl.images.listing import list_pictures
+from cvgssl.recognizer.config import DEFAULT_RATE, EXPORTED, PredictOptions
+from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.parsing import check_file
+
+CARD = "recognizer.json"
+"""What makes a folder a recognizer of `cvgssl fit`; see `card.RecognizerCard`."""
+
+
+def is_fitted(folder: Path) -> bool:
+    """Whether `folder` is a recognizer of `cvgssl fit`."""
+    return (folder / CARD).is_file()
+
+
+def find_recognizer(options: PredictOptions) -> Path:
+    """The file that says which recognizer is meant.
+
+    Raises UserError where there is none, and for options that it cannot be asked with.
+    """
+    model = options.model
+    if is_fitted(model):
+        _check_unused(model, "is of `cvgssl fit`", _runs(options))
+        return model / CARD
+    if model.suffix.lower() == EXPORTED and not model.is_dir():
+        check_file(model)
+        rate = options.false_rejection_rate != DEFAULT_RATE
+        _check_unused(
+            model,
+            "is of `cvgssl export`, with weights and thresholds in it, for the processor",
+            {
+                **_runs(options),
+                "--encoder": bool(options.encoder),
+                "--false-rejection-rate": rate,
+                "--gpu": options.gpu is not None,
+                "--runtime": options.runtime != "auto",
+            },
+        )
+        return model
+    file = find_model(model, options.run, options.checkpoint)
+    _check_unused(file, "holds its own weights", {"--encoder": bool(options.encoder)})
+    return file
+
+
+def _runs(options: PredictOptions) -> dict[str, bool]:
+    return {"--run": options.run != 1, "--checkpoint": options.checkpoint != "last"}
+
+
+def _check_unused(file: Path, what: str, given: Mapping[str, bool]) -> None:
+    """Raise UserError where flags are given that a recognizer of this kind does not use."""
+    if flags := [flag for flag, is_given in given.items() if is_given]:
+        raise UserError(f"{file}: {what}; leave {', '.join(flags)} out")
+
+
+def find_model(run_or_model: Path, run: int = 1, checkpoint: str = "last") -> Path:
+    """The model file that is meant; raises UserError that says which there are."""
+    if run_or_model.exists() and not run_or_model.is_dir():
+        check_file(run_or_model)
+        return run_or_model
+    if not run_or_model.exists():
+        raise UserError(f"{run_or_model}: no such run folder or model file")
+    folder = run_or_model / "weights"
+    path = folder / f"run_{run}{'_ema' if checkpoint == 'ema' else ''}.safetensors"
+    if not path.is_file():
+        names = ", ".join(sorted(file.name for file in folder.glob("*.safetensors")))
+        hint = f"there are {names} (--run, --checkpoint)" if names else "no run is finished there"
+        raise UserError(f"{path}: no such file; {hint}")
+    return path
+
+
+def find_pictures(images: Iterable[Path]) -> list[Path]:
+    """Files as they are, folders as the pictures in them; each path once.
+
+    Raises UserError for what does not exist and for folders without pictures.
+    """
+    paths: list[Path] = []
+    problems = []
+    for image in images:
+        inside = list_pictures(image) if image.is_dir() else [image]
+        paths += inside
+        if not image.exists():
+            problems.append(f"{image}: no such file or folder")
+        elif not inside:
+            problems.append(f"{image}: no pictures in this folder")
+        elif not image.is_dir():
+            try:
+                check_file(image)
+            except UserError as error:
+                problems.append(str(error))
+    if problems:
+        raise UserError("\n".join(problems))
+    return list(dict.fromkeys(paths))
