@@ -52,9 +52,11 @@ def main() -> None:
             for name, variant in VARIANTS.items():
                 cache = Path(folder) / f"cache {number} {name}"
                 for job, data in (("cold", args.data), ("warm", args.data), ("start", single)):
+                    if job == "cold" and variant[0] == "torch":
+                        continue  # the same as warm
                     shutil.rmtree(cache / "features", ignore_errors=True)
                     times[name][job].append(embed(data, args.encoder, *variant, cache))
-                print(name, {job: each[-1] for job, each in times[name].items()}, flush=True)
+                print(name, {job: each[-1:] for job, each in times[name].items()}, flush=True)
                 shutil.rmtree(cache)
     ratios = {name: ratio(times["torch fp32"], times[name]) for name in VARIANTS}
     for name, values in ratios.items():

@@ -130,7 +130,7 @@ def _compiled(run: NetworkRun, precision: str, program: str) -> Any:
         }
         processor = [str(core.get_property(_DEVICE, name)) for name in _OF_THE_PROCESSOR]
         facts = [FORMAT, __version__, program, torch.__version__, timm.__version__, options]
-        path = default_cache_dir() / FOLDER / f"{_hash(run, [*facts, *processor])}.npy"
+        path = default_cache_dir() / FOLDER / f"{_hash(run, [*facts, *processor])}.openvino"
         kept = _opened(core, path, options)
         if kept is not None:
             return kept
