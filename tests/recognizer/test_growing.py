@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -116,5 +117,11 @@ def test_a_full_disk_leaves_whole_rows(work: Recognition, tmp_path: Path) -> Non
     assert [json.loads(line)["path"] for line in lines] == [f"{i}.png" for i in range(len(lines))]
 
 
-def test_a_device_is_written_to(work: Recognition) -> None:
-    write(Path("/dev/null"), CsvFormat(), work, "a.png")
+def test_a_pipe_is_written_to(work: Recognition, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as reader:
+        text = reader.submit(pipe.read_text, encoding="utf-8")
+        write(pipe, CsvFormat(), work, "a.png", "b.png")
+        header, *rows = text.result(timeout=30).splitlines()
+    assert header.startswith("path,") and [row.split(",")[0] for row in rows] == ["a.png", "b.png"]
