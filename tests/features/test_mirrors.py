@@ -109,7 +109,10 @@ def test_a_recognizer_keeps_those_that_its_head_looks_at(
     def fitted(name: str, **more: Any) -> Path:
         embedding = {"encoder": (f"test_vit={teacher_file}",), "image_size": 32}
         config = {"data": steel, "shot": 2, "head": head, "out": tmp_path / name}
-        return fit(FitConfig(**(embedding | config | more)))[0]
+        folder, summary = fit(FitConfig(**(embedding | config | more)))
+        images = {"fit": 3, "half": 1, "none": 0}[name] if head != "diffusion" else 0
+        assert summary.mirror_images == images
+        return folder
 
     folder, looks = fitted("fit"), head != "diffusion"
     assert (folder / "mirrored.npz").exists() == looks

@@ -39,6 +39,11 @@ def print_fit(folder: Path, summary: "FitSummary") -> None:
     )
     if summary.decision is not None:
         print(summary.decision)
+    if summary.mirror_images:
+        print(
+            f"labels alone are learned from with {summary.mirror_images} mirror images of each "
+            "picture; where a defect's direction is its class, say --support-flips none"
+        )
     print("probabilities take all classes as equally frequent")
     if summary.labelled == len(summary.classes):
         print("one label per class: none can be held out, so how sure it is is a guess")

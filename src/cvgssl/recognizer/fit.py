@@ -42,7 +42,8 @@ _OF_THE_JOB = ("data", "out", "unlabelled", "skip_corrupt", "workers", "max_mega
 class FitSummary:
     """A recognizer in figures.
 
-    labelled, unlabelled: train pictures. setting: inductive without unlabelled ones.
+    labelled, unlabelled: train pictures. mirror_images: of each labelled one, which the head sees.
+    setting: inductive without unlabelled ones.
     temperature: of calibration; 1 with one label per class, where no label can be held out.
     decision: what decided in the head `auto`; None for others.
     test: None where no test picture has a label. seconds: of the whole job.
@@ -53,6 +54,7 @@ class FitSummary:
     classes: tuple[str, ...]
     labelled: int
     unlabelled: int
+    mirror_images: int
     setting: str
     temperature: float
     decision: AutoDecision | None
@@ -81,7 +83,7 @@ def fit(
         card, kept = load_recognizer(folder)  # the figures are those of what was written
         head = FittedHead(kept, card)
         test, answers = ask_about_test(table, head)
-        summary = _summary(config, table, kept.train, head, test, started)
+        summary = _summary(config, table, kept, head, test, started)
         if answers:
             write_test_answers(answers, folder / TEST_ANSWERS)
         _write_labels(kept.train, folder / LABELS)
@@ -130,11 +132,12 @@ def _place(encoder: EncoderRequest) -> str:
 def _summary(
     config: FitConfig,
     table: FeatureTable,
-    train: FeatureTable,
+    kept: KeptPictures,
     head: FittedHead,
     test: OnTest | None,
     started: float,
 ) -> FitSummary:
+    train, mirrored = kept.train, kept.mirrored
     labelled = int((train.labels != UNLABELLED).sum())
     unlabelled = len(train) - labelled
     return FitSummary(
@@ -143,6 +146,7 @@ def _summary(
         train.classes,
         labelled,
         unlabelled,
+        0 if mirrored is None else mirrored.values.shape[1] // train.values.shape[1],
         SEMI_SUPERVISED if unlabelled else INDUCTIVE,
         head.temperature,
         head.decision,
