@@ -1,6 +1,7 @@
 """Embeddings of mirror images: those of the mirrored files, and where they are used."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,5 +133,13 @@ def test_flags_that_leave_none(steel: Path, teacher_file: Path, tmp_path: Path) 
         options(steel, teacher_file, mirrored=tmp_path / "m.npz", flips="both")
     with pytest.raises(ValueError, match=r"--mirrored m\.txt: must end in"):
         options(steel, teacher_file, mirrored=Path("m.txt"))
+    with pytest.raises(ValueError, match=r"--mirrored f\.npz: is --out, too"):
+        options(
+            steel, teacher_file, mirrored=Path("f.npz"), out=tmp_path / ".." / Path.cwd() / "f.npz"
+        )
     config = options(steel, teacher_file)
     assert embed_mirrored_train([(embed_all(config), config)], "none") == [None]
+    shutil.copytree(steel / "test" / "patches", tmp_path / "only" / "test")
+    config = options(tmp_path / "only", teacher_file, class_folders=False)
+    with pytest.raises(UserError, match="has no train pictures"):
+        embed_mirrored_train([(embed_all(config), config)], "both")

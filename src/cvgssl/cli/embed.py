@@ -23,11 +23,11 @@ def run(argv: Sequence[str], prog: str) -> int:
     started = time.monotonic()
     embedded = embed_all(config)
     table, seconds = embedded.table, time.monotonic() - started
-    save_features(table, config.out)
     if config.mirrored is not None:
         (mirrored,) = embed_mirrored_train([(embedded, config)], "both")
         assert mirrored is not None, "checked with the options"
         save_features(mirrored, config.mirrored)
+    save_features(table, config.out)
     numbers = len(table) * len(table.about["encoders"])
     labelled = int((table.labels >= 0).sum())
     rate = f", {embedded.computed / seconds:.0f} a second" if embedded.computed else ""

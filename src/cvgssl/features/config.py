@@ -125,6 +125,8 @@ class EmbedConfig(EncodingOptions):
         for flag, path in (("--out", self.out), ("--mirrored", self.mirrored)):
             if path is not None and path.suffix not in ENDINGS:
                 problems.append(f"{flag} {path}: must end in {' or '.join(ENDINGS)}")
+        if self.mirrored is not None and self.mirrored.resolve() == self.out.resolve():
+            problems.append(f"--mirrored {self.mirrored}: is --out, too; name another file")
         if self.mirrored is not None and self.flips in ("both", "rotations"):
             problems.append(f"--mirrored: --flips {self.flips} averages over mirror images")
         return problems

@@ -19,6 +19,7 @@ from cvgssl.features.feature_store import Rows
 from cvgssl.features.preparation import Preparation
 from cvgssl.features.table import SPLITS, FeatureTable
 from cvgssl.images.decoding import hash_files
+from cvgssl.runtime.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,16 @@ def embed_mirrored(
 def embed_mirrored_train(
     every: Sequence[tuple[Embedded, EmbedConfig]], wanted: SupportFlips
 ) -> list[FeatureTable | None]:
-    """The same of all train pictures, for several configurations; each network runs once."""
-    jobs = [
-        (embedded, np.flatnonzero(np.array(embedded.table.splits) == SPLITS[0]), config)
-        for embedded, config in every
-    ]
+    """The same of all train pictures, for several configurations; each network runs once.
+
+    Raises UserError for data without any.
+    """
+    jobs = []
+    for embedded, config in every:
+        rows = np.flatnonzero(np.array(embedded.table.splits) == SPLITS[0])
+        if not len(rows):
+            raise UserError(f"{config.data}: has no train pictures, which alone are mirrored")
+        jobs.append((embedded, rows, config))
     return _embed_each(jobs, wanted)
 
 
