@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cvgssl.cli.command import Command
 from cvgssl.recognizer.config import FitConfig
-from cvgssl.runtime.parsing import printable
+from cvgssl.runtime.parsing import counted, printable
 
 if TYPE_CHECKING:
     from cvgssl.recognizer.fit import FitSummary
@@ -41,8 +41,8 @@ def print_fit(folder: Path, summary: "FitSummary") -> None:
         print(summary.decision)
     if summary.mirror_images:
         print(
-            f"labels alone are learned from with {summary.mirror_images} mirror images of each "
-            "picture; where a defect's direction is its class, say --support-flips none"
+            f"labels alone are learned from with {counted(summary.mirror_images, 'mirror image')} "
+            "of each picture; where a defect's direction is its class, say --support-flips none"
         )
     print("probabilities take all classes as equally frequent")
     if summary.labelled == len(summary.classes):
