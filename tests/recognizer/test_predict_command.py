@@ -1,10 +1,12 @@
 import csv
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import numpy as np
+import pytest
 
 from cvgssl.recognizer.predict import predict
 
@@ -32,6 +34,27 @@ def test_table_csv_and_json_agree_with_the_python_call(
         listed = list(entry["probabilities"].values())
         np.testing.assert_allclose(listed, prediction.probabilities, atol=1e-5)
     assert "7 pictures: " in done.stderr
+
+
+def test_parquet_has_the_numbers_of_json_lines(
+    run_folder: Path, pictures: Path, tmp_path: Path, command: Command
+) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    odd = Path(os.fsdecode(bytes(tmp_path) + b"/gr\xfcn.bmp"))
+    odd.write_bytes((pictures / "gray_0.bmp").read_bytes())
+    done = command(
+        "predict", run_folder, pictures, odd, "--parquet", "out/p.parquet", "--jsonl", "p.jsonl"
+    )
+    assert done.returncode == 0, done.stderr
+    lines = (tmp_path / "p.jsonl").read_text(encoding="utf-8").splitlines()
+    assert parquet.read_table(tmp_path / "out" / "p.parquet").to_pylist() == [
+        json.loads(line) for line in lines
+    ]
+    assert len(lines) == 8
+    for words in (["-"], ["/dev/null"], ["p.parquet", "--sort-into", "sorted"]):
+        done = command("predict", run_folder, pictures, "--parquet", *words)
+        assert done.returncode == 2 and "--parquet" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
 
 
 def test_table(run_folder: Path, pictures: Path, command: Command) -> None:
