@@ -1,8 +1,6 @@
 """Frozen networks through OpenVINO: on the CPU several times faster than by torch.
 
-A network is traced once, with one picture, and kept as OpenVINO compiled it. Pictures go through
-one by one, as many at a time as there are cores: that is as fast as batches of any size, nothing
-is padded, and a picture's numbers do not depend on those beside it.
+A network is traced once, with one picture, and kept as OpenVINO compiled it (`compiled_network`).
 
 What cannot be traced, or gives other numbers than torch, raises `NotConvertedError`.
 """
@@ -10,9 +8,7 @@ What cannot be traced, or gives other numbers than torch, raises `NotConvertedEr
 import hashlib
 import io
 import json
-import logging
 import re
-import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,26 +18,28 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cvgssl import __version__
+from cvgssl.encoders.compiled_network import (
+    DEVICE,
+    FOLDER,
+    FORMAT,
+    CompiledNetwork,
+    opened,
+    openvino,
+    processor,
+    remember,
+)
 from cvgssl.encoders.network_run import NetworkRun, Taken
-from cvgssl.encoders.runtimes import PACKAGE
 from cvgssl.encoders.timm_import import timm
-from cvgssl.runtime.array_files import open_array, remove_stale, write_array
+from cvgssl.runtime.array_files import remove_stale, write_array
 from cvgssl.runtime.cache_folder import default_cache_dir
 from cvgssl.runtime.errors import MachineError
 from cvgssl.runtime.parsing import machine_trouble, one_line
 
-FORMAT = 1  # raise when the same network is compiled otherwise
-FOLDER = "compiled"
 LARGEST_ERROR = 1e-4  # of any number in fp32, relative to the largest that comes out beside it
 _ARITHMETIC = {"fp32": "f32", "bf16": "bf16"}
-_DEVICE = "CPU"
-_OF_THE_PROCESSOR = ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")
-
-log = logging.getLogger(__name__)
 
 
 class NotConvertedError(Exception):
@@ -57,34 +55,31 @@ class CompiledRun:
 
     def __init__(self, run: NetworkRun, precision: str, program: str) -> None:
         self.program = program
-        self._shape = (3, run.backbone.image_size, run.backbone.image_size)
         self._layers, self._with_output = run.layers, run.with_output
-        compiled = _compiled(run, precision, program)
-        self._outputs = [tuple(port.shape)[1:] for port in compiled.outputs]
-        self._queue = _openvino().AsyncInferQueue(compiled)
+        self._options = {
+            "PERFORMANCE_HINT": "THROUGHPUT",
+            "INFERENCE_PRECISION_HINT": _ARITHMETIC[precision],
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        }
+        try:
+            core = openvino().Core()
+            self._path = default_cache_dir() / FOLDER / _name(core, run, self._options, program)
+            self._network = CompiledNetwork(_compiled(core, run, self._path, self._options))
+        except Exception as error:  # converters raise almost anything
+            if trouble := machine_trouble(error):
+                raise MachineError(f"--runtime: {trouble}") from error
+            raise NotConvertedError(one_line(error)) from error
 
     def __call__(self, pixels: Tensor, /) -> Taken:
         """See `Run`."""
-        values = [torch.from_numpy(each).to(pixels.device) for each in self._every(pixels)]
+        outputs = self._network(pixels.cpu().numpy())
+        values = [torch.from_numpy(each).to(pixels.device) for each in outputs]
         return _unpacked(values, self._layers, self._with_output)
 
-    def _every(self, pixels: Tensor) -> list[NDArray[np.float32]]:
-        """All outputs of the graph, float32 [B, ...] each."""
-        pictures = pixels.cpu().numpy()
-        kept = [np.empty((len(pictures), *shape), np.float32) for shape in self._outputs]
-
-        def keep(request: Any, row: int) -> None:
-            for output, rows in zip(request.output_tensors, kept, strict=True):
-                rows[row] = output.data[0]
-
-        self._queue.set_callback(keep)
-        for row, picture in enumerate(pictures):
-            values = np.empty((1, *self._shape), np.float32)
-            # by NumPy: torch's threads would disturb those of OpenVINO
-            values[:] = picture / np.float32(255) if picture.dtype == np.uint8 else picture
-            self._queue.start_async({0: values}, row)
-        self._queue.wait_all()
-        return kept
+    def remember(self, name: str) -> None:
+        """Let `known_network` find it by `name` where it gives the output and nothing else."""
+        if self._with_output and not self._layers:
+            remember(name, self.program, self._path, self._options)
 
 
 class _Graph(nn.Module):
@@ -113,47 +108,16 @@ def _unpacked(values: Sequence[Tensor], layers: Sequence[int], with_output: bool
     return output, dict(zip(layers, tokens, strict=True))
 
 
-def _openvino() -> Any:
-    """OpenVINO, which by itself would report its import and every conversion to its makers."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    return import_module(PACKAGE)
-
-
-def _compiled(run: NetworkRun, precision: str, program: str) -> Any:
-    """The network as OpenVINO's CompiledModel, from the cache folder if it is there."""
-    try:
-        core = _openvino().Core()
-        options = {
-            "PERFORMANCE_HINT": "THROUGHPUT",
-            "INFERENCE_PRECISION_HINT": _ARITHMETIC[precision],
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        }
-        processor = [str(core.get_property(_DEVICE, name)) for name in _OF_THE_PROCESSOR]
-        facts = [FORMAT, __version__, program, torch.__version__, timm.__version__, options]
-        path = default_cache_dir() / FOLDER / f"{_hash(run, [*facts, *processor])}.openvino"
-        kept = _opened(core, path, options)
-        if kept is not None:
-            return kept
-        compiled = _checked(core, run, options)
-    except Exception as error:  # converters raise almost anything
-        if trouble := machine_trouble(error):
-            raise MachineError(f"--runtime: {trouble}") from error
-        raise NotConvertedError(one_line(error)) from error
+def _compiled(core: Any, run: NetworkRun, path: Path, options: dict[str, Any]) -> Any:
+    """The network as OpenVINO's CompiledModel, from the file `path` if it is there."""
+    kept = opened(core, path, options)
+    if kept is not None:
+        return kept
+    compiled = _checked(core, run, options)
     with suppress(OSError, RuntimeError):  # where features are kept, that is warned of
         remove_stale(path.parent)
         write_array(path, np.frombuffer(_exported(compiled), np.uint8))
     return compiled
-
-
-def _opened(core: Any, path: Path, options: dict[str, Any]) -> Any:
-    """The compiled network of a cache file; None where there is none that can be used."""
-    try:
-        blob = open_array(path, np.uint8, (-1,))
-        if blob is not None:
-            return core.import_model(io.BytesIO(blob.tobytes()), _DEVICE, options)
-    except (OSError, RuntimeError) as error:
-        log.info("%s: cannot be used (%s); compiled again", path, one_line(error))
-    return None
 
 
 def _exported(compiled: Any) -> bytes:
@@ -173,7 +137,7 @@ def _checked(core: Any, run: NetworkRun, options: dict[str, Any]) -> Any:
         traced = torch.jit.trace(graph, picture, check_trace=False)  # type: ignore[no-untyped-call]
         model = _converted(traced, picture)
     model.reshape([1, 3, side, side])
-    exact = core.compile_model(model, _DEVICE, options | {"INFERENCE_PRECISION_HINT": "f32"})
+    exact = core.compile_model(model, DEVICE, options | {"INFERENCE_PRECISION_HINT": "f32"})
     given = exact(picture.numpy())
     for number, values in enumerate(wanted):
         error = float(np.abs(given[number] - values.numpy()).max())
@@ -181,7 +145,7 @@ def _checked(core: Any, run: NetworkRun, options: dict[str, Any]) -> Any:
             raise NotConvertedError(f"its numbers would differ by {error:.1g}")
     if options["INFERENCE_PRECISION_HINT"] == "f32":
         return exact
-    return core.compile_model(model, _DEVICE, options)
+    return core.compile_model(model, DEVICE, options)
 
 
 def _converted(traced: Any, picture: Tensor) -> Any:
@@ -195,14 +159,15 @@ def _converted(traced: Any, picture: Tensor) -> Any:
     return frontend.convert(frontend.load(decoder))
 
 
-def _hash(run: NetworkRun, facts: Sequence[Any]) -> str:
-    """Of all that the compiled network depends on, the weights among it."""
+def _name(core: Any, run: NetworkRun, options: dict[str, Any], program: str) -> str:
+    """The cache file for all that the compiled network depends on, the weights among it."""
+    facts = [FORMAT, __version__, program, torch.__version__, timm.__version__, options]
     backbone, digest = run.backbone, hashlib.sha256()
     layout = re.sub(" at 0x[0-9a-f]+", "", repr(backbone.body))  # places of functions in memory
     own = [layout, repr(backbone.normalization), backbone.image_size]
     taken = [run.layers, run.with_output, run.output_after]
-    digest.update(json.dumps([*facts, *own, *taken]).encode())
+    digest.update(json.dumps([*facts, *processor(core), *own, *taken]).encode())
     for name, tensor in backbone.body.state_dict().items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:40]
+    return f"{digest.hexdigest()[:40]}.openvino"

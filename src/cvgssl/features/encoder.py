@@ -115,6 +115,15 @@ class JointEncoder(nn.Module):
         """Names of the members."""
         return " + ".join(each.name for each in self.members)
 
+    @property
+    def gives_output(self) -> bool:
+        """Whether embeddings are what its network gives for the pictures as they are."""
+        config, projection = self.config, self.frozen.projection
+        whole = config.crops == 1 and config.flips == "none" and not self.mirror
+        (member, *others) = self.members
+        plain = member.pooling is None and isinstance(projection, nn.Identity)
+        return whole and plain and not others
+
     @torch.inference_mode()
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """Uint8 [B, C, S, S] to float32 [B, D] of each member, the mean over its augmentation."""

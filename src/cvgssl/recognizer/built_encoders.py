@@ -1,0 +1,80 @@
+"""The encoders of a recognizer of `cvgssl fit`, built in torch.
+
+Shape letters: B pictures, D numbers of all encoders together.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from numpy.typing import NDArray
+
+from cvgssl.encoders.compiled_run import CompiledRun
+from cvgssl.features.compute import embed_squares
+from cvgssl.features.encoder import Encoder, JointEncoder, Networks, joined
+from cvgssl.features.encoder_requests import EncoderRequest
+from cvgssl.features.record import keep_record
+from cvgssl.images.decoding import Square
+from cvgssl.images.geometry import Geometry
+from cvgssl.recognizer.card import KeptEncoder
+from cvgssl.recognizer.kept_encoders import check_same, name_of
+from cvgssl.runtime.cache_folder import default_cache_dir
+from cvgssl.runtime.launch import launch
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BuiltEncoders:
+    """See `Embedding` of `fitted`.
+
+    encoders: in the order of the embeddings.
+    runs: the same on their device, together where one run of a network is enough.
+    """
+
+    encoders: tuple[Encoder, ...]
+    runs: tuple[JointEncoder, ...]
+    accelerator: Accelerator
+
+    @property
+    def geometries(self) -> tuple[Geometry, ...]:
+        """How each picture becomes squares, one for each that differs."""
+        return tuple(dict.fromkeys(encoder.geometry for encoder in self.encoders))
+
+    def __call__(self, squares: Sequence[Sequence[Square]], /) -> NDArray[np.float32]:
+        """Embeddings float32 [B, D] of the encoders side by side; squares: for `geometries`."""
+        shown = dict(zip(self.geometries, squares, strict=True))
+        values: dict[Encoder, NDArray[np.float32]] = {}
+        for run in self.runs:
+            rows = embed_squares(run, shown[run.geometry], self.accelerator)
+            values |= zip(run.members, rows, strict=True)
+        return np.concatenate([values[encoder] for encoder in self.encoders], axis=1)
+
+
+def build_encoders(
+    folder: Path,
+    kept: Sequence[KeptEncoder],
+    requests: Sequence[EncoderRequest],
+    gpu: int | None,
+) -> BuiltEncoders:
+    """Build and fill the encoders; raises UserError when one would give other numbers."""
+    if requests[0].config.precision == "fp16" and not torch.cuda.is_available():
+        log.warning("%s: fitted in fp16, which needs a GPU; fp32 is used", folder)
+        requests = [
+            replace(each, config=replace(each.config, precision="fp32")) for each in requests
+        ]
+    accelerator = launch(gpu, requests[0].config.precision)
+    networks = Networks()
+    encoders = tuple(map(networks.load, requests))
+    for each, request, encoder in zip(kept, requests, encoders, strict=True):
+        check_same(request.flag, each.record, encoder.record())
+        keep_record(request, default_cache_dir(), encoder.record())
+    runs = tuple(run.to(accelerator.device) for run in joined(encoders))
+    for run in runs:
+        if run.gives_output and isinstance(run.run, CompiledRun):
+            run.run.remember(name_of(run.members[0].record()))
+    return BuiltEncoders(encoders, runs, accelerator)
