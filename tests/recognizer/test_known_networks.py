@@ -23,7 +23,7 @@ STARTED = """
 import sys
 from pathlib import Path
 from cvgssl.recognizer.predict import predict
-for each in predict(Path(sys.argv[1]), [Path(sys.argv[2])]):
+for each in predict(Path(sys.argv[1]), [Path(sys.argv[2])], runtime=sys.argv[3]):
     print(each.label)
 slow = [name for name in ("torch", "timm", "accelerate", "scipy.stats") if name in sys.modules]
 assert not slow, slow
@@ -92,7 +92,7 @@ def test_fitted(fitted: Fitted, pictures: Path) -> None:
         assert mine.answer == theirs.answer
         np.testing.assert_allclose(mine.probabilities, theirs.probabilities, atol=1e-4)
     done = subprocess.run(
-        [sys.executable, "-c", STARTED, folder, pictures], capture_output=True, text=True
+        [sys.executable, "-c", STARTED, folder, pictures, "auto"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [each.label for each in first]

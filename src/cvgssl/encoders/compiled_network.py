@@ -1,4 +1,4 @@
-"""Networks as OpenVINO compiled them, from files in the cache. Imports no torch.
+"""Compiled networks from files in the cache. Imports no torch.
 
 What a file is of is known by hashes of the weights in memory, which takes torch. So whoever will
 want the same network again gives it a name: `remember`, after which `known_network` opens it
@@ -12,93 +12,103 @@ import hashlib
 import json
 import logging
 import os
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from importlib import import_module, metadata
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl import __version__
-from cvgssl.encoders.runtimes import PACKAGE, TORCH, chosen_program
+from cvgssl.encoders.runtimes import ONNXRUNTIME, TORCH, chosen_program
 from cvgssl.runtime.array_files import open_array
 from cvgssl.runtime.cache_folder import default_cache_dir
 from cvgssl.runtime.files import read_sealed_json, write_sealed_json
 from cvgssl.runtime.options import Runtime
 from cvgssl.runtime.parsing import one_line
 
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
 FORMAT = 1  # raise when the same network is compiled otherwise
 FOLDER = "compiled"
-DEVICE = "CPU"
-_OF_THE_PROCESSOR = ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")  # what torch goes by
 
 log = logging.getLogger(__name__)
 
 Pixels = NDArray[np.uint8] | NDArray[np.float32]
+Outputs = Sequence[NDArray[np.float32]]
+Check = Callable[[Outputs], None]
 
 
-class CompiledNetwork:
-    """Uint8, or float 0..1, [B, C, S, S] to all outputs of the graph, float32 [B, ...] each."""
-
-    def __init__(self, compiled: Any) -> None:
-        """compiled: OpenVINO's CompiledModel, of one picture [1, 3, S, S]."""
-        (self._shape,) = (tuple(port.shape) for port in compiled.inputs)
-        self._outputs = [tuple(port.shape)[1:] for port in compiled.outputs]
-        self._queue = openvino().AsyncInferQueue(compiled)
+class CompiledNetwork(Protocol):
+    """A network of C = 3 channels and pictures of S x S."""
 
     def __call__(self, pictures: Pixels, /) -> list[NDArray[np.float32]]:
-        """See the class."""
-        kept = [np.empty((len(pictures), *shape), np.float32) for shape in self._outputs]
-
-        def keep(request: Any, row: int) -> None:
-            for output, rows in zip(request.output_tensors, kept, strict=True):
-                rows[row] = output.data[0]
-
-        self._queue.set_callback(keep)
-        for row, picture in enumerate(pictures):
-            values = np.empty(self._shape, np.float32)
-            # by NumPy: torch's threads would disturb those of OpenVINO
-            values[:] = picture / np.float32(255) if picture.dtype == np.uint8 else picture
-            self._queue.start_async({0: values}, row)
-        self._queue.wait_all()
-        return kept
+        """Uint8, or float 0..1, [B, C, S, S] to all outputs of the graph, float32 [B, ...] each."""
 
 
-def openvino() -> Any:
-    """OpenVINO, which by itself would report its import and every conversion to its makers."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    return import_module(PACKAGE)
+class Backend(Protocol):
+    """What compiles networks and runs them.
+
+    facts: what a compiled network depends on besides versions, JSON values.
+    """
+
+    facts: list[Any]
+
+    def open(self, data: NDArray[np.uint8]) -> CompiledNetwork:
+        """The network that `make` gave these bytes of; raises almost anything for others."""
+
+    def make(
+        self, graph: "nn.Module", picture: "Tensor", check: Check
+    ) -> tuple[CompiledNetwork, bytes]:
+        """Compile a module that takes float32 [1, 3, S, S]; raises almost anything.
+
+        picture: an example. check: is called with all that comes out for it, computed in fp32.
+        """
 
 
-def processor(core: Any) -> list[str]:
-    """What a compiled network depends on besides versions and options."""
-    return [str(core.get_property(DEVICE, name)) for name in _OF_THE_PROCESSOR]
+def backend_of(program: str, precision: str, threads: int) -> Backend:
+    """What `program` of `chosen_program`, which is not torch, compiles and computes by."""
+    if program.startswith(ONNXRUNTIME):
+        from cvgssl.encoders.onnx_backend import OnnxBackend
+
+        return OnnxBackend(threads)
+    from cvgssl.encoders.openvino_backend import OpenVinoBackend
+
+    return OpenVinoBackend(precision, threads)
 
 
-def opened(core: Any, path: Path, options: dict[str, Any]) -> Any:
+def inputs_of(pictures: Pixels, shape: Sequence[int]) -> Iterator[NDArray[np.float32]]:
+    """Each picture as float 0..1 of `shape`; gray ones in all channels."""
+    for picture in pictures:
+        values = np.empty(shape, np.float32)
+        # by NumPy: torch's threads would disturb those that compute
+        values[:] = picture / np.float32(255) if picture.dtype == np.uint8 else picture
+        yield values
+
+
+def opened(path: Path, backend: Backend) -> CompiledNetwork | None:
     """The compiled network of a cache file; None where there is none that can be used."""
     try:
-        blob = open_array(path, np.uint8, (-1,))
-        if blob is not None:
-            # a tensor is not copied once more, as a stream is
-            return core.import_model(openvino().Tensor(np.array(blob)), DEVICE, options)
-    except (OSError, RuntimeError) as error:
+        data = open_array(path, np.uint8, (-1,))
+        if data is not None:
+            return backend.open(data)
+    except Exception as error:  # runtimes raise almost anything
         log.info("%s: cannot be used (%s); compiled again", path, one_line(error))
     return None
 
 
-def remember(name: str, program: str, path: Path, options: dict[str, Any]) -> None:
+def remember(name: str, program: str, path: Path, precision: str, threads: int) -> None:
     """Let `known_network` find the network that was kept at `path` by `name`.
 
-    name: says all that decides its numbers. options: of OpenVINO.
+    name: says all that decides its numbers.
     """
+    known = _known(name, program, precision)
     with suppress(OSError):  # a cache that is read-only
-        facts = {"file": path.name, "options": options}
-        write_sealed_json(_known(openvino().Core(), name, program), facts)
+        write_sealed_json(known, {"file": path.name, "threads": threads})
 
 
 def known_network(name: str, runtime: Runtime, precision: str = "fp32") -> CompiledNetwork | None:
@@ -110,19 +120,18 @@ def known_network(name: str, runtime: Runtime, precision: str = "fp32") -> Compi
     if program == TORCH:
         return None
     try:
-        core = openvino().Core()
-        facts = read_sealed_json(_known(core, name, program))
-        compiled = opened(core, default_cache_dir() / FOLDER / facts["file"], facts["options"])
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError):  # none there, or damaged
+        facts = read_sealed_json(_known(name, program, precision))
+        path = default_cache_dir() / FOLDER / str(facts["file"])
+        return opened(path, backend_of(program, precision, int(facts["threads"])))
+    except (OSError, ValueError, KeyError, TypeError, ImportError):  # none there, or damaged
         return None
-    return None if compiled is None else CompiledNetwork(compiled)
 
 
-def _known(core: Any, name: str, program: str) -> Path:
+def _known(name: str, program: str, precision: str) -> Path:
     versions = [__version__, program, *map(metadata.version, ("torch", "timm"))]
     threads: Sequence[Any] = [os.cpu_count(), *map(os.environ.get, _THREADS)]
     if hasattr(os, "sched_getaffinity"):
         threads = [*threads, len(os.sched_getaffinity(0))]
-    facts = [FORMAT, name, *versions, *threads, *processor(core)]
+    facts = [FORMAT, name, precision, *versions, *threads, *backend_of(program, precision, 0).facts]
     digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:40]
     return default_cache_dir() / FOLDER / f"known-{digest}.json"
