@@ -97,3 +97,23 @@ def test_file_names_that_are_not_unicode(
     with (tmp_path / "p.csv").open(encoding="utf-8", newline="") as file:
         assert list(csv.reader(file))[1][0] == r"gr\xfcn,1.bmp"
     assert json.loads((tmp_path / "p.json").read_text())[0]["path"] == r"gr\xfcn,1.bmp"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such names")
+def test_a_line_for_each_picture_whatever_its_name(
+    run_folder: Path, pictures: Path, tmp_path: Path, command: Command
+) -> None:
+    folder = tmp_path / "new"
+    folder.mkdir()
+    for name in ("two\nlines.bmp", "a\ttab.bmp"):
+        (folder / name).write_bytes((pictures / "gray_0.bmp").read_bytes())
+    (folder / "not\nsound.png").write_text("no picture")
+    done = command("predict", run_folder, "new", "--sort-into", "sorted")
+    assert done.returncode == 2
+    first, second = (line.split("\t") for line in done.stdout.splitlines())
+    assert [first[0], second[0]] == [r"new/a\ttab.bmp", r"new/two\nlines.bmp"]
+    assert len(first) == len(second) == 4
+    assert done.stderr.splitlines()[0].startswith(r"cvgssl predict: new/not\nsound.png: ")
+    done = command("predict", run_folder, "new", "--sort-into", "sorted", "--skip-corrupt")
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == 0
+    assert done.stderr.splitlines()[0].startswith(r"new/not\nsound.png: ")

@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 
 from cvgssl.encoders.compiled_run import CompiledRun
+from cvgssl.encoders.runtimes import TORCH
 from cvgssl.features.compute import embed_squares
 from cvgssl.features.encoder import Encoder, JointEncoder, Networks, joined
 from cvgssl.features.encoder_requests import EncoderRequest
@@ -67,9 +68,10 @@ def build_encoders(
         requests = [
             replace(each, config=replace(each.config, precision="fp32")) for each in requests
         ]
-    accelerator = launch(gpu, requests[0].config.precision)
     networks = Networks()
     encoders = tuple(map(networks.load, requests))
+    by_torch = any(encoder.program == TORCH for encoder in encoders)
+    accelerator = launch(gpu, requests[0].config.precision, by_torch=by_torch)
     for each, request, encoder in zip(kept, requests, encoders, strict=True):
         check_same(request.flag, each.record, encoder.record())
         keep_record(request, default_cache_dir(), encoder.record())

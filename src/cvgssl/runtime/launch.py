@@ -35,13 +35,17 @@ def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
 
 
 def launch(
-    gpu: int | None = None, precision: str = "fp32", track: Sequence[str] = ()
+    gpu: int | None = None,
+    precision: str = "fp32",
+    track: Sequence[str] = (),
+    by_torch: bool = True,
 ) -> Accelerator:
     """Set up this process: a single one, or one of those that torchrun started.
 
     gpu: CUDA device of a single process; without a GPU the CPU is used, with a warning.
     precision: fp32 is fp32 on a GPU too, not TF32.
     track: trackers, which `trackers.start_trackers` starts once there is a run folder.
+    by_torch: whether torch computes in that precision, which gives a warning where that is slow.
     Raises UserError for fp16 without a GPU, a GPU number that does not exist and a tracker whose
     package is not installed.
     """
@@ -56,7 +60,7 @@ def launch(
         torch.cuda.set_device(gpu)
     if precision == "fp16" and not on_gpu:
         raise UserError("--precision fp16: needs a GPU; leave it out on the CPU")
-    if precision == "bf16" and not on_gpu and not computes_bf16():
+    if by_torch and precision == "bf16" and not on_gpu and not computes_bf16():
         print(
             "--precision bf16: this processor has no AVX-512 or AMX for it and is several times "
             "slower than without; leave it out",
