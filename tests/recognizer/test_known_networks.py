@@ -1,5 +1,7 @@
 """Recognizers whose networks were compiled before: the same answers, without torch."""
 
+import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -7,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from cvgssl.encoders import compiled_network
 from cvgssl.recognizer.config import FitConfig, PredictOptions
@@ -102,6 +105,21 @@ def test_fitted(fitted: Fitted, pictures: Path) -> None:
 def test_what_is_more_than_an_output_is_not_known(fitted: Fitted, pictures: Path) -> None:
     folder = fitted("pooled", "test_vit,pooling=mean")
     assert not is_known(folder, pictures) and not is_known(folder, pictures)
+
+
+@pytest.mark.usefixtures("cache")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_fitted_in_fp16(
+    fitted: Fitted, pictures: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As it may have been on a machine with a GPU."""
+    folder = fitted("plain", "test_vit")
+    copy = Path(shutil.copytree(folder, tmp_path / "fp16"))
+    card = json.loads((copy / "recognizer.json").read_text())
+    card["embedding"]["precision"] = "fp16"
+    (copy / "recognizer.json").write_text(json.dumps(card))
+    check_equal(predict(copy, [pictures], runtime="openvino"), predict(folder, [pictures]))
+    assert is_known(copy, pictures) and "fitted in fp16, which needs a GPU" in caplog.text
 
 
 def test_damage_in_the_cache_is_noticed(cache: Path, run_folder: Path, pictures: Path) -> None:

@@ -27,7 +27,7 @@ def chosen_program(runtime: Runtime, precision: str = "fp32") -> str:
     package = OPENVINO if runtime == "auto" else runtime
     version, precisions = _installed(package), _PRECISIONS[package]
     if runtime == "auto":
-        if version is None or precision not in precisions or _has_gpu():
+        if version is None or precision not in precisions or has_gpu():
             return TORCH
     elif version is None:
         extra = _EXTRAS[package][0]
@@ -48,7 +48,7 @@ def _installed(package: str) -> str | None:
         return None
 
 
-def _has_gpu() -> bool:
+def has_gpu() -> bool:
     """Whether torch has a GPU. It is imported and asked only where a driver of one is there."""
     if "torch" not in sys.modules and os.name != "nt" and not any(map(_exists, _GPU_DRIVERS)):
         return False

@@ -3,13 +3,10 @@
 Shape letters: B pictures, D numbers of all encoders together.
 """
 
-import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
 
@@ -25,8 +22,6 @@ from cvgssl.recognizer.card import KeptEncoder
 from cvgssl.recognizer.kept_encoders import check_same, name_of
 from cvgssl.runtime.cache_folder import default_cache_dir
 from cvgssl.runtime.launch import launch
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -57,17 +52,11 @@ class BuiltEncoders:
 
 
 def build_encoders(
-    folder: Path,
     kept: Sequence[KeptEncoder],
     requests: Sequence[EncoderRequest],
     gpu: int | None,
 ) -> BuiltEncoders:
     """Build and fill the encoders; raises UserError when one would give other numbers."""
-    if requests[0].config.precision == "fp16" and not torch.cuda.is_available():
-        log.warning("%s: fitted in fp16, which needs a GPU; fp32 is used", folder)
-        requests = [
-            replace(each, config=replace(each.config, precision="fp32")) for each in requests
-        ]
     networks = Networks()
     encoders = tuple(map(networks.load, requests))
     by_torch = any(encoder.program == TORCH for encoder in encoders)

@@ -5,6 +5,7 @@ Where the encoders were compiled before, torch is not imported, which takes long
 Shape letters: B pictures, D numbers of all encoders together, K classes.
 """
 
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl.encoders.compiled_network import CompiledNetwork, known_network
-from cvgssl.encoders.runtimes import TORCH, chosen_program
+from cvgssl.encoders.runtimes import TORCH, chosen_program, has_gpu
 from cvgssl.features.encoder_requests import EncoderRequest
 from cvgssl.features.reading import stacked
 from cvgssl.features.record import recorded
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from cvgssl.features.encoder import Encoder, JointEncoder
     from cvgssl.recognizer.built_encoders import BuiltEncoders
     from cvgssl.recognizer.head import FittedHead
+
+log = logging.getLogger(__name__)
 
 # half a second, for functions that scikit-learn takes and that are not used here
 _SLOW = {"scipy.stats": ("chi2", "gmean", "rankdata", "spearmanr")}
@@ -130,6 +133,9 @@ def load_fitted(options: PredictOptions) -> FittedRecognizer:
 
 def _embedding(folder: Path, card: RecognizerCard, options: PredictOptions) -> Embedding:
     embed = card.options(runtime=options.runtime)
+    if embed.precision == "fp16" and not has_gpu():
+        log.warning("%s: fitted in fp16, which needs a GPU; fp32 is used", folder)
+        embed = card.options(runtime=options.runtime, precision="fp32")
     requests = find_encoders(folder, card.encoders, options.encoder, embed)
     if options.gpu is None:
         known = _known(card.encoders, requests)
@@ -137,7 +143,7 @@ def _embedding(folder: Path, card: RecognizerCard, options: PredictOptions) -> E
             return known
     from cvgssl.recognizer.built_encoders import build_encoders
 
-    return build_encoders(folder, card.encoders, requests, options.gpu)
+    return build_encoders(card.encoders, requests, options.gpu)
 
 
 def _known(
