@@ -108,6 +108,17 @@ def test_what_is_more_than_an_output_is_not_known(fitted: Fitted, pictures: Path
 
 
 @pytest.mark.usefixtures("cache")
+def test_known_from_fitting(steel: Path, teacher_file: Path, tmp_path: Path) -> None:
+    encoder = (f"test_vit={teacher_file}",)
+    folder, _ = fit(
+        FitConfig(
+            data=steel, encoder=encoder, image_size=32, shot=2, head="ridge", out=tmp_path / "fit"
+        )
+    )
+    assert is_known(folder, steel)
+
+
+@pytest.mark.usefixtures("cache")
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_fitted_in_fp16(
     fitted: Fitted, pictures: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture

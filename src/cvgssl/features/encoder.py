@@ -15,6 +15,7 @@ import PIL
 import torch
 from torch import Tensor, nn
 
+from cvgssl.encoders.compiled_run import CompiledRun
 from cvgssl.encoders.encoder_spec import EncoderSpec
 from cvgssl.encoders.frozen_encoder import FrozenEncoder
 from cvgssl.encoders.loading import load_frozen_encoder
@@ -115,14 +116,17 @@ class JointEncoder(nn.Module):
         """Names of the members."""
         return " + ".join(each.name for each in self.members)
 
-    @property
-    def gives_output(self) -> bool:
-        """Whether embeddings are what its network gives for the pictures as they are."""
+    def remember(self) -> None:
+        """Let `known_network` find the compiled network by its record's `network_name`.
+
+        Only where the embedding is what that gives for the picture as it is.
+        """
         config, projection = self.config, self.frozen.projection
         whole = config.crops == 1 and config.flips == "none" and not self.mirror
         (member, *others) = self.members
         plain = member.pooling is None and isinstance(projection, nn.Identity)
-        return whole and plain and not others
+        if whole and plain and not others and isinstance(self.run, CompiledRun):
+            self.run.remember(member.record().network_name)
 
     @torch.inference_mode()
     def forward(self, pixels: Tensor) -> list[Tensor]:

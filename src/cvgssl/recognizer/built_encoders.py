@@ -10,7 +10,6 @@ import numpy as np
 from accelerate import Accelerator
 from numpy.typing import NDArray
 
-from cvgssl.encoders.compiled_run import CompiledRun
 from cvgssl.encoders.runtimes import TORCH
 from cvgssl.features.compute import embed_squares
 from cvgssl.features.encoder import Encoder, JointEncoder, Networks, joined
@@ -19,7 +18,7 @@ from cvgssl.features.record import keep_record
 from cvgssl.images.decoding import Square
 from cvgssl.images.geometry import Geometry
 from cvgssl.recognizer.card import KeptEncoder
-from cvgssl.recognizer.kept_encoders import check_same, name_of
+from cvgssl.recognizer.kept_encoders import check_same
 from cvgssl.runtime.cache_folder import default_cache_dir
 from cvgssl.runtime.launch import launch
 
@@ -66,6 +65,5 @@ def build_encoders(
         keep_record(request, default_cache_dir(), encoder.record())
     runs = tuple(run.to(accelerator.device) for run in joined(encoders))
     for run in runs:
-        if run.gives_output and isinstance(run.run, CompiledRun):
-            run.run.remember(name_of(run.members[0].record()))
+        run.remember()
     return BuiltEncoders(encoders, runs, accelerator)

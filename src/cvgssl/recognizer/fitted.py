@@ -25,7 +25,7 @@ from cvgssl.images.decoding import Square
 from cvgssl.images.geometry import Geometry
 from cvgssl.recognizer.card import KeptEncoder, KeptPictures, RecognizerCard, load_recognizer
 from cvgssl.recognizer.config import PredictOptions
-from cvgssl.recognizer.kept_encoders import check_same, find_encoders, name_of
+from cvgssl.recognizer.kept_encoders import check_same, find_encoders
 from cvgssl.runtime.cache_folder import default_cache_dir
 from cvgssl.runtime.put_off import put_off
 
@@ -158,7 +158,7 @@ def _known(
         record = recorded(request, default_cache_dir())
         if record is None:
             return None
-        network = known_network(name_of(record), config.runtime, config.precision)
+        network = known_network(record.network_name, config.runtime, config.precision)
         if network is None:
             return None
         check_same(request.flag, kept.record, record)

@@ -46,11 +46,6 @@ def _request(
     return request_of(spec, place, flag, options)
 
 
-def name_of(record: EncoderRecord) -> str:
-    """By which a compiled encoder is remembered; see `compiled_network`."""
-    return f"encoder {record.key}"
-
-
 def check_same(flag: str, before: EncoderRecord, now: EncoderRecord) -> None:
     """Raise UserError when the encoder would give other numbers; a warning for other readers."""
     old, new = _plain(before.facts), _plain(now.facts)
