@@ -24,6 +24,7 @@ pytest.importorskip("openvino")
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CVGSSL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(compiled_run, "FOLDER", "compiled")
     return tmp_path / "cache" / "compiled"
 
 
