@@ -1,6 +1,8 @@
 """The bank holds what the teachers say about the very views that training draws."""
 
+import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from cvgssl.pretrain.data import Unlabelled, load_unlabelled
 from cvgssl.pretrain.views import DrawnViews, Views
 from cvgssl.runtime.array_files import write_array
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.lock import claimed
 
 VERSIONS = 2
 
@@ -109,6 +112,37 @@ def test_only_what_is_missing_or_damaged_is_computed(
     assert now.keys() == written.keys()
     assert now[kept] == written[kept]
     assert now[damaged] != written[damaged]
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_block_that_another_process_works_on_is_awaited(
+    dies: bool, key: BankKey, data: Unlabelled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bank_module, "LOOK_EVERY", 0.0)
+    before = build(key, data, tmp_path).mean(0)
+    written = sorted(files(tmp_path))
+    content, mine = written[1].read_bytes(), ExitStack()
+    for path in written:
+        path.unlink()
+    mine.enter_context(claimed(written[1]))
+    waits = 0
+
+    def look() -> None:
+        """It comes to its end while this process waits, with its block or without."""
+        nonlocal waits
+        if written[0].exists() and written[2].exists():
+            waits += 1
+            if waits == 3:
+                if not dies:
+                    written[1].write_bytes(content)
+                    os.utime(written[1], (1, 1))
+                mine.close()
+
+    again = build_bank(BankBuild([key], data, tmp_path, 8, Accelerator(cpu=True), look))
+    assert torch.equal(again.mean(0), before) and waits >= 3
+    assert sorted(files(tmp_path)) == written, "no locks are left"
+    assert (written[1].stat().st_mtime == 1) is not dies
 
 
 def _flip(path: Path) -> None:
