@@ -1,6 +1,8 @@
 """The bank holds what the teachers say about the very views that training draws."""
 
 import os
+import signal
+import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -143,6 +145,63 @@ def test_a_block_that_another_process_works_on_is_awaited(
     assert torch.equal(again.mean(0), before) and waits >= 3
     assert sorted(files(tmp_path)) == written, "no locks are left"
     assert (written[1].stat().st_mtime == 1) is not dies
+
+
+# builds the bank with small blocks and says how many it computed itself; a third word: is killed in
+# the middle of its second
+PROCESS = """
+import os, signal, sys
+from pathlib import Path
+from accelerate import Accelerator
+from cvgssl.encoders.loading import load_encoders
+from cvgssl.pretrain import bank
+from cvgssl.pretrain.config import PretrainConfig
+from cvgssl.pretrain.data import load_unlabelled
+from cvgssl.pretrain.views import Views
+data, teacher, place, *killed = sys.argv[1:]
+bank.BLOCK, bank.LOOK_EVERY = 4, 0.01
+config = PretrainConfig(data=Path(data), image_size=48, view_size=32, nmb_crops=(1,),
+    min_scale_crops=(0.2,), max_scale_crops=(1.0,), batch_size=8)
+(encoder,) = load_encoders([teacher])
+key = bank.BankKey(encoder, Views(config.recipes, config.geometry, 7, 2), 2)
+passes = 0
+def check():
+    global passes
+    passes += 1
+    if killed and passes == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+computed, compute = 0, bank._build_block
+def counted(*words):
+    global computed
+    compute(*words)
+    computed += 1
+bank._build_block = counted
+pictures = load_unlabelled(config, Accelerator(cpu=True))
+bank.build_bank(bank.BankBuild([key], pictures, Path(place), 8, Accelerator(cpu=True), check))
+print(computed)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
+def test_four_processes_of_which_one_is_killed_build_the_bank_of_one(
+    steel: Path, teacher_file: Path, tmp_path: Path, python: str
+) -> None:
+    def start(place: str, *killed: str) -> "subprocess.Popen[str]":
+        words = [str(steel), f"test_vit,image_size=32={teacher_file}", str(tmp_path / place)]
+        program = [python, "-c", PROCESS, *words, *killed]
+        return subprocess.Popen(program, stdout=subprocess.PIPE, text=True)
+
+    killed = start("four", "killed")
+    assert killed.wait() == -signal.SIGKILL
+    every = [*(start("four") for _ in range(3)), start("one")]
+    told = [int(process.communicate()[0]) for process in every]
+    assert told[3] == 11
+    assert sum(told[:3]) == 10, "each block once, and that of the killed one not again"
+    one, four = (
+        {path.name: path.read_bytes() for path in (tmp_path / place).rglob("[!.]*.npy")}
+        for place in ("one", "four")
+    )
+    assert four == one
 
 
 def _flip(path: Path) -> None:
