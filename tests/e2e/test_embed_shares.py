@@ -126,5 +126,7 @@ def test_each_process_tells_of_its_own_unreadable_pictures(
     assert all(str(path) in done.stderr for path in broken)
     assert command(*words, "--skip-corrupt", env=environment).returncode == 0
     assert len(load_features(tmp_path / "features.npz")) == len(paths) - len(broken)
-    missing = command("embed", "nowhere", env=environment)
-    assert (missing.returncode, missing.stderr) == (2, ""), "the first process says it"
+    for place, lines in (("0", 1), ("1", 0)):
+        missing = command("embed", "nowhere", env=environment | {"LOCAL_RANK": place})
+        assert missing.returncode == 2
+        assert missing.stderr.count("\n") == lines, "the first of each machine says it"

@@ -109,8 +109,9 @@ def guarded(command: Callable[[Sequence[str], str], int], argv: Sequence[str], p
         text = _describe(error)
         if debug or not text:
             raise
-        # torchrun's other processes make the same mistakes, but have memory of their own
-        if os.environ.get("RANK", "0") == "0" or is_of_this_process(error):
+        # processes of one machine make the same mistakes, but have memory of their own; other
+        # machines have files of their own
+        if os.environ.get("LOCAL_RANK", "0") == "0" or is_of_this_process(error):
             complain(prog, text)
         return 2
     finally:

@@ -33,7 +33,7 @@ def of_this_process() -> Iterator[None]:
 
 
 def is_of_this_process(error: Exception) -> bool:
-    """Whether each process is to tell this itself; mistakes that all make are told by the first."""
+    """Whether each process is to tell it; what all do wrong is told by the first of a machine."""
     return not isinstance(error, UserError | OSError) or _OWN in getattr(error, "__notes__", ())
 
 
