@@ -186,14 +186,18 @@ def test_the_log_has_a_line_for_each_request(running: Running, pictures: list[Pa
     said = running.predict(pictures[1].read_bytes()).json["pictures"][0]
     running.ask("GET", "/v1/models")
     running.predict(b"text")
+    with socket.create_connection(("127.0.0.1", running.port)) as connection:
+        connection.sendall(b"no HTTP\r\n\r\n")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 400")
     until = time.monotonic() + 30
-    while len(lines := running.log.read_text().splitlines()[before:]) < 3:
+    while len(lines := running.log.read_text().splitlines()[before:]) < 4:
         assert time.monotonic() < until
-    first, second, third = map(json.loads, lines)
+    first, second, third, last = map(json.loads, lines)
     assert first["status"] == 200 and first["version"] == 1 and first["client"] == "127.0.0.1"
     assert first["pictures"] == [{name: said[name] for name in ("sha256", "answer", "probability")}]
     assert (second["path"], second["status"]) == ("/v1/models", 200)
     assert third["status"] == 422
+    assert last["message"] == "Invalid HTTP request received."
 
 
 def test_it_ends_after_what_it_took(

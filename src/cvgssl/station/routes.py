@@ -1,8 +1,6 @@
 """What programs ask a station over HTTP."""
 
 import asyncio
-import json
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import PurePosixPath
@@ -23,6 +21,7 @@ from cvgssl.station.answering import Answering, Loaded, Picture
 from cvgssl.station.figures import Figures
 from cvgssl.station.gathering import BusyError
 from cvgssl.station.guard import Guard, RefusedError
+from cvgssl.station.lines import write_line
 from cvgssl.station.openapi import document
 
 _LONGEST_NAME = 200  # characters of a client's name for a picture
@@ -170,15 +169,13 @@ class Routes:
             finally:
                 seconds = time.monotonic() - begun
                 self._figures.request(request.url.path, status, seconds)
-                line = {
-                    "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                    "client": request.client.host if request.client else "",
-                    "path": request.url.path,
-                    "status": status,
-                    "ms": round(1000 * seconds, 1),
+                write_line(
+                    client=request.client.host if request.client else "",
+                    path=request.url.path,
+                    status=status,
+                    ms=round(1000 * seconds, 1),
                     **about,
-                }
-                print(json.dumps(line, ensure_ascii=False), file=sys.stderr, flush=True)
+                )
 
         return logged
 

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from cvgssl.runtime.parsing import one_line
 from cvgssl.runtime.stopping import stop_requests
 from cvgssl.station.config import StationConfig
 from cvgssl.station.events import EventLog
+from cvgssl.station.lines import use_lines, write_line
 from cvgssl.station.models import Models, Version
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def serve(config: StationConfig) -> None:
     from cvgssl.station.guard import read_token
     from cvgssl.station.routes import Routes
 
+    use_lines()
     token = read_token(config.token_file) if config.token_file else None
     with contextlib.ExitStack() as opened:
         listener = opened.enter_context(contextlib.closing(_listen(config)))
@@ -142,7 +143,7 @@ async def _run(
     running = asyncio.create_task(server.serve(sockets=[listener]))
     while not running.done():
         if is_asked() and not server.should_exit:
-            print("ending: what was taken is answered first", file=sys.stderr, flush=True)
+            write_line(message="ending: what was taken is answered first")
             routes.ending = server.should_exit = True
         await asyncio.wait([running], timeout=_LOOK)
     running.result()
