@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every figure that needs a GPU, by one call in about eight minutes; see benchmarks/README.md.
 #
-#   benchmarks/gpu.sh [OUT] [--seconds 460] [--only NAME ...] [--tiny]
+#   benchmarks/gpu.sh [OUT] [--seconds 500] [--only NAME ...] [--tiny]
 #
 # Needs Python with torch, torchvision, timm and accelerate. What else is missing is taken from
 # .whl/, if benchmarks/gpu_wheels.sh has filled it on a connected machine; nothing is downloaded.

@@ -22,6 +22,7 @@ settings.load_profile("repeatable")
 
 ROOT = Path(__file__).parents[1]
 PYTHON = "CVGSSL_TEST_PYTHON"
+COMPILED = "CVGSSL_TEST_COMPILED"
 Command = Callable[..., subprocess.CompletedProcess[str]]
 MadeOnce = Callable[[str, Callable[[Path], object]], Path]
 
@@ -84,7 +85,9 @@ def teacher_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Signals as a terminal has them; a place for the fixture `python`, shared by xdist's workers.
+    """Signals as a terminal has them; two places that xdist's workers share.
+
+    One is for the fixture `python`, one for compiled networks.
 
     What a shell script starts in the background ignores Ctrl-C, and after nohup SIGHUP; children
     would inherit that.
@@ -93,6 +96,10 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    if COMPILED not in os.environ:
+        compiled = tempfile.TemporaryDirectory(prefix="cvgssl-compiled-")
+        os.environ[COMPILED] = compiled.name
+        config.add_cleanup(compiled.cleanup)
     if sys.platform != "linux" or PYTHON in os.environ:
         return
     folder = tempfile.TemporaryDirectory(prefix="cvgssl-python-")  # short, for its socket
@@ -145,6 +152,16 @@ def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     with pytest.MonkeyPatch.context() as patch:
         if "CVGSSL_CACHE" not in os.environ:
             patch.setenv("CVGSSL_CACHE", str(tmp_path_factory.mktemp("cvgssl-cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_once() -> Iterator[None]:
+    """What was compiled serves all tests, whatever cache they have."""
+    from cvgssl.encoders import compiled_network
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled_network, "FOLDER", os.environ[COMPILED])
         yield
 
 

@@ -8,10 +8,11 @@ A call is two processes: the one that was started, which passes on its folder, e
 streams, network, limits and signals, and ends as the other one ends; and the fork, which works.
 When the first is killed, so is the second; standard streams are open until it is gone.
 
-What differs from a real start: modules are there before they are imported, all forks hash strings
-alike, and what the environment says to an interpreter or library at its start is not heard (but
-PYTHONPATH and OMP_NUM_THREADS). Tests of these take sys.executable. Calls with other options, or
-that inherit files, start Python.
+What differs from a real start: modules are there before they are imported, compiled networks come
+from a folder of the tests instead of the cache, all forks hash strings alike, and what the
+environment says to an interpreter or library at its start is not heard (but PYTHONPATH and
+OMP_NUM_THREADS). Tests of these take sys.executable. Calls with other options, or that inherit
+files, start Python.
 """
 
 import os
@@ -225,6 +226,7 @@ def begin(request: "dict[str, Any]", files: list[int], executable: str) -> list[
 
 def prepare() -> None:
     """Import what commands import, and draw what most of them draw, so that fonts are known."""
+    import contextlib
     import importlib
     import pkgutil
     import tempfile
@@ -240,7 +242,15 @@ def prepare() -> None:
         importlib.import_module(name)
     import numpy as np
 
+    from cvgssl.encoders import compiled_network, openvino_backend
     from cvgssl.report.figures import confusion_figure, learning_curves
+
+    with contextlib.suppress(ImportError):
+        openvino_backend._openvino()  # which keeps it from reporting its import
+    for name in OF_EXTRAS:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    compiled_network.FOLDER = os.environ.get("CVGSSL_TEST_COMPILED", compiled_network.FOLDER)
 
     row = {"run": 1, "epoch": 1, "train_loss": 1.0, "train_acc": 1.0}
     with tempfile.TemporaryDirectory() as folder:
@@ -263,6 +273,12 @@ MODULES = (
     "timm.models",
     "timm.optim",
     "torch.distributed.run",
+)
+OF_EXTRAS = (
+    "onnxruntime",
+    "onnxscript.function_libs.torch_lib.ops",
+    "openvino.frontend.pytorch.ts_decoder",
+    "torch.onnx._internal.exporter._core",
 )
 
 

@@ -15,7 +15,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 # Imports flow one way: a package may import itself and what is named here.
 _ORDER = ("runtime", "images", "views", "encoders", "features", "heads", "selection", "pretrain",
-          "adapt", "recognizer", "export", "bench", "report", "api", "cli")  # fmt: skip
+          "adapt", "recognizer", "export", "bench", "report", "api", "station", "cli")  # fmt: skip
 # but for these, which do not know each other
 _APART = {
     "views": {"images"},

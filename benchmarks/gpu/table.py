@@ -188,6 +188,36 @@ def _paper(rows: Row) -> str:
     return speed + _table(["macro-recall, %", *shots], body)
 
 
+def _deployment(rows: Row) -> str:
+    names = [name for name in rows if name.startswith("embed, ")]
+    head = ["`cvgssl embed` on one GPU", "pictures/s", "seconds with starting"]
+    body = []
+    for name in names:
+        row = rows[name]
+        difference = _number(row, "worst difference", ".0e")
+        body.append(
+            [
+                name.removeprefix("embed, "),
+                _number(row, "pictures per second"),
+                _number(row, "seconds", ".1f"),
+                difference,
+            ]
+        )
+    text = _table([*head, "worst difference from one"], body) if body else ""
+    row = rows.get("export")
+    if row is None:
+        return text
+    if "MB" not in row:
+        reason = row.get("refused") or row.get(MISSING)
+        return f"{text}\nA recognizer by ONNX Runtime on the CPU: {MISSING} ({reason}).\n"
+    return text + (
+        f"\nA recognizer of {row['encoder']}, made on the GPU, exported in {row['seconds']:.0f} s "
+        f"({row['MB']:.0f} MB): by ONNX Runtime on the CPU {row['pictures']} pictures get the same "
+        f"class, with probabilities that differ by at most {row['worst probability']:.0e}; "
+        f"{row['ms per picture on the CPU']:.1f} ms per picture.\n"
+    )
+
+
 _PARTS = {
     "equality": ("Equality: ten steps in fp32 without TF32, against the CPU", _equality),
     "encoders": ("Frozen encoders, 224 px, batch 256", _encoders),
@@ -195,6 +225,7 @@ _PARTS = {
     "precision": ("Precision: averaged weights, accumulation, one step per epoch", _precision),
     "view_rates": ("Random views, 224 px", _view_rates),
     "paper": ("`--preset paper`, generated pictures, the default encoder as teacher, bf16", _paper),
+    "deployment": ("Several processes on the GPU, and the CPU's answers", _deployment),
 }
 
 

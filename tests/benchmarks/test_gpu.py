@@ -73,6 +73,10 @@ def test_figures_are_there(measured: dict[str, Any]) -> None:
     assert stopped["identical"] and 3 <= stopped["stopped after step"] < 9
     assert len(rows["view_rates"]) == 5
     assert rows["paper"]["training"]["epochs"] >= 2 and "epoch 2" in rows["paper"]
+    embedded = [rows["deployment"][name] for name in ("embed, 1 process", "embed, 2 processes")]
+    assert [row["pictures"] for row in embedded] == [24, 24]
+    assert embedded[1]["worst difference"] < 1e-5
+    assert rows["deployment"]["export"]["worst probability"] < 1e-4
 
 
 def test_section_that_hangs_is_ended_and_keeps_its_rows(
@@ -129,6 +133,8 @@ def test_page_shows_what_was_measured() -> None:
     )
     assert "| mocov3 | 1e-07 / 2e-05 / 3e-06 | 1e-07 / 1e-05 / 2e-06 | identical |" in page
     assert "| fp16 | 2.0000, 1.0000 | 2.0% | 3 |" in page
+    assert "| 2 processes | 1,500 | 20.0 | 2e-06 |" in page
+    assert "exported in 30 s (14 MB): by ONNX Runtime on the CPU 200 pictures get" in page
     assert "out of time" in page and page.count("not measured") == 6
     for row in re.findall(r"^\|.*\|$", page, re.MULTILINE):
         assert row.count("|") > 2

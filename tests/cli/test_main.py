@@ -11,7 +11,7 @@ import pytest
 
 from cvgssl import __version__
 from cvgssl.cli.main import COMMANDS, guarded, main
-from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.errors import UserError, of_this_process
 
 
 def cvgssl(*words: str) -> subprocess.CompletedProcess[str]:
@@ -198,9 +198,17 @@ def test_trouble_with_the_cache_names_the_variable(
 def test_other_processes_of_one_job_do_not_repeat_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("RANK", "5")
+    monkeypatch.setenv("LOCAL_RANK", "1")
     assert run_guarded(UserError("wrong"))[0] == 2
     assert capsys.readouterr().err == ""
+    with pytest.raises(UserError) as own, of_this_process():
+        raise UserError("its own")
+    assert run_guarded(own.value)[0] == 2
+    assert "its own" in capsys.readouterr().err
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    run_guarded(UserError("on this machine"))
+    assert "on this machine" in capsys.readouterr().err
 
 
 def test_a_fault_of_our_own_is_not_hidden() -> None:

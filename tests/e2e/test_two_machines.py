@@ -10,7 +10,10 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from cvgssl.features.table import load_features
 
 NAMES = (f"cvgssl-{os.getpid()}-one", f"cvgssl-{os.getpid()}-two")  # of this process
 ADDRESSES = ("10.97.13.1", "10.97.13.2")
@@ -47,6 +50,7 @@ def machines() -> Iterator[tuple[str, str]]:
 def test_two_machines_train_together(
     machines: tuple[str, str], steel: Path, teacher_file: Path, tmp_path: Path, python: str
 ) -> None:
+    """With one bank, in a folder that both see."""
     options = ["--arch", "test_resnet", "--image-size", "48", "--view-size", "32", "--bank", "2"]
     options += ["--batch-size", "8", "--epochs", "2", "--warmup-epochs", "1", "--neighbours", "4"]
     options += ["--nmb-crops", "1", "--min-scale-crops", "0.2", "--max-scale-crops", "1"]
@@ -64,7 +68,7 @@ def test_two_machines_train_together(
             "--teacher",
             f"test_vit,image_size=32={teacher_file}",
         ]
-        command += ["--out", "run"]
+        command += ["--out", "run", "--bank-dir", str(tmp_path / "shared")]
         environment = os.environ | {
             "GLOO_SOCKET_IFNAME": f"cvgssl{rank}",
             "CVGSSL_CACHE": str(here / "cache"),
@@ -81,7 +85,43 @@ def test_two_machines_train_together(
     assert json.loads((first / "run" / "summary.json").read_text())["processes"] == 2
     assert (first / "run" / "backbone.safetensors").exists()
     assert not (second / "run").exists(), "only the first machine writes the run"
-    for here in (first, second):
-        assert list((here / "cache" / "banks").rglob("*.npy")), "each machine has its own bank"
+    assert len(list((tmp_path / "shared").rglob("*.npy"))) == 1, "the machines have one bank"
     assert results[0][0].count("Epoch [1/2]") == 1
     assert "Epoch" not in results[1][0]
+
+
+@pytest.mark.slow
+def test_two_machines_embed_without_a_shared_folder(
+    machines: tuple[str, str], steel: Path, teacher_file: Path, tmp_path: Path, python: str
+) -> None:
+    """Two processes each; the parts are brought together afterwards."""
+    options = ["--encoder", f"test_vit={teacher_file}", "--image-size", "32", "--runtime", "torch"]
+    processes = []
+    for rank, name in enumerate(machines):
+        here = tmp_path / name
+        shutil.copytree(steel, here / "steel")
+        command = ["ip", "netns", "exec", name, python, "-m", "torch.distributed.run"]
+        command += ["--nnodes", "2", "--node-rank", str(rank), "--nproc-per-node", "2"]
+        command += ["--master-addr", ADDRESSES[0], "--master-port", "29500", "-m", "--", "cvgssl"]
+        command += ["embed", "steel", *options]
+        environment = os.environ | {"CVGSSL_CACHE": str(here / "cache")}
+        processes.append(
+            subprocess.Popen(
+                command, cwd=here, env=environment, stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE, text=True,
+            )
+        )  # fmt: skip
+    results = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], results
+    first, second = (tmp_path / name / "features.npz" for name in machines)
+    assert [len(list(out.iterdir())) for out in (first, second)] == [2, 2]
+    for part in second.iterdir():
+        shutil.copy(part, first)
+    joined = load_features(first)
+    words = ["embed", "steel", *options, "--out", "one.npz"]
+    done = subprocess.run([python, "-m", "cvgssl", *words], cwd=first.parent, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    single = load_features(first.parent / "one.npz")
+    scale = np.abs(single.values).max()
+    np.testing.assert_allclose(joined.values, single.values, rtol=0, atol=2e-6 * scale)
+    assert joined.names == single.names and joined.about == single.about

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cvgssl.encoders import compiled_run
+from cvgssl.encoders import compiled_network, compiled_run
 from cvgssl.encoders.backbone import Backbone, build_backbone
 from cvgssl.encoders.network_run import NetworkRun, Taken
 from cvgssl.encoders.normalization import HALF
@@ -26,6 +26,7 @@ RUNTIMES: list[Runtime] = ["openvino", "onnxruntime"]
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CVGSSL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(compiled_network, "FOLDER", "compiled")
     return tmp_path / "cache" / "compiled"
 
 

@@ -128,6 +128,34 @@ def test_a_recognizer_keeps_those_that_its_head_looks_at(
         assert np.array_equal(half.values, kept.values[:, :width])
 
 
+def test_processes_write_them_in_parts(
+    steel: Path, teacher_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six pictures, and more processes than train pictures."""
+    data = tmp_path / "few"
+    for number, path in enumerate(sorted(steel.glob("*/*/*.bmp"))[:3:2]):
+        for split, name in (("train", f"{number}.bmp"), ("test", "9.bmp"), ("test", "8.bmp")):
+            (data / split / f"class_{number}").mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, data / split / f"class_{number}" / name)
+    words = [str(data), "--encoder", f"test_vit={teacher_file}", "--image-size", "32"]
+    words += ["--runtime", "torch"]
+
+    def run(name: str) -> None:
+        out = ["--out", str(tmp_path / f"{name}.npz")]
+        mirrored = ["--mirrored", str(tmp_path / f"{name}_mirrored.npz")]
+        assert embed_command.run([*words, *out, *mirrored], "cvgssl embed") == 0
+
+    run("one")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    for rank in range(4):
+        monkeypatch.setenv("RANK", str(rank))
+        run("many")
+    for name, count in (("", 6), ("_mirrored", 2)):
+        one, many = (load_features(tmp_path / f"{start}{name}.npz") for start in ("one", "many"))
+        assert np.array_equal(many.values, one.values) and len(many) == count
+        assert (many.names, many.about) == (one.names, one.about)
+
+
 def test_flags_that_leave_none(steel: Path, teacher_file: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--flips both averages over mirror images"):
         options(steel, teacher_file, mirrored=tmp_path / "m.npz", flips="both")

@@ -1,6 +1,10 @@
 """The bank holds what the teachers say about the very views that training draws."""
 
+import os
+import signal
+import subprocess
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +20,7 @@ from cvgssl.pretrain.data import Unlabelled, load_unlabelled
 from cvgssl.pretrain.views import DrawnViews, Views
 from cvgssl.runtime.array_files import write_array
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.lock import claimed
 
 VERSIONS = 2
 
@@ -109,6 +114,94 @@ def test_only_what_is_missing_or_damaged_is_computed(
     assert now.keys() == written.keys()
     assert now[kept] == written[kept]
     assert now[damaged] != written[damaged]
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_block_that_another_process_works_on_is_awaited(
+    dies: bool, key: BankKey, data: Unlabelled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bank_module, "LOOK_EVERY", 0.0)
+    before = build(key, data, tmp_path).mean(0)
+    written = sorted(files(tmp_path))
+    content, mine = written[1].read_bytes(), ExitStack()
+    for path in written:
+        path.unlink()
+    mine.enter_context(claimed(written[1]))
+    waits = 0
+
+    def look() -> None:
+        """It comes to its end while this process waits, with its block or without."""
+        nonlocal waits
+        if written[0].exists() and written[2].exists():
+            waits += 1
+            if waits == 3:
+                if not dies:
+                    written[1].write_bytes(content)
+                    os.utime(written[1], (1, 1))
+                mine.close()
+
+    again = build_bank(BankBuild([key], data, tmp_path, 8, Accelerator(cpu=True), look))
+    assert torch.equal(again.mean(0), before) and waits >= 3
+    assert sorted(files(tmp_path)) == written, "no locks are left"
+    assert (written[1].stat().st_mtime == 1) is not dies
+
+
+# builds the bank with small blocks and says how many it computed itself; a third word: is killed in
+# the middle of its second
+PROCESS = """
+import os, signal, sys
+from pathlib import Path
+from accelerate import Accelerator
+from cvgssl.encoders.loading import load_encoders
+from cvgssl.pretrain import bank
+from cvgssl.pretrain.config import PretrainConfig
+from cvgssl.pretrain.data import load_unlabelled
+from cvgssl.pretrain.views import Views
+data, teacher, place, *killed = sys.argv[1:]
+bank.BLOCK, bank.LOOK_EVERY = 4, 0.01
+config = PretrainConfig(data=Path(data), image_size=48, view_size=32, nmb_crops=(1,),
+    min_scale_crops=(0.2,), max_scale_crops=(1.0,), batch_size=8)
+(encoder,) = load_encoders([teacher])
+key = bank.BankKey(encoder, Views(config.recipes, config.geometry, 7, 2), 2)
+passes = 0
+def check():
+    global passes
+    passes += 1
+    if killed and passes == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+computed, compute = 0, bank._build_block
+def counted(*words):
+    global computed
+    compute(*words)
+    computed += 1
+bank._build_block = counted
+pictures = load_unlabelled(config, Accelerator(cpu=True))
+bank.build_bank(bank.BankBuild([key], pictures, Path(place), 8, Accelerator(cpu=True), check))
+print(computed)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
+def test_four_processes_of_which_one_is_killed_build_the_bank_of_one(
+    steel: Path, teacher_file: Path, tmp_path: Path, python: str
+) -> None:
+    def start(place: str, *killed: str) -> "subprocess.Popen[str]":
+        words = [str(steel), f"test_vit,image_size=32={teacher_file}", str(tmp_path / place)]
+        program = [python, "-c", PROCESS, *words, *killed]
+        return subprocess.Popen(program, stdout=subprocess.PIPE, text=True)
+
+    killed = start("four", "killed")
+    assert killed.wait() == -signal.SIGKILL
+    every = [*(start("four") for _ in range(3)), start("one")]
+    told = [int(process.communicate()[0]) for process in every]
+    assert told[3] == 11
+    assert sum(told[:3]) == 10, "each block once, and that of the killed one not again"
+    one, four = (
+        {path.name: path.read_bytes() for path in (tmp_path / place).rglob("[!.]*.npy")}
+        for place in ("one", "four")
+    )
+    assert four == one
 
 
 def _flip(path: Path) -> None:

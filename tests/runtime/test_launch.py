@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.launch import is_first_process, launch
+from cvgssl.runtime.launch import is_first_here, is_first_process, launch
 
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 
@@ -88,3 +88,14 @@ def test_a_missing_tracker_is_named_with_the_extra_that_brings_it(python: str) -
         f"--track {name}: not installed; pip install 'cvgssl[{name}]'"
         for name in ("tensorboard", "wandb", "mlflow")
     ], done.stderr
+
+
+def test_a_process_that_works_for_itself_meets_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is nobody at that port; a joint start would wait for them."""
+    place = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "4"}
+    for name, value in (place | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}).items():
+        monkeypatch.setenv(name, value)
+    accelerator = launch(together=False)
+    assert accelerator.num_processes == 1 and not torch.distributed.is_initialized()
+    assert {name: os.environ[name] for name in place} == place
+    assert not is_first_here()

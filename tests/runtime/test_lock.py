@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.lock import Lock, locked_file, locked_folder
+from cvgssl.runtime.lock import Lock, claimed, locked_file, locked_folder
 
 HOLD = """
     import signal, sys
@@ -48,6 +48,16 @@ def test_a_second_process_is_told_who_has_it_and_a_killed_one_has_it_no_more(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_claim_says_whether_somebody_works_on_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "block.npy"
+    with claimed(path) as free, claimed(path) as second, claimed(tmp_path / "other.npy") as other:
+        assert (free, second, other) == (True, False, True)
+    with claimed(path) as free:
+        assert free, "whoever did not have it has not let it go"
+        assert not path.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_lock_whose_file_was_removed_meanwhile_is_not_shared(tmp_path: Path) -> None:
     first = Lock(tmp_path, "--out")
     first.release()
@@ -80,6 +90,8 @@ def test_without_locks_a_file_system_is_used_with_a_warning(
     with locked_folder(tmp_path, "--out"), locked_folder(tmp_path, "--out"):
         pass
     assert "this file system has no locks" in caplog.text
+    with claimed(tmp_path / "block.npy") as free:
+        assert free, "it may be done twice"
 
 
 def test_a_folder_that_stays_empty_was_never_there(tmp_path: Path) -> None:

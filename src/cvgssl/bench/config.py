@@ -120,9 +120,9 @@ def _source(value: Any) -> Any:
     file = _path(value["file"], "file")
     if file.suffix not in (".npz", ".parquet"):
         raise ValueError("features are read from .npz or .parquet; `cvgssl embed` makes them")
-    if not file.is_file():
+    if not file.exists():
         raise ValueError("no such file; `cvgssl embed` makes features")
-    if value.get("mirrored") and not _path(value["mirrored"], "mirrored").is_file():
+    if value.get("mirrored") and not _path(value["mirrored"], "mirrored").exists():
         raise ValueError("mirrored: no such file; `cvgssl embed --mirrored` makes it")
     if value.get("prompts") and not value.get("text"):
         raise ValueError("prompts: give text: NAME=FILE of the CLIP too")

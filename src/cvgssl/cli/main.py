@@ -20,7 +20,7 @@ from cvgssl.cli.console import (
     reader_is_gone,
 )
 from cvgssl.runtime.cache_folder import default_cache_dir, give_libraries_a_cache
-from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.errors import UserError, is_of_this_process
 from cvgssl.runtime.parsing import machine_trouble, name_remedy, printable
 from cvgssl.runtime.places import remedy
 from cvgssl.runtime.stopping import Interrupted, ended_by_signals
@@ -32,6 +32,7 @@ COMMANDS = {
     "linear": ("linear", "train a linear classifier on a frozen backbone's features"),
     "fit": ("fit", "a recognizer without training: a few labels on embeddings"),
     "predict": ("predict", "name the class of pictures, also as they arrive"),
+    "station": ("station", "answer programs over HTTP, by the live one of numbered recognizers"),
     "export": ("export", "write a recognizer as one ONNX file, from picture to answer"),
     "verify": ("verify", "check that an exported file answers as when it was made"),
     "bench": ("bench", "compare heads over data sets, encoders, settings, shots and draws"),
@@ -109,8 +110,9 @@ def guarded(command: Callable[[Sequence[str], str], int], argv: Sequence[str], p
         text = _describe(error)
         if debug or not text:
             raise
-        # torchrun's other processes make the same mistakes, but have memory of their own
-        if os.environ.get("RANK", "0") == "0" or not isinstance(error, UserError | OSError):
+        # processes of one machine make the same mistakes, but have memory of their own; other
+        # machines have files of their own
+        if os.environ.get("LOCAL_RANK", "0") == "0" or is_of_this_process(error):
             complain(prog, text)
         return 2
     finally:

@@ -90,6 +90,11 @@ def inputs_of(pictures: Pixels, shape: Sequence[int]) -> Iterator[NDArray[np.flo
         yield values
 
 
+def folder() -> Path:
+    """Where the files are."""
+    return default_cache_dir() / FOLDER
+
+
 def opened(path: Path, backend: Backend) -> CompiledNetwork | None:
     """The compiled network of a cache file; None where there is none that can be used."""
     try:
@@ -121,7 +126,7 @@ def known_network(name: str, runtime: Runtime, precision: str = "fp32") -> Compi
         return None
     try:
         facts = read_sealed_json(_known(name, program, precision))
-        path = default_cache_dir() / FOLDER / str(facts["file"])
+        path = folder() / str(facts["file"])
         return opened(path, backend_of(program, precision, int(facts["threads"])))
     except (OSError, ValueError, KeyError, TypeError, ImportError):  # none there, or damaged
         return None
@@ -134,4 +139,4 @@ def _known(name: str, program: str, precision: str) -> Path:
         threads = [*threads, len(os.sched_getaffinity(0))]
     facts = [FORMAT, name, precision, *versions, *threads, *backend_of(program, precision, 0).facts]
     digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:40]
-    return default_cache_dir() / FOLDER / f"known-{digest}.json"
+    return folder() / f"known-{digest}.json"

@@ -19,19 +19,18 @@ from torch import Tensor, nn
 
 from cvgssl import __version__
 from cvgssl.encoders.compiled_network import (
-    FOLDER,
     FORMAT,
     Backend,
     CompiledNetwork,
     Outputs,
     backend_of,
+    folder,
     opened,
     remember,
 )
 from cvgssl.encoders.network_run import NetworkRun, Taken
 from cvgssl.encoders.timm_import import timm
 from cvgssl.runtime.array_files import remove_stale, write_array
-from cvgssl.runtime.cache_folder import default_cache_dir
 from cvgssl.runtime.errors import MachineError
 from cvgssl.runtime.parsing import machine_trouble, one_line
 
@@ -55,7 +54,7 @@ class CompiledRun:
         self._threads = torch.get_num_threads()
         try:
             backend = backend_of(program, precision, self._threads)
-            self._path = default_cache_dir() / FOLDER / _name(run, program, backend.facts)
+            self._path = folder() / _name(run, program, backend.facts)
             self._network = _compiled(run, self._path, backend)
         except Exception as error:  # converters raise almost anything
             if trouble := machine_trouble(error):

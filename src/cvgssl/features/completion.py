@@ -31,10 +31,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Files:
-    """N picture files and their digests."""
+    """N picture files and their digests; of: how many there are with those of other shares."""
 
     paths: Sequence[Path]
     digests: Sequence[str]
+    of: int
 
 
 @dataclass(frozen=True)
@@ -147,13 +148,15 @@ def _compute(
     from cvgssl.features.compute import compute
     from cvgssl.features.encoder import JointEncoder
     from cvgssl.features.reading import Reading
-    from cvgssl.runtime.launch import launch
+    from cvgssl.runtime.launch import is_first_here, launch
 
     joint = JointEncoder(encoders)
     config = joint.config
-    accelerator = launch(config.gpu, config.precision, by_torch=joint.run.program == TORCH)
+    accelerator = launch(
+        config.gpu, config.precision, together=False, by_torch=joint.run.program == TORCH
+    )
     reading = Reading([files.paths[row] for row in missing.values()], [joint.geometry], config)
-    with progress(f"embedding ({joint.name})", len(missing)) as advance:
+    with progress(f"embedding ({joint.name})", len(missing), is_first_here()) as advance:
         compute(joint, reading, stores, accelerator, advance)
     digests = list(missing)
     reasons = {digests[place]: reason for place, reason in reading.unreadable.items()}
@@ -162,7 +165,7 @@ def _compute(
         for row, digest in enumerate(files.digests)
         if digest in reasons
     }
-    check_readable(named, len(files.paths), config.skip_corrupt)
+    check_readable(named, files.of, config.skip_corrupt)
     for digest, row in missing.items():
         if digest not in reasons and any(digest not in store for store in stores):
             path = files.paths[row]

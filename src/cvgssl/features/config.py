@@ -111,10 +111,11 @@ class EncodingOptions(
 class EmbedConfig(EncodingOptions):
     """Embed all pictures of a folder once: what frozen encoders say of them, into one file."""
 
-    out: Annotated[Path, Written()] = Field(
-        default=Path("features.npz"), description="file to write, .npz or .parquet"
+    out: Annotated[Path, Written(folder=None)] = Field(
+        default=Path("features.npz"),
+        description="file to write, .npz or .parquet; of several processes a folder of parts",
     )
-    mirrored: Annotated[Path | None, Written()] = Field(
+    mirrored: Annotated[Path | None, Written(folder=None)] = Field(
         default=None,
         description="also write what the train pictures look like in mirrors, three images of "
         "each, to this file, for heads that learn from labels alone",

@@ -1,12 +1,14 @@
 """Embeddings of all pictures of a data set, each computed once.
 
 `embed` is where to begin reading: it lists the pictures, hashes their files, has the embeddings
-computed that are not in the cache (see `completion.py`), and puts encoders side by side.
+computed that are not in the cache (see `completion.py`), and puts encoders side by side. One of
+several processes does so with its share of the pictures (see `shares.py`).
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,10 +23,11 @@ from cvgssl.features.encoder_requests import requested_encoders
 from cvgssl.features.feature_store import Rows, Values, scratch
 from cvgssl.features.pictures import Listing, list_for_embedding
 from cvgssl.features.record import FOLDER, EncoderRecord, parts_of
+from cvgssl.features.shares import Share
 from cvgssl.features.table import FeatureTable
 from cvgssl.images.decoding import hash_files, warn_if_dark
 from cvgssl.runtime.cache_folder import default_cache_dir
-from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.errors import UserError, of_this_process
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Embedded:
 
     paths: of the rows of the table. records: what decides the numbers of each encoder, in the
     order of the table's `parts`. computed: pictures embedded now, by all encoders.
-    skipped: pictures left out.
+    skipped: pictures left out. places: of the rows of the table, among all pictures of the data.
     """
 
     table: FeatureTable
@@ -41,6 +44,17 @@ class Embedded:
     records: list[EncoderRecord]
     computed: int
     skipped: int
+    places: Rows
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """Those of a data set, or of a share: its `places` among all, `facts` for the table."""
+
+    listing: Listing
+    files: Files
+    places: Rows
+    facts: dict[str, Any]
 
 
 def embed(config: EmbedConfig) -> FeatureTable:
@@ -53,25 +67,29 @@ def embed(config: EmbedConfig) -> FeatureTable:
     return embed_all(config).table
 
 
-def embed_all(config: EmbedConfig) -> Embedded:
-    """The same with all that is known of the pictures and encoders."""
-    (embedded,) = embed_each([config])
+def embed_all(config: EmbedConfig, share: Share | None = None) -> Embedded:
+    """The same with all that is known of the pictures and encoders, or of a share of the pictures.
+
+    The table's `about` then says whose `share` it is, and of which listing.
+    """
+    (embedded,) = embed_each([config], share)
     return embedded
 
 
-def embed_each(configs: Sequence[EmbedConfig]) -> Iterator[Embedded]:
+def embed_each(configs: Sequence[EmbedConfig], share: Share | None = None) -> Iterator[Embedded]:
     """`embed_all` of each, where all that they lack is computed first, each network run once."""
     requests = [requested_encoders(config) for config in configs]
-    pictures = cache(_pictures)
+    pictures = cache(partial(_pictures, share=share))
     pictured = [pictures(_without_encoders(config)) for config in configs]
     wanted = [
-        (request, files)
-        for each, (_, files) in zip(requests, pictured, strict=True)
+        (request, shown.files)
+        for each, shown in zip(requests, pictured, strict=True)
         for request in each
     ]
-    complete = iter(complete_all(wanted))
-    for config, each, (listing, files) in zip(configs, requests, pictured, strict=True):
-        yield _gathered(config, listing, files, list(islice(complete, len(each))))
+    with _own(share):
+        complete = iter(complete_all(wanted))
+    for config, each, shown in zip(configs, requests, pictured, strict=True):
+        yield _gathered(config, shown, list(islice(complete, len(each))))
 
 
 def _without_encoders(config: EmbedConfig) -> EmbedConfig:
@@ -79,17 +97,29 @@ def _without_encoders(config: EmbedConfig) -> EmbedConfig:
     return replace(config, encoder=(INSTALLED,), pooling=AUTO, layers=(), image_size=None)
 
 
-def _pictures(config: EmbedConfig) -> tuple[Listing, Files]:
-    listing = list_for_embedding(config)
-    return listing, Files(listing.paths, hash_files(listing.paths, config))
+def _pictures(config: EmbedConfig, share: Share | None) -> _Pictures:
+    listing, facts = list_for_embedding(config), {}
+    places, total = np.arange(len(listing.paths)), len(listing.paths)
+    if share is not None:
+        facts = {"share": {"number": share.number, "of": share.of, "listing": listing.digest}}
+        places = share.rows(listing.names)
+        listing = listing.take(places)
+    with _own(share):
+        files = Files(listing.paths, hash_files(listing.paths, config), total)
+    return _Pictures(listing, files, places, facts)
 
 
-def _gathered(
-    config: EmbedConfig, listing: Listing, files: Files, complete: Sequence[Complete]
-) -> Embedded:
+def _own(share: Share | None) -> AbstractContextManager[None]:
+    """Of a share each process tells its errors: others have other pictures, perhaps disks."""
+    return nullcontext() if share is None else of_this_process()
+
+
+def _gathered(config: EmbedConfig, shown: _Pictures, complete: Sequence[Complete]) -> Embedded:
+    listing, files = shown.listing, shown.files
     skipped = frozenset[int]().union(*(each.unreadable for each in complete))
     kept = np.array([row for row in range(len(files.paths)) if row not in skipped], np.intp)
-    _check_left(listing, kept, config)
+    if not shown.facts:
+        _check_left(listing, kept, config)
     wanted = [files.digests[row] for row in kept]
     warn_if_dark(complete[0].store.brightest(wanted), complete[0].record.geometry)
     records = [each.record for each in complete]
@@ -99,7 +129,7 @@ def _gathered(
         listing.labels[kept],
         tuple(listing.splits[row] for row in kept),
         listing.classes,
-        _about(records, config),
+        _about(records, config) | shown.facts,
     )
     return Embedded(
         table,
@@ -107,6 +137,7 @@ def _gathered(
         records,
         sum(each.computed for each in complete),
         len(skipped),
+        shown.places[kept],
     )
 
 

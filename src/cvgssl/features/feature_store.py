@@ -91,7 +91,7 @@ class FeatureStore:
         gathered = scratch(self.folder, len(places), self._layout["values"].shape[0])
         order = np.argsort(blocks, kind="stable")
         starts = np.flatnonzero(np.diff(blocks[order], prepend=-1))
-        for wanted in np.split(order, starts[1:]):
+        for wanted in np.split(order, starts[1:]) if len(places) else ():
             gathered[wanted] = self._read(blocks[wanted[0]])["values"][inside[wanted]]
         return gathered
 

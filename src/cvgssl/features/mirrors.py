@@ -56,7 +56,7 @@ def embed_mirrored_train(
     jobs = []
     for embedded, config in every:
         rows = np.flatnonzero(np.array(embedded.table.splits) == SPLITS[0])
-        if not len(rows):
+        if not len(rows) and "share" not in embedded.table.about:
             raise UserError(f"{config.data}: has no train pictures, which alone are mirrored")
         jobs.append((embedded, rows, config))
     return _embed_each(jobs, wanted)
@@ -68,7 +68,7 @@ def _embed_each(
     requests = []
     for embedded, rows, config in jobs:
         paths = [embedded.paths[row] for row in rows]
-        files = Files(paths, hash_files(paths, config))
+        files = Files(paths, hash_files(paths, config), len(paths))
         for axes in mirrors_beside(wanted, config.flips):
             encoders = requested_encoders(config)
             requests += [(replace(request, mirror=axes), files) for request in encoders]

@@ -1,5 +1,6 @@
 """Which pictures are embedded, and what is known of each: DATA to names, labels and splits."""
 
+import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,24 @@ class Listing:
     labels: NDArray[np.int64]
     splits: tuple[str, ...]
     classes: tuple[str, ...]
+
+    def take(self, rows: NDArray[np.intp]) -> "Listing":
+        """The pictures in these rows."""
+        return Listing(
+            tuple(self.paths[row] for row in rows),
+            tuple(self.names[row] for row in rows),
+            self.labels[rows],
+            tuple(self.splits[row] for row in rows),
+            self.classes,
+        )
+
+    @property
+    def digest(self) -> str:
+        """Short hash of all names, labels and splits, in order."""
+        digest = hashlib.sha256("\n".join(self.classes).encode("utf-8", "surrogateescape"))
+        for name, label, split in zip(self.names, self.labels, self.splits, strict=True):
+            digest.update(f"{name}\0{label}\0{split}\n".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()[:24]
 
 
 def list_for_embedding(config: EmbedConfig) -> Listing:

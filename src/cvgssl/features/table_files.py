@@ -6,6 +6,7 @@ held against the size of the file before memory is taken for it. Nothing in it i
 
 import json
 import math
+import struct
 import sys
 import zipfile
 from collections.abc import Mapping
@@ -15,22 +16,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cvgssl.features.feature_store import scratch
+from cvgssl.features.record import FOLDER
+from cvgssl.runtime.cache_folder import default_cache_dir
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.zip_files import check_directory
 
 TEXTS = ("names", "splits", "labels")
-KNOWN = ("values", *TEXTS, "about")
+KNOWN = ("values", *TEXTS, "about", "places")
 
+_LOCAL = "<4s5H3I2H"  # before a member of a ZIP file
 _ALWAYS = 256 * 2**20  # bytes that a column may have whatever the size of the file
+_IN_MEMORY = 2**26  # values up to here are read into memory, more are mapped
+_AT_A_TIME = 2**22  # values that are written together
+_ROWS = 4096  # of a parquet file that are read together
 _RATIO = 100  # beyond that, times the bytes that it takes in the file; features compress little
 
 
 def write_npz(path: Path, columns: Mapping[str, Any]) -> None:
-    """Write `columns`: values (an array), texts (lists) and about (a dict)."""
-    texts: dict[str, Any] = {name: np.array(columns[name], dtype=np.str_) for name in TEXTS}
+    """Write `columns`: values (an array), texts (lists), about (a dict), perhaps places (int64)."""
+    arrays: dict[str, Any] = {name: np.array(columns[name], dtype=np.str_) for name in TEXTS}
+    if "places" in columns:
+        arrays["places"] = columns["places"]
     with path.open("wb") as file:
         about = np.str_(json.dumps(columns["about"]))
-        np.savez(file, values=columns["values"], about=about, **texts)
+        np.savez(file, values=columns["values"], about=about, **arrays)
 
 
 def read_npz(path: Path) -> dict[str, Any]:
@@ -39,20 +49,22 @@ def read_npz(path: Path) -> dict[str, Any]:
     with zipfile.ZipFile(path) as archive:
         members = {info.filename: info for info in archive.infolist()}
         return {
-            name: _array(archive, members[f"{name}.npy"], name)
+            name: _array(path, archive, members[f"{name}.npy"], name)
             for name in KNOWN
             if f"{name}.npy" in members
         }
 
 
-def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> NDArray[Any]:
+def _array(
+    path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str
+) -> NDArray[Any]:
     if member.flag_bits & 1:
         raise ValueError(f"{name} is encrypted")
     with archive.open(member) as file:
         version = np.lib.format.read_magic(file)
         if version != (1, 0):  # others are for columns of many parts, with headers of any length
             raise ValueError(f"{name} has the unknown version {version} of NumPy's format")
-        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
         header = file.tell()
     if dtype.hasobject:
         raise ValueError(f"{name} holds Python objects, which are never read")
@@ -60,6 +72,10 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> NDAr
     if min(shape, default=0) < 0 or count * dtype.itemsize != member.file_size - header:
         raise ValueError(f"{name} has not the size that its header says")
     _check_size(name, member.file_size + 8 * count, member.compress_size)
+    large = count > _IN_MEMORY and dtype == np.dtype("<f4") and not fortran
+    mapped = _mapped(path, archive, member, header, shape) if large else None
+    if mapped is not None:
+        return mapped
     with archive.open(member) as file:
         array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
     if array.dtype.kind == "U" and array.nbytes:
@@ -67,6 +83,29 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> NDAr
         if native.reshape(-1).view(np.uint32).max() > sys.maxunicode:  # no error in NumPy
             raise ValueError(f"{name} holds characters that do not exist")
     return array
+
+
+def _mapped(
+    path: Path,
+    archive: zipfile.ZipFile,
+    member: zipfile.ZipInfo,
+    header: int,
+    shape: tuple[int, ...],
+) -> NDArray[np.float32] | None:
+    """An array of the file, memory-mapped; None where it is compressed or at an odd place.
+
+    header: bytes of the member before its numbers.
+    """
+    with path.open("rb") as file:
+        file.seek(member.header_offset)
+        *_, name, extra = struct.unpack(_LOCAL, file.read(struct.calcsize(_LOCAL)))
+        place = file.tell() + name + extra + header
+    if member.compress_type != zipfile.ZIP_STORED or place % 4:
+        return None
+    with archive.open(member) as stream:
+        while stream.read(4 * _AT_A_TIME):
+            pass  # to the end, where the checksum is compared
+    return np.memmap(path, "<f4", "r", place, shape).view(np.ndarray)
 
 
 def _check_size(name: str, claimed: int, stored: int) -> None:
@@ -80,19 +119,29 @@ def _check_size(name: str, claimed: int, stored: int) -> None:
 def write_parquet(path: Path, columns: Mapping[str, Any]) -> None:
     """As `write_npz`; `about` is in the schema's metadata. Raises UserError without pyarrow."""
     pyarrow, parquet = import_parquet()
-    values = columns["values"]
-    flat = pyarrow.array(np.ascontiguousarray(values).ravel())
-    lists = pyarrow.FixedSizeListArray.from_arrays(flat, values.shape[1])
-    table = pyarrow.table({"values": lists} | {name: columns[name] for name in TEXTS})
-    about = json.dumps(columns["about"])
-    parquet.write_table(table.replace_schema_metadata({"about": about}), path)
+    values, about = columns["values"], json.dumps(columns["about"])
+    others = [name for name in (*TEXTS, "places") if name in columns]
+
+    def group(start: int, stop: int) -> Any:
+        flat = pyarrow.array(np.ascontiguousarray(values[start:stop]).ravel())
+        lists = pyarrow.FixedSizeListArray.from_arrays(flat, values.shape[1])
+        table = pyarrow.table(
+            {"values": lists} | {name: columns[name][start:stop] for name in others}
+        )
+        return table.replace_schema_metadata({"about": about})
+
+    rows = max(1, _AT_A_TIME // values.shape[1])
+    schema = group(0, 1).schema
+    with parquet.ParquetWriter(path, schema) as writer:
+        for start in range(0, len(values), rows):
+            writer.write_table(group(start, start + rows).cast(schema))
 
 
 def read_parquet(path: Path) -> dict[str, Any]:
     """The known columns; raises almost anything for a file that is none, UserError sometimes."""
     pyarrow, parquet = import_parquet()
     with parquet.ParquetFile(path) as file:
-        names = [name for name in ("values", *TEXTS) if name in file.schema_arrow.names]
+        names = [name for name in ("values", *TEXTS, "places") if name in file.schema_arrow.names]
         stored: dict[str, list[int]] = {name: [0, 0] for name in names}
         roots = [column.path.split(".")[0] for column in file.schema]
         for group in range(file.metadata.num_row_groups):
@@ -109,14 +158,16 @@ def read_parquet(path: Path) -> dict[str, Any]:
             _check_size(name, claimed, size)
         # as places in a dictionary: a long text may be repeated in a million rows
         texts = [column.path for column in file.schema if column.path in TEXTS]
+        about = (file.schema_arrow.metadata or {}).get(b"about")
     with parquet.ParquetFile(path, read_dictionary=texts) as file:
-        table = file.read(columns=names)
-    columns: dict[str, Any] = {
-        name: _texts(pyarrow, table[name]) for name in names if name != "values"
-    }
-    if "values" in names:
-        columns["values"] = _matrix(pyarrow, table["values"].combine_chunks())
-    about = (table.schema.metadata or {}).get(b"about")
+        table = file.read(columns=[name for name in names if name != "values"])
+        columns: dict[str, Any] = {
+            name: _texts(pyarrow, table[name]) for name in TEXTS if name in names
+        }
+        if "places" in names:
+            columns["places"] = table["places"].to_numpy()
+        if "values" in names:
+            columns["values"] = _matrix(pyarrow, file, stored["values"][0] // 4)
     return columns | ({"about": about.decode()} if about else {})
 
 
@@ -132,8 +183,34 @@ def _texts(pyarrow: Any, column: Any) -> list[Any]:
     return texts
 
 
-def _matrix(pyarrow: Any, lists: Any) -> NDArray[Any]:
-    """A column of lists of one length, [N, D]; raises ValueError."""
+def _matrix(pyarrow: Any, file: Any, most: int) -> NDArray[Any]:
+    """A column of lists of one length, float32 [N, D], read some rows at a time.
+
+    most: numbers that the file may hold by what was checked. Raises ValueError. What are no numbers
+    is given as it is, for a message.
+    """
+    kind, count = file.schema_arrow.field("values").type, file.metadata.num_rows
+    fixed = pyarrow.types.is_fixed_size_list(kind)
+    matrix = np.empty((0, kind.list_size if fixed else 0), np.float32)
+    row = 0
+    for batch in file.iter_batches(_ROWS, columns=["values"]):
+        some = _rows(pyarrow, batch.column(0))
+        if some.dtype.kind not in "fiu" or not some.size:
+            return some
+        if not row:
+            if count * some.shape[1] > most:
+                raise ValueError(f"values are not the {count} rows that the file claims")
+            matrix = _room(count, some.shape[1])
+        if matrix.shape[1] != some.shape[1]:
+            raise ValueError("the lists in values are not of one length")
+        with np.errstate(over="ignore"):  # a float64 can be too large, which is seen later
+            matrix[row : row + len(some)] = some
+        row += len(some)
+    return matrix[:row]
+
+
+def _rows(pyarrow: Any, lists: Any) -> NDArray[Any]:
+    """Lists of one length, [N, D]; raises ValueError."""
     if lists.null_count:
         raise ValueError("values has rows without numbers")
     if pyarrow.types.is_fixed_size_list(lists.type):
@@ -145,6 +222,12 @@ def _matrix(pyarrow: Any, lists: Any) -> NDArray[Any]:
         width = lengths.pop() if lengths else 0
     flat: NDArray[Any] = lists.flatten().to_numpy(zero_copy_only=False)
     return flat.reshape(len(lists), width or 0)
+
+
+def _room(rows: int, width: int) -> NDArray[np.float32]:
+    if rows * width > _IN_MEMORY:
+        return scratch(default_cache_dir() / FOLDER, rows, width)
+    return np.empty((rows, width), np.float32)
 
 
 def import_parquet(instead: str = "use .npz") -> tuple[Any, Any]:

@@ -101,17 +101,26 @@ def hash_files(paths: Sequence[Path], options: DecodingOptions = AS_USUAL) -> li
     return list(_in_threads(work, paths, options.workers))
 
 
-def _square(path: Path, geometry: Geometry | Whole, max_megapixels: int) -> Square:
-    digest = _UNOPENED
+def decode_bytes(
+    data: bytes, geometry: Geometry | Whole, max_megapixels: int, name: Path
+) -> Square:
+    """The square of a file's bytes; `name` is for messages of trouble that is not of the file."""
+    digest = hashlib.sha256(data).hexdigest()
     side = geometry.size if isinstance(geometry, Geometry) else None
     try:
-        with reading(path, max_megapixels) as data:
-            digest = hashlib.sha256(data).hexdigest()
-            with decoding(data, path, max_megapixels, side) as picture:
-                pixels, brightest = fit_picture(picture, geometry)
+        with decoding(data, name, max_megapixels, side) as picture:
+            pixels, brightest = fit_picture(picture, geometry)
     except UnreadablePicture as error:
         return Square(digest, reason=error.reason)
     return Square(digest, pixels, brightest=brightest)
+
+
+def _square(path: Path, geometry: Geometry | Whole, max_megapixels: int) -> Square:
+    try:
+        with reading(path, max_megapixels) as data:
+            return decode_bytes(data, geometry, max_megapixels, path)
+    except UnreadablePicture as error:
+        return Square(_UNOPENED, reason=error.reason)
 
 
 _UNOPENED = "unopened"

@@ -10,6 +10,10 @@ float16 [pictures, versions * roles, D]. A file appears whole or not at all, so 
 build continues with the next block, and pictures added at the end leave earlier blocks valid. A
 block carries a checksum; a damaged one is computed again.
 
+Any number of processes, also of other runs and machines, fill one folder together: each takes a
+block that is missing and that nobody else works on, and waits for the last ones. Machines without a
+shared folder each fill their own.
+
 Shape letters: B pictures of a batch, V roles (the weak view and each strong one), D a teacher's
 width.
 """
@@ -17,12 +21,11 @@ width.
 import hashlib
 import json
 import logging
-import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +40,7 @@ from cvgssl.pretrain.data import Unlabelled
 from cvgssl.pretrain.views import DrawnViews, Views
 from cvgssl.runtime.array_files import open_array, remove_stale, write_array
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.lock import claimed
 from cvgssl.runtime.parsing import machine_trouble
 from cvgssl.runtime.places import size_text
 from cvgssl.runtime.progress import Advance, progress
@@ -44,6 +48,7 @@ from cvgssl.runtime.progress import Advance, progress
 log = logging.getLogger(__name__)
 FORMAT = 1
 BLOCK = 256  # pictures per file
+LOOK_EVERY = 0.2  # seconds between looks at blocks that other processes work on
 Block = NDArray[np.float16]  # [pictures, versions * roles, D]
 
 
@@ -104,6 +109,10 @@ class BankBuild:
         files = zip(self.block_files(start), block, strict=True)
         return any(path.exists() for path, values in files if values is None)
 
+    def views_of(self, start: int) -> int:
+        """How many views of pictures the block that begins at row `start` has."""
+        return min(BLOCK, len(self.data) - start) * self.keys[0].columns
+
     def block_files(self, start: int) -> list[Path]:
         """The file of each teacher for the block of pictures that begins at row `start`."""
         digests = self.data.pictures.digests[start : start + BLOCK]
@@ -141,7 +150,7 @@ def bank_size(keys: Sequence[BankKey], pictures: int) -> int:
 
 
 def build_bank(build: BankBuild) -> Bank:
-    """Compute the blocks that are missing or damaged, shared among a machine's processes; open all.
+    """Compute the blocks that are missing or damaged, together with other processes; open all.
 
     Raises UserError when the disk has no room, or when an embedding exceeds the range of float16.
     """
@@ -158,19 +167,44 @@ def build_bank(build: BankBuild) -> Bank:
     damaged = sum(build.holds_damage(starts[number], blocks[number]) for number in missing)
     if damaged and accelerator.is_main_process:
         log.warning("%s: damaged blocks of a bank, computed again: %d", place, damaged)
-    # by number of the block: another process may have found fewer missing by now
-    rank, world = accelerator.local_process_index, _processes_on_this_machine(accelerator)
-    numbers = [number for number in missing if number % world == rank]
-    pictures = sum(min(BLOCK, len(build.data) - starts[number]) for number in numbers)
-    total = pictures * build.keys[0].columns
+    begin = len(missing) * accelerator.process_index // accelerator.num_processes
+    missing = missing[begin:] + missing[:begin]  # processes meet late
+    total = sum(map(build.views_of, (starts[number] for number in missing)))
     with progress("bank views", total, accelerator.is_main_process) as advance:
-        for number in numbers:
-            _build_block(build, starts[number], blocks[number], advance)
-    accelerator.wait_for_everyone()
-    with _naming_the_remedy(place):
-        for number in missing:
-            blocks[number] = build.open_block(starts[number])
-    return Bank(list(zip(*map(_all_built, blocks, repeat(place)), strict=True)))
+        while missing:
+            left = []
+            for number in missing:
+                blocks[number] = _block(build, starts[number], advance)
+                if any(x is None for x in blocks[number]):
+                    left.append(number)
+            if left == missing:
+                advance(0, f"{len(left)} blocks in the hands of other processes")
+                build.check()
+                time.sleep(LOOK_EVERY)
+            missing = left
+    return Bank(list(zip(*map(_opened, blocks), strict=True)))
+
+
+def _block(build: BankBuild, start: int, advance: Advance) -> list[Block | None]:
+    """The block that begins at `start`: computed if nobody else does; None where it is awaited."""
+    files = build.block_files(start)
+    with ExitStack() as stack:
+        with _naming_the_remedy(build.place):
+            for path in files:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            free = stack.enter_context(claimed(files[0]))
+            block = build.open_block(start)
+        if all(values is not None for values in block):
+            advance(build.views_of(start))
+        elif free:
+            _build_block(build, start, block, advance)
+            with _naming_the_remedy(build.place):
+                block = build.open_block(start)
+            if any(values is None for values in block):
+                raise UserError(
+                    f"{build.place}: a block cannot be read after it was written; check the disk"
+                )
+    return block
 
 
 def _build_block(
@@ -217,9 +251,7 @@ def _as_float16(embedding: Tensor, key: BankKey, path: Path) -> NDArray[np.float
     return values.transpose(0, 1).numpy().astype(np.float16)
 
 
-def _all_built(blocks: Sequence[Block | None], place: Path) -> list[Block]:
-    if any(block is None for block in blocks):
-        raise UserError(f"{place}: a block cannot be read after it was written; check the disk")
+def _opened(blocks: Sequence[Block | None]) -> list[Block]:
     return [block for block in blocks if block is not None]
 
 
@@ -246,7 +278,3 @@ def _check_room(build: BankBuild, pictures: int) -> None:
             f"--bank {build.keys[0].versions}: needs {size_text(needed)}, {place} has "
             f"{size_text(free)} free; lower it, or name another place with --bank-dir"
         )
-
-
-def _processes_on_this_machine(accelerator: Accelerator) -> int:
-    return int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))

@@ -165,6 +165,17 @@ def recognition(options: PredictOptions) -> Recognition:
     """Find the pictures and load the recognizer; raises UserError for what is missing or wrong."""
     file = find_recognizer(options)
     paths = find_pictures(options.images)
+    recognizer = open_recognizer(file, options)
+    reading = Reading(
+        paths,
+        recognizer.geometries,
+        options,
+    )
+    return Recognition(file, recognizer, reading, options.unknown)
+
+
+def open_recognizer(file: Path, options: PredictOptions) -> Recognizing:
+    """The recognizer that `find_recognizer` gave; raises UserError where it cannot be used so."""
     recognizer = _load(file, options)
     meant = [name for name in recognizer.classes if name in (UNKNOWN, NOT_SURE)]
     if options.unknown and meant:
@@ -172,12 +183,7 @@ def recognition(options: PredictOptions) -> Recognition:
             f"--unknown: {file} has a class called {meant[0]!r}, which nobody could tell from that "
             "answer; rename the class and make the recognizer again, or leave --unknown out"
         )
-    reading = Reading(
-        paths,
-        recognizer.geometries,
-        options,
-    )
-    return Recognition(file, recognizer, reading, options.unknown)
+    return recognizer
 
 
 def _load(file: Path, options: PredictOptions) -> Recognizing:

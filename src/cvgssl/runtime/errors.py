@@ -19,6 +19,24 @@ class MachineError(UserError):
     """
 
 
+_OWN = "of this process; others that do the same job may be without it"
+
+
+@contextmanager
+def of_this_process() -> Iterator[None]:
+    """Mark errors that other processes of the same job need not meet: see `is_of_this_process`."""
+    try:
+        yield
+    except (UserError, OSError) as error:
+        error.add_note(_OWN)
+        raise
+
+
+def is_of_this_process(error: Exception) -> bool:
+    """Whether each process is to tell it; what all do wrong is told by the first of a machine."""
+    return not isinstance(error, UserError | OSError) or _OWN in getattr(error, "__notes__", ())
+
+
 @contextmanager
 def naming(subject: str) -> Iterator[None]:
     """Put `subject`, such as a flag with its value, before the message of every UserError."""

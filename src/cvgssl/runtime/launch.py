@@ -4,21 +4,31 @@ import gc
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import patch_environment
 
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.trackers import prepare_trackers
 
+# what accelerate looks at for others that it should meet
+_SINGLE = {"LOCAL_RANK": -1, "RANK": 0} | dict.fromkeys(
+    ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"), 1
+)
 MODES = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
 def is_first_process() -> bool:
     """Whether this process is the one that prints and writes files."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def is_first_here() -> bool:
+    """Whether this process is the one of its machine that shows what is going on."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def computes_bf16() -> bool:
@@ -38,6 +48,7 @@ def launch(
     gpu: int | None = None,
     precision: str = "fp32",
     track: Sequence[str] = (),
+    together: bool = True,
     by_torch: bool = True,
 ) -> Accelerator:
     """Set up this process: a single one, or one of those that torchrun started.
@@ -45,13 +56,17 @@ def launch(
     gpu: CUDA device of a single process; without a GPU the CPU is used, with a warning.
     precision: fp32 is fp32 on a GPU too, not TF32.
     track: trackers, which `trackers.start_trackers` starts once there is a run folder.
+    together: whether processes that torchrun started work on the same, with collectives. Without,
+    each works for itself, on the GPU that its place among those of its machine gives it.
     by_torch: whether torch computes in that precision, which gives a warning where that is slow.
     Raises UserError for fp16 without a GPU, a GPU number that does not exist and a tracker whose
     package is not installed.
     """
     prepare_trackers(track)
-    single = int(os.environ.get("WORLD_SIZE", "1")) == 1
+    single = not together or int(os.environ.get("WORLD_SIZE", "1")) == 1
     on_gpu = torch.cuda.is_available()
+    if gpu is None and on_gpu and not together:
+        gpu = int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count()
     if gpu is not None and not on_gpu:
         print(f"--gpu {gpu}: no GPU here, the CPU is used", file=sys.stderr)
     elif gpu is not None and gpu >= torch.cuda.device_count():
@@ -70,12 +85,13 @@ def launch(
     torch.backends.cudnn.allow_tf32 = False
     # accelerate keeps the settings of an earlier run in this Python process: discard them
     AcceleratorState._reset_state(reset_partial_state=True)
-    return Accelerator(
-        mixed_precision=MODES[precision],
-        cpu=not on_gpu,
-        log_with=list(track) or None,
-        project_dir=".",  # asked for by some trackers; nothing is written there
-    )
+    with nullcontext() if together else patch_environment(**_SINGLE):
+        return Accelerator(
+            mixed_precision=MODES[precision],
+            cpu=not on_gpu,
+            log_with=list(track) or None,
+            project_dir=".",  # asked for by some trackers; nothing is written there
+        )
 
 
 def in_any_process(accelerator: Accelerator, flag: bool) -> bool:

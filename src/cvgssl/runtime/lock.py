@@ -30,6 +30,14 @@ NAME = ".lock"
 _HELD = (errno.EAGAIN, errno.EACCES)
 
 
+class _HeldError(Exception):
+    """Another process has the lock; the message says who."""
+
+
+class _NoLocksError(Exception):
+    """The file system has no locks; the message says why."""
+
+
 class Lock:
     """The lock on `path`, a folder or a file; raises UserError when another process has it.
 
@@ -39,26 +47,17 @@ class Lock:
     def __init__(self, path: Path, flag: str) -> None:
         self.path = path / NAME if path.is_dir() else companion(path, ".", NAME)
         self._file: int | None = None
-        while self._file is None and fcntl is not None:
-            file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                holder = _holder(file)
-                os.close(file)
-                if error.errno in _HELD:
-                    raise UserError(
-                        f"{flag} {path}: is in use by {holder}; wait until it ends, or stop it"
-                    ) from None
-                log.warning(
-                    "%s: this file system has no locks (%s); let no other process write there",
-                    path, error.strerror,
-                )  # fmt: skip
-                return
-            if _is_still(self.path, file):
-                self._file = file
-            else:  # whoever had it removed it meanwhile
-                os.close(file)
+        try:
+            self._file = _locked(self.path)
+        except _HeldError as held:
+            raise UserError(
+                f"{flag} {path}: is in use by {held}; wait until it ends, or stop it"
+            ) from None
+        except _NoLocksError as error:
+            log.warning(
+                "%s: this file system has no locks (%s); let no other process write there",
+                path, error,
+            )  # fmt: skip
         if self._file is not None:
             _introduce(self._file)
 
@@ -106,6 +105,46 @@ def locked_file(path: Path, flag: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[bool]:
+    """Whether inside the block no other process works on the file `path`.
+
+    For work that may be done twice without harm: it is True also where there are no locks.
+    """
+    place, file, free = companion(path, ".", NAME), None, True
+    try:
+        file = _locked(place)
+    except _HeldError:
+        free = False
+    except _NoLocksError:
+        pass
+    try:
+        yield free
+    finally:
+        if file is not None:
+            with suppress(OSError):
+                place.unlink(missing_ok=True)
+            os.close(file)
+
+
+def _locked(path: Path) -> int | None:
+    """An open and locked file, or None on systems without locks; raises the errors above."""
+    while fcntl is not None:
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = _holder(file)
+            os.close(file)
+            if error.errno in _HELD:
+                raise _HeldError(holder) from None
+            raise _NoLocksError(error.strerror) from None
+        if _is_still(path, file):
+            return file
+        os.close(file)  # whoever had it removed it meanwhile
+    return None
 
 
 def _is_still(path: Path, file: int) -> bool:

@@ -48,9 +48,9 @@ class OneOf:
 
 @plain_dataclass(frozen=True)
 class Written:
-    """Annotates an option that names what a command writes: a file, or a folder."""
+    """Annotates an option that names what a command writes: a file, a folder, or (None) either."""
 
-    folder: bool = False
+    folder: bool | None = False
 
 
 def fields_of(config: type) -> dict[str, FieldInfo]:

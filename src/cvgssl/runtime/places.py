@@ -27,8 +27,8 @@ _REMEDIES = {
 _SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def check_place(path: Path, flag: str, folder: bool = False) -> None:
-    """Raise UserError when no file (or folder) can be written at `path`.
+def check_place(path: Path, flag: str, folder: bool | None = False) -> None:
+    """Raise UserError when no file (or folder, or for None either) can be written at `path`.
 
     flag: what the message begins with, such as --out. What is there already is not judged, except
     for its kind. Links are followed; pipes and devices are places for files.
@@ -50,7 +50,7 @@ def check_place(path: Path, flag: str, folder: bool = False) -> None:
         raise UserError(f"{told}: {error.strerror}; {remedy(error) or _ANOTHER}") from error
     if there != real and not is_folder:
         raise UserError(f"{told}: {there} is a file, not a folder; {_ANOTHER}")
-    if there == real and is_folder != folder and (folder or is_folder):
+    if there == real and folder is not None and is_folder != folder and (folder or is_folder):
         wrong = "is a file; name a folder" if folder else "is a folder; name a file"
         raise UserError(f"{told}: {wrong}")
     if there == real and not is_folder:

@@ -1,0 +1,167 @@
+"""A station under load beside its bare recognizer.
+
+    python -m benchmarks.station rec steel/test --clients 16 --seconds 60 --json station.json
+
+RECOGNIZER is what `cvgssl station --model` takes. Bare: the same recognizer in this process, asked
+about batches of decoded pictures, decoding included, as many threads as cores. Both run in turns,
+so that a busy machine slows both. Clients keep their connections and send one picture at a time.
+Memory is that of the station's process.
+"""
+
+import argparse
+import http.client
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from cvgssl.images.decoding import decode_bytes
+from cvgssl.images.listing import list_pictures
+from cvgssl.recognizer.config import PredictOptions
+from cvgssl.recognizer.finding import find_recognizer
+from cvgssl.recognizer.predict import open_recognizer
+from cvgssl.runtime.environment import hardware
+from cvgssl.runtime.files import write_json
+
+TURNS = 3
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("recognizer", type=Path)
+    parser.add_argument("pictures", type=Path)
+    parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument(
+        "--seconds", type=float, default=60, help="of load, all turns together (60)"
+    )
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    files = [path.read_bytes() for path in list_pictures(options.pictures)]
+    bare = Bare(options.recognizer, options.batch_size)
+    with tempfile.TemporaryDirectory() as folder:
+        words = ["--model", options.recognizer, "--batch-size", str(options.batch_size)]
+        station = subprocess.Popen(
+            [sys.executable, "-m", "cvgssl", "station", folder, "--port", "0", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        try:
+            assert station.stdout is not None
+            match = re.search(r":(\d+): version", station.stdout.readline())
+            assert match, "the station did not start"
+            port = int(match[1])
+            load(port, files, options.clients, 3)  # both are warm
+            bare(files, 3)
+            memory = [psutil.Process(station.pid).memory_info().rss]
+            turns = []
+            for _ in range(TURNS):
+                seconds = options.seconds / TURNS
+                turns.append((bare(files, seconds), load(port, files, options.clients, seconds)))
+                memory.append(psutil.Process(station.pid).memory_info().rss)
+        finally:
+            station.terminate()
+            station.wait()
+    result = figures(turns, memory) | {"clients": options.clients, "hardware": hardware()}
+    for name, value in result.items():
+        print(f"{name:<40} {value}")
+    if options.json:
+        write_json(options.json, result)
+
+
+def figures(turns: list[tuple[Any, Any]], memory: list[int]) -> dict[str, Any]:
+    """Medians over the turns."""
+    bare = [rate for (rate, _), _ in turns]
+    batch = [seconds for (_, seconds), _ in turns]
+    over_http = [len(seconds) / wall for _, (seconds, wall) in turns]
+    latencies = np.concatenate([seconds for _, (seconds, _) in turns])
+    return {
+        "bare, pictures a second": round(float(np.median(bare)), 1),
+        "station, pictures a second": round(float(np.median(over_http)), 1),
+        "ratio": round(float(np.median(np.divide(over_http, bare))), 3),
+        "median, ms": round(1000 * float(np.median(latencies)), 1),
+        "p99, ms": round(1000 * float(np.quantile(latencies, 0.99)), 1),
+        "a batch of all clients, bare, ms": round(1000 * float(np.median(batch)), 1),
+        "memory, MB": [round(each / 2**20) for each in memory],
+        "pictures": len(latencies),
+    }
+
+
+class Bare:
+    """The recognizer without a server."""
+
+    def __init__(self, path: Path, batch: int) -> None:
+        options = PredictOptions(model=path, images=(path,), unknown=True)
+        self._recognizer = open_recognizer(find_recognizer(options), options)
+        self._pool, self._batch = ThreadPoolExecutor(os.cpu_count()), batch
+
+    def __call__(
+        self, files: list[bytes], seconds: float, clients: int = 16
+    ) -> tuple[float, float]:
+        """Pictures a second, and the seconds of a batch as large as there are clients."""
+        done, place, until = 0, 0, time.monotonic() + seconds
+        begun = time.monotonic()
+        while time.monotonic() < until:
+            chosen = [files[(place + n) % len(files)] for n in range(self._batch)]
+            self._recognize(chosen)
+            place, done = place + self._batch, done + self._batch
+        rate = done / (time.monotonic() - begun)
+        times = []
+        for _ in range(5):
+            begun = time.monotonic()
+            self._recognize([files[n % len(files)] for n in range(clients)])
+            times.append(time.monotonic() - begun)
+        return rate, float(np.median(times))
+
+    def _recognize(self, files: list[bytes]) -> None:
+        squares = [
+            list(
+                self._pool.map(lambda data, to=each: decode_bytes(data, to, 100, Path("x")), files)
+            )
+            for each in self._recognizer.geometries
+        ]
+        self._recognizer(squares)
+
+
+def load(port: int, files: list[bytes], clients: int, seconds: float) -> tuple[list[float], float]:
+    """Latencies of all requests of so many clients at once, and the wall-clock seconds."""
+    latencies: list[float] = []
+    until = time.monotonic() + seconds
+
+    def client(number: int) -> None:
+        connection, place = http.client.HTTPConnection("127.0.0.1", port, timeout=60), number
+        while time.monotonic() < until:
+            begun = time.monotonic()
+            data = files[place % len(files)]
+            connection.request("POST", "/v1/predict", data, {"Content-Type": "image/x-any"})
+            response = connection.getresponse()
+            response.read()
+            if response.status != 200:
+                raise RuntimeError(f"status {response.status}")
+            latencies.append(time.monotonic() - begun)
+            place += clients
+        connection.close()
+
+    begun = time.monotonic()
+    threads = [threading.Thread(target=client, args=(n,)) for n in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return latencies, time.monotonic() - begun
+
+
+if __name__ == "__main__":
+    main()

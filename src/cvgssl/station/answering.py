@@ -1,0 +1,130 @@
+"""Pictures of a request to answers, by the live version or another one."""
+
+import asyncio
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cvgssl.heads.verdicts import KNOWN
+from cvgssl.images.decoding import Square, decode_bytes
+from cvgssl.recognizer.config import PredictOptions
+from cvgssl.recognizer.finding import find_recognizer
+from cvgssl.recognizer.predict import Recognizing, open_recognizer
+from cvgssl.runtime.errors import UserError
+from cvgssl.station.config import StationConfig
+from cvgssl.station.gathering import Gatherer, Said
+from cvgssl.station.models import Models, Version
+
+_KEPT = 2  # versions that are in memory beside the live one
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A file of a request. name: as the client calls it, for the answer alone."""
+
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A version in memory."""
+
+    version: Version
+    recognizer: Recognizing
+
+
+class Answering:
+    """Recognizers in memory, threads that decode, and the one that recognizes."""
+
+    def __init__(self, models: Models, config: StationConfig) -> None:
+        self.models, self.config = models, config
+        self.gatherer = Gatherer(config.queue, config.batch_size, config.batch_wait_ms / 1000)
+        self._decoding = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
+        self._loading = threading.Lock()
+        self._loaded: dict[int, Loaded] = {}
+        self._live: Loaded | None = None
+        live = models.live()
+        if live is not None:
+            self._live = self._load(live)
+
+    @property
+    def live(self) -> Loaded | None:
+        """The version that answers where a request names none."""
+        return self._live
+
+    def versions(self) -> list[Version]:
+        """All versions, by number."""
+        with self._loading:  # the log is for one thread at a time
+            return self.models.versions()
+
+    def load(self, number: int) -> Loaded:
+        """A version by number, read from the disk if it must be; raises UserError."""
+        with self._loading:
+            if self._live is not None and self._live.version.number == number:
+                return self._live
+            loaded = self._loaded.pop(number, None) or self._load(self.models.version(number))
+            self._loaded[number] = loaded  # the last used is the last to go
+            while len(self._loaded) > _KEPT:
+                del self._loaded[next(iter(self._loaded))]
+            return loaded
+
+    async def answer(self, pictures: Sequence[Picture], loaded: Loaded) -> list[dict[str, Any]]:
+        """What is said of each picture, as JSON values; raises BusyError."""
+        with self.gatherer.place_for(len(pictures)):
+            return list(await asyncio.gather(*(self._one(picture, loaded) for picture in pictures)))
+
+    async def _one(self, picture: Picture, loaded: Loaded) -> dict[str, Any]:
+        loop = asyncio.get_running_loop()
+        squares = await loop.run_in_executor(self._decoding, self._decode, picture, loaded)
+        about = {"name": picture.name, "sha256": squares[0].digest}
+        reason = next((square.reason for square in squares if square.pixels is None), "")
+        if reason:
+            return about | {"error": reason}
+        said = await asyncio.wrap_future(self.gatherer.ask(loaded.recognizer, squares))
+        return about | _values(loaded.recognizer.classes, said)
+
+    def _decode(self, picture: Picture, loaded: Loaded) -> list[Square]:
+        # names of clients reach neither the disk nor messages
+        return [
+            decode_bytes(picture.data, geometry, self.config.max_megapixels, Path("picture"))
+            for geometry in loaded.recognizer.geometries
+        ]
+
+    def close(self) -> None:
+        """Finish what was asked."""
+        self._decoding.shutdown()
+        self.gatherer.close()
+
+    def _load(self, version: Version) -> Loaded:
+        options = PredictOptions(
+            model=version.path,
+            images=(version.path,),
+            unknown=self.config.unknown,
+            runtime=self.config.runtime,
+            batch_size=self.config.batch_size,
+        )
+        try:
+            return Loaded(version, open_recognizer(find_recognizer(options), options))
+        except UserError as error:
+            if self.config.unknown:
+                raise UserError(f"{error}; or give --unknown false") from error
+            raise
+
+
+def _values(classes: Sequence[str], said: Said) -> dict[str, Any]:
+    best = int(said.probabilities.argmax())
+    label = classes[best]
+    return {
+        "answer": label if said.verdict in (None, KNOWN) else said.verdict,
+        "class": label,
+        "probability": round(float(said.probabilities[best]), 6),
+        "probabilities": {
+            name: round(float(number), 6)
+            for name, number in zip(classes, said.probabilities, strict=True)
+        },
+    }

@@ -1,0 +1,88 @@
+"""Options of `cvgssl station`. Imports no torch and no web server."""
+
+import ipaddress
+from pathlib import Path
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from cvgssl.images.geometry import MAX_MEGAPIXELS
+from cvgssl.runtime.options import STRICT, CheckedOptions, RuntimeOption
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class StationConfig(CheckedOptions, RuntimeOption):
+    """Answer programs over HTTP with a recognizer, until Ctrl-C.
+
+    FOLDER keeps every recognizer that was ever given to it, as a numbered version, and which one
+    is live.
+    """
+
+    folder: Path = Field(description="folder of the station; made if it is not there")
+    model: Path | None = Field(
+        default=None,
+        description="recognizer that becomes the newest version and live: a folder of `cvgssl "
+        "fit`, a file of `cvgssl export`, or a model file of `linear` or `finetune`; copied",
+    )
+    unknown: bool = Field(
+        default=True,
+        description='also answer "unknown" and "not sure"; false: for recognizers that cannot',
+    )
+    host: str = Field(
+        default="127.0.0.1",
+        description="address to listen at; others than this machine's own need --token-file",
+    )
+    port: int = Field(default=8700, ge=0, le=65535, description="0: one that is free")
+    token_file: Path | None = Field(
+        default=None,
+        description="file with a secret of 16 characters or more; programs send it as "
+        "`Authorization: Bearer SECRET`",
+    )
+    allow_host: tuple[str, ...] = Field(
+        default=(),
+        description="further names that programs may call this machine by, such as line3.plant",
+    )
+    batch_size: int = Field(
+        default=32, ge=1, le=4096, description="most pictures that are recognized together"
+    )
+    batch_wait_ms: float = Field(
+        default=2,
+        ge=0,
+        le=1000,
+        description="longest time that a picture waits for others to be recognized together",
+    )
+    queue: int = Field(
+        default=256,
+        ge=1,
+        le=100_000,
+        description="most pictures that are taken at once; further requests get status 503",
+    )
+    timeout_seconds: float = Field(
+        default=30,
+        gt=0,
+        le=3600,
+        description="longest time for a request to arrive, and for its answer",
+    )
+    max_megabytes: int = Field(default=64, ge=1, le=4096, description="size of the largest request")
+    max_megapixels: int = Field(
+        default=MAX_MEGAPIXELS,
+        ge=1,
+        le=10_000,
+        description="millions of pixels of the largest picture",
+    )
+
+    def _problems(self) -> list[str]:
+        problems = super()._problems()
+        if not is_own(self.host) and self.token_file is None:
+            problems.append(
+                f"--host {self.host}: others can reach it; name a --token-file that they must know"
+            )
+        return problems
+
+
+def is_own(host: str) -> bool:
+    """Whether an address is reached from this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

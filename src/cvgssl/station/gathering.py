@@ -1,0 +1,145 @@
+"""Pictures of many requests, recognized together by one thread.
+
+A picture is taken or refused at once: what waits never grows beyond a stated number.
+"""
+
+import math
+import queue
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvgssl.images.decoding import Square
+from cvgssl.recognizer.predict import Recognizing
+
+_RECENT = 0.2  # share of the newest batch in the running mean
+_MOST_BYTES = 2**30  # of decoded pictures that wait, where recognizers take them whole
+
+
+class BusyError(Exception):
+    """As many pictures wait as may; `retry_after`: seconds until about half of them are done."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__("busy")
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True)
+class Said:
+    """Of one picture. probabilities: float32 [K]. verdict: None where there are none."""
+
+    probabilities: NDArray[np.float32]
+    verdict: str | None
+
+
+@dataclass
+class _Asked:
+    """squares: one for each geometry of the recognizer."""
+
+    recognizer: Recognizing
+    squares: Sequence[Square]
+    said: Future[Said] = field(default_factory=Future)
+
+
+class Gatherer:
+    """The thread that recognizes, and how many pictures wait for it.
+
+    most: pictures that are taken at once. batch: most that are recognized together.
+    wait: seconds that a picture may wait for others while nothing else is at work.
+    """
+
+    def __init__(self, most: int, batch: int, wait: float) -> None:
+        self._most, self._batch, self._wait = most, batch, wait
+        self._waiting: queue.Queue[_Asked | None] = queue.Queue()
+        self._lock = threading.Lock()
+        self.taken = 0
+        self._bytes = 0
+        self.batches: list[int] = []  # sizes since they were last read
+        self._seconds = 0.0  # a picture takes, running mean
+        self._thread = threading.Thread(target=self._work, name="recognizer", daemon=True)
+        self._thread.start()
+
+    @contextmanager
+    def place_for(self, pictures: int) -> Iterator[None]:
+        """Room for so many pictures during the block; raises BusyError."""
+        with self._lock:
+            if self.taken + pictures > self._most:
+                raise self._busy()
+            self.taken += pictures
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.taken -= pictures
+
+    def ask(self, recognizer: Recognizing, squares: Sequence[Square]) -> "Future[Said]":
+        """What is said of a picture, in its time; inside `place_for`. Raises BusyError."""
+        asked = _Asked(recognizer, squares)
+        size = sum(square.pixels.nbytes for square in squares if square.pixels is not None)
+        with self._lock:
+            if self._bytes and self._bytes + size > _MOST_BYTES:
+                raise self._busy()
+            self._bytes += size
+
+        def let_go(_: Future[Said]) -> None:
+            with self._lock:
+                self._bytes -= size
+
+        asked.said.add_done_callback(let_go)
+        self._waiting.put(asked)
+        return asked.said
+
+    def _busy(self) -> BusyError:
+        return BusyError(max(1, math.ceil(self.taken * self._seconds / 2)))
+
+    def close(self) -> None:
+        """Finish what was asked, then end the thread."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (first := self._waiting.get()) is not None:
+            asked, ended = self._gathered(first)
+            begun = time.monotonic()
+            # of a change of the live version both may be asked for
+            for recognizer in dict.fromkeys(each.recognizer for each in asked):
+                _answer(recognizer, [each for each in asked if each.recognizer is recognizer])
+            seconds = (time.monotonic() - begun) / len(asked)
+            self._seconds += _RECENT * (seconds - self._seconds)
+            self.batches.append(len(asked))
+            if ended:
+                return
+
+    def _gathered(self, first: _Asked) -> tuple[list[_Asked], bool]:
+        """The first and what comes within the wait; whether the end was among it."""
+        asked, until = [first], time.monotonic() + self._wait
+        while len(asked) < self._batch:
+            with suppress(queue.Empty):
+                each = self._waiting.get(timeout=max(0.0, until - time.monotonic()))
+                if each is None:
+                    return asked, True
+                asked.append(each)
+                continue
+            break
+        return asked, False
+
+
+def _answer(recognizer: Recognizing, asked: Sequence[_Asked]) -> None:
+    """Give every picture what is said of it, or the error."""
+    going = [each for each in asked if each.said.set_running_or_notify_cancel()]
+    if not going:
+        return
+    try:
+        by_geometry = [list(each) for each in zip(*(one.squares for one in going), strict=True)]
+        for each, probabilities, verdict in zip(going, *recognizer(by_geometry), strict=True):
+            each.said.set_result(Said(probabilities, verdict))
+    except BaseException as error:
+        for each in going:
+            if not each.said.done():
+                each.said.set_exception(error)

@@ -1,0 +1,145 @@
+"""What every request passes: the name it was sent to, its secret, its size and its time."""
+
+import asyncio
+import contextlib
+import hmac
+import ipaddress
+from pathlib import Path
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.parsing import read_text
+from cvgssl.station.config import StationConfig
+
+OPEN = ("/health", "/ready")  # for programs that start and stop others, without a secret
+_SHORTEST, _LONGEST = 16, 4096  # characters of a secret
+_LINGERING = 1.0  # seconds
+_OWN_NAMES = ("localhost", "127.0.0.1", "::1")
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cache-control", b"no-store"),
+    (b"referrer-policy", b"no-referrer"),
+)
+
+
+class RefusedError(Exception):
+    """A request that is ended with `status`; the message is for the client."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status, self.message = status, message
+
+
+class Guard:
+    """ASGI middleware; refuses by a JSON object with `error`, and closes the connection."""
+
+    def __init__(self, app: ASGIApp, config: StationConfig, token: bytes | None) -> None:
+        self._app, self._config, self._token = app, config, token
+        self._names = {*_OWN_NAMES, config.host.lower(), *map(str.lower, config.allow_host)}
+        self._most = config.max_megabytes * 10**6
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = False
+
+        async def answer(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                message["headers"] = [*message.get("headers", ()), *_HEADERS]
+            await send(message)
+
+        try:
+            self._check(Headers(scope=scope), scope["path"])
+            await self._app(scope, self._limited(receive), answer)
+        except RefusedError as refused:
+            if begun:
+                raise
+            if refused.status != 408:
+                await _discard(receive)
+            response = JSONResponse({"error": refused.message}, refused.status)
+            response.headers["connection"] = "close"
+            if refused.status == 401:
+                response.headers["www-authenticate"] = "Bearer"
+            await response(scope, receive, answer)
+
+    def _check(self, headers: Headers, path: str) -> None:
+        # a page of another site whose name was pointed at this machine has that name here
+        if host_name(headers.get("host", "")) not in self._names:
+            raise RefusedError(421, "this machine is not called so; see --allow-host")
+        if self._token is not None and path not in OPEN:
+            kind, _, given = headers.get("authorization", "").partition(" ")
+            same = hmac.compare_digest(given.strip().encode(), self._token)
+            if kind.lower() != "bearer" or not same:
+                raise RefusedError(401, "a token is needed: Authorization: Bearer SECRET")
+        length = headers.get("content-length", "0")
+        if not (length.isascii() and length.isdigit()):
+            raise RefusedError(400, "Content-Length is no number")
+        if int(length[:20]) > self._most:
+            raise self._too_large()
+
+    def _limited(self, receive: Receive) -> Receive:
+        """`receive` of a body that may be so long and take so long."""
+        loop = asyncio.get_running_loop()
+        until, left, whole = loop.time() + self._config.timeout_seconds, self._most, False
+
+        async def limited() -> Message:
+            nonlocal left, whole
+            if whole:  # only the end of the connection is waited for
+                return await receive()
+            try:
+                async with asyncio.timeout_at(until):
+                    message = await receive()
+            except TimeoutError as error:
+                raise RefusedError(408, "the request did not arrive in time") from error
+            if message["type"] == "http.request":
+                left -= len(message.get("body", b""))
+                whole = not message.get("more_body", False)
+                if left < 0:
+                    raise self._too_large()
+            return message
+
+        return limited
+
+    def _too_large(self) -> RefusedError:
+        return RefusedError(413, f"over {self._config.max_megabytes} MB; see --max-megabytes")
+
+
+async def _discard(receive: Receive) -> None:
+    """Take what a client is sending for a moment, so that it comes to read the answer."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LINGERING):
+            while (await receive()).get("more_body", False):
+                pass
+
+
+def host_name(header: str) -> str:
+    """The name in a Host header, without port and brackets, in lower case; "" where it is none."""
+    name, _, port = header.rpartition(":")
+    if not name or not port.isdigit():
+        name = header
+    if name.startswith("[") and name.endswith("]"):
+        name = name[1:-1]
+        try:
+            return str(ipaddress.IPv6Address(name))
+        except ValueError:
+            return ""
+    return name.lower()
+
+
+def read_token(path: Path) -> bytes:
+    """The secret in a file; raises UserError for one that is short, long or not in one line."""
+    text = read_text(path, "a file with a token").strip()
+    if len(text.split()) != 1 or not _SHORTEST <= len(text) <= _LONGEST or not text.isascii():
+        raise UserError(
+            f"--token-file {path}: must hold one word of {_SHORTEST} to {_LONGEST} ASCII "
+            "characters, for instance that of `openssl rand -hex 32`"
+        )
+    return text.encode()

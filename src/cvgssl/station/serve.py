@@ -1,0 +1,149 @@
+"""`cvgssl station`: the folder is opened, the server runs until it is asked to end."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.parsing import one_line
+from cvgssl.runtime.stopping import stop_requests
+from cvgssl.station.config import StationConfig
+from cvgssl.station.events import EventLog
+from cvgssl.station.lines import use_lines, write_line
+from cvgssl.station.models import Models, Version
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+    from cvgssl.station.routes import Routes
+
+LOG = "station.sqlite"
+_NEEDED = ("starlette", "uvicorn", "python_multipart", "prometheus_client")
+_LOOK = 0.1  # seconds between looks whether the end is asked for
+_BACKLOG = 1024
+_MOST_CONNECTIONS = 1000
+_IDLE = 20  # seconds that a connection without requests stays open
+_AGENT = "command line"
+
+
+def serve(config: StationConfig) -> None:
+    """Answer until Ctrl-C or SIGTERM; what was taken until then is answered.
+
+    Raises UserError for a folder, a recognizer or an address that cannot be used.
+    """
+    for name in _NEEDED:
+        try:
+            import_module(name)
+        except ImportError as error:
+            raise UserError(f"{name} is not installed: pip install 'cvgssl[station]'") from error
+    from cvgssl.station.answering import Answering
+    from cvgssl.station.guard import read_token
+    from cvgssl.station.routes import Routes
+
+    use_lines()
+    token = read_token(config.token_file) if config.token_file else None
+    with contextlib.ExitStack() as opened:
+        listener = opened.enter_context(contextlib.closing(_listen(config)))
+        log, live = open_station(config)
+        opened.enter_context(contextlib.closing(log))
+        answering = Answering(Models(config.folder, log), config)
+        try:
+            _say_where(config, listener, live)
+            routes = Routes(answering)
+            with stop_requests() as is_asked:
+                asyncio.run(_run(routes, routes.app(token), config, listener, is_asked))
+        finally:
+            answering.close()
+
+
+def open_station(config: StationConfig) -> tuple[EventLog, Version]:
+    """The log of the folder, with `config.model` as its newest and live version.
+
+    Raises UserError where no version is live.
+    """
+    try:
+        config.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{config.folder}: {one_line(error.strerror or error)}") from error
+    log = EventLog(config.folder / LOG)
+    models = Models(config.folder, log)
+    if config.model is not None:
+        added = models.add(config.model, _AGENT)
+        models.go_live(added.number, _AGENT)
+    live = models.live()
+    if live is None:
+        raise UserError(f"{config.folder}: has no recognizer yet; name one by --model")
+    return log, live
+
+
+def _listen(config: StationConfig) -> socket.socket:
+    """A socket at the address; raises UserError where that cannot be had."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            config.host, config.port, type=socket.SOCK_STREAM
+        )[0]
+        listener = socket.socket(family, kind)
+    except OSError as error:
+        raise UserError(f"--host {config.host}: {one_line(error)}") from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise UserError(
+            f"--host {config.host} --port {config.port}: {one_line(error.strerror or error)}; "
+            "another port, or 0 for one that is free"
+        ) from error
+    return listener
+
+
+def _say_where(config: StationConfig, listener: socket.socket, live: Version) -> None:
+    port = listener.getsockname()[1]
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    print(
+        f"http://{host}:{port}: version {live.number} ({live.name}) answers; Ctrl-C ends",
+        flush=True,
+    )
+
+
+async def _run(
+    routes: "Routes",
+    app: "Starlette",
+    config: StationConfig,
+    listener: socket.socket,
+    is_asked: Callable[[], bool],
+) -> None:
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        """One that leaves signals to `stop_requests`."""
+
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield
+
+    server = Server(
+        uvicorn.Config(
+            app,
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            limit_concurrency=_MOST_CONNECTIONS,
+            timeout_keep_alive=_IDLE,
+            timeout_graceful_shutdown=int(config.timeout_seconds) + 1,
+        )
+    )
+    running = asyncio.create_task(server.serve(sockets=[listener]))
+    while not running.done():
+        if is_asked() and not server.should_exit:
+            write_line(message="ending: what was taken is answered first")
+            routes.ending = server.should_exit = True
+        await asyncio.wait([running], timeout=_LOOK)
+    running.result()

@@ -1,0 +1,282 @@
+"""A station as programs see it: real requests to a real process."""
+
+import json
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from cvgssl.recognizer.predict import predict
+from tests.station.conftest import Running, Start
+
+
+@pytest.fixture(scope="module")
+def running(
+    start: Start, recognizer: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("one") / "station"
+    words = ("--queue", "40", "--max-megabytes", "2", "--timeout-seconds", "3")
+    with start(folder, "--model", recognizer, *words) as station:
+        yield station
+
+
+@pytest.fixture(scope="module")
+def pictures(steel: Path) -> list[Path]:
+    return sorted((steel / "test").glob("*/*"))
+
+
+def form(pictures: dict[str, bytes], field: str = "picture") -> tuple[bytes, str]:
+    parts = b"".join(
+        b'--edge\r\nContent-Disposition: form-data; name="%s"; filename="%s"\r\n\r\n%s\r\n'
+        % (field.encode(), name.encode(), data)
+        for name, data in pictures.items()
+    )
+    return parts + b"--edge--\r\n", "multipart/form-data; boundary=edge"
+
+
+def test_answers_are_those_of_predict(
+    running: Running, recognizer: Path, pictures: list[Path]
+) -> None:
+    body, kind = form({path.name: path.read_bytes() for path in pictures})
+    answer = running.ask("POST", "/v1/predict", body, Content_Type=kind)
+    assert answer.status == 200 and answer.json["version"] == 1
+    given = answer.json["pictures"]
+    wanted = predict(recognizer, pictures, unknown=True)
+    assert [each["name"] for each in given] == [path.name for path in pictures]
+    for mine, theirs in zip(given, wanted, strict=True):
+        assert (mine["class"], mine["answer"]) == (theirs.label, theirs.answer)
+        assert list(mine["probabilities"]) == list(theirs.classes)
+        assert list(mine["probabilities"].values()) == pytest.approx(
+            theirs.probabilities.tolist(), abs=1e-4
+        )
+    alone = running.predict(pictures[3].read_bytes()).json["pictures"][0]
+    assert alone["sha256"] == given[3]["sha256"] and alone["probability"] == pytest.approx(
+        given[3]["probability"], abs=1e-5
+    )
+
+
+def test_many_at_once(running: Running, pictures: list[Path]) -> None:
+    alone = {path: running.predict(path.read_bytes()).json["pictures"][0] for path in pictures[:6]}
+    wrong = []
+
+    def ask(path: Path) -> None:
+        for _ in range(4):
+            answer = running.predict(path.read_bytes())
+            if answer.status != 200 or answer.json["pictures"][0]["class"] != alone[path]["class"]:
+                wrong.append(answer)
+
+    threads = [threading.Thread(target=ask, args=(path,)) for path in alone]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_a_file_that_is_no_picture_costs_only_its_own_answer(
+    running: Running, pictures: list[Path]
+) -> None:
+    data = pictures[0].read_bytes()
+    body, kind = form({"../../etc/a.bmp": data, "C:\\x\\cut.bmp": data[:60], "b.bmp": b"text"})
+    answer = running.ask("POST", "/v1/predict", body, Content_Type=kind)
+    assert answer.status == 200
+    first, cut, text = answer.json["pictures"]
+    assert (first["name"], cut["name"], text["name"]) == ("a.bmp", "cut.bmp", "b.bmp")
+    assert "class" in first and "class" not in cut
+    assert cut["error"] and text["error"] == "not a picture in a known format"
+    none = running.predict(b"text")
+    assert none.status == 422
+    assert none.json == {"error": "no picture could be read: not a picture in a known format"}
+
+
+def test_a_bomb(running: Running, tmp_path: Path) -> None:
+    Image.new("1", (30_000, 30_000)).save(tmp_path / "large.png")
+    answer = running.predict((tmp_path / "large.png").read_bytes())
+    assert answer.status == 422 and "900" in answer.json["error"]
+
+
+@pytest.mark.parametrize(
+    ("status", "method", "path", "body", "headers"),
+    [
+        (400, "POST", "/v1/predict", b"", {"Content-Type": "image/png"}),
+        (400, "POST", "/v1/predict", b"x", {"Content-Type": "multipart/form-data"}),
+        (400, "POST", "/v1/predict", b"x", {"Content-Type": "multipart/form-data; boundary=e"}),
+        (400, "POST", "/v1/predict?version=x", b"x", {"Content-Type": "image/png"}),
+        (404, "POST", "/v1/predict?version=9", b"x", {"Content-Type": "image/png"}),
+        (404, "GET", "/", b"", {}),
+        (404, "GET", "/v1/../station.sqlite", b"", {}),
+        (404, "GET", "/%2e%2e/%2e%2e/etc/passwd", b"", {}),
+        (405, "GET", "/v1/predict", b"", {}),
+        (405, "DELETE", "/v1/models", b"", {}),
+        (413, "POST", "/v1/predict", bytes(2_000_001), {"Content-Type": "image/png"}),
+        (415, "POST", "/v1/predict", b"x", {"Content-Type": "text/plain"}),
+        (415, "POST", "/v1/predict", b"x", {}),
+        (421, "GET", "/v1/models", b"", {"Host": "plant.example"}),
+        (421, "GET", "/health", b"", {"Host": "127.0.0.1.plant.example:80"}),
+    ],
+)
+def test_what_is_refused(
+    running: Running, status: int, method: str, path: str, body: bytes, headers: dict[str, str]
+) -> None:
+    answer = running.ask(method, path, body, **headers)
+    assert answer.status == status
+    assert list(answer.json) == ["error"] and "/" not in answer.json["error"].replace(
+        "image/", ""
+    ).replace("application/", "")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert running.ask("GET", "/health").status == 200
+
+
+def test_more_files_than_may_wait(running: Running) -> None:
+    body, kind = form({f"{number}.bmp": b"x" for number in range(41)})
+    assert running.ask("POST", "/v1/predict", body, Content_Type=kind).status == 413
+
+
+def test_a_body_longer_than_it_said_it_would_be(running: Running) -> None:
+    """In chunks, without a length: it is ended when it has become too long."""
+    with socket.create_connection(("127.0.0.1", running.port)) as connection:
+        connection.sendall(
+            b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n"
+        )
+        for _ in range(21):
+            connection.sendall(b"186a0\r\n" + bytes(100_000) + b"\r\n")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 413")
+
+
+def test_a_client_that_never_ends(running: Running) -> None:
+    with socket.create_connection(("127.0.0.1", running.port)) as connection:
+        connection.sendall(
+            b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
+            b"Content-Length: 100\r\n\r\n"
+        )
+        connection.settimeout(60)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 408")
+
+
+def test_models_figures_and_document(running: Running, pictures: list[Path]) -> None:
+    (model,) = running.ask("GET", "/v1/models").json["models"]
+    assert model["live"] and model["version"] == 1 and model["name"] == "fit"
+    assert running.predict(pictures[0].read_bytes(), "?version=1").json["version"] == 1
+    figures = running.ask("GET", "/metrics")
+    assert figures.headers["content-type"].startswith("text/plain; version=")
+    assert b'cvgssl_request_seconds_count{path="/v1/predict",status="200"}' in figures.body
+    assert b"cvgssl_live_version 1.0" in figures.body
+    assert b"cvgssl_waiting_pictures 0.0" in figures.body
+    document = running.ask("GET", "/openapi.json").json
+    assert set(document["paths"]) == {
+        "/v1/predict",
+        "/v1/models",
+        "/health",
+        "/ready",
+        "/metrics",
+    }
+    text = json.dumps(document)
+    for schema in document["components"]["schemas"]:
+        assert f"#/components/schemas/{schema}" in text
+
+
+def test_the_log_has_a_line_for_each_request(running: Running, pictures: list[Path]) -> None:
+    before = len(running.log.read_text().splitlines())
+    said = running.predict(pictures[1].read_bytes()).json["pictures"][0]
+    running.ask("GET", "/v1/models")
+    running.predict(b"text")
+    with socket.create_connection(("127.0.0.1", running.port)) as connection:
+        connection.sendall(b"no HTTP\r\n\r\n")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 400")
+    until = time.monotonic() + 30
+    while len(lines := running.log.read_text().splitlines()[before:]) < 4:
+        assert time.monotonic() < until
+    first, second, third, last = map(json.loads, lines)
+    assert first["status"] == 200 and first["version"] == 1 and first["client"] == "127.0.0.1"
+    assert first["pictures"] == [{name: said[name] for name in ("sha256", "answer", "probability")}]
+    assert (second["path"], second["status"]) == ("/v1/models", 200)
+    assert third["status"] == 422
+    assert last["message"] == "Invalid HTTP request received."
+
+
+def test_it_ends_after_what_it_took(
+    start: Start, recognizer: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    with start(tmp_path / "station", "--model", recognizer, "--batch-wait-ms", "1000") as station:
+        data, answers = pictures[0].read_bytes(), []
+        asking = threading.Thread(target=lambda: answers.append(station.predict(data)))
+        asking.start()
+        while b"cvgssl_waiting_pictures 1.0" not in station.ask("GET", "/metrics").body:
+            assert not answers
+        assert station.end() == 0
+        asking.join()
+        assert [answer.status for answer in answers] == [200]
+    # what was given to the folder is still there
+    with start(tmp_path / "station") as station:
+        assert station.predict(data).json["version"] == 1
+
+
+def test_a_token(start: Start, recognizer: Path, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("correct-horse-battery\n")
+    words = ("--model", recognizer, "--token-file", tmp_path / "token", "--allow-host", "Line3")
+    with start(tmp_path / "station", *words) as station:
+        right = {"Authorization": "Bearer correct-horse-battery", "Host": "line3:80"}
+        assert station.ask("GET", "/v1/models", **right).status == 200
+        assert station.ask("GET", "/ready").status == 200
+        for given in ({}, {"Authorization": "Bearer correct-horse"}, {"Authorization": "Basic x"}):
+            answer = station.ask("GET", "/v1/models", **given)
+            assert answer.status == 401 and answer.headers["www-authenticate"] == "Bearer"
+        assert station.ask("GET", "/metrics", Authorization="Bearer é").status == 401
+
+
+def test_versions(start: Start, recognizer: Path, pictures: list[Path], tmp_path: Path) -> None:
+    """Each recognizer that is given becomes a version of its own, the same one does not."""
+    import shutil
+
+    other = Path(shutil.copytree(recognizer, tmp_path / "other"))
+    (other / "note.txt").write_text("another file")
+    for model, live, versions in ((recognizer, 1, 1), (other, 2, 2), (recognizer, 1, 2)):
+        with start(tmp_path / "station", "--model", model) as station:
+            listed = station.ask("GET", "/v1/models").json["models"]
+            assert [each["version"] for each in listed if each["live"]] == [live]
+            assert len(listed) == versions
+            data = pictures[0].read_bytes()
+            assert station.predict(data).json["version"] == live
+            assert station.predict(data, f"?version={versions}").json["version"] == versions
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "has no recognizer yet; name one by --model"),
+        (("--model", "missing"), "missing"),
+        (("--host", "0.0.0.0"), "others can reach it; name a --token-file"),
+        (("--token-file", "short"), "must hold one word of 16 to 4096"),
+        (("--host", "256.1.1.1", "--token-file", "long"), "--host 256.1.1.1"),
+    ],
+)
+def test_mistakes_are_one_line(
+    tmp_path: Path, python: str, words: tuple[str, ...], message: str
+) -> None:
+    (tmp_path / "short").write_text("secret")
+    (tmp_path / "long").write_text("0123456789abcdef")
+    done = subprocess.run(
+        [python, "-m", "cvgssl", "station", "folder", *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2 and not done.stdout
+    assert message in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_a_port_that_is_taken(recognizer: Path, tmp_path: Path, python: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        words = ["station", tmp_path / "s", "--model", recognizer, "--port", port]
+        done = subprocess.run(
+            [python, "-m", "cvgssl", *map(str, words)], capture_output=True, text=True
+        )
+    assert done.returncode == 2
+    assert f"--port {port}: Address already in use; another port" in done.stderr
