@@ -1,9 +1,9 @@
-"""`cvgssl embed` by torch and by OpenVINO on the CPU, alternating: seconds and ratios.
+"""`cvgssl embed` by torch and by what compiles, on the CPU, alternating: seconds and ratios.
 
     python benchmarks/runtimes.py NEU-CLS --encoder tf_efficientnet_lite0 --rounds 3 --json FILE
 
-Each job is a command with a cache folder of its own. `cold`: nothing is in the cache, so OpenVINO
-converts the network. `warm`: the compiled network is there, the features are not. `start`: the
+Each job is a command with a cache folder of its own. `cold`: nothing is in the cache, so the
+network is converted. `warm`: the compiled network is there, the features are not. `start`: the
 same for a single picture. Ratios are of medians: of the warm command, and of what it takes beyond
 `start`, which is decoding and inference. Processor seconds are of all cores; beside other work they
 vary less than seconds do.
@@ -29,6 +29,7 @@ VARIANTS = {
     "torch fp32": ("torch", "fp32"),
     "openvino fp32": ("openvino", "fp32"),
     "openvino bf16": ("openvino", "bf16"),
+    "onnxruntime fp32": ("onnxruntime", "fp32"),
 }
 Times = tuple[float, float]  # seconds, processor seconds
 

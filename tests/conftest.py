@@ -157,11 +157,11 @@ def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 
 @pytest.fixture(scope="session", autouse=True)
 def _compiled_once() -> Iterator[None]:
-    """What OpenVINO compiled serves all tests, whatever cache they have."""
-    from cvgssl.encoders import compiled_run
+    """What was compiled serves all tests, whatever cache they have."""
+    from cvgssl.encoders import compiled_network
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiled_run, "FOLDER", os.environ[COMPILED])
+        patch.setattr(compiled_network, "FOLDER", os.environ[COMPILED])
         yield
 
 

@@ -11,20 +11,22 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cvgssl.encoders import compiled_run
+from cvgssl.encoders import compiled_network, compiled_run
 from cvgssl.encoders.backbone import Backbone, build_backbone
 from cvgssl.encoders.network_run import NetworkRun, Taken
 from cvgssl.encoders.normalization import HALF
 from cvgssl.encoders.runs import Runs
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.options import Runtime
 
 pytest.importorskip("openvino")
+RUNTIMES: list[Runtime] = ["openvino", "onnxruntime"]
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CVGSSL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(compiled_run, "FOLDER", "compiled")
+    monkeypatch.setattr(compiled_network, "FOLDER", "compiled")
     return tmp_path / "cache" / "compiled"
 
 
@@ -60,20 +62,22 @@ SMALL = "embed_dim=24,depth=2,num_heads=2"
 
 @torch.inference_mode()
 @pytest.mark.parametrize(
-    ("arch", "size", "layers", "with_output"),
+    ("arch", "size", "layers", "with_output", "runtime"),
     [
-        ("test_resnet", 48, (1, 3), True),
-        (f"vit_base_patch32_clip_quickgelu_224,{SMALL}", 64, (0, 1), True),
-        (f"vit_small_patch14_reg4_dinov2,{SMALL}", 56, (1,), False),
+        ("test_resnet", 48, (1, 3), True, "openvino"),
+        (f"vit_base_patch32_clip_quickgelu_224,{SMALL}", 64, (0, 1), True, "openvino"),
+        (f"vit_small_patch14_reg4_dinov2,{SMALL}", 56, (1,), False, "openvino"),
+        (f"vit_base_patch32_clip_quickgelu_224,{SMALL}", 64, (0, 1), True, "onnxruntime"),
     ],
 )
 def test_the_numbers_of_torch(
-    arch: str, size: int, layers: Sequence[int], with_output: bool
+    arch: str, size: int, layers: Sequence[int], with_output: bool, runtime: Runtime
 ) -> None:
+    pytest.importorskip(runtime)
     runs = Runs(network(arch, size), arch)
     by_torch = runs.make(layers, with_output)
-    compiled = runs.make(layers, with_output, "openvino")
-    assert by_torch.program == "torch" and compiled.program.startswith("openvino 20")
+    compiled = runs.make(layers, with_output, runtime)
+    assert by_torch.program == "torch" and compiled.program.split()[0] == runtime
     for pixels in (pictures(1, size), pictures(3, size), pictures(3, size).float() / 255):
         check_equal(compiled(pixels), by_torch(pixels))
 
@@ -100,6 +104,8 @@ def test_less_precise(cache: Path) -> None:
     with pytest.raises(UserError, match=r"--runtime openvino: .* --precision fp16"):
         runs.make(runtime="openvino", precision="fp16")
     assert runs.make(runtime="auto", precision="fp16").program == "torch"
+    with pytest.raises(UserError, match=r"--runtime onnxruntime: computes in fp32; .* bf16"):
+        runs.make(runtime="onnxruntime", precision="bf16")
 
 
 def test_compiled_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +114,7 @@ def test_compiled_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Runs(network(seed=7), "other weights").make(runtime="openvino")
     assert len(list(cache.iterdir())) == 2
     with monkeypatch.context() as patch:
-        patch.delattr(compiled_run, "_checked")
+        patch.delattr(compiled_run, "_Graph")
         again = Runs(network(), "net").make(runtime="openvino")(pictures(3))[0]
         assert first is not None and again is not None and torch.equal(first, again)
     damaged = bytearray(kept.read_bytes())
@@ -117,6 +123,16 @@ def test_compiled_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     again = Runs(network(), "net").make(runtime="openvino")(pictures(3))[0]
     assert again is not None and torch.equal(first, again)
     assert kept.read_bytes() != bytes(damaged), "written again"
+
+
+def test_written_as_onnx_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxruntime")
+    first = Runs(network(), "net").make(runtime="onnxruntime")(pictures(3))[0]
+    (kept,) = cache.iterdir()
+    assert kept.suffix == ".onnxruntime"
+    monkeypatch.delattr(compiled_run, "_Graph")
+    again = Runs(network(), "net").make(runtime="onnxruntime")(pictures(3)[1:])[0]
+    assert first is not None and again is not None and torch.equal(first[1:], again)
 
 
 def test_without_a_cache_that_can_be_written(tmp_path: Path) -> None:
@@ -150,8 +166,9 @@ def test_what_openvino_cannot_take_goes_by_torch(
         assert run(pictures(3, 16))[0] is not None
     (line,) = caplog.messages
     assert line.startswith("our network: is run by torch, for OpenVINO cannot (")
-    with pytest.raises(UserError, match=r"--runtime openvino: our network .*--runtime torch"):
-        runs.make(runtime="openvino")
+    for runtime in RUNTIMES:
+        with pytest.raises(UserError, match=rf"--runtime {runtime}: our network .*--runtime torch"):
+            runs.make(runtime=runtime)
     assert not cache.exists()
 
 
@@ -163,6 +180,9 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
         UserError, match=r"--runtime openvino: not installed; pip install 'cvgssl\["
     ):
         runs.make(runtime="openvino")
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(UserError, match=r"--runtime onnxruntime: not .* 'cvgssl\[onnx\]'"):
+        runs.make(runtime="onnxruntime")
 
 
 def test_it_reports_to_nobody(tmp_path: Path, python: str) -> None:

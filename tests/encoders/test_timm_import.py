@@ -41,7 +41,7 @@ def test_code_that_needs_the_compiler_meanwhile_gets_it() -> None:
     script = (
         "import sys\n"
         "from cvgssl.encoders import timm_import\n"
-        "with timm_import._put_off():\n"
+        "with timm_import.put_off(timm_import._SLOW), timm_import._disabling_later():\n"
         "    import torch._dynamo\n"
         "    assert torch._dynamo.utils.counters is not None\n"
         "    import wandb\n"

@@ -10,7 +10,7 @@ import pytest
 from cvgssl.bench.config import BenchConfig
 from cvgssl.bench.embedding import all_features
 from cvgssl.cli.main import main
-from cvgssl.encoders import compiled_run
+from cvgssl.encoders import compiled_network
 from cvgssl.features.config import EmbedConfig
 from cvgssl.features.embed import embed, embed_all
 from cvgssl.recognizer.config import FitConfig
@@ -84,7 +84,7 @@ def test_select_and_bench(
     steel: Path, teacher_file: Path, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(compiled_run, "FOLDER", "compiled")  # of this cache alone
+    monkeypatch.setattr(compiled_network, "FOLDER", "compiled")  # of this cache alone
     encoder, openvino = f"test_vit={teacher_file}", ("--runtime", "openvino")
     words = ["--encoder", encoder, "--budget", "3", *openvino]
     assert main(["select", str(steel), *words]) == 0

@@ -18,6 +18,7 @@ from PIL import Image
 from cvgssl.images.decoding import Square
 from cvgssl.images.geometry import Geometry
 from cvgssl.recognizer.answer_files import Output, write_answers
+from cvgssl.recognizer.answer_table import ParquetFormat
 from cvgssl.recognizer.answers import CsvFormat, JsonFormat
 from cvgssl.recognizer.config import PredictOptions
 from cvgssl.recognizer.predict import Recognizing, recognition
@@ -90,6 +91,27 @@ def test_an_interrupted_call_goes_on_with_the_same_files(
     for name in ("p.csv", "p.json"):
         assert (cut / name).read_bytes() == (whole / name).read_bytes()
     assert names(cut) == ["p.csv", "p.json"]
+
+
+def test_an_interrupted_table_goes_on_and_has_row_groups(
+    options: PredictOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr("cvgssl.recognizer.answer_table.GROUP", 3)
+    path = tmp_path / "p.parquet"
+    work = recognition(options)
+    outputs = [Output(CsvFormat(), tmp_path / "p.csv"), Output(ParquetFormat(), path)]
+    with pytest.raises(KeyboardInterrupt):
+        stopped = replace(work, recognizer=Interrupted(work.recognizer, 2))
+        write_answers(stopped, options, outputs)
+    assert names(tmp_path) == ["p.csv.part", "p.csv.part.log", "p.parquet.part"]
+    _, begun = write_answers(work, options, outputs)
+    assert begun == 4 and names(tmp_path) == ["p.csv", "p.parquet"]
+    file = parquet.ParquetFile(path)
+    assert file.metadata.num_row_groups == 3
+    rows = file.read().to_pylist()
+    assert [row["path"] for row in rows] == [str(each) for each in work.reading.paths]
+    assert list(rows[0]["probabilities"]) == list(work.recognizer.classes)
 
 
 # gets a signal before its third batch

@@ -58,7 +58,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model.head.weight.copy_(scale * means)
         model.head.bias.copy_(-scale / 2 * means.square().sum(1))
     card = ModelCard("resnet18", KINDS, Geometry(48, "pad"), HALF)
-    support = Support(features, torch.arange(3).repeat_interleave(SHOTS))
+    support = Support(features.numpy(), np.arange(3).repeat(SHOTS))
     save_model(folder / "weights" / "run_1.safetensors", model, card, support)
     for kind in (*KINDS, "half"):
         (folder / "new" / kind).mkdir(parents=True)
@@ -173,6 +173,6 @@ def test_linear_evaluation_keeps_the_features_of_its_labelled_pictures(tmp_path:
     assert support.features.shape == (6, model.head.in_features)
     drawn = json.loads((out / "draws.json").read_text())["runs"][0]["columns"]
     found = predict(path, [tmp_path / "data" / name for name in drawn], unknown=True)
-    scores = support.features[:2] @ model.head.weight.T + model.head.bias
+    scores = torch.from_numpy(support.features[:2]) @ model.head.weight.T + model.head.bias
     expected = scores.softmax(1).detach().numpy()
     np.testing.assert_allclose([one.probabilities for one in found], expected, atol=1e-4)

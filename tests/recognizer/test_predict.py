@@ -117,7 +117,8 @@ def test_dark_16_bit_pictures_are_told(
 
 
 def test_a_model_that_is_not_there_says_which_are(run_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"run_2\.safetensors: .*run_1\.safetensors, run_1_ema"):
+    kept = r"run_2\.safetensors: .*run_1\.safetensors, run_1_ema.*--save-weights all"
+    with pytest.raises(UserError, match=kept):
         find_model(run_folder, run=2)
     with pytest.raises(UserError, match="no run is finished"):
         find_model(tmp_path)

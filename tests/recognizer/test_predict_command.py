@@ -1,10 +1,12 @@
 import csv
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import numpy as np
+import pytest
 
 from cvgssl.recognizer.predict import predict
 
@@ -32,6 +34,27 @@ def test_table_csv_and_json_agree_with_the_python_call(
         listed = list(entry["probabilities"].values())
         np.testing.assert_allclose(listed, prediction.probabilities, atol=1e-5)
     assert "7 pictures: " in done.stderr
+
+
+def test_parquet_has_the_numbers_of_json_lines(
+    run_folder: Path, pictures: Path, tmp_path: Path, command: Command
+) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    odd = Path(os.fsdecode(bytes(tmp_path) + b"/gr\xfcn.bmp"))
+    odd.write_bytes((pictures / "gray_0.bmp").read_bytes())
+    done = command(
+        "predict", run_folder, pictures, odd, "--parquet", "out/p.parquet", "--jsonl", "p.jsonl"
+    )
+    assert done.returncode == 0, done.stderr
+    lines = (tmp_path / "p.jsonl").read_text(encoding="utf-8").splitlines()
+    assert parquet.read_table(tmp_path / "out" / "p.parquet").to_pylist() == [
+        json.loads(line) for line in lines
+    ]
+    assert len(lines) == 8
+    for words in (["-"], ["/dev/null"], ["p.parquet", "--sort-into", "sorted"]):
+        done = command("predict", run_folder, pictures, "--parquet", *words)
+        assert done.returncode == 2 and "--parquet" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
 
 
 def test_table(run_folder: Path, pictures: Path, command: Command) -> None:
@@ -74,3 +97,23 @@ def test_file_names_that_are_not_unicode(
     with (tmp_path / "p.csv").open(encoding="utf-8", newline="") as file:
         assert list(csv.reader(file))[1][0] == r"gr\xfcn,1.bmp"
     assert json.loads((tmp_path / "p.json").read_text())[0]["path"] == r"gr\xfcn,1.bmp"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such names")
+def test_a_line_for_each_picture_whatever_its_name(
+    run_folder: Path, pictures: Path, tmp_path: Path, command: Command
+) -> None:
+    folder = tmp_path / "new"
+    folder.mkdir()
+    for name in ("two\nlines.bmp", "a\ttab.bmp"):
+        (folder / name).write_bytes((pictures / "gray_0.bmp").read_bytes())
+    (folder / "not\nsound.png").write_text("no picture")
+    done = command("predict", run_folder, "new", "--sort-into", "sorted")
+    assert done.returncode == 2
+    first, second = (line.split("\t") for line in done.stdout.splitlines())
+    assert [first[0], second[0]] == [r"new/a\ttab.bmp", r"new/two\nlines.bmp"]
+    assert len(first) == len(second) == 4
+    assert done.stderr.splitlines()[0].startswith(r"cvgssl predict: new/not\nsound.png: ")
+    done = command("predict", run_folder, "new", "--sort-into", "sorted", "--skip-corrupt")
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == 0
+    assert done.stderr.splitlines()[0].startswith(r"new/not\nsound.png: ")

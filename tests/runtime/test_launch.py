@@ -19,7 +19,10 @@ def test_fp16_needs_a_gpu() -> None:
 
 @no_gpu
 def test_bf16_on_a_processor_without_it_is_said(python: str) -> None:
-    script = "from cvgssl.runtime.launch import launch; launch(precision='bf16')"
+    script = (
+        "from cvgssl.runtime.launch import launch; launch(precision='bf16', by_torch=False); "
+        "launch(precision='bf16')"
+    )
     old_processor = {"ONEDNN_MAX_CPU_ISA": "AVX2"}
     done = subprocess.run(
         [python, "-c", script],

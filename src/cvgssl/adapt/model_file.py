@@ -12,7 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import pydantic
+from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
 from cvgssl import __version__
@@ -78,8 +80,8 @@ class Support:
     features: float32 [L, D], of the model's backbone. labels: int64 [L], places in its classes.
     """
 
-    features: "Tensor"
-    labels: "Tensor"
+    features: NDArray[np.float32]
+    labels: NDArray[np.int64]
 
 
 def save_model(
@@ -89,17 +91,15 @@ def save_model(
 
     The same weights, card and support give the same bytes.
     """
-    import torch
-    from safetensors.torch import save
+    from safetensors.numpy import save
 
-    tensors = dict(model.state_dict())
-    if support is not None:
-        tensors |= dict(zip(SUPPORT, (support.features.float(), support.labels), strict=True))
-    # copies: safetensors takes neither channels-last nor shared memory
+    # safetensors takes neither channels-last nor shared memory
     tensors = {
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in tensors.items()
+        name: np.array(tensor.detach().cpu().numpy(), order="C")
+        for name, tensor in model.state_dict().items()
     }
+    if support is not None:
+        tensors |= dict(zip(SUPPORT, (support.features, support.labels), strict=True))
     described, number = asdict(card), FORMAT if support is None else WITH_SUPPORT
     header = {"format": number, "sha256": _digest(described, tensors), "card": described}
     # safetensors' own file writing reports a full disk as an error without a cause
@@ -112,13 +112,15 @@ def save_model(
 class SavedModel:
     """What a file of `save_model` holds, read and checked against its hash.
 
-    weights: of a `Recognizer`, by name. support: None if the file has none.
+    weights: of a `Recognizer`, by name. support: None if the file has none. sha256: of card and
+    tensors.
     """
 
     path: Path
     card: ModelCard
-    weights: "dict[str, Tensor]"
+    weights: dict[str, NDArray[Any]]
     support: Support | None
+    sha256: str
 
     def recognizer(self, device: "torch.device | str" = "cpu") -> "Recognizer":
         """The network, in eval mode; leaves torch's random numbers as they were.
@@ -132,13 +134,14 @@ class SavedModel:
         from cvgssl.encoders.extent import bounded_by, undrawn
 
         card = self.card
+        weights = {name: torch.from_numpy(array) for name, array in self.weights.items()}
         try:
-            self._check_shapes()
-            with torch.random.fork_rng(devices=[]), bounded_by(self.weights), undrawn():
+            self._check_shapes(weights)
+            with torch.random.fork_rng(devices=[]), bounded_by(weights), undrawn():
                 backbone = build_backbone(card.arch, card.geometry.size, card.normalization)
                 backbone.normalization = card.normalization
                 model = Recognizer(backbone, len(card.classes))
-            model.load_state_dict(self.weights)
+            model.load_state_dict(weights)
         except (UserError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:300]
             raise UserError(
@@ -147,17 +150,17 @@ class SavedModel:
             ) from error
         return model.to(device).eval()
 
-    def _check_shapes(self) -> None:
+    def _check_shapes(self, weights: "Mapping[str, Tensor]") -> None:
         """Sizes in the card are those of the tensors, before anything of these sizes is made."""
         from cvgssl.encoders.preprocessing import check_size
 
-        head = self.weights.get("head.weight")
+        head = weights.get("head.weight")
         if head is None or head.ndim != 2 or len(head) != len(self.card.classes):
             raise UserError("its classifier and its list of classes differ in length")
         inside = "backbone.body."
         backbone = {
             name.removeprefix(inside): tensor
-            for name, tensor in self.weights.items()
+            for name, tensor in weights.items()
             if name.startswith(inside)
         }
         check_size(self.card.geometry.size, backbone)
@@ -179,7 +182,7 @@ def read_model(path: Path) -> SavedModel:
 
     check_file(path)
     damaged = parsing(path, "a model: it is damaged, or not a safetensors file", "copy it again")
-    with damaged, safe_open(path, framework="pt") as file:
+    with damaged, safe_open(path, framework="np") as file:
         header = _header(path, file.metadata() or {})
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if _digest(header["card"], tensors) != header["sha256"]:
@@ -187,11 +190,11 @@ def read_model(path: Path) -> SavedModel:
     card, support = _to_card(path, header["card"]), None
     if set(SUPPORT) <= tensors.keys():
         support = Support(*(tensors.pop(name) for name in SUPPORT))
-        labels, classes = support.labels.flatten().tolist(), range(len(card.classes))
+        labels, classes = support.labels.ravel().tolist(), range(len(card.classes))
         fits = len(labels) == len(support.features) and all(label in classes for label in labels)
         if support.features.ndim != 2 or not fits:
             raise UserError(f"{path}: damaged: its labelled pictures and their labels differ")
-    return SavedModel(path, card, tensors, support)
+    return SavedModel(path, card, tensors, support, header["sha256"])
 
 
 def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
@@ -220,12 +223,10 @@ def _to_card(path: Path, value: Any) -> ModelCard:
         raise UserError(f"{path}: its model card is wrong at {first_problem(error)}") from error
 
 
-def _digest(card: Any, tensors: Mapping[str, "Tensor"]) -> str:
+def _digest(card: Any, tensors: Mapping[str, NDArray[Any]]) -> str:
     """SHA-256 over the card and over name, type, shape and bytes of the tensors, by name."""
-    import torch
-
     digest = hashlib.sha256(json.dumps(card, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+        digest.update(f"{name} torch.{tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

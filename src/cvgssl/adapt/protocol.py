@@ -275,7 +275,8 @@ def _save_weights(job: AdaptJob, material: Material, trainer: Trainer) -> None:
             head, model = model, Recognizer(material.backbone, len(job.task.classes))
             model.head = head
             assert isinstance(trainer.train.inputs, Tensor)
-            support = Support(trainer.train.inputs, trainer.train.labels)
+            features, labels = trainer.train.inputs, trainer.train.labels
+            support = Support(features.float().cpu().numpy(), labels.cpu().numpy())
         path = job.folder.path / "weights" / f"run_{trainer.run}{suffix}.safetensors"
         save_model(path, merged(model), job.source.card(), support)
 

@@ -8,6 +8,8 @@ import select
 import sys
 import warnings
 from contextlib import suppress
+from copy import copy
+from pathlib import Path
 from typing import Any
 
 from cvgssl.runtime.parsing import printable, shortened
@@ -22,6 +24,11 @@ class _Printable(logging.Formatter):
     """Names of files and classes may hold control characters, which a terminal would obey."""
 
     def format(self, record: logging.LogRecord) -> str:
+        record = copy(record)
+        if isinstance(record.args, tuple):  # a line break in a path is none of the message
+            record.args = tuple(
+                printable(str(word)) if isinstance(word, Path) else word for word in record.args
+            )
         return _lines(super().format(record))
 
 

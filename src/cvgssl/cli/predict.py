@@ -30,8 +30,8 @@ SHOWN = 100  # rows of the table; more are for a file
 class PredictConfig(PredictOptions):
     """Name the class of pictures with a recognizer, with probabilities.
 
-    Prints a table, or writes CSV or JSON with the probabilities of all classes. Files grow as
-    FILE.part; the same command goes on there after an interruption.
+    Prints a table, or writes CSV, JSON or Parquet with the probabilities of all classes. Files grow
+    as FILE.part; the same command goes on there after an interruption.
 
     With --watch or --sort-into it prints a line for each picture (path, answer, probability, place,
     with tabs between), and appends rows to FILE, whose pictures it does not name again.
@@ -71,6 +71,9 @@ class PredictConfig(PredictOptions):
         description="write JSON lines, an object for each picture, to this file; - is standard "
         "output",
     )
+    parquet: Annotated[Path | None, Written()] = Field(
+        default=None, description="write a Parquet table to this file"
+    )
 
     def _problems(self) -> list[str]:
         problems = super()._problems()
@@ -85,8 +88,13 @@ class PredictConfig(PredictOptions):
             problems.append("--poll-seconds: has no effect without --watch")
         if self.sort_into is None and self.sort_mode != "copy":
             problems.append("--sort-mode: has no effect without --sort-into")
-        if self.goes_on and self.json is not None:
-            problems.append("--json: is whole only at an end; --watch and --sort-into take --jsonl")
+        for flag, path in (("--json", self.json), ("--parquet", self.parquet)):
+            if self.goes_on and path is not None:
+                problems.append(
+                    f"{flag}: is whole only at an end; --watch and --sort-into take --jsonl"
+                )
+        if self.parquet is not None and _is_stream(self.parquet):
+            problems.append(f"--parquet {self.parquet}: takes a regular file; --csv takes streams")
         return problems + self._sorted_inside()
 
     def _sorted_inside(self) -> list[str]:
@@ -103,13 +111,22 @@ class PredictConfig(PredictOptions):
     @property
     def targets(self) -> dict[str, Path]:
         """Where answers go, by flag."""
-        named = {"--csv": self.csv, "--json": self.json, "--jsonl": self.jsonl}
+        named = {
+            "--csv": self.csv,
+            "--json": self.json,
+            "--jsonl": self.jsonl,
+            "--parquet": self.parquet,
+        }
         return {flag: path for flag, path in named.items() if path is not None}
 
     @property
     def goes_on(self) -> bool:
         """Whether answers are added to files that stay open for more."""
         return self.watch is not None or self.sort_into is not None
+
+
+def _is_stream(path: Path) -> bool:
+    return path == STDOUT or (path.exists() and not path.is_file() and not path.is_dir())
 
 
 COMMAND = Command(PredictConfig, positional=("model", "images"))
@@ -135,8 +152,8 @@ def _predict(config: PredictConfig) -> None:
     from cvgssl.recognizer.answer_files import write_answers
     from cvgssl.recognizer.predict import recognition
 
-    work = recognition(config)
     outputs = _outputs(config)
+    work = recognition(config)
     if outputs:
         try:
             counts, begun = write_answers(work, config, outputs)
@@ -207,15 +224,17 @@ def _sum_up(counts: dict[str, int], rate: float | None) -> None:
 
 def _outputs(config: PredictConfig) -> "list[Output]":
     from cvgssl.recognizer.answer_files import Output
+    from cvgssl.recognizer.answer_table import ParquetFormat
     from cvgssl.recognizer.answers import CsvFormat, JsonFormat, JsonLinesFormat, TextFormat
 
-    forms: dict[str, TextFormat] = {
-        "--csv": CsvFormat(),
-        "--json": JsonFormat(),
-        "--jsonl": JsonLinesFormat(),
+    forms: dict[str, type[TextFormat]] = {
+        "--csv": CsvFormat,
+        "--json": JsonFormat,
+        "--jsonl": JsonLinesFormat,
+        "--parquet": ParquetFormat,
     }
     return [
-        Output(forms[flag], sys.stdout.buffer if path == STDOUT else path)
+        Output(forms[flag](), sys.stdout.buffer if path == STDOUT else path)
         for flag, path in config.targets.items()
     ]
 

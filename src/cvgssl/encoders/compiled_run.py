@@ -1,90 +1,76 @@
-"""Frozen networks through OpenVINO: on the CPU several times faster than by torch.
+"""Frozen networks compiled for the CPU: several times faster than by torch.
 
-A network is traced once, with one picture, and kept as OpenVINO compiled it. Pictures go through
-one by one, as many at a time as there are cores: that is as fast as batches of any size, nothing
-is padded, and a picture's numbers do not depend on those beside it.
+A network is compiled once, for one picture, and kept (`compiled_network`).
 
-What cannot be traced, or gives other numbers than torch, raises `NotConvertedError`.
+What cannot be compiled, or gives other numbers than torch, raises `NotConvertedError`.
 """
 
 import hashlib
-import io
 import json
-import logging
 import re
-import sys
-import warnings
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cvgssl import __version__
+from cvgssl.encoders.compiled_network import (
+    FORMAT,
+    Backend,
+    CompiledNetwork,
+    Outputs,
+    backend_of,
+    folder,
+    opened,
+    remember,
+)
 from cvgssl.encoders.network_run import NetworkRun, Taken
-from cvgssl.encoders.runtimes import PACKAGE
 from cvgssl.encoders.timm_import import timm
-from cvgssl.runtime.array_files import open_array, remove_stale, write_array
-from cvgssl.runtime.cache_folder import default_cache_dir
+from cvgssl.runtime.array_files import remove_stale, write_array
 from cvgssl.runtime.errors import MachineError
 from cvgssl.runtime.parsing import machine_trouble, one_line
 
-FORMAT = 1  # raise when the same network is compiled otherwise
-FOLDER = "compiled"
 LARGEST_ERROR = 1e-4  # of any number in fp32, relative to the largest that comes out beside it
-_ARITHMETIC = {"fp32": "f32", "bf16": "bf16"}
-_DEVICE = "CPU"
-_OF_THE_PROCESSOR = ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")
-
-log = logging.getLogger(__name__)
 
 
 class NotConvertedError(Exception):
-    """OpenVINO does not take a network; the message says why."""
+    """A network cannot be compiled; the message says why."""
 
 
 class CompiledRun:
-    """A `NetworkRun` by OpenVINO; see `Run`.
+    """A `NetworkRun` by OpenVINO or ONNX Runtime; see `Run`.
 
     Made from the cache folder where it was compiled before, with the same weights, versions and
     processor. Raises NotConvertedError.
     """
 
     def __init__(self, run: NetworkRun, precision: str, program: str) -> None:
-        self.program = program
-        self._shape = (3, run.backbone.image_size, run.backbone.image_size)
+        self.program, self._precision = program, precision
         self._layers, self._with_output = run.layers, run.with_output
-        compiled = _compiled(run, precision, program)
-        self._outputs = [tuple(port.shape)[1:] for port in compiled.outputs]
-        self._queue = _openvino().AsyncInferQueue(compiled)
+        self._threads = torch.get_num_threads()
+        try:
+            backend = backend_of(program, precision, self._threads)
+            self._path = folder() / _name(run, program, backend.facts)
+            self._network = _compiled(run, self._path, backend)
+        except Exception as error:  # converters raise almost anything
+            if trouble := machine_trouble(error):
+                raise MachineError(f"--runtime: {trouble}") from error
+            raise NotConvertedError(one_line(error)) from error
 
     def __call__(self, pixels: Tensor, /) -> Taken:
         """See `Run`."""
-        values = [torch.from_numpy(each).to(pixels.device) for each in self._every(pixels)]
+        outputs = self._network(pixels.cpu().numpy())
+        values = [torch.from_numpy(each).to(pixels.device) for each in outputs]
         return _unpacked(values, self._layers, self._with_output)
 
-    def _every(self, pixels: Tensor) -> list[NDArray[np.float32]]:
-        """All outputs of the graph, float32 [B, ...] each."""
-        pictures = pixels.cpu().numpy()
-        kept = [np.empty((len(pictures), *shape), np.float32) for shape in self._outputs]
-
-        def keep(request: Any, row: int) -> None:
-            for output, rows in zip(request.output_tensors, kept, strict=True):
-                rows[row] = output.data[0]
-
-        self._queue.set_callback(keep)
-        for row, picture in enumerate(pictures):
-            values = np.empty((1, *self._shape), np.float32)
-            # by NumPy: torch's threads would disturb those of OpenVINO
-            values[:] = picture / np.float32(255) if picture.dtype == np.uint8 else picture
-            self._queue.start_async({0: values}, row)
-        self._queue.wait_all()
-        return kept
+    def remember(self, name: str) -> None:
+        """Let `known_network` find it by `name` where it gives the output and nothing else."""
+        if self._with_output and not self._layers:
+            remember(name, self.program, self._path, self._precision, self._threads)
 
 
 class _Graph(nn.Module):
@@ -113,90 +99,33 @@ def _unpacked(values: Sequence[Tensor], layers: Sequence[int], with_output: bool
     return output, dict(zip(layers, tokens, strict=True))
 
 
-def _openvino() -> Any:
-    """OpenVINO, which by itself would report its import and every conversion to its makers."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    return import_module(PACKAGE)
+def _compiled(run: NetworkRun, path: Path, backend: Backend) -> CompiledNetwork:
+    """The network, from the file `path` if it is there; checked by a picture if it is new."""
+    kept = opened(path, backend)
+    if kept is not None:
+        return kept
+    side = run.backbone.image_size
+    picture = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+    graph = _Graph(run).eval()
+    with torch.no_grad():
+        wanted = graph(picture)
 
+    def check(given: Outputs) -> None:
+        for mine, theirs in zip(given, wanted, strict=True):
+            error = float(np.abs(mine - theirs.numpy()).max())
+            if not error <= LARGEST_ERROR * float(theirs.abs().max()):
+                raise NotConvertedError(f"its numbers would differ by {error:.1g}")
 
-def _compiled(run: NetworkRun, precision: str, program: str) -> Any:
-    """The network as OpenVINO's CompiledModel, from the cache folder if it is there."""
-    try:
-        core = _openvino().Core()
-        options = {
-            "PERFORMANCE_HINT": "THROUGHPUT",
-            "INFERENCE_PRECISION_HINT": _ARITHMETIC[precision],
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        }
-        processor = [str(core.get_property(_DEVICE, name)) for name in _OF_THE_PROCESSOR]
-        facts = [FORMAT, __version__, program, torch.__version__, timm.__version__, options]
-        path = default_cache_dir() / FOLDER / f"{_hash(run, [*facts, *processor])}.openvino"
-        kept = _opened(core, path, options)
-        if kept is not None:
-            return kept
-        compiled = _checked(core, run, options)
-    except Exception as error:  # converters raise almost anything
-        if trouble := machine_trouble(error):
-            raise MachineError(f"--runtime: {trouble}") from error
-        raise NotConvertedError(one_line(error)) from error
+    compiled, content = backend.make(graph, picture, check)
     with suppress(OSError, RuntimeError):  # where features are kept, that is warned of
         remove_stale(path.parent)
-        write_array(path, np.frombuffer(_exported(compiled), np.uint8))
+        write_array(path, np.frombuffer(content, np.uint8))
     return compiled
 
 
-def _opened(core: Any, path: Path, options: dict[str, Any]) -> Any:
-    """The compiled network of a cache file; None where there is none that can be used."""
-    try:
-        blob = open_array(path, np.uint8, (-1,))
-        if blob is not None:
-            return core.import_model(io.BytesIO(blob.tobytes()), _DEVICE, options)
-    except (OSError, RuntimeError) as error:
-        log.info("%s: cannot be used (%s); compiled again", path, one_line(error))
-    return None
-
-
-def _exported(compiled: Any) -> bytes:
-    stream = io.BytesIO()
-    compiled.export_model(stream)
-    return stream.getvalue()
-
-
-def _checked(core: Any, run: NetworkRun, options: dict[str, Any]) -> Any:
-    """The network, traced and compiled, after a look at what it gives in fp32 for a picture."""
-    side = run.backbone.image_size
-    picture = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
-    graph = _Graph(run)
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the tracer's, of branches, which are the same each time
-        wanted = graph(picture)
-        traced = torch.jit.trace(graph, picture, check_trace=False)  # type: ignore[no-untyped-call]
-        model = _converted(traced, picture)
-    model.reshape([1, 3, side, side])
-    exact = core.compile_model(model, _DEVICE, options | {"INFERENCE_PRECISION_HINT": "f32"})
-    given = exact(picture.numpy())
-    for number, values in enumerate(wanted):
-        error = float(np.abs(given[number] - values.numpy()).max())
-        if not error <= LARGEST_ERROR * float(values.abs().max()):
-            raise NotConvertedError(f"its numbers would differ by {error:.1g}")
-    if options["INFERENCE_PRECISION_HINT"] == "f32":
-        return exact
-    return core.compile_model(model, _DEVICE, options)
-
-
-def _converted(traced: Any, picture: Tensor) -> Any:
-    """A traced network as OpenVINO's Model, by what its `convert_model` is made of.
-
-    That would silence the root logger, and report to its makers where it was imported before.
-    """
-    frontend = import_module("openvino.frontend").FrontEndManager().load_by_framework("pytorch")
-    decoding = import_module("openvino.frontend.pytorch.ts_decoder")
-    decoder = decoding.TorchScriptPythonDecoder(traced, example_input=picture)  # kept to the end
-    return frontend.convert(frontend.load(decoder))
-
-
-def _hash(run: NetworkRun, facts: Sequence[Any]) -> str:
-    """Of all that the compiled network depends on, the weights among it."""
+def _name(run: NetworkRun, program: str, of_backend: Sequence[Any]) -> str:
+    """The cache file for all that the compiled network depends on, the weights among it."""
+    facts = [FORMAT, __version__, program, torch.__version__, timm.__version__, *of_backend]
     backbone, digest = run.backbone, hashlib.sha256()
     layout = re.sub(" at 0x[0-9a-f]+", "", repr(backbone.body))  # places of functions in memory
     own = [layout, repr(backbone.normalization), backbone.image_size]
@@ -205,4 +134,4 @@ def _hash(run: NetworkRun, facts: Sequence[Any]) -> str:
     for name, tensor in backbone.body.state_dict().items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:40]
+    return f"{digest.hexdigest()[:40]}.{program.partition(' ')[0]}"

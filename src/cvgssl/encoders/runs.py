@@ -1,4 +1,4 @@
-"""The runs of a frozen network: by torch or by OpenVINO, whatever is taken from it."""
+"""The runs of a frozen network: by torch or compiled, whatever is taken from it."""
 
 import logging
 from collections.abc import Iterable
@@ -17,8 +17,8 @@ class Runs:
     """Makes each run of a network once.
 
     name: for messages. What runs the network is decided by the first run that is made with the same
-    options: where OpenVINO does not take that, torch runs it, which with `auto` is a line in the
-    log, and an error where OpenVINO was asked for.
+    options: where that cannot be compiled, torch runs it, which with `auto` is a line in the log,
+    and an error where a compiler was asked for.
     """
 
     def __init__(self, backbone: Backbone, name: str) -> None:
@@ -57,8 +57,8 @@ class Runs:
             except NotConvertedError as error:
                 if runtime != "auto" or known:
                     raise UserError(
-                        f"--runtime openvino: {self.name} cannot be converted ({error}); use "
-                        "--runtime torch"
+                        f"--runtime {program.partition(' ')[0]}: {self.name} cannot be converted "
+                        f"({error}); use --runtime torch"
                     ) from error
                 log.warning("%s: is run by torch, for OpenVINO cannot (%s)", self.name, error)
         if made is not run and not known:

@@ -1,4 +1,4 @@
-"""Which program runs frozen networks: torch, or OpenVINO on the CPU. Imports neither."""
+"""Which program runs frozen networks: torch, or a compiler on the CPU. Imports none of them."""
 
 import os
 import sys
@@ -9,8 +9,10 @@ from pathlib import Path
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.options import Runtime
 
-TORCH = "torch"
-PACKAGE = "openvino"
+TORCH, OPENVINO, ONNXRUNTIME = "torch", "openvino", "onnxruntime"
+# the extra of each, and what it has to have besides
+_EXTRAS = {OPENVINO: ("openvino", ()), ONNXRUNTIME: ("onnx", ("onnx", "onnxscript"))}
+_PRECISIONS = {OPENVINO: ("fp32", "bf16"), ONNXRUNTIME: ("fp32",)}
 _GPU_DRIVERS = ("/proc/driver/nvidia", "/dev/kfd", "/dev/dxg")
 
 
@@ -18,29 +20,35 @@ def chosen_program(runtime: Runtime, precision: str = "fp32") -> str:
     """`torch`, or `openvino VERSION`, which may still turn out not to take a network.
 
     `auto` is OpenVINO where it is installed and torch would compute on the CPU, in fp32 or bf16.
-    Raises UserError when `openvino` was asked for and cannot be had.
+    Raises UserError when `openvino` or `onnxruntime` was asked for and cannot be had.
     """
-    if runtime == "torch":
+    if runtime == TORCH:
         return TORCH
-    version = _installed()
+    package = OPENVINO if runtime == "auto" else runtime
+    version, precisions = _installed(package), _PRECISIONS[package]
     if runtime == "auto":
-        if version is None or precision == "fp16" or _has_gpu():
+        if version is None or precision not in precisions or has_gpu():
             return TORCH
     elif version is None:
-        raise UserError("--runtime openvino: not installed; pip install 'cvgssl[openvino]'")
-    elif precision == "fp16":
-        raise UserError("--runtime openvino: computes in fp32 or bf16; change --precision fp16")
-    return f"{PACKAGE} {version}"
+        extra = _EXTRAS[package][0]
+        raise UserError(f"--runtime {package}: not installed; pip install 'cvgssl[{extra}]'")
+    elif precision not in precisions:
+        raise UserError(
+            f"--runtime {package}: computes in {' or '.join(precisions)}; change "
+            f"--precision {precision}"
+        )
+    return f"{package} {version}"
 
 
-def _installed() -> str | None:
+def _installed(package: str) -> str | None:
     try:
-        return metadata.version(PACKAGE) if find_spec(PACKAGE) else None
+        there = all(map(find_spec, (package, *_EXTRAS[package][1])))
+        return metadata.version(package) if there else None
     except (metadata.PackageNotFoundError, ValueError):  # a module of that name that is none
         return None
 
 
-def _has_gpu() -> bool:
+def has_gpu() -> bool:
     """Whether torch has a GPU. It is imported and asked only where a driver of one is there."""
     if "torch" not in sys.modules and os.name != "nt" and not any(map(_exists, _GPU_DRIVERS)):
         return False

@@ -22,6 +22,12 @@ from typing import Any
 
 import torch
 
+from cvgssl.runtime.put_off import put_off
+
+_SLOW: dict[str, tuple[str, ...]] = {
+    "torch._dynamo.utils": ("is_compile_supported",),  # torchvision takes it
+    "wandb": (),
+}
 _OPERATORS = ("nms", "qnms")
 _kept: list[torch.library.Library] = []  # a library's declarations vanish with it
 
@@ -50,40 +56,15 @@ def _declare_missing_operators() -> None:
     _kept.append(library)
 
 
-class _StandIn(ModuleType):
-    """A module that is imported when something of it is used, and is then out of the way."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # of whoever looks through all modules
-            raise AttributeError(name)
-        self.leave()
-        return getattr(importlib.import_module(self.__name__), name)
-
-    def leave(self) -> None:
-        """Let the next import find the module itself."""
-        if sys.modules.get(self.__name__) is self:
-            del sys.modules[self.__name__]
-
-
 @contextmanager
-def _put_off() -> Iterator[None]:
-    """Inside the block stand-ins are taken for the slow packages that are not imported already."""
-    compiler, tracker = _StandIn("torch._dynamo.utils"), _StandIn("wandb")
-    # torchvision takes this function from it
-    vars(compiler)["is_compile_supported"] = lambda device: importlib.import_module(
-        compiler.__name__
-    ).is_compile_supported(device)
-    there = [compiler] + [tracker] * (importlib.util.find_spec(tracker.__name__) is not None)
+def _disabling_later() -> Iterator[None]:
+    """Inside the block functions are kept from the compiler when they are called, by `_disable`."""
     disable = torch.compiler.disable
-    for module in there:
-        sys.modules.setdefault(module.__name__, module)
     torch.compiler.disable = _disable  # type: ignore[assignment]
     try:
         yield
     finally:
         torch.compiler.disable = disable
-        for module in there:
-            module.leave()
 
 
 def _disable(
@@ -104,7 +85,7 @@ def _disable(
     return call
 
 
-with warnings.catch_warnings(), _put_off():
+with warnings.catch_warnings(), put_off(_SLOW), _disabling_later():
     warnings.simplefilter("ignore")
     _declare_missing_operators()
     import timm

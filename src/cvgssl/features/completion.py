@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cvgssl.encoders.runtimes import TORCH
 from cvgssl.features.encoder_requests import EncoderRequest
 from cvgssl.features.feature_store import FeatureStore
 from cvgssl.features.record import EncoderRecord, keep_record, recorded
@@ -151,7 +152,9 @@ def _compute(
 
     joint = JointEncoder(encoders)
     config = joint.config
-    accelerator = launch(config.gpu, config.precision, together=False)
+    accelerator = launch(
+        config.gpu, config.precision, together=False, by_torch=joint.run.program == TORCH
+    )
     reading = Reading([files.paths[row] for row in missing.values()], [joint.geometry], config)
     with progress(f"embedding ({joint.name})", len(missing), is_first_here()) as advance:
         compute(joint, reading, stores, accelerator, advance)

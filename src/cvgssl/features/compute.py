@@ -30,6 +30,7 @@ def compute(
     `reading` then says which were not readable. Raises UserError for numbers that are not finite.
     """
     joint = joint.to(accelerator.device)
+    joint.remember()  # for `predict`, which then needs no torch
     squares: list[Square] = []  # without their pixels
     values: list[list[NDArray[np.float32]]] = []  # of each batch, by each member
 

@@ -15,6 +15,7 @@ import PIL
 import torch
 from torch import Tensor, nn
 
+from cvgssl.encoders.compiled_run import CompiledRun
 from cvgssl.encoders.encoder_spec import EncoderSpec
 from cvgssl.encoders.frozen_encoder import FrozenEncoder
 from cvgssl.encoders.loading import load_frozen_encoder
@@ -114,6 +115,18 @@ class JointEncoder(nn.Module):
     def name(self) -> str:
         """Names of the members."""
         return " + ".join(each.name for each in self.members)
+
+    def remember(self) -> None:
+        """Let `known_network` find the compiled network by its record's `network_name`.
+
+        Only where the embedding is what that gives for the picture as it is.
+        """
+        config, projection = self.config, self.frozen.projection
+        whole = config.crops == 1 and config.flips == "none" and not self.mirror
+        (member, *others) = self.members
+        plain = member.pooling is None and isinstance(projection, nn.Identity)
+        if whole and plain and not others and isinstance(self.run, CompiledRun):
+            self.run.remember(member.record().network_name)
 
     @torch.inference_mode()
     def forward(self, pixels: Tensor) -> list[Tensor]:

@@ -64,6 +64,11 @@ class EncoderRecord:
         return _hash({name: fact for name, fact in self.facts.items() if name not in TAKEN})
 
     @property
+    def network_name(self) -> str:
+        """By which its compiled network is remembered; see `compiled_network`."""
+        return f"encoder {self.key}"
+
+    @property
     def geometry(self) -> Geometry:
         """How pictures become squares."""
         return Geometry(**self.facts["geometry"])

@@ -230,13 +230,13 @@ def _room(rows: int, width: int) -> NDArray[np.float32]:
     return np.empty((rows, width), np.float32)
 
 
-def import_parquet() -> tuple[Any, Any]:
+def import_parquet(instead: str = "use .npz") -> tuple[Any, Any]:
     """The modules pyarrow and pyarrow.parquet; raises UserError where they are not installed."""
     try:
         import pyarrow
         from pyarrow import parquet
     except ImportError as error:
         raise UserError(
-            "parquet files need pyarrow: pip install 'cvgssl[parquet]'; or use .npz"
+            f"parquet files need pyarrow: pip install 'cvgssl[parquet]'; or {instead}"
         ) from error
     return pyarrow, parquet

@@ -28,6 +28,7 @@ from cvgssl.images.reader import (
     whole,
 )
 from cvgssl.runtime.errors import MachineError, UserError
+from cvgssl.runtime.parsing import printable
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ def check_readable(reasons: Mapping[Path, str], total: int, skip_corrupt: bool) 
     With `skip_corrupt` they are warnings. Raises UserError, naming all, without it and when no
     picture is left.
     """
-    lines = [f"{path}: {reason}" for path, reason in reasons.items()]
+    lines = [f"{printable(str(path))}: {reason}" for path, reason in reasons.items()]
     if lines and not skip_corrupt:
         lines.append(f"{len(lines)} unreadable; repair them, or leave them out by --skip-corrupt")
         raise UserError("\n".join(lines))

@@ -4,7 +4,8 @@
 `OUT.part.log` has a line of JSON for the job and for each batch: how many pictures were dealt with,
 how long the files were then, and what else has to be known to go on. The next call for the same
 pictures, recognizer and options cuts the files to the last complete batch and goes on there, so the
-files end as without the interruption.
+files end as without the interruption. Parquet, which only has rows once it is whole, is made of the
+part's rows at the end.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from cvgssl import __version__
+from cvgssl.recognizer.answer_table import ParquetFormat
 from cvgssl.recognizer.answers import TextFormat
 from cvgssl.recognizer.config import PredictOptions
 from cvgssl.recognizer.predict import Prediction, Recognition
@@ -30,7 +32,7 @@ PART, LOG = ".part", ".log"
 
 @dataclass(frozen=True)
 class Output:
-    """A text format and where it goes: a path, or a stream such as standard output."""
+    """A format and where it goes: a path, or, if it is text, a stream such as standard output."""
 
     format: TextFormat
     target: Path | IO[bytes]
@@ -84,10 +86,20 @@ def write_answers(
     except UserError:
         _remove(files, log)
         raise
+    tables = [each for each in outputs if isinstance(each.format, ParquetFormat)]
+    for output in tables:  # while all parts are there, for an interruption
+        _write_table(output, recognition)
     for path in files:
-        replace(_part(path), path)
+        if path not in [each.path for each in tables]:
+            replace(_part(path), path)
     _remove(files, log)
     return counts, begun
+
+
+def _write_table(output: Output, recognition: Recognition) -> None:
+    form, path = output.format, output.path
+    assert isinstance(form, ParquetFormat) and path is not None, "checked with the options"
+    form.write(_part(path), path, recognition.recognizer.classes, recognition.with_verdicts)
 
 
 class _Log:

@@ -66,10 +66,18 @@ def find_model(run_or_model: Path, run: int = 1, checkpoint: str = "last") -> Pa
     folder = run_or_model / "weights"
     path = folder / f"run_{run}{'_ema' if checkpoint == 'ema' else ''}.safetensors"
     if not path.is_file():
-        names = ", ".join(sorted(file.name for file in folder.glob("*.safetensors")))
-        hint = f"there are {names} (--run, --checkpoint)" if names else "no run is finished there"
-        raise UserError(f"{path}: no such file; {hint}")
+        raise UserError(f"{path}: no such file; {_hint(folder, run)}")
     return path
+
+
+def _hint(folder: Path, run: int) -> str:
+    names = sorted(file.name for file in folder.glob("*.safetensors"))
+    if not names:
+        return "no run is finished there"
+    hint = f"there are {', '.join(names)} (--run, --checkpoint)"
+    if run > 1 and not any(name.startswith((f"run_{run}.", f"run_{run}_")) for name in names):
+        hint += "; only --save-weights all keeps those of runs after the first"
+    return hint
 
 
 def find_pictures(images: Iterable[Path]) -> list[Path]:

@@ -1,61 +1,90 @@
 """Pictures named by a recognizer of `cvgssl fit`: encoders found and checked, the head refitted.
 
-Shape letters: B pictures, K classes.
+Where the encoders were compiled before, torch is not imported, which takes longer than the rest.
+
+Shape letters: B pictures, D numbers of all encoders together, K classes.
 """
 
-import json
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
-import torch
-from accelerate import Accelerator
 from numpy.typing import NDArray
 
-from cvgssl.encoders.shards import weights_digest
-from cvgssl.encoders.weights_folder import weights_folder
-from cvgssl.features.compute import embed_squares
-from cvgssl.features.config import EmbedConfig
-from cvgssl.features.encoder import Encoder, JointEncoder, Networks, joined
-from cvgssl.features.encoder_requests import request_of, weight_file
-from cvgssl.features.record import EncoderRecord
+from cvgssl.encoders.compiled_network import CompiledNetwork, known_network
+from cvgssl.encoders.runtimes import TORCH, chosen_program, has_gpu
+from cvgssl.features.encoder_requests import EncoderRequest
+from cvgssl.features.reading import stacked
+from cvgssl.features.record import recorded
 from cvgssl.features.table import UNLABELLED
 from cvgssl.images.decoding import Square
 from cvgssl.images.geometry import Geometry
-from cvgssl.recognizer.card import KeptEncoder, load_recognizer
+from cvgssl.recognizer.card import KeptEncoder, KeptPictures, RecognizerCard, load_recognizer
 from cvgssl.recognizer.config import PredictOptions
-from cvgssl.recognizer.finding import CARD
-from cvgssl.recognizer.head import FittedHead
-from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.launch import launch
+from cvgssl.recognizer.kept_encoders import check_same, find_encoders
+from cvgssl.runtime.cache_folder import default_cache_dir
+from cvgssl.runtime.put_off import put_off
+
+if TYPE_CHECKING:
+    from cvgssl.features.encoder import Encoder, JointEncoder
+    from cvgssl.recognizer.built_encoders import BuiltEncoders
+    from cvgssl.recognizer.head import FittedHead
 
 log = logging.getLogger(__name__)
 
-_EQUAL_ENOUGH = {"precision", "runtime"}  # facts that may differ from those of fitting
+# half a second, for functions that scikit-learn takes and that are not used here
+_SLOW = {"scipy.stats": ("chi2", "gmean", "rankdata", "spearmanr")}
+
+
+class Embedding(Protocol):
+    """Squares of pixels to embeddings."""
+
+    @property
+    def geometries(self) -> tuple[Geometry, ...]:
+        """How each picture becomes squares, one for each that differs."""
+
+    def __call__(self, squares: Sequence[Sequence[Square]], /) -> NDArray[np.float32]:
+        """Embeddings float32 [B, D] of the encoders side by side; squares: for `geometries`."""
+
+
+@dataclass(frozen=True)
+class KnownEncoders:
+    """Encoders that were compiled before; see `Embedding`. ways: geometry of each."""
+
+    networks: tuple[CompiledNetwork, ...]
+    ways: tuple[Geometry, ...]
+
+    @property
+    def geometries(self) -> tuple[Geometry, ...]:
+        """See `Embedding`."""
+        return tuple(dict.fromkeys(self.ways))
+
+    def __call__(self, squares: Sequence[Sequence[Square]], /) -> NDArray[np.float32]:
+        """See `Embedding`."""
+        shown = dict(zip(self.geometries, map(stacked, squares), strict=True))
+        each = zip(self.networks, self.ways, strict=True)
+        return np.concatenate([network(shown[way])[0] for network, way in each], axis=1)
 
 
 @dataclass(frozen=True)
 class FittedRecognizer:
     """Squares of pixels to probabilities.
 
-    classes: K names. encoders: in the order of the head's embeddings.
-    runs: the same on their device, together where one run of a network is enough.
+    classes: K names. embedding: of the encoders. head: fitted.
     """
 
     classes: tuple[str, ...]
-    encoders: tuple[Encoder, ...]
-    runs: tuple[JointEncoder, ...]
-    head: FittedHead
-    accelerator: Accelerator
+    embedding: Embedding
+    head: "FittedHead"
 
     @property
     def geometries(self) -> tuple[Geometry, ...]:
         """How each picture becomes squares, one for each that differs."""
-        return tuple(dict.fromkeys(encoder.geometry for encoder in self.encoders))
+        return self.embedding.geometries
 
     def __call__(
         self, squares: Sequence[Sequence[Square]], /
@@ -69,12 +98,22 @@ class FittedRecognizer:
 
     def embed(self, squares: Sequence[Sequence[Square]]) -> NDArray[np.float32]:
         """Embeddings float32 [B, D] of the encoders side by side, of the same squares."""
-        shown = dict(zip(self.geometries, squares, strict=True))
-        values: dict[Encoder, NDArray[np.float32]] = {}
-        for run in self.runs:
-            rows = embed_squares(run, shown[run.geometry], self.accelerator)
-            values |= zip(run.members, rows, strict=True)
-        return np.concatenate([values[encoder] for encoder in self.encoders], axis=1)
+        return self.embedding(squares)
+
+    @property
+    def encoders(self) -> "tuple[Encoder, ...]":
+        """The encoders in torch, in the order of the head's embeddings, where torch runs them."""
+        return self._built.encoders
+
+    @property
+    def runs(self) -> "tuple[JointEncoder, ...]":
+        """The same on their device, together where one run of a network is enough."""
+        return self._built.runs
+
+    @property
+    def _built(self) -> "BuiltEncoders":
+        assert not isinstance(self.embedding, KnownEncoders), "with the runtime torch"
+        return cast("BuiltEncoders", self.embedding)
 
 
 def load_fitted(options: PredictOptions) -> FittedRecognizer:
@@ -82,20 +121,53 @@ def load_fitted(options: PredictOptions) -> FittedRecognizer:
 
     Raises UserError when the folder is damaged, and when an encoder's file is gone or changed.
     """
+    with put_off(_SLOW):
+        from cvgssl.recognizer.head import FittedHead
     folder = options.model
     card, kept = load_recognizer(folder)
-    places = _find_all(folder, card.encoders, options.encoder)
-    embedding = card.options(runtime=options.runtime)
-    if embedding.precision == "fp16" and not torch.cuda.is_available():
+    embedding = _embedding(folder, card, options)
+    _announce(folder, card, kept)
+    head = FittedHead(kept, card, options.rate)
+    return FittedRecognizer(card.classes, embedding, head)
+
+
+def _embedding(folder: Path, card: RecognizerCard, options: PredictOptions) -> Embedding:
+    embed = card.options(runtime=options.runtime)
+    if embed.precision == "fp16" and not has_gpu():
         log.warning("%s: fitted in fp16, which needs a GPU; fp32 is used", folder)
-        embedding = card.options(runtime=options.runtime, precision="fp32")
-    accelerator = launch(options.gpu, embedding.precision)
-    networks = Networks()
-    encoders = tuple(
-        _load(networks, folder, encoder, place, embedding)
-        for encoder, place in zip(card.encoders, places, strict=True)
-    )
-    runs = tuple(run.to(accelerator.device) for run in joined(encoders))
+        embed = card.options(runtime=options.runtime, precision="fp32")
+    requests = find_encoders(folder, card.encoders, options.encoder, embed)
+    if options.gpu is None:
+        known = _known(card.encoders, requests)
+        if known is not None:
+            return known
+    from cvgssl.recognizer.built_encoders import build_encoders
+
+    return build_encoders(card.encoders, requests, options.gpu)
+
+
+def _known(
+    encoders: Sequence[KeptEncoder], requests: Sequence[EncoderRequest]
+) -> KnownEncoders | None:
+    """The encoders, if an earlier call had them compiled."""
+    networks, ways = [], []
+    for kept, request in zip(encoders, requests, strict=True):
+        config = request.config
+        if chosen_program(config.runtime, config.precision) == TORCH:
+            return None
+        record = recorded(request, default_cache_dir())
+        if record is None:
+            return None
+        network = known_network(record.network_name, config.runtime, config.precision)
+        if network is None:
+            return None
+        check_same(request.flag, kept.record, record)
+        networks.append(network)
+        ways.append(record.geometry)
+    return KnownEncoders(tuple(networks), tuple(ways))
+
+
+def _announce(folder: Path, card: RecognizerCard, kept: KeptPictures) -> None:
     labelled = int((kept.train.labels != UNLABELLED).sum())
     print(
         f"{folder}: {card.head} is fitted again to {labelled} labelled and "
@@ -103,80 +175,3 @@ def load_fitted(options: PredictOptions) -> FittedRecognizer:
         file=sys.stderr,
         flush=True,
     )
-    head = FittedHead(kept, card, options.rate)
-    return FittedRecognizer(card.classes, encoders, runs, head, accelerator)
-
-
-def _find_all(
-    folder: Path, encoders: Sequence[KeptEncoder], files: Sequence[str]
-) -> list[Path | None]:
-    """Where the encoders' weights are; None for those that are not a file."""
-    wanted = {kept.sha256: kept.record.name for kept in encoders if kept.path is not None}
-    moved = dict[str | None, Path]()
-    for name in files:
-        path = weight_file(name, f"--encoder {name}")
-        digest = weights_digest(path)
-        if digest not in wanted:
-            names = ", ".join(f"{name} (sha256 {str(sha)[:8]})" for sha, name in wanted.items())
-            raise UserError(
-                f"--encoder {name}: has sha256 {digest[:8]}; {folder} was fitted with "
-                f"{names or 'an encoder that needs no file'}"
-            )
-        moved[digest] = path
-    return [
-        None if kept.path is None else moved.get(kept.sha256) or _find(folder, kept)
-        for kept in encoders
-    ]
-
-
-def _find(folder: Path, encoder: KeptEncoder) -> Path:
-    """The file where it was, in the recognizer's folder, or among the weights."""
-    path = encoder.path
-    assert path is not None
-    remedy = f"name its place by --encoder FILE, or put it into {folder} or {weights_folder()}"
-    places = [
-        place
-        for place in (path, folder / path.name, weights_folder() / path.name)
-        if place.is_file()
-    ]
-    if not places:
-        raise UserError(
-            f"{folder}: the weights of {encoder.record.name}, {path}, are gone; {remedy}"
-        )
-    same = [place for place in places if weights_digest(place) == encoder.sha256]
-    if not same:
-        raise UserError(
-            f"{places[0]}: has changed since {folder} was fitted (sha256 was "
-            f"{str(encoder.sha256)[:8]}); fit again, or if you have the old file, {remedy}"
-        )
-    return same[0]
-
-
-def _load(
-    networks: Networks, folder: Path, kept: KeptEncoder, place: Path | None, options: EmbedConfig
-) -> Encoder:
-    flag = f"{folder}: encoder {kept.record.name}"
-    spec = kept.spec if place is None else replace(kept.spec, file=str(place))
-    encoder = networks.load(request_of(spec, place, flag, options))
-    _check_same(flag, kept.record, encoder.record())
-    return encoder
-
-
-def _check_same(flag: str, before: EncoderRecord, now: EncoderRecord) -> None:
-    """Raise UserError when the encoder would give other numbers; a warning for other readers."""
-    old, new = _plain(before.facts), _plain(now.facts)
-    same = {name for name in old if old[name] == new.get(name)}
-    changed = [name for name in old if name not in same | _EQUAL_ENOUGH]
-    if "reader" in changed:
-        changed.remove("reader")
-        log.warning("%s: pictures are read by other versions than when it was fitted", flag)
-    if changed:
-        raise UserError(
-            f"{flag}: gives other numbers than when it was fitted ({', '.join(changed)}); fit "
-            f"again ({CARD} says with what)"
-        )
-
-
-def _plain(facts: dict[str, Any]) -> dict[str, Any]:
-    plain: dict[str, Any] = json.loads(json.dumps(facts))
-    return plain

@@ -84,8 +84,8 @@ def predict(
         be called unknown; exported files have fixed thresholds.
     encoder: for a folder of `fit`: weights that have been moved since.
     max_megapixels: millions of pixels of the largest picture that is read.
-    runtime: what runs frozen networks on the CPU, torch or openvino; auto: the latter if it is
-        installed and takes the network.
+    runtime: what runs frozen networks on the CPU, torch, openvino or onnxruntime; auto: openvino
+        if it is installed and takes the network, else torch.
     Raises UserError for them, for a missing or damaged model, and for one without such features.
     """
     options = PredictOptions(

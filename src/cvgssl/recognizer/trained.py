@@ -1,27 +1,32 @@
 """Pictures named by a model file of `cvgssl finetune` or `cvgssl linear`.
 
+Where the backbone was compiled before, torch is not imported, which takes longer than the rest.
+
 Shapes: B pictures, C channels (1 or 3), S side in pixels, D features, K classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from cvgssl.adapt.model_file import SavedModel, Support, read_model
-from cvgssl.adapt.network import Recognizer
-from cvgssl.encoders.network_run import Run
-from cvgssl.encoders.runs import Runs
+from cvgssl.encoders.compiled_network import known_network
 from cvgssl.features.reading import stacked
 from cvgssl.heads.verdicts import KNOWN, NOT_SURE
 from cvgssl.images.decoding import Square
 from cvgssl.images.geometry import Geometry
 from cvgssl.recognizer.config import PredictOptions
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.launch import launch
+
+if TYPE_CHECKING:
+    from cvgssl.adapt.network import Recognizer
+
+Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""Uint8 [B, C, S, S] to features float32 [B, D]."""
 
 
 class OpenSetCheck:
@@ -35,10 +40,10 @@ class OpenSetCheck:
     def __init__(self, support: Support, false_rejection_rate: float) -> None:
         from cvgssl.heads.open_set import OpenSetHead  # by way of scikit-learn, slow to import
 
-        features = support.features.double().numpy()
+        features = support.features.astype(np.float64)
         self.centre = features.mean(axis=0)
         self.head = OpenSetHead(false_rejection_rate=false_rejection_rate)
-        self.head.fit(features - self.centre, support.labels.numpy())
+        self.head.fit(features - self.centre, support.labels)
 
     def __call__(
         self, features: NDArray[np.float32], labels: NDArray[np.int64]
@@ -55,14 +60,18 @@ class TrainedRecognizer:
     """Squares of pixels to probabilities.
 
     classes: K names. geometries: the one way in which pictures become squares.
-    model: on its device, in eval mode. run: of its backbone. check: gives verdicts; None for none.
+    network: the backbone. weight, bias: of the head, float32 [K, D] and [K].
+    check: gives verdicts; None for none.
+    built: the whole network, in eval mode; None where the backbone was compiled before.
     """
 
     classes: tuple[str, ...]
     geometries: tuple[Geometry, ...]
-    model: Recognizer
-    run: Run
+    network: Network
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
     check: OpenSetCheck | None
+    built: "Recognizer | None"
 
     def __call__(
         self, squares: Sequence[Sequence[Square]], /
@@ -71,8 +80,10 @@ class TrainedRecognizer:
 
         squares: B readable ones, in a list of one.
         """
-        (shown,) = squares
-        features, rows = self._forward(stacked(shown))
+        features = self.features(squares)
+        logits = features @ self.weight.T + self.bias
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        rows = powers / powers.sum(axis=1, keepdims=True)
         verdicts: list[str | None] = [None] * len(rows)
         if self.check is not None:
             verdicts = [str(verdict) for verdict in self.check(features, rows.argmax(axis=1))]
@@ -81,27 +92,63 @@ class TrainedRecognizer:
     def features(self, squares: Sequence[Sequence[Square]]) -> NDArray[np.float32]:
         """Features float32 [B, D] of the same squares."""
         (shown,) = squares
-        return self._forward(stacked(shown))[0]
+        return self.network(stacked(shown))
 
-    @torch.inference_mode()
-    def _forward(
-        self, pixels: NDArray[np.uint8]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Features [B, D] and probabilities [B, K], float32, of uint8 [B, C, S, S]."""
-        head = self.model.head
-        features, _ = self.run(torch.from_numpy(pixels).to(head.weight.device))
-        assert features is not None
-        rows = head(features).float().softmax(dim=1)
-        return features.float().cpu().numpy(), rows.cpu().numpy()
+    @property
+    def model(self) -> "Recognizer":
+        """The network in torch, where torch runs it."""
+        assert self.built is not None, "with the runtime torch"
+        return self.built
 
 
 def load_trained(path: Path, options: PredictOptions) -> TrainedRecognizer:
     """The recognizer of a model file, on a GPU if there is one; raises UserError."""
     saved = read_model(path)
     check = None if options.rate is None else _open_set_check(saved, options.rate)
-    model = saved.recognizer(launch(options.gpu).device)
-    run = Runs(model.backbone, str(path)).make(runtime=options.runtime)
-    return TrainedRecognizer(saved.card.classes, (saved.card.geometry,), model, run, check)
+    network, built = _known(saved, options), None
+    if network is None:
+        network, built = _built(saved, options)
+    return TrainedRecognizer(
+        saved.card.classes,
+        (saved.card.geometry,),
+        network,
+        saved.weights["head.weight"],
+        saved.weights["head.bias"],
+        check,
+        built,
+    )
+
+
+def _known(saved: SavedModel, options: PredictOptions) -> Network | None:
+    """The backbone, if an earlier call had it compiled."""
+    known = None if options.gpu is not None else known_network(_name(saved), options.runtime)
+    return None if known is None else lambda pixels: known(pixels)[0]
+
+
+def _built(saved: SavedModel, options: PredictOptions) -> "tuple[Network, Recognizer]":
+    import torch
+
+    from cvgssl.encoders.compiled_run import CompiledRun
+    from cvgssl.encoders.runs import Runs
+    from cvgssl.runtime.launch import launch
+
+    device = launch(options.gpu).device
+    model = saved.recognizer(device)
+    run = Runs(model.backbone, str(saved.path)).make(runtime=options.runtime)
+    if isinstance(run, CompiledRun):
+        run.remember(_name(saved))
+
+    def network(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            output, _ = run(torch.from_numpy(pixels).to(device))
+        assert output is not None
+        return output.float().cpu().numpy()
+
+    return network, model
+
+
+def _name(saved: SavedModel) -> str:
+    return f"trained {saved.sha256}"
 
 
 def _open_set_check(saved: SavedModel, false_rejection_rate: float) -> OpenSetCheck:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 PACKAGES = (
     "torch", "torchvision", "timm", "accelerate", "numpy", "pillow", "scipy", "openvino",
+    "onnxruntime",
 )  # fmt: skip
 
 

@@ -49,6 +49,7 @@ def launch(
     precision: str = "fp32",
     track: Sequence[str] = (),
     together: bool = True,
+    by_torch: bool = True,
 ) -> Accelerator:
     """Set up this process: a single one, or one of those that torchrun started.
 
@@ -57,6 +58,7 @@ def launch(
     track: trackers, which `trackers.start_trackers` starts once there is a run folder.
     together: whether processes that torchrun started work on the same, with collectives. Without,
     each works for itself, on the GPU that its place among those of its machine gives it.
+    by_torch: whether torch computes in that precision, which gives a warning where that is slow.
     Raises UserError for fp16 without a GPU, a GPU number that does not exist and a tracker whose
     package is not installed.
     """
@@ -73,7 +75,7 @@ def launch(
         torch.cuda.set_device(gpu)
     if precision == "fp16" and not on_gpu:
         raise UserError("--precision fp16: needs a GPU; leave it out on the CPU")
-    if precision == "bf16" and not on_gpu and not computes_bf16():
+    if by_torch and precision == "bf16" and not on_gpu and not computes_bf16():
         print(
             "--precision bf16: this processor has no AVX-512 or AMX for it and is several times "
             "slower than without; leave it out",

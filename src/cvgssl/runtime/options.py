@@ -155,7 +155,7 @@ class DeviceOptions(GpuOption):
     precision: Literal["fp32", "bf16", "fp16"] = Field(default="fp32", description="arithmetic")
 
 
-Runtime = Literal["auto", "torch", "openvino"]
+Runtime = Literal["auto", "torch", "openvino", "onnxruntime"]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -167,9 +167,9 @@ class RuntimeOption:
 
     runtime: Runtime = Field(
         default="auto",
-        description="what runs frozen encoders on the CPU: torch, or openvino (cvgssl[openvino]), "
-        "which is several times faster; auto: openvino where it is installed and takes the "
-        "network; on a GPU it is torch",
+        description="what runs frozen encoders on the CPU: torch, openvino (cvgssl[openvino]) or "
+        "onnxruntime (cvgssl[onnx], fp32 only), which are several times faster; auto: openvino "
+        "where it is installed and takes the network, else torch; on a GPU it is torch",
     )
 
 
