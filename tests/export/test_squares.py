@@ -52,7 +52,7 @@ def test_the_step_to_eight_bits_is_that_of_the_reader(white: int, bit_depth: int
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 def test_weights_are_the_same_in_single_precision(interpolation: Interpolation) -> None:
     """OpenVINO has no other on the CPU."""
-    for before, after in ((200, 224), (64, 224), (83, 224), (700, 224), (240, 31), (997, 256)):
+    for before, after in ((200, 224), (64, 224), (83, 224), (250, 224), (300, 224)):
         weights = []
         for kind in (torch.float32, torch.float64):
             sides = (torch.tensor(float(side), dtype=kind) for side in (before, after))

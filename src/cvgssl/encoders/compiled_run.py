@@ -12,7 +12,6 @@ import io
 import json
 import logging
 import re
-import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
@@ -27,7 +26,7 @@ from torch import Tensor, nn
 
 from cvgssl import __version__
 from cvgssl.encoders.network_run import NetworkRun, Taken
-from cvgssl.encoders.runtimes import PACKAGE
+from cvgssl.encoders.runtimes import import_openvino
 from cvgssl.encoders.timm_import import timm
 from cvgssl.runtime.array_files import open_array, remove_stale, write_array
 from cvgssl.runtime.cache_folder import default_cache_dir
@@ -61,7 +60,7 @@ class CompiledRun:
         self._layers, self._with_output = run.layers, run.with_output
         compiled = _compiled(run, precision, program)
         self._outputs = [tuple(port.shape)[1:] for port in compiled.outputs]
-        self._queue = _openvino().AsyncInferQueue(compiled)
+        self._queue = import_openvino().AsyncInferQueue(compiled)
 
     def __call__(self, pixels: Tensor, /) -> Taken:
         """See `Run`."""
@@ -113,16 +112,10 @@ def _unpacked(values: Sequence[Tensor], layers: Sequence[int], with_output: bool
     return output, dict(zip(layers, tokens, strict=True))
 
 
-def _openvino() -> Any:
-    """OpenVINO, which by itself would report its import and every conversion to its makers."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    return import_module(PACKAGE)
-
-
 def _compiled(run: NetworkRun, precision: str, program: str) -> Any:
     """The network as OpenVINO's CompiledModel, from the cache folder if it is there."""
     try:
-        core = _openvino().Core()
+        core = import_openvino().Core()
         options = {
             "PERFORMANCE_HINT": "THROUGHPUT",
             "INFERENCE_PRECISION_HINT": _ARITHMETIC[precision],

@@ -2,9 +2,10 @@
 
 import os
 import sys
-from importlib import metadata
+from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.options import Runtime
@@ -31,6 +32,12 @@ def chosen_program(runtime: Runtime, precision: str = "fp32") -> str:
     elif precision == "fp16":
         raise UserError("--runtime openvino: computes in fp32 or bf16; change --precision fp16")
     return f"{PACKAGE} {version}"
+
+
+def import_openvino() -> ModuleType:
+    """OpenVINO, which by itself would report its import and every conversion to its makers."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    return import_module(PACKAGE)
 
 
 def _installed() -> str | None:

@@ -3,8 +3,8 @@
 Exporters and runtimes disagree about antialiased resizing, so it is two matrix products here, whose
 weights follow from the sizes inside the graph. Pixels and products are whole numbers that float32
 holds exactly: the squares are those of `images.decoding.fit_square`, pixel for pixel. Weights are
-computed in float64. OpenVINO has only float32 on the CPU, so they are ratios of whole numbers that
-it holds too, of sides of up to 1,000 pixels; beyond, a few pixels may differ there by a grey level.
+computed in float64; for OpenVINO, which has none on the CPU, in float32, as ratios of whole
+numbers. Of enlarged pictures they are the same, of others a few pixels may differ by a grey level.
 
 Shape letters: H rows and W columns of a picture, C its channels (1 or 3), S side of the square.
 """
@@ -30,9 +30,10 @@ _Pair = tuple[Tensor, Tensor]
 class Squares(nn.Module):
     """Samples to a square of 8-bit colour pixels."""
 
-    def __init__(self, geometry: Geometry) -> None:
+    def __init__(self, geometry: Geometry, kind: torch.dtype = torch.float64) -> None:
+        """Make it for a geometry; kind: in which weights are computed, float64 or float32."""
         super().__init__()
-        self.geometry = geometry
+        self.geometry, self.kind = geometry, kind
 
     def forward(self, picture: Tensor, white: Tensor) -> Tensor:
         """Integers [H, W, C] to float32 [3, S, S], whole numbers 0..255.
@@ -41,7 +42,7 @@ class Squares(nn.Module):
             it is smaller.
         """
         pixels = eight_bits(picture.permute(2, 0, 1), white, self.geometry.bit_depth)
-        channels, height, width = (_number(size, picture) for size in pixels.shape)
+        channels, height, width = (self._number(size, picture) for size in pixels.shape)
         high, wide = self._resized(height, width)
         across, inside_row = self._weights(picture.shape[1], width, wide)
         down, inside_column = self._weights(picture.shape[0], height, high)
@@ -87,14 +88,18 @@ class Squares(nn.Module):
     def _weights(self, count: int, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
         """Weights [S, count] times 2^22 of resizing a side, and which places [S] are inside it.
 
-        count, before: its pixels, as a number and as float64 []. after: what it becomes.
+        count, before: its pixels, as a number and as a tensor []. after: what it becomes.
         """
         side = self.geometry.size
         first = (after - side) / 2  # the square's first place among those of the resized picture
         first = first.round() if self.geometry.fit == "crop" else -(-first).floor()
-        places = torch.arange(side, dtype=torch.float64, device=after.device) + first
+        places = torch.arange(side, dtype=self.kind, device=after.device) + first
         weights = pillow_weights(places, count, before, after, self.geometry.interpolation)
         return weights, (places >= 0) & (places < after)
+
+    def _number(self, size: int, like: Tensor) -> Tensor:
+        """A size, which is a symbol while a graph is made, as a tensor []."""
+        return torch.scalar_tensor(size, dtype=self.kind, device=like.device)
 
 
 def eight_bits(picture: Tensor, white: Tensor, bit_depth: int) -> Tensor:
@@ -113,25 +118,42 @@ def pillow_weights(
     """Weights [P, count], whole numbers, of `count` pixels for P places of the result.
 
     As Pillow's `Resample.c` computes them for 8-bit pixels. before, after: pixels of both sides,
-    float64 [] like `places`, or float32 for sides of up to 1,000; before is `count`.
+    [] like `places`, float64 or float32; before is `count`.
     """
     centre, unit = (2 * places + 1) * before, 2 * after  # of a place, in pixels: centre / unit
     whole = (centre / unit).floor()
     away = torch.arange(count, dtype=places.dtype, device=places.device) - whole[:, None]
     distance = (unit * away + after - (centre - unit * whole)[:, None]).abs()
     reach = 2 * torch.maximum(before, after)  # the filter's unit of length, as `distance`'s
-    curve = (_triangle if interpolation == "bilinear" else _cubic)(distance, reach)
-    return _shares(*curve)
+    if places.dtype == torch.float32:
+        return _shares(
+            *(_whole_triangle if interpolation == "bilinear" else _whole_cubic)(distance, reach)
+        )
+    curve = (_triangle if interpolation == "bilinear" else _cubic)(distance / reach)
+    total = curve.sum(dim=1, keepdim=True)
+    weights = curve / torch.where(total == 0, 1.0, total) * _ONE  # 0: outside of the picture
+    return weights.sign() * (weights.abs() + 0.5).floor()
 
 
-def _triangle(distance: Tensor, reach: Tensor) -> _Pair:
-    """The filter at whole numbers, times `reach`."""
+def _triangle(distance: Tensor) -> Tensor:
+    return (1 - distance).clamp(min=0)
+
+
+def _cubic(distance: Tensor) -> Tensor:
+    """Keys's cubic with a = -0.5."""
+    near = (1.5 * distance - 2.5) * distance * distance + 1
+    far = (((distance - 5) * distance + 8) * distance - 4) * -0.5
+    return torch.where(distance < 1, near, torch.where(distance < 2, far, 0.0))
+
+
+def _whole_triangle(distance: Tensor, reach: Tensor) -> _Pair:
+    """`_triangle` at distance / reach, of whole numbers, times reach."""
     curve = (reach - distance).clamp(min=0)
     return torch.zeros_like(curve), curve
 
 
-def _cubic(distance: Tensor, reach: Tensor) -> _Pair:
-    """Keys's cubic with a = -0.5 at whole numbers, times 2 reach^3."""
+def _whole_cubic(distance: Tensor, reach: Tensor) -> _Pair:
+    """`_cubic` at distance / reach, of whole numbers, times 2 reach^3."""
     middle = _product(reach * reach, 2 * reach)
     falling = _product(distance * distance, 5 * reach - 3 * distance)
     far = _product((2 * reach - distance) ** 2, reach - distance)
@@ -149,10 +171,7 @@ def _product(left: Tensor, right: Tensor) -> _Pair:
 
 
 def _shares(high: Tensor, low: Tensor) -> Tensor:
-    """A pair's numbers [P, count] as shares of their sums, times 2^22 and rounded.
-
-    By long division, for which float32 is enough.
-    """
+    """A pair's numbers [P, count] as shares of their sums, times 2^22, rounded: long division."""
     sign = (high * _LIMB + low).sign()
     all_high, all_low = (each.sum(dim=1, keepdim=True) for each in (high, low))
     total = all_high * _LIMB + all_low
@@ -211,8 +230,3 @@ def _rounded(high: Tensor, low: Tensor) -> Tensor:
     """Sums of both halves as one 8-bit number; all steps are exact."""
     total = high + (low / _LOW).floor() + _ONE / _LOW / 2
     return (total / (_ONE / _LOW)).floor().clamp(0, 255)
-
-
-def _number(size: int, like: Tensor) -> Tensor:
-    """A size, which is a symbol while a graph is made, as float64 []."""
-    return torch.scalar_tensor(size, dtype=torch.float64, device=like.device)
