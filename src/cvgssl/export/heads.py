@@ -19,8 +19,9 @@ from cvgssl.heads import CalibratedHead, FewShotHead
 from cvgssl.heads.auto import AutoHead
 from cvgssl.heads.base import one_hot
 from cvgssl.heads.diffusion import DiffusionHead, MapHead
-from cvgssl.heads.linear import KernelRidge, Logistic, Ridge, regress_labels
+from cvgssl.heads.linear import Discriminant, KernelRidge, Logistic, Ridge, regress_labels
 from cvgssl.heads.mixture import MixtureHead
+from cvgssl.heads.nearest_mean import CosineKnn, NearestMean, TipAdapter
 from cvgssl.heads.out_of_distribution import NEIGHBOURS, RIDGE, OutOfDistributionScore
 from cvgssl.heads.transport import TransportHead
 
@@ -121,20 +122,15 @@ class KernelRidgePart(nn.Module):
         return scores.softmax(dim=1)
 
 
-class LogisticPart(nn.Module):
-    """`Logistic` for two classes or more."""
+class LinearPart(nn.Module):
+    """The softmax of an affine function of rows of length 1."""
 
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, head: Logistic) -> None:
+    def __init__(self, weight: NDArray[Any], bias: NDArray[Any]) -> None:
         super().__init__()
-        assert head.linear_ is not None, "recognizers have two classes or more"
-        coefficients, bias = head.linear_.coef_, head.linear_.intercept_
-        if len(coefficients) == 1:  # of two classes; the other one's are 0
-            coefficients = np.concatenate([0 * coefficients, coefficients])
-            bias = np.concatenate([0 * bias, bias])
-        _keep(self, "weight", head.basis_ @ coefficients.T)
+        _keep(self, "weight", weight)
         _keep(self, "bias", bias)
 
     def forward(self, rows: Tensor) -> Tensor:
@@ -142,19 +138,79 @@ class LogisticPart(nn.Module):
         return (unit(rows) @ self.weight + self.bias).softmax(dim=1)
 
 
-class TransportPart(nn.Module):
-    """`TransportHead`: the nearest class mean on the map."""
+def _logistic(head: Logistic) -> LinearPart:
+    """`Logistic` for two classes or more."""
+    assert head.linear_ is not None, "recognizers have two classes or more"
+    coefficients, bias = head.linear_.coef_, head.linear_.intercept_
+    if len(coefficients) == 1:  # of two classes; the other one's are 0
+        coefficients = np.concatenate([0 * coefficients, coefficients])
+        bias = np.concatenate([0 * bias, bias])
+    return LinearPart(head.basis_ @ coefficients.T, bias)
+
+
+def _discriminant(head: Discriminant) -> LinearPart:
+    """`Discriminant`: log densities of a shared covariance, whose squares of rows cancel."""
+    means = head.means_
+    centres = means @ head.axes_.T
+    along = centres * (1 / (head.kept_ + head.level_) - 1 / head.level_)
+    weight = means / head.level_ + along @ head.axes_
+    bias = -0.5 * (means * weight).sum(axis=1)
+    return LinearPart(head.scale * weight.T, head.scale * bias)
+
+
+class MeansPart(nn.Module):
+    """`NearestMean`, and `TransportHead` on its map: cosines to class means."""
 
     means: Tensor
 
-    def __init__(self, head: TransportHead) -> None:
+    def __init__(self, head: NearestMean | TransportHead) -> None:
         super().__init__()
         self.scale = head.scale
         _keep(self, "means", head.means_)
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Coordinates [1, E] to probabilities [1, K]."""
+        """Rows of length 1 [1, D] to probabilities [1, K]."""
         return (self.scale * (rows @ self.means.T)).softmax(dim=1)
+
+
+class NeighboursPart(nn.Module):
+    """`CosineKnn`."""
+
+    rows: Tensor
+    votes: Tensor
+
+    def __init__(self, head: CosineKnn) -> None:
+        super().__init__()
+        self.count, self.scale = min(head.neighbours, len(head.rows_)), head.scale
+        _keep(self, "rows", head.rows_)
+        _keep(self, "votes", head.votes_)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Rows of length 1 [1, D] to probabilities [1, K]."""
+        cosine = rows @ self.rows.T
+        least = cosine.topk(self.count, dim=1).values[:, -1:]
+        weight = torch.where(cosine >= least, (self.scale * (cosine - 1)).exp(), 0.0)
+        votes = weight @ self.votes
+        return votes / votes.sum(dim=1, keepdim=True)
+
+
+class CachePart(nn.Module):
+    """`TipAdapter` without text."""
+
+    keys: Tensor
+    values: Tensor
+
+    def __init__(self, head: TipAdapter) -> None:
+        super().__init__()
+        assert head.anchors is None, "recognizers have no texts"
+        self.alpha, self.beta = head.alpha, head.beta
+        _keep(self, "keys", head.cache_.keys)
+        _keep(self, "values", head.cache_.values)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Rows of length 1 [1, D] to probabilities [1, K]."""
+        weight = (self.beta * (rows @ self.keys.T - 1)).exp()
+        return (self.alpha * (weight @ self.values)).softmax(dim=1)
 
 
 class MixturePart(nn.Module):
@@ -263,12 +319,17 @@ class ScorePart(nn.Module):
 _PARTS: dict[type[FewShotHead], Callable[[Any], nn.Module]] = {
     KernelRidge: KernelRidgePart,
     Ridge: KernelRidgePart,
-    Logistic: LogisticPart,
-    DiffusionHead: lambda head: LogisticPart(head.head_),
-    TransportHead: TransportPart,
+    Logistic: _logistic,
+    Discriminant: _discriminant,
+    NearestMean: MeansPart,
+    CosineKnn: NeighboursPart,
+    TipAdapter: CachePart,
+    DiffusionHead: lambda head: _logistic(head.head_),
+    TransportHead: MeansPart,
     MixtureHead: MixturePart,
 }
-EXPORTED = ("auto", "kernel-ridge", "ridge", "logistic", "diffusion", "mixture", "transport")
+EXPORTED = ("auto", "kernel-ridge", "ridge", "logistic", "discriminant", "nearest-mean", "knn",
+            "tip-adapter", "diffusion", "mixture", "transport")  # fmt: skip
 """Names of the heads that can be a part of a graph."""
 
 
