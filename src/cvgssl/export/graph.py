@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from cvgssl.export.encoder import EncoderPart
-from cvgssl.export.heads import HeadPart, PreparationPart, unit
+from cvgssl.export.heads import HeadPart, PreparationPart
+from cvgssl.export.row_heads import unit
 from cvgssl.export.squares import Squares
 from cvgssl.heads import OpenSetHead
 from cvgssl.recognizer.config import ONNX_SUFFIX

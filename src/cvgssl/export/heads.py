@@ -9,10 +9,20 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from sklearn.kernel_ridge import KernelRidge as KernelRidgeRegression
 from torch import Tensor, nn
 
+from cvgssl.export.row_heads import (
+    CachePart,
+    KernelPart,
+    KernelRidgePart,
+    MeansPart,
+    MixturePart,
+    NeighboursPart,
+    discriminant,
+    keep,
+    logistic,
+    unit,
+)
 from cvgssl.features.diffusion_map import DiffusionMap
 from cvgssl.features.preparation import Preparation
 from cvgssl.heads import CalibratedHead, FewShotHead
@@ -24,12 +34,6 @@ from cvgssl.heads.mixture import MixtureHead
 from cvgssl.heads.nearest_mean import CosineKnn, NearestMean, TipAdapter
 from cvgssl.heads.out_of_distribution import NEIGHBOURS, RIDGE, OutOfDistributionScore
 from cvgssl.heads.transport import TransportHead
-
-
-def unit(rows: Tensor) -> Tensor:
-    """Rows [R, D] scaled to length 1; a row of zeros stays."""
-    length = (rows * rows).sum(dim=1, keepdim=True).sqrt()
-    return rows / torch.where(length > 0, length, 1.0)
 
 
 def softened(probabilities: Tensor, temperature: float) -> Tensor:
@@ -49,8 +53,8 @@ class PreparationPart(nn.Module):
         weights = [weight for _, weight in preparation.parts] if len(learned) > 1 else [total]
         self.shares = [(weight / total) ** 0.5 for weight in weights]
         for number, part in enumerate(learned):
-            _keep(self, f"mean_{number}", part.mean)
-            _keep(self, f"scale_{number}", part.scale)
+            keep(self, f"mean_{number}", part.mean)
+            keep(self, f"scale_{number}", part.scale)
 
     def forward(self, values: Tensor) -> Tensor:
         """Float [1, D] to float64 [1, D]."""
@@ -75,160 +79,14 @@ class MapPart(nn.Module):
     def __init__(self, fitted: DiffusionMap) -> None:
         super().__init__()
         self.width = fitted.kernel_width_
-        _keep(self, "landmarks", fitted.landmarks_)
-        _keep(self, "dual", fitted.dual_)
-        _keep(self, "mean", fitted.mean_)
+        keep(self, "landmarks", fitted.landmarks_)
+        keep(self, "dual", fitted.dual_)
+        keep(self, "mean", fitted.mean_)
 
     def forward(self, rows: Tensor) -> Tensor:
         """Rows [1, D] of length 1 to [1, E] of length 1."""
         kernel = ((2 * rows @ self.landmarks.T - 2) / self.width).exp()
         return unit(kernel @ self.dual + self.mean)
-
-
-class KernelPart(nn.Module):
-    """Kernel ridge regression of values [L, K]; see `regress_labels`."""
-
-    rows: Tensor
-    dual: Tensor
-
-    def __init__(self, regression: KernelRidgeRegression) -> None:
-        super().__init__()
-        self.gamma = regression.gamma if regression.kernel == "rbf" else None
-        _keep(self, "rows", regression.X_fit_)
-        _keep(self, "dual", regression.dual_coef_)
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """Rows [1, D] to [1, K]."""
-        inside = rows @ self.rows.T
-        if self.gamma is not None:
-            lengths = (rows * rows).sum() + (self.rows * self.rows).sum(dim=1)
-            inside = (-self.gamma * (lengths - 2 * inside).clamp(min=0)).exp()
-        return inside @ self.dual
-
-
-class KernelRidgePart(nn.Module):
-    """`KernelRidge`."""
-
-    mean: Tensor
-
-    def __init__(self, head: KernelRidge) -> None:
-        super().__init__()
-        self.regression, self.scale = KernelPart(head.regression_), head.scale
-        _keep(self, "mean", head.mean_)
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """Rows [1, D] to probabilities [1, K]."""
-        scores: Tensor = self.scale * (self.regression(rows) + self.mean)
-        return scores.softmax(dim=1)
-
-
-class LinearPart(nn.Module):
-    """The softmax of an affine function of rows of length 1."""
-
-    weight: Tensor
-    bias: Tensor
-
-    def __init__(self, weight: NDArray[Any], bias: NDArray[Any]) -> None:
-        super().__init__()
-        _keep(self, "weight", weight)
-        _keep(self, "bias", bias)
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """Rows [1, D] to probabilities [1, K]."""
-        return (unit(rows) @ self.weight + self.bias).softmax(dim=1)
-
-
-def _logistic(head: Logistic) -> LinearPart:
-    """`Logistic` for two classes or more."""
-    assert head.linear_ is not None, "recognizers have two classes or more"
-    coefficients, bias = head.linear_.coef_, head.linear_.intercept_
-    if len(coefficients) == 1:  # of two classes; the other one's are 0
-        coefficients = np.concatenate([0 * coefficients, coefficients])
-        bias = np.concatenate([0 * bias, bias])
-    return LinearPart(head.basis_ @ coefficients.T, bias)
-
-
-def _discriminant(head: Discriminant) -> LinearPart:
-    """`Discriminant`: log densities of a shared covariance, whose squares of rows cancel."""
-    means = head.means_
-    centres = means @ head.axes_.T
-    along = centres * (1 / (head.kept_ + head.level_) - 1 / head.level_)
-    weight = means / head.level_ + along @ head.axes_
-    bias = -0.5 * (means * weight).sum(axis=1)
-    return LinearPart(head.scale * weight.T, head.scale * bias)
-
-
-class MeansPart(nn.Module):
-    """`NearestMean`, and `TransportHead` on its map: cosines to class means."""
-
-    means: Tensor
-
-    def __init__(self, head: NearestMean | TransportHead) -> None:
-        super().__init__()
-        self.scale = head.scale
-        _keep(self, "means", head.means_)
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """Rows of length 1 [1, D] to probabilities [1, K]."""
-        return (self.scale * (rows @ self.means.T)).softmax(dim=1)
-
-
-class NeighboursPart(nn.Module):
-    """`CosineKnn`."""
-
-    rows: Tensor
-    votes: Tensor
-
-    def __init__(self, head: CosineKnn) -> None:
-        super().__init__()
-        self.count, self.scale = min(head.neighbours, len(head.rows_)), head.scale
-        _keep(self, "rows", head.rows_)
-        _keep(self, "votes", head.votes_)
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """Rows of length 1 [1, D] to probabilities [1, K]."""
-        cosine = rows @ self.rows.T
-        least = cosine.topk(self.count, dim=1).values[:, -1:]
-        weight = torch.where(cosine >= least, (self.scale * (cosine - 1)).exp(), 0.0)
-        votes = weight @ self.votes
-        return votes / votes.sum(dim=1, keepdim=True)
-
-
-class CachePart(nn.Module):
-    """`TipAdapter` without text."""
-
-    keys: Tensor
-    values: Tensor
-
-    def __init__(self, head: TipAdapter) -> None:
-        super().__init__()
-        assert head.anchors is None, "recognizers have no texts"
-        self.alpha, self.beta = head.alpha, head.beta
-        _keep(self, "keys", head.cache_.keys)
-        _keep(self, "values", head.cache_.values)
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """Rows of length 1 [1, D] to probabilities [1, K]."""
-        weight = (self.beta * (rows @ self.keys.T - 1)).exp()
-        return (self.alpha * (weight @ self.values)).softmax(dim=1)
-
-
-class MixturePart(nn.Module):
-    """`MixtureHead`: the classes' Gaussians on the map."""
-
-    means: Tensor
-    shares: Tensor
-
-    def __init__(self, head: MixtureHead) -> None:
-        super().__init__()
-        self.precision = head.precision_
-        _keep(self, "means", head.means_)
-        _keep(self, "shares", head.log_shares_)
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """Coordinates [1, E] to probabilities [1, K]."""
-        squared = ((rows - self.means) ** 2).sum(dim=1)
-        return (self.shares - self.precision * squared).softmax(dim=0)[None]
 
 
 class AutoPart(nn.Module):
@@ -299,13 +157,13 @@ class ScorePart(nn.Module):
         known = score.rows_[score.labelled_]
         values = one_hot(target, int(target.max()) + 1)
         self.evidence = KernelPart(regress_labels(known, target, values, RIDGE))
-        _keep(self, "labelled", score.mapped_[score.labelled_])
+        keep(self, "labelled", score.mapped_[score.labelled_])
         if self.counts_neighbours and score.map_ is not None:
             landmarks = score.map_.landmarks_
             if np.array_equal(landmarks, score.rows_):  # all rows, of which the file needs one copy
                 self.register_buffer("rows", maps[self.space - 1].get_buffer("landmarks"))
             else:
-                _keep(self, "rows", score.rows_)
+                keep(self, "rows", score.rows_)
 
     def forward(self, spaces: list[Tensor]) -> Tensor:
         """Scores [1]; spaces: see `Maps.forward`."""
@@ -319,12 +177,12 @@ class ScorePart(nn.Module):
 _PARTS: dict[type[FewShotHead], Callable[[Any], nn.Module]] = {
     KernelRidge: KernelRidgePart,
     Ridge: KernelRidgePart,
-    Logistic: _logistic,
-    Discriminant: _discriminant,
+    Logistic: logistic,
+    Discriminant: discriminant,
     NearestMean: MeansPart,
     CosineKnn: NeighboursPart,
     TipAdapter: CachePart,
-    DiffusionHead: lambda head: _logistic(head.head_),
+    DiffusionHead: lambda head: logistic(head.head_),
     TransportHead: MeansPart,
     MixtureHead: MixturePart,
 }
@@ -354,7 +212,3 @@ class HeadPart(nn.Module):
         """Prepared rows [1, D] to probabilities [1, K] and scores [1]."""
         spaces = self.maps(unit(rows))
         return softened(self.head(spaces), self.temperature), self.score(spaces)
-
-
-def _keep(module: nn.Module, name: str, values: NDArray[Any]) -> None:
-    module.register_buffer(name, torch.from_numpy(np.asarray(values, np.float64).copy()))
