@@ -242,11 +242,11 @@ def prepare() -> None:
         importlib.import_module(name)
     import numpy as np
 
-    from cvgssl.encoders import compiled_network, openvino_backend
+    from cvgssl.encoders import compiled_network, runtimes
     from cvgssl.report.figures import confusion_figure, learning_curves
 
     with contextlib.suppress(ImportError):
-        openvino_backend._openvino()  # which keeps it from reporting its import
+        runtimes.import_openvino()  # which keeps it from reporting its import
     for name in OF_EXTRAS:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)

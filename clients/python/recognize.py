@@ -34,7 +34,10 @@ def read(path: str) -> tuple[np.ndarray, int]:
 def main(file: str, *paths: str) -> None:
     """Print a line for each picture."""
     onnxruntime.disable_telemetry_events()  # of builds for Windows
-    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's have no class of their own
+        sys.exit(f"{file}: {str(error).splitlines()[0]}")
     texts = session.get_modelmeta().custom_metadata_map
     about = {name: json.loads(text) for name, text in texts.items()}
     if about.get("format") != 1:

@@ -33,8 +33,8 @@ def make(out: Path, options: dict[str, Any]) -> Exported:
         return exported(folder, "--check", "20")
 
 
-def exported(folder: Path, *words: str) -> Exported:
-    file, printed = folder.parent / "it.onnx", io.StringIO()
+def exported(folder: Path, *words: str, name: str = "it.onnx") -> Exported:
+    file, printed = folder.parent / name, io.StringIO()
     with contextlib.redirect_stdout(printed):
         code = main(["export", str(folder), str(file), *words])
     assert code == 0
@@ -71,6 +71,12 @@ def of_labels(
         "bit_depth": 12,
     }
     return make(tmp_path_factory.mktemp("labels"), options)
+
+
+@pytest.fixture(scope="session")
+def for_openvino(of_labels: Exported) -> Exported:
+    """The recognizer `of_labels` as OpenVINO's files."""
+    return exported(of_labels.folder, "--check", "20", name="it.xml")
 
 
 @pytest.fixture(scope="session")

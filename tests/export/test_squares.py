@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cvgssl.export.squares import Squares, eight_bits
+from cvgssl.export.squares import Squares, eight_bits, pillow_weights
 from cvgssl.images.decoding import fit_square
 from cvgssl.images.deep import to_eight_bits
 from cvgssl.images.geometry import FitMode, Geometry, Interpolation
@@ -47,3 +47,15 @@ def test_the_step_to_eight_bits_is_that_of_the_reader(white: int, bit_depth: int
     level = torch.tensor(white, dtype=torch.uint16)
     answered = eight_bits(torch.from_numpy(samples), level, bit_depth)
     np.testing.assert_array_equal(answered.numpy(), right)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_weights_are_the_same_in_single_precision(interpolation: Interpolation) -> None:
+    """OpenVINO has no other on the CPU."""
+    for before, after in ((200, 224), (64, 224), (83, 224), (250, 224), (300, 224)):
+        weights = []
+        for kind in (torch.float32, torch.float64):
+            sides = (torch.tensor(float(side), dtype=kind) for side in (before, after))
+            places = torch.arange(after, dtype=kind)
+            weights.append(pillow_weights(places, before, *sides, interpolation).double())
+        assert torch.equal(*weights), (before, after)

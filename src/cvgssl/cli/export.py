@@ -1,4 +1,4 @@
-"""`cvgssl export RECOGNIZER OUT.onnx`: a recognizer for other programs, checked."""
+"""`cvgssl export RECOGNIZER OUT`: a recognizer for other programs, checked."""
 
 from collections.abc import Sequence
 
@@ -15,8 +15,8 @@ def run(argv: Sequence[str], prog: str) -> int:
 
     summary = export(config)
     print(
-        f"{config.out}: {summary.bytes / 1e6:.1f} MB, {len(summary.classes)} classes; in ONNX "
-        f"Runtime {summary.golden.pictures} made-up pictures get the same class, and "
+        f"{config.out}: {summary.bytes / 1e6:.1f} MB, {len(summary.classes)} classes; in "
+        f"{summary.program} {summary.golden.pictures} made-up pictures get the same class, and "
         f"probabilities that differ by at most {summary.golden.probability:.1e}"
     )
     if summary.pool is None:

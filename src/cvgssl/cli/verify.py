@@ -1,4 +1,4 @@
-"""`cvgssl verify FILE.onnx`: whether an exported file answers as when it was made."""
+"""`cvgssl verify FILE`: whether an exported file answers as when it was made."""
 
 from collections.abc import Sequence
 
@@ -14,10 +14,11 @@ def run(argv: Sequence[str], prog: str) -> int:
     from cvgssl.recognizer.exported_file import ExportedFile
     from cvgssl.recognizer.golden import check_golden
 
-    agreement = check_golden(ExportedFile(config.file))
+    exported = ExportedFile(config.file)
+    agreement = check_golden(exported)
     print(
-        f"{config.file}: {agreement.pictures} pictures get the same class; probabilities differ "
-        f"by at most {agreement.probability:.1e}, embeddings by {agreement.embedding:.1e} of "
-        "their largest number"
+        f"{config.file}: in {exported.program} {agreement.pictures} pictures get the same class; "
+        f"probabilities differ by at most {agreement.probability:.1e}, embeddings by "
+        f"{agreement.embedding:.1e} of their largest number"
     )
     return 0

@@ -1,7 +1,6 @@
 """OpenVINO: compiles a network and runs it on the CPU. Imports torch only to convert one."""
 
 import io
-import sys
 import warnings
 from functools import cache
 from importlib import import_module
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl.encoders.compiled_network import Check, CompiledNetwork, Pixels, inputs_of
-from cvgssl.encoders.runtimes import OPENVINO
+from cvgssl.encoders.runtimes import import_openvino
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -36,7 +35,7 @@ class OpenVinoBackend:
 
     def open(self, data: NDArray[np.uint8]) -> CompiledNetwork:
         """See `Backend`."""
-        tensor = _openvino().Tensor(np.array(data))  # a stream would be copied once more
+        tensor = import_openvino().Tensor(np.array(data))  # a stream would be copied once more
         return _Network(self._core.import_model(tensor, _DEVICE, self._options))
 
     def make(
@@ -59,7 +58,7 @@ class _Network:
     def __init__(self, compiled: Any) -> None:
         (self._shape,) = (tuple(port.shape) for port in compiled.inputs)
         self._outputs = [tuple(port.shape)[1:] for port in compiled.outputs]
-        self._queue = _openvino().AsyncInferQueue(compiled)
+        self._queue = import_openvino().AsyncInferQueue(compiled)
 
     def __call__(self, pictures: Pixels, /) -> list[NDArray[np.float32]]:
         kept = [np.empty((len(pictures), *shape), np.float32) for shape in self._outputs]
@@ -75,15 +74,9 @@ class _Network:
         return kept
 
 
-def _openvino() -> Any:
-    """OpenVINO, which by itself would report its import and every conversion to its makers."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    return import_module(OPENVINO)
-
-
 @cache
 def _core() -> Any:
-    return _openvino().Core()
+    return import_openvino().Core()
 
 
 def _converted(graph: "nn.Module", picture: "Tensor") -> Any:

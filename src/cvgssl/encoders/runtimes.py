@@ -2,9 +2,10 @@
 
 import os
 import sys
-from importlib import metadata
+from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.options import Runtime
@@ -38,6 +39,12 @@ def chosen_program(runtime: Runtime, precision: str = "fp32") -> str:
             f"--precision {precision}"
         )
     return f"{package} {version}"
+
+
+def import_openvino() -> ModuleType:
+    """OpenVINO, which by itself would report its import and every conversion to its makers."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    return import_module(OPENVINO)
 
 
 def _installed(package: str) -> str | None:

@@ -12,16 +12,17 @@ from cvgssl.runtime.options import STRICT, CheckedOptions, Written
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ExportConfig(CheckedOptions):
-    """Write a recognizer as one ONNX file, from picture to answer, and check it.
+    """Write a recognizer as one file, from picture to answer, and check it.
 
-    The file appears only if ONNX Runtime gives the answers of `cvgssl predict` with it.
+    OUT.onnx is for ONNX Runtime; OUT.xml, with OUT.bin beside it, for OpenVINO. They appear only
+    if that gives the answers of `cvgssl predict` with them.
     """
 
     recognizer: Path = Field(
         description="folder of `cvgssl fit`, run folder of finetune or linear, or a .safetensors "
         "file from its weights/"
     )
-    out: Annotated[Path, Written()] = Field(description="file to write, .onnx")
+    out: Annotated[Path, Written()] = Field(description="file to write, .onnx or .xml")
     run: int = Field(default=1, ge=1, description="which run of a run folder")
     checkpoint: Literal["last", "ema"] = Field(
         default="last", description="weights of the last epoch, or their running average"
@@ -41,8 +42,8 @@ class ExportConfig(CheckedOptions):
 
     def _problems(self) -> list[str]:
         problems = super()._problems()
-        if self.out.suffix != EXPORTED:
-            problems.append(f"OUT {self.out}: must end in {EXPORTED}")
+        if self.out.suffix not in EXPORTED:
+            problems.append(f"OUT {self.out}: must end in {' or '.join(EXPORTED)}")
         return problems
 
 

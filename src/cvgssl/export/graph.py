@@ -14,11 +14,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from cvgssl.encoders.runtimes import ONNXRUNTIME, OPENVINO
 from cvgssl.export.encoder import EncoderPart
-from cvgssl.export.heads import HeadPart, PreparationPart, unit
+from cvgssl.export.heads import HeadPart, PreparationPart
+from cvgssl.export.row_heads import unit
 from cvgssl.export.squares import Squares
 from cvgssl.heads import OpenSetHead
-from cvgssl.recognizer.exported_file import INPUTS, import_package
+from cvgssl.recognizer.config import ONNX_SUFFIX
+from cvgssl.recognizer.exported_file import INPUTS
+from cvgssl.recognizer.exported_session import import_package
 from cvgssl.recognizer.fitted import FittedRecognizer
 from cvgssl.recognizer.trained import TrainedRecognizer
 from cvgssl.runtime.errors import UserError
@@ -33,15 +37,15 @@ class RecognizerGraph(nn.Module):
 
     labelled: Tensor
 
-    def __init__(self, recognizer: FittedRecognizer, labelled: Tensor) -> None:
+    def __init__(self, recognizer: FittedRecognizer, labelled: Tensor, kind: torch.dtype) -> None:
         """Make it of a recognizer with verdicts.
 
-        labelled: prepared embeddings float64 [L, D] of the labelled pictures.
+        labelled: prepared embeddings float64 [L, D] of the labelled pictures. kind: see `Squares`.
         """
         super().__init__()
         head = recognizer.head
         assert isinstance(head.head, OpenSetHead)
-        self.squares = nn.ModuleList(Squares(each) for each in recognizer.geometries)
+        self.squares = nn.ModuleList(Squares(each, kind) for each in recognizer.geometries)
         self.places = [recognizer.geometries.index(each.geometry) for each in recognizer.encoders]
         self.encoders = nn.ModuleList(EncoderPart(each) for each in recognizer.encoders)
         self.preparation = PreparationPart(head.preparation)
@@ -77,10 +81,10 @@ class RecognizerGraph(nn.Module):
 class TrainedGraph(nn.Module):
     """What `cvgssl predict` does with the samples of a picture, by a trained model."""
 
-    def __init__(self, recognizer: TrainedRecognizer) -> None:
+    def __init__(self, recognizer: TrainedRecognizer, kind: torch.dtype) -> None:
         super().__init__()
         (geometry,) = recognizer.geometries
-        self.squares, self.model = Squares(geometry), recognizer.model.cpu()
+        self.squares, self.model = Squares(geometry, kind), recognizer.model.cpu()
 
     def forward(self, picture: Tensor, white: Tensor) -> tuple[Tensor, Tensor]:
         """Uint16 [H, W, C] and the white level [] to probabilities [K] and embedding [D]."""
@@ -99,7 +103,6 @@ def write_graph(
 
     Raises UserError when this version of torch cannot, and for more than `MOST_BYTES`.
     """
-    import_onnx()
     tensors = [*graph.parameters(), *graph.buffers()]
     size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     if size > MOST_BYTES:
@@ -132,9 +135,9 @@ def write_graph(
         ) from error
 
 
-def import_onnx() -> None:
-    """Raise UserError where a package that writes ONNX files is missing."""
-    for name in ("onnx", "onnxscript", "onnxruntime"):
+def import_packages(path: Path) -> None:
+    """Raise UserError where a package that writes or runs a file of this name is missing."""
+    for name in ("onnx", "onnxscript", ONNXRUNTIME if path.suffix == ONNX_SUFFIX else OPENVINO):
         import_package(name)
 
 

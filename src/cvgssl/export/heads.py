@@ -9,26 +9,31 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from sklearn.kernel_ridge import KernelRidge as KernelRidgeRegression
 from torch import Tensor, nn
 
+from cvgssl.export.row_heads import (
+    CachePart,
+    KernelPart,
+    KernelRidgePart,
+    MeansPart,
+    MixturePart,
+    NeighboursPart,
+    discriminant,
+    keep,
+    logistic,
+    unit,
+)
 from cvgssl.features.diffusion_map import DiffusionMap
 from cvgssl.features.preparation import Preparation
 from cvgssl.heads import CalibratedHead, FewShotHead
 from cvgssl.heads.auto import AutoHead
 from cvgssl.heads.base import one_hot
 from cvgssl.heads.diffusion import DiffusionHead, MapHead
-from cvgssl.heads.linear import KernelRidge, Logistic, Ridge, regress_labels
+from cvgssl.heads.linear import Discriminant, KernelRidge, Logistic, Ridge, regress_labels
 from cvgssl.heads.mixture import MixtureHead
+from cvgssl.heads.nearest_mean import CosineKnn, NearestMean, TipAdapter
 from cvgssl.heads.out_of_distribution import NEIGHBOURS, RIDGE, OutOfDistributionScore
 from cvgssl.heads.transport import TransportHead
-
-
-def unit(rows: Tensor) -> Tensor:
-    """Rows [R, D] scaled to length 1; a row of zeros stays."""
-    length = (rows * rows).sum(dim=1, keepdim=True).sqrt()
-    return rows / torch.where(length > 0, length, 1.0)
 
 
 def softened(probabilities: Tensor, temperature: float) -> Tensor:
@@ -48,8 +53,8 @@ class PreparationPart(nn.Module):
         weights = [weight for _, weight in preparation.parts] if len(learned) > 1 else [total]
         self.shares = [(weight / total) ** 0.5 for weight in weights]
         for number, part in enumerate(learned):
-            _keep(self, f"mean_{number}", part.mean)
-            _keep(self, f"scale_{number}", part.scale)
+            keep(self, f"mean_{number}", part.mean)
+            keep(self, f"scale_{number}", part.scale)
 
     def forward(self, values: Tensor) -> Tensor:
         """Float [1, D] to float64 [1, D]."""
@@ -74,105 +79,14 @@ class MapPart(nn.Module):
     def __init__(self, fitted: DiffusionMap) -> None:
         super().__init__()
         self.width = fitted.kernel_width_
-        _keep(self, "landmarks", fitted.landmarks_)
-        _keep(self, "dual", fitted.dual_)
-        _keep(self, "mean", fitted.mean_)
+        keep(self, "landmarks", fitted.landmarks_)
+        keep(self, "dual", fitted.dual_)
+        keep(self, "mean", fitted.mean_)
 
     def forward(self, rows: Tensor) -> Tensor:
         """Rows [1, D] of length 1 to [1, E] of length 1."""
         kernel = ((2 * rows @ self.landmarks.T - 2) / self.width).exp()
         return unit(kernel @ self.dual + self.mean)
-
-
-class KernelPart(nn.Module):
-    """Kernel ridge regression of values [L, K]; see `regress_labels`."""
-
-    rows: Tensor
-    dual: Tensor
-
-    def __init__(self, regression: KernelRidgeRegression) -> None:
-        super().__init__()
-        self.gamma = regression.gamma if regression.kernel == "rbf" else None
-        _keep(self, "rows", regression.X_fit_)
-        _keep(self, "dual", regression.dual_coef_)
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """Rows [1, D] to [1, K]."""
-        inside = rows @ self.rows.T
-        if self.gamma is not None:
-            lengths = (rows * rows).sum() + (self.rows * self.rows).sum(dim=1)
-            inside = (-self.gamma * (lengths - 2 * inside).clamp(min=0)).exp()
-        return inside @ self.dual
-
-
-class KernelRidgePart(nn.Module):
-    """`KernelRidge`."""
-
-    mean: Tensor
-
-    def __init__(self, head: KernelRidge) -> None:
-        super().__init__()
-        self.regression, self.scale = KernelPart(head.regression_), head.scale
-        _keep(self, "mean", head.mean_)
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """Rows [1, D] to probabilities [1, K]."""
-        scores: Tensor = self.scale * (self.regression(rows) + self.mean)
-        return scores.softmax(dim=1)
-
-
-class LogisticPart(nn.Module):
-    """`Logistic` for two classes or more."""
-
-    weight: Tensor
-    bias: Tensor
-
-    def __init__(self, head: Logistic) -> None:
-        super().__init__()
-        assert head.linear_ is not None, "recognizers have two classes or more"
-        coefficients, bias = head.linear_.coef_, head.linear_.intercept_
-        if len(coefficients) == 1:  # of two classes; the other one's are 0
-            coefficients = np.concatenate([0 * coefficients, coefficients])
-            bias = np.concatenate([0 * bias, bias])
-        _keep(self, "weight", head.basis_ @ coefficients.T)
-        _keep(self, "bias", bias)
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """Rows [1, D] to probabilities [1, K]."""
-        return (unit(rows) @ self.weight + self.bias).softmax(dim=1)
-
-
-class TransportPart(nn.Module):
-    """`TransportHead`: the nearest class mean on the map."""
-
-    means: Tensor
-
-    def __init__(self, head: TransportHead) -> None:
-        super().__init__()
-        self.scale = head.scale
-        _keep(self, "means", head.means_)
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """Coordinates [1, E] to probabilities [1, K]."""
-        return (self.scale * (rows @ self.means.T)).softmax(dim=1)
-
-
-class MixturePart(nn.Module):
-    """`MixtureHead`: the classes' Gaussians on the map."""
-
-    means: Tensor
-    shares: Tensor
-
-    def __init__(self, head: MixtureHead) -> None:
-        super().__init__()
-        self.precision = head.precision_
-        _keep(self, "means", head.means_)
-        _keep(self, "shares", head.log_shares_)
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """Coordinates [1, E] to probabilities [1, K]."""
-        squared = ((rows - self.means) ** 2).sum(dim=1)
-        return (self.shares - self.precision * squared).softmax(dim=0)[None]
 
 
 class AutoPart(nn.Module):
@@ -243,13 +157,13 @@ class ScorePart(nn.Module):
         known = score.rows_[score.labelled_]
         values = one_hot(target, int(target.max()) + 1)
         self.evidence = KernelPart(regress_labels(known, target, values, RIDGE))
-        _keep(self, "labelled", score.mapped_[score.labelled_])
+        keep(self, "labelled", score.mapped_[score.labelled_])
         if self.counts_neighbours and score.map_ is not None:
             landmarks = score.map_.landmarks_
             if np.array_equal(landmarks, score.rows_):  # all rows, of which the file needs one copy
                 self.register_buffer("rows", maps[self.space - 1].get_buffer("landmarks"))
             else:
-                _keep(self, "rows", score.rows_)
+                keep(self, "rows", score.rows_)
 
     def forward(self, spaces: list[Tensor]) -> Tensor:
         """Scores [1]; spaces: see `Maps.forward`."""
@@ -263,12 +177,17 @@ class ScorePart(nn.Module):
 _PARTS: dict[type[FewShotHead], Callable[[Any], nn.Module]] = {
     KernelRidge: KernelRidgePart,
     Ridge: KernelRidgePart,
-    Logistic: LogisticPart,
-    DiffusionHead: lambda head: LogisticPart(head.head_),
-    TransportHead: TransportPart,
+    Logistic: logistic,
+    Discriminant: discriminant,
+    NearestMean: MeansPart,
+    CosineKnn: NeighboursPart,
+    TipAdapter: CachePart,
+    DiffusionHead: lambda head: logistic(head.head_),
+    TransportHead: MeansPart,
     MixtureHead: MixturePart,
 }
-EXPORTED = ("auto", "kernel-ridge", "ridge", "logistic", "diffusion", "mixture", "transport")
+EXPORTED = ("auto", "kernel-ridge", "ridge", "logistic", "discriminant", "nearest-mean", "knn",
+            "tip-adapter", "diffusion", "mixture", "transport")  # fmt: skip
 """Names of the heads that can be a part of a graph."""
 
 
@@ -293,7 +212,3 @@ class HeadPart(nn.Module):
         """Prepared rows [1, D] to probabilities [1, K] and scores [1]."""
         spaces = self.maps(unit(rows))
         return softened(self.head(spaces), self.temperature), self.score(spaces)
-
-
-def _keep(module: nn.Module, name: str, values: NDArray[Any]) -> None:
-    module.register_buffer(name, torch.from_numpy(np.asarray(values, np.float64).copy()))

@@ -1,5 +1,6 @@
 """`cvgssl export`: a recognizer's graph, written with its proof, and checked before it is there."""
 
+import contextlib
 import json
 import platform
 import tempfile
@@ -11,16 +12,19 @@ from typing import Any
 
 import numpy as np
 import tifffile
+import torch
 from numpy.typing import NDArray
 
 from cvgssl import __version__
+from cvgssl.encoders.runtimes import OPENVINO
 from cvgssl.export.config import ExportConfig
-from cvgssl.export.graph import import_onnx, write_graph
+from cvgssl.export.graph import import_packages, write_graph
 from cvgssl.export.sources import Source, open_source, predict_options
 from cvgssl.features.reading import Reading
 from cvgssl.images.reader import read_picture
-from cvgssl.recognizer.config import PredictOptions
+from cvgssl.recognizer.config import ONNX_SUFFIX, WEIGHTS_SUFFIX, PredictOptions
 from cvgssl.recognizer.exported_file import FORMAT, ExportedFile
+from cvgssl.recognizer.exported_session import import_package, write_openvino
 from cvgssl.recognizer.golden import (
     Agreement,
     Golden,
@@ -33,8 +37,8 @@ from cvgssl.runtime.files import writing
 from cvgssl.runtime.progress import progress
 
 _PACKAGES = ("torch", "timm", "pillow", "numpy", "scikit-learn", "onnx", "onnxscript",
-             "onnxruntime")  # fmt: skip
-_NOT_LEFT = "no file is left; try other versions of torch, onnxscript and onnxruntime"
+             "onnxruntime", "openvino")  # fmt: skip
+_NOT_LEFT = "no file is left; try other versions of torch, onnxscript and that program"
 
 
 @dataclass(frozen=True)
@@ -42,36 +46,57 @@ class ExportSummary:
     """What was written and how well it agrees with `cvgssl predict`.
 
     bytes: of the file. golden, pool: pictures made up, and of the recognizer's own pool; None
-    where none of these were at hand.
+    where none of these were at hand. program: what ran it, with its version.
     """
 
     bytes: int
     classes: tuple[str, ...]
     golden: Agreement
     pool: Agreement | None
+    program: str
 
 
 def export(config: ExportConfig) -> ExportSummary:
-    """Write `config.out` and check it in ONNX Runtime.
+    """Write `config.out` and check it in the program that it is for.
 
     Raises UserError, and leaves no file, for what is no recognizer, for a head or an encoder that
-    cannot be exported, and where ONNX Runtime answers otherwise than `cvgssl predict`.
+    cannot be exported, and where that program answers otherwise than `cvgssl predict`.
     """
-    import_onnx()
+    import_packages(config.out)
     source = open_source(config)
     options = predict_options(config, verdicts=False)
     golden = _golden(source, options)
     pool = _spread(source.pool, config.check)
     wanted = _probabilities(source.recognizer, options, pool)
     metadata = _metadata(source, golden)
-    with writing(config.out) as aside:
-        write_graph(source.graph(), source.outputs, metadata, aside)
-        size = aside.stat().st_size
-        exported = ExportedFile(aside)
+    with contextlib.ExitStack() as stack:
+        # the last one is moved to its place first: an .xml that is there has its weights
+        parts = [stack.enter_context(writing(path)) for path in _parts(config.out)]
+        if len(parts) == 1:
+            write_graph(source.graph(torch.float64), source.outputs, metadata, parts[0])
+        else:
+            write_openvino(_openvino_model(source), metadata, *parts)
+        size = sum(part.stat().st_size for part in parts)
+        exported = ExportedFile(*parts)
         exported.path = config.out  # which messages name
         on_golden = check_golden(exported, _NOT_LEFT)
         on_pool = _check_pool(exported, wanted, source.bit_depth)
-    return ExportSummary(size, tuple(exported.classes), on_golden, on_pool)
+    classes = tuple(exported.classes)
+    return ExportSummary(size, classes, on_golden, on_pool, exported.program)
+
+
+def _parts(out: Path) -> list[Path]:
+    """The files that `out` consists of."""
+    return [out] if out.suffix == ONNX_SUFFIX else [out, out.with_suffix(WEIGHTS_SUFFIX)]
+
+
+def _openvino_model(source: Source) -> Any:
+    """The recognizer as OpenVINO's `Model`, by way of an ONNX file."""
+    with tempfile.TemporaryDirectory(prefix="cvgssl-export-") as folder:
+        path = Path(folder) / "graph.onnx"
+        write_graph(source.graph(torch.float32), source.outputs, {}, path)
+        # not by convert_model, which would report to its makers
+        return import_package(OPENVINO).Core().read_model(path)
 
 
 def _golden(source: Source, options: PredictOptions) -> list[Golden]:
@@ -121,7 +146,7 @@ def _check_pool(
     if not wanted:
         return None
     answers = []
-    with progress("ONNX Runtime", len(wanted)) as advance:
+    with progress(exported.program, len(wanted)) as advance:
         for path in wanted:
             answers.append(exported(read_picture(path, bit_depth), 255))
             advance(1)

@@ -55,8 +55,8 @@ class Source(Protocol):
         squares: B readable ones for each of the recognizer's geometries.
         """
 
-    def graph(self) -> nn.Module:
-        """The network from picture to answer, on the CPU."""
+    def graph(self, kind: torch.dtype) -> nn.Module:
+        """The network from picture to answer, on the CPU; kind: see `Squares`."""
 
 
 def open_source(config: ExportConfig) -> Source:
@@ -145,12 +145,12 @@ class FittedSource:
         prepared = self.recognizer.head.preparation.transform(values)
         return {"embedding": values, "score": self._head.score_samples(prepared)}
 
-    def graph(self) -> nn.Module:
+    def graph(self, kind: torch.dtype) -> nn.Module:
         """See `Source`."""
         for run in self.recognizer.runs:
             run.cpu()
         labelled = self.recognizer.head.preparation.transform(self._labelled.values)
-        return RecognizerGraph(self.recognizer, torch.from_numpy(labelled))
+        return RecognizerGraph(self.recognizer, torch.from_numpy(labelled), kind)
 
 
 class TrainedSource:
@@ -174,6 +174,6 @@ class TrainedSource:
         """See `Source`."""
         return {"embedding": self.recognizer.features(squares)}
 
-    def graph(self) -> nn.Module:
+    def graph(self, kind: torch.dtype) -> nn.Module:
         """See `Source`."""
-        return TrainedGraph(self.recognizer)
+        return TrainedGraph(self.recognizer, kind)

@@ -1,8 +1,10 @@
 """Pictures of any size to squares, as Pillow computes them, in operators that every runtime has.
 
 Exporters and runtimes disagree about antialiased resizing, so it is two matrix products here, whose
-weights follow from the sizes inside the graph. All numbers are whole ones in float64, which is
-exact: the squares are those of `images.decoding.fit_square`, pixel for pixel.
+weights follow from the sizes inside the graph. Pixels and products are whole numbers that float32
+holds exactly: the squares are those of `images.decoding.fit_square`, pixel for pixel. Weights are
+computed in float64; for OpenVINO, which has none on the CPU, in float32, as ratios of whole
+numbers. Of enlarged pictures they are the same, of others a few pixels may differ by a grey level.
 
 Shape letters: H rows and W columns of a picture, C its channels (1 or 3), S side of the square.
 """
@@ -15,34 +17,39 @@ from torch import Tensor, nn
 
 from cvgssl.images.geometry import Geometry
 
-_SUPPORT = {"bilinear": 1.0, "bicubic": 2.0}
 _ONE = 2.0**22  # how Pillow stores a weight of 1
+_LIMB = 2.0**12  # larger numbers of weights are pairs: multiples of it, and what is left
+_LOW = 2.0**8  # weights are split there, so that sums of 255 times each half stay below 2^24
 # from 13 on it resizes the columns first where the height shrinks far more than the width
 _TALL_FIRST = int(PIL.__version__.split(".")[0]) >= 13
+
+
+_Pair = tuple[Tensor, Tensor]
 
 
 class Squares(nn.Module):
     """Samples to a square of 8-bit colour pixels."""
 
-    def __init__(self, geometry: Geometry) -> None:
+    def __init__(self, geometry: Geometry, kind: torch.dtype = torch.float64) -> None:
+        """Make it for a geometry; kind: in which weights are computed, float64 or float32."""
         super().__init__()
-        self.geometry = geometry
+        self.geometry, self.kind = geometry, kind
 
     def forward(self, picture: Tensor, white: Tensor) -> Tensor:
-        """Integers [H, W, C] to float64 [3, S, S], whole numbers 0..255.
+        """Integers [H, W, C] to float32 [3, S, S], whole numbers 0..255.
 
         white: white level [] of the file's format, 255 or 65535; that of `bit_depth` counts where
             it is smaller.
         """
         pixels = eight_bits(picture.permute(2, 0, 1), white, self.geometry.bit_depth)
-        channels, height, width = (_number(size, picture) for size in pixels.shape)
+        channels, height, width = (self._number(size, picture) for size in pixels.shape)
         high, wide = self._resized(height, width)
         across, inside_row = self._weights(picture.shape[1], width, wide)
         down, inside_column = self._weights(picture.shape[0], height, high)
         square = self._resize(pixels, across, down, (height, width), (high, wide))
         if self.geometry.fit == "pad":
             inside = inside_column[:, None] & inside_row
-            square = torch.where(inside, square, pixels.mean().round())
+            square = torch.where(inside, square, pixels.double().mean().round().float())
         chosen = torch.minimum(torch.arange(3, device=picture.device), channels.long() - 1)
         return square.index_select(0, chosen)
 
@@ -54,8 +61,8 @@ class Squares(nn.Module):
         before: tuple[Tensor, Tensor],
         after: tuple[Tensor, Tensor],
     ) -> Tensor:
-        """Float64 [C, S, S] of pixels [C, H, W] and the weights of both sides."""
-        operands = (pixels, across.T.contiguous(), down)
+        """Float32 [C, S, S] of pixels [C, H, W] and the weights of both sides."""
+        operands = (pixels, *_halves(across.T.contiguous()), *_halves(down))
         if not _TALL_FIRST:
             return _rows_first(*operands)
         (height, width), (high, wide) = before, after
@@ -71,56 +78,60 @@ class Squares(nn.Module):
             return torch.full_like(height, side), torch.full_like(width, side)
         if self.geometry.fit == "crop":
             short = torch.minimum(height, width)
-            return (side * height / short).floor(), (side * width / short).floor()
+            return _quotient(side * height, short), _quotient(side * width, short)
         long = torch.maximum(height, width)
         return (
-            (side * height / long).round().clamp(min=1),
-            (side * width / long).round().clamp(min=1),
+            _nearest(side * height, long).clamp(min=1),
+            _nearest(side * width, long).clamp(min=1),
         )
 
     def _weights(self, count: int, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
         """Weights [S, count] times 2^22 of resizing a side, and which places [S] are inside it.
 
-        count, before: its pixels, as a number and as float64 []. after: what it becomes.
+        count, before: its pixels, as a number and as a tensor []. after: what it becomes.
         """
         side = self.geometry.size
         first = (after - side) / 2  # the square's first place among those of the resized picture
         first = first.round() if self.geometry.fit == "crop" else -(-first).floor()
-        places = torch.arange(side, dtype=torch.float64, device=after.device) + first
+        places = torch.arange(side, dtype=self.kind, device=after.device) + first
         weights = pillow_weights(places, count, before, after, self.geometry.interpolation)
         return weights, (places >= 0) & (places < after)
 
+    def _number(self, size: int, like: Tensor) -> Tensor:
+        """A size, which is a symbol while a graph is made, as a tensor []."""
+        return torch.scalar_tensor(size, dtype=self.kind, device=like.device)
+
 
 def eight_bits(picture: Tensor, white: Tensor, bit_depth: int) -> Tensor:
-    """Integers of any shape to float64 0..255, rounded; see `images.deep.to_eight_bits`.
+    """Integers of any shape to float32 0..255, rounded; see `images.deep.to_eight_bits`.
 
     Samples over the white level become white here, where that refuses the file.
     """
-    level = white.double().clamp(max=2**bit_depth - 1)
-    scaled = ((picture.double() * 255 + (level / 2).floor()) / level).floor()
-    return scaled.clamp(max=255)
+    level = white.float().clamp(max=2**bit_depth - 1)
+    scaled = picture.float() * 255 + (level / 2).floor()  # below 2^24
+    return _quotient(scaled, level).clamp(max=255)
 
 
 def pillow_weights(
     places: Tensor, count: int, before: Tensor, after: Tensor, interpolation: str
 ) -> Tensor:
-    """Weights float64 [P, count], whole numbers, of `count` pixels for P places of the result.
+    """Weights [P, count], whole numbers, of `count` pixels for P places of the result.
 
     As Pillow's `Resample.c` computes them for 8-bit pixels. before, after: pixels of both sides,
-    float64 []; before is `count`.
+    [] like `places`, float64 or float32; before is `count`.
     """
-    scale = before / after
-    stretched = scale.clamp(min=1)
-    support = _SUPPORT[interpolation] * stretched
-    centre = ((places + 0.5) * scale)[:, None]
-    pixel = torch.arange(count, dtype=torch.float64, device=places.device)
-    first = (centre - support + 0.5).floor()
-    end = (centre + support + 0.5).floor()
-    distance = ((pixel - centre + 0.5) * (1 / stretched)).abs()
-    curve = _triangle if interpolation == "bilinear" else _cubic
-    weights = torch.where((pixel >= first) & (pixel < end), curve(distance), 0.0)
-    total = weights.sum(dim=1, keepdim=True)
-    weights = weights / torch.where(total == 0, 1.0, total) * _ONE
+    centre, unit = (2 * places + 1) * before, 2 * after  # of a place, in pixels: centre / unit
+    whole = (centre / unit).floor()
+    away = torch.arange(count, dtype=places.dtype, device=places.device) - whole[:, None]
+    distance = (unit * away + after - (centre - unit * whole)[:, None]).abs()
+    reach = 2 * torch.maximum(before, after)  # the filter's unit of length, as `distance`'s
+    if places.dtype == torch.float32:
+        return _shares(
+            *(_whole_triangle if interpolation == "bilinear" else _whole_cubic)(distance, reach)
+        )
+    curve = (_triangle if interpolation == "bilinear" else _cubic)(distance / reach)
+    total = curve.sum(dim=1, keepdim=True)
+    weights = curve / torch.where(total == 0, 1.0, total) * _ONE  # 0: outside of the picture
     return weights.sign() * (weights.abs() + 0.5).floor()
 
 
@@ -135,18 +146,87 @@ def _cubic(distance: Tensor) -> Tensor:
     return torch.where(distance < 1, near, torch.where(distance < 2, far, 0.0))
 
 
-def _rows_first(pixels: Tensor, across: Tensor, down: Tensor) -> Tensor:
-    return _rounded(down @ _rounded(pixels @ across))
+def _whole_triangle(distance: Tensor, reach: Tensor) -> _Pair:
+    """`_triangle` at distance / reach, of whole numbers, times reach."""
+    curve = (reach - distance).clamp(min=0)
+    return torch.zeros_like(curve), curve
 
 
-def _columns_first(pixels: Tensor, across: Tensor, down: Tensor) -> Tensor:
-    return _rounded(_rounded(down @ pixels) @ across)
+def _whole_cubic(distance: Tensor, reach: Tensor) -> _Pair:
+    """`_cubic` at distance / reach, of whole numbers, times 2 reach^3."""
+    middle = _product(reach * reach, 2 * reach)
+    falling = _product(distance * distance, 5 * reach - 3 * distance)
+    far = _product((2 * reach - distance) ** 2, reach - distance)
+    inside, outside = distance < reach, distance < 2 * reach
+    high, low = (
+        torch.where(inside, all_ - less, torch.where(outside, beyond, 0.0))
+        for all_, less, beyond in zip(middle, falling, far, strict=True)
+    )
+    return high, low
 
 
-def _rounded(sums: Tensor) -> Tensor:
-    return ((sums + _ONE / 2) / _ONE).floor().clamp(0, 255)
+def _product(left: Tensor, right: Tensor) -> _Pair:
+    high = (left / _LIMB).floor()
+    return high * right, (left - high * _LIMB) * right
 
 
-def _number(size: int, like: Tensor) -> Tensor:
-    """A size, which is a symbol while a graph is made, as float64 []."""
-    return torch.scalar_tensor(size, dtype=torch.float64, device=like.device)
+def _shares(high: Tensor, low: Tensor) -> Tensor:
+    """A pair's numbers [P, count] as shares of their sums, times 2^22, rounded: long division."""
+    sign = (high * _LIMB + low).sign()
+    all_high, all_low = (each.sum(dim=1, keepdim=True) for each in (high, low))
+    total = all_high * _LIMB + all_low
+    total = torch.where(total == 0, 1.0, total)  # of places outside, which no pixel reaches
+    high, low, shares = sign * high, sign * low, torch.zeros_like(high)
+    for bits in (8, 8, 6):
+        carried = (low * 2.0**bits / _LIMB).floor()
+        high, low = high * 2.0**bits + carried, low * 2.0**bits - carried * _LIMB
+        digit = ((high * _LIMB + low) / total).floor()  # a wrong one is made up for by the next
+        shares, high, low = (
+            shares * 2.0**bits + digit,
+            high - digit * all_high,
+            low - digit * all_low,
+        )
+    return sign * (shares + ((high * _LIMB + low) / total + 0.5).floor())
+
+
+def _quotient(number: Tensor, divisor: Tensor) -> Tensor:
+    """The whole part of number / divisor of whole numbers.
+
+    Exact also where the division is rounded to a whole number, or is a product with 1 / divisor.
+    """
+    whole = (number / divisor).floor()
+    rest = number - whole * divisor
+    return whole - (rest < 0).to(number.dtype) + (rest >= divisor).to(number.dtype)
+
+
+def _nearest(number: Tensor, divisor: Tensor) -> Tensor:
+    """Number / divisor of whole numbers, rounded, a half to the even one."""
+    whole = _quotient(number, divisor)
+    side = (2 * (number - whole * divisor) - divisor).sign()  # of a half
+    return (whole + 0.5 + side / 4).round()
+
+
+def _halves(weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Whole numbers as float32 of both halves: multiples of `_LOW`, and what is left."""
+    high = (weights / _LOW).round()
+    return high.float(), (weights - high * _LOW).float()
+
+
+def _rows_first(
+    pixels: Tensor, across: Tensor, across_low: Tensor, down: Tensor, down_low: Tensor
+) -> Tensor:
+    narrow = _rounded(pixels @ across, pixels @ across_low)
+    return _rounded(down @ narrow, down_low @ narrow)
+
+
+def _columns_first(
+    pixels: Tensor, across: Tensor, across_low: Tensor, down: Tensor, down_low: Tensor
+) -> Tensor:
+    short = _rounded(down @ pixels, down_low @ pixels)
+    return _rounded(short @ across, short @ across_low)
+
+
+def _rounded(high: Tensor, low: Tensor) -> Tensor:
+    """Sums of both halves as one 8-bit number; all steps are exact."""
+    total = high + (low / _LOW).floor() + _ONE / _LOW / 2
+    return (total / (_ONE / _LOW)).floor().clamp(0, 255)

@@ -22,8 +22,9 @@ from cvgssl.runtime.options import (
     fields_of,
 )
 
-EXPORTED = ".onnx"
-"""What the names of exported files end in."""
+ONNX_SUFFIX, OPENVINO_SUFFIX, WEIGHTS_SUFFIX = ".onnx", ".xml", ".bin"
+EXPORTED = (ONNX_SUFFIX, OPENVINO_SUFFIX)
+"""What the names of exported files end in; an .xml has its weights in a .bin beside it."""
 SortMode = Literal["copy", "move"]
 DEFAULT_RATE = 0.1
 """Share of the pictures of known classes that may be called unknown; that of exported files."""
@@ -113,7 +114,8 @@ class PredictOptions(CheckedOptions, GpuOption, RuntimeOption, BatchOptions):
 
     model: Path = Field(
         description="run folder (of finetune, linear or fit), a .safetensors file from its "
-        "weights/, or an .onnx file of `cvgssl export`, which starts at once and uses no GPU"
+        "weights/, or an .onnx or .xml file of `cvgssl export`, which starts at once and uses no "
+        "GPU"
     )
     images: tuple[Path, ...] = Field(
         min_length=1, description="picture files, and folders to be searched for pictures"

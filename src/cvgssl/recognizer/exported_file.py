@@ -1,11 +1,10 @@
-"""A file of `cvgssl export` in ONNX Runtime. Imports no torch.
+"""A file of `cvgssl export`, open. Imports no torch.
 
 Shape letters: H rows, W columns, C channels (1 or 3), D numbers of an embedding, K classes.
 """
 
 import json
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,8 @@ import pydantic
 from numpy.typing import NDArray
 
 from cvgssl.images.geometry import Geometry
+from cvgssl.recognizer.config import OPENVINO_SUFFIX, WEIGHTS_SUFFIX
+from cvgssl.recognizer.exported_session import OnnxSession, OpenvinoSession, Session
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import check_file, parsing
 
@@ -20,7 +21,6 @@ FORMAT = 1
 INPUTS = ("picture", "white")
 _REMEDY = "export it again"
 _LARGEST_SQUARE = 2**13  # pixels of a side
-_MISSING = "is not installed: pip install 'cvgssl[onnx]'"
 
 
 Answer = dict[str, NDArray[Any]]
@@ -33,24 +33,23 @@ among the labelled pictures and their cosines, the largest first.
 
 
 class ExportedFile:
-    """A file of `cvgssl export`, opened on the CPU.
+    """A file of `cvgssl export`, opened on the CPU: ONNX's, or OpenVINO's .xml with its weights.
 
     metadata: JSON values by name: format, classes and the others that `export` wrote.
+    program: what runs it, with its version. files: what it consists of.
     """
 
-    def __init__(self, path: Path) -> None:
-        runtime = import_package("onnxruntime")
-        runtime.disable_telemetry_events()  # of builds for Windows, which report to their maker
+    def __init__(self, path: Path, weights: Path | None = None) -> None:
+        """Open it. weights: of an .xml; by default the .bin beside it."""
         check_file(path)
+        self.files = [path]
+        if path.suffix.lower() == OPENVINO_SUFFIX:
+            self.files.append(weights or path.with_suffix(WEIGHTS_SUFFIX))
+            check_file(self.files[1])
         with parsing(path, "a file of `cvgssl export`", _REMEDY):
-            options = runtime.SessionOptions()
-            options.log_severity_level = 3
-            # threads that wait by spinning take the cores from a camera's program and the decoder
-            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-            self._session = runtime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
-            texts = self._session.get_modelmeta().custom_metadata_map
+            kind = OnnxSession if len(self.files) == 1 else OpenvinoSession
+            self._session: Session = kind(*self.files)
+            texts = self._session.texts
             if "format" not in texts or "golden" not in texts:
                 raise UserError(f"{path}: is not of `cvgssl export`; it carries no pictures")
             self.metadata: dict[str, Any] = {name: json.loads(texts[name]) for name in texts}
@@ -59,8 +58,7 @@ class ExportedFile:
                 f"{path}: has format {self.metadata['format']}, this version of cvgssl reads "
                 f"{FORMAT}; {_REMEDY}"
             )
-        self.path = path
-        self._outputs = [output.name for output in self._session.get_outputs()]
+        self.path, self.program = path, self._session.program
 
     @property
     def classes(self) -> list[str]:
@@ -87,13 +85,5 @@ class ExportedFile:
         samples = picture.astype(np.uint16).reshape(*picture.shape[:2], -1)
         inputs = dict(zip(INPUTS, (samples, np.array(white, np.uint16)), strict=True))
         with parsing(self.path, "a file of `cvgssl export`", _REMEDY):
-            values = self._session.run(None, inputs)
-        return dict(zip(self._outputs, values, strict=True))
-
-
-def import_package(name: str) -> ModuleType:
-    """A package of the extra `onnx`; raises UserError where it is missing."""
-    try:
-        return __import__(name)
-    except ImportError as error:
-        raise UserError(f"{name} {_MISSING}") from error
+            values = self._session(inputs)
+        return dict(zip(self._session.outputs, values, strict=True))

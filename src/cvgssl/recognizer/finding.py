@@ -26,7 +26,7 @@ def find_recognizer(options: PredictOptions) -> Path:
     if is_fitted(model):
         _check_unused(model, "is of `cvgssl fit`", _runs(options))
         return model / CARD
-    if model.suffix.lower() == EXPORTED and not model.is_dir():
+    if model.suffix.lower() in EXPORTED and not model.is_dir():
         check_file(model)
         rate = options.false_rejection_rate != DEFAULT_RATE
         _check_unused(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cvgssl.recognizer.exported_file import Answer, ExportedFile, import_package
+from cvgssl.recognizer.exported_file import Answer, ExportedFile
 from cvgssl.runtime.cache_folder import default_cache_dir
 from cvgssl.runtime.environment import processor
 from cvgssl.runtime.errors import UserError
@@ -138,12 +138,12 @@ def check_golden(exported: ExportedFile, remedy: str = UNUSABLE) -> Agreement:
 
 
 def check_once(exported: ExportedFile) -> None:
-    """`check_golden`, once per file, ONNX Runtime and processor: the cache folder remembers it.
+    """`check_golden`, once per file, program and processor: the cache folder remembers it.
 
     Where that cannot be written it is checked every time.
     """
-    runtime = import_package("onnxruntime").__version__
-    facts = [sha256_file(exported.path), runtime, np.__version__, processor()]
+    hashes = [sha256_file(file) for file in exported.files]
+    facts = [*hashes, exported.program, np.__version__, processor()]
     name = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
     note = default_cache_dir() / "verified" / f"{name}.json"
     with suppress(OSError, ValueError):
@@ -192,9 +192,9 @@ def check_answers(
             )
     if wrong:
         raise UserError(
-            f"{exported.path}: ONNX Runtime answers otherwise for {counted(len(wrong), 'picture')} "
-            f"of {len(names)}, probabilities differ by up to {largest:.1e}; the first: {wrong[0]}; "
-            f"{remedy}"
+            f"{exported.path}: {exported.program} answers otherwise for "
+            f"{counted(len(wrong), 'picture')} of {len(names)}, probabilities "
+            f"differ by up to {largest:.1e}; the first: {wrong[0]}; {remedy}"
         )
     return Agreement(len(names), largest, 0.0)
 

@@ -191,7 +191,7 @@ def _load(file: Path, options: PredictOptions) -> Recognizing:
         from cvgssl.recognizer.fitted import load_fitted
 
         return load_fitted(options)
-    if file.suffix.lower() == EXPORTED:
+    if file.suffix.lower() in EXPORTED:
         from cvgssl.recognizer.exported import load_exported
 
         return load_exported(options)

@@ -1,0 +1,174 @@
+"""Heads that compare rows with what they keep, as parts of the graph, in float64 like theirs.
+
+Shape letters: D numbers of a row, L labelled pictures, E width of a diffusion map, K classes.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.kernel_ridge import KernelRidge as KernelRidgeRegression
+from torch import Tensor, nn
+
+from cvgssl.heads.linear import Discriminant, KernelRidge, Logistic
+from cvgssl.heads.mixture import MixtureHead
+from cvgssl.heads.nearest_mean import CosineKnn, NearestMean, TipAdapter
+from cvgssl.heads.transport import TransportHead
+
+
+def unit(rows: Tensor) -> Tensor:
+    """Rows [R, D] scaled to length 1; a row of zeros stays."""
+    length = (rows * rows).sum(dim=1, keepdim=True).sqrt()
+    return rows / torch.where(length > 0, length, 1.0)
+
+
+def keep(module: nn.Module, name: str, values: NDArray[Any]) -> None:
+    """Make values a float64 buffer of a module."""
+    module.register_buffer(name, torch.from_numpy(np.asarray(values, np.float64).copy()))
+
+
+class KernelPart(nn.Module):
+    """Kernel ridge regression of values [L, K]; see `regress_labels`."""
+
+    rows: Tensor
+    dual: Tensor
+
+    def __init__(self, regression: KernelRidgeRegression) -> None:
+        super().__init__()
+        self.gamma = regression.gamma if regression.kernel == "rbf" else None
+        keep(self, "rows", regression.X_fit_)
+        keep(self, "dual", regression.dual_coef_)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Rows [1, D] to [1, K]."""
+        inside = rows @ self.rows.T
+        if self.gamma is not None:
+            lengths = (rows * rows).sum() + (self.rows * self.rows).sum(dim=1)
+            inside = (-self.gamma * (lengths - 2 * inside).clamp(min=0)).exp()
+        return inside @ self.dual
+
+
+class KernelRidgePart(nn.Module):
+    """`KernelRidge`."""
+
+    mean: Tensor
+
+    def __init__(self, head: KernelRidge) -> None:
+        super().__init__()
+        self.regression, self.scale = KernelPart(head.regression_), head.scale
+        keep(self, "mean", head.mean_)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Rows [1, D] to probabilities [1, K]."""
+        scores: Tensor = self.scale * (self.regression(rows) + self.mean)
+        return scores.softmax(dim=1)
+
+
+class LinearPart(nn.Module):
+    """The softmax of an affine function of rows of length 1."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, weight: NDArray[Any], bias: NDArray[Any]) -> None:
+        super().__init__()
+        keep(self, "weight", weight)
+        keep(self, "bias", bias)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Rows [1, D] to probabilities [1, K]."""
+        return (unit(rows) @ self.weight + self.bias).softmax(dim=1)
+
+
+def logistic(head: Logistic) -> LinearPart:
+    """`Logistic` for two classes or more."""
+    assert head.linear_ is not None, "recognizers have two classes or more"
+    coefficients, bias = head.linear_.coef_, head.linear_.intercept_
+    if len(coefficients) == 1:  # of two classes; the other one's are 0
+        coefficients = np.concatenate([0 * coefficients, coefficients])
+        bias = np.concatenate([0 * bias, bias])
+    return LinearPart(head.basis_ @ coefficients.T, bias)
+
+
+def discriminant(head: Discriminant) -> LinearPart:
+    """`Discriminant`: log densities of a shared covariance, whose squares of rows cancel."""
+    means = head.means_
+    centres = means @ head.axes_.T
+    along = centres * (1 / (head.kept_ + head.level_) - 1 / head.level_)
+    weight = means / head.level_ + along @ head.axes_
+    bias = -0.5 * (means * weight).sum(axis=1)
+    return LinearPart(head.scale * weight.T, head.scale * bias)
+
+
+class MeansPart(nn.Module):
+    """`NearestMean`, and `TransportHead` on its map: cosines to class means."""
+
+    means: Tensor
+
+    def __init__(self, head: NearestMean | TransportHead) -> None:
+        super().__init__()
+        self.scale = head.scale
+        keep(self, "means", head.means_)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Rows of length 1 [1, D] to probabilities [1, K]."""
+        return (self.scale * (rows @ self.means.T)).softmax(dim=1)
+
+
+class NeighboursPart(nn.Module):
+    """`CosineKnn`."""
+
+    rows: Tensor
+    votes: Tensor
+
+    def __init__(self, head: CosineKnn) -> None:
+        super().__init__()
+        self.count, self.scale = min(head.neighbours, len(head.rows_)), head.scale
+        keep(self, "rows", head.rows_)
+        keep(self, "votes", head.votes_)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Rows of length 1 [1, D] to probabilities [1, K]."""
+        cosine = rows @ self.rows.T
+        least = cosine.topk(self.count, dim=1).values[:, -1:]
+        weight = torch.where(cosine >= least, (self.scale * (cosine - 1)).exp(), 0.0)
+        votes = weight @ self.votes
+        return votes / votes.sum(dim=1, keepdim=True)
+
+
+class CachePart(nn.Module):
+    """`TipAdapter` without text."""
+
+    keys: Tensor
+    values: Tensor
+
+    def __init__(self, head: TipAdapter) -> None:
+        super().__init__()
+        assert head.anchors is None, "recognizers have no texts"
+        self.alpha, self.beta = head.alpha, head.beta
+        keep(self, "keys", head.cache_.keys)
+        keep(self, "values", head.cache_.values)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Rows of length 1 [1, D] to probabilities [1, K]."""
+        weight = (self.beta * (rows @ self.keys.T - 1)).exp()
+        return (self.alpha * (weight @ self.values)).softmax(dim=1)
+
+
+class MixturePart(nn.Module):
+    """`MixtureHead`: the classes' Gaussians on the map."""
+
+    means: Tensor
+    shares: Tensor
+
+    def __init__(self, head: MixtureHead) -> None:
+        super().__init__()
+        self.precision = head.precision_
+        keep(self, "means", head.means_)
+        keep(self, "shares", head.log_shares_)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Coordinates [1, E] to probabilities [1, K]."""
+        squared = ((rows - self.means) ** 2).sum(dim=1)
+        return (self.shares - self.precision * squared).softmax(dim=0)[None]
