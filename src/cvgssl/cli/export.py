@@ -19,7 +19,14 @@ def run(argv: Sequence[str], prog: str) -> int:
         f"{summary.program} {summary.golden.pictures} made-up pictures get the same class, and "
         f"probabilities that differ by at most {summary.golden.probability:.1e}"
     )
-    if summary.pool is None:
+    changes = summary.int8
+    if changes is not None:
+        print(
+            f"in int8 none of {changes.labelled} labelled pictures and {changes.changed} of "
+            f"{changes.pool} of its own pool get another class than before; probabilities differ "
+            f"by at most {changes.probability:.2f}"
+        )
+    elif summary.pool is None:
         print("no picture of its own pool was at hand or asked for: none was checked")
     else:
         print(
