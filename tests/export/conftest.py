@@ -45,9 +45,9 @@ def exported(folder: Path, *words: str, name: str = "it.onnx") -> Exported:
 def with_map(
     plates: Path, teacher_file: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Exported:
-    """Head `auto` on two layers, cls and mean; pictures of 32 px."""
-    options = {"pooling": "cls+mean", "layers": (2, 6), "image_size": 32}
-    encoder = (f"test_vit={teacher_file}",)
+    """Head `auto` on two layers, cls and mean, of encoders that share a run; pictures of 32 px."""
+    options = {"pooling": "mean", "layers": (2, 6), "image_size": 32}
+    encoder = (f"test_vit,pooling=cls={teacher_file}", f"test_vit={teacher_file}")
     made = make(tmp_path_factory.mktemp("map"), {"data": plates, "encoder": encoder, **options})
     assert '"gate_open": true' in (made.folder / "summary.json").read_text()
     return made
@@ -77,6 +77,18 @@ def of_labels(
 def for_openvino(of_labels: Exported) -> Exported:
     """The recognizer `of_labels` as OpenVINO's files."""
     return exported(of_labels.folder, "--check", "20", name="it.xml")
+
+
+@pytest.fixture(scope="session")
+def in_int8(plates: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """Encoders in int8; class means, whose answers are far enough from each other."""
+    out = tmp_path_factory.mktemp("int8")
+    options = {"encoder": ("test_resnet=random",), "image_size": 48, "head": "nearest-mean"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CVGSSL_CACHE", str(out / "cache"))
+        patch.setattr("cvgssl.export.int8.MOST_CHANGED", 0.1)  # weights are random
+        folder, _ = fit(FitConfig(out=out / "fit", data=plates, shot=4, **options))
+        return exported(folder, "--int8", name="it.xml")
 
 
 @pytest.fixture(scope="session")

@@ -78,6 +78,8 @@ def _quantized(encoders: Any, before: Any, pictures: Sequence[NDArray[Any]]) -> 
             return list(views(inputs_of(picture, _WHITE)).values())
 
         nncf.set_log_level(logging.ERROR)
+        # sums of 8-bit weights overflow on processors without VNNI, which the pictures in the file
+        # tell; weights of 7 bits (OverflowFix.ENABLE) would not, and change three times the answers
         try:
             return nncf.quantize(
                 encoders,
