@@ -83,7 +83,8 @@ def for_openvino(of_labels: Exported) -> Exported:
 def in_int8(plates: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """Encoders in int8; class means, whose answers are far enough from each other."""
     out = tmp_path_factory.mktemp("int8")
-    options = {"encoder": ("test_resnet=random",), "image_size": 48, "head": "nearest-mean"}
+    encoder = ("test_resnet=random", "test_resnet,image_size=32=random")
+    options = {"encoder": encoder, "image_size": 48, "head": "nearest-mean"}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CVGSSL_CACHE", str(out / "cache"))
         patch.setattr("cvgssl.export.int8.MOST_CHANGED", 0.1)  # weights are random

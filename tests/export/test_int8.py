@@ -1,6 +1,7 @@
 """`cvgssl export --int8`: encoders in integers, where answers stay as they are."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -14,7 +15,9 @@ import pytest
 from cvgssl.cli.main import main
 from cvgssl.export.int8 import Changes, check_changes
 from cvgssl.images.reader import read_picture
+from cvgssl.recognizer.config import FitConfig
 from cvgssl.recognizer.exported_file import ExportedFile
+from cvgssl.recognizer.fit import fit
 from cvgssl.recognizer.predict import predict
 from cvgssl.runtime.errors import UserError
 from tests.export.conftest import Exported
@@ -89,6 +92,28 @@ def test_what_it_needs(
     monkeypatch.setitem(sys.modules, "nncf", None)  # how Python notes that there is none
     wanted = "nncf is not installed: pip install 'cvgssl[int8,openvino,onnx]'"
     assert wanted in refused(in_int8.folder, "it.xml")
+
+
+def test_labelled_pictures_have_to_be_there(
+    steel: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = Path(shutil.copytree(steel, tmp_path / "data"))
+    folder, _ = fit(
+        FitConfig(
+            data=data,
+            encoder=("test_resnet=random",),
+            image_size=32,
+            shot=1,
+            head="nearest-mean",
+            out=tmp_path / "fit",
+        )
+    )
+    name = (folder / "labels.csv").read_text().splitlines()[1].rpartition(",")[0]
+    (data / name).unlink()
+    assert main(["export", str(folder), str(tmp_path / "it.xml"), "--int8"]) == 2
+    errors = capsys.readouterr().err
+    assert f"{data / name} cannot be read any more (1 of 6 cannot)" in errors
+    assert not (tmp_path / "it.xml").exists()
 
 
 def test_it_reports_to_nobody(tmp_path: Path, python: str) -> None:

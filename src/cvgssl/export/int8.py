@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cvgssl.encoders.runtimes import OPENVINO
 from cvgssl.export.graph import quiet
+from cvgssl.images.reader import read_picture
 from cvgssl.recognizer.exported_file import Answer, ExportedFile, inputs_of
 from cvgssl.recognizer.exported_session import NNCF, compiled, import_package
 from cvgssl.runtime.errors import UserError
@@ -45,11 +46,13 @@ class Changes:
     probability: float
 
 
-def quantized(model: Any, shown: Sequence[str], pictures: Sequence[NDArray[Any]]) -> Any:
+def quantized(model: Any, shown: Sequence[str], pictures: Sequence[Path], bit_depth: int) -> Any:
     """OpenVINO's `Model` with its encoders in int8, and without the outputs that are shown.
 
     model: of an `EncodersShown`; it is taken apart. shown: names of that one's outputs. pictures:
-    samples [H, W] or [H, W, 3], white level 255, to calibrate it on.
+    readable files, to calibrate it on. bit_depth: of those with 16 bits.
+
+    Raises UserError when NNCF cannot.
     """
     openvino = import_package(OPENVINO)
     results = {name: model.output(name).get_node() for name in shown}
@@ -58,14 +61,16 @@ def quantized(model: Any, shown: Sequence[str], pictures: Sequence[NDArray[Any]]
     *seen, known = [_cut(result) for result in results.values()]
     before = openvino.Model(views, model.get_parameters(), "views")
     # as a copy, since constants that both halves have in common confuse NNCF
-    encoders = _quantized(openvino.Model([values], seen, "encoders").clone(), before, pictures)
+    encoders = _quantized(
+        openvino.Model([values], seen, "encoders").clone(), before, pictures, bit_depth
+    )
     for parameter, result in zip(encoders.get_parameters(), views, strict=True):
         _join(result, parameter)
     _join(encoders.get_results()[0], known)
     return openvino.Model(wanted, model.get_parameters(), "recognizer")
 
 
-def _quantized(encoders: Any, before: Any, pictures: Sequence[NDArray[Any]]) -> Any:
+def _quantized(encoders: Any, before: Any, pictures: Sequence[Path], bit_depth: int) -> Any:
     """The network `encoders` in int8; before: what makes its inputs of a picture."""
     nncf = import_package(NNCF)
     attention = _ATTENTION & {node.get_type_name() for node in encoders.get_ops()}
@@ -73,9 +78,9 @@ def _quantized(encoders: Any, before: Any, pictures: Sequence[NDArray[Any]]) -> 
     views = compiled(before)
     with progress("quantize", rounds * len(pictures)) as advance, quiet():
 
-        def seen(picture: NDArray[Any]) -> list[NDArray[Any]]:
+        def seen(path: Path) -> list[NDArray[Any]]:
             advance(1)
-            return list(views(inputs_of(picture, _WHITE)).values())
+            return list(views(inputs_of(read_picture(path, bit_depth), _WHITE)).values())
 
         nncf.set_log_level(logging.ERROR)
         # sums of 8-bit weights overflow on processors without VNNI, which the pictures in the file
@@ -87,6 +92,8 @@ def _quantized(encoders: Any, before: Any, pictures: Sequence[NDArray[Any]]) -> 
                 model_type=nncf.ModelType.TRANSFORMER if attention else None,
                 subset_size=len(pictures),
             )
+        except UserError:  # of a picture
+            raise
         except Exception as error:  # whatever a network provokes in NNCF
             raise UserError(
                 f"--int8: NNCF {nncf.__version__} cannot quantize this recognizer "

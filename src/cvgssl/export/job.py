@@ -151,9 +151,7 @@ def _int8_model(source: Source, pictures: Sequence[Path]) -> Any:
     assert isinstance(graph, RecognizerGraph), "models that were trained name no pictures"
     shown = EncodersShown(graph)
     model = _openvino_model(shown, (*source.outputs, *shown.outputs))
-    return quantized(
-        model, shown.outputs, [read_picture(each, source.bit_depth) for each in pictures]
-    )
+    return quantized(model, shown.outputs, pictures, source.bit_depth)
 
 
 def _answered(model: Any, golden: Sequence[Golden]) -> list[Golden]:
