@@ -61,16 +61,16 @@ def fitted(options: dict[str, Any]) -> Callable[[Path], Path]:
     def fit_in(place: Path) -> Path:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("CVGSSL_CACHE", str(place / "cache"))
-            return fit(FitConfig(out=place / "fit", shot=2, **options))[0]
+            return fit(FitConfig(**{"out": place / "fit", "shot": 2} | options))[0]
 
     return fit_in
 
 
 @pytest.fixture(scope="session")
 def with_map(plates: Path, teacher_file: Path, export_once: Callable[..., Exported]) -> Exported:
-    """Head `auto` on two layers, cls and mean; pictures of 32 px."""
-    options = {"pooling": "cls+mean", "layers": (2, 6), "image_size": 32}
-    encoder = (f"test_vit={teacher_file}",)
+    """Head `auto` on two layers, cls and mean, of encoders that share a run; pictures of 32 px."""
+    options = {"pooling": "mean", "layers": (2, 6), "image_size": 32}
+    encoder = (f"test_vit,pooling=cls={teacher_file}", f"test_vit={teacher_file}")
     made = export_once(
         "with_map", fitted({"data": plates, "encoder": encoder, **options}), "--check", "20"
     )
@@ -100,6 +100,16 @@ def of_labels(steel: Path, teacher_file: Path, export_once: Callable[..., Export
 def for_openvino(of_labels: Exported, export_once: Callable[..., Exported]) -> Exported:
     """The recognizer `of_labels` as OpenVINO's files."""
     return export_once("for_openvino", lambda _: of_labels.folder, "--check", "20", to="it.xml")
+
+
+@pytest.fixture(scope="session")
+def in_int8(plates: Path, export_once: Callable[..., Exported]) -> Exported:
+    """Encoders in int8; class means, whose answers are far enough from each other."""
+    encoder = ("test_resnet=random", "test_resnet,image_size=32=random")
+    options = {"data": plates, "encoder": encoder, "image_size": 48, "head": "nearest-mean"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cvgssl.export.int8.MOST_CHANGED", 0.1)  # weights are random
+        return export_once("in_int8", fitted(options | {"shot": 4}), "--int8", to="it.xml")
 
 
 @pytest.fixture(scope="session")

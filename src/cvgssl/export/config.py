@@ -6,8 +6,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from cvgssl.recognizer.config import EXPORTED
+from cvgssl.recognizer.config import EXPORTED, ONNX_SUFFIX
 from cvgssl.runtime.options import STRICT, CheckedOptions, Written
+
+_CHECKED = 200
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -33,15 +35,25 @@ class ExportConfig(CheckedOptions):
         "files",
     )
     check: int = Field(
-        default=200,
+        default=_CHECKED,
         ge=0,
         le=1_000_000,
         description="train pictures of a folder of `cvgssl fit` that are checked, where they still "
         "are",
     )
 
+    int8: bool = Field(
+        default=False,
+        description="OUT.xml with encoders in 8-bit integers, which is smaller, where that leaves "
+        "the answers as they are; needs the extra `int8` and the train pictures",
+    )
+
     def _problems(self) -> list[str]:
         problems = super()._problems()
+        if self.int8 and self.out.suffix == ONNX_SUFFIX:
+            problems.append(f"--int8: is for OpenVINO; OUT {self.out} must end in .xml")
+        if self.int8 and self.check != _CHECKED:
+            problems.append("--check: has no effect with --int8, which checks more; leave it out")
         if self.out.suffix not in EXPORTED:
             problems.append(f"OUT {self.out}: must end in {' or '.join(EXPORTED)}")
         return problems

@@ -1,36 +1,36 @@
-"""An encoder as a part of the graph: `features.encoder.Encoder` for a single picture.
+"""Encoders as a part of the graph: `features.encoder.JointEncoder` for a single picture.
 
-Shape letters: S side of the square, V views of test-time augmentation, D numbers of an embedding.
+Shape letters: S side of the square, V views of test-time augmentation, s their side, D numbers of
+an embedding.
 """
-
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from cvgssl.features.encoder import Encoder, augmented
+from cvgssl.features.encoder import JointEncoder, augmented
 
 
 class EncoderPart(nn.Module):
-    """A square of pixels to an embedding."""
+    """A square of pixels to the embeddings of encoders that share a run of their network."""
 
     to_size: Tensor | None
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, joint: JointEncoder) -> None:
         super().__init__()
-        self.config, self.interpolation = encoder.config, encoder.frozen.interpolation
-        self.backbone, self.projection = encoder.frozen.backbone, encoder.frozen.projection
-        self.pooling = encoder.pooling
-        self.register_buffer("to_size", self._resizing(encoder))
+        self.config, self.interpolation = joint.config, joint.frozen.interpolation
+        self.members, self.run = joint.members, joint.run
+        # what `run` and the members compute with belongs to this module, too
+        self.backbone, self.projection = joint.frozen.backbone, joint.frozen.projection
+        self.register_buffer("to_size", self._resizing(joint))
 
-    def _resizing(self, encoder: Encoder) -> Tensor | None:
+    def _resizing(self, joint: JointEncoder) -> Tensor | None:
         """Weights [size, side] of the resize from a crop's side; None where it has the size.
 
         No exporter knows torch's antialiased resize, whose weights are what it makes of a unit
         matrix.
         """
-        config, size = self.config, encoder.frozen.image_size
-        side = encoder.geometry.size
+        config, size = self.config, joint.frozen.image_size
+        side = joint.geometry.size
         if config.crops > 1:
             side = max(1, round(config.crop_side * side))
         if side == size:
@@ -41,18 +41,17 @@ class EncoderPart(nn.Module):
         )
         return wide[0, 0].clone()
 
-    def forward(self, square: Tensor) -> Tensor:
-        """Whole numbers 0..255 float64 [3, S, S] to float32 [1, D]."""
+    def views(self, square: Tensor) -> Tensor:
+        """Whole numbers 0..255 float32 [3, S, S] to what the network sees, 0..1 [V, 3, s, s]."""
         config = self.config
         pixels = square.float()[None] / 255
-        views = torch.cat(
-            list(augmented(pixels, config.crops, config.crop_side, config.flips))
-        )  # [V, 3, side, side]
+        views = torch.cat(list(augmented(pixels, config.crops, config.crop_side, config.flips)))
         if self.to_size is not None:
             views = self.to_size @ views @ self.to_size.T
             views = views.clamp(0, 1) if self.interpolation == "bicubic" else views
-        if self.pooling is None:
-            embedded = self.projection(self.backbone(views)).float()
-        else:
-            embedded = self.pooling(self.backbone.normalize(views))
-        return cast(Tensor, embedded.mean(dim=0, keepdim=True))
+        return views
+
+    def forward(self, views: Tensor) -> list[Tensor]:
+        """Views [V, 3, s, s] to float32 [1, D] of each member."""
+        output, shown = self.run(views)
+        return [each.take(output, shown).mean(dim=0, keepdim=True) for each in self.members]

@@ -10,6 +10,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ from cvgssl.export.squares import Squares
 from cvgssl.heads import OpenSetHead
 from cvgssl.recognizer.config import ONNX_SUFFIX
 from cvgssl.recognizer.exported_file import INPUTS
-from cvgssl.recognizer.exported_session import import_package
+from cvgssl.recognizer.exported_session import NNCF, import_package
 from cvgssl.recognizer.fitted import FittedRecognizer
 from cvgssl.recognizer.trained import TrainedRecognizer
 from cvgssl.runtime.errors import UserError
@@ -46,8 +47,10 @@ class RecognizerGraph(nn.Module):
         head = recognizer.head
         assert isinstance(head.head, OpenSetHead)
         self.squares = nn.ModuleList(Squares(each, kind) for each in recognizer.geometries)
-        self.places = [recognizer.geometries.index(each.geometry) for each in recognizer.encoders]
-        self.encoders = nn.ModuleList(EncoderPart(each) for each in recognizer.encoders)
+        self.places = [recognizer.geometries.index(each.geometry) for each in recognizer.runs]
+        self.parts = nn.ModuleList(EncoderPart(each) for each in recognizer.runs)
+        members = [member for run in recognizer.runs for member in run.members]
+        self.order = [members.index(each) for each in recognizer.encoders]
         self.preparation = PreparationPart(head.preparation)
         self.head = HeadPart(head.head.head_, head.head.score_)
         self.register_buffer("labelled", unit(labelled))
@@ -57,14 +60,23 @@ class RecognizerGraph(nn.Module):
 
         Probabilities [K], embedding [D], score [], places and cosines of the nearest labelled ones.
         """
+        return self.answer(self.embed(self.views(picture, white)))
+
+    def views(self, picture: Tensor, white: Tensor) -> list[Tensor]:
+        """What each network sees of a picture: float32 [V, 3, s, s]."""
         squares = [each(picture, white) for each in self.squares]
-        values = torch.cat(
-            [
-                encoder(squares[place])
-                for encoder, place in zip(self.encoders, self.places, strict=True)
-            ],
-            dim=1,
-        )
+        return [
+            cast(EncoderPart, part).views(squares[place])
+            for part, place in zip(self.parts, self.places, strict=True)
+        ]
+
+    def embed(self, views: Sequence[Tensor]) -> Tensor:
+        """What the networks see to the embedding, float32 [1, D]."""
+        values = [each for part, seen in zip(self.parts, views, strict=True) for each in part(seen)]
+        return torch.cat([values[place] for place in self.order], dim=1)
+
+    def answer(self, values: Tensor) -> tuple[Tensor, ...]:
+        """An embedding [1, D] to all outputs."""
         rows = self.preparation(values)
         probabilities, score = self.head(rows)
         cosines = (unit(rows) @ self.labelled.T)[0]
@@ -76,6 +88,25 @@ class RecognizerGraph(nn.Module):
             nearest,
             similarity.float(),
         )
+
+
+class EncodersShown(nn.Module):
+    """The same graph, which also gives what goes into its networks and what comes out."""
+
+    def __init__(self, graph: RecognizerGraph) -> None:
+        super().__init__()
+        self.whole = graph  # `graph` is a name of the exporter
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the further outputs: views of each network, and the embedding."""
+        return (*(f"views{place}" for place in range(len(self.whole.parts))), "values")
+
+    def forward(self, picture: Tensor, white: Tensor) -> tuple[Tensor, ...]:
+        """See `RecognizerGraph`."""
+        views = self.whole.views(picture, white)
+        values = self.whole.embed(views)
+        return (*self.whole.answer(values), *views, values)
 
 
 class TrainedGraph(nn.Module):
@@ -113,7 +144,7 @@ def write_graph(
     sample = (torch.zeros(37, 53, 3, dtype=torch.uint16), torch.tensor(255, dtype=torch.uint16))
     free = torch.export.Dim.DYNAMIC
     try:
-        with _quiet(), torch.no_grad():
+        with quiet(), torch.no_grad():
             program = torch.onnx.export(
                 graph.eval(),
                 sample,
@@ -135,15 +166,16 @@ def write_graph(
         ) from error
 
 
-def import_packages(path: Path) -> None:
+def import_packages(path: Path, int8: bool) -> None:
     """Raise UserError where a package that writes or runs a file of this name is missing."""
-    for name in ("onnx", "onnxscript", ONNXRUNTIME if path.suffix == ONNX_SUFFIX else OPENVINO):
+    program = ONNXRUNTIME if path.suffix == ONNX_SUFFIX else OPENVINO
+    for name in ("onnx", "onnxscript", program, *((NNCF,) if int8 else ())):
         import_package(name)
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter's own reports, which are long, are left out; its errors come through."""
+def quiet() -> Iterator[None]:
+    """Reports of others, which are long, are left out; their errors come through."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -4,7 +4,7 @@ import contextlib
 import json
 import platform
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,17 +14,26 @@ import numpy as np
 import tifffile
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from cvgssl import __version__
 from cvgssl.encoders.runtimes import OPENVINO
 from cvgssl.export.config import ExportConfig
-from cvgssl.export.graph import import_packages, write_graph
+from cvgssl.export.graph import EncodersShown, RecognizerGraph, import_packages, write_graph
+from cvgssl.export.int8 import (
+    LEAST_CALIBRATION,
+    MOST_CALIBRATION,
+    MOST_CHECKED,
+    Changes,
+    check_changes,
+    quantized,
+)
 from cvgssl.export.sources import Source, open_source, predict_options
 from cvgssl.features.reading import Reading
 from cvgssl.images.reader import read_picture
 from cvgssl.recognizer.config import ONNX_SUFFIX, WEIGHTS_SUFFIX, PredictOptions
-from cvgssl.recognizer.exported_file import FORMAT, ExportedFile
-from cvgssl.recognizer.exported_session import import_package, write_openvino
+from cvgssl.recognizer.exported_file import FORMAT, Answer, ExportedFile, inputs_of
+from cvgssl.recognizer.exported_session import compiled, import_package, write_openvino
 from cvgssl.recognizer.golden import (
     Agreement,
     Golden,
@@ -33,11 +42,13 @@ from cvgssl.recognizer.golden import (
     golden_samples,
 )
 from cvgssl.recognizer.predict import Recognizing
+from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import writing
+from cvgssl.runtime.parsing import printable
 from cvgssl.runtime.progress import progress
 
 _PACKAGES = ("torch", "timm", "pillow", "numpy", "scikit-learn", "onnx", "onnxscript",
-             "onnxruntime", "openvino")  # fmt: skip
+             "onnxruntime", "openvino", "nncf")  # fmt: skip
 _NOT_LEFT = "no file is left; try other versions of torch, onnxscript and that program"
 
 
@@ -46,13 +57,15 @@ class ExportSummary:
     """What was written and how well it agrees with `cvgssl predict`.
 
     bytes: of the file. golden, pool: pictures made up, and of the recognizer's own pool; None
-    where none of these were at hand. program: what ran it, with its version.
+    where none of these were at hand, and in int8. int8: what changed by that, or None.
+    program: what ran it, with its version.
     """
 
     bytes: int
     classes: tuple[str, ...]
     golden: Agreement
     pool: Agreement | None
+    int8: Changes | None
     program: str
 
 
@@ -62,27 +75,60 @@ def export(config: ExportConfig) -> ExportSummary:
     Raises UserError, and leaves no file, for what is no recognizer, for a head or an encoder that
     cannot be exported, and where that program answers otherwise than `cvgssl predict`.
     """
-    import_packages(config.out)
+    import_packages(config.out, config.int8)
     source = open_source(config)
     options = predict_options(config, verdicts=False)
     golden = _golden(source, options)
-    pool = _spread(source.pool, config.check)
-    wanted = _probabilities(source.recognizer, options, pool)
-    metadata = _metadata(source, golden)
+    pool = _spread(source.pool, MOST_CHECKED if config.int8 else config.check)
+    labelled = source.labelled if config.int8 else []
+    shown = list(dict.fromkeys([*labelled, *pool]))
+    wanted = _probabilities(source.recognizer, options, shown)
+    pool = [path for path in pool if path in wanted]  # without those that cannot be read
+    if config.int8:
+        _check_enough(config, labelled, wanted)
     with contextlib.ExitStack() as stack:
         # the last one is moved to its place first: an .xml that is there has its weights
         parts = [stack.enter_context(writing(path)) for path in _parts(config.out)]
         if len(parts) == 1:
+            metadata = _metadata(source, golden, config.int8)
             write_graph(source.graph(torch.float64), source.outputs, metadata, parts[0])
         else:
-            write_openvino(_openvino_model(source), metadata, *parts)
+            if config.int8:
+                model = _int8_model(source, _spread(list(wanted), MOST_CALIBRATION))
+                golden = _answered(model, golden)
+            else:
+                model = _openvino_model(source.graph(torch.float32), source.outputs)
+            write_openvino(model, _metadata(source, golden, config.int8), *parts)
         size = sum(part.stat().st_size for part in parts)
         exported = ExportedFile(*parts)
         exported.path = config.out  # which messages name
         on_golden = check_golden(exported, _NOT_LEFT)
-        on_pool = _check_pool(exported, wanted, source.bit_depth)
+        answers = _answers(exported, wanted, source.bit_depth)
+        on_pool = changes = None
+        if config.int8:
+            changes = check_changes(exported, answers, wanted, labelled, pool)
+        elif pool:
+            names, right = list(map(str, wanted)), list(wanted.values())
+            on_pool = check_answers(exported, names, list(answers.values()), right, _NOT_LEFT)
     classes = tuple(exported.classes)
-    return ExportSummary(size, classes, on_golden, on_pool, exported.program)
+    return ExportSummary(size, classes, on_golden, on_pool, changes, exported.program)
+
+
+def _check_enough(
+    config: ExportConfig, labelled: Sequence[Path], wanted: Mapping[Path, Any]
+) -> None:
+    """Raise UserError where pictures that int8 is measured and checked by are away."""
+    away = [path for path in labelled if path not in wanted]
+    if away:
+        raise UserError(
+            f"--int8: checks all labelled pictures, but {printable(str(away[0]))} cannot be read "
+            f"any more ({len(away)} of {len(labelled)} cannot); bring them back or leave it out"
+        )
+    if len(wanted) < LEAST_CALIBRATION:
+        raise UserError(
+            f"--int8: is measured on {LEAST_CALIBRATION} train pictures or more, "
+            f"{config.recognizer} has {len(wanted)} that can be read; leave it out"
+        )
 
 
 def _parts(out: Path) -> list[Path]:
@@ -90,13 +136,32 @@ def _parts(out: Path) -> list[Path]:
     return [out] if out.suffix == ONNX_SUFFIX else [out, out.with_suffix(WEIGHTS_SUFFIX)]
 
 
-def _openvino_model(source: Source) -> Any:
-    """The recognizer as OpenVINO's `Model`, by way of an ONNX file."""
+def _openvino_model(graph: nn.Module, outputs: Sequence[str]) -> Any:
+    """A graph as OpenVINO's `Model`, by way of an ONNX file."""
     with tempfile.TemporaryDirectory(prefix="cvgssl-export-") as folder:
         path = Path(folder) / "graph.onnx"
-        write_graph(source.graph(torch.float32), source.outputs, {}, path)
+        write_graph(graph, outputs, {}, path)
         # not by convert_model, which would report to its makers
         return import_package(OPENVINO).Core().read_model(path)
+
+
+def _int8_model(source: Source, pictures: Sequence[Path]) -> Any:
+    """The same with encoders in int8, calibrated on `pictures`."""
+    graph = source.graph(torch.float32)
+    assert isinstance(graph, RecognizerGraph), "models that were trained name no pictures"
+    shown = EncodersShown(graph)
+    model = _openvino_model(shown, (*source.outputs, *shown.outputs))
+    return quantized(model, shown.outputs, pictures, source.bit_depth)
+
+
+def _answered(model: Any, golden: Sequence[Golden]) -> list[Golden]:
+    """The same pictures with the answers of OpenVINO's `model`."""
+    run = compiled(model)
+    answers = [run(inputs_of(each.samples, each.white)) for each in golden]
+    return [
+        Golden(each.samples, {name: np.array(answer[name]) for name in each.right})
+        for each, answer in zip(golden, answers, strict=True)
+    ]
 
 
 def _golden(source: Source, options: PredictOptions) -> list[Golden]:
@@ -140,21 +205,17 @@ def _probabilities(
         }
 
 
-def _check_pool(
-    exported: ExportedFile, wanted: dict[Path, NDArray[np.float32]], bit_depth: int
-) -> Agreement | None:
-    if not wanted:
-        return None
-    answers = []
-    with progress(exported.program, len(wanted)) as advance:
-        for path in wanted:
-            answers.append(exported(read_picture(path, bit_depth), 255))
+def _answers(exported: ExportedFile, paths: Iterable[Path], bit_depth: int) -> dict[Path, Answer]:
+    pictures = list(paths)
+    with progress(exported.program, len(pictures)) as advance:
+        answers = {}
+        for path in pictures:
+            answers[path] = exported(read_picture(path, bit_depth), 255)
             advance(1)
-    names, right = list(map(str, wanted)), list(wanted.values())
-    return check_answers(exported, names, answers, right, _NOT_LEFT)
+    return answers
 
 
-def _metadata(source: Source, golden: Sequence[Golden]) -> dict[str, str]:
+def _metadata(source: Source, golden: Sequence[Golden], int8: bool) -> dict[str, str]:
     """What the file says of itself, JSON texts by name; docs/export.md explains them."""
     values: dict[str, Any] = {
         "format": FORMAT,
@@ -162,6 +223,7 @@ def _metadata(source: Source, golden: Sequence[Golden]) -> dict[str, str]:
         "bit_depth": source.bit_depth,
         "geometries": [asdict(each) for each in source.recognizer.geometries],
         **source.about,
+        "int8": int8,
         "versions": {"cvgssl": __version__, "python": platform.python_version()}
         | dict(_versions()),
         "golden": [each.packed() for each in golden],

@@ -33,12 +33,14 @@ from cvgssl.runtime.files import sha256_file
 class Source(Protocol):
     """A recognizer that can be exported.
 
-    bit_depth: of 16-bit files. pool: train pictures that are still where they were.
+    bit_depth: of 16-bit files. pool: train pictures that are still where they were. labelled:
+    where those with a label were.
     about: of the file's metadata, JSON values.
     """
 
     bit_depth: int
     pool: list[Path]
+    labelled: list[Path]
     about: dict[str, Any]
 
     @property
@@ -72,6 +74,11 @@ def open_source(config: ExportConfig) -> Source:
         raise UserError(
             f"--encoder: {config.recognizer} is no folder of `cvgssl fit` and holds its own "
             "weights; leave it out"
+        )
+    if config.int8:
+        raise UserError(
+            f"--int8: {config.recognizer} is no folder of `cvgssl fit`, which knows the pictures "
+            "that it needs; leave it out"
         )
     return TrainedSource(config)
 
@@ -116,6 +123,7 @@ class FittedSource:
         base = train.root.parent if train.root.is_file() else train.root  # of a CSV
         self.pool = [path for path in (base / name for name in train.names) if path.is_file()]
         self._labelled = train.take(np.flatnonzero(train.labels != UNLABELLED))
+        self.labelled = [base / name for name in self._labelled.names]
         labels = folder / LABELS
         self.about = {
             "unknown_below": self._head.score_threshold_,
@@ -164,6 +172,7 @@ class TrainedSource:
         (geometry,) = self.recognizer.geometries
         self.bit_depth = geometry.bit_depth
         self.pool: list[Path] = []  # a model file names no pictures
+        self.labelled: list[Path] = []
         self.about = {
             "head": "trained",
             "options": {"arch": self.recognizer.model.backbone.arch} | vars(geometry),

@@ -32,6 +32,12 @@ among the labelled pictures and their cosines, the largest first.
 """
 
 
+def inputs_of(picture: NDArray[Any], white: int) -> dict[str, NDArray[Any]]:
+    """A graph's inputs: samples uint8 or uint16 [H, W] or [H, W, C], white level 255 or 65535."""
+    samples = picture.astype(np.uint16).reshape(*picture.shape[:2], -1)
+    return dict(zip(INPUTS, (samples, np.array(white, np.uint16)), strict=True))
+
+
 class ExportedFile:
     """A file of `cvgssl export`, opened on the CPU: ONNX's, or OpenVINO's .xml with its weights.
 
@@ -67,6 +73,11 @@ class ExportedFile:
         return names
 
     @property
+    def int8(self) -> bool:
+        """Whether its encoders compute in 8-bit integers."""
+        return self.metadata.get("int8") is True
+
+    @property
     def geometries(self) -> tuple[Geometry, ...]:
         """How its encoders see a picture, each way once; raises UserError for impossible ones."""
         with parsing(self.path, "a file of `cvgssl export`", _REMEDY):
@@ -82,8 +93,6 @@ class ExportedFile:
 
     def __call__(self, picture: NDArray[Any], white: int) -> Answer:
         """Name a picture: samples uint8 or uint16 [H, W] or [H, W, C], white level 255 or 65535."""
-        samples = picture.astype(np.uint16).reshape(*picture.shape[:2], -1)
-        inputs = dict(zip(INPUTS, (samples, np.array(white, np.uint16)), strict=True))
         with parsing(self.path, "a file of `cvgssl export`", _REMEDY):
-            values = self._session(inputs)
+            values = self._session(inputs_of(picture, white))
         return dict(zip(self._session.outputs, values, strict=True))

@@ -4,6 +4,7 @@ Imports no torch.
 """
 
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from cvgssl.encoders.runtimes import ONNXRUNTIME, OPENVINO, import_openvino
 from cvgssl.runtime.errors import UserError
 
+NNCF = "nncf"
+_EXTRAS = {OPENVINO: "openvino,onnx", NNCF: "int8,openvino,onnx"}
 _PLACE = "cvgssl"  # in OpenVINO's rt_info, of what ONNX calls metadata
 _OPENVINO = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
 """By itself it computes in bf16 where the processor can, the resize too."""
@@ -60,19 +63,23 @@ class OpenvinoSession:
 
     def __init__(self, path: Path, weights: Path) -> None:
         runtime = import_package(OPENVINO)
-        core = runtime.Core()
-        model = core.read_model(path, weights)
+        model = runtime.Core().read_model(path, weights)
         names = model.get_rt_info(_PLACE).value if model.has_rt_info(_PLACE) else {}
         self.texts: dict[str, str] = {
             name: model.get_rt_info([_PLACE, name]).astype(str) for name in names
         }
-        self._compiled = core.compile_model(model, "CPU", _OPENVINO)
+        self._compiled = compiled(model)
         self.outputs = [output.any_name for output in self._compiled.outputs]
         self.program = f"OpenVINO {runtime.__version__.split('-')[0]}"
 
     def __call__(self, inputs: Mapping[str, NDArray[Any]], /) -> list[NDArray[Any]]:
         """See `Session`."""
         return list(self._compiled(dict(inputs)).values())
+
+
+def compiled(model: Any) -> Any:
+    """OpenVINO's `Model`, to be called with its inputs by name."""
+    return import_package(OPENVINO).Core().compile_model(model, "CPU", _OPENVINO)
 
 
 def write_openvino(model: Any, texts: Mapping[str, str], path: Path, weights: Path) -> None:
@@ -83,9 +90,11 @@ def write_openvino(model: Any, texts: Mapping[str, str], path: Path, weights: Pa
 
 
 def import_package(name: str) -> ModuleType:
-    """A package of the extras `onnx` and `openvino`; raises UserError where it is missing."""
+    """A package of the extras `onnx`, `openvino`, `int8`; raises UserError where it is missing."""
     try:
-        return import_openvino() if name == OPENVINO else __import__(name)
+        if name in _EXTRAS:  # NNCF imports OpenVINO, too
+            import_openvino()
+        return import_module(name)
     except ImportError as error:
-        extra = "openvino,onnx" if name == OPENVINO else "onnx"
+        extra = _EXTRAS.get(name, "onnx")
         raise UserError(f"{name} is not installed: pip install 'cvgssl[{extra}]'") from error
