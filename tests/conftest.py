@@ -70,18 +70,22 @@ def plates(made_once: MadeOnce) -> Path:
 
 
 @pytest.fixture(scope="session")
-def teacher_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def teacher_file(made_once: MadeOnce) -> Path:
     """Weights of timm's test_vit: a tiny frozen encoder in a real file."""
-    import torch
-    from safetensors.torch import save_file
 
-    from cvgssl.encoders.timm_import import timm
+    def make(to: Path) -> None:
+        import torch
+        from safetensors.torch import save_file
 
-    path = tmp_path_factory.mktemp("teacher") / "tiny_vit.safetensors"
-    with torch.random.fork_rng():
-        torch.manual_seed(5)
-        save_file(timm.create_model("test_vit", num_classes=0).state_dict(), path)
-    return path
+        from cvgssl.encoders.timm_import import timm
+
+        to.mkdir(parents=True)
+        with torch.random.fork_rng():
+            torch.manual_seed(5)
+            state = timm.create_model("test_vit", num_classes=0).state_dict()
+        save_file(state, to / "tiny_vit.safetensors")
+
+    return made_once("teacher", make) / "tiny_vit.safetensors"
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -45,7 +45,16 @@ def jobs(tiny: bool) -> dict[str, Words]:
     ]
     pretrain += ["--print-freq", "1"]
     pretrain += ["--mlp-dim", "32", "--out-dim", "16"] if tiny else []
-    guided = [*pretrain, "--teacher", *towers, "--bank-dir", "BANK", "--guidance"]
+    guided = [
+        *pretrain,
+        "--teacher",
+        *towers,
+        "--runtime",
+        "torch",
+        "--bank-dir",
+        "BANK",
+        "--guidance",
+    ]
     adapt = ["DATA", "--arch", arch, "--image-size", side, "--shot", "2", "--num-draws", "1"]
     adapt += ["--epochs", str(2 * epochs), "--lr", "0.01"]
     return {

@@ -61,6 +61,7 @@ def _options(section: Section, steps: int) -> list[object]:
     words += ["--arch", "test_resnet" if section.tiny else "resnet18"]
     words += ["--mlp-dim", 32, "--out-dim", 16] if section.tiny else []
     words += ["--teacher", f"{'test_vit,image_size=32' if section.tiny else 'ViT-B/32'}=random"]
+    words += ["--runtime", "torch"]  # on the CPU too, where it is only tried
     words += ["--image-size", side, "--view-size", side, "--batch-size", batch]
     words += ["--nmb-crops", 1, "--min-scale-crops", 0.2, "--max-scale-crops", 1]
     words += ["--epochs", steps, "--warmup-epochs", 2, "--lr", 0.05, "--print-freq", 1]

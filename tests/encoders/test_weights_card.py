@@ -24,7 +24,7 @@ from cvgssl import load_model
 from cvgssl.adapt.model_file import _digest
 from cvgssl.encoders.loading import load_encoders
 from cvgssl.runtime.errors import UserError
-from safetensors.torch import load_file, save_file
+from safetensors.numpy import load_file, save_file
 pages = int(Path("/proc/self/statm").read_text().split()[0])
 limit = pages * resource.getpagesize() + 2**30
 resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))

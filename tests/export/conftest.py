@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from cvgssl.encoders.normalization import HALF
 from cvgssl.images.geometry import Geometry
 from cvgssl.recognizer.config import FitConfig
 from cvgssl.recognizer.fit import fit
+from tests.conftest import MadeOnce
 
 
 class Exported(NamedTuple):
@@ -26,37 +28,58 @@ class Exported(NamedTuple):
     printed: str
 
 
-def make(out: Path, options: dict[str, Any]) -> Exported:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CVGSSL_CACHE", str(out / "cache"))
-        folder, _ = fit(FitConfig(out=out / "fit", shot=2, **options))
-        return exported(folder, "--check", "20")
+@pytest.fixture(scope="session")
+def export_once(made_once: MadeOnce) -> Callable[..., Exported]:
+    """`export_once(NAME, FOLDER_OF, WORDS..., to="it.onnx")`: exported for all workers together.
+
+    FOLDER_OF(place) makes the run folder in the new folder `place`, or gives another one.
+    """
+
+    def export(
+        name: str, folder_of: Callable[[Path], Path], *words: str, to: str = "it.onnx"
+    ) -> Exported:
+        def make(place: Path) -> None:
+            place.mkdir(parents=True)
+            folder, printed = folder_of(place), io.StringIO()
+            with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+                patch.setenv("CVGSSL_CACHE", str(place / "cache"))
+                code = main(["export", str(folder), str(place / to), *words])
+            assert code == 0
+            (place / "folder").write_text(str(folder.name if folder.parent == place else folder))
+            (place / "printed").write_text(printed.getvalue())
+
+        place = made_once(name, make)
+        folder = place / (place / "folder").read_text()
+        return Exported(folder, place / to, (place / "printed").read_text())
+
+    return export
 
 
-def exported(folder: Path, *words: str, name: str = "it.onnx") -> Exported:
-    file, printed = folder.parent / name, io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        code = main(["export", str(folder), str(file), *words])
-    assert code == 0
-    return Exported(folder, file, printed.getvalue())
+def fitted(options: dict[str, Any], shot: int = 2) -> Callable[[Path], Path]:
+    """A function that fits a recognizer in a folder."""
+
+    def fit_in(place: Path) -> Path:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("CVGSSL_CACHE", str(place / "cache"))
+            return fit(FitConfig(out=place / "fit", shot=shot, **options))[0]
+
+    return fit_in
 
 
 @pytest.fixture(scope="session")
-def with_map(
-    plates: Path, teacher_file: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Exported:
+def with_map(plates: Path, teacher_file: Path, export_once: Callable[..., Exported]) -> Exported:
     """Head `auto` on two layers, cls and mean, of encoders that share a run; pictures of 32 px."""
     options = {"pooling": "mean", "layers": (2, 6), "image_size": 32}
     encoder = (f"test_vit,pooling=cls={teacher_file}", f"test_vit={teacher_file}")
-    made = make(tmp_path_factory.mktemp("map"), {"data": plates, "encoder": encoder, **options})
+    made = export_once(
+        "with_map", fitted({"data": plates, "encoder": encoder, **options}), "--check", "20"
+    )
     assert '"gate_open": true' in (made.folder / "summary.json").read_text()
     return made
 
 
 @pytest.fixture(scope="session")
-def of_labels(
-    steel: Path, teacher_file: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Exported:
+def of_labels(steel: Path, teacher_file: Path, export_once: Callable[..., Exported]) -> Exported:
     """Head `logistic` on mirrored crops by two encoders; cut out, bicubic, 12 bits."""
     options = {
         "data": steel,
@@ -70,38 +93,38 @@ def of_labels(
         "flips": "horizontal",
         "bit_depth": 12,
     }
-    return make(tmp_path_factory.mktemp("labels"), options)
+    return export_once("of_labels", fitted(options), "--check", "20")
 
 
 @pytest.fixture(scope="session")
-def for_openvino(of_labels: Exported) -> Exported:
+def for_openvino(of_labels: Exported, export_once: Callable[..., Exported]) -> Exported:
     """The recognizer `of_labels` as OpenVINO's files."""
-    return exported(of_labels.folder, "--check", "20", name="it.xml")
+    return export_once("for_openvino", lambda _: of_labels.folder, "--check", "20", to="it.xml")
 
 
 @pytest.fixture(scope="session")
-def in_int8(plates: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def in_int8(plates: Path, export_once: Callable[..., Exported]) -> Exported:
     """Encoders in int8; class means, whose answers are far enough from each other."""
-    out = tmp_path_factory.mktemp("int8")
     encoder = ("test_resnet=random", "test_resnet,image_size=32=random")
-    options = {"encoder": encoder, "image_size": 48, "head": "nearest-mean"}
+    options = {"data": plates, "encoder": encoder, "image_size": 48, "head": "nearest-mean"}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CVGSSL_CACHE", str(out / "cache"))
         patch.setattr("cvgssl.export.int8.MOST_CHANGED", 0.1)  # weights are random
-        folder, _ = fit(FitConfig(out=out / "fit", data=plates, shot=4, **options))
-        return exported(folder, "--int8", name="it.xml")
+        return export_once("in_int8", fitted(options, shot=4), "--int8", to="it.xml")
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def trained(export_once: Callable[..., Exported]) -> Exported:
     """The averaged weights of a run's second model, a ResNet on pictures with a border."""
-    folder = tmp_path_factory.mktemp("trained") / "run"
-    torch.manual_seed(4)
-    card = ModelCard("test_resnet", ("crack", "pit, deep", "夹杂"), Geometry(48, "pad"), HALF)
-    model = Recognizer(build_backbone("test_resnet", 48), 3)
-    torch.nn.init.normal_(model.head.weight, std=20.0)
-    with torch.no_grad():  # no class wins always
-        noise = torch.randint(0, 256, (16, 3, 48, 48), dtype=torch.uint8)
-        model.head.bias -= model.eval()(noise).mean(dim=0)
-    save_model(folder / "weights" / "run_2_ema.safetensors", model, card)
-    return exported(folder, "--run", "2", "--checkpoint", "ema")
+
+    def train(place: Path) -> Path:
+        torch.manual_seed(4)
+        card = ModelCard("test_resnet", ("crack", "pit, deep", "夹杂"), Geometry(48, "pad"), HALF)
+        model = Recognizer(build_backbone("test_resnet", 48), 3)
+        torch.nn.init.normal_(model.head.weight, std=20.0)
+        with torch.no_grad():  # no class wins always
+            noise = torch.randint(0, 256, (16, 3, 48, 48), dtype=torch.uint8)
+            model.head.bias -= model.eval()(noise).mean(dim=0)
+        save_model(place / "run" / "weights" / "run_2_ema.safetensors", model, card)
+        return place / "run"
+
+    return export_once("trained", train, "--run", "2", "--checkpoint", "ema")

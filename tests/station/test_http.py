@@ -249,7 +249,7 @@ def test_versions(start: Start, recognizer: Path, pictures: list[Path], tmp_path
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "has no recognizer yet; name one by --model"),
+        ((), "folder: is no station yet; name a recognizer by --model"),
         (("--model", "missing"), "missing"),
         (("--host", "0.0.0.0"), "others can reach it; name a --token-file"),
         (("--token-file", "short"), "must hold one word of 16 to 4096"),
@@ -269,6 +269,7 @@ def test_mistakes_are_one_line(
     )
     assert done.returncode == 2 and not done.stdout
     assert message in done.stderr and len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "folder").exists()
 
 
 def test_a_port_that_is_taken(recognizer: Path, tmp_path: Path, python: str) -> None:

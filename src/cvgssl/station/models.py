@@ -2,17 +2,20 @@
 
 import hashlib
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cvgssl.recognizer.config import PredictOptions
+from cvgssl.recognizer.answers import path_text
+from cvgssl.recognizer.config import OPENVINO_SUFFIX, WEIGHTS_SUFFIX, PredictOptions
 from cvgssl.recognizer.finding import find_recognizer, is_fitted
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import new_folder, sha256_file
-from cvgssl.station.events import EventLog
+from cvgssl.station.events import Event, EventLog
 
 ADDED, LIVE = "model added", "model live"
 FOLDER = "models"
+_NAME = "recognizer"  # of every copy, before its suffix
 
 
 @dataclass(frozen=True)
@@ -37,16 +40,7 @@ class Models:
 
     def versions(self) -> list[Version]:
         """All, in the order in which they were added."""
-        return [
-            Version(
-                event.facts["number"],
-                event.facts["name"],
-                self._place(event.facts["number"]) / event.facts["file"],
-                event.facts["sha256"],
-                event.at,
-            )
-            for event in self.log.events(ADDED)
-        ]
+        return [self._version(event) for event in self.log.events(ADDED)]
 
     def live(self) -> Version | None:
         """The version that answers, if there is one."""
@@ -67,8 +61,8 @@ class Models:
 
         Raises UserError for what is no recognizer.
         """
-        path = _meant(source)
-        digest = hash_recognizer(path)
+        files = files_of(source)
+        digest = _digest(files)
         with self.log.alone():
             versions = self.versions()
             for each in versions:
@@ -78,14 +72,21 @@ class Models:
             place = self._place(number)
             shutil.rmtree(place, ignore_errors=True)  # of a copy that was never told of
             with new_folder(place, "--model") as aside:
-                copy = shutil.copytree if path.is_dir() else shutil.copy2
-                copy(path, aside / path.name)
-                if hash_recognizer(aside / path.name) != digest:
+                copies = {name: aside / name for name in files}
+                for name, path in files.items():
+                    copies[name].parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy2(path, copies[name])
+                if _digest(copies) != digest:
                     raise UserError(f"--model {source}: was changed while it was copied")
             added = self.log.append(
-                ADDED, who, number=number, name=str(source), file=path.name, sha256=digest
+                ADDED,
+                who,
+                number=number,
+                name=path_text(source),
+                file=next(iter(files)).split("/")[0],
+                sha256=digest,
             )
-        return Version(number, str(source), place / path.name, digest, added.at)
+        return self._version(added)
 
     def go_live(self, number: int, who: str) -> Version:
         """Make a version answer from now on; raises UserError where there is none."""
@@ -94,23 +95,33 @@ class Models:
             self.log.append(LIVE, who, number=number)
         return version
 
+    def _version(self, added: Event) -> Version:
+        facts = added.facts
+        path = self._place(facts["number"]) / facts["file"]
+        return Version(facts["number"], facts["name"], path, facts["sha256"], added.at)
+
     def _place(self, number: int) -> Path:
         return self.folder / f"{number:04}"
 
 
-def hash_recognizer(path: Path) -> str:
-    """SHA-256 of a file, or of the names and contents of all files in a folder."""
-    if not path.is_dir():
-        return sha256_file(path)
-    digest = hashlib.sha256()
-    for file in sorted(each for each in path.rglob("*") if each.is_file()):
-        name = file.relative_to(path).as_posix().encode("utf-8", "surrogateescape")
-        digest.update(name + b"\0" + sha256_file(file).encode())
-    return digest.hexdigest()
+def files_of(source: Path) -> dict[str, Path]:
+    """The files of a recognizer by the names of their copies; the first names the recognizer.
 
-
-def _meant(source: Path) -> Path:
-    """The folder of a fitted recognizer, or the file of another one."""
+    Raises UserError for what is no recognizer.
+    """
     if is_fitted(source):
-        return source
-    return find_recognizer(PredictOptions(model=source, images=(source,)))
+        within = sorted(path for path in source.rglob("*") if path.is_file())
+        return {f"{_NAME}/{path.relative_to(source).as_posix()}": path for path in within}
+    path = find_recognizer(PredictOptions(model=source, images=(source,)))
+    files = {f"{_NAME}{path.suffix}": path}
+    if path.suffix.lower() == OPENVINO_SUFFIX:
+        files[f"{_NAME}{WEIGHTS_SUFFIX}"] = path.with_suffix(WEIGHTS_SUFFIX)
+    return files
+
+
+def _digest(files: Mapping[str, Path]) -> str:
+    """SHA-256 of the names and contents of all files."""
+    digest = hashlib.sha256()
+    for name, path in files.items():
+        digest.update(name.encode("utf-8", "surrogateescape") + b"\0" + sha256_file(path).encode())
+    return digest.hexdigest()

@@ -13,7 +13,7 @@ from cvgssl.runtime.stopping import stop_requests
 from cvgssl.station.config import StationConfig
 from cvgssl.station.events import EventLog
 from cvgssl.station.lines import use_lines, write_line
-from cvgssl.station.models import Models, Version
+from cvgssl.station.models import Models, Version, files_of
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -64,6 +64,10 @@ def open_station(config: StationConfig) -> tuple[EventLog, Version]:
 
     Raises UserError where no version is live.
     """
+    if config.model is not None:
+        files_of(config.model)  # before anything is made
+    elif not (config.folder / LOG).is_file():
+        raise UserError(f"{config.folder}: is no station yet; name a recognizer by --model")
     try:
         config.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
