@@ -55,7 +55,7 @@ def export_once(made_once: MadeOnce) -> Callable[..., Exported]:
     return export
 
 
-def fitted(options: dict[str, Any], shot: int = 2) -> Callable[[Path], Path]:
+def fitted(options: dict[str, Any]) -> Callable[[Path], Path]:
     """A function that fits a recognizer in a folder."""
 
     def fit_in(place: Path) -> Path:
