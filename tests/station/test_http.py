@@ -1,6 +1,7 @@
 """A station as programs see it: real requests to a real process."""
 
 import json
+import re
 import socket
 import subprocess
 import threading
@@ -167,6 +168,8 @@ def test_models_figures_and_document(running: Running, pictures: list[Path]) -> 
     assert figures.headers["content-type"].startswith("text/plain; version=")
     assert b'cvgssl_request_seconds_count{path="/v1/predict",status="200"}' in figures.body
     assert b"cvgssl_live_version 1.0" in figures.body
+    batches = re.search(rb"cvgssl_batch_pictures_count (\d+)", figures.body)
+    assert batches and int(batches[1]) > 0
     assert b"cvgssl_waiting_pictures 0.0" in figures.body
     document = running.ask("GET", "/openapi.json").json
     assert set(document["paths"]) == {
@@ -244,6 +247,30 @@ def test_versions(start: Start, recognizer: Path, pictures: list[Path], tmp_path
             data = pictures[0].read_bytes()
             assert station.predict(data).json["version"] == live
             assert station.predict(data, f"?version={versions}").json["version"] == versions
+
+
+def test_a_version_that_cannot_be_used(
+    start: Start, recognizer: Path, pictures: list[Path], python: str, tmp_path: Path
+) -> None:
+    """It never goes live, and a request for it is told that it is there, but of no use."""
+    import shutil
+
+    damaged = Path(shutil.copytree(recognizer, tmp_path / "damaged"))
+    (damaged / "train.npz").write_bytes(b"no features")
+    with start(tmp_path / "station", "--model", recognizer):
+        pass
+    words = ["station", tmp_path / "station", "--model", damaged, "--port", "0"]
+    done = subprocess.run(
+        [python, "-m", "cvgssl", *map(str, words)], capture_output=True, text=True
+    )
+    assert done.returncode == 2 and "train.npz" in done.stderr
+    with start(tmp_path / "station") as station:
+        data = pictures[0].read_bytes()
+        assert station.predict(data).json["version"] == 1
+        answer = station.predict(data, "?version=2")
+        assert answer.status == 503
+        assert answer.json == {"error": "version 2: cannot be used; see the log"}
+        assert "train.npz" in station.log.read_text()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 import warnings
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -70,24 +71,24 @@ class _Network:
 
 
 def _written(graph: "nn.Module", picture: "Tensor") -> bytes:
-    """The network as the bytes of an ONNX file.
-
-    The exporter's own reports, which are long, are left out; its errors come through.
-    """
+    """The network as the bytes of an ONNX file."""
     import torch
 
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            torch.no_grad(),
-        ):
-            warnings.simplefilter("ignore")
-            program = torch.onnx.export(graph, (picture,), dynamo=True, verbose=False)
-    finally:
-        logging.disable(disabled)
+    with quiet(), torch.no_grad():
+        program = torch.onnx.export(graph, (picture,), dynamo=True, verbose=False)
     assert program is not None
     content: bytes = program.model_proto.SerializeToString()  # raises for over 2 GB
     return content
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Reports of torch's exporter and others, which are long, are left out; errors come through."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)

@@ -4,17 +4,14 @@ Shape letters: H rows, W columns, C channels (1 or 3), D numbers of an embedding
 L labelled pictures.
 """
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from cvgssl.encoders.onnx_backend import quiet
 from cvgssl.encoders.runtimes import ONNXRUNTIME, OPENVINO
 from cvgssl.export.encoder import EncoderPart
 from cvgssl.export.heads import HeadPart, PreparationPart
@@ -171,16 +168,3 @@ def import_packages(path: Path, int8: bool) -> None:
     program = ONNXRUNTIME if path.suffix == ONNX_SUFFIX else OPENVINO
     for name in ("onnx", "onnxscript", program, *((NNCF,) if int8 else ())):
         import_package(name)
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Reports of others, which are long, are left out; their errors come through."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)

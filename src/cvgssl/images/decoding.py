@@ -137,7 +137,7 @@ def _digest(path: Path, max_megapixels: int) -> str:
 def _in_threads(
     work: Callable[[Path], R], paths: Sequence[Path], workers: int, ahead: int = 0
 ) -> Iterator[R]:
-    workers = workers or _cores()
+    workers = workers or cores()
     pending: deque[Future[R]] = deque()
     pool = ThreadPoolExecutor(workers)
     try:
@@ -158,7 +158,7 @@ def _submitted(pool: ThreadPoolExecutor, work: Callable[[Path], R], path: Path) 
         raise MachineError(f"{error}; use fewer --workers") from error
 
 
-def _cores() -> int:
+def cores() -> int:
     """Cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -1,7 +1,6 @@
 """Pictures of a request to answers, by the live version or another one."""
 
 import asyncio
-import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cvgssl.heads.verdicts import KNOWN
-from cvgssl.images.decoding import Square, decode_bytes
+from cvgssl.images.decoding import Square, cores, decode_bytes
 from cvgssl.recognizer.config import PredictOptions
 from cvgssl.recognizer.finding import find_recognizer
 from cvgssl.recognizer.predict import Recognizing, open_recognizer
@@ -39,23 +38,19 @@ class Loaded:
 
 
 class Answering:
-    """Recognizers in memory, threads that decode, and the one that recognizes."""
+    """Recognizers in memory, threads that decode, and the one that recognizes.
 
-    def __init__(self, models: Models, config: StationConfig) -> None:
+    live: the version that answers where a request names none.
+    """
+
+    def __init__(self, models: Models, config: StationConfig, live: Version) -> None:
+        """Load the version that is to answer; raises UserError where it cannot."""
         self.models, self.config = models, config
         self.gatherer = Gatherer(config.queue, config.batch_size, config.batch_wait_ms / 1000)
-        self._decoding = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
+        self._decoding = ThreadPoolExecutor(cores(), thread_name_prefix="decode")
         self._loading = threading.Lock()
         self._loaded: dict[int, Loaded] = {}
-        self._live: Loaded | None = None
-        live = models.live()
-        if live is not None:
-            self._live = self._load(live)
-
-    @property
-    def live(self) -> Loaded | None:
-        """The version that answers where a request names none."""
-        return self._live
+        self.live = self._load(live)
 
     def versions(self) -> list[Version]:
         """All versions, by number."""
@@ -63,11 +58,17 @@ class Answering:
             return self.models.versions()
 
     def load(self, number: int) -> Loaded:
-        """A version by number, read from the disk if it must be; raises UserError."""
+        """A version by number, read from the disk if it must be.
+
+        Raises LookupError where there is none, and UserError where it cannot be used.
+        """
         with self._loading:
-            if self._live is not None and self._live.version.number == number:
-                return self._live
-            loaded = self._loaded.pop(number, None) or self._load(self.models.version(number))
+            if self.live.version.number == number:
+                return self.live
+            loaded = self._loaded.pop(number, None)
+            if loaded is None:
+                versions = {each.number: each for each in self.models.versions()}
+                loaded = self._load(versions[number])
             self._loaded[number] = loaded  # the last used is the last to go
             while len(self._loaded) > _KEPT:
                 del self._loaded[next(iter(self._loaded))]
@@ -76,7 +77,13 @@ class Answering:
     async def answer(self, pictures: Sequence[Picture], loaded: Loaded) -> list[dict[str, Any]]:
         """What is said of each picture, as JSON values; raises BusyError."""
         with self.gatherer.place_for(len(pictures)):
-            return list(await asyncio.gather(*(self._one(picture, loaded) for picture in pictures)))
+            asked = [asyncio.ensure_future(self._one(each, loaded)) for each in pictures]
+            try:
+                return list(await asyncio.gather(*asked))
+            finally:  # after an error or the end of the time none of them works on unseen
+                for each in asked:
+                    each.cancel()
+                await asyncio.gather(*asked, return_exceptions=True)
 
     async def _one(self, picture: Picture, loaded: Loaded) -> dict[str, Any]:
         loop = asyncio.get_running_loop()

@@ -6,12 +6,12 @@ from pathlib import Path
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from cvgssl.images.geometry import MAX_MEGAPIXELS
+from cvgssl.images.picture_options import SizeLimit
 from cvgssl.runtime.options import STRICT, CheckedOptions, RuntimeOption
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class StationConfig(CheckedOptions, RuntimeOption):
+class StationConfig(CheckedOptions, RuntimeOption, SizeLimit):
     """Answer programs over HTTP with a recognizer, until Ctrl-C.
 
     FOLDER keeps every recognizer that was ever given to it, as a numbered version, and which one
@@ -64,12 +64,6 @@ class StationConfig(CheckedOptions, RuntimeOption):
         description="longest time for a request to arrive, and for its answer",
     )
     max_megabytes: int = Field(default=64, ge=1, le=4096, description="size of the largest request")
-    max_megapixels: int = Field(
-        default=MAX_MEGAPIXELS,
-        ge=1,
-        le=10_000,
-        description="millions of pixels of the largest picture",
-    )
 
     def _problems(self) -> list[str]:
         problems = super()._problems()

@@ -17,8 +17,7 @@ class Figures:
     """What is counted."""
 
     def __init__(self, answering: "Answering") -> None:
-        self._gatherer, registry = answering.gatherer, CollectorRegistry()
-        self._registry = registry
+        self._registry = registry = CollectorRegistry()
         self._requests = Histogram(
             "cvgssl_request_seconds",
             "Seconds from the whole head of a request to its answer.",
@@ -32,19 +31,20 @@ class Figures:
             ("answer", "kind"),
             registry=registry,
         )
-        self._batches = Histogram(
+        batches = Histogram(
             "cvgssl_batch_pictures",
             "Pictures that were recognized together.",
             buckets=_SIZES,
             registry=registry,
         )
+        answering.gatherer.on_batch = batches.observe
         waiting = Gauge(
             "cvgssl_waiting_pictures", "Pictures that were taken and have no answer yet.",
             registry=registry,
         )  # fmt: skip
         waiting.set_function(lambda: answering.gatherer.taken)
-        live = Gauge("cvgssl_live_version", "Version that answers; 0: none.", registry=registry)
-        live.set_function(lambda: answering.live.version.number if answering.live else 0)
+        live = Gauge("cvgssl_live_version", "Version that answers.", registry=registry)
+        live.set_function(lambda: answering.live.version.number)
 
     def request(self, path: str, status: int, seconds: float) -> None:
         """Count a request."""
@@ -61,6 +61,4 @@ class Figures:
 
     def text(self) -> tuple[bytes, str]:
         """All figures, and their content type."""
-        while self._gatherer.batches:
-            self._batches.observe(self._gatherer.batches.pop())
         return generate_latest(self._registry), CONTENT_TYPE_LATEST

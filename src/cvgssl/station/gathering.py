@@ -7,7 +7,7 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -60,7 +60,7 @@ class Gatherer:
         self._lock = threading.Lock()
         self.taken = 0
         self._bytes = 0
-        self.batches: list[int] = []  # sizes since they were last read
+        self.on_batch: Callable[[int], object] = lambda _: None  # gets their sizes
         self._seconds = 0.0  # a picture takes, running mean
         self._thread = threading.Thread(target=self._work, name="recognizer", daemon=True)
         self._thread.start()
@@ -112,7 +112,7 @@ class Gatherer:
                 _answer(recognizer, [each for each in asked if each.recognizer is recognizer])
             seconds = (time.monotonic() - begun) / len(asked)
             self._seconds += _RECENT * (seconds - self._seconds)
-            self.batches.append(len(asked))
+            self.on_batch(len(asked))
             if ended:
                 return
 

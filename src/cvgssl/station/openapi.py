@@ -60,7 +60,7 @@ _FAILURES = {
     "415": "another Content-Type",
     "421": "sent to another name than this machine's",
     "422": "no picture could be read",
-    "503": "no recognizer is live, or as many pictures wait as may; Retry-After says how long",
+    "503": "as many pictures wait as may (Retry-After says how long), or that version is unusable",
 }
 
 
@@ -116,7 +116,7 @@ def document() -> dict[str, Any]:
             (
                 "/ready",
                 "Whether it can answer",
-                {"200": "it can", "503": "no recognizer is live, or the program is about to end"},
+                {"200": "it can", "503": "the program is about to end"},
             ),
             ("/metrics", "Figures as text for Prometheus", {"200": "figures"}),
         )

@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from cvgssl.runtime.errors import MachineError, UserError
+from cvgssl.runtime.parsing import one_line
 from cvgssl.station.answering import Answering, Loaded, Picture
 from cvgssl.station.figures import Figures
 from cvgssl.station.gathering import BusyError
@@ -74,15 +75,16 @@ class Routes:
         """The version that a request names, or the live one."""
         text = request.query_params.get("version")
         if text is None:
-            if self._answering.live is None:
-                raise _busy("no recognizer is live", 60)
             return self._answering.live
         if not (text.isascii() and text.isdigit() and len(text) < 10):
             raise HTTPException(400, "version: must be a number")
         try:
             return await run_in_threadpool(self._answering.load, int(text))
-        except UserError as error:
+        except LookupError as error:
             raise HTTPException(404, f"version {int(text)}: there is none") from error
+        except UserError as error:
+            write_line(level="error", message=one_line(error))
+            raise HTTPException(503, f"version {int(text)}: cannot be used; see the log") from error
 
     async def _pictures(self, request: Request) -> list[Picture]:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -126,7 +128,7 @@ class Routes:
                         "sha256": each.sha256,
                         "name": PurePosixPath(each.name).name,
                         "added": each.at,
-                        "live": live is not None and live.version.number == each.number,
+                        "live": live.version.number == each.number,
                     }
                     for each in versions
                 ]
@@ -137,8 +139,8 @@ class Routes:
         return JSONResponse({"status": "alive"})
 
     async def _ready(self, _: Request) -> Response:
-        if self.ending or self._answering.live is None:
-            return JSONResponse({"status": "ending" if self.ending else "no model is live"}, 503)
+        if self.ending:
+            return JSONResponse({"status": "ending"}, 503)
         return JSONResponse({"status": "ready"})
 
     async def _metrics(self, _: Request) -> Response:

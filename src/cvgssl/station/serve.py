@@ -47,10 +47,12 @@ def serve(config: StationConfig) -> None:
     token = read_token(config.token_file) if config.token_file else None
     with contextlib.ExitStack() as opened:
         listener = opened.enter_context(contextlib.closing(_listen(config)))
-        log, live = open_station(config)
+        log, meant = open_station(config)
         opened.enter_context(contextlib.closing(log))
-        answering = Answering(Models(config.folder, log), config)
+        models = Models(config.folder, log)
+        answering = Answering(models, config, meant)
         try:
+            live = models.go_live(meant.number, _AGENT)  # which has just been seen to load
             _say_where(config, listener, live)
             routes = Routes(answering)
             with stop_requests() as is_asked:
@@ -60,9 +62,9 @@ def serve(config: StationConfig) -> None:
 
 
 def open_station(config: StationConfig) -> tuple[EventLog, Version]:
-    """The log of the folder, with `config.model` as its newest and live version.
+    """The log of the folder, and the version that is to answer: `config.model`, or the live one.
 
-    Raises UserError where no version is live.
+    Raises UserError where there is neither.
     """
     if config.model is not None:
         files_of(config.model)  # before anything is made
@@ -75,8 +77,7 @@ def open_station(config: StationConfig) -> tuple[EventLog, Version]:
     log = EventLog(config.folder / LOG)
     models = Models(config.folder, log)
     if config.model is not None:
-        added = models.add(config.model, _AGENT)
-        models.go_live(added.number, _AGENT)
+        return log, models.add(config.model, _AGENT)
     live = models.live()
     if live is None:
         raise UserError(f"{config.folder}: has no recognizer yet; name one by --model")
