@@ -62,6 +62,11 @@ class Answering:
             self.live = loaded
             return self.models.go_live(number, who)
 
+    def add(self, source: Path, who: str) -> Version:
+        """Copy a recognizer in as the next version; raises UserError for what is none."""
+        with self._loading:
+            return self.models.add(source, who)
+
     def versions(self) -> list[Version]:
         """All versions, by number."""
         with self._loading:  # the log is for one thread at a time

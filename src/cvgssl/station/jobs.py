@@ -60,12 +60,14 @@ class Job:
 class Jobs:
     """The queue of a station, and the thread that works on it.
 
-    after: what is to happen, by task, when one has ended well, before the next begins; a
-    UserError of it makes the job a failed one. A station that was killed in between does it again.
+    before, after: what is to happen, by task, before a command begins, and when it has ended well,
+    before the next begins; a UserError of it makes the job a failed one. A station that was killed
+    in between does all of it again.
     """
 
     def __init__(self, folder: Path, log_path: Path) -> None:
         self.folder = folder
+        self.before: dict[str, Callable[[Job], object]] = {}
         self.after: dict[str, Callable[[Job], object]] = {}
         self._log = EventLog(log_path)
         self._lock = threading.Condition()
@@ -176,6 +178,8 @@ class Jobs:
     def _run(self, job: Job) -> tuple[str, str]:
         place = self._place(job.number)
         place.parent.mkdir(exist_ok=True)
+        if job.task in self.before:
+            self.before[job.task](job)
         with place.open("wb") as out, self._lock:
             if self._ending or job.number in self._cancelled:
                 return _CANCELLED, ""
