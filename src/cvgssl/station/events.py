@@ -17,6 +17,8 @@ from typing import Any
 from cvgssl.runtime.errors import MachineError, UserError
 from cvgssl.runtime.parsing import one_line
 
+LOG = "station.sqlite"
+"""The file in a station's folder."""
 FORMAT = 1  # raise when rows mean something else
 _HEAD = b"SQLite format 3\0"
 _WAIT = 30  # seconds for another process to end its writing
