@@ -1,7 +1,7 @@
 """The parts of a station, put together to one web application."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -14,17 +14,28 @@ from starlette.routing import BaseRoute
 from cvgssl.station.answering import Answering
 from cvgssl.station.answers import Answers
 from cvgssl.station.config import StationConfig
+from cvgssl.station.current_labelling import CurrentLabelling
 from cvgssl.station.events import LOG
+from cvgssl.station.fitting import Fitting
 from cvgssl.station.guard import Guard
 from cvgssl.station.jobs import Jobs
+from cvgssl.station.pages.label import LabelPage
 from cvgssl.station.pages.shell import Shell
 from cvgssl.station.pages.start import StartPage
 from cvgssl.station.people import People, session_key
 from cvgssl.station.picture_store import PictureStore
 from cvgssl.station.pool import Pool
+from cvgssl.station.review import Reviews
 from cvgssl.station.routes import Routes
 
 _SIGNED_IN = 12 * 3600  # seconds
+
+
+class Page(Protocol):
+    """A page, with what its scripts ask for."""
+
+    def routes(self) -> list[BaseRoute]:
+        """For the application."""
 
 
 class Station:
@@ -43,7 +54,7 @@ class Station:
         errors: dict[Any, Any] = {HTTPException: _failure, Exception: _crashed}
         if not config.headless:
             shell = Shell(config, people, self.routes.logged)
-            routes += [*shell.routes(), *self._pages(shell)]
+            routes += [*shell.routes(), *self._pages(shell, answers)]
             middleware.append(
                 Middleware(
                     SessionMiddleware,
@@ -61,13 +72,19 @@ class Station:
         for end in reversed(self._to_close):
             end()
 
-    def _pages(self, shell: Shell) -> list[BaseRoute]:
+    def _pages(self, shell: Shell, answers: Answers) -> list[BaseRoute]:
         config = self._config
         log = config.folder / LOG
         pool = Pool(config.folder, config.pictures, log, config.max_megapixels)
         jobs = Jobs(config.folder, log)
-        self._to_close += [pool.close, jobs.close]
-        pages = [StartPage(shell, config, pool, jobs)]
+        reviews = Reviews(config.folder, log, answers, config.review_share)
+        labelling = CurrentLabelling(pool, log)
+        fitting = Fitting(config, pool, reviews, jobs, self._answering)
+        self._to_close += [pool.close, reviews.close, labelling.close, jobs.close]
+        pages: list[Page] = [
+            StartPage(shell, config, pool, jobs),
+            LabelPage(shell, pool, labelling, fitting),
+        ]
         jobs.begin()
         return [route for page in pages for route in page.routes()]
 

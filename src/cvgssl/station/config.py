@@ -34,6 +34,13 @@ class StationConfig(CheckedOptions, RuntimeOption, SizeLimit):
         default=False,
         description="a version goes live when a second reviewer approves it; needs --token-file",
     )
+    review_share: float = Field(
+        default=0.02,
+        ge=0,
+        le=1,
+        description="share of all pictures that people are asked to look at, drawn at random; how "
+        "often answers are right is told from them",
+    )
     keep_gigabytes: float = Field(
         default=10,
         ge=0,
