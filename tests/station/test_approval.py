@@ -23,7 +23,10 @@ def models(tmp_path: Path) -> Models:
 
 
 def approvals(tmp_path: Path, two_people: bool = True) -> Approvals:
-    return Approvals(tmp_path, tmp_path / "log", two_people, lambda version: version)
+    def go_live(number: int, who: str) -> Version:
+        return Models(tmp_path, EventLog(tmp_path / "log")).go_live(number, who)
+
+    return Approvals(tmp_path, tmp_path / "log", two_people, lambda number: number, go_live)
 
 
 def live(models: Models) -> int:
@@ -94,10 +97,13 @@ def test_without_a_second_person(models: Models, tmp_path: Path) -> None:
 def test_what_cannot_be_loaded_never_goes_live(
     models: Models, tmp_path: Path, two_people: bool
 ) -> None:
-    def damaged(version: Version) -> None:
-        raise UserError(f"{version.path}: is damaged")
+    def damaged(number: int) -> None:
+        raise UserError(f"version {number}: is damaged")
 
-    asked = Approvals(tmp_path, tmp_path / "log", two_people, damaged)
+    def go_live(number: int, who: str) -> None:
+        raise AssertionError((number, who))
+
+    asked = Approvals(tmp_path, tmp_path / "log", two_people, damaged, go_live)
     with pytest.raises(UserError, match="damaged"):
         asked.propose(2, "anna")
     with pytest.raises(UserError, match="version 9: there is none"):

@@ -26,9 +26,7 @@ def pool(tmp_path: Path, steel: Path) -> Iterator[Pool]:
 
 def test_only_the_folders_of_the_station_can_be_chosen(pool: Pool, steel: Path) -> None:
     names = {choice.name: choice.pictures for choice in pool.choices()}
-    assert names[steel.name] == sum(
-        count for name, count in names.items() if name.count("/") == 1
-    )
+    assert names[steel.name] == sum(count for name, count in names.items() if name.count("/") == 1)
     assert pool.chosen() is None
     for name in ("..", "/etc", f"{steel.name}/..", ""):
         with pytest.raises(LookupError):

@@ -203,7 +203,7 @@ def paired_interval(
     (low1, high1), (low2, high2) = wilson_interval(first, total), wilson_interval(second, total)
     share1, share2 = 100 * first / total, 100 * second / total
     product = first * (total - first) * second * (total - second)
-    excess = both * neither - only_first * only_second
+    excess: float = both * neither - only_first * only_second
     if excess > 0:  # the correction for continuity of method 10
         excess = max(excess - total / 2, 0)
     phi = excess / product**0.5 if product else 0.0
