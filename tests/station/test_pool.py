@@ -61,7 +61,7 @@ def test_pictures_are_shown_encoded_again(pool: Pool, tmp_path: Path) -> None:
         pool.shown(large, 32)
 
 
-def test_uploads_are_called_by_what_they_hold(pool: Pool, tmp_path: Path) -> None:
+def test_uploads_are_called_by_what_they_hold(pool: Pool) -> None:
     png = io.BytesIO()
     Image.new("RGB", (20, 30), "red").save(png, "PNG")
     path = pool.upload(png.getvalue())
