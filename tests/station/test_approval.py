@@ -8,7 +8,7 @@ import pytest
 from cvgssl.runtime.errors import UserError
 from cvgssl.station.approval import Approvals
 from cvgssl.station.events import EventLog
-from cvgssl.station.models import Models, Version
+from cvgssl.station.models import Models
 
 
 @pytest.fixture
@@ -23,10 +23,11 @@ def models(tmp_path: Path) -> Models:
 
 
 def approvals(tmp_path: Path, two_people: bool = True) -> Approvals:
-    def go_live(number: int, who: str) -> Version:
-        return Models(tmp_path, EventLog(tmp_path / "log")).go_live(number, who)
+    def use(number: int) -> None:
+        version = Models(tmp_path, EventLog(tmp_path / "log")).live()
+        assert version is not None and version.number == number  # it is written before
 
-    return Approvals(tmp_path, tmp_path / "log", two_people, lambda number: number, go_live)
+    return Approvals(tmp_path, tmp_path / "log", two_people, lambda number: number, use)
 
 
 def live(models: Models) -> int:
@@ -100,10 +101,10 @@ def test_what_cannot_be_loaded_never_goes_live(
     def damaged(number: int) -> None:
         raise UserError(f"version {number}: is damaged")
 
-    def go_live(number: int, who: str) -> None:
-        raise AssertionError((number, who))
+    def use(number: int) -> None:
+        raise AssertionError(number)
 
-    asked = Approvals(tmp_path, tmp_path / "log", two_people, damaged, go_live)
+    asked = Approvals(tmp_path, tmp_path / "log", two_people, damaged, use)
     with pytest.raises(UserError, match="damaged"):
         asked.propose(2, "anna")
     with pytest.raises(UserError, match="version 9: there is none"):

@@ -38,9 +38,9 @@ class Approvals:
         Of the station.
     two_people : bool
         Whether one proposes and another one approves; otherwise whoever proposes goes live.
-    load, go_live : callable
+    load, use : callable
         Of `Answering`: load a version by number, which raises UserError where it cannot be used,
-        and have it answer, by number and person.
+        and have it answer.
     """
 
     def __init__(
@@ -49,9 +49,9 @@ class Approvals:
         log: Path,
         two_people: bool,
         load: Callable[[int], object],
-        go_live: Callable[[int, str], object],
+        use: Callable[[int], object],
     ) -> None:
-        self.two_people, self._load, self._go_live = two_people, load, go_live
+        self.two_people, self._load, self._use = two_people, load, use
         self._log, self._lock = EventLog(log), threading.Lock()
         self._models = Models(folder, self._log)
 
@@ -64,7 +64,9 @@ class Approvals:
         with self._lock:
             self._load(self._models.version(version).number)
             if not self.two_people:
-                self._go_live(version, who)
+                with self._log.alone():
+                    self._models.go_live(version, who)
+                self._use(version)
                 return None
             with self._log.alone():
                 live = self._live()
@@ -102,7 +104,7 @@ class Approvals:
                 if approve:  # with it, so that a kill leaves both or neither
                     self._models.go_live(meant.version, who)
             if approve:
-                self._go_live(meant.version, who)
+                self._use(meant.version)
             return self._of(number)
 
     def open(self) -> list[Proposal]:
