@@ -118,7 +118,7 @@ class Answers:
     """
 
     def __init__(self, log: Path, pictures: PictureStore) -> None:
-        self.pictures = pictures
+        self.log, self.pictures = log, pictures
         self._writing, self._reading = EventLog(log), EventLog(log)
         for index in _INDEXES:
             self._reading.index(*index)

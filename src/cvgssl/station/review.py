@@ -252,6 +252,13 @@ class Reviews:
         """Whether a picture is one of the random sample."""
         return sha256 < self._below
 
+    def copy_of(self, sha256: str) -> Path | None:
+        """The copy of a picture that was named, if there is one."""
+        with self._lock:
+            self._refresh()
+            path = self.folder / sha256
+            return path if sha256 in self._reviewed and path.is_file() else None
+
     def truths(self) -> dict[str, str]:
         """Classes of pictures by their hashes, as reviews name them."""
         return {each.sha256: each.label for each in self._named()}
