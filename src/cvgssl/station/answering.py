@@ -52,15 +52,12 @@ class Answering:
         self._loaded: dict[int, Loaded] = {}
         self.live = None if live is None else self._load(live)
 
-    def go_live(self, number: int, who: str) -> Version:
-        """Have a version answer from now on, once it has been seen to load.
+    def use(self, number: int) -> None:
+        """Have a version answer from now on, where a request names none.
 
         Raises LookupError where there is none, and UserError where it cannot be used.
         """
-        loaded = self.load(number)
-        with self._loading:
-            self.live = loaded
-            return self.models.go_live(number, who)
+        self.live = self.load(number)
 
     def add(self, source: Path, who: str) -> Version:
         """Copy a recognizer in as the next version; raises UserError for what is none."""

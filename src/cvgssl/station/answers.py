@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from cvgssl.runtime.csv_writing import csv_line
 from cvgssl.runtime.errors import MachineError, UserError
@@ -22,7 +22,9 @@ from cvgssl.station.lines import write_line
 from cvgssl.station.picture_store import PictureStore
 
 ANSWER, REVIEW = "answer", "review"
-PAGE, PROGRAM, WATCH = "page", "program", "watch"
+PAGE: Final = "page"
+PROGRAM: Final = "program"
+WATCH: Final = "watch"
 Source = Literal["page", "program", "watch"]
 Judged = Literal["right", "wrong", "none"]
 COLUMNS = ("number", "at", "name", "sha256", "version", "answer", "class", "probability", "source",

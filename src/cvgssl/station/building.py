@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
 
 from cvgssl.station.answering import Answering
+from cvgssl.station.answers import Answers
 from cvgssl.station.config import StationConfig
 from cvgssl.station.events import LOG
 from cvgssl.station.guard import Guard
@@ -19,6 +20,7 @@ from cvgssl.station.jobs import Jobs
 from cvgssl.station.pages.shell import Shell
 from cvgssl.station.pages.start import StartPage
 from cvgssl.station.people import People, session_key
+from cvgssl.station.picture_store import PictureStore
 from cvgssl.station.pool import Pool
 from cvgssl.station.routes import Routes
 
@@ -32,7 +34,10 @@ class Station:
         """Raises UserError for what is wrong with the folder."""
         self._config, self._answering = config, answering
         self._to_close: list[Callable[[], object]] = []
-        self.routes = Routes(answering)
+        store = PictureStore(config.folder, int(config.keep_gigabytes * 10**9))
+        answers = Answers(config.folder / LOG, store)
+        self._to_close += [store.close, answers.close]
+        self.routes = Routes(answering, answers)
         routes: list[BaseRoute] = [*self.routes.routes()]
         middleware = [Middleware(Guard, config=config, people=people)]
         errors: dict[Any, Any] = {HTTPException: _failure, Exception: _crashed}

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -17,6 +17,7 @@ from starlette.routing import Route
 from cvgssl.runtime.errors import MachineError, UserError
 from cvgssl.runtime.parsing import one_line
 from cvgssl.station.answering import Answering, Loaded, Picture
+from cvgssl.station.answers import PROGRAM, Answers, Source
 from cvgssl.station.config import StationConfig
 from cvgssl.station.figures import Figures
 from cvgssl.station.gathering import BusyError
@@ -30,8 +31,9 @@ _LONGEST_NAME = 200  # characters of a client's name for a picture
 class Routes:
     """The answers to requests, with a line in the log for each."""
 
-    def __init__(self, answering: Answering) -> None:
+    def __init__(self, answering: Answering, answers: Answers) -> None:
         self._answering, self._config = answering, answering.config
+        self._answers = answers
         self._figures = Figures(answering)
         self._document = document()
         self.ending = False
@@ -51,21 +53,50 @@ class Routes:
         loaded = await self._meant(request)
         about["version"] = loaded.version.number
         pictures = await self._pictures(request)
-        try:
-            async with asyncio.timeout(self._config.timeout_seconds):
-                answers = await self._answering.answer(pictures, loaded)
-        except BusyError as busy:
-            raise _busy("as many pictures wait as may", busy.retry_after) from busy
-        except (TimeoutError, MachineError) as error:
-            raise _busy("the machine is short of time or memory", 1) from error
+        answers = await self.answer(pictures, loaded, PROGRAM, PROGRAM)
         about["pictures"] = [
             {name: each[name] for name in ("sha256", "answer", "probability") if name in each}
             for each in answers
         ]
-        self._figures.count(answers)
         if all("error" in each for each in answers):
             raise HTTPException(422, f"no picture could be read: {answers[0]['error']}")
         return JSONResponse({"version": loaded.version.number, "pictures": answers})
+
+    async def answer(
+        self, pictures: Sequence[Picture], loaded: Loaded, source: Source, who: str
+    ) -> list[dict[str, Any]]:
+        """What a version says of pictures, counted; raises HTTPException where busy.
+
+        Answers are kept soon after; a kill loses those of the last moment.
+        """
+        begun = time.monotonic()
+        try:
+            async with asyncio.timeout(self._config.timeout_seconds):
+                told = await self._answering.answer(pictures, loaded)
+            seconds = time.monotonic() - begun
+            await run_in_threadpool(self._keep, pictures, told, loaded, source, who, seconds)
+        except BusyError as busy:
+            raise _busy("as many pictures wait as may", busy.retry_after) from busy
+        except (TimeoutError, MachineError) as error:
+            raise _busy("the machine is short of time, memory or disk", 1) from error
+        self._figures.count(told)
+        return told
+
+    def _keep(
+        self,
+        pictures: Sequence[Picture],
+        told: Sequence[dict[str, Any]],
+        loaded: Loaded,
+        source: Source,
+        who: str,
+        seconds: float,
+    ) -> None:
+        version, ms = loaded.version.number, round(1000 * seconds, 1)
+        for picture, each in zip(pictures, told, strict=True):
+            if "error" not in each:
+                self._answers.keep(
+                    each, picture.data, version=version, source=source, who=who, ms=ms
+                )
 
     async def _meant(self, request: Request) -> Loaded:
         """The version that a request names, or the live one."""

@@ -48,11 +48,12 @@ def serve(config: StationConfig) -> None:
         listener = opened.enter_context(contextlib.closing(_listen(config)))
         log, meant = open_station(config)
         opened.enter_context(contextlib.closing(log))
-        answering = Answering(Models(config.folder, log), config, meant)
+        models = Models(config.folder, log)
+        answering = Answering(models, config, meant)
         opened.callback(answering.close)
         live = None
         if meant is not None:
-            live = answering.go_live(meant.number, _AGENT)  # which has just been seen to load
+            live = models.go_live(meant.number, _AGENT)  # which has just been seen to load
         station = opened.enter_context(contextlib.closing(Station(config, people, answering)))
         _say_where(config, listener, live)
         with stop_requests() as is_asked:
