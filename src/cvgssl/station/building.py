@@ -13,15 +13,22 @@ from starlette.routing import BaseRoute
 
 from cvgssl.station.answering import Answering
 from cvgssl.station.answers import Answers
+from cvgssl.station.approval import Approvals
+from cvgssl.station.comparison_jobs import ComparisonJobs
 from cvgssl.station.config import StationConfig
 from cvgssl.station.events import LOG
 from cvgssl.station.guard import Guard
 from cvgssl.station.jobs import Jobs
+from cvgssl.station.pages.models import ModelsPage
+from cvgssl.station.pages.recognize import RecognizePage
+from cvgssl.station.pages.replay import ReplayPage
+from cvgssl.station.pages.review import ReviewPage
 from cvgssl.station.pages.shell import Shell
 from cvgssl.station.pages.start import StartPage
 from cvgssl.station.people import People, session_key
 from cvgssl.station.picture_store import PictureStore
 from cvgssl.station.pool import Pool
+from cvgssl.station.review import Reviews
 from cvgssl.station.routes import Routes
 
 _SIGNED_IN = 12 * 3600  # seconds
@@ -43,7 +50,7 @@ class Station:
         errors: dict[Any, Any] = {HTTPException: _failure, Exception: _crashed}
         if not config.headless:
             shell = Shell(config, people, self.routes.logged)
-            routes += [*shell.routes(), *self._pages(shell)]
+            routes += [*shell.routes(), *self._pages(shell, answers)]
             middleware.append(
                 Middleware(
                     SessionMiddleware,
@@ -61,13 +68,24 @@ class Station:
         for end in reversed(self._to_close):
             end()
 
-    def _pages(self, shell: Shell) -> list[BaseRoute]:
-        config = self._config
+    def _pages(self, shell: Shell, answers: Answers) -> list[BaseRoute]:
+        config, answering = self._config, self._answering
         log = config.folder / LOG
         pool = Pool(config.folder, config.pictures, log, config.max_megapixels)
         jobs = Jobs(config.folder, log)
-        self._to_close += [pool.close, jobs.close]
-        pages = [StartPage(shell, config, pool, jobs)]
+        reviews = Reviews(config.folder, log, answers, config.review_share)
+        approvals = Approvals(config.folder, log, config.two_people, answering.load, answering.use)
+        recognize = RecognizePage(shell, self.routes, answering, answers, reviews, pool)
+        comparisons = ComparisonJobs(config, jobs, answers, pool.chosen)
+        models = ModelsPage(shell, log, answering, jobs, approvals, comparisons, reviews, recognize)
+        self._to_close += [pool.close, reviews.close, approvals.close, models.close, jobs.close]
+        pages = [
+            StartPage(shell, config, pool, jobs),
+            recognize,
+            ReviewPage(shell, answers, reviews, recognize),
+            models,
+            ReplayPage(shell, answers, recognize),
+        ]
         jobs.begin()
         return [route for page in pages for route in page.routes()]
 

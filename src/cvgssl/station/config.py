@@ -41,6 +41,13 @@ class StationConfig(CheckedOptions, RuntimeOption, SizeLimit):
         description="most that pictures which were asked about may take in FOLDER, for review and "
         "replay; the oldest go first",
     )
+    review_share: float = Field(
+        default=0.02,
+        ge=0,
+        le=1,
+        description="share of all pictures, drawn at random, that are to be reviewed beside those "
+        'answered "unknown" or "not sure"; from it alone the share of right answers is told',
+    )
     unknown: bool = Field(
         default=True,
         description='also answer "unknown" and "not sure"; false: for recognizers that cannot',
