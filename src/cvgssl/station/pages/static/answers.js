@@ -11,6 +11,12 @@ const answers = (() => {
     return answer === "not sure" ? t("not sure") : answer;
   }
 
+  /** Whoever it was; "local" is somebody who gave no name. */
+  function who(name) {
+    if (name === "program") return t("a program");
+    return name === "local" ? t("somebody") : name;
+  }
+
   function tag(answer) {
     return make("span", { class: `tag ${VERDICTS[answer] ?? ""}` }, named(answer));
   }
@@ -34,8 +40,11 @@ const answers = (() => {
   /** The labelled pictures that are most alike. */
   function nearest(found) {
     if (!found.length) return [make("p", { class: "quiet" }, t("This version names no labelled pictures, or the picture is gone."))];
-    return found.map((each) => make("figure", { title: each.name }, picture(each.src, each.name),
-      make("figcaption", {}, make("b", {}, each.label), ` ${each.similarity.toFixed(2)}`)));
+    return found.map((each) => {
+      const image = picture(each.src, each.name);
+      image.addEventListener("error", () => image.remove()); // of other folders than the pool
+      return make("figure", { title: each.name }, image, make("figcaption", {}, make("b", {}, each.label), ` ${each.similarity.toFixed(2)}`));
+    });
   }
 
   function when(at) {
@@ -44,5 +53,5 @@ const answers = (() => {
     return same ? time.toLocaleTimeString(document.documentElement.lang) : time.toLocaleString(document.documentElement.lang, { dateStyle: "short", timeStyle: "short" });
   }
 
-  return { named, tag, picture, bars, nearest, when };
+  return { named, who, tag, picture, bars, nearest, when };
 })();

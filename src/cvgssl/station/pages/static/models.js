@@ -33,7 +33,7 @@
     byId("versions").replaceChildren(...state.versions.map(card));
     byId("fitting").replaceChildren(...(isOver(state.fit) ? [] : [progress(state.fit), t("The recognizer is being made.")]));
     if (state.fit?.state === "failed") byId("fitting").replaceChildren(make("span", { class: "bad" }, state.fit.said));
-    byId("history").replaceChildren(...state.history.map((each) => make("li", {}, make("b", {}, t("version {n}", { n: each.version })), ` ${each.who} `, make("span", { class: "quiet" }, when(each.at)))));
+    byId("history").replaceChildren(...state.history.map((each) => make("li", {}, make("b", {}, t("version {n}", { n: each.version })), ` ${answers.who(each.who)} `, make("span", { class: "quiet" }, when(each.at)))));
     showProposals();
     choices();
   }
@@ -117,7 +117,7 @@
   function showProposals() {
     byId("proposals").hidden = !state.proposals.length;
     byId("proposal-list").replaceChildren(...state.proposals.map((each) => {
-      const row = make("li", { class: "row" }, make("span", { class: "grow" }, t("{who} proposes version {n} in place of version {m}", { who: each.who, n: each.version, m: each.replaces })));
+      const row = make("li", { class: "row" }, make("span", { class: "grow" }, t("{who} proposes version {n} in place of version {m}", { who: answers.who(each.who), n: each.version, m: each.replaces })));
       const compare = make("button", { class: "plain", type: "button" }, t("What would change?"));
       compare.addEventListener("click", () => begin(each.replaces, each.version));
       if (each.replaces) row.append(compare);
@@ -194,7 +194,7 @@
     const left = learned ? make("p", { class: "quiet" }, t("{n} reviewed pictures are left out: a version has learned them.", { n: learned })) : "";
     if (!paired) return [make("p", { class: "quiet" }, t("Too few reviewed pictures to tell which is right more often.")), left];
     const clear = paired.low > 0 || paired.high < 0;
-    const points = (value) => `${value > 0 ? "+" : ""}${value.toFixed(1)}`;
+    const points = (value) => `${value > 0 ? "+" : ""}${value.toFixed(1)}`.replace("-", "−");
     return [
       make("p", {}, t("On {n} reviewed pictures version {b} alone is right {x} times, version {a} alone {y} times.", { n: paired.pictures, a: before, b: after, x: paired.only_after, y: paired.only_before })),
       make("p", { class: clear ? (paired.low > 0 ? "good" : "bad") : "doubt" }, `${t("Difference {d} points, 95 % interval {low} to {high}, p = {p}.", { d: points(paired.difference), low: points(paired.low), high: points(paired.high), p: paired.p_value.toPrecision(2) })} ${clear ? "" : t("Too few to tell.")}`),

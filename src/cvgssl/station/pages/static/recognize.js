@@ -61,7 +61,7 @@
       const review = each.review && each.review.right !== null
         ? make("span", { class: each.review.right ? "good" : "bad" }, each.review.right ? " ✓" : " ✗") : "";
       const row = make("tr", { "data-number": each.number, "aria-current": each.number === chosen ? "true" : null },
-        make("td", {}, open), make("td", {}, answers.tag(each.answer), review), make("td", { class: "number" }, percent(each.probability)),
+        make("td", {}, open), make("td", {}, answers.tag(each.answer), each.answer === each.label ? "" : make("span", { class: "quiet" }, ` ${each.label}`), review), make("td", { class: "number" }, percent(each.probability)),
         make("td", { class: "name" }, name), make("td", {}, String(each.version)), make("td", { class: "quiet" }, answers.when(each.at)));
       row.addEventListener("click", () => choose(each.number));
       return row;
@@ -72,8 +72,10 @@
 
   async function choose(number) {
     chosen = number;
-    for (const row of byId("rows").children) row.toggleAttribute("aria-current", Number(row.dataset.number) === number);
-    for (const row of byId("rows").querySelectorAll("[aria-current]")) row.setAttribute("aria-current", "true");
+    for (const row of byId("rows").children) {
+      if (Number(row.dataset.number) === number) row.setAttribute("aria-current", "true");
+      else row.removeAttribute("aria-current");
+    }
     try {
       const found = await ask(`/answers/${number}`);
       if (chosen === number) explain(found);
@@ -87,7 +89,7 @@
     parts.push(make("p", { class: "row between" }, make("span", { class: "big" }, answers.named(found.answer)), make("span", { class: "quiet" }, t("probability {share}", { share: percent(found.probability, 1) }))));
     if (found.answer === "unknown") parts.push(make("p", { class: "quiet" }, t("It is unlike all labelled pictures; the classes below are the least unlike.")));
     if (found.answer === "not sure") parts.push(make("p", { class: "quiet" }, t("No class is clearly more likely than the others.")));
-    if (found.review) parts.push(make("p", {}, t("{who} reviewed it: {what}", { who: found.review.who, what: found.review.label || (found.review.right ? t("right") : t("wrong")) })));
+    if (found.review) parts.push(make("p", {}, t("{who} reviewed it: {what}", { who: answers.who(found.review.who), what: found.review.label || (found.review.right ? t("right") : t("wrong")) })));
     parts.push(answers.bars(found.probabilities), make("h2", {}, t("Most alike labelled pictures")),
       make("div", { class: "grid near" }, ...answers.nearest(found.nearest)));
     if (found.decided) {
@@ -150,7 +152,7 @@
     if (!isForPage(event)) return;
     const key = event.key.toLowerCase();
     if (key === "j" || key === "k") step(key === "j" ? 1 : -1);
-    else if (key === "o" && drop) byId("files").click();
+    else if (key === "a" && drop) byId("files").click();
     else return;
     event.preventDefault();
   });
