@@ -1,7 +1,7 @@
 """The parts of a station, put together to one web application."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -16,9 +16,12 @@ from cvgssl.station.answers import Answers
 from cvgssl.station.approval import Approvals
 from cvgssl.station.comparison_jobs import ComparisonJobs
 from cvgssl.station.config import StationConfig
+from cvgssl.station.current_labelling import CurrentLabelling
 from cvgssl.station.events import LOG
+from cvgssl.station.fitting import Fitting
 from cvgssl.station.guard import Guard
 from cvgssl.station.jobs import Jobs
+from cvgssl.station.pages.label import LabelPage
 from cvgssl.station.pages.models import ModelsPage
 from cvgssl.station.pages.recognize import RecognizePage
 from cvgssl.station.pages.replay import ReplayPage
@@ -32,6 +35,13 @@ from cvgssl.station.review import Reviews
 from cvgssl.station.routes import Routes
 
 _SIGNED_IN = 12 * 3600  # seconds
+
+
+class Page(Protocol):
+    """A page, with what its scripts ask for."""
+
+    def routes(self) -> list[BaseRoute]:
+        """For the application."""
 
 
 class Station:
@@ -74,13 +84,19 @@ class Station:
         pool = Pool(config.folder, config.pictures, log, config.max_megapixels)
         jobs = Jobs(config.folder, log)
         reviews = Reviews(config.folder, log, answers, config.review_share)
+        labelling = CurrentLabelling(pool, log)
+        fitting = Fitting(config, pool, reviews, jobs, answering)
         approvals = Approvals(config.folder, log, config.two_people, answering.load, answering.use)
         recognize = RecognizePage(shell, self.routes, answering, answers, reviews, pool)
         comparisons = ComparisonJobs(config, jobs, answers, pool.chosen)
-        models = ModelsPage(shell, log, answering, jobs, approvals, comparisons, reviews, recognize)
-        self._to_close += [pool.close, reviews.close, approvals.close, models.close, jobs.close]
-        pages = [
+        models = ModelsPage(
+            shell, log, answering, jobs, approvals, comparisons, reviews, recognize, labelling
+        )
+        self._to_close += [pool.close, reviews.close, approvals.close, models.close]
+        self._to_close += [labelling.close, jobs.close]
+        pages: list[Page] = [
             StartPage(shell, config, pool, jobs),
+            LabelPage(shell, pool, labelling, fitting),
             recognize,
             ReviewPage(shell, answers, reviews, recognize),
             models,

@@ -34,19 +34,19 @@ class StationConfig(CheckedOptions, RuntimeOption, SizeLimit):
         default=False,
         description="a version goes live when a second reviewer approves it; needs --token-file",
     )
+    review_share: float = Field(
+        default=0.02,
+        ge=0,
+        le=1,
+        description="share of all pictures that people are asked to look at, drawn at random; how "
+        "often answers are right is told from them",
+    )
     keep_gigabytes: float = Field(
         default=10,
         ge=0,
         le=1e6,
         description="most that pictures which were asked about may take in FOLDER, for review and "
         "replay; the oldest go first",
-    )
-    review_share: float = Field(
-        default=0.02,
-        ge=0,
-        le=1,
-        description="share of all pictures, drawn at random, that are to be reviewed beside those "
-        'answered "unknown" or "not sure"; from it alone the share of right answers is told',
     )
     unknown: bool = Field(
         default=True,

@@ -59,12 +59,12 @@ class Pool:
     @property
     def features(self) -> Path:
         """Where the embeddings of the pool are, once they are computed."""
-        return self.folder / FOLDER / FEATURES
+        return self._place() / FEATURES
 
     @property
     def check(self) -> Path:
         """Where the findings of `data check` are."""
-        return self.folder / FOLDER / CHECK
+        return self._place() / CHECK
 
     def chosen(self) -> Path | None:
         """The folder whose pictures are labelled, if one was chosen."""
@@ -124,6 +124,11 @@ class Pool:
             while sum(map(len, self._shown.values())) > _KEPT:
                 self._shown.popitem(last=False)
         return made
+
+    def _place(self) -> Path:
+        """What is computed of a folder has a folder of its own."""
+        chosen = str(self.chosen()).encode("utf-8", "surrogateescape")
+        return self.folder / FOLDER / hashlib.sha256(chosen).hexdigest()[:12]
 
     def _folders(self) -> list[Path]:
         found: list[Path] = []

@@ -12,25 +12,26 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute
 
 from cvgssl.runtime.errors import UserError
+from cvgssl.selection.label_list import UNSURE
 from cvgssl.station.answering import Answering
 from cvgssl.station.approval import Approvals
 from cvgssl.station.comparing import Change, Comparison
 from cvgssl.station.comparison_jobs import ComparisonJobs
+from cvgssl.station.current_labelling import CurrentLabelling
 from cvgssl.station.events import EventLog
 from cvgssl.station.evidence import EXPORT
+from cvgssl.station.fitting import TASK as FIT
 from cvgssl.station.guard import POLICY
 from cvgssl.station.jobs import Job, Jobs
 from cvgssl.station.models import LIVE, Version
 from cvgssl.station.pages.recognize import RecognizePage, number_of
-from cvgssl.station.pages.review import body_of
-from cvgssl.station.pages.shell import Shell
+from cvgssl.station.pages.shell import Shell, json_object
 from cvgssl.station.people import Person
 from cvgssl.station.review import Reviews
 
 EXPORT_TASK, EXPORTS = "export", "exports"
 _SHOWN = 60  # pictures whose answers change
 _HISTORY = 20  # changes of the live version that are listed
-_LABEL, _UNDO = "label", "undo"  # events of station/labels.py
 # a page of `cvgssl fit` has its style and pictures in it, and nothing else
 _REPORT = {POLICY: "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"}
 
@@ -51,10 +52,11 @@ class ModelsPage:
         comparisons: ComparisonJobs,
         reviews: Reviews,
         recognize: RecognizePage,
+        labelling: CurrentLabelling,
     ) -> None:
         self._shell, self._answering, self._jobs = shell, answering, jobs
         self._approvals, self._comparisons, self._reviews = approvals, comparisons, reviews
-        self._recognize = recognize
+        self._recognize, self._labelling = recognize, labelling
         self._log, self._lock = EventLog(log), threading.Lock()
 
     def close(self) -> None:
@@ -89,7 +91,7 @@ class ModelsPage:
         live = self._answering.live
         jobs = self._jobs.jobs()
         exports = {job.words[1]: job for job in jobs if job.task == EXPORT_TASK}
-        fits = [job for job in jobs if job.task == "fit"]
+        fits = [job for job in jobs if job.task == FIT]
         with self._lock:
             changes = list(self._log.events(LIVE))[-_HISTORY:]
         return {
@@ -156,7 +158,7 @@ class ModelsPage:
         return FileResponse(known.report, media_type="text/html", headers=_REPORT)
 
     async def _export(self, request: Request, person: Person) -> Response:
-        number = number_of((await body_of(request)).get("version"))
+        number = number_of((await json_object(request)).get("version"))
 
         def ask() -> None:
             version = self._recognize.version(number)
@@ -180,7 +182,7 @@ class ModelsPage:
         return self._shell.config.folder / EXPORTS / f"{version.number:04}.onnx"
 
     async def _compare(self, request: Request, person: Person) -> Response:
-        body = await body_of(request)
+        body = await json_object(request)
         numbers = number_of(body.get("before")), number_of(body.get("after"))
 
         def ask() -> None:
@@ -210,23 +212,17 @@ class ModelsPage:
 
     def _labels(self) -> dict[str, tuple[str, str]]:
         """Hash and class of labelled pictures of the pool, by name."""
-        with self._lock:
-            events = list(self._log.events(_LABEL, _UNDO))
-        undone = {each.facts["label"] for each in events if each.kind == _UNDO}
-        labels = {}
-        for each in events:
-            if each.kind == _LABEL and each.number not in undone:
-                facts = each.facts
-                labels[facts["picture"]] = (facts["sha256"], facts["label"])
-        return {name: each for name, each in labels.items() if each[1] not in ("", "?")}
+        engine = self._labelling()
+        labels, _ = ([], 0) if engine is None else engine.labels.all()
+        return {each.picture: (each.sha256, each.label) for each in labels if each.label != UNSURE}
 
     async def _live(self, request: Request, person: Person) -> Response:
-        number = number_of((await body_of(request)).get("version"))
+        number = number_of((await json_object(request)).get("version"))
         proposal = await run_in_threadpool(self._approvals.propose, number, person.name)
         return JSONResponse({"proposed": proposal is not None})
 
     async def _decide(self, request: Request, person: Person) -> Response:
-        body = await body_of(request)
+        body = await json_object(request)
         number, approve = number_of(body.get("proposal")), body.get("approve") is True
         await run_in_threadpool(self._approvals.decide, number, person.name, approve)
         return JSONResponse({})

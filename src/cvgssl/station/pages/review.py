@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute
 from cvgssl.runtime.errors import UserError
 from cvgssl.station.answers import Answers
 from cvgssl.station.pages.recognize import RecognizePage, number_of, review_shown
-from cvgssl.station.pages.shell import Shell
+from cvgssl.station.pages.shell import Shell, json_object
 from cvgssl.station.people import Person
 from cvgssl.station.review import KINDS, ConflictError, Reviews, verdict
 
@@ -64,7 +64,7 @@ class ReviewPage:
         return {"left": self._reviews.left(), "shares": shares}
 
     async def _give(self, request: Request, person: Person) -> Response:
-        body = await body_of(request)
+        body = await json_object(request)
         number = number_of(body.get("number"))
         label, is_wrong = str(body.get("label") or ""), body.get("wrong") is True
         replaces = body.get("replaces")
@@ -83,7 +83,7 @@ class ReviewPage:
             return JSONResponse({"error": f"reviewed by {who} meanwhile", "review": now}, 409)
 
     async def _skip(self, request: Request, person: Person) -> Response:
-        number = number_of((await body_of(request)).get("number"))
+        number = number_of((await json_object(request)).get("number"))
         await run_in_threadpool(self._reviews.skip, number, person.name)
         return JSONResponse({})
 
@@ -93,14 +93,3 @@ class ReviewPage:
             return JSONResponse({"answer": None})
         answer = await run_in_threadpool(self._answers.get, undone.answer)
         return JSONResponse({"answer": self._recognize.shown(answer)})
-
-
-async def body_of(request: Request) -> dict[str, Any]:
-    """The JSON object of a request; raises UserError for anything else."""
-    try:
-        body = await request.json()
-    except ValueError as error:
-        raise UserError("JSON is expected") from error
-    if not isinstance(body, dict):
-        raise UserError("a JSON object is expected")
-    return body

@@ -183,6 +183,17 @@ class Shell:
         return self.render(request, "problem.html", person, error.status_code, message=error.detail)
 
 
+async def json_object(request: Request) -> dict[str, Any]:
+    """The JSON object of a request's body; raises HTTPException for what is none."""
+    try:
+        found = await request.json()
+    except (ValueError, RecursionError) as error:
+        raise HTTPException(400, "the body is no JSON") from error
+    if not isinstance(found, dict):
+        raise HTTPException(400, "the body is no JSON object")
+    return found
+
+
 class Words:
     """Texts in a language, by their English ones, which are the templates' own."""
 

@@ -13,7 +13,7 @@ from cvgssl.images.reader import UnreadablePicture
 from cvgssl.runtime.errors import UserError
 from cvgssl.station.config import StationConfig
 from cvgssl.station.jobs import Job, Jobs
-from cvgssl.station.pages.shell import Shell
+from cvgssl.station.pages.shell import Shell, json_object
 from cvgssl.station.people import Person
 from cvgssl.station.pool import Pool
 from cvgssl.station.routes import uploaded
@@ -55,7 +55,12 @@ class StartPage:
         return JSONResponse(await run_in_threadpool(self._facts))
 
     def _facts(self) -> dict[str, Any]:
-        jobs = {job.task: job for job in self._jobs.jobs() if job.task in (CHECK, EMBED)}
+        folder = str(self._pool.chosen())
+        jobs = {
+            job.task: job
+            for job in self._jobs.jobs()
+            if job.task in (CHECK, EMBED) and folder in job.words
+        }
         check = jobs.get(CHECK)
         findings = None
         if check is not None and check.state == "done" and self._pool.check.is_file():
@@ -70,15 +75,14 @@ class StartPage:
         }
 
     async def _choose(self, request: Request, person: Person) -> Response:
-        body = await request.json()
-        folder = str(body.get("folder", "")) if isinstance(body, dict) else ""
+        folder = str((await json_object(request)).get("folder", ""))
         await run_in_threadpool(self._begin, folder, person.name)
         return JSONResponse({})
 
     def _begin(self, name: str, who: str) -> None:
         folder = self._pool.choose(name, who)
         limit = ["--max-megapixels", str(self._config.max_megapixels)]
-        self._pool.check.parent.mkdir(exist_ok=True)
+        self._pool.check.parent.mkdir(parents=True, exist_ok=True)
         check = ["data", "check", folder, "--json", self._pool.check]
         self._jobs.ask(CHECK, [*map(str, check), *limit], who)
         embed = ["embed", folder, "--class-folders", "false", "--out", self._pool.features]

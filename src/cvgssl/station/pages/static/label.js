@@ -4,61 +4,56 @@ if (document.getElementById("labelling")) {
   const byId = (id) => document.getElementById(id);
   const COLORS = ["#1f77b4", "#e8760a", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf"];
   const KEYS = 9;
-  const AHEAD = 3; // pictures that are fetched before they are asked for
 
-  let queue = []; // what comes next, the picture that is shown at the head
+  let now = null; // the picture that is shown
   let classes = []; // names, in the order in which they were first used
   let state = null;
-  let places = null; // of all pictures on the map
   let box = null;
   let sending = false;
-  let asking = null;
+  let given = 0; // number of the newest label of this page
   let timer;
+  let asking;
 
-  const src = (name) => `/pool/1280/${encodeURI(name).replaceAll("#", "%23").replaceAll("?", "%3F")}`;
+  const src = (name, side = 1280) =>
+    `/pool/${side}/${name.split("/").map(encodeURIComponent).join("/")}`;
 
-  /** Fill the queue up; one request at a time. */
-  function refill() {
-    asking ??= ask(`/label/next?count=${AHEAD}`).then((answer) => {
-      asking = null;
-      const known = new Set(queue.map((each) => each.picture));
-      const likely = new Map(answer.pictures.map((each) => [each.picture, each]));
-      queue = queue.map((each) => (each.again ? each : likely.get(each.picture) ?? each));
-      for (const each of answer.pictures) {
-        if (known.has(each.picture)) continue;
-        queue.push(each);
-        new Image().src = src(each.picture);
-      }
-      show();
-    }, (error) => { asking = null; say(error.message); setTimeout(refill, 3000); });
-    return asking;
+  /** Show what is to be labelled next. */
+  async function next() {
+    clearTimeout(asking);
+    try {
+      const answer = await ask("/label/next");
+      if (answer.picture) return show(answer.picture);
+      show(null, answer.preparing ? t("The first pictures are being chosen.") : answer.open
+        ? t("Others have the pictures that are left.") : t("All pictures have a label."));
+    } catch (error) { say(error.message); }
+    asking = setTimeout(next, 1000);
   }
 
-  function show() {
-    const now = queue[0];
-    byId("name").textContent = now ? now.picture : t("All pictures have a label.");
+  function show(picture, text = "") {
+    now = picture;
+    byId("name").textContent = now ? now.picture : text;
     const image = byId("picture");
     image.hidden = !now;
     if (now && image.dataset.name !== now.picture) {
       image.dataset.name = now.picture;
       image.src = src(now.picture);
       image.alt = t("the picture {name}", { name: now.picture });
-      setBox(now.box ?? null);
     }
-    showKeys(now);
+    setBox(now?.box ?? null);
+    showKeys();
   }
 
   /** The classes on the keys: all of them, or the likeliest nine, always in the same order. */
-  function onKeys(now) {
+  function onKeys() {
     const likely = new Map(now?.likely ?? []);
     const first = [...classes].sort((a, b) => (likely.get(b) ?? 0) - (likely.get(a) ?? 0)).slice(0, KEYS);
     return classes.filter((name) => first.includes(name)).map((name) => [name, likely.get(name)]);
   }
 
-  function showKeys(now) {
-    byId("keys").replaceChildren(...onKeys(now).map(([name, share], place) => {
+  function showKeys() {
+    byId("keys").replaceChildren(...onKeys().map(([name, share], place) => {
       const bar = make("i", { "aria-hidden": "true" });
-      bar.style.width = percent(share ?? 0);
+      bar.style.width = `${100 * (share ?? 0)}%`;
       const said = share === undefined ? name : `${name}, ${percent(share)}`;
       const button = make("button", { type: "button", "aria-label": said, disabled: !now },
         make("kbd", {}, String(place + 1)), make("span", {}, name), share === undefined ? "" : percent(share), bar);
@@ -69,50 +64,43 @@ if (document.getElementById("labelling")) {
   }
 
   async function give(label) {
-    const now = queue[0];
     if (!now || sending) return;
     sending = true;
     try {
-      await ask("/label/give", { picture: now.picture, label, box, replaces: now.replaces });
-      if (label !== "?" && !classes.includes(label)) classes.push(label);
-      advance();
+      const answer = await ask("/label/give", { picture: now.picture, label, box, replaces: now.replaces });
+      given = answer.number;
+      if (answer.label !== "?" && !classes.includes(answer.label)) classes.push(answer.label);
+      await next();
     } catch (error) {
       say(error.message);
-      if (error.status === 409) advance(); // somebody else was there first
+      if (error.status === 409 || error.status === 404) await next(); // labelled by others, or gone
     } finally {
       sending = false;
     }
     look();
   }
 
-  function advance() {
-    queue.shift();
-    show();
-    if (queue.length < AHEAD) refill();
-  }
-
   async function take(path) {
     try {
-      const answer = await ask(path, {});
-      if (!answer.picture) say(t("There is nothing to take back."));
-      else if (path.endsWith("undo")) again(answer.picture);
+      const { picture } = await ask(path, {});
+      if (!picture) return say(t("There is nothing to take back."));
+      if (path.endsWith("undo")) show(picture);
+      else await next();
       look();
     } catch (error) { say(error.message); }
   }
 
   /** Show a picture that was labelled before. */
-  function again(picture) {
-    queue = [{ ...picture, again: true }, ...queue.filter((each) => each.picture !== picture.picture)];
-    show();
+  function again(suspect) {
+    show({ picture: suspect.picture, likely: [[suspect.instead, suspect.probability], [suspect.label, 0]], replaces: suspect.number, label: suspect.label, box: null });
     scrollTo({ top: 0 });
   }
 
   async function skip() {
-    const now = queue[0];
     if (!now) return;
     try {
-      if (!now.again) await ask("/label/skip", { picture: now.picture });
-      advance();
+      if (now.replaces === null || now.label === "") await ask("/label/skip", { picture: now.picture });
+      await next();
     } catch (error) { say(error.message); }
   }
 
@@ -120,48 +108,49 @@ if (document.getElementById("labelling")) {
     clearTimeout(timer);
     let wait = 2000;
     try {
-      state = await ask("/label/state");
-      classes = [...new Set([...state.classes.map((each) => each.name), ...classes.filter((name) => state.busy)])];
+      state = await ask(`/label/state?after=${given}`);
+      const found = state.classes.map((each) => each.name);
+      classes = [...classes.filter((name) => found.includes(name) || state.after < given), ...found.filter((name) => !classes.includes(name))];
       showState();
-      if (state.busy) wait = 300;
-      else if (drawn !== state.event) await drawMap();
-      if (state.fit && !["done", "failed", "cancelled"].includes(state.fit.state)) wait = 500;
+      if (state.after < state.last) wait = 300;
+      else if (drawn !== state.after) await drawMap();
+      if (state.fit && ["waiting", "running"].includes(state.fit.state)) wait = 500;
     } catch (error) { say(error.message); wait = 5000; }
     timer = setTimeout(look, wait);
   }
 
   function showState() {
-    const { estimate, outlook } = state;
-    const known = estimate && !estimate.too_few;
-    byId("estimate").textContent = estimate && estimate.low !== null
-      ? `${estimate.low.toFixed(0)}–${estimate.high.toFixed(0)} %` : "–";
-    byId("estimate").classList.toggle("quiet", !known);
-    const count = estimate?.held_out ?? 0;
-    byId("estimate-note").textContent = !estimate || estimate.low === null
+    const { held_out: held, outlook } = state;
+    const some = held && held.low !== null;
+    byId("estimate").textContent = some ? `${held.low.toFixed(0)}–${held.high.toFixed(0)} %` : "–";
+    byId("estimate").classList.toggle("quiet", !some || held.too_few);
+    byId("estimate-note").textContent = !some
       ? t("Too few to tell: at least two classes need two labels each.")
-      : (known ? "" : t("Too few to tell.") + " ")
-        + t("95 % interval of the accuracy: {right} of {held_out} labels are named right when they are held out in turn. For pictures such as these, which were chosen because they teach most.", { right: estimate.right, held_out: count });
+      : (held.too_few ? t("Too few to tell.") + " " : "")
+        + t("95 % interval of the accuracy: {right} of {held_out} labels are named right when they are held out in turn. For pictures such as these, which were chosen because they teach most.", held);
     byId("outlook").textContent = outlookText(outlook);
     byId("stop").hidden = !outlook?.enough;
     byId("stop").textContent = t("Stop here: further labels would hardly pay.");
     byId("unseen").textContent = outlook && outlook.unseen !== null
-      ? (Math.round(outlook.unseen) ? t("About {n} more not seen yet.", { n: Math.round(outlook.unseen) }) : t("No sign of a class not seen yet."))
+      ? (outlook.unseen > 0.5 ? t("About {n} more not seen yet.", { n: Math.round(outlook.unseen) }) : t("No sign of a class not seen yet."))
       : t("Too few labels to tell how many are not seen yet.");
     byId("classes").replaceChildren(...state.classes.flatMap((each, place) => {
       const dot = make("span", { class: "dot", "aria-hidden": "true" });
       dot.style.background = COLORS[place % COLORS.length];
-      return [make("dt", {}, dot, each.name), make("dd", {}, t("{n} labels", { n: each.labels }))];
+      return [make("dt", {}, dot, each.name), make("dd", {}, t("{n} labels, {m} pictures", { n: each.labels, m: each.pictures }))];
     }));
     byId("fit").disabled = state.classes.length < 2;
     showFit(state.fit);
     showSuspects(state.suspects);
-    byId("head").textContent = t("Head: {head}; {n} labels in {seconds} s", { head: state.head, n: state.labels, seconds: state.seconds.toFixed(1) });
+    byId("progress-note").textContent = t("{labelled} of {pictures} pictures have a label", state);
+    byId("head").textContent = state.problem ?? t("Head: {head}; {n} labels in {seconds} s. Likely classes are its own, the recognizer is made by all means.", { head: state.head, n: state.labelled, seconds: state.seconds.toFixed(1) });
+    showKeys();
   }
 
   function outlookText(outlook) {
     if (!outlook || outlook.changed === null) return t("Too few labels to tell whether more would pay.");
     if (outlook.dominated) return t("Most labels are of one class, so little can be told of the others.");
-    return t("The last third of the labels changed {share} of the answers.", { share: percent(outlook.changed, 1) });
+    return t("The last third of the labels changed {share} of the answers; half as many labels more may change as much.", { share: percent(outlook.changed, 1) });
   }
 
   function showFit(job) {
@@ -183,37 +172,36 @@ if (document.getElementById("labelling")) {
       const button = make("button", { class: "plain", type: "button" }, t("Look"));
       button.addEventListener("click", () => again(each));
       const text = t("labelled {label}; by the other labels it is {instead} ({share})", { label: each.label, instead: each.instead, share: percent(each.probability) });
-      return make("li", { class: "row" }, make("img", { class: "small", alt: "", src: src(each.picture).replace("1280", "160") }), make("span", { class: "grow" }, text), button);
+      return make("li", { class: "row" }, make("img", { class: "small", alt: "", src: src(each.picture, 160) }), make("span", { class: "grow" }, text), button);
     }));
   }
 
   let drawn = -1;
   async function drawMap() {
-    places ??= await ask("/label/map");
-    const answers = await ask("/label/answers");
-    drawn = answers.event;
+    const points = await ask("/label/points");
+    if (!points.ready) return;
+    drawn = state.after;
     const canvas = byId("map");
     const pen = canvas.getContext("2d");
     const size = canvas.width;
+    const place = (share) => 12 + share * (size - 24);
+    const color = (index) => (index < 0 ? "#9aa3ab" : COLORS[index % COLORS.length]);
     pen.clearRect(0, 0, size, size);
-    const at = (row) => [12 + places.x[row] * (size - 24), 12 + places.y[row] * (size - 24)];
-    const color = (place) => (place < 0 ? "#9aa3ab" : COLORS[place % COLORS.length]);
     pen.globalAlpha = 0.45;
-    answers.classes.forEach((place, row) => {
-      const [x, y] = at(row);
-      pen.fillStyle = color(place);
-      pen.fillRect(x - 1.5, y - 1.5, 3, 3);
+    points.answers.forEach((answer, row) => {
+      pen.fillStyle = color(answer);
+      pen.fillRect(place(points.x[row]) - 1.5, place(points.y[row]) - 1.5, 3, 3);
     });
     pen.globalAlpha = 1;
     pen.strokeStyle = getComputedStyle(document.body).color;
-    for (const [row, place] of answers.labelled) {
-      const [x, y] = at(row);
+    points.labels.forEach((label, row) => {
+      if (label < 0) return;
       pen.beginPath();
-      pen.arc(x, y, 7, 0, 7);
-      pen.fillStyle = color(place);
+      pen.arc(place(points.x[row]), place(points.y[row]), 7, 0, 7);
+      pen.fillStyle = color(label);
       pen.fill();
       pen.stroke();
-    }
+    });
   }
 
   function setBox(next) {
@@ -267,7 +255,7 @@ if (document.getElementById("labelling")) {
   addEventListener("resize", () => setBox(box));
 
   const actions = {
-    accept: () => { const likely = queue[0]?.likely?.[0]; if (likely) give(likely[0]); },
+    accept: () => { const likely = now?.likely?.[0]; if (likely) give(likely[0]); },
     name: () => byId("class-name").focus(),
     unsure: () => give("?"),
     skip,
@@ -294,13 +282,13 @@ if (document.getElementById("labelling")) {
     if (!isForPage(event) || (event.key === "Enter" && event.target.closest("button, a, summary"))) return;
     const number = Number(event.key);
     if (number >= 1 && number <= KEYS) {
-      const found = onKeys(queue[0])[number - 1];
+      const found = onKeys()[number - 1];
       if (found) give(found[0]);
     } else if (byKey[event.key.length === 1 ? event.key.toLowerCase() : event.key]) {
       event.preventDefault();
       actions[byKey[event.key.length === 1 ? event.key.toLowerCase() : event.key]]();
     } else if (event.key === "Escape") setBox(null);
   });
-  refill();
+  next();
   look();
 }
