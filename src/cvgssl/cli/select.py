@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from cvgssl.features.table import FeatureTable
 
 SHEET = "selection.png"
+MOST_SUSPECTED = 5  # labels that are printed
 
 
 COMMAND = Command(SelectConfig, positional=("data",))
@@ -26,7 +27,7 @@ def run(argv: Sequence[str], prog: str) -> int:
     from cvgssl.report.selection import selection_sheet
     from cvgssl.runtime.files import new_folder
     from cvgssl.selection.label_list import known_lines, read_labels
-    from cvgssl.selection.select import LIST, select, write_selection
+    from cvgssl.selection.select import FACTS, LIST, select, write_selection
 
     lines = read_labels(config.labels, "--labels") if config.labels else []
     table = _features(config)
@@ -49,6 +50,11 @@ def run(argv: Sequence[str], prog: str) -> int:
     )
     if selection.outlook is not None:
         print(selection.outlook)
+        print(selection.held_out)
+    for path, label, instead in selection.suspected[:MOST_SUSPECTED]:
+        print(f"look again: {path} is labelled {label}, by the other labels it is {instead}")
+    if len(selection.suspected) > MOST_SUSPECTED:
+        print(f"and {len(selection.suspected) - MOST_SUSPECTED} more, in {FACTS}")
     if note:
         print(note)
     filled = quote(str(config.out / LIST))

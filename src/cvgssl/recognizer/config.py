@@ -58,7 +58,8 @@ class FitConfig(EncodingOptions):
     )
     unlabelled: Path | None = Field(
         default=None,
-        description="folder of more pictures, none labelled; copies of those in DATA are left out",
+        description="folder of more pictures, without labels but for those that --labels names by "
+        "FOLDER/NAME; copies of pictures in DATA are left out",
     )
     head: str = Field(
         default="auto", description="few-shot head on the embeddings; docs/heads.md lists them"

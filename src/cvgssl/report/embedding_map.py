@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from cvgssl.features.plane import tsne
 from cvgssl.features.preparation import Preparation
 from cvgssl.features.table import UNLABELLED, FeatureTable
 from cvgssl.report.curves import save_both
@@ -27,8 +28,7 @@ def map_figure(table: FeatureTable, stem: Path, title: str, digest: str) -> list
 
     Above 2000 pictures every so-many-th is shown, in the order of names. The places of the points
     are kept in `stem`.json and computed again when the table's `digest` differs.
-    The maps are for looking at only: t-SNE (van der Maaten and Hinton 2008, JMLR) keeps
-    neighbourhoods and not distances.
+    The maps are for looking at only (see `features.plane`).
     """
     shown = table.take(np.arange(len(table))[:: -(-len(table) // MOST)])
     places = _places(shown, stem.with_name(stem.name + ".json"), digest)
@@ -66,19 +66,16 @@ def _places(table: FeatureTable, path: Path, digest: str) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError):
         pass  # absent or damaged: computed again
     from sklearn.decomposition import PCA
-    from sklearn.manifold import TSNE
 
     rows = Preparation(parts=table.parts).fit_transform(table.values)
     pca = PCA(min(50, *rows.shape), svd_solver="full").fit(rows)
     reduced = pca.transform(rows)
     reduced = np.pad(reduced, ((0, 0), (0, max(0, 2 - reduced.shape[1]))))
-    perplexity = min(30.0, (len(rows) - 1) / 3)
-    tsne = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(reduced)
     made: dict[str, Any] = {
         "digest": digest,
         "explained": [*map(float, pca.explained_variance_ratio_[:2]), 0.0][:2],
         "pca": np.round(reduced[:, :2], 4),
-        "tsne": np.round(tsne.astype(np.float64), 2),
+        "tsne": np.round(tsne(reduced), 2),
     }
     write_sealed_json(path, made | {name: made[name].tolist() for name in ("pca", "tsne")})
     return made

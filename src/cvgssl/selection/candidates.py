@@ -6,6 +6,7 @@ Shape letters: N candidates, D features, B pictures to be chosen.
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,17 @@ from cvgssl.features.table import UNLABELLED as UNLABELLED
 from cvgssl.runtime.seeds import seed_for
 
 
+class Surroundings(NamedTuple):
+    """What other pictures are around each, whatever has a label.
+
+    mapped: float32 [N, E], the embeddings and their diffusion map side by side, of length 1.
+    rareness: float64 [N], mean distance to the nearest neighbours, above 0.
+    """
+
+    mapped: NDArray[np.float32]
+    rareness: NDArray[np.float64]
+
+
 @dataclass(frozen=True)
 class Candidates:
     """Train pictures, of which those not labelled yet can be chosen.
@@ -23,11 +35,14 @@ class Candidates:
     rows: float32 [N, D], centred and of length 1.
     labels: int64 [N], the class that a person gave, 0..K-1, or -1.
     closed: bool [N], true for those that are not to be chosen (again); others are open.
+    surroundings: of the rows, for who chooses from the same rows again and again; `medoids`
+    finds them where they are left out.
     """
 
     rows: NDArray[np.float32]
     labels: NDArray[np.int64]
     closed: NDArray[np.bool_]
+    surroundings: Surroundings | None = None
 
     def __post_init__(self) -> None:
         assert len(self.rows) == len(self.labels) == len(self.closed)

@@ -53,10 +53,11 @@ class Outlook:
     def enough(self) -> bool:
         """Whether further labels would hardly pay: answers stay, no class hangs on one label."""
         settled = self.changed is not None and self.changed < SETTLED
-        return settled and not self.single and not self._dominated
+        return settled and not self.single and not self.dominated
 
     @property
-    def _dominated(self) -> bool:
+    def dominated(self) -> bool:
+        """Whether one class has so many of the labels that the others are hidden."""
         return self.largest > MOST
 
     def __str__(self) -> str:
@@ -73,7 +74,7 @@ class Outlook:
             lines.append("too few labels to tell whether more would pay")
         else:
             verdict = "further labels would hardly pay" if self.enough else "further labels pay"
-            if self._dominated:
+            if self.dominated:
                 verdict = (
                     f"{100 * self.largest:.0f} % of the labels are of one class, so this tells "
                     "little of the others"

@@ -9,10 +9,13 @@ import numpy as np
 
 from cvgssl.features.preparation import Preparation
 from cvgssl.features.table import FeatureTable
+from cvgssl.heads.linear import KernelRidge
+from cvgssl.heads.open_set import CalibratedHead
 from cvgssl.images.assemble import normal
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_json
 from cvgssl.selection.candidates import UNLABELLED, Candidates, Picked
+from cvgssl.selection.held_out import HeldOutLabels, held_out_labels
 from cvgssl.selection.label_list import UNSURE, LabelLine, write_labels
 from cvgssl.selection.outlook import Outlook, outlook
 from cvgssl.selection.strategies import STRATEGIES
@@ -28,6 +31,8 @@ class Selection:
     chosen: names of new pictures, the one to label first at the head. scores: of each of them.
     train_pictures: how many there are to choose from, with those labelled before.
     outlook: what the labels so far say of further ones; None without labels.
+    held_out: what they say of each other; None without labels.
+    suspected: pictures whose label the others contradict, their label, and what the others say.
     """
 
     kept: tuple[tuple[str, str], ...]
@@ -35,6 +40,8 @@ class Selection:
     scores: tuple[float, ...]
     train_pictures: int
     outlook: Outlook | None = None
+    held_out: HeldOutLabels | None = None
+    suspected: tuple[tuple[str, str, str], ...] = ()
 
 
 def select(
@@ -56,7 +63,7 @@ def select(
     if not len(train):
         raise UserError("DATA: has no train pictures; test pictures are never chosen")
     kept = tuple((line.path, normal(line.label)) for line in labelled if line.label)
-    candidates = _candidates(train, table, kept)
+    candidates, classes = _candidates(train, table, kept)
     left = int((~candidates.closed).sum())
     if budget > left:
         raise UserError(
@@ -66,13 +73,20 @@ def select(
     picked = _pick(strategy, candidates, budget, seed)
     places = {name: row for row, name in enumerate(train.names)}
     with_class = [places[name] for name, label in kept if label != UNSURE]
-    return Selection(
-        kept,
-        tuple(train.names[row] for row in picked.order),
-        tuple(map(float, picked.scores)),
-        len(candidates),
-        outlook(candidates, with_class) if with_class else None,
+    chosen = tuple(train.names[row] for row in picked.order)
+    scores = tuple(map(float, picked.scores))
+    if not with_class:
+        return Selection(kept, chosen, scores, len(candidates))
+    known = np.array(with_class)
+    target = candidates.labels[known]
+    head = CalibratedHead(KernelRidge()).fit(candidates.rows[known], target)
+    held_out = held_out_labels(head, target)
+    suspected = tuple(
+        (train.names[known[each.row]], classes[each.label], classes[each.instead])
+        for each in held_out.suspects
     )
+    seen = outlook(candidates, with_class)
+    return Selection(kept, chosen, scores, len(candidates), seen, held_out, suspected)
 
 
 def write_selection(selection: Selection, folder: Path, facts: dict[str, Any]) -> None:
@@ -84,13 +98,22 @@ def write_selection(selection: Selection, folder: Path, facts: dict[str, Any]) -
         for name, score in zip(selection.chosen, selection.scores, strict=True)
     ]
     counts = {"train_pictures": selection.train_pictures, "labelled_before": len(selection.kept)}
-    told = {} if selection.outlook is None else {"outlook": asdict(selection.outlook)}
+    told: dict[str, Any] = {}
+    if selection.outlook is not None and selection.held_out is not None:
+        figures = asdict(selection.held_out)
+        del figures["suspects"]  # rows of this run; below by name
+        told = {"outlook": asdict(selection.outlook), "held_out": figures}
+        told["suspected"] = [
+            dict(zip(("path", "label", "instead"), each, strict=True))
+            for each in selection.suspected
+        ]
     write_json(folder / FACTS, facts | counts | told | {"chosen": chosen})
 
 
 def _candidates(
     train: FeatureTable, table: FeatureTable, kept: Sequence[tuple[str, str]]
-) -> Candidates:
+) -> tuple[Candidates, list[str]]:
+    """With the labels of a list, and its classes."""
     places = {name: row for row, name in enumerate(train.names)}
     _check_known([name for name, _ in kept], places, table)
     classes = sorted({label for _, label in kept} - {UNSURE})
@@ -101,7 +124,7 @@ def _candidates(
         if label != UNSURE:
             labels[places[name]] = classes.index(label)
     rows = Preparation(parts=train.parts).fit_transform(train.values)
-    return Candidates(rows.astype(np.float32), labels, closed)
+    return Candidates(rows.astype(np.float32), labels, closed), classes
 
 
 def _check_known(names: Sequence[str], places: dict[str, int], table: FeatureTable) -> None:

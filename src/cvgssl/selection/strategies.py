@@ -18,6 +18,7 @@ from cvgssl.selection.candidates import (
     Candidates,
     Picked,
     Strategy,
+    Surroundings,
     cluster,
     squared_distances,
 )
@@ -83,7 +84,8 @@ def medoids(candidates: Candidates, budget: int, seed: int) -> Picked:
     Settings were chosen inside train/ (docs/results/selection.md).
     """
     rows = candidates.rows
-    weight = _rareness(rows) * _doubt(rows, candidates.labels)
+    joined, rareness = candidates.surroundings or surroundings(rows)
+    weight = rareness * _doubt(rows, candidates.labels)
     looked = np.arange(len(candidates))
     if len(candidates) > max(MEDOID_SAMPLE, budget):
         generator = np.random.default_rng(seed_for(seed, "medoids"))
@@ -91,7 +93,6 @@ def medoids(candidates: Candidates, budget: int, seed: int) -> Picked:
         size = min(max(MEDOID_SAMPLE, budget), int(np.count_nonzero(chance)))
         looked = generator.choice(len(candidates), size, replace=False, p=chance / chance.sum())
         weight = np.ones(len(candidates))
-    joined = _beside_map(rows)
     some, joined_some = rows[looked], joined[looked]
     share = (weight[looked] / weight[looked].sum()).astype(np.float32)
     between = np.sqrt(squared_distances(joined_some, joined_some))
@@ -111,6 +112,11 @@ def medoids(candidates: Candidates, budget: int, seed: int) -> Picked:
         nearest = np.minimum(nearest, between[chosen])
         far = np.minimum(far, _to(some, some[chosen]))
     return Picked(looked[np.array(order)], np.array(scores))
+
+
+def surroundings(rows: NDArray[np.float32]) -> Surroundings:
+    """Of rows [N, D] of length 1. Raises UserError where a graph of so many needs a library."""
+    return Surroundings(_beside_map(rows), _rareness(rows))
 
 
 def _beside_map(rows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,0 +1,106 @@
+"""What labels say of each other: each held out in turn and named by a head that has the others.
+
+Shape letters: N rows, L of them held out, K classes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvgssl.heads.metrics import wilson_interval
+from cvgssl.heads.open_set import CalibratedHead
+
+WIDE = 30.0  # percentage points of an interval that says little
+LEAST_LABELS = 3  # of both classes, for a label to be suspected
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A label that the others contradict.
+
+    row: of the picture. label, instead: classes 0..K-1, as labelled and as the head says without
+    that label. probability, own: of the two, by the head.
+    """
+
+    row: int
+    label: int
+    instead: int
+    probability: float
+    own: float
+
+
+@dataclass(frozen=True)
+class HeldOutLabels:
+    """How labels are named when they are held out in turn.
+
+    held_out: labels of classes of two labels or more; a class of one is lost without it, so
+    nothing can be said of it. right: named as labelled. low, high: 95 % interval of the accuracy,
+    per cent (Wilson 1927); None where no label is held out. suspects: the most suspected first.
+    """
+
+    held_out: int
+    right: int
+    low: float | None
+    high: float | None
+    suspects: tuple[Suspect, ...]
+
+    @property
+    def too_few(self) -> bool:
+        """Whether the interval is so wide that the accuracy says little."""
+        return self.low is None or self.high is None or self.high - self.low > WIDE
+
+    def __str__(self) -> str:
+        """One line."""
+        if self.low is None or self.high is None:
+            return "too few labels to tell how often the recognizer is right"
+        named = f"{self.right} of {self.held_out} labels are named right when they are held out"
+        interval = f"{self.low:.0f} to {self.high:.0f} % of pictures such as these"
+        return f"{named} in turn, so {interval}{': too few to tell' if self.too_few else ''}"
+
+
+def held_out_labels(head: CalibratedHead, target: NDArray[np.int64]) -> HeldOutLabels:
+    """What `head`, fitted to `target` [N] (0..K-1, -1 without label), says of held-out labels.
+
+    A label is suspected when the head's class is another one, of at least the probability that
+    it gives to held-out labels of that class on average (confident learning: Northcutt, Jiang &
+    Chuang 2021, Journal of Artificial Intelligence Research 70), and both classes have three
+    labels. The estimate is for pictures such as the labelled ones: where those were chosen for
+    being odd or doubtful, others are named right more often.
+    """
+    said, rows = head.held_out_, head.held_out_rows_
+    counts = np.bincount(target[target >= 0])
+    if not len(rows) or len(counts) < 2:
+        return HeldOutLabels(0, 0, None, None, ())
+    truth = target[rows]
+    right = int((said.argmax(axis=1) == truth).sum())
+    low, high = wilson_interval(right, len(rows))
+    suspects = _suspects(said, truth, rows, counts)
+    return HeldOutLabels(len(rows), right, low, high, suspects)
+
+
+def _suspects(
+    said: NDArray[np.float64],
+    truth: NDArray[np.int64],
+    rows: NDArray[np.intp],
+    counts: NDArray[np.intp],
+) -> tuple[Suspect, ...]:
+    usual = np.array(
+        [
+            said[truth == label, label].mean() if counts[label] >= LEAST_LABELS else np.inf
+            for label in range(len(counts))
+        ]
+    )
+    own = said[np.arange(len(rows)), truth]
+    confident = np.where(said >= usual, said, -1.0)  # inf leaves out classes of few labels
+    instead = confident.argmax(axis=1)
+    probability = said[np.arange(len(rows)), instead]
+    wrong = (confident.max(axis=1) > own) & (instead != truth) & (counts[truth] >= LEAST_LABELS)
+    places = np.flatnonzero(wrong)
+    order = places[np.argsort(own[places] - probability[places], kind="stable")]
+    return tuple(
+        Suspect(
+            int(rows[at]), int(truth[at]), int(instead[at]), float(probability[at]), float(own[at])
+        )
+        for at in order
+    )
