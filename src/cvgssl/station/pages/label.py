@@ -30,7 +30,7 @@ class LabelPage:
         self, shell: Shell, pool: Pool, engine: CurrentLabelling, fitting: Fitting
     ) -> None:
         self._shell, self._pool, self._fitting = shell, pool, fitting
-        self._find = engine
+        self._labelling = engine
 
     def routes(self) -> list[BaseRoute]:
         """What the page asks for."""
@@ -48,7 +48,7 @@ class LabelPage:
         ]
 
     async def _page(self, request: Request, person: Person) -> Response:
-        engine = await run_in_threadpool(self._find)
+        engine = await run_in_threadpool(self._labelling)
         return self._shell.render(request, "label.html", person, ready=engine is not None)
 
     def _threaded(
@@ -70,7 +70,7 @@ class LabelPage:
         person: Person,
         facts: dict[str, Any],
     ) -> dict[str, Any]:
-        engine = self._find()
+        engine = self._labelling()
         if engine is None:
             raise UserError("there are no embeddings yet; begin with the page Start")
         try:
