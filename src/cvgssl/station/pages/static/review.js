@@ -47,7 +47,7 @@
     byId("right").firstChild.textContent = `${rightText(now)} `;
     byId("keys").replaceChildren(...now.probabilities.map(([name, share], place) => {
       const bar = make("i", { "aria-hidden": "true" });
-      bar.style.width = percent(share);
+      bar.style.width = `${100 * share}%`;
       const button = make("button", { type: "button", "aria-label": `${name}, ${percent(share)}` }, make("kbd", {}, String(place + 1)), make("span", {}, name), percent(share), bar);
       button.addEventListener("click", () => give({ label: name }));
       return button;
