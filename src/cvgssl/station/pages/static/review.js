@@ -29,7 +29,6 @@
     const now = queue[0];
     byId("asked").hidden = byId("stage").hidden = !now;
     byId("done").hidden = Boolean(now) || !may;
-    byId("naming").hidden = true;
     if (!now) {
       byId("nearest").replaceChildren();
       byId("picture").removeAttribute("src");
@@ -39,6 +38,7 @@
     const image = byId("picture");
     if (image.dataset.number === String(now.number)) return;
     image.dataset.number = now.number;
+    byId("naming").hidden = true;
     image.src = now.kept ? `/kept/1280/${now.sha256}` : "";
     image.alt = now.kept ? t("the picture {name}", { name: now.name }) : t("The picture is not kept any more.");
     byId("answer").textContent = answers.named(now.answer);
