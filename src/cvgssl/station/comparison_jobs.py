@@ -133,7 +133,15 @@ class ComparisonJobs:
         return found
 
     def _predict(self, version: Version, pictures: Path, out: Path, who: str) -> None:
-        words = ["predict", version.path, pictures, "--jsonl", out, "--skip-corrupt", "true"]
+        words: list[str | Path] = [
+            "predict",
+            version.path,
+            pictures,
+            "--jsonl",
+            out,
+            "--skip-corrupt",
+            "true",
+        ]
         if self._config.unknown:
             words += ["--unknown", "true"]
         if self._config.runtime != "auto" and version.path.suffix.lower() not in EXPORTED:
