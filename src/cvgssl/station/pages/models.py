@@ -198,11 +198,11 @@ class ModelsPage:
         return JSONResponse(await run_in_threadpool(self._compared, before, after))
 
     def _compared(self, before: int, after: int) -> dict[str, Any]:
+        known = (self._recognize.about_number(before), self._recognize.about_number(after))
         job = self._comparisons.job(before, after)
         facts: dict[str, Any] = {"job": None if job is None else _job(job), "result": None}
         if job is None or job.state != "done":
             return facts
-        known = (self._recognize.about_number(before), self._recognize.about_number(after))
         found = self._comparisons.result(
             known, (before, after), self._reviews.truths(), self._labels()
         )

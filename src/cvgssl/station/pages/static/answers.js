@@ -32,7 +32,7 @@ const answers = (() => {
   function bars(pairs) {
     return make("table", { class: "bars" }, make("tbody", {}, ...pairs.map(([name, share]) => {
       const bar = make("i", { "aria-hidden": "true" });
-      bar.style.width = percent(share);
+      bar.style.width = `${100 * share}%`;
       return make("tr", {}, make("th", { scope: "row" }, name, bar), make("td", { class: "number" }, percent(share, 1)));
     })));
   }

@@ -9,6 +9,7 @@
   let chosen = null; // number of the one that is explained
   let asked = 0;
   let timer;
+  const narrow = matchMedia("(max-width: 1000px)"); // one below the other
 
   function query() {
     const values = new URLSearchParams();
@@ -57,13 +58,12 @@
       const name = each.name || t("without a name");
       const open = make("button", { class: "open", type: "button", "aria-label": `${name}: ${answers.named(each.answer)}` },
         each.kept ? answers.picture(`/kept/160/${each.sha256}`) : make("span", { class: "thumb gone" }, "–"));
-      open.addEventListener("click", () => choose(each.number));
-      const review = each.review && each.review.right !== null
+            const review = each.review && each.review.right !== null
         ? make("span", { class: each.review.right ? "good" : "bad" }, each.review.right ? " ✓" : " ✗") : "";
       const row = make("tr", { "data-number": each.number, "aria-current": each.number === chosen ? "true" : null },
         make("td", {}, open), make("td", {}, answers.tag(each.answer), each.answer === each.label ? "" : make("span", { class: "quiet" }, ` ${each.label}`), review), make("td", { class: "number" }, percent(each.probability)),
         make("td", { class: "name" }, name), make("td", {}, String(each.version)), make("td", { class: "quiet" }, answers.when(each.at)));
-      row.addEventListener("click", () => choose(each.number));
+      row.addEventListener("click", async () => { await choose(each.number); if (narrow.matches) byId("detail").scrollIntoView({ block: "start" }); });
       return row;
     }));
     byId("empty").hidden = rows.length > 0;
@@ -98,7 +98,6 @@
     if (found.reason) parts.push(make("p", { class: "bad" }, found.reason));
     parts.push(make("p", {}, make("a", { class: "button plain", href: `/replay/${found.number}` }, t("Replay"))));
     byId("detail").replaceChildren(...parts);
-    if (matchMedia("(max-width: 1000px)").matches) byId("detail").scrollIntoView({ block: "nearest" });
   }
 
   function step(by) {

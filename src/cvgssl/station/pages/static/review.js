@@ -29,7 +29,6 @@
     const now = queue[0];
     byId("asked").hidden = byId("stage").hidden = !now;
     byId("done").hidden = Boolean(now) || !may;
-    byId("naming").hidden = true;
     if (!now) {
       byId("nearest").replaceChildren();
       byId("picture").removeAttribute("src");
@@ -39,6 +38,7 @@
     const image = byId("picture");
     if (image.dataset.number === String(now.number)) return;
     image.dataset.number = now.number;
+    byId("naming").hidden = true;
     image.src = now.kept ? `/kept/1280/${now.sha256}` : "";
     image.alt = now.kept ? t("the picture {name}", { name: now.name }) : t("The picture is not kept any more.");
     byId("answer").textContent = answers.named(now.answer);
@@ -47,7 +47,7 @@
     byId("right").firstChild.textContent = `${rightText(now)} `;
     byId("keys").replaceChildren(...now.probabilities.map(([name, share], place) => {
       const bar = make("i", { "aria-hidden": "true" });
-      bar.style.width = percent(share);
+      bar.style.width = `${100 * share}%`;
       const button = make("button", { type: "button", "aria-label": `${name}, ${percent(share)}` }, make("kbd", {}, String(place + 1)), make("span", {}, name), percent(share), bar);
       button.addEventListener("click", () => give({ label: name }));
       return button;
