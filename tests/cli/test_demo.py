@@ -7,6 +7,7 @@ import pytest
 
 from cvgssl.cli import demo
 from cvgssl.cli.demo import Scale, demonstrate
+from cvgssl.cli.station import COMMAND as STATION
 from cvgssl.runtime.errors import UserError
 
 
@@ -22,6 +23,9 @@ def test_the_demo_prints_figures_and_writes_its_page(
         rf"\d+ of {held_back} pictures of a kind never seen are refused, and \d+ of", printed
     )
     assert "docs/results.md" in printed and "generated" in printed
+    command = printed.splitlines()[-1].partition("$ cvgssl station ")[2].split()
+    config = STATION.parse(command, "cvgssl station")
+    assert config.pictures[0].is_dir() and config.model is not None and config.model.is_dir()
     assert not (tmp_path / "out" / "plant" / "train" / "scratches").exists()
     text = page.read_text()
     for part in ("How good it is", "95 % interval", "What is named wrongly", "Round 2,",

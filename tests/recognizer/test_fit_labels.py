@@ -8,11 +8,12 @@ import pydantic
 import pytest
 
 from cvgssl.adapt.draws import draw
+from cvgssl.features.embed import Embedded
 from cvgssl.features.table import FeatureTable
 from cvgssl.heads import HEADS
 from cvgssl.recognizer.config import FitConfig
 from cvgssl.recognizer.fit import fit
-from cvgssl.recognizer.labelling import labelled_train
+from cvgssl.recognizer.labelling import More, labelled_train
 from cvgssl.runtime.errors import UserError
 
 TRAIN = [f"train/{name}/{number}.png" for name in ("crack", "pit") for number in range(4)]
@@ -130,3 +131,54 @@ def test_options_that_make_no_sense(options: dict[str, Any], message: str) -> No
 @pytest.mark.parametrize("name", HEADS)
 def test_all_heads_are_offered(name: str) -> None:
     assert config(shot=1, head=name).head == name
+
+
+def more(copies: dict[str, str]) -> More:
+    """Three pictures of another folder, of which the first two are in no other."""
+    names = ("more/a", "more/b", *copies)
+    extra = FeatureTable(
+        np.ones((len(names), 2), np.float32),
+        tuple(name.removeprefix("more/") for name in names),
+        np.full(len(names), -1),
+        ("train",) * len(names),
+        (),
+    )
+    count = len(names)
+    paths = tuple(map(Path, names))
+    embedded = Embedded(extra, paths, [], 0, 0, np.arange(count))
+    return More(Path("more"), embedded, names, np.arange(2), copies)
+
+
+def test_pictures_elsewhere_may_have_labels(tmp_path: Path) -> None:
+    lines = [f"{TRAIN[0]},crack", "more/b,dent", "more/c,pit"]
+    options = listed(tmp_path, *lines)
+    found = labelled_train(table(classes=False), options, more({"more/c": TRAIN[5]}))
+    labelled = {
+        n: found.classes[k] for n, k in zip(found.names, found.labels, strict=True) if k >= 0
+    }
+    assert labelled == {TRAIN[0]: "crack", TRAIN[5]: "pit", "more/b": "dent"}
+    assert found.names == (*TRAIN, "more/a", "more/b") and len(found.values) == 10
+
+
+def test_copies_of_test_pictures_are_never_learned(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = [f"{TRAIN[0]},crack", f"{TRAIN[5]},pit", "more/c,pit"]
+    options = listed(tmp_path, *lines)
+    found = labelled_train(table(), options, more({"more/c": "test/pit/9.png"}))
+    assert (found.labels >= 0).sum() == 2
+    assert "a copy of a test picture of --unlabelled left out" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([f"{TRAIN[5]},pit", "more/c,crack"], "line 4: more/c is crack, but .* pit in line 3"),
+        (["more/a,dent", f"{TRAIN[5]},pit"], "line 3: more/a is labelled dent, which is no class"),
+        (["more/z,pit"], "1 pictures that are not in DATA"),
+    ],
+)
+def test_labels_elsewhere_that_do_not_fit(tmp_path: Path, lines: list[str], message: str) -> None:
+    options = listed(tmp_path, f"{TRAIN[0]},crack", *lines)
+    with pytest.raises(UserError, match=message):
+        labelled_train(table(), options, more({"more/c": TRAIN[5]}))

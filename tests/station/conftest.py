@@ -86,7 +86,7 @@ def start(python: str) -> Start:
         try:
             assert process.stdout is not None
             first = process.stdout.readline()
-            port = re.search(r":(\d+): version", first)
+            port = re.search(r":(\d+): \w", first)
             assert port, first + log.read_text()
             yield Running(process, log, int(port[1]))
         finally:

@@ -109,7 +109,7 @@ def test_a_bomb(running: Running, tmp_path: Path) -> None:
         (400, "POST", "/v1/predict", b"x", {"Content-Type": "multipart/form-data; boundary=e"}),
         (400, "POST", "/v1/predict?version=x", b"x", {"Content-Type": "image/png"}),
         (404, "POST", "/v1/predict?version=9", b"x", {"Content-Type": "image/png"}),
-        (404, "GET", "/", b"", {}),
+        (404, "GET", "/v1/", b"", {}),
         (404, "GET", "/v1/../station.sqlite", b"", {}),
         (404, "GET", "/%2e%2e/%2e%2e/etc/passwd", b"", {}),
         (405, "GET", "/v1/predict", b"", {}),
@@ -276,10 +276,13 @@ def test_a_version_that_cannot_be_used(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "folder: is no station yet; name a recognizer by --model"),
+        (("--headless",), "folder: is no station yet; name a recognizer by --model"),
         (("--model", "missing"), "missing"),
         (("--host", "0.0.0.0"), "others can reach it; name a --token-file"),
-        (("--token-file", "short"), "must hold one word of 16 to 4096"),
+        (
+            ("--token-file", "short"),
+            "line 1 must be a secret, or NAME labeller|reviewer|program SECRET",
+        ),
         (("--host", "256.1.1.1", "--token-file", "long"), "--host 256.1.1.1"),
     ],
 )

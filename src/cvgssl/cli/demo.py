@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cvgssl.report.page import Page
 
 PLANT, NEW_KIND, ROUNDS, RECOGNIZER = "plant", "new_kind", "labels", "recognizer"
-GALLERY, PAGE = "answers.png", "report.html"
+GALLERY, PAGE, STATION = "answers.png", "report.html", "station"
 HELD_BACK = "scratches"  # a kind of defect that comes up after the recognizer was made
 SHOWN = 8  # pictures of each class in the figure
 REFUSED = ("unknown", "not sure")
@@ -256,8 +256,15 @@ def _summarize(
         f"never seen are refused, and {falsely} of these {len(known)} test pictures.\n"
         "The pictures are generated: this shows what the product does, not how good it is on "
         "steel.\nReal steel is in docs/results.md.\n"
-        f"Look at {page}"
+        f"Look at {page}\n"
+        f"or label, recognize and review in a browser: $ cvgssl {join(_station(page.parent))}"
     )
+
+
+def _station(folder: Path) -> list[str]:
+    """The words of the command that opens a station on the demo's plant."""
+    words = ["station", folder / STATION, "--pictures", folder / PLANT]
+    return [*map(str, words), "--model", str(folder / RECOGNIZER)]
 
 
 def _step(number: int, text: str) -> None:

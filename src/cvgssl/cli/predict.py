@@ -4,6 +4,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +13,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from cvgssl.cli.command import Command
-from cvgssl.recognizer.config import PredictOptions, SortMode
+from cvgssl.recognizer.config import PICTURES_BETWEEN, AlarmOptions, PredictOptions, SortMode
+from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.lock import locked_file, locked_folder
 from cvgssl.runtime.options import STRICT, Written
 from cvgssl.runtime.parsing import printable
@@ -20,6 +22,7 @@ from cvgssl.runtime.stopping import stop_requests
 
 if TYPE_CHECKING:
     from cvgssl.recognizer.answer_files import Output
+    from cvgssl.recognizer.changes import Changes
     from cvgssl.recognizer.predict import Prediction, Recognition
 
 STDOUT = Path("-")
@@ -27,7 +30,7 @@ SHOWN = 100  # rows of the table; more are for a file
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class PredictConfig(PredictOptions):
+class PredictConfig(PredictOptions, AlarmOptions):
     """Name the class of pictures with a recognizer, with probabilities.
 
     Prints a table, or writes CSV, JSON or Parquet with the probabilities of all classes. Files grow
@@ -51,6 +54,12 @@ class PredictConfig(PredictOptions):
         le=3600,
         description="with --watch: time between two looks at the folder; a picture is named when "
         "it is the same at both",
+    )
+    alarm: Annotated[Path | None, Written()] = Field(
+        default=None,
+        description="with --watch: also tell when the pictures change (camera, lamp, product), in "
+        "a line on standard error and in --jsonl; earlier pictures are remembered in this file; "
+        "for recognizers of `cvgssl fit`",
     )
     sort_into: Annotated[Path | None, Written(folder=True)] = Field(
         default=None,
@@ -86,6 +95,14 @@ class PredictConfig(PredictOptions):
             problems.append("IMAGES, --watch: name one of them")
         if self.watch is None and self.poll_seconds != 1:
             problems.append("--poll-seconds: has no effect without --watch")
+        if self.alarm is not None and self.watch is None:
+            problems.append("--alarm: has no effect without --watch")
+        if self.alarm is None:
+            given = {
+                "--false-alarm-every": self.false_alarm_every != PICTURES_BETWEEN,
+                "--run-length": self.run_length != 1,
+            }
+            problems += [f"{flag}: has no effect without --alarm" for flag in given if given[flag]]
         if self.sort_into is None and self.sort_mode != "copy":
             problems.append("--sort-mode: has no effect without --sort-into")
         for flag, path in (("--json", self.json), ("--parquet", self.parquet)):
@@ -139,6 +156,8 @@ def run(argv: Sequence[str], prog: str) -> int:
         for flag, path in config.targets.items():
             if path != STDOUT:
                 locks.enter_context(locked_file(path, flag))
+        if config.alarm is not None:
+            locks.enter_context(locked_file(config.alarm, "--alarm"))
         if config.sort_into is not None:
             locks.enter_context(locked_folder(config.sort_into, "--sort-into"))
         if config.goes_on:
@@ -174,21 +193,22 @@ def _predict(config: PredictConfig) -> None:
 def _go_on(config: PredictConfig) -> None:
     """Name pictures one after the other; ended by a signal, what is at work is finished."""
     from cvgssl.recognizer.growing import GrowingFile
-    from cvgssl.recognizer.predict import recognition
     from cvgssl.recognizer.sorting import Sorter
     from cvgssl.recognizer.watching import Line, name_listed, watch
 
-    work = recognition(config)
+    work, changes = _opened(config)
     sorter = None
     if config.sort_into is not None:
         sorter = Sorter(config.sort_into, config.sort_mode, work.recognizer.classes)
     with ExitStack() as opened:
+        if changes is not None:
+            opened.callback(changes.log.close)
         outputs = []
         for output in _outputs(config):
             outputs.append(GrowingFile(output, work))
             opened.callback(outputs[-1].close)
         told = _say_nothing if STDOUT in config.targets.values() else _say
-        line = Line(work, config, outputs, sorter, told)
+        line = Line(work, config, outputs, sorter, told, changes)
         try:
             if config.watch is None:
                 name_listed(line, work.reading.paths)
@@ -199,6 +219,25 @@ def _go_on(config: PredictConfig) -> None:
             _sum_up(line.counts, config.rate)
             raise
         _sum_up(line.counts, config.rate)
+
+
+def _opened(config: PredictConfig) -> "tuple[Recognition, Changes | None]":
+    """What names the pictures and, with --alarm, what compares them with earlier ones."""
+    from cvgssl.recognizer.predict import recognition
+
+    work = recognition(config)
+    if config.alarm is None:
+        return work, None
+    from cvgssl.recognizer.changes import open_changes
+    from cvgssl.recognizer.fitted import FittedRecognizer
+
+    if not isinstance(work.recognizer, FittedRecognizer):
+        raise UserError(
+            f"--alarm: {config.model} keeps no embeddings to compare with; it needs a folder of "
+            "`cvgssl fit`"
+        )
+    changes = open_changes(work.recognizer, config.model, config.alarm, config)
+    return replace(work, recognizer=changes.recognizer), changes
 
 
 def _say(prediction: "Prediction", place: Path | None) -> None:

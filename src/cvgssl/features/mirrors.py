@@ -42,7 +42,7 @@ def embed_mirrored(
     embedded: what `config` gave. rows: int [R], places in its table. The result has values float32
     [R, M * D] for M mirror images; None where there are none that `config` does not average over.
     """
-    (mirrored,) = _embed_each([(embedded, rows, config)], wanted)
+    (mirrored,) = embed_mirrored_each([(embedded, rows, config)], wanted)
     return mirrored
 
 
@@ -59,12 +59,13 @@ def embed_mirrored_train(
         if not len(rows) and "share" not in embedded.table.about:
             raise UserError(f"{config.data}: has no train pictures, which alone are mirrored")
         jobs.append((embedded, rows, config))
-    return _embed_each(jobs, wanted)
+    return embed_mirrored_each(jobs, wanted)
 
 
-def _embed_each(
+def embed_mirrored_each(
     jobs: Sequence[tuple[Embedded, Rows, EmbedConfig]], wanted: SupportFlips
 ) -> list[FeatureTable | None]:
+    """`embed_mirrored` of several; each network runs once."""
     requests = []
     for embedded, rows, config in jobs:
         paths = [embedded.paths[row] for row in rows]

@@ -49,7 +49,11 @@ class CsvFormat:
         answer = [] if prediction.verdict is None else [prediction.answer]
         return csv_line([path_text(prediction.path), *answer, prediction.label, *numbers])
 
-    def rows(self, file: IO[bytes]) -> Iterator[tuple[int, str, str]]:
+    def remark(self, facts: dict[str, Any]) -> str:  # noqa: ARG002
+        """Nothing: all rows are about pictures."""
+        return ""
+
+    def rows(self, file: IO[bytes]) -> Iterator[tuple[int, str | None, str]]:
         """Bytes, path and answer of each whole row of a file that was read up to its first row.
 
         Raises ValueError for what is no row.
@@ -77,11 +81,18 @@ class JsonLinesFormat:
         """An object in a line."""
         return json.dumps(_values(prediction), ensure_ascii=False) + "\n"
 
-    def rows(self, file: IO[bytes]) -> Iterator[tuple[int, str, str]]:
-        """As those of `CsvFormat`; raises KeyError or TypeError, too."""
+    def remark(self, facts: dict[str, Any]) -> str:
+        """An object in a line, without path."""
+        return json.dumps(facts, ensure_ascii=False) + "\n"
+
+    def rows(self, file: IO[bytes]) -> Iterator[tuple[int, str | None, str]]:
+        """As those of `CsvFormat`, path None for a remark; raises KeyError or TypeError, too."""
         for line in file:
             if line.endswith(b"\n"):
                 value = json.loads(line)
+                if "alarm" in value and "path" not in value:
+                    yield len(line), None, ""
+                    continue
                 yield len(line), str(value["path"]), str(value.get("answer", value["class"]))
 
 

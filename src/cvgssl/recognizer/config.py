@@ -26,6 +26,8 @@ ONNX_SUFFIX, OPENVINO_SUFFIX, WEIGHTS_SUFFIX = ".onnx", ".xml", ".bin"
 EXPORTED = (ONNX_SUFFIX, OPENVINO_SUFFIX)
 """What the names of exported files end in; an .xml has its weights in a .bin beside it."""
 SortMode = Literal["copy", "move"]
+PICTURES_BETWEEN = 100_000
+"""Default of what `AlarmOptions` calls `false_alarm_every`."""
 DEFAULT_RATE = 0.1
 """Share of the pictures of known classes that may be called unknown; that of exported files."""
 
@@ -56,7 +58,8 @@ class FitConfig(EncodingOptions):
     )
     unlabelled: Path | None = Field(
         default=None,
-        description="folder of more pictures, none labelled; copies of those in DATA are left out",
+        description="folder of more pictures, without labels but for those that --labels names by "
+        "FOLDER/NAME; copies of pictures in DATA are left out",
     )
     head: str = Field(
         default="auto", description="few-shot head on the embeddings; docs/heads.md lists them"
@@ -106,6 +109,25 @@ class FitConfig(EncodingOptions):
         """The options of `cvgssl embed` that give the embeddings, with `changes`."""
         shared = {name: getattr(self, name) for name in fields_of(EncodingOptions)}
         return EmbedConfig(**shared | changes)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class AlarmOptions:
+    """When pictures count as changed (camera, lamp, product)."""
+
+    false_alarm_every: int = Field(
+        default=PICTURES_BETWEEN,
+        ge=100,
+        description="pictures between two false alarms, on average, at least; one among the first "
+        "n has a probability of n divided by this at most",
+    )
+    run_length: int = Field(
+        default=1,
+        ge=1,
+        le=100_000,
+        description="pictures in a row that are alike because they show one coil, sheet or part; "
+        "one of so many is compared, or each new coil would be an alarm",
+    )
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -10,7 +10,7 @@ import numpy as np
 from cvgssl.encoders.installed_weights import INSTALLED
 from cvgssl.features.embed import Embedded, embed_all
 from cvgssl.features.encoder_requests import EncoderRequest, requested_encoders
-from cvgssl.features.mirrors import embed_mirrored
+from cvgssl.features.mirrors import embed_mirrored_each
 from cvgssl.features.record import EncoderRecord
 from cvgssl.features.table import UNLABELLED, FeatureTable
 from cvgssl.heads import HEADS
@@ -25,7 +25,7 @@ from cvgssl.recognizer.card import (
 )
 from cvgssl.recognizer.config import FitConfig
 from cvgssl.recognizer.head import FittedHead
-from cvgssl.recognizer.labelling import labelled_train, with_extra
+from cvgssl.recognizer.labelling import More, embed_more, labelled_train
 from cvgssl.recognizer.on_test import TEST_ANSWERS, OnTest, ask_about_test, write_test_answers
 from cvgssl.runtime.files import new_folder, write_json, write_text
 from cvgssl.runtime.options import CONFIG, to_dict, to_yaml
@@ -75,8 +75,9 @@ def fit(
         read_labels(config.labels, "--labels")  # mistakes show before the work of embedding
     embedded = embed_all(config.embedding())
     table = embedded.table
-    train = with_extra(labelled_train(table, config), table, config)
-    mirrored = _mirrored(config, embedded, train)
+    more = embed_more(table, config)
+    train = labelled_train(table, config, more)
+    mirrored = _mirrored(config, embedded, more, train)
     with new_folder(config.out, "--out") as folder:
         card = _card(config, embedded.records, train)
         save_recognizer(folder, card, KeptPictures(train, mirrored))
@@ -94,14 +95,32 @@ def fit(
     return config.out, summary
 
 
-def _mirrored(config: FitConfig, embedded: Embedded, train: FeatureTable) -> FeatureTable | None:
+def _mirrored(
+    config: FitConfig, embedded: Embedded, more: More | None, train: FeatureTable
+) -> FeatureTable | None:
     """Embeddings of mirror images of the labelled pictures, where the head looks at them."""
     if not takes_views(HEADS[config.head]):
         return None
-    place = {name: row for row, name in enumerate(embedded.table.names)}
     labelled = train.take(np.flatnonzero(train.labels != UNLABELLED))
-    rows = np.array([place[name] for name in labelled.names], np.intp)
-    return embed_mirrored(embedded, rows, config.embedding(), config.support_flips)
+    jobs, order = [], []
+    sources = [(embedded, embedded.table.names, config.data)]
+    if more is not None:
+        sources.append((more.embedded, more.names, more.folder))
+    for source, names, folder in sources:
+        place = {name: row for row, name in enumerate(names)}
+        own = [row for row, name in enumerate(labelled.names) if name in place]
+        rows = np.array([place[labelled.names[row]] for row in own], np.intp)
+        if own:
+            jobs.append((source, rows, replace(config.embedding(), data=folder)))
+            order += own
+    tables = embed_mirrored_each(jobs, config.support_flips)
+    values = [table.values for table in tables if table is not None]
+    if not values:
+        return None
+    first = tables[0]
+    assert first is not None
+    pictures = labelled.take(np.array(order, np.intp))
+    return replace(pictures, values=np.concatenate(values), about=first.about)
 
 
 def _card(config: FitConfig, records: list[EncoderRecord], train: FeatureTable) -> RecognizerCard:

@@ -7,7 +7,7 @@ says which pictures have been named before.
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from cvgssl.recognizer.answer_files import Output
 from cvgssl.recognizer.answers import CsvFormat, JsonLinesFormat, path_text
@@ -53,6 +53,10 @@ class GrowingFile:
             return
         self._write(self._form.text(prediction).encode("utf-8", "backslashreplace"))
 
+    def remark(self, facts: dict[str, Any]) -> None:
+        """Write a line that is about no picture, into files that have a place for such."""
+        self._write(self._form.remark(facts).encode("utf-8", "backslashreplace"))
+
     def close(self) -> None:
         """Close what was opened here."""
         if isinstance(self._target, Path):
@@ -72,7 +76,8 @@ class GrowingFile:
             end = len(begin)
             for size, written, answer in self._form.rows(file):
                 end += size
-                self.answers[_key(written)] = answer
+                if written is not None:
+                    self.answers[_key(written)] = answer
         return end
 
     def _write(self, data: bytes) -> None:

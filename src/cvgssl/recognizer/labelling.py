@@ -1,24 +1,94 @@
 """Which pictures of a table have which label: by a list, by a draw, by nobody."""
 
-from dataclasses import replace
+import logging
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cvgssl.adapt.draws import draw
-from cvgssl.features.embed import embed
+from cvgssl.features.embed import Embedded, embed_all
 from cvgssl.features.table import SPLITS, UNLABELLED, FeatureTable
 from cvgssl.images.assemble import normal
-from cvgssl.images.dataset import rows_without_copies
 from cvgssl.images.names import KnownNames
 from cvgssl.recognizer.config import FitConfig
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import one_line, problem_lines
 from cvgssl.selection.label_list import UNSURE, LabelLine, known_lines, read_labels
 
+log = logging.getLogger(__name__)
 
-def labelled_train(table: FeatureTable, config: FitConfig) -> FeatureTable:
-    """The train pictures of `table` with the labels of --labels or --shot; all others -1.
+
+@dataclass(frozen=True)
+class More:
+    """The pictures of --unlabelled.
+
+    names: N, as lists have them, folder and name. new: rows of those that DATA does not hold.
+    copies: of the others, by name, what the same picture is called there or above them.
+    """
+
+    folder: Path
+    embedded: Embedded
+    names: tuple[str, ...]
+    new: NDArray[np.intp]
+    copies: dict[str, str]
+
+    def below(self, train: FeatureTable) -> FeatureTable:
+        """`train` and below it the new ones, without labels."""
+        extra = self.embedded.table.take(self.new)
+        return replace(
+            train,
+            values=np.concatenate([train.values, extra.values]),
+            names=(*train.names, *(self.names[row] for row in self.new)),
+            labels=np.concatenate([train.labels, np.full(len(extra), UNLABELLED, np.int64)]),
+            splits=(*train.splits, *extra.splits),
+        )
+
+
+def embed_more(table: FeatureTable, config: FitConfig) -> More | None:
+    """The train pictures of --unlabelled; None without.
+
+    Those that `table`, all of DATA, holds already are copies: a test picture influences nothing.
+    Raises UserError when no others are there, but for lists that name copies.
+    """
+    folder = config.unlabelled
+    if folder is None:
+        return None
+    embedded = embed_all(config.embedding(data=folder, class_folders=False))
+    names = tuple(f"{folder.as_posix()}/{name}" for name in embedded.table.names)
+    # the cache gives copies of a file the very same numbers
+    known = dict(zip(map(np.ndarray.tobytes, table.values), table.names, strict=True))
+    new, copies = [], {}
+    for row, content in enumerate(map(np.ndarray.tobytes, embedded.table.values)):
+        if embedded.table.splits[row] != SPLITS[0]:
+            continue
+        if content in known:
+            copies[names[row]] = known[content]
+        else:
+            known[content] = names[row]
+            new.append(row)
+    if not new and not copies.keys() & _named(config):
+        raise UserError(f"--unlabelled {folder}: holds no train picture that is not in DATA")
+    if twice := set(names).intersection(table.names):
+        raise UserError(
+            f"--unlabelled {folder}: DATA has a picture of the same name, "
+            f"{one_line(min(twice))}; give the whole path of the folder"
+        )
+    return More(folder, embedded, names, np.array(new, np.intp), copies)
+
+
+def _named(config: FitConfig) -> set[str]:
+    """Paths as the list has them, if there is one."""
+    if config.labels is None:
+        return set()
+    return {line.path for line in read_labels(config.labels, "--labels") if line.label}
+
+
+def labelled_train(
+    table: FeatureTable, config: FitConfig, more: More | None = None
+) -> FeatureTable:
+    """The train pictures of `table`, below them `more`, with labels of --labels or --shot or -1.
 
     Classes are those of the class folders, else those that the list names.
     Raises UserError when the list does not fit DATA, and when a class has no label.
@@ -26,8 +96,9 @@ def labelled_train(table: FeatureTable, config: FitConfig) -> FeatureTable:
     train = table.part(SPLITS[0])
     if not len(train):
         raise UserError(f"{config.data}: has no train pictures; test pictures are never learned")
+    train = train if more is None else more.below(train)
     if config.labels is not None:
-        labelled, classes = _listed(config.labels, config.data, train, table)
+        labelled, classes = _listed(config.labels, config.data, train, table, more)
     else:
         assert config.shot is not None, "checked with the options"
         labelled, classes = _drawn(config.shot, config.seed, table), train.classes
@@ -45,15 +116,18 @@ def _drawn(shot: int, seed: int, table: FeatureTable) -> dict[str, str]:
 
 
 def _listed(
-    path: Path, root: Path, train: FeatureTable, table: FeatureTable
+    path: Path, root: Path, train: FeatureTable, table: FeatureTable, more: More | None
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Picture -> class of a list that people filled in, and all classes, sorted."""
     flag = f"--labels {path}"
+    known = KnownNames(table.names if more is None else (*table.names, *more.names), root)
     lines = [
         line._replace(label=normal(line.label))
-        for line in known_lines(read_labels(path, "--labels"), KnownNames(table.names, root), flag)
+        for line in known_lines(read_labels(path, "--labels"), known, flag)
         if line.label and line.label != UNSURE
     ]
+    if more is not None:
+        lines = _without_copies(lines, more, flag, train)
     if not lines:
         raise UserError(f"{flag}: no picture has a label; fill in the column label")
     _check_pictures(lines, flag, train, table)
@@ -70,6 +144,36 @@ def _listed(
     if len(classes) < 2:
         raise UserError(f"{flag}: only one class, {classes[0]}; at least two are needed")
     return {line.path: line.label for line in lines}, classes
+
+
+def _without_copies(
+    lines: list[LabelLine], more: More, flag: str, train: FeatureTable
+) -> list[LabelLine]:
+    """The lines, in which copies have the name of the picture that they are copies of.
+
+    Copies of test pictures are left out with a warning. Raises UserError where a picture and its
+    copy have different labels.
+    """
+    known, kept = set(train.names), dict[str, LabelLine]()
+    left_out = 0
+    for line in lines:
+        name = more.copies.get(line.path, line.path)
+        if name != line.path and name not in known:
+            left_out += 1
+            continue
+        first = kept.setdefault(name, line._replace(path=name))
+        if first.label != line.label:
+            raise UserError(
+                f"{flag} line {line.number}: {one_line(line.path)} is {line.label}, but the same "
+                f"picture is {first.label} in line {first.number}; correct one"
+            )
+    if left_out:
+        log.warning(
+            "%s: %s of --unlabelled left out: test pictures are never learned",
+            flag,
+            "a copy of a test picture" if left_out == 1 else f"{left_out} copies of test pictures",
+        )
+    return list(kept.values())
 
 
 def _check_pictures(
@@ -92,36 +196,19 @@ def _check_pictures(
 def _contradictions(lines: list[LabelLine], flag: str, train: FeatureTable) -> list[str]:
     """One line for each label that is not that of the picture's class folder."""
     folder = {
-        name: train.classes[label] for name, label in zip(train.names, train.labels, strict=True)
+        name: train.classes[label]
+        for name, label in zip(train.names, train.labels, strict=True)
+        if label != UNLABELLED
     }
-    return [
+    strange = [
+        f"{flag} line {line.number}: {line.path} is labelled {line.label}, which is no class "
+        "folder; correct it, or say --class-folders false"
+        for line in lines
+        if line.path not in folder and line.label not in train.classes
+    ]
+    return strange + [
         f"{flag} line {line.number}: {line.path} is labelled {line.label}, but is in the class "
         f"{folder[line.path]}; correct one, or say --class-folders false"
         for line in lines
-        if line.label != folder[line.path]
+        if line.label != folder.get(line.path, line.label)
     ]
-
-
-def with_extra(train: FeatureTable, table: FeatureTable, config: FitConfig) -> FeatureTable:
-    """`train` and below it the pictures of --unlabelled, without labels.
-
-    Those that `table`, all of DATA, holds already are left out: a test picture influences nothing.
-    Raises UserError when no others are there.
-    """
-    folder = config.unlabelled
-    if folder is None:
-        return train
-    more = embed(config.embedding(data=folder, class_folders=False)).part(SPLITS[0])
-    # the cache gives copies of a file the very same numbers
-    contents, known = (map(np.ndarray.tobytes, part.values) for part in (more, table))
-    new = rows_without_copies(contents, known)
-    if not len(new):
-        raise UserError(f"--unlabelled {folder}: holds no train picture that is not in DATA")
-    extra = more.take(new)
-    return replace(
-        train,
-        values=np.concatenate([train.values, extra.values]),
-        names=(*train.names, *(f"{folder.as_posix()}/{name}" for name in extra.names)),
-        labels=np.concatenate([train.labels, np.full(len(extra), UNLABELLED, np.int64)]),
-        splits=(*train.splits, *extra.splits),
-    )

@@ -8,18 +8,23 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cvgssl.features.reading import Reading
 from cvgssl.images.decoding import check_readable, warn_if_dark
 from cvgssl.images.listing import Inventory
 from cvgssl.images.picture_options import BatchOptions
+from cvgssl.recognizer.answers import path_text
 from cvgssl.recognizer.growing import GrowingFile, picture_key
 from cvgssl.recognizer.predict import Prediction, Recognition
 from cvgssl.recognizer.sorting import Sorter
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import one_line
+
+if TYPE_CHECKING:
+    from cvgssl.recognizer.changes import ChangeAlarm, Changes
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +41,7 @@ class Line:
     """What happens to each picture, and what is known of those of before.
 
     outputs: answers go there first, then the picture goes to the folder of its answer, by `sorter`.
+    changes: then they are compared with earlier ones; an alarm is a warning, and a line of outputs.
     counts: pictures of each answer. brightest: see `Reading`.
     """
 
@@ -44,6 +50,7 @@ class Line:
     outputs: Sequence[GrowingFile]
     sorter: Sorter | None
     told: Told
+    changes: "Changes | None" = None
     counts: Counter[str] = field(default_factory=Counter)
     brightest: int | None = None
 
@@ -58,6 +65,8 @@ class Line:
         for answers in files:
             for key in self._before:
                 del answers[key]
+        if self.changes is not None and self.changes.log.untold is not None:
+            self._alarm(self.changes.log.untold)
 
     def is_done(self, path: Path) -> bool:
         """Whether an earlier command named the picture; brings it to its place if that is left."""
@@ -84,9 +93,10 @@ class Line:
         geometries = self.work.recognizer.geometries
         reading = Reading(paths, geometries, replace(self.options, skip_corrupt=True))
         for batch in self.work.named(reading, lambda _: None):
-            for prediction in batch:
+            for place, prediction in enumerate(batch):
                 if claim(prediction.path):
                     self._note(prediction)
+                    self._compare(prediction, place)
         if reading.brightest is not None:
             self.brightest = max(self.brightest or 0, reading.brightest)
         return reading.reasons()
@@ -105,6 +115,17 @@ class Line:
             if place is None:
                 log.warning("%s: vanished before it was sorted", prediction.path)
         self.told(prediction, place)
+
+    def _compare(self, prediction: Prediction, place: int) -> None:
+        if self.changes is not None:
+            name = path_text(prediction.path)
+            if (alarm := self.changes.take(name, prediction.label, place)) is not None:
+                self._alarm(alarm)
+
+    def _alarm(self, alarm: "ChangeAlarm") -> None:
+        log.warning("%s", alarm.line())
+        for output in self.outputs:
+            output.remark(asdict(alarm))
 
 
 def name_listed(line: Line, paths: Sequence[Path]) -> None:

@@ -1,5 +1,6 @@
 """Progress that people can read: a bar on a terminal, a plain line now and then elsewhere."""
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import Protocol
 from cvgssl.runtime.parsing import printable
 
 PLAIN_EVERY = 10.0  # seconds between plain lines
+EVERY = "CVGSSL_PROGRESS_SECONDS"  # environment variable: another number, for who reads them
 
 
 class Advance(Protocol):
@@ -71,11 +73,12 @@ class _PlainLines:
     def __init__(self, label: str, total: int) -> None:
         self.label, self.total, self.done = label, total, 0
         self.start = self.last = time.monotonic()
+        self.every = float(os.environ.get(EVERY, PLAIN_EVERY))
 
     def advance(self, n: int, note: str = "", /) -> None:
         self.done += n
         now = time.monotonic()
-        if now - self.last < PLAIN_EVERY:
+        if now - self.last < self.every:
             return
         self.last = now
         rate = self.done / (now - self.start)

@@ -40,17 +40,29 @@ class Loaded:
 class Answering:
     """Recognizers in memory, threads that decode, and the one that recognizes.
 
-    live: the version that answers where a request names none.
+    live: the version that answers where a request names none; None while there is none.
     """
 
-    def __init__(self, models: Models, config: StationConfig, live: Version) -> None:
-        """Load the version that is to answer; raises UserError where it cannot."""
+    def __init__(self, models: Models, config: StationConfig, live: Version | None) -> None:
+        """Load the version that is to answer; raises UserError where it cannot be."""
         self.models, self.config = models, config
         self.gatherer = Gatherer(config.queue, config.batch_size, config.batch_wait_ms / 1000)
         self._decoding = ThreadPoolExecutor(cores(), thread_name_prefix="decode")
         self._loading = threading.Lock()
         self._loaded: dict[int, Loaded] = {}
-        self.live = self._load(live)
+        self.live = None if live is None else self._load(live)
+
+    def use(self, number: int) -> None:
+        """Have a version answer from now on, where a request names none.
+
+        Raises LookupError where there is none, and UserError where it cannot be used.
+        """
+        self.live = self.load(number)
+
+    def add(self, source: Path, who: str) -> Version:
+        """Copy a recognizer in as the next version; raises UserError for what is none."""
+        with self._loading:
+            return self.models.add(source, who)
 
     def versions(self) -> list[Version]:
         """All versions, by number."""
@@ -63,7 +75,7 @@ class Answering:
         Raises LookupError where there is none, and UserError where it cannot be used.
         """
         with self._loading:
-            if self.live.version.number == number:
+            if self.live is not None and self.live.version.number == number:
                 return self.live
             loaded = self._loaded.pop(number, None)
             if loaded is None:

@@ -12,10 +12,10 @@ from cvgssl.runtime.options import STRICT, CheckedOptions, RuntimeOption
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class StationConfig(CheckedOptions, RuntimeOption, SizeLimit):
-    """Answer programs over HTTP with a recognizer, until Ctrl-C.
+    """Label, recognize and review pictures in a browser, and answer programs, until Ctrl-C.
 
-    FOLDER keeps every recognizer that was ever given to it, as a numbered version, and which one
-    is live.
+    FOLDER keeps labels, answers, every recognizer that was ever made or given to it, as a numbered
+    version, and which one is live.
     """
 
     folder: Path = Field(description="folder of the station; made if it is not there")
@@ -23,6 +23,30 @@ class StationConfig(CheckedOptions, RuntimeOption, SizeLimit):
         default=None,
         description="recognizer that becomes the newest version and live: a folder of `cvgssl "
         "fit`, a file of `cvgssl export`, or a model file of `linear` or `finetune`; copied",
+    )
+    pictures: tuple[Path, ...] = Field(
+        default=(),
+        description="folders of pictures that people may choose on the page Start; pictures can be "
+        "uploaded without any",
+    )
+    headless: bool = Field(default=False, description="answer programs only, without pages")
+    two_people: bool = Field(
+        default=False,
+        description="a version goes live when a second reviewer approves it; needs --token-file",
+    )
+    review_share: float = Field(
+        default=0.02,
+        ge=0,
+        le=1,
+        description="share of all pictures that people are asked to look at, drawn at random; how "
+        "often answers are right is told from them",
+    )
+    keep_gigabytes: float = Field(
+        default=10,
+        ge=0,
+        le=1e6,
+        description="most that pictures which were asked about may take in FOLDER, for review and "
+        "replay; the oldest go first",
     )
     unknown: bool = Field(
         default=True,
@@ -35,7 +59,8 @@ class StationConfig(CheckedOptions, RuntimeOption, SizeLimit):
     port: int = Field(default=8700, ge=0, le=65535, description="0: one that is free")
     token_file: Path | None = Field(
         default=None,
-        description="file with a secret of 16 characters or more; programs send it as "
+        description="file of secrets of 16 characters or more, one in a line, alone or as `NAME "
+        "labeller|reviewer|program SECRET`; people sign in with them, programs send "
         "`Authorization: Bearer SECRET`",
     )
     allow_host: tuple[str, ...] = Field(
@@ -71,6 +96,10 @@ class StationConfig(CheckedOptions, RuntimeOption, SizeLimit):
             problems.append(
                 f"--host {self.host}: others can reach it; name a --token-file that they must know"
             )
+        if self.two_people and self.token_file is None:
+            problems.append("--two-people true: tells people apart by a --token-file")
+        if self.headless and self.pictures:
+            problems.append("--headless true: has no page on which --pictures could be chosen")
         return problems
 
 

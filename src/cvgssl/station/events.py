@@ -7,8 +7,8 @@ returns.
 
 import json
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,8 @@ from typing import Any
 from cvgssl.runtime.errors import MachineError, UserError
 from cvgssl.runtime.parsing import one_line
 
+LOG = "station.sqlite"
+"""The file in a station's folder."""
 FORMAT = 1  # raise when rows mean something else
 _HEAD = b"SQLite format 3\0"
 _WAIT = 30  # seconds for another process to end its writing
@@ -34,6 +36,7 @@ create trigger events_stay before update on events
 create trigger events_last before delete on events
     begin select raise(abort, 'events are never deleted'); end;
 """
+_ADD = "insert into events (at, who, kind, facts) values (?, ?, ?, ?)"
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,11 @@ class Event:
     who: str
     kind: str
     facts: dict[str, Any]
+
+
+def now() -> str:
+    """The time as rows have it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 class EventLog:
@@ -70,15 +78,25 @@ class EventLog:
 
     def append(self, kind: str, who: str, **facts: Any) -> Event:
         """Add a row."""
-        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        at = now()
         text = json.dumps(facts, ensure_ascii=False, allow_nan=False)
         with self._naming():
-            added = self._rows.execute(
-                "insert into events (at, who, kind, facts) values (?, ?, ?, ?)",
-                (at, who, kind, text),
-            )
+            added = self._rows.execute(_ADD, (at, who, kind, text))
         assert added.lastrowid is not None
         return Event(added.lastrowid, at, who, kind, json.loads(text))
+
+    def append_all(self, rows: Iterable[tuple[str, str, str, dict[str, Any]]]) -> list[int]:
+        """Add rows of at, who, kind and facts, all or none; gives their numbers.
+
+        One wait for the disk however many they are.
+        """
+        texts = [
+            (at, who, kind, json.dumps(facts, ensure_ascii=False, allow_nan=False))
+            for at, who, kind, facts in rows
+        ]
+        with nullcontext() if self._rows.in_transaction else self.alone(), self._naming():
+            added = [self._rows.execute(_ADD, each).lastrowid for each in texts]
+        return [number for number in added if number is not None]
 
     def events(self, *kinds: str, after: int = 0) -> Iterator[Event]:
         """Rows in order, those of some kinds or all, with numbers over `after`."""
@@ -90,6 +108,22 @@ class EventLog:
                 (after, *kinds),
             ):
                 yield Event(number, at, who, kind, json.loads(facts))
+
+    def index(self, name: str, kind: str, *columns: str) -> None:
+        """Make `select` fast by these expressions in SQL among the rows of a kind.
+
+        SQLite keeps it; that is no second state beside the rows.
+        """
+        with self._naming():
+            self._rows.execute(
+                f"create index if not exists {name} on events ({', '.join(columns)}) "
+                f"where kind = '{kind}'"
+            )
+
+    def select(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """What a query in SQL finds; the table `events` has number, at, who, kind, facts."""
+        with self._naming():
+            return self._rows.execute(query, parameters).fetchall()
 
     def close(self) -> None:
         """Let go of the file."""

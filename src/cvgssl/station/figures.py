@@ -43,8 +43,8 @@ class Figures:
             registry=registry,
         )  # fmt: skip
         waiting.set_function(lambda: answering.gatherer.taken)
-        live = Gauge("cvgssl_live_version", "Version that answers.", registry=registry)
-        live.set_function(lambda: answering.live.version.number)
+        live = Gauge("cvgssl_live_version", "Version that answers, or 0.", registry=registry)
+        live.set_function(lambda: answering.live.version.number if answering.live else 0)
 
     def request(self, path: str, status: int, seconds: float) -> None:
         """Count a request."""

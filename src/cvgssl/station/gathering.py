@@ -9,14 +9,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl.images.decoding import Square
 from cvgssl.recognizer.predict import Recognizing
+
+R = TypeVar("R")
 
 _RECENT = 0.2  # share of the newest batch in the running mean
 _MOST_BYTES = 2**30  # of decoded pictures that wait, where recognizers take them whole
@@ -47,6 +50,25 @@ class _Asked:
     said: Future[Said] = field(default_factory=Future)
 
 
+@dataclass
+class _Work:
+    """Something else for the thread that recognizes."""
+
+    work: Callable[[], Any]
+    done: Future[Any] = field(default_factory=Future)
+
+    def __call__(self) -> None:
+        if self.done.set_running_or_notify_cancel():
+            try:
+                self.done.set_result(self.work())
+            except BaseException as error:
+                self.done.set_exception(error)
+
+
+class _End:
+    """Of the thread."""
+
+
 class Gatherer:
     """The thread that recognizes, and how many pictures wait for it.
 
@@ -56,7 +78,7 @@ class Gatherer:
 
     def __init__(self, most: int, batch: int, wait: float) -> None:
         self._most, self._batch, self._wait = most, batch, wait
-        self._waiting: queue.Queue[_Asked | None] = queue.Queue()
+        self._waiting: queue.Queue[_Asked | _Work | _End] = queue.Queue()
         self._lock = threading.Lock()
         self.taken = 0
         self._bytes = 0
@@ -95,17 +117,29 @@ class Gatherer:
         self._waiting.put(asked)
         return asked.said
 
+    def between(self, work: Callable[[], R]) -> "Future[R]":
+        """Have the thread do something else between two batches.
+
+        A recognizer is for one thread at a time, so whatever else uses it comes here; short.
+        """
+        asked = _Work(work)
+        self._waiting.put(asked)
+        return asked.done
+
     def _busy(self) -> BusyError:
         return BusyError(max(1, math.ceil(self.taken * self._seconds / 2)))
 
     def close(self) -> None:
         """Finish what was asked, then end the thread."""
-        self._waiting.put(None)
+        self._waiting.put(_End())
         self._thread.join()
 
     def _work(self) -> None:
-        while (first := self._waiting.get()) is not None:
-            asked, ended = self._gathered(first)
+        while not isinstance(first := self._waiting.get(), _End):
+            if isinstance(first, _Work):
+                first()
+                continue
+            asked, then = self._gathered(first)
             begun = time.monotonic()
             # of a change of the live version both may be asked for
             for recognizer in dict.fromkeys(each.recognizer for each in asked):
@@ -113,21 +147,23 @@ class Gatherer:
             seconds = (time.monotonic() - begun) / len(asked)
             self._seconds += _RECENT * (seconds - self._seconds)
             self.on_batch(len(asked))
-            if ended:
+            if isinstance(then, _Work):
+                then()
+            elif isinstance(then, _End):
                 return
 
-    def _gathered(self, first: _Asked) -> tuple[list[_Asked], bool]:
-        """The first and what comes within the wait; whether the end was among it."""
+    def _gathered(self, first: _Asked) -> "tuple[list[_Asked], _Work | _End | None]":
+        """The first and what comes within the wait; what else came, which ends the wait."""
         asked, until = [first], time.monotonic() + self._wait
         while len(asked) < self._batch:
-            with suppress(queue.Empty):
+            try:
                 each = self._waiting.get(timeout=max(0.0, until - time.monotonic()))
-                if each is None:
-                    return asked, True
-                asked.append(each)
-                continue
-            break
-        return asked, False
+            except queue.Empty:
+                break
+            if not isinstance(each, _Asked):
+                return asked, each
+            asked.append(each)
+        return asked, None
 
 
 def _answer(recognizer: Recognizing, asked: Sequence[_Asked]) -> None:

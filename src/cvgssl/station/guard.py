@@ -2,28 +2,28 @@
 
 import asyncio
 import contextlib
-import hmac
 import ipaddress
-from pathlib import Path
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.parsing import read_text
 from cvgssl.station.config import StationConfig
+from cvgssl.station.people import People
 
 OPEN = ("/health", "/ready")  # for programs that start and stop others, without a secret
-_SHORTEST, _LONGEST = 16, 4096  # characters of a secret
+PROGRAMS = ("/v1/", "/metrics", "/openapi.json")
+"""Beginnings of the paths that programs ask; others are pages, which ask people to sign in."""
+POLICY = "content-security-policy"
 _LINGERING = 1.0  # seconds
 _OWN_NAMES = ("localhost", "127.0.0.1", "::1")
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"cache-control", b"no-store"),
-    (b"referrer-policy", b"no-referrer"),
+    (b"referrer-policy", b"same-origin"),
 )
+_SAFE = ("GET", "HEAD")  # methods that change nothing
 
 
 class RefusedError(Exception):
@@ -37,8 +37,8 @@ class RefusedError(Exception):
 class Guard:
     """ASGI middleware; refuses by a JSON object with `error`, and closes the connection."""
 
-    def __init__(self, app: ASGIApp, config: StationConfig, token: bytes | None) -> None:
-        self._app, self._config, self._token = app, config, token
+    def __init__(self, app: ASGIApp, config: StationConfig, people: People) -> None:
+        self._app, self._config, self._people = app, config, people
         self._names = {*_OWN_NAMES, config.host.lower(), *map(str.lower, config.allow_host)}
         self._most = config.max_megabytes * 10**6
 
@@ -53,11 +53,14 @@ class Guard:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
-                message["headers"] = [*message.get("headers", ()), *_HEADERS]
+                own = message.get("headers", ())
+                named = {name for name, _ in own}
+                more = (each for each in _HEADERS if each[0] not in named)
+                message["headers"] = [*own, *more]
             await send(message)
 
         try:
-            self._check(Headers(scope=scope), scope["path"])
+            self._check(Headers(scope=scope), scope["method"], scope["path"])
             await self._app(scope, self._limited(receive), answer)
         except RefusedError as refused:
             if begun:
@@ -70,15 +73,17 @@ class Guard:
                 response.headers["www-authenticate"] = "Bearer"
             await response(scope, receive, answer)
 
-    def _check(self, headers: Headers, path: str) -> None:
+    def _check(self, headers: Headers, method: str, path: str) -> None:
         # a page of another site whose name was pointed at this machine has that name here
         if host_name(headers.get("host", "")) not in self._names:
             raise RefusedError(421, "this machine is not called so; see --allow-host")
-        if self._token is not None and path not in OPEN:
-            kind, _, given = headers.get("authorization", "").partition(" ")
-            same = hmac.compare_digest(given.strip().encode(), self._token)
-            if kind.lower() != "bearer" or not same:
-                raise RefusedError(401, "a token is needed: Authorization: Bearer SECRET")
+        # what a page of another site has a browser send
+        origin = headers.get("origin")
+        foreign = origin is not None and host_name(origin.partition("://")[2]) not in self._names
+        if foreign and method not in _SAFE:
+            raise RefusedError(403, "a page of another site may not ask this")
+        if path.startswith(PROGRAMS) and not self._people.is_program(headers):
+            raise RefusedError(401, "a token is needed: Authorization: Bearer SECRET")
         length = headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit()):
             raise RefusedError(400, "Content-Length is no number")
@@ -132,14 +137,3 @@ def host_name(header: str) -> str:
         except ValueError:
             return ""
     return name.lower()
-
-
-def read_token(path: Path) -> bytes:
-    """The secret in a file; raises UserError for one that is short, long or not in one line."""
-    text = read_text(path, "a file with a token").strip()
-    if len(text.split()) != 1 or not _SHORTEST <= len(text) <= _LONGEST or not text.isascii():
-        raise UserError(
-            f"--token-file {path}: must hold one word of {_SHORTEST} to {_LONGEST} ASCII "
-            "characters, for instance that of `openssl rand -hex 32`"
-        )
-    return text.encode()

@@ -62,7 +62,7 @@ class Models:
         Raises UserError for what is no recognizer.
         """
         files = files_of(source)
-        digest = _digest(files)
+        digest = digest_of(files)
         with self.log.alone():
             versions = self.versions()
             for each in versions:
@@ -76,7 +76,7 @@ class Models:
                 for name, path in files.items():
                     copies[name].parent.mkdir(parents=True, exist_ok=True)
                     shutil.copy2(path, copies[name])
-                if _digest(copies) != digest:
+                if digest_of(copies) != digest:
                     raise UserError(f"--model {source}: was changed while it was copied")
             added = self.log.append(
                 ADDED,
@@ -94,6 +94,13 @@ class Models:
         if self.live() != version:
             self.log.append(LIVE, who, number=number)
         return version
+
+    def is_whole(self, version: Version) -> bool:
+        """Whether its files are still those that were added."""
+        try:
+            return digest_of(files_of(version.path)) == version.sha256
+        except (OSError, UserError):
+            return False
 
     def _version(self, added: Event) -> Version:
         facts = added.facts
@@ -119,7 +126,7 @@ def files_of(source: Path) -> dict[str, Path]:
     return files
 
 
-def _digest(files: Mapping[str, Path]) -> str:
+def digest_of(files: Mapping[str, Path]) -> str:
     """SHA-256 of the names and contents of all files."""
     digest = hashlib.sha256()
     for name, path in files.items():

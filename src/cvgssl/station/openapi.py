@@ -60,7 +60,8 @@ _FAILURES = {
     "415": "another Content-Type",
     "421": "sent to another name than this machine's",
     "422": "no picture could be read",
-    "503": "as many pictures wait as may (Retry-After says how long), or that version is unusable",
+    "503": "as many pictures wait as may (Retry-After says how long), no recognizer is live yet, "
+    "or that version is unusable",
 }
 
 

@@ -2,16 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
-from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -19,9 +17,11 @@ from starlette.routing import Route
 from cvgssl.runtime.errors import MachineError, UserError
 from cvgssl.runtime.parsing import one_line
 from cvgssl.station.answering import Answering, Loaded, Picture
+from cvgssl.station.answers import PROGRAM, Answers, Source
+from cvgssl.station.config import StationConfig
 from cvgssl.station.figures import Figures
 from cvgssl.station.gathering import BusyError
-from cvgssl.station.guard import Guard, RefusedError
+from cvgssl.station.guard import RefusedError
 from cvgssl.station.lines import write_line
 from cvgssl.station.openapi import document
 
@@ -31,50 +31,79 @@ _LONGEST_NAME = 200  # characters of a client's name for a picture
 class Routes:
     """The answers to requests, with a line in the log for each."""
 
-    def __init__(self, answering: Answering) -> None:
+    def __init__(self, answering: Answering, answers: Answers) -> None:
         self._answering, self._config = answering, answering.config
+        self._answers = answers
         self._figures = Figures(answering)
         self._document = document()
         self.ending = False
 
-    def app(self, token: bytes | None) -> Starlette:
-        """The ASGI application; token: that clients must know, if any."""
-        routes = [
-            Route("/v1/predict", self._logged(self._predict), methods=["POST"]),
-            Route("/v1/models", self._logged(self._models)),
+    def routes(self) -> list[Route]:
+        """What programs ask."""
+        return [
+            Route("/v1/predict", self.logged("/v1/predict", self._predict), methods=["POST"]),
+            Route("/v1/models", self.logged("/v1/models", self._models)),
             Route("/health", self._health),
             Route("/ready", self._ready),
             Route("/metrics", self._metrics),
             Route("/openapi.json", self._openapi),
         ]
-        errors: dict[Any, Any] = {HTTPException: _failure, Exception: _crashed}
-        guard = Middleware(Guard, config=self._config, token=token)
-        return Starlette(routes=routes, middleware=[guard], exception_handlers=errors)
 
     async def _predict(self, request: Request, about: dict[str, Any]) -> Response:
         loaded = await self._meant(request)
         about["version"] = loaded.version.number
         pictures = await self._pictures(request)
-        try:
-            async with asyncio.timeout(self._config.timeout_seconds):
-                answers = await self._answering.answer(pictures, loaded)
-        except BusyError as busy:
-            raise _busy("as many pictures wait as may", busy.retry_after) from busy
-        except (TimeoutError, MachineError) as error:
-            raise _busy("the machine is short of time or memory", 1) from error
+        answers = await self.answer(pictures, loaded, PROGRAM, PROGRAM)
         about["pictures"] = [
             {name: each[name] for name in ("sha256", "answer", "probability") if name in each}
             for each in answers
         ]
-        self._figures.count(answers)
         if all("error" in each for each in answers):
             raise HTTPException(422, f"no picture could be read: {answers[0]['error']}")
         return JSONResponse({"version": loaded.version.number, "pictures": answers})
+
+    async def answer(
+        self, pictures: Sequence[Picture], loaded: Loaded, source: Source, who: str
+    ) -> list[dict[str, Any]]:
+        """What a version says of pictures, counted; raises HTTPException where busy.
+
+        Answers are kept soon after; a kill loses those of the last moment.
+        """
+        begun = time.monotonic()
+        try:
+            async with asyncio.timeout(self._config.timeout_seconds):
+                told = await self._answering.answer(pictures, loaded)
+            seconds = time.monotonic() - begun
+            await run_in_threadpool(self._keep, pictures, told, loaded, source, who, seconds)
+        except BusyError as busy:
+            raise _busy("as many pictures wait as may", busy.retry_after) from busy
+        except (TimeoutError, MachineError) as error:
+            raise _busy("the machine is short of time, memory or disk", 1) from error
+        self._figures.count(told)
+        return told
+
+    def _keep(
+        self,
+        pictures: Sequence[Picture],
+        told: Sequence[dict[str, Any]],
+        loaded: Loaded,
+        source: Source,
+        who: str,
+        seconds: float,
+    ) -> None:
+        version, ms = loaded.version.number, round(1000 * seconds, 1)
+        for picture, each in zip(pictures, told, strict=True):
+            if "error" not in each:
+                self._answers.keep(
+                    each, picture.data, version=version, source=source, who=who, ms=ms
+                )
 
     async def _meant(self, request: Request) -> Loaded:
         """The version that a request names, or the live one."""
         text = request.query_params.get("version")
         if text is None:
+            if self._answering.live is None:
+                raise HTTPException(503, "no recognizer is live yet")
             return self._answering.live
         if not (text.isascii() and text.isdigit() and len(text) < 10):
             raise HTTPException(400, "version: must be a number")
@@ -89,7 +118,7 @@ class Routes:
     async def _pictures(self, request: Request) -> list[Picture]:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind == "multipart/form-data":
-            pictures = await self._uploaded(request)
+            pictures = await uploaded(request, self._config)
         elif kind == "application/octet-stream" or kind.startswith("image/"):
             pictures = [Picture("", await request.body())]
         else:
@@ -99,23 +128,6 @@ class Routes:
         if not pictures or not all(picture.data for picture in pictures):
             raise HTTPException(400, "no picture, or an empty one")
         return pictures
-
-    async def _uploaded(self, request: Request) -> list[Picture]:
-        most = self._config.queue
-        try:
-            form = await request.form(
-                max_files=most, max_fields=0, max_part_size=self._config.max_megabytes * 10**6
-            )
-        except MultiPartException as error:
-            raise HTTPException(400, f"no form: {error.message}") from error
-        except HTTPException as error:  # what starlette makes of the same
-            status = 413 if "Too many" in error.detail else 400
-            raise HTTPException(status, f"no form: {error.detail}") from error
-        try:
-            files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
-            return [Picture(_own_name(file.filename), await file.read()) for file in files]
-        finally:
-            await form.close()  # large files are on the disk meanwhile
 
     async def _models(self, request: Request, about: dict[str, Any]) -> Response:  # noqa: ARG002
         live = self._answering.live
@@ -128,7 +140,7 @@ class Routes:
                         "sha256": each.sha256,
                         "name": PurePosixPath(each.name).name,
                         "added": each.at,
-                        "live": live.version.number == each.number,
+                        "live": live is not None and live.version.number == each.number,
                     }
                     for each in versions
                 ]
@@ -141,6 +153,8 @@ class Routes:
     async def _ready(self, _: Request) -> Response:
         if self.ending:
             return JSONResponse({"status": "ending"}, 503)
+        if self._answering.live is None:
+            return JSONResponse({"status": "no recognizer is live yet"}, 503)
         return JSONResponse({"status": "ready"})
 
     async def _metrics(self, _: Request) -> Response:
@@ -150,10 +164,16 @@ class Routes:
     async def _openapi(self, _: Request) -> Response:
         return JSONResponse(self._document)
 
-    def _logged(
-        self, answer: Callable[[Request, dict[str, Any]], Awaitable[Response]]
+    def logged(
+        self,
+        path: str,
+        answer: Callable[[Request, dict[str, Any]], Awaitable[Response]],
+        quiet: bool = False,
     ) -> Callable[[Request], Awaitable[Response]]:
-        """Write a line of JSON for each request, whatever becomes of it."""
+        """Count each request under `path`, and write a line of JSON, whatever becomes of it.
+
+        quiet: a line only of those that are refused or fail.
+        """
 
         async def logged(request: Request) -> Response:
             about: dict[str, Any] = {}
@@ -170,16 +190,35 @@ class Routes:
                 return Response(status_code=400)
             finally:
                 seconds = time.monotonic() - begun
-                self._figures.request(request.url.path, status, seconds)
-                write_line(
-                    client=request.client.host if request.client else "",
-                    path=request.url.path,
-                    status=status,
-                    ms=round(1000 * seconds, 1),
-                    **about,
-                )
+                self._figures.request(path, status, seconds)
+                if not quiet or status >= 400:
+                    write_line(
+                        client=request.client.host if request.client else "",
+                        path=request.url.path,
+                        status=status,
+                        ms=round(1000 * seconds, 1),
+                        **about,
+                    )
 
         return logged
+
+
+async def uploaded(request: Request, config: StationConfig) -> list[Picture]:
+    """The files of a form; raises HTTPException for what is none."""
+    try:
+        form = await request.form(
+            max_files=config.queue, max_fields=0, max_part_size=config.max_megabytes * 10**6
+        )
+    except MultiPartException as error:
+        raise HTTPException(400, f"no form: {error.message}") from error
+    except HTTPException as error:  # what starlette makes of the same
+        status = 413 if "Too many" in error.detail else 400
+        raise HTTPException(status, f"no form: {error.detail}") from error
+    try:
+        files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
+        return [Picture(_own_name(file.filename), await file.read()) for file in files]
+    finally:
+        await form.close()  # large files are on the disk meanwhile
 
 
 def _own_name(name: str | None) -> str:
@@ -189,12 +228,3 @@ def _own_name(name: str | None) -> str:
 
 def _busy(message: str, seconds: int) -> HTTPException:
     return HTTPException(503, message, {"Retry-After": str(seconds)})
-
-
-async def _failure(_: Request, error: HTTPException) -> Response:
-    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
-
-
-async def _crashed(_: Request, error: Exception) -> Response:  # noqa: ARG001
-    """Of a fault of this program; what it was goes to the log, not to the client."""
-    return JSONResponse({"error": "a fault of the station; see its log"}, 500)

@@ -11,17 +11,16 @@ from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import one_line
 from cvgssl.runtime.stopping import stop_requests
 from cvgssl.station.config import StationConfig
-from cvgssl.station.events import EventLog
+from cvgssl.station.events import LOG, EventLog
 from cvgssl.station.lines import use_lines, write_line
 from cvgssl.station.models import Models, Version, files_of
 
 if TYPE_CHECKING:
-    from starlette.applications import Starlette
+    from cvgssl.station.building import Station
 
-    from cvgssl.station.routes import Routes
-
-LOG = "station.sqlite"
-_NEEDED = ("starlette", "uvicorn", "python_multipart", "prometheus_client")
+_NEEDED = (
+    "starlette", "uvicorn", "python_multipart", "prometheus_client", "jinja2", "itsdangerous",
+)  # fmt: skip
 _LOOK = 0.1  # seconds between looks whether the end is asked for
 _BACKLOG = 1024
 _MOST_CONNECTIONS = 1000
@@ -40,36 +39,39 @@ def serve(config: StationConfig) -> None:
         except ImportError as error:
             raise UserError(f"{name} is not installed: pip install 'cvgssl[station]'") from error
     from cvgssl.station.answering import Answering
-    from cvgssl.station.guard import read_token
-    from cvgssl.station.routes import Routes
+    from cvgssl.station.building import Station
+    from cvgssl.station.people import People
 
     use_lines()
-    token = read_token(config.token_file) if config.token_file else None
+    people = People(config.token_file)
     with contextlib.ExitStack() as opened:
         listener = opened.enter_context(contextlib.closing(_listen(config)))
         log, meant = open_station(config)
         opened.enter_context(contextlib.closing(log))
         models = Models(config.folder, log)
         answering = Answering(models, config, meant)
-        try:
+        opened.callback(answering.close)
+        live = None
+        if meant is not None:
             live = models.go_live(meant.number, _AGENT)  # which has just been seen to load
-            _say_where(config, listener, live)
-            routes = Routes(answering)
-            with stop_requests() as is_asked:
-                asyncio.run(_run(routes, routes.app(token), config, listener, is_asked))
-        finally:
-            answering.close()
+        station = opened.enter_context(contextlib.closing(Station(config, people, answering)))
+        _say_where(config, listener, live)
+        with stop_requests() as is_asked:
+            asyncio.run(_run(station, config, listener, is_asked))
 
 
-def open_station(config: StationConfig) -> tuple[EventLog, Version]:
+def open_station(config: StationConfig) -> tuple[EventLog, Version | None]:
     """The log of the folder, and the version that is to answer: `config.model`, or the live one.
 
-    Raises UserError where there is neither.
+    Raises UserError where there is neither and no page on which one could be made.
     """
     if config.model is not None:
         files_of(config.model)  # before anything is made
-    elif not (config.folder / LOG).is_file():
+    elif config.headless and not (config.folder / LOG).is_file():
         raise UserError(f"{config.folder}: is no station yet; name a recognizer by --model")
+    for folder in config.pictures:
+        if not folder.is_dir():
+            raise UserError(f"--pictures {folder}: no such folder")
     try:
         config.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -79,7 +81,7 @@ def open_station(config: StationConfig) -> tuple[EventLog, Version]:
     if config.model is not None:
         return log, models.add(config.model, _AGENT)
     live = models.live()
-    if live is None:
+    if live is None and config.headless:
         raise UserError(f"{config.folder}: has no recognizer yet; name one by --model")
     return log, live
 
@@ -106,18 +108,18 @@ def _listen(config: StationConfig) -> socket.socket:
     return listener
 
 
-def _say_where(config: StationConfig, listener: socket.socket, live: Version) -> None:
+def _say_where(config: StationConfig, listener: socket.socket, live: Version | None) -> None:
     port = listener.getsockname()[1]
     host = f"[{config.host}]" if ":" in config.host else config.host
-    print(
-        f"http://{host}:{port}: version {live.number} ({live.name}) answers; Ctrl-C ends",
-        flush=True,
-    )
+    what = "no recognizer answers yet"
+    if live is not None:
+        what = f"version {live.number} ({live.name}) answers"
+    open_it = "" if config.headless else "; open it in a browser"
+    print(f"http://{host}:{port}: {what}{open_it}; Ctrl-C ends", flush=True)
 
 
 async def _run(
-    routes: "Routes",
-    app: "Starlette",
+    station: "Station",
     config: StationConfig,
     listener: socket.socket,
     is_asked: Callable[[], bool],
@@ -133,7 +135,7 @@ async def _run(
 
     server = Server(
         uvicorn.Config(
-            app,
+            station.app,
             http="h11",
             ws="none",
             lifespan="off",
@@ -149,6 +151,6 @@ async def _run(
     while not running.done():
         if is_asked() and not server.should_exit:
             write_line(message="ending: what was taken is answered first")
-            routes.ending = server.should_exit = True
+            station.routes.ending = server.should_exit = True
         await asyncio.wait([running], timeout=_LOOK)
     running.result()

@@ -1,0 +1,350 @@
+"""Whether the pictures that a recognizer names still come as before, kept in an SQLite file.
+
+A picture is on the disk before it counts. What the detector knows is kept from time to time, and
+made again from the pictures since, so that a restart changes nothing.
+"""
+
+import io
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvgssl.heads.change import Alarm, ChangeDetector, Reference, light_of
+from cvgssl.images.decoding import Square
+from cvgssl.images.geometry import Geometry
+from cvgssl.recognizer.card import TRAIN, load_recognizer
+from cvgssl.recognizer.config import AlarmOptions
+from cvgssl.recognizer.fitted import FittedRecognizer
+from cvgssl.runtime.errors import MachineError, UserError
+from cvgssl.runtime.files import sha256_file
+from cvgssl.runtime.parsing import one_line
+
+LOOKED_AT = 2000  # pictures whose embeddings are kept, the newest
+EXAMPLES = 6
+_KEEP = 500  # pictures from one copy of the detector's state to the next
+_FORMAT = 1
+_HEAD = b"SQLite format 3\0"
+_WAIT = 30  # seconds for another process to end its writing
+_TABLES = """
+create table about (recognizer text not null, run_length integer not null);
+create table pictures (
+    number integer primary key, at text not null, name text not null, label integer not null,
+    nearest integer not null, measured blob, embedding blob
+);
+create table detector (number integer not null, state blob not null);
+create table alarms (number integer primary key, facts text not null);
+"""
+
+
+class Seen(NamedTuple):
+    """Of B pictures. embeddings: float32 [B, D]. values: [B, V], see `Reference`. nearest: [B]."""
+
+    embeddings: NDArray[np.float32]
+    values: NDArray[np.float64]
+    nearest: NDArray[np.intp]
+
+
+class MeasuringRecognizer:
+    """A recognizer of `cvgssl fit` that keeps what it saw of the last pictures in `seen`."""
+
+    def __init__(self, recognizer: FittedRecognizer, train: NDArray[np.float32]) -> None:
+        """train: embeddings that the recognizer keeps; raises UserError where they are too few."""
+        self._recognizer = recognizer
+        self._preparation = recognizer.head.preparation
+        try:
+            self._reference = Reference(self._preparation.transform(train))
+        except ValueError as error:
+            raise UserError(f"--alarm: {error} among the recognizer's train pictures") from error
+        self.seen: Seen | None = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """K names."""
+        return self._recognizer.classes
+
+    @property
+    def geometries(self) -> tuple[Geometry, ...]:
+        """How each picture becomes squares."""
+        return self._recognizer.geometries
+
+    def __call__(
+        self, squares: Sequence[Sequence[Square]], /
+    ) -> tuple[NDArray[np.float32], list[str | None]]:
+        """Probabilities [B, K] and verdicts [B], as those of the recognizer."""
+        embeddings = self._recognizer.embed(squares)
+        probabilities, verdicts = self._recognizer.head(embeddings)
+        light = [light_of(square.pixels) for square in squares[0] if square.pixels is not None]
+        rows = self._preparation.transform(embeddings)
+        self.seen = Seen(embeddings, *self._reference.measure(rows, np.array(light)))
+        return probabilities.astype(np.float32), verdicts
+
+
+@dataclass(frozen=True)
+class ChangedPicture:
+    """An example. name: as it was given. nearest: name of the train picture most like it."""
+
+    name: str
+    nearest: str
+
+
+@dataclass(frozen=True)
+class ChangeAlarm:
+    """What is told of a change; all fields are JSON values.
+
+    alarm: kind, see `heads.change`. words: the same for people. pictures: that were seen until
+    now. since: how many pictures ago it began, an estimate; first: name of the first of these.
+    examples: those that have changed most.
+    """
+
+    alarm: str
+    words: str
+    at: str
+    pictures: int
+    since: int
+    first: str
+    examples: tuple[ChangedPicture, ...]
+
+    def line(self) -> str:
+        """It in one line."""
+        return (
+            f"the pictures have changed since about {self.since} pictures ago ({self.first}): "
+            f"{self.words}; most of all {', '.join(each.name for each in self.examples[:3])}"
+        )
+
+
+class ChangeLog:
+    """The pictures of one place, and the detector that has seen them; for one thread at a time.
+
+    train_names: of the recognizer's train pictures. untold: an alarm that was found
+    when the log was opened, where an earlier process had ended before it could tell.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        recognizer: str,
+        train_names: Sequence[str],
+        options: AlarmOptions,
+    ) -> None:
+        """recognizer: what tells it from others, such as a hash.
+
+        Raises UserError for a file that is none, or of another recognizer, and MachineError for a
+        disk that does not take rows.
+        """
+        self._path, self._train, self._run = path, train_names, options.run_length
+        self.detector = ChangeDetector(max(options.false_alarm_every / self._run, 2))
+        self.untold: ChangeAlarm | None = None
+        with suppress(FileNotFoundError), path.open("rb") as file:
+            head = file.read(len(_HEAD))
+            if head and head != _HEAD:
+                raise self._no_log("another kind of file")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self._naming():
+            self._rows = sqlite3.connect(
+                path, timeout=_WAIT, isolation_level=None, check_same_thread=False
+            )
+            self._rows.execute("pragma journal_mode = wal")
+            self._rows.execute("pragma synchronous = normal")
+            self._prepare(recognizer)
+            self._go_on()
+
+    @property
+    def count(self) -> int:
+        """Pictures that were seen."""
+        return self._count
+
+    def take(
+        self, name: str, label: int, embedding: NDArray[np.float32], values: Any, nearest: int
+    ) -> ChangeAlarm | None:
+        """The next picture; gives an alarm where pictures have changed."""
+        looked_at = (self._count + 1) % self._run == 0
+        measured = np.asarray(values, np.float64)
+        row = (
+            self._count + 1,
+            _now(),
+            name,
+            label,
+            nearest,
+            measured.tobytes() if looked_at else None,
+            np.asarray(embedding, np.float32).tobytes(),
+        )
+        with self._naming():
+            self._rows.execute("insert into pictures values (?, ?, ?, ?, ?, ?, ?)", row)
+        self._count += 1
+        if not looked_at:
+            return None
+        found = self.detector.observe(label, measured)
+        told = None if found is None else self._tell(found)
+        if told is not None or self.detector.count % _KEEP == 0:
+            self._keep(told)
+        return told
+
+    def alarms(self) -> list[ChangeAlarm]:
+        """All, the oldest first."""
+        with self._naming():
+            rows = self._rows.execute("select facts from alarms order by number").fetchall()
+        return [_alarm(json.loads(facts)) for (facts,) in rows]
+
+    def embeddings(self, first: int, last: int) -> NDArray[np.float32]:
+        """Of the kept pictures with these numbers, both included [M, D]."""
+        with self._naming():
+            rows = self._rows.execute(
+                "select embedding from pictures where number between ? and ? order by number",
+                (first, last),
+            ).fetchall()
+        return np.array([np.frombuffer(row, np.float32) for (row,) in rows])
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._rows.close()
+
+    def _tell(self, found: Alarm) -> ChangeAlarm:
+        first = found.since * self._run
+        with self._naming():
+            rows = self._rows.execute(
+                "select name, nearest, measured from pictures"
+                " where number >= ? and measured is not null order by number",
+                (first,),
+            ).fetchall()
+        changed = [float(np.frombuffer(row[2]) @ found.direction) for row in rows]
+        most = np.argsort(changed)[::-1][:EXAMPLES]
+        examples = tuple(ChangedPicture(rows[i][0], self._train[rows[i][1]]) for i in most)
+        since = self._count - first + 1
+        return ChangeAlarm(
+            found.kind, found.words, _now(), self._count, since, rows[0][0], examples
+        )
+
+    def _keep(self, told: ChangeAlarm | None) -> None:
+        """Keep what the detector knows, and no more pictures than are needed."""
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **self.detector.state())
+        with self._naming(), self._together():
+            self._rows.execute("delete from detector")
+            self._rows.execute(
+                "insert into detector values (?, ?)", (self._count, buffer.getvalue())
+            )
+            self._rows.execute(
+                "delete from pictures where number <= ?", (self._count - LOOKED_AT * self._run,)
+            )
+            if told is not None:
+                facts = json.dumps(asdict(told), ensure_ascii=False)
+                self._rows.execute(
+                    "insert into alarms values (?, ?)",
+                    (self._count, facts.encode("utf-8", "backslashreplace").decode()),
+                )
+
+    def _go_on(self) -> None:
+        """Bring the detector to where it was."""
+        kept = self._rows.execute("select number, state from detector").fetchone()
+        number = 0
+        if kept is not None:
+            number = kept[0]
+            try:
+                with np.load(io.BytesIO(kept[1]), allow_pickle=False) as arrays:
+                    self.detector.restore(dict(arrays))
+            except (KeyError, ValueError, TypeError, OSError) as error:
+                raise self._no_log(error) from error
+        since = self._rows.execute(
+            "select label, measured from pictures where number > ? and measured is not null"
+            " order by number",
+            (number,),
+        ).fetchall()
+        (last,) = self._rows.execute("select max(number) from pictures").fetchone()
+        self._count = last or number
+        for label, measured in since:
+            found = self.detector.observe(label, np.frombuffer(measured))
+            if found is not None:  # the end came before it could be kept
+                self.untold = self._tell(found)
+                self._keep(self.untold)
+
+    def _prepare(self, recognizer: str) -> None:
+        with self._together():
+            (version,) = self._rows.execute("pragma user_version").fetchone()
+            if version == 0 and not self._rows.execute("select 1 from sqlite_master").fetchone():
+                for statement in filter(str.strip, _TABLES.split(";")):
+                    self._rows.execute(statement)
+                self._rows.execute("insert into about values (?, ?)", (recognizer, self._run))
+                self._rows.execute(f"pragma user_version = {_FORMAT}")
+            elif version != _FORMAT:
+                raise self._no_log(f"format {version}")
+            known, run_length = self._rows.execute("select * from about").fetchone()
+        if known != recognizer:
+            raise UserError(
+                f"{self._path}: is about the pictures of another recognizer; name another file"
+            )
+        if run_length != self._run:
+            raise UserError(
+                f"{self._path}: was begun with --run-length {run_length}, and goes on with that; "
+                "or name another file"
+            )
+
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        self._rows.execute("begin immediate")
+        try:
+            yield
+        except BaseException:
+            self._rows.execute("rollback")
+            raise
+        self._rows.execute("commit")
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise MachineError(f"{self._path}: {one_line(error)}") from error
+        except sqlite3.DatabaseError as error:
+            raise self._no_log(error) from error
+
+    def _no_log(self, reason: object) -> UserError:
+        return UserError(
+            f"{self._path}: is damaged or no file of --alarm ({one_line(reason)}); name another one"
+        )
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What happens to each picture after it was named."""
+
+    recognizer: MeasuringRecognizer
+    log: ChangeLog
+
+    def take(self, name: str, label: str, place: int) -> ChangeAlarm | None:
+        """Of the picture at `place` among those that the recognizer was asked for last."""
+        seen = self.recognizer.seen
+        assert seen is not None
+        number = self.recognizer.classes.index(label)
+        row = (seen.embeddings[place], seen.values[place], int(seen.nearest[place]))
+        return self.log.take(name, number, *row)
+
+
+def open_changes(
+    recognizer: FittedRecognizer, folder: Path, path: Path, options: AlarmOptions
+) -> Changes:
+    """Of a recognizer in a folder of `cvgssl fit`; see `ChangeLog`."""
+    _, kept = load_recognizer(folder)
+    measuring = MeasuringRecognizer(recognizer, kept.train.values)
+    return Changes(measuring, ChangeLog(path, identity(folder), kept.train.names, options))
+
+
+def identity(folder: Path) -> str:
+    """What tells the recognizer in a folder of `cvgssl fit` from others with other pictures."""
+    return sha256_file(folder / TRAIN)
+
+
+def _alarm(facts: dict[str, Any]) -> ChangeAlarm:
+    examples = tuple(ChangedPicture(**each) for each in facts["examples"])
+    return ChangeAlarm(**facts | {"examples": examples})
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

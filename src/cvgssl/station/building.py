@@ -1,0 +1,98 @@
+"""The parts of a station, put together to one web application."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.sessions import SessionMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute
+
+from cvgssl.station.answering import Answering
+from cvgssl.station.answers import Answers
+from cvgssl.station.config import StationConfig
+from cvgssl.station.current_labelling import CurrentLabelling
+from cvgssl.station.events import LOG
+from cvgssl.station.fitting import Fitting
+from cvgssl.station.guard import Guard
+from cvgssl.station.jobs import Jobs
+from cvgssl.station.pages.label import LabelPage
+from cvgssl.station.pages.shell import Shell
+from cvgssl.station.pages.start import StartPage
+from cvgssl.station.people import People, session_key
+from cvgssl.station.picture_store import PictureStore
+from cvgssl.station.pool import Pool
+from cvgssl.station.review import Reviews
+from cvgssl.station.routes import Routes
+
+_SIGNED_IN = 12 * 3600  # seconds
+
+
+class Page(Protocol):
+    """A page, with what its scripts ask for."""
+
+    def routes(self) -> list[BaseRoute]:
+        """For the application."""
+
+
+class Station:
+    """routes: for programs. app: with the pages, where there are any."""
+
+    def __init__(self, config: StationConfig, people: People, answering: Answering) -> None:
+        """Raises UserError for what is wrong with the folder."""
+        self._config, self._answering = config, answering
+        self._to_close: list[Callable[[], object]] = []
+        store = PictureStore(config.folder, int(config.keep_gigabytes * 10**9))
+        answers = Answers(config.folder / LOG, store)
+        self._to_close += [store.close, answers.close]
+        self.routes = Routes(answering, answers)
+        routes: list[BaseRoute] = [*self.routes.routes()]
+        middleware = [Middleware(Guard, config=config, people=people)]
+        errors: dict[Any, Any] = {HTTPException: _failure, Exception: _crashed}
+        if not config.headless:
+            shell = Shell(config, people, self.routes.logged)
+            routes += [*shell.routes(), *self._pages(shell, answers)]
+            middleware.append(
+                Middleware(
+                    SessionMiddleware,
+                    secret_key=session_key(config.folder),
+                    session_cookie="cvgssl",
+                    max_age=_SIGNED_IN,
+                    same_site="strict",
+                )
+            )
+            errors[HTTPException] = shell.failure
+        self.app = Starlette(routes=routes, middleware=middleware, exception_handlers=errors)
+
+    def close(self) -> None:
+        """End what works in the background."""
+        for end in reversed(self._to_close):
+            end()
+
+    def _pages(self, shell: Shell, answers: Answers) -> list[BaseRoute]:
+        config = self._config
+        log = config.folder / LOG
+        pool = Pool(config.folder, config.pictures, log, config.max_megapixels)
+        jobs = Jobs(config.folder, log)
+        reviews = Reviews(config.folder, log, answers, config.review_share)
+        labelling = CurrentLabelling(pool, log)
+        fitting = Fitting(config, pool, reviews, jobs, self._answering)
+        self._to_close += [pool.close, reviews.close, labelling.close, jobs.close]
+        pages: list[Page] = [
+            StartPage(shell, config, pool, jobs),
+            LabelPage(shell, pool, labelling, fitting),
+        ]
+        jobs.begin()
+        return [route for page in pages for route in page.routes()]
+
+
+async def _failure(_: Request, error: HTTPException) -> Response:
+    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+
+async def _crashed(_: Request, error: Exception) -> Response:  # noqa: ARG001
+    """Of a fault of this program; what it was goes to the log, not to the client."""
+    return JSONResponse({"error": "a fault of the station; see its log"}, 500)

@@ -1,0 +1,214 @@
+"""Two versions on the same pictures: which answers change, and which are right more often."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from scipy.stats import binomtest
+
+from cvgssl.heads.metrics import wilson_interval
+from cvgssl.heads.verdicts import NOT_SURE, UNKNOWN
+from cvgssl.recognizer.predict import Prediction
+from cvgssl.runtime.parsing import parsing
+from cvgssl.station.answers import Answers, Wanted
+from cvgssl.station.evidence import About
+
+MOST = 2000  # pictures that are compared by default
+_PAGE = 500
+
+
+class Told(NamedTuple):
+    """What a version says of a picture.
+
+    answer: a class, "unknown" or "not sure". label: the most likely class.
+    """
+
+    answer: str
+    label: str
+    probability: float
+
+
+class Change(NamedTuple):
+    """A picture that two versions answer otherwise. truth: the class it shows, "" if unknown."""
+
+    picture: str
+    before: Told
+    after: Told
+    truth: str
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Two versions on pictures whose classes people have named.
+
+    both, only_before, only_after, neither: pictures that they are right about. p_value: of so
+    unequal a split of those where one alone is right if both were as good: exact binomial test
+    (McNemar 1947, Psychometrika 12). low, high: 95 % interval of `difference`, of Newcombe 1998
+    (Statistics in Medicine 17, 2635), "Improved confidence intervals for the difference between
+    binomial proportions based on paired data", method 10.
+    """
+
+    both: int
+    only_before: int
+    only_after: int
+    neither: int
+    p_value: float
+    low: float
+    high: float
+
+    @property
+    def pictures(self) -> int:
+        """All."""
+        return self.both + self.only_before + self.only_after + self.neither
+
+    @property
+    def difference(self) -> float:
+        """How much more often the second is right, in points of per cent."""
+        return 100 * (self.only_after - self.only_before) / self.pictures
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """pictures: compared. moves: (answer before, answer after) -> pictures, the commonest first,
+    only where they differ. changes: those pictures, named ones first. before, after: answers ->
+    pictures. paired: None where no class is known. learned: pictures with known classes that are
+    left out of it because one of the versions learned from them.
+    """
+
+    pictures: int
+    before: dict[str, int]
+    after: dict[str, int]
+    moves: dict[tuple[str, str], int]
+    changes: tuple[Change, ...]
+    paired: Paired | None
+    learned: int
+
+    @property
+    def agreement(self) -> float:
+        """Share of the pictures with the same answer, per cent."""
+        return 100 * (1 - len(self.changes) / self.pictures) if self.pictures else 100.0
+
+
+def compare(
+    before: Mapping[str, Told],
+    after: Mapping[str, Told],
+    classes: tuple[Collection[str], Collection[str]],
+    truths: Mapping[str, str] | None = None,
+    learned: Collection[str] = (),
+) -> Comparison:
+    """Hold the answers to the pictures that both have against each other.
+
+    before, after: by hash or name of the picture. classes: that each version knows. truths:
+    classes of pictures that people named. learned: pictures whose labels either version learned.
+    """
+    truths = truths or {}
+    common = [picture for picture in before if picture in after]
+    changes = [
+        Change(picture, before[picture], after[picture], truths.get(picture, ""))
+        for picture in common
+        if before[picture].answer != after[picture].answer
+    ]
+    changes.sort(key=lambda each: (not each.truth, -each.after.probability))
+    moves = Counter((each.before.answer, each.after.answer) for each in changes)
+    named = [picture for picture in common if picture in truths]
+    fair = [picture for picture in named if picture not in learned]
+    right = [
+        tuple(
+            is_right(told[picture], truths[picture], known)
+            for told, known in zip((before, after), classes, strict=True)
+        )
+        for picture in fair
+    ]
+    return Comparison(
+        len(common),
+        dict(Counter(before[picture].answer for picture in common).most_common()),
+        dict(Counter(after[picture].answer for picture in common).most_common()),
+        dict(moves.most_common()),
+        tuple(changes),
+        _paired(right) if right else None,
+        len(named) - len(fair),
+    )
+
+
+def is_right(told: Told, truth: str, classes: Collection[str]) -> bool:
+    """Whether an answer is right, as reviews say it.
+
+    "unknown" is right of a class that the version does not know; of "not sure" the most likely
+    class counts.
+    """
+    if told.answer == UNKNOWN:
+        return truth not in classes
+    return truth == (told.label if told.answer == NOT_SURE else told.answer)
+
+
+def told_before(answers: Answers, version: int, most: int = MOST) -> dict[str, Told]:
+    """What a version said of the newest pictures that are kept, by their hashes."""
+    told: dict[str, Told] = {}
+    before = None
+    while page := answers.page(Wanted(version=version), before, _PAGE):
+        for each in page:
+            if each.sha256 not in told and answers.pictures.path(each.sha256):
+                told[each.sha256] = Told(each.answer, each.label, each.probability)
+            if len(told) == most:
+                return told
+        before = page[-1].number
+    return told
+
+
+def told_now(predictions: Sequence[Prediction]) -> dict[str, Told]:
+    """The same of `predict`, by the names of the files."""
+    return {each.path.name: Told(each.answer, each.label, each.probability) for each in predictions}
+
+
+def read_told(path: Path) -> dict[str, Told]:
+    """The same of a file of `cvgssl predict --unknown --jsonl`; raises UserError for others."""
+    import json
+
+    with parsing(path, "a file of `cvgssl predict --jsonl`"), path.open(encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+        return {
+            Path(row["path"]).name: Told(
+                str(row.get("answer", row["class"])), str(row["class"]), float(row["probability"])
+            )
+            for row in rows
+        }
+
+
+def learned_pictures(known: About, hashes: Mapping[str, str]) -> set[str]:
+    """Hashes of the pictures whose labels a version learned, as far as they are known.
+
+    hashes: of the pool's pictures, by name. Pictures that were reviewed are called by theirs.
+    """
+    return {hashes.get(name, Path(name).name) for name, _ in known.labels}
+
+
+def _paired(right: Sequence[tuple[bool, ...]]) -> Paired:
+    counts = Counter(right)
+    both, only_before = counts[True, True], counts[True, False]
+    only_after, neither = counts[False, True], counts[False, False]
+    apart = only_before + only_after
+    p_value = float(binomtest(only_after, apart).pvalue) if apart else 1.0
+    interval = paired_interval(both, only_before, only_after, neither)
+    return Paired(both, only_before, only_after, neither, p_value, *interval)
+
+
+def paired_interval(
+    both: int, only_first: int, only_second: int, neither: int
+) -> tuple[float, float]:
+    """95 % interval of how much more often the second is right, in points; see `Paired`."""
+    total = both + only_first + only_second + neither
+    first, second = both + only_first, both + only_second
+    (low1, high1), (low2, high2) = wilson_interval(first, total), wilson_interval(second, total)
+    share1, share2 = 100 * first / total, 100 * second / total
+    product = first * (total - first) * second * (total - second)
+    excess = both * neither - only_first * only_second
+    if excess > 0:  # the correction for continuity of method 10
+        excess = max(excess - total / 2, 0)
+    phi = excess / product**0.5 if product else 0.0
+    below, above = share2 - low2, high1 - share1
+    under = (below**2 - 2 * phi * below * above + above**2) ** 0.5
+    below, above = share1 - low1, high2 - share2
+    over = (above**2 - 2 * phi * below * above + below**2) ** 0.5
+    return share2 - share1 - under, share2 - share1 + over

@@ -1,0 +1,74 @@
+"""From the labels of the pool and of reviews to the next version: `cvgssl fit` as a job."""
+
+import shutil
+from pathlib import Path
+
+from cvgssl.runtime.errors import UserError
+from cvgssl.selection.label_list import UNSURE
+from cvgssl.station.answering import Answering
+from cvgssl.station.config import StationConfig
+from cvgssl.station.jobs import Job, Jobs
+from cvgssl.station.labels import Labels
+from cvgssl.station.pool import Pool
+from cvgssl.station.review import Learned, Reviews, write_learned
+
+TASK = "fit"
+FOLDER = "fits"  # of recognizers on their way to a version
+
+
+class Fitting:
+    """Asks for recognizers of the labels that there are, and takes them in."""
+
+    def __init__(
+        self,
+        config: StationConfig,
+        pool: Pool,
+        reviews: Reviews,
+        jobs: Jobs,
+        answering: Answering,
+    ) -> None:
+        self._config, self._pool, self._jobs = config, pool, jobs
+        self._reviews, self._answering = reviews, answering
+        jobs.before[TASK] = self._clear
+        jobs.after[TASK] = self._take
+
+    def ask(self, labels: Labels, who: str) -> int:
+        """Number of the job; raises UserError where labels and reviews are too few.
+
+        labels: of the pool.
+        """
+        folder = self._pool.chosen()
+        given, last = labels.all()
+        own = [
+            Learned(each.picture, each.sha256, each.label, each.number)
+            for each in given
+            if each.label != UNSURE
+        ]
+        reviewed = self._reviews.learned()
+        if folder is None or len({each.label for each in (*own, *reviewed)}) < 2:
+            raise UserError("a recognizer needs labels of two classes")
+        last = max([last, *(each.number for each in reviewed)])
+        listed = self._pool.features.with_name(f"labels_{last}.csv")
+        write_learned(own, reviewed, listed)
+        words = ["fit", folder, "--class-folders", "false", "--labels", listed]
+        words += ["--unlabelled", self._reviews.folder] if reviewed else []
+        words += ["--out", self._config.folder / FOLDER / str(last)]
+        words += ["--runtime", self._config.runtime, "--skip-corrupt", "true"]
+        words += ["--max-megapixels", self._config.max_megapixels]
+        return self._jobs.ask(TASK, [str(word) for word in words], who)
+
+    def last(self) -> Job | None:
+        """The last job that was asked for."""
+        return next((job for job in reversed(self._jobs.jobs()) if job.task == TASK), None)
+
+    def _clear(self, job: Job) -> None:
+        # what a station that was killed had made and not taken in
+        shutil.rmtree(_out(job), ignore_errors=True)
+
+    def _take(self, job: Job) -> None:
+        self._answering.add(_out(job), job.who)
+        shutil.rmtree(_out(job), ignore_errors=True)
+
+
+def _out(job: Job) -> Path:
+    return Path(job.words[job.words.index("--out") + 1])

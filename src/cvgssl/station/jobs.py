@@ -1,0 +1,224 @@
+"""Long work: `cvgssl` commands in processes of their own, one after the other.
+
+The queue is in the station's log: a job is asked for by one event and ended by another. So it goes
+on after the station was ended, and commands find in caches what they had computed.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cvgssl.runtime.errors import MachineError, UserError
+from cvgssl.runtime.parsing import one_line
+from cvgssl.runtime.progress import EVERY
+from cvgssl.station.events import Event, EventLog
+
+ASKED, ENDED = "job", "job ended"
+FOLDER = "jobs"  # of what the commands say
+_CANCELLED = "cancelled"
+_TAIL = 4000  # bytes of what it said that are looked at
+# a line of `runtime.progress`
+_PROGRESS = re.compile(r"^(.+): (\d+) of (\d+), ([\d.]+)/s, (\d+) s left", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """done of total, per second, and seconds left."""
+
+    done: int
+    total: int
+    rate: float
+    left: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """number: of its event. task: what for. words: of the command. who: asked.
+
+    state: waiting, running, done, failed or cancelled. said: the last line, where it failed.
+    """
+
+    number: int
+    task: str
+    words: tuple[str, ...]
+    who: str
+    state: str
+    said: str = ""
+    progress: Progress | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more comes of it."""
+        return self.state not in ("waiting", "running")
+
+
+class Jobs:
+    """The queue of a station, and the thread that works on it.
+
+    before, after: what is to happen, by task, before a command begins, and when it has ended well,
+    before the next begins; a UserError of it makes the job a failed one. A station that was killed
+    in between does all of it again.
+    """
+
+    def __init__(self, folder: Path, log_path: Path) -> None:
+        self.folder = folder
+        self.before: dict[str, Callable[[Job], object]] = {}
+        self.after: dict[str, Callable[[Job], object]] = {}
+        self._log = EventLog(log_path)
+        self._lock = threading.Condition()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._running: int | None = None
+        self._cancelled: set[int] = set()
+        self._ending = False
+        self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
+
+    def begin(self) -> None:
+        """Work on what is in the queue and on what comes."""
+        self._thread.start()
+
+    def ask(self, task: str, words: Sequence[str | Path], who: str) -> int:
+        """Put a command in the queue; one of the same words that is not over is not asked twice."""
+        texts = [str(word) for word in words]
+        with self._lock:
+            for job in self._jobs():
+                if not job.is_over and job.words == tuple(texts):
+                    return job.number
+            number = self._log.append(ASKED, who, task=task, words=texts).number
+            self._lock.notify_all()
+        return number
+
+    def jobs(self) -> list[Job]:
+        """All, in the order in which they were asked for."""
+        with self._lock:
+            return self._jobs()
+
+    def job(self, number: int) -> Job:
+        """Raises LookupError where there is none."""
+        found = next((job for job in self.jobs() if job.number == number), None)
+        if found is None:
+            raise LookupError(number)
+        return found
+
+    def cancel(self, number: int) -> None:
+        """End a job that is not over; raises LookupError where there is none."""
+        self.job(number)
+        with self._lock:
+            self._cancelled.add(number)
+            if self._running == number and self._process is not None:
+                self._process.terminate()
+            self._lock.notify_all()
+
+    def close(self) -> None:
+        """Interrupt what runs; it begins again with the station."""
+        with self._lock:
+            self._ending = True
+            if self._process is not None:
+                self._process.terminate()
+            self._lock.notify_all()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._log.close()
+
+    def said(self, number: int) -> str:
+        """The end of what its command said."""
+        return _tail(self._place(number))
+
+    def _jobs(self) -> list[Job]:
+        asked: dict[int, Event] = {}
+        ends: dict[int, Event] = {}
+        for event in self._log.events(ASKED, ENDED):
+            if event.kind == ASKED:
+                asked[event.number] = event
+            else:
+                ends[event.facts["job"]] = event
+        return [self._job(event, ends.get(number)) for number, event in asked.items()]
+
+    def _job(self, asked: Event, ended: Event | None) -> Job:
+        number, facts = asked.number, asked.facts
+        if ended is not None:
+            state, said, progress = ended.facts["state"], ended.facts["said"], None
+        elif self._running == number:
+            state, said, progress = "running", "", _progress(self.said(number))
+        else:
+            state, said, progress = "waiting", "", None
+        words = tuple(facts["words"])
+        return Job(number, facts["task"], words, asked.who, state, said, progress)
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                job = self._next()
+                if job is None:
+                    return
+                self._running = job.number
+            try:
+                state, said = self._run(job)
+            except (UserError, MachineError, OSError) as error:
+                state, said = "failed", one_line(error)
+            with self._lock:
+                self._running = self._process = None
+                if self._ending:
+                    return
+                self._log.append(ENDED, "station", job=job.number, state=state, said=said)
+
+    def _next(self) -> Job | None:
+        """The first that is not over, waited for; None at the end."""
+        while not self._ending:
+            found = next((job for job in self._jobs() if not job.is_over), None)
+            if found is not None:
+                return found
+            self._lock.wait()
+        return None
+
+    def _run(self, job: Job) -> tuple[str, str]:
+        place = self._place(job.number)
+        place.parent.mkdir(exist_ok=True)
+        if job.task in self.before:
+            self.before[job.task](job)
+        with place.open("wb") as out, self._lock:
+            if self._ending or job.number in self._cancelled:
+                return _CANCELLED, ""
+            self._process = process = subprocess.Popen(
+                [sys.executable, "-m", "cvgssl", *job.words],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env=os.environ | {EVERY: "0.5"},
+            )
+        code = process.wait()
+        said = next(reversed(_tail(place).strip().splitlines()), "")
+        if job.number in self._cancelled:
+            return _CANCELLED, ""
+        if code not in _GOOD.get(job.words[0], (0,)):
+            return "failed", said or f"exit code {code}"
+        if not self._ending and job.task in self.after:
+            self.after[job.task](job)
+        return "done", ""
+
+    def _place(self, number: int) -> Path:
+        return self.folder / FOLDER / f"{number}.log"
+
+
+_GOOD = {"data": (0, 1)}  # exit codes; `data check` has 1 for pictures that would spoil a result
+
+
+def _tail(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _TAIL))
+            return file.read().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
+
+
+def _progress(text: str) -> Progress | None:
+    found = _PROGRESS.findall(text)
+    if not found:
+        return None
+    _, done, total, rate, left = found[-1]
+    return Progress(int(done), int(total), float(rate), int(left))

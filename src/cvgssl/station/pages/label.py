@@ -1,0 +1,149 @@
+"""Label: the pictures that teach most, and what the labels say so far."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute
+
+from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.files import sha256_file
+from cvgssl.station.fitting import Fitting
+from cvgssl.station.current_labelling import CurrentLabelling
+from cvgssl.station.labelling import Labelling
+from cvgssl.station.labels import Label, LabelConflictError
+from cvgssl.station.pages.shell import Shell, json_object
+from cvgssl.station.people import Person
+from cvgssl.station.pool import Pool
+
+_WAIT = 2.0  # seconds that a browser waits for what follows from its label
+
+class LabelPage:
+    """One picture after the other, for each person another."""
+
+    def __init__(self, shell: Shell, pool: Pool, engine: CurrentLabelling, fitting: Fitting) -> None:
+        self._shell, self._pool, self._fitting = shell, pool, fitting
+        self._find = engine
+
+    def routes(self) -> list[BaseRoute]:
+        """What the page asks for."""
+        shell = self._shell
+        return [
+            shell.page("/label", self._page),
+            shell.data("/label/state", self._threaded(self._state)),
+            shell.data("/label/next", self._threaded(self._next)),
+            shell.data("/label/points", self._threaded(self._points)),
+            shell.action("/label/give", self._threaded(self._give)),
+            shell.action("/label/skip", self._threaded(self._skip)),
+            shell.action("/label/undo", self._threaded(self._undo)),
+            shell.action("/label/redo", self._threaded(self._redo)),
+            shell.action("/label/fit", self._threaded(self._fit)),
+        ]
+
+    async def _page(self, request: Request, person: Person) -> Response:
+        engine = await run_in_threadpool(self._find)
+        return self._shell.render(request, "label.html", person, ready=engine is not None)
+
+    def _threaded(
+        self, work: Callable[[Labelling, str, dict[str, Any]], dict[str, Any]]
+    ) -> Callable[[Request, Person], Any]:
+        """A view of what takes time: gets the engine, the name, and the JSON or the query."""
+
+        async def view(request: Request, person: Person) -> Response:
+            facts: dict[str, Any] = dict(request.query_params)
+            if request.method == "POST":
+                facts = await json_object(request)
+            return JSONResponse(await run_in_threadpool(self._with_engine, work, person, facts))
+
+        return view
+
+    def _with_engine(
+        self,
+        work: Callable[[Labelling, str, dict[str, Any]], dict[str, Any]],
+        person: Person,
+        facts: dict[str, Any],
+    ) -> dict[str, Any]:
+        engine = self._find()
+        if engine is None:
+            raise UserError("there are no embeddings yet; begin with the page Start")
+        try:
+            return work(engine, person.name, facts)
+        except LabelConflictError as error:
+            raise HTTPException(409, str(error)) from error
+
+    def _state(self, engine: Labelling, who: str, facts: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        after = str(facts.get("after", "0"))
+        wanted = int(after) if after.isascii() and after.isdigit() and len(after) < 16 else 0
+        state = asdict(engine.wait(wanted, _WAIT) if wanted else engine.state)
+        job = self._fitting.last()
+        return state | {
+            "last": engine.labels.last,
+            "fit": None if job is None else {"state": job.state, "said": job.said},
+        }
+
+    def _next(self, engine: Labelling, who: str, facts: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        while (asked := engine.ask(who)) is not None:
+            try:
+                self._pool.path(asked.picture)
+            except LookupError:  # its file has vanished
+                engine.gone(asked.picture)
+                continue
+            return {"picture": self._shown(engine, asked.picture)}
+        return {"picture": None, "preparing": engine.state.preparing, "open": engine.state.open}
+
+    def _points(self, engine: Labelling, who: str, facts: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        points = engine.points()
+        if points is None:
+            return {"ready": False}
+        return {name: value for name, value in points.items() if name != "names"} | {"ready": True}
+
+    def _give(self, engine: Labelling, who: str, facts: dict[str, Any]) -> dict[str, Any]:
+        picture, label, box, replaces = (
+            facts.get(name) for name in ("picture", "label", "box", "replaces")
+        )
+        if not (isinstance(picture, str) and isinstance(label, str) and label):
+            raise UserError("picture and label must be texts")
+        if not (box is None or (isinstance(box, list) and all(map(_is_share, box)))):
+            raise UserError("box must be four numbers from 0 to 1, or null")
+        if not (replaces is None or (isinstance(replaces, int) and abs(replaces) < 2**53)):
+            raise UserError("replaces must be the number of a label, or null")
+        sha256 = sha256_file(self._pool.path(picture))
+        corners = None if box is None else tuple(box)
+        given = engine.label(picture, sha256, label, who, corners, replaces)
+        return {"number": given.number, "label": given.label}
+
+    def _skip(self, engine: Labelling, who: str, facts: dict[str, Any]) -> dict[str, Any]:
+        engine.skip(who, str(facts.get("picture")))
+        return {}
+
+    def _undo(self, engine: Labelling, who: str, facts: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        return self._taken(engine, engine.undo(who))
+
+    def _redo(self, engine: Labelling, who: str, facts: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        return self._taken(engine, engine.redo(who))
+
+    def _fit(self, engine: Labelling, who: str, facts: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        return {"job": self._fitting.ask(engine.labels, who)}
+
+    def _taken(self, engine: Labelling, label: Label | None) -> dict[str, Any]:
+        return {"picture": None if label is None else self._shown(engine, label.picture)}
+
+    def _shown(self, engine: Labelling, picture: str) -> dict[str, Any]:
+        """What the page needs of a picture: its likely classes, and the label that counts."""
+        now = engine.labels.current(picture)
+        likely = engine.likely(picture)
+        return {
+            "picture": picture,
+            "likely": likely,
+            "replaces": None if now is None else now.number,
+            "label": None if now is None else now.label,
+            "box": None if now is None else now.box,
+        }
+
+
+def _is_share(number: object) -> bool:
+    return isinstance(number, int | float) and not isinstance(number, bool)

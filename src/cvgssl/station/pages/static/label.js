@@ -1,0 +1,294 @@
+"use strict";
+if (document.getElementById("labelling")) {
+  const { t, ask, say, make, isForPage, percent } = station;
+  const byId = (id) => document.getElementById(id);
+  const COLORS = ["#1f77b4", "#e8760a", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf"];
+  const KEYS = 9;
+
+  let now = null; // the picture that is shown
+  let classes = []; // names, in the order in which they were first used
+  let state = null;
+  let box = null;
+  let sending = false;
+  let given = 0; // number of the newest label of this page
+  let timer;
+  let asking;
+
+  const src = (name, side = 1280) =>
+    `/pool/${side}/${name.split("/").map(encodeURIComponent).join("/")}`;
+
+  /** Show what is to be labelled next. */
+  async function next() {
+    clearTimeout(asking);
+    try {
+      const answer = await ask("/label/next");
+      if (answer.picture) return show(answer.picture);
+      show(null, answer.preparing ? t("The first pictures are being chosen.") : answer.open
+        ? t("Others have the pictures that are left.") : t("All pictures have a label."));
+    } catch (error) { say(error.message); }
+    asking = setTimeout(next, 1000);
+  }
+
+  function show(picture, text = "") {
+    now = picture;
+    byId("name").textContent = now ? now.picture : text;
+    const image = byId("picture");
+    image.hidden = !now;
+    if (now && image.dataset.name !== now.picture) {
+      image.dataset.name = now.picture;
+      image.src = src(now.picture);
+      image.alt = t("the picture {name}", { name: now.picture });
+    }
+    setBox(now?.box ?? null);
+    showKeys();
+  }
+
+  /** The classes on the keys: all of them, or the likeliest nine, always in the same order. */
+  function onKeys() {
+    const likely = new Map(now?.likely ?? []);
+    const first = [...classes].sort((a, b) => (likely.get(b) ?? 0) - (likely.get(a) ?? 0)).slice(0, KEYS);
+    return classes.filter((name) => first.includes(name)).map((name) => [name, likely.get(name)]);
+  }
+
+  function showKeys() {
+    byId("keys").replaceChildren(...onKeys().map(([name, share], place) => {
+      const bar = make("i", { "aria-hidden": "true" });
+      bar.style.width = `${100 * (share ?? 0)}%`;
+      const said = share === undefined ? name : `${name}, ${percent(share)}`;
+      const button = make("button", { type: "button", "aria-label": said, disabled: !now },
+        make("kbd", {}, String(place + 1)), make("span", {}, name), share === undefined ? "" : percent(share), bar);
+      button.addEventListener("click", () => give(name));
+      return button;
+    }));
+    byId("class-names").replaceChildren(...classes.map((name) => make("option", { value: name })));
+  }
+
+  async function give(label) {
+    if (!now || sending) return;
+    sending = true;
+    try {
+      const answer = await ask("/label/give", { picture: now.picture, label, box, replaces: now.replaces });
+      given = answer.number;
+      if (answer.label !== "?" && !classes.includes(answer.label)) classes.push(answer.label);
+      await next();
+    } catch (error) {
+      say(error.message);
+      if (error.status === 409 || error.status === 404) await next(); // labelled by others, or gone
+    } finally {
+      sending = false;
+    }
+    look();
+  }
+
+  async function take(path) {
+    try {
+      const { picture } = await ask(path, {});
+      if (!picture) return say(t("There is nothing to take back."));
+      if (path.endsWith("undo")) show(picture);
+      else await next();
+      look();
+    } catch (error) { say(error.message); }
+  }
+
+  /** Show a picture that was labelled before. */
+  function again(suspect) {
+    show({ picture: suspect.picture, likely: [[suspect.instead, suspect.probability], [suspect.label, 0]], replaces: suspect.number, label: suspect.label, box: null });
+    scrollTo({ top: 0 });
+  }
+
+  async function skip() {
+    if (!now) return;
+    try {
+      if (now.replaces === null || now.label === "") await ask("/label/skip", { picture: now.picture });
+      await next();
+    } catch (error) { say(error.message); }
+  }
+
+  async function look() {
+    clearTimeout(timer);
+    let wait = 2000;
+    try {
+      state = await ask(`/label/state?after=${given}`);
+      const found = state.classes.map((each) => each.name);
+      classes = [...classes.filter((name) => found.includes(name) || state.after < given), ...found.filter((name) => !classes.includes(name))];
+      showState();
+      if (state.after < state.last) wait = 300;
+      else if (drawn !== state.after) await drawMap();
+      if (state.fit && ["waiting", "running"].includes(state.fit.state)) wait = 500;
+    } catch (error) { say(error.message); wait = 5000; }
+    timer = setTimeout(look, wait);
+  }
+
+  function showState() {
+    const { held_out: held, outlook } = state;
+    const some = held && held.low !== null;
+    byId("estimate").textContent = some ? `${held.low.toFixed(0)}–${held.high.toFixed(0)} %` : "–";
+    byId("estimate").classList.toggle("quiet", !some || held.too_few);
+    byId("estimate-note").textContent = !some
+      ? t("Too few to tell: at least two classes need two labels each.")
+      : (held.too_few ? t("Too few to tell.") + " " : "")
+        + t("95 % interval of the accuracy: {right} of {held_out} labels are named right when they are held out in turn. For pictures such as these, which were chosen because they teach most.", held);
+    byId("outlook").textContent = outlookText(outlook);
+    byId("stop").hidden = !outlook?.enough;
+    byId("stop").textContent = t("Stop here: further labels would hardly pay.");
+    byId("unseen").textContent = outlook && outlook.unseen !== null
+      ? (outlook.unseen > 0.5 ? t("About {n} more not seen yet.", { n: Math.round(outlook.unseen) }) : t("No sign of a class not seen yet."))
+      : t("Too few labels to tell how many are not seen yet.");
+    byId("classes").replaceChildren(...state.classes.flatMap((each, place) => {
+      const dot = make("span", { class: "dot", "aria-hidden": "true" });
+      dot.style.background = COLORS[place % COLORS.length];
+      return [make("dt", {}, dot, each.name), make("dd", {}, t("{n} labels, {m} pictures", { n: each.labels, m: each.pictures }))];
+    }));
+    byId("fit").disabled = state.classes.length < 2;
+    showFit(state.fit);
+    showSuspects(state.suspects);
+    byId("progress-note").textContent = t("{labelled} of {pictures} pictures have a label", state);
+    byId("head").textContent = state.problem ?? t("Head: {head}; {n} labels in {seconds} s. Likely classes are its own, the recognizer is made by all means.", { head: state.head, n: state.labelled, seconds: state.seconds.toFixed(1) });
+    showKeys();
+  }
+
+  function outlookText(outlook) {
+    if (!outlook || outlook.changed === null) return t("Too few labels to tell whether more would pay.");
+    if (outlook.dominated) return t("Most labels are of one class, so little can be told of the others.");
+    return t("The last third of the labels changed {share} of the answers; half as many labels more may change as much.", { share: percent(outlook.changed, 1) });
+  }
+
+  function showFit(job) {
+    const place = byId("fitting");
+    if (!job) return place.replaceChildren();
+    if (job.state === "failed") return place.replaceChildren(make("p", { class: "bad" }, job.said));
+    if (job.state === "done") {
+      const link = make("a", { class: "button", href: "/models" }, t("See it and make it live"));
+      return place.replaceChildren(make("p", { class: "good" }, t("The recognizer is there.")), link);
+    }
+    if (!place.querySelector("progress")) {
+      place.replaceChildren(make("progress", { "aria-label": t("progress") }), make("p", { class: "quiet" }, t("The recognizer is being made.")));
+    }
+  }
+
+  function showSuspects(suspects) {
+    byId("suspects-card").hidden = !suspects.length;
+    byId("suspects").replaceChildren(...suspects.map((each) => {
+      const button = make("button", { class: "plain", type: "button" }, t("Look"));
+      button.addEventListener("click", () => again(each));
+      const text = t("labelled {label}; by the other labels it is {instead} ({share})", { label: each.label, instead: each.instead, share: percent(each.probability) });
+      return make("li", { class: "row" }, make("img", { class: "small", alt: "", src: src(each.picture, 160) }), make("span", { class: "grow" }, text), button);
+    }));
+  }
+
+  let drawn = -1;
+  async function drawMap() {
+    const points = await ask("/label/points");
+    if (!points.ready) return;
+    drawn = state.after;
+    const canvas = byId("map");
+    const pen = canvas.getContext("2d");
+    const size = canvas.width;
+    const place = (share) => 12 + share * (size - 24);
+    const color = (index) => (index < 0 ? "#9aa3ab" : COLORS[index % COLORS.length]);
+    pen.clearRect(0, 0, size, size);
+    pen.globalAlpha = 0.45;
+    points.answers.forEach((answer, row) => {
+      pen.fillStyle = color(answer);
+      pen.fillRect(place(points.x[row]) - 1.5, place(points.y[row]) - 1.5, 3, 3);
+    });
+    pen.globalAlpha = 1;
+    pen.strokeStyle = getComputedStyle(document.body).color;
+    points.labels.forEach((label, row) => {
+      if (label < 0) return;
+      pen.beginPath();
+      pen.arc(place(points.x[row]), place(points.y[row]), 7, 0, 7);
+      pen.fillStyle = color(label);
+      pen.fill();
+      pen.stroke();
+    });
+  }
+
+  function setBox(next) {
+    box = next;
+    const rect = byId("box");
+    rect.toggleAttribute("hidden", !box);
+    if (!box) return;
+    const [left, top, right, bottom] = box;
+    const frame = shownFrame();
+    const place = (share, low, high) => low + share * (high - low);
+    rect.setAttribute("x", place(left, frame.left, frame.right));
+    rect.setAttribute("y", place(top, frame.top, frame.bottom));
+    rect.setAttribute("width", (right - left) * (frame.right - frame.left));
+    rect.setAttribute("height", (bottom - top) * (frame.bottom - frame.top));
+  }
+
+  /** Where the picture is on the stage, as shares of it: it keeps its proportions. */
+  function shownFrame() {
+    const image = byId("picture");
+    const scale = Math.min(image.clientWidth / image.naturalWidth, image.clientHeight / image.naturalHeight) || 1;
+    const width = (image.naturalWidth * scale) / image.clientWidth || 1;
+    const height = (image.naturalHeight * scale) / image.clientHeight || 1;
+    return { left: (1 - width) / 2, right: (1 + width) / 2, top: (1 - height) / 2, bottom: (1 + height) / 2 };
+  }
+
+  let corner = null;
+  function pointed(event) {
+    const stage = byId("overlay").getBoundingClientRect();
+    const frame = shownFrame();
+    const share = (at, low, high) => Math.min(1, Math.max(0, (at - low) / (high - low)));
+    return [
+      share((event.clientX - stage.left) / stage.width, frame.left, frame.right),
+      share((event.clientY - stage.top) / stage.height, frame.top, frame.bottom),
+    ];
+  }
+  const overlay = byId("overlay");
+  overlay.addEventListener("pointerdown", (event) => {
+    corner = pointed(event);
+    overlay.setPointerCapture(event.pointerId);
+    setBox(null);
+  });
+  overlay.addEventListener("pointermove", (event) => {
+    if (!corner) return;
+    const [x, y] = pointed(event);
+    const [left, right] = [Math.min(corner[0], x), Math.max(corner[0], x)];
+    const [top, bottom] = [Math.min(corner[1], y), Math.max(corner[1], y)];
+    setBox(right - left > 0.005 && bottom - top > 0.005 ? [left, top, right, bottom] : null);
+  });
+  overlay.addEventListener("pointerup", () => { corner = null; });
+  byId("picture").addEventListener("load", () => setBox(box));
+  addEventListener("resize", () => setBox(box));
+
+  const actions = {
+    accept: () => { const likely = now?.likely?.[0]; if (likely) give(likely[0]); },
+    name: () => byId("class-name").focus(),
+    unsure: () => give("?"),
+    skip,
+    undo: () => take("/label/undo"),
+    redo: () => take("/label/redo"),
+    fit: () => ask("/label/fit", {}).then(look, (error) => say(error.message)),
+  };
+  for (const button of document.querySelectorAll("[data-do]")) {
+    button.addEventListener("click", () => actions[button.dataset.do]());
+  }
+  byId("naming").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const field = byId("class-name");
+    const name = field.value.trim();
+    field.value = "";
+    field.blur();
+    if (name) give(name);
+  });
+  byId("class-name").addEventListener("keydown", (event) => {
+    if (event.key === "Escape") { event.target.value = ""; event.target.blur(); }
+  });
+  const byKey = { Enter: "accept", n: "name", "?": "unsure", s: "skip", u: "undo", r: "redo", f: "fit" };
+  document.addEventListener("keydown", (event) => {
+    if (!isForPage(event) || (event.key === "Enter" && event.target.closest("button, a, summary"))) return;
+    const number = Number(event.key);
+    if (number >= 1 && number <= KEYS) {
+      const found = onKeys()[number - 1];
+      if (found) give(found[0]);
+    } else if (byKey[event.key.length === 1 ? event.key.toLowerCase() : event.key]) {
+      event.preventDefault();
+      actions[byKey[event.key.length === 1 ? event.key.toLowerCase() : event.key]]();
+    } else if (event.key === "Escape") setBox(null);
+  });
+  next();
+  look();
+}

@@ -1,0 +1,116 @@
+"use strict";
+{
+  const { t, ask, say, make, isForPage } = station;
+  const byId = (id) => document.getElementById(id);
+  const EXAMPLES = 6;
+  const SEVERITIES = { spoils: ["bad", "spoils a result"], warning: ["doubt", "warning"], hint: ["quiet", "hint"] };
+  let timer;
+  let ready = false;
+  let drawn = "";
+
+  async function look() {
+    clearTimeout(timer);
+    let state;
+    try {
+      state = await ask("/start/state");
+    } catch (error) {
+      say(error.message);
+      timer = setTimeout(look, 3000);
+      return;
+    }
+    const { check, embed } = state.jobs;
+    byId("looking").hidden = !check;
+    byId("embedding").hidden = !embed;
+    if (check) showCheck(check, state.findings);
+    if (embed) byId("embed").replaceChildren(...jobLines(embed, t("The embeddings are there.")));
+    ready = state.ready;
+    byId("next").hidden = !ready;
+    const over = (job) => !job || !["waiting", "running"].includes(job.state);
+    if (!over(check) || !over(embed)) timer = setTimeout(look, 500);
+  }
+
+  function jobLines(job, done) {
+    if (job.state === "done") return [make("p", { class: "good" }, done)];
+    if (job.state === "failed") return [make("p", { class: "bad", role: "alert" }, job.said)];
+    if (job.state === "cancelled") return [make("p", { class: "quiet" }, t("Cancelled."))];
+    const p = job.progress;
+    const bar = p ? make("progress", { max: p.total, value: p.done, "aria-label": t("progress") })
+      : make("progress", { "aria-label": t("progress") });
+    const line = p
+      ? t("{done} of {total}, {rate} a second, {left} s left", { done: p.done, total: p.total, rate: p.rate, left: p.left })
+      : t(job.state === "waiting" ? "Waiting for the step before." : "Beginning.");
+    const stop = make("button", { class: "plain", type: "button" }, t("Cancel"));
+    stop.addEventListener("click", () => ask("/start/cancel", {}).then(look, (error) => say(error.message)));
+    return [bar, make("p", { class: "quiet" }, line), stop];
+  }
+
+  function showCheck(job, findings) {
+    const now = JSON.stringify([job, findings?.pictures]);
+    if (now === drawn) return;
+    drawn = now;
+    if (job.state !== "done" || !findings) {
+      byId("check").replaceChildren(...jobLines(job, ""));
+      return;
+    }
+    const lines = [make("p", {}, t("{n} pictures were looked at.", { n: findings.pictures }))];
+    if (!findings.findings.length) lines.push(make("p", { class: "good" }, t("Nothing was found.")));
+    for (const finding of findings.findings) {
+      const [kind, word] = SEVERITIES[finding.severity];
+      const names = [...new Set(finding.items.flat().filter((name) => /\.\w{3,4}$/.test(name)))];
+      const shown = names.slice(0, EXAMPLES).map((name) => make("figure", {},
+        make("img", { class: "thumb", alt: "", loading: "lazy", src: `/pool/160/${encodeURI(name)}` }),
+        make("figcaption", {}, name)));
+      const list = make("details", {},
+        make("summary", {}, make("b", { class: kind }, t(word)), " ", finding.message), make("div", { class: "grid" }, ...shown));
+      lines.push(list);
+    }
+    if (findings.spoiled) lines.push(make("p", { class: "bad" }, t("Mend these first where you can: accuracy measured on such pictures misleads.")));
+    byId("check").replaceChildren(...lines);
+  }
+
+  async function upload(files) {
+    const all = [...files];
+    let kept = 0;
+    const refused = [];
+    for (let first = 0; first < all.length; first += 16) {
+      const form = new FormData();
+      for (const file of all.slice(first, first + 16)) form.append("picture", file);
+      byId("uploading").textContent = t("{done} of {total}", { done: first, total: all.length });
+      try {
+        const answer = await ask("/start/upload", form);
+        kept += answer.kept;
+        refused.push(...answer.refused);
+      } catch (error) {
+        if (!error.found?.refused) { say(error.message); break; }
+        refused.push(...error.found.refused);
+      }
+    }
+    const few = refused.slice(0, 3).map((each) => `${each.name}: ${each.reason}`).join("; ");
+    byId("uploading").textContent = refused.length
+      ? t("{n} pictures were kept, {m} refused: {few}", { n: kept, m: refused.length, few })
+      : t("{n} pictures were kept.", { n: kept });
+    if (kept) setTimeout(() => location.reload(), refused.length ? 4000 : 600);
+  }
+
+  byId("folders").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const chosen = new FormData(event.target).get("folder");
+    ask("/start/choose", { folder: chosen }).then(look, (error) => say(error.message));
+  });
+  byId("files").addEventListener("change", (event) => upload(event.target.files));
+  const drop = byId("drop");
+  for (const kind of ["dragover", "dragleave", "drop"]) {
+    drop.addEventListener(kind, (event) => {
+      event.preventDefault();
+      drop.classList.toggle("over", kind === "dragover");
+      if (kind === "drop") upload(event.dataTransfer.files);
+    });
+  }
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.target.closest("a, button, summary, [type=file]")) return;
+    event.preventDefault();
+    if (ready) location.href = "/label";
+    else if (!byId("begin").disabled) byId("folders").requestSubmit();
+  });
+  look();
+}

@@ -1,0 +1,136 @@
+"""Who asks: people, who sign in with a secret, and programs, which send one."""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+from starlette.datastructures import Headers
+
+from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.files import writing
+from cvgssl.runtime.parsing import read_text
+
+Role = Literal["labeller", "reviewer", "program"]
+"""A reviewer may do what a labeller may; programs have no pages. Any secret serves a program."""
+LOCAL = "local"  # of a station without secrets: whoever sits at this machine
+_SHORTEST, _LONGEST = 16, 4096  # characters of a secret
+_LONGEST_NAME = 60
+_KEY = "session.key"
+_BY, _NAME, _CSRF = "by", "name", "csrf"  # in a session
+
+
+@dataclass(frozen=True)
+class Person:
+    """name: stands beside what was done in the station's log."""
+
+    name: str
+    role: Role
+
+    @property
+    def may_review(self) -> bool:
+        """Whether it decides what goes live and which answers were right."""
+        return self.role == "reviewer"
+
+
+class People:
+    """Those whose secrets are in a file; without a file all who reach the station, as reviewers."""
+
+    def __init__(self, token_file: Path | None) -> None:
+        """Raises UserError for a file that is none of secrets."""
+        self._by_digest = {} if token_file is None else read_secrets(token_file)
+
+    @property
+    def sign_in(self) -> bool:
+        """Whether people must sign in."""
+        return bool(self._by_digest)
+
+    def is_program(self, headers: Headers) -> bool:
+        """Whether a request may ask what programs ask."""
+        kind, _, given = headers.get("authorization", "").partition(" ")
+        known = kind.lower() == "bearer" and self._find(given.strip()) is not None
+        return known or not self.sign_in
+
+    def enter(self, session: dict[str, Any], given: str) -> Person | None:
+        """Sign in by a secret; None where no person has it."""
+        found = self._find(given.strip())
+        if found is None or found[1].role == "program":
+            return None
+        session.clear()  # what was begun before belongs to nobody
+        session[_BY] = found[0]
+        return found[1]
+
+    def person(self, session: dict[str, Any]) -> Person | None:
+        """Who has this session; None before signing in, and once the secret is gone."""
+        if not self.sign_in:
+            return Person(session.get(_NAME) or LOCAL, "reviewer")
+        return self._by_digest.get(str(session.get(_BY)))
+
+    def call(self, session: dict[str, Any], name: str) -> None:
+        """Note the name of who works here, where nobody signs in; raises UserError."""
+        name = " ".join(name.split())
+        if not name or len(name) > _LONGEST_NAME or not name.isprintable():
+            raise UserError(f"a name has 1 to {_LONGEST_NAME} characters")
+        session[_NAME] = name
+
+    def _find(self, given: str) -> tuple[str, Person] | None:
+        # digests of one length, all of them compared: time tells nothing about secrets
+        digest = _digest(given)
+        found = [each for each in self._by_digest if hmac.compare_digest(each, digest)]
+        return (found[0], self._by_digest[found[0]]) if found else None
+
+
+def read_secrets(path: Path) -> dict[str, Person]:
+    """Digest of each secret in a file, and whose it is; raises UserError, without any secret."""
+    people: dict[str, Person] = {}
+    for number, line in enumerate(_lines(path), 1):
+        words = line.split()
+        name, role, secret = words if len(words) == 3 else ("", "reviewer", words[0])
+        right = len(words) in (1, 3) and role in get_args(Role)
+        if not right or not _SHORTEST <= len(secret) <= _LONGEST or not secret.isascii():
+            raise UserError(
+                f"--token-file {path}: line {number} must be a secret, or NAME "
+                f"{'|'.join(get_args(Role))} SECRET; a secret is one word of {_SHORTEST} to "
+                f"{_LONGEST} ASCII characters, for instance that of `openssl rand -hex 32`"
+            )
+        if _digest(secret) in people:
+            raise UserError(f"--token-file {path}: line {number} has the secret of another line")
+        people[_digest(secret)] = Person(name or LOCAL, cast("Role", role))
+    if not people:
+        raise UserError(f"--token-file {path}: is empty; see `openssl rand -hex 32`")
+    return people
+
+
+def _lines(path: Path) -> Iterable[str]:
+    text = read_text(path, "a file with a token")
+    return (line for line in text.splitlines() if line.strip())
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def csrf_token(session: dict[str, Any]) -> str:
+    """The word that forms of this session send along; pages of other sites do not know it."""
+    return str(session.setdefault(_CSRF, secrets.token_urlsafe(24)))
+
+
+def is_own_form(session: dict[str, Any], given: str) -> bool:
+    """Whether a request comes from a page of this session."""
+    known = session.get(_CSRF)
+    return known is not None and hmac.compare_digest(str(known).encode(), given.encode())
+
+
+def session_key(folder: Path) -> str:
+    """What cookies are signed with, so that they outlive a restart; made once, for the owner."""
+    path = folder / _KEY
+    if not path.exists():
+        with writing(path) as aside:
+            with suppress(OSError):  # of file systems without permissions
+                aside.chmod(0o600)
+            aside.write_text(secrets.token_hex(32), encoding="ascii")
+    return read_text(path, "the key of sessions").strip()

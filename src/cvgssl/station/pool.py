@@ -1,0 +1,165 @@
+"""The pictures that are labelled: a folder that somebody chose, or what was uploaded.
+
+Requests name pictures only by their names in the features table, and folders by their place in a
+list, so no path of a request reaches the disk.
+"""
+
+import hashlib
+import io
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from cvgssl.images.listing import list_pictures, subfolders
+from cvgssl.images.reader import decode, read_picture
+from cvgssl.report.gallery import pictures_below
+from cvgssl.runtime.files import writing
+from cvgssl.station.events import EventLog
+
+CHOSEN = "pool"
+FOLDER, UPLOADS = "pool", "uploads"
+FEATURES, CHECK = "features.npz", "check.json"
+_DEPTH = 2  # folders below those of --pictures that can be chosen
+_MOST_FOLDERS = 200
+_DARK = 64  # of 255: pictures whose brightest pixel is below
+_KEPT = 64 * 2**20  # bytes of pictures to be shown that are in memory
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A folder that can be chosen. name: shown. pictures: in it and below."""
+
+    name: str
+    folder: Path
+    pictures: int
+
+
+class Pool:
+    """What is chosen, and its pictures as browsers show them."""
+
+    def __init__(self, folder: Path, roots: Sequence[Path], log_path: Path, most: int) -> None:
+        """roots: folders that may be chosen, with what is below. most: megapixels of a picture."""
+        self.folder, self._most = folder, most
+        self.uploads = folder / UPLOADS
+        self._roots = [root.resolve() for root in roots]
+        self._log = EventLog(log_path)
+        self._lock = threading.Lock()
+        self._shown: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+
+    def close(self) -> None:
+        """Let go of the log."""
+        self._log.close()
+
+    @property
+    def features(self) -> Path:
+        """Where the embeddings of the pool are, once they are computed."""
+        return self._place() / FEATURES
+
+    @property
+    def check(self) -> Path:
+        """Where the findings of `data check` are."""
+        return self._place() / CHECK
+
+    def chosen(self) -> Path | None:
+        """The folder whose pictures are labelled, if one was chosen."""
+        with self._lock:
+            folders = [event.facts["folder"] for event in self._log.events(CHOSEN)]
+        return Path(folders[-1]) if folders else None
+
+    def choices(self) -> list[Choice]:
+        """Folders that may be chosen: those with pictures, uploads the last."""
+        found = []
+        for folder in self._folders():
+            pictures = len(list_pictures(folder)) if folder.is_dir() else 0
+            if pictures:
+                found.append(Choice(self._name(folder), folder, pictures))
+        return found
+
+    def choose(self, name: str, who: str) -> Path:
+        """Choose a folder by its name in `choices`; raises LookupError where there is none."""
+        choice = next((each for each in self.choices() if each.name == name), None)
+        if choice is None:
+            raise LookupError(name)
+        if self.chosen() != choice.folder:
+            with self._lock:
+                self._log.append(CHOSEN, who, folder=str(choice.folder))
+        return choice.folder
+
+    def upload(self, data: bytes) -> Path:
+        """Keep a picture that was sent, called by what it holds; raises UserError for others."""
+        picture = decode(data, Path("picture"), max_megapixels=self._most)
+        digest = hashlib.sha256(data).hexdigest()[:20]
+        path = self.uploads / f"{digest}.{picture.kind.lower()}"
+        if not path.exists():
+            with writing(path) as aside:
+                aside.write_bytes(data)
+        return path
+
+    def path(self, name: str) -> Path:
+        """The file of a picture of the pool, below its folder; raises LookupError for others."""
+        folder = self.chosen()
+        if folder is None:
+            raise LookupError(name)
+        files, _ = pictures_below(folder, [name], "")
+        if name not in files or not files[name].is_file():
+            raise LookupError(name)
+        return files[name]
+
+    def shown(self, path: Path, side: int) -> bytes:
+        """A picture file as JPEG with at most `side` pixels a side; raises UserError."""
+        key = (str(path), side)
+        with self._lock:
+            if key in self._shown:
+                self._shown.move_to_end(key)
+                return self._shown[key]
+        made = as_jpeg(read_picture(path, max_megapixels=self._most), side)
+        with self._lock:
+            self._shown[key] = made
+            while sum(map(len, self._shown.values())) > _KEPT:
+                self._shown.popitem(last=False)
+        return made
+
+    def _place(self) -> Path:
+        """What is computed of a folder has a folder of its own."""
+        chosen = str(self.chosen()).encode("utf-8", "surrogateescape")
+        return self.folder / FOLDER / hashlib.sha256(chosen).hexdigest()[:12]
+
+    def _folders(self) -> list[Path]:
+        found: list[Path] = []
+        for root in self._roots:
+            found.append(root)
+            below = [root]
+            for _ in range(_DEPTH):
+                below = [each for folder in below if folder.is_dir() for each in subfolders(folder)]
+                found += below
+        return [*dict.fromkeys(found[:_MOST_FOLDERS]), self.uploads]
+
+    def _name(self, folder: Path) -> str:
+        """How it is shown: below the root that it belongs to, numbered where names are the same."""
+        for root in self._roots:
+            if folder == root:
+                return root.name or str(root)
+            if folder.is_relative_to(root):
+                return f"{root.name}/{folder.relative_to(root).as_posix()}"
+        return UPLOADS
+
+
+def as_jpeg(pixels: NDArray[np.uint8], side: int) -> bytes:
+    """Pixels uint8 [H, W] or [H, W, 3] as JPEG with at most `side` pixels a side.
+
+    Pictures of few of 16 bits, which are nearly black, are made visible.
+    """
+    brightest = int(pixels.max(initial=0))
+    if 0 < brightest < _DARK:
+        pixels = (pixels.astype(np.uint16) * 255 // brightest).astype(np.uint8)
+    image = Image.fromarray(pixels)
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=88)
+    return buffer.getvalue()

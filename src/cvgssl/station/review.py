@@ -1,0 +1,375 @@
+"""Answers that people look at: which, by whom, what they say, and how often answers are right.
+
+Looked at are all answers "unknown" and "not sure", and a random sample of all pictures, drawn by
+their hashes. The share of right answers is told from the sample alone: the others were chosen
+because they are difficult.
+"""
+
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import NamedTuple
+
+from cvgssl.heads.metrics import wilson_interval
+from cvgssl.heads.verdicts import NOT_SURE, UNKNOWN
+from cvgssl.images.assemble import normal
+from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.files import writing
+from cvgssl.runtime.parsing import one_line
+from cvgssl.selection.label_list import UNSURE, write_labels
+from cvgssl.station.answers import REVIEW, Answer, Answers
+from cvgssl.station.events import Event, EventLog
+
+FOLDER = "reviewed"
+SAMPLE = "sample"
+KINDS = (UNKNOWN, NOT_SURE, SAMPLE)
+LEASE = 120.0  # seconds in which an answer is one person's to look at
+_DIGITS = 8  # of a hash that decide about the sample
+_ROWS = 200  # that are read at once
+
+
+@dataclass(frozen=True)
+class Review:
+    """What somebody said of an answer.
+
+    number: of its row. right: None where that cannot be said. label: what the picture shows: a
+    class, "?" where nobody can name it, or "" where that was not said.
+    """
+
+    number: int
+    at: str
+    who: str
+    answer: int
+    right: bool | None
+    label: str
+
+    @property
+    def counts(self) -> bool:
+        """Whether it says anything; one that does not takes back what was said before."""
+        return self.right is not None or self.label == UNSURE
+
+
+class ConflictError(Exception):
+    """Somebody else has said something of the answer meanwhile; `review` is what is there now."""
+
+    def __init__(self, review: Review | None) -> None:
+        super().__init__("reviewed meanwhile")
+        self.review = review
+
+
+@dataclass(frozen=True)
+class ShareRight:
+    """How often one answer, or all that name a class (answer ""), was right, in the sample.
+
+    right, looked_at: pictures. low, high: 95 % interval of the share in per cent (Wilson 1927).
+    """
+
+    answer: str
+    right: int
+    looked_at: int
+    low: float
+    high: float
+
+    @property
+    def share(self) -> float:
+        """In per cent."""
+        return 100 * self.right / self.looked_at
+
+
+class Learned(NamedTuple):
+    """A label of the next fit. number: of the row of the log that says it."""
+
+    path: str
+    sha256: str
+    label: str
+    number: int
+
+
+class Reviews:
+    """What was said of answers; for any number of threads.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the station. Pictures that were named are copied to `folder`/reviewed.
+    log : Path
+        Of the station.
+    answers : Answers
+        What there is to look at.
+    share : float
+        Of all pictures that are in the sample, 0..1.
+    """
+
+    def __init__(self, folder: Path, log: Path, answers: Answers, share: float) -> None:
+        self.folder, self._answers = folder / FOLDER, answers
+        self.share = share
+        self._below = f"{min(int(share * 16**_DIGITS), 16**_DIGITS - 1):0{_DIGITS}x}"
+        self._log, self._lock = EventLog(log), threading.RLock()
+        self._by_answer: dict[int, list[Review]] = {}
+        self._judged: dict[int, Answer] = {}  # those with reviews, as they were read first
+        self._reviewed: dict[str, int] = {}  # hashes of pictures, and the answer that was judged
+        self._last = 0
+        self._leases: dict[str, tuple[str, float]] = {}
+
+    def review(
+        self,
+        number: int,
+        who: str,
+        right: bool | None,
+        label: str = "",
+        replaces: int | None = None,
+    ) -> Review:
+        """Say whether an answer is right, and what the picture shows.
+
+        right: of a class or "not sure": the most likely class is the one it shows; of "unknown":
+        it is of no class that the version knows; None with the label "?" alone. label: see
+        `Review`; where the most likely class is right it is that.
+        replaces: number of the review that the person saw, None for none.
+        Raises LookupError where there is no such answer, UserError for what contradicts itself,
+        and ConflictError where another review has come meanwhile.
+        """
+        answer = self._answers.get(number)
+        label = _label(answer, right, label)
+        if label not in ("", UNSURE):
+            self._copy(answer.sha256)
+        with self._lock, self._log.alone():
+            now = self.of(number)
+            if (now.number if now else None) != replaces:
+                raise ConflictError(now)
+            self._log.append(REVIEW, who, answer=number, right=right, label=label)
+        with self._lock:
+            self._leases.pop(answer.sha256, None)
+            review = self.of(number)
+            assert review is not None
+            return review
+
+    def undo(self, who: str) -> Review | None:
+        """Take back a person's last review that counts, and give it; None where there is none.
+
+        The answer is to be looked at again; undone again, the review before it goes.
+        """
+        with self._lock, self._log.alone():
+            self._refresh()
+            own = [
+                reviews[-1]
+                for reviews in self._by_answer.values()
+                if reviews[-1].who == who and reviews[-1].counts
+            ]
+            last = max(own, key=lambda each: each.number, default=None)
+            if last is not None:
+                self._log.append(REVIEW, who, answer=last.answer, right=None, label="")
+            return last
+
+    def of(self, number: int) -> Review | None:
+        """The last review of an answer that was not taken back."""
+        with self._lock:
+            self._refresh()
+            reviews = self._by_answer.get(number, ())
+            return reviews[-1] if reviews and reviews[-1].counts else None
+
+    def history(self, number: int) -> list[Review]:
+        """All that was ever said of an answer."""
+        with self._lock:
+            self._refresh()
+            return list(self._by_answer.get(number, ()))
+
+    def next(self, who: str, most: int = 1, kinds: Sequence[str] = KINDS) -> list[Answer]:
+        """Answers for a person to look at, nobody else's for two minutes; the kinds in turn.
+
+        Asked again, the same ones until they are reviewed. A picture is looked at once, however
+        often it was answered.
+        """
+        with self._lock:
+            self._refresh()
+            found: list[Answer] = []
+            seen = set[str]()
+            for answer in _in_turn([self._waiting(kind) for kind in kinds]):
+                if len(found) == most:
+                    break
+                if answer.sha256 not in seen and self._lease(answer.sha256, who):
+                    found.append(answer)
+                seen.add(answer.sha256)
+            return found
+
+    def release(self, who: str) -> None:
+        """Let others have what a person was given."""
+        with self._lock:
+            self._leases = {key: each for key, each in self._leases.items() if each[0] != who}
+
+    def left(self) -> dict[str, int]:
+        """Pictures of each kind that nobody has looked at."""
+        with self._lock:
+            self._refresh()
+            counts = {}
+            for kind in KINDS:
+                where, values = self._kind(kind)
+                pictures = self._log.select(
+                    "select distinct json_extract(facts, '$.sha256') from events"
+                    f" where kind = 'answer' and {where}",
+                    values,
+                )
+                counts[kind] = sum(sha256 not in self._reviewed for (sha256,) in pictures)
+            return counts
+
+    def shares(self, version: int | None = None) -> list[ShareRight]:
+        """How often answers (of a version) were right, from the sample: all classes, then each.
+
+        "unknown" and "not sure" have lines of their own; see `review` for when they are right.
+        """
+        with self._lock:
+            self._refresh()
+            judged = [
+                (self._judged[number], reviews[-1].right)
+                for number, reviews in self._by_answer.items()
+                if reviews[-1].right is not None
+            ]
+        counts: dict[str, list[int]] = {}
+        for answer, right in judged:
+            if self.in_sample(answer.sha256) and version in (None, answer.version):
+                for name in (answer.answer, *([""] if _names_class(answer) else [])):
+                    place = counts.setdefault(name, [0, 0])
+                    place[0] += bool(right)
+                    place[1] += 1
+        order = sorted(counts, key=lambda name: (name in (UNKNOWN, NOT_SURE), name))
+        return [ShareRight(name, *counts[name], *wilson_interval(*counts[name])) for name in order]
+
+    def in_sample(self, sha256: str) -> bool:
+        """Whether a picture is one of the random sample."""
+        return sha256 < self._below
+
+    def truths(self) -> dict[str, str]:
+        """Classes of pictures by their hashes, as reviews name them."""
+        return {each.sha256: each.label for each in self._named()}
+
+    def learned(self) -> list[Learned]:
+        """Labels of the next fit, of the copies of pictures that were named."""
+        return [each for each in self._named() if Path(each.path).is_file()]
+
+    def close(self) -> None:
+        """Let go of the log."""
+        with self._lock:
+            self._log.close()
+
+    def _named(self) -> list[Learned]:
+        with self._lock:
+            self._refresh()
+            named = {}
+            for sha256, number in self._reviewed.items():
+                last = self._by_answer[number][-1]
+                if last.label not in ("", UNSURE):
+                    path = str(self.folder / sha256)
+                    named[sha256] = Learned(path, sha256, last.label, last.number)
+            return list(named.values())
+
+    def _copy(self, sha256: str) -> None:
+        """Keep a picture for good, where it is still kept at all."""
+        path = self.folder / sha256
+        if not path.is_file():
+            data = self._answers.pictures.read(sha256)
+            if data is not None:
+                with writing(path) as aside:
+                    aside.write_bytes(data)
+
+    def _waiting(self, kind: str) -> Iterator[Answer]:
+        """Answers of a kind whose pictures nobody has looked at, the newest first."""
+        where, values = self._kind(kind)
+        before = 2**62
+        while rows := self._log.select(
+            "select number, json_extract(facts, '$.sha256') from events where kind = 'answer'"
+            f" and {where} and number < ? order by number desc limit ?",
+            [*values, before, _ROWS],
+        ):
+            for number, sha256 in rows:
+                if sha256 not in self._reviewed:
+                    yield self._answers.get(number)
+            before = rows[-1][0]
+
+    def _kind(self, kind: str) -> tuple[str, list[str]]:
+        if kind == SAMPLE:
+            return "json_extract(facts, '$.sha256') < ?", [self._below]
+        return "json_extract(facts, '$.answer') = ?", [kind]
+
+    def _lease(self, sha256: str, who: str) -> bool:
+        now = time.monotonic()
+        holder, until = self._leases.get(sha256, (who, 0.0))
+        if holder != who and until > now:
+            return False
+        self._leases[sha256] = (who, now + LEASE)
+        return True
+
+    def _refresh(self) -> None:
+        """Take in what was added since, by others too."""
+        for event in list(self._log.events(REVIEW, after=self._last)):
+            self._take(event)
+
+    def _take(self, event: Event) -> None:
+        facts = event.facts
+        number = facts["answer"]
+        review = Review(event.number, event.at, event.who, number, facts["right"], facts["label"])
+        self._by_answer.setdefault(number, []).append(review)
+        if number not in self._judged:
+            self._judged[number] = self._answers.get(number)
+        sha256 = self._judged[number].sha256
+        if review.counts:
+            self._reviewed[sha256] = number
+        elif self._reviewed.get(sha256) == number:
+            del self._reviewed[sha256]
+        self._last = event.number
+
+
+def write_learned(pool: Iterable[Learned], reviewed: Iterable[Learned], path: Path) -> int:
+    """Write the labels of the next fit as `cvgssl fit POOL --labels PATH` takes them.
+
+    pool: of the pool's pictures, by their names there. reviewed: of `Reviews.learned`, whose
+    folder is to be given as --unlabelled. Where a picture is in both, the newer label counts.
+    Gives how many there are.
+    """
+    labels = {each.sha256: each for each in pool}
+    for each in reviewed:
+        own = labels.get(each.sha256)
+        if own is None:
+            labels[each.sha256] = each
+        elif own.number < each.number:
+            labels[each.sha256] = own._replace(label=each.label)
+    rows = [(each.path, each.label) for each in labels.values()]
+    write_labels(rows, path)
+    return len(rows)
+
+
+def _label(answer: Answer, right: bool | None, label: str) -> str:
+    """The label that goes with a verdict; raises UserError where the two contradict."""
+    label = normal(label)
+    if label in (UNKNOWN, NOT_SURE):
+        raise UserError(f"{label!r} is no name of a class; say ? where nobody can name it")
+    if (right is None) != (label == UNSURE):
+        raise UserError("say right, wrong, or ? where nobody can name it")
+    if right is None:
+        return label
+    if answer.answer == UNKNOWN:
+        if label and right == (label in answer.probabilities):
+            raise UserError(
+                f"{one_line(label)!r} is {'a' if right else 'no'} class that the version knows; "
+                f"then its answer is {'wrong' if right else 'right'}"
+            )
+        return label
+    if right and not label:
+        return answer.label
+    if right != (label == answer.label):
+        raise UserError(
+            f"the most likely class is {one_line(answer.label)!r}; then the answer is "
+            f"{'wrong' if right else 'right'}"
+        )
+    return label
+
+
+def _names_class(answer: Answer) -> bool:
+    return answer.answer not in (UNKNOWN, NOT_SURE)
+
+
+def _in_turn(streams: Sequence[Iterator[Answer]]) -> Iterator[Answer]:
+    """One of each, again and again, until all have ended."""
+    for row in zip_longest(*streams):
+        yield from (each for each in row if each is not None)

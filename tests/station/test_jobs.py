@@ -1,0 +1,115 @@
+"""Long work in the queue of a station: real commands in real processes."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cvgssl.runtime.errors import UserError
+from cvgssl.station.events import LOG, EventLog
+from cvgssl.station.jobs import Job, Jobs, Progress, _progress
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> Iterator[Jobs]:
+    found = Jobs(tmp_path, tmp_path / LOG)
+    yield found
+    found.close()
+
+
+def until(is_so: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def is_over(jobs: Jobs, number: int) -> bool:
+    return jobs.job(number).is_over
+
+
+def test_one_after_the_other_and_what_follows(jobs: Jobs, tmp_path: Path, steel: Path) -> None:
+    seen: list[Job] = []
+    jobs.after["check"] = seen.append
+    jobs.begin()
+    findings = tmp_path / "check.json"
+    check = jobs.ask("check", ["data", "check", steel, "--json", findings], "Li")
+    wrong = jobs.ask("embed", ["embed", tmp_path / "nowhere"], "Li")
+    until(lambda: is_over(jobs, wrong))
+    assert jobs.job(check).state == "done" and findings.is_file()
+    assert [job.number for job in seen] == [check]
+    failed = jobs.job(wrong)
+    assert failed.state == "failed" and "nowhere" in failed.said and failed.who == "Li"
+    with pytest.raises(LookupError):
+        jobs.job(99)
+
+
+def test_what_follows_may_fail(jobs: Jobs, steel: Path) -> None:
+    def refuse(_: Job) -> None:
+        raise UserError("this cannot be used")
+
+    jobs.after["check"] = refuse
+    jobs.begin()
+    number = jobs.ask("check", ["data", "check", steel], "Li")
+    until(lambda: is_over(jobs, number))
+    assert (jobs.job(number).state, jobs.job(number).said) == ("failed", "this cannot be used")
+
+
+def test_cancelling_what_runs_and_what_waits(jobs: Jobs, tmp_path: Path) -> None:
+    jobs.begin()
+    endless = ["data", "synth", tmp_path / "plant", "--per-class", "100000"]
+    first = jobs.ask("synth", endless, "Li")
+    assert jobs.ask("synth", endless, "Wang") == first, "asked for twice"
+    second = jobs.ask("synth", ["data", "synth", tmp_path / "other", "--per-class", "2"], "Li")
+    until(lambda: jobs.job(first).state == "running")
+    jobs.cancel(second)
+    jobs.cancel(first)
+    until(lambda: is_over(jobs, first) and is_over(jobs, second))
+    assert {jobs.job(number).state for number in (first, second)} == {"cancelled"}
+    assert not (tmp_path / "other").exists() and not (tmp_path / "plant").exists()
+
+
+def test_a_station_that_was_killed_goes_on(tmp_path: Path, python: str, steel: Path) -> None:
+    findings = tmp_path / "check.json"
+    script = f"""
+import time
+from pathlib import Path
+from cvgssl.station.jobs import Jobs
+jobs = Jobs(Path({str(tmp_path)!r}), Path({str(tmp_path / LOG)!r}))
+jobs.ask("check", ["data", "check", {str(steel)!r}, "--json", {str(findings)!r}], "Li")
+print("asked", flush=True)
+time.sleep(60)
+"""
+    process = subprocess.Popen([python, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "asked\n"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    again = Jobs(tmp_path, tmp_path / LOG)
+    (job,) = again.jobs()
+    assert job.state == "waiting"
+    again.begin()
+    until(lambda: is_over(again, job.number))
+    assert again.job(job.number).state == "done" and findings.is_file()
+    again.close()
+
+
+def test_ending_interrupts_and_leaves_the_job_in_the_queue(tmp_path: Path) -> None:
+    jobs = Jobs(tmp_path, tmp_path / LOG)
+    jobs.begin()
+    words = ["data", "synth", tmp_path / "plant", "--per-class", "100000"]
+    number = jobs.ask("synth", words, "Li")
+    until(lambda: jobs.job(number).state == "running")
+    jobs.close()
+    log = EventLog(tmp_path / LOG)
+    assert [event.kind for event in log.events()] == ["job"]
+    log.close()
+
+
+def test_progress_is_that_of_the_last_line() -> None:
+    text = "warning\npictures: 3 of 10, 1.5/s, 5 s left\npictures: 9 of 10, 2.0/s, 1 s left, x\nend"
+    assert _progress(text) == Progress(9, 10, 2.0, 1)
+    assert _progress("nothing") is None

@@ -1,0 +1,99 @@
+"""Who may do what: secrets, sessions, forms of this station and of others."""
+
+from pathlib import Path
+
+import pytest
+from starlette.datastructures import Headers
+
+from cvgssl.runtime.errors import UserError
+from cvgssl.station.people import (
+    People,
+    Person,
+    csrf_token,
+    is_own_form,
+    read_secrets,
+    session_key,
+)
+
+LI, BOT, BARE = "li-secret-0123456789", "bot-secret-0123456789", "bare-secret-0123456789"
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> People:
+    path = tmp_path / "tokens"
+    path.write_text(f"Li labeller {LI}\n\nrobot program {BOT}\n{BARE}\n")
+    return People(path)
+
+
+def test_people_sign_in_and_programs_do_not(people: People) -> None:
+    session: dict[str, object] = {"csrf": "before"}
+    assert people.sign_in and people.person(session) is None
+    assert people.enter(session, "wrong-secret-0123456789") is None
+    assert people.enter(session, BOT) is None and people.person(session) is None
+    assert people.enter(session, f" {LI}\n") == Person("Li", "labeller")
+    assert people.person(session) == Person("Li", "labeller") and "csrf" not in session
+    assert LI not in str(session)
+    assert not Person("Li", "labeller").may_review
+    people.enter(session, BARE)
+    assert people.person(session) == Person("local", "reviewer")
+
+
+def test_a_secret_that_is_taken_back_ends_its_sessions(people: People, tmp_path: Path) -> None:
+    session: dict[str, object] = {}
+    people.enter(session, LI)
+    (tmp_path / "tokens").write_text(f"{BARE}\n")
+    assert People(tmp_path / "tokens").person(session) is None
+
+
+@pytest.mark.parametrize("secret", [LI, BOT, BARE])
+def test_programs_send_any_of_the_secrets(people: People, secret: str) -> None:
+    assert people.is_program(Headers({"authorization": f"Bearer {secret}"}))
+    assert not people.is_program(Headers({"authorization": f"Basic {secret}"}))
+    assert not people.is_program(Headers({"authorization": f"Bearer {secret[:-1]}"}))
+    assert not people.is_program(Headers({"authorization": "Bearer Ä"}))
+    assert not people.is_program(Headers())
+
+
+def test_without_secrets_all_are_reviewers_by_the_name_they_give() -> None:
+    people = People(None)
+    session: dict[str, object] = {}
+    assert people.person(session) == Person("local", "reviewer")
+    people.call(session, "  Wang  Fang ")
+    assert people.person(session) == Person("Wang Fang", "reviewer")
+    for name in ("", " ", "x" * 61, "a\x1bb"):
+        with pytest.raises(UserError, match="a name has 1 to 60 characters"):
+            people.call(session, name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "short", f"Li boss {LI}", f"Li labeller reviewer {LI}", f"Li {LI}", "ä" * 20],
+)
+def test_files_that_hold_no_secrets(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "tokens"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"--token-file .*tokens: ") as error:
+        read_secrets(path)
+    assert LI not in str(error.value)
+
+
+def test_the_same_secret_twice(tmp_path: Path) -> None:
+    path = tmp_path / "tokens"
+    path.write_text(f"Li labeller {LI}\nWang reviewer {LI}\n")
+    with pytest.raises(UserError, match="line 2 has the secret of another line"):
+        read_secrets(path)
+
+
+def test_forms_of_other_sites_lack_the_word() -> None:
+    session: dict[str, object] = {}
+    assert not is_own_form(session, "")
+    word = csrf_token(session)
+    assert csrf_token(session) == word and is_own_form(session, word)
+    assert not is_own_form(session, "") and not is_own_form(session, word + "x")
+    assert csrf_token({}) != word
+
+
+def test_the_key_of_sessions_stays_and_is_its_owners(tmp_path: Path) -> None:
+    key = session_key(tmp_path)
+    assert len(key) == 64 and session_key(tmp_path) == key
+    assert (tmp_path / "session.key").stat().st_mode & 0o077 == 0

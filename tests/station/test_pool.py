@@ -1,0 +1,74 @@
+"""The pictures that are labelled, as requests may name them."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from cvgssl.images.reader import UnreadablePicture
+from cvgssl.station.events import LOG
+from cvgssl.station.pool import Pool
+
+
+@pytest.fixture
+def pool(tmp_path: Path, steel: Path) -> Iterator[Pool]:
+    (tmp_path / "plant").symlink_to(steel)
+    (tmp_path / "station").mkdir()
+    (tmp_path / "secret.bmp").write_bytes(next((steel / "test").glob("*/*")).read_bytes())
+    found = Pool(tmp_path / "station", [tmp_path / "plant"], tmp_path / "station" / LOG, 1)
+    yield found
+    found.close()
+
+
+def test_only_the_folders_of_the_station_can_be_chosen(pool: Pool, steel: Path) -> None:
+    names = {choice.name: choice.pictures for choice in pool.choices()}
+    assert names[steel.name] == sum(count for name, count in names.items() if name.count("/") == 1)
+    assert pool.chosen() is None
+    for name in ("..", "/etc", f"{steel.name}/..", ""):
+        with pytest.raises(LookupError):
+            pool.choose(name, "Li")
+    assert pool.choose(f"{steel.name}/train", "Li") == steel.resolve() / "train"
+    assert pool.chosen() == steel.resolve() / "train"
+
+
+def test_pictures_outside_of_the_folder_are_not_found(pool: Pool, steel: Path) -> None:
+    pool.choose(f"{steel.name}/train", "Li")
+    inside = next((steel / "train").glob("*/*")).relative_to(steel / "train").as_posix()
+    assert pool.path(inside).is_file()
+    link = steel / "train" / "link.bmp"
+    link.symlink_to(next((steel / "test").glob("*/*")))
+    try:
+        for name in ("../test", "link.bmp", "../../secret.bmp", "/etc/passwd", "", "a\0b"):
+            with pytest.raises(LookupError):
+                pool.path(name)
+    finally:
+        link.unlink()
+
+
+def test_pictures_are_shown_encoded_again(pool: Pool, tmp_path: Path) -> None:
+    dark = tmp_path / "dark.tif"
+    tifffile.imwrite(dark, np.arange(64 * 48, dtype=np.uint16).reshape(48, 64))
+    shown = Image.open(io.BytesIO(pool.shown(dark, 32)))
+    assert shown.format == "JPEG" and shown.size == (32, 24)
+    assert np.asarray(shown).max() > 240, "12 of 16 bits are made visible"
+    large = tmp_path / "large.png"
+    Image.new("L", (1200, 1000)).save(large)
+    with pytest.raises(UnreadablePicture, match="megapixel"):
+        pool.shown(large, 32)
+
+
+def test_uploads_are_called_by_what_they_hold(pool: Pool) -> None:
+    png = io.BytesIO()
+    Image.new("RGB", (20, 30), "red").save(png, "PNG")
+    path = pool.upload(png.getvalue())
+    assert path == pool.upload(png.getvalue()) and path.suffix == ".png"
+    assert path.read_bytes() == png.getvalue()
+    for data in (b"", b"<html>", png.getvalue()[:40]):
+        with pytest.raises(UnreadablePicture):
+            pool.upload(data)
+    assert list(pool.uploads.iterdir()) == [path]
+    assert [choice.name for choice in pool.choices()][-1] == "uploads"
