@@ -53,7 +53,8 @@ class Fitting:
         words = ["fit", folder, "--class-folders", "false", "--labels", listed]
         words += ["--unlabelled", self._reviews.folder] if reviewed else []
         words += ["--out", self._config.folder / FOLDER / str(last)]
-        words += ["--runtime", self._config.runtime, "--skip-corrupt", "true"]
+        words += ["--encoder", *self._config.encoder, "--runtime", self._config.runtime]
+        words += ["--skip-corrupt", "true"]
         words += ["--max-megapixels", self._config.max_megapixels]
         return self._jobs.ask(TASK, [str(word) for word in words], who)
 

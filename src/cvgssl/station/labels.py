@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cvgssl.heads.verdicts import NOT_SURE, UNKNOWN
 from cvgssl.images.assemble import normal
@@ -51,9 +52,13 @@ class LabelConflictError(Exception):
 
 
 class Labels:
-    """The labels of a log, for several threads."""
+    """The labels of a log, for several threads.
 
-    def __init__(self, log: Path) -> None:
+    pool: what the pictures belong to, such as their folder; labels of others are not looked at.
+    """
+
+    def __init__(self, log: Path, pool: str = "") -> None:
+        self._pool = pool
         self._log, self._lock = EventLog(log), threading.RLock()
         self._last = 0  # event that the index below includes
         self._of: dict[str, list[Label]] = defaultdict(list)  # picture to its labels, in order
@@ -73,7 +78,8 @@ class Labels:
         """
         label = class_name(label)
         _check_box(box)
-        facts = {"picture": picture, "sha256": sha256, "label": label, "box": box}
+        facts: dict[str, Any] = {"pool": self._pool, "picture": picture, "sha256": sha256}
+        facts |= {"label": label, "box": box}
         with self._writing():
             now = self._current(picture)
             if now is not None and (now.who, now.label, now.box) == (who, label, box):
