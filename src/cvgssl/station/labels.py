@@ -65,6 +65,7 @@ class Labels:
         self._by: dict[str, list[Label]] = defaultdict(list)  # person to theirs
         self._undone: set[int] = set()
         self._redoable: dict[str, list[Label]] = defaultdict(list)  # person to what was undone
+        self._first: dict[int, int] = {}  # number of a label given again to that of the first
 
     def give(
         self, picture: str, sha256: str, label: str, who: str, box: Box | None, replaces: int | None
@@ -106,7 +107,7 @@ class Labels:
             while self._redoable[who]:
                 old = self._redoable[who][-1]
                 now = self._current(old.picture)
-                if now is None or now.number < old.number:
+                if now is None or self._first.get(now.number, now.number) < old.number:
                     added = self._log.append(
                         LABEL,
                         who,
@@ -186,9 +187,10 @@ class Labels:
         label = _label(event)
         self._of[label.picture].append(label)
         self._by[who].append(label)
-        again = self._redoable[who]
-        if again and facts.get("redoes") == again[-1].number:
+        again, redoes = self._redoable[who], facts.get("redoes")
+        if again and redoes == again[-1].number:
             again.pop()
+            self._first[label.number] = self._first.get(redoes, redoes)
         else:
             again.clear()
 

@@ -187,17 +187,18 @@ if (document.getElementById("labelling")) {
     const place = (share) => 12 + share * (size - 24);
     const color = (index) => (index < 0 ? "#9aa3ab" : COLORS[index % COLORS.length]);
     pen.clearRect(0, 0, size, size);
-    pen.globalAlpha = 0.45;
+    const dot = points.x.length > 2000 ? 4 : 6;
+    pen.globalAlpha = 0.55;
     points.answers.forEach((answer, row) => {
       pen.fillStyle = color(answer);
-      pen.fillRect(place(points.x[row]) - 1.5, place(points.y[row]) - 1.5, 3, 3);
+      pen.fillRect(place(points.x[row]) - dot / 2, place(points.y[row]) - dot / 2, dot, dot);
     });
     pen.globalAlpha = 1;
     pen.strokeStyle = getComputedStyle(document.body).color;
     points.labels.forEach((label, row) => {
       if (label < 0) return;
       pen.beginPath();
-      pen.arc(place(points.x[row]), place(points.y[row]), 7, 0, 7);
+      pen.arc(place(points.x[row]), place(points.y[row]), 9, 0, 7);
       pen.fillStyle = color(label);
       pen.fill();
       pen.stroke();
