@@ -175,6 +175,9 @@ def test_the_end_writes_what_waits(tmp_path: Path) -> None:
     answers = Answers(tmp_path / "log", store)
     for number in range(500):
         answers.keep(told(b"x", name=str(number)), b"x", version=1, source=PROGRAM)
+        if number == 99:
+            answers.settle()
+            assert len(answers.page(Wanted(), most=1000)) == 100
     answers.close()
     store.close()
     names = [event.facts["name"] for event in EventLog(tmp_path / "log").events("answer")]

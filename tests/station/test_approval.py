@@ -8,7 +8,7 @@ import pytest
 from cvgssl.runtime.errors import UserError
 from cvgssl.station.approval import Approvals
 from cvgssl.station.events import EventLog
-from cvgssl.station.models import Models, Version
+from cvgssl.station.models import Models
 
 
 @pytest.fixture
@@ -23,7 +23,11 @@ def models(tmp_path: Path) -> Models:
 
 
 def approvals(tmp_path: Path, two_people: bool = True) -> Approvals:
-    return Approvals(tmp_path, tmp_path / "log", two_people, lambda version: version)
+    def use(number: int) -> None:
+        version = Models(tmp_path, EventLog(tmp_path / "log")).live()
+        assert version is not None and version.number == number  # it is written before
+
+    return Approvals(tmp_path, tmp_path / "log", two_people, lambda number: number, use)
 
 
 def live(models: Models) -> int:
@@ -94,10 +98,13 @@ def test_without_a_second_person(models: Models, tmp_path: Path) -> None:
 def test_what_cannot_be_loaded_never_goes_live(
     models: Models, tmp_path: Path, two_people: bool
 ) -> None:
-    def damaged(version: Version) -> None:
-        raise UserError(f"{version.path}: is damaged")
+    def damaged(number: int) -> None:
+        raise UserError(f"version {number}: is damaged")
 
-    asked = Approvals(tmp_path, tmp_path / "log", two_people, damaged)
+    def use(number: int) -> None:
+        raise AssertionError(number)
+
+    asked = Approvals(tmp_path, tmp_path / "log", two_people, damaged, use)
     with pytest.raises(UserError, match="damaged"):
         asked.propose(2, "anna")
     with pytest.raises(UserError, match="version 9: there is none"):

@@ -86,9 +86,11 @@ def test_the_interval_of_every_table() -> None:
 
 
 def test_files_of_predict(tmp_path: Path) -> None:
-    row = {"path": "/x/ab", "answer": "unknown", "class": "pit", "probability": 0.5}
+    row = {"path": "/x/y/ab.png", "answer": "unknown", "class": "pit", "probability": 0.5}
     (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n")
-    assert read_told(tmp_path / "a.jsonl") == {"ab": Told("unknown", "pit", 0.5)}
+    told_then = Told("unknown", "pit", 0.5)
+    assert read_told(tmp_path / "a.jsonl", Path("/x")) == {"y/ab.png": told_then}
+    assert read_told(tmp_path / "a.jsonl", Path("/z")) == {"/x/y/ab.png": told_then}
     (tmp_path / "a.jsonl").write_text("{}\n")
     with pytest.raises(UserError, match=r"a\.jsonl"):
-        read_told(tmp_path / "a.jsonl")
+        read_told(tmp_path / "a.jsonl", Path("/x"))

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from cvgssl.selection.label_list import read_labels
+from cvgssl.station.events import LOG, EventLog
 from tests.station.browser import chromium, opened, serious_findings
 from tests.station.conftest import Running, Start
 
@@ -28,9 +30,20 @@ def plant(steel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pictures without classes, as a camera leaves them."""
     folder = tmp_path_factory.mktemp("plant") / "line 3"
     folder.mkdir()
-    for number, path in enumerate(sorted((steel / "train").glob("*/*"))):
-        (folder / f"part {number * 37 % 100:03}.bmp").write_bytes(path.read_bytes())
+    for name, path in _renamed(steel).items():
+        (folder / name).write_bytes(path.read_bytes())
     return folder
+
+
+@pytest.fixture(scope="module")
+def classes(steel: Path) -> dict[str, str]:
+    """What the pictures of `plant` show."""
+    return {name: path.parent.name for name, path in _renamed(steel).items()}
+
+
+def _renamed(steel: Path) -> dict[str, Path]:
+    pictures = sorted((steel / "train").glob("*/*"))
+    return {f"part {place * 37 % 101:03}.bmp": path for place, path in enumerate(pictures)}
 
 
 @contextlib.contextmanager
@@ -132,6 +145,76 @@ def test_both_languages_and_the_name_of_who_works(
             expect(page.get_by_text("Wang Fang")).to_be_visible()
             assert page.locator("html").get_attribute("lang") == "zh"
             assert not serious_findings(page)
+
+
+def test_from_a_folder_to_a_recognizer_by_keyboard(
+    start: Start, browser: Browser, tmp_path: Path, plant: Path, classes: dict[str, str],
+    teacher_file: Path,
+) -> None:  # fmt: skip
+    encoder = f"test_vit={teacher_file}"
+    words = ("--pictures", plant, "--encoder", encoder, "--runtime", "torch")
+    with (
+        start(tmp_path / "station", *words) as running,
+        opened(browser, running.port) as page,
+        opened(browser, running.port) as other,
+    ):
+        page.set_default_timeout(60_000)
+        page.goto("/start")
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("Nothing was found.")).to_be_visible(timeout=60_000)
+        page.reload()  # in the middle of the work
+        expect(page.get_by_text("The embeddings are there.")).to_be_visible(timeout=60_000)
+        page.keyboard.press("Enter")
+        expect(page.locator("#name")).to_contain_text(".bmp", timeout=60_000)
+        other.goto("/label")
+        expect(other.locator("#name")).to_contain_text(".bmp")
+        assert other.locator("#name").inner_text() != page.locator("#name").inner_text()
+        given = [label_next(page, classes) for _ in range(8)]
+        # undo, and the same label once more
+        page.keyboard.press("u")
+        expect(page.locator("#name")).to_have_text(given[-1])
+        label_next(page, classes)
+        # "?" and a box
+        frame = page.locator("#overlay").bounding_box()
+        assert frame is not None
+        page.mouse.move(frame["x"] + 0.4 * frame["width"], frame["y"] + 0.4 * frame["height"])
+        page.mouse.down()
+        page.mouse.move(frame["x"] + 0.6 * frame["width"], frame["y"] + 0.7 * frame["height"])
+        page.mouse.up()
+        expect(page.locator("#box")).to_be_visible()
+        boxed = label_next(page, classes)
+        page.keyboard.press("?")
+        expect(page.locator("#progress-note")).to_have_text(re.compile("^9 of"))
+        assert not serious_findings(page)
+        page.keyboard.press("f")
+        expect(page.get_by_text("The recognizer is there.")).to_be_visible(timeout=120_000)
+        models = running.ask("GET", "/v1/models").json["models"]
+        assert [each["version"] for each in models] == [1]
+    log = EventLog(tmp_path / "station" / LOG)
+    labels = [event.facts for event in log.events("label")]
+    log.close()
+    assert sum(each["label"] == "?" for each in labels) == 1
+    (box,) = [each["box"] for each in labels if each["picture"] == boxed]
+    assert box is not None and box[1] == pytest.approx(0.4, abs=0.02)
+    kept = tmp_path / "station" / "models" / "0001" / "recognizer" / "labels.csv"
+    learned = {line.path: line.label for line in read_labels(kept, "labels")}
+    assert learned == {name: classes[name] for name in {*given, boxed}}
+
+
+def label_next(page: Page, classes: dict[str, str]) -> str:
+    """Give the picture that is shown its class, by one key where there is one; gives its name."""
+    name = page.locator("#name").inner_text()
+    keys = [text.split("\n")[:2] for text in page.locator("#keys button").all_inner_texts()]
+    key = next((key for key, label in keys if label == classes[name]), None)
+    if key is not None:
+        page.keyboard.press(key)
+    else:
+        page.keyboard.press("n")
+        page.keyboard.type(classes[name])
+        page.keyboard.press("Enter")
+    expect(page.locator("#name")).not_to_have_text(name)
+    expect(page.locator("#name")).to_contain_text(".bmp")
+    return name
 
 
 def test_every_text_has_its_chinese() -> None:

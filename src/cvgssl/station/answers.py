@@ -120,12 +120,12 @@ class Answers:
     """
 
     def __init__(self, log: Path, pictures: PictureStore) -> None:
-        self.pictures = pictures
+        self.log, self.pictures = log, pictures
         self._writing, self._reading = EventLog(log), EventLog(log)
         for index in _INDEXES:
             self._reading.index(*index)
         self._lock = threading.Lock()
-        self._waiting: queue.Queue[_Waiting | None] = queue.Queue()
+        self._waiting: queue.Queue[_Waiting | Future[None] | None] = queue.Queue()
         self._ending = False
         self._thread = threading.Thread(target=self._work, name="answers", daemon=True)
         self._thread.start()
@@ -160,6 +160,12 @@ class Answers:
         waiting = _Waiting(now(), who, facts, once)
         self._waiting.put(waiting)
         return waiting.number
+
+    def settle(self) -> None:
+        """Wait until what was kept before is on the disk; raises UserError where that fails."""
+        settled: Future[None] = Future()
+        self._waiting.put(settled)
+        settled.result()
 
     def get(self, number: int) -> Answer:
         """The answer of that number; raises LookupError where there is none."""
@@ -206,12 +212,15 @@ class Answers:
     def _work(self) -> None:
         ended, tries = False, 0
         rows: list[_Waiting] = []
+        asked: Future[None] | None = None
         while not (ended and not rows):
             if not rows:
-                rows, ended = self._gathered()
+                rows, asked, ended = self._gathered()
             try:
                 self._write(rows)
                 rows = []
+                if asked is not None:
+                    asked.set_result(None)
             except UserError as error:  # a full disk, another process that writes for long, damage
                 tries += self._ending
                 write_line(level="error", message=f"answers wait: {one_line(error)}")
@@ -221,22 +230,26 @@ class Answers:
                 write_line(level="error", message=f"{len(rows)} answers could not be kept")
                 for each in rows:
                     each.number.set_exception(error)
+                if asked is not None:
+                    asked.set_exception(error)
                 rows = []
 
-    def _gathered(self) -> tuple[list[_Waiting], bool]:
-        """What waits and comes within a moment; whether the end was among it."""
+    def _gathered(self) -> tuple[list[_Waiting], Future[None] | None, bool]:
+        """What waits and comes within a moment; whoever waits for it; whether the end came."""
         rows: list[_Waiting] = []
         until = None
         while True:
             left = None if until is None else until - time.monotonic()
             if left is not None and left <= 0:
-                return rows, False
+                return rows, None, False
             try:
                 each = self._waiting.get(timeout=left)
             except queue.Empty:
-                return rows, False
+                return rows, None, False
             if each is None:
-                return rows, True
+                return rows, None, True
+            if isinstance(each, Future):
+                return rows, each, False
             rows.append(each)
             until = until or time.monotonic() + _GATHER
 

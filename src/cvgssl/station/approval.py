@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cvgssl.runtime.errors import UserError
 from cvgssl.station.events import Event, EventLog
-from cvgssl.station.models import Models, Version
+from cvgssl.station.models import Models
 
 PROPOSAL, APPROVAL = "proposal", "approval"
 
@@ -38,14 +38,20 @@ class Approvals:
         Of the station.
     two_people : bool
         Whether one proposes and another one approves; otherwise whoever proposes goes live.
-    load : callable
-        Gets a version before it goes live, and raises UserError where it cannot be used.
+    load, use : callable
+        Of `Answering`: load a version by number, which raises UserError where it cannot be used,
+        and have it answer.
     """
 
     def __init__(
-        self, folder: Path, log: Path, two_people: bool, load: Callable[[Version], object]
+        self,
+        folder: Path,
+        log: Path,
+        two_people: bool,
+        load: Callable[[int], object],
+        use: Callable[[int], object],
     ) -> None:
-        self.two_people, self._load = two_people, load
+        self.two_people, self._load, self._use = two_people, load, use
         self._log, self._lock = EventLog(log), threading.Lock()
         self._models = Models(folder, self._log)
 
@@ -56,11 +62,13 @@ class Approvals:
         Raises UserError where there is none of that number, or where it cannot be used.
         """
         with self._lock:
-            self._load(self._models.version(version))
-            with self._log.alone():
-                if not self.two_people:
+            self._load(self._models.version(version).number)
+            if not self.two_people:
+                with self._log.alone():
                     self._models.go_live(version, who)
-                    return None
+                self._use(version)
+                return None
+            with self._log.alone():
                 live = self._live()
                 if live == version:
                     raise UserError(f"version {version}: is live already")
@@ -79,7 +87,7 @@ class Approvals:
         with self._lock:
             meant = self._of(number)
             if approve:
-                self._load(self._models.version(meant.version))
+                self._load(meant.version)
             with self._log.alone():
                 meant = self._of(number)  # as it is now
                 if meant.approved is not None:
@@ -93,9 +101,11 @@ class Approvals:
                             "propose it again"
                         )
                 self._log.append(APPROVAL, who, proposal=number, approved=approve)
-                if approve:
+                if approve:  # with it, so that a kill leaves both or neither
                     self._models.go_live(meant.version, who)
-                return self._of(number)
+            if approve:
+                self._use(meant.version)
+            return self._of(number)
 
     def open(self) -> list[Proposal]:
         """Those that nobody has decided."""

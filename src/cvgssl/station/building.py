@@ -13,6 +13,8 @@ from starlette.routing import BaseRoute
 
 from cvgssl.station.answering import Answering
 from cvgssl.station.answers import Answers
+from cvgssl.station.approval import Approvals
+from cvgssl.station.comparison_jobs import ComparisonJobs
 from cvgssl.station.config import StationConfig
 from cvgssl.station.current_labelling import CurrentLabelling
 from cvgssl.station.events import LOG
@@ -20,6 +22,10 @@ from cvgssl.station.fitting import Fitting
 from cvgssl.station.guard import Guard
 from cvgssl.station.jobs import Jobs
 from cvgssl.station.pages.label import LabelPage
+from cvgssl.station.pages.models import ModelsPage
+from cvgssl.station.pages.recognize import RecognizePage
+from cvgssl.station.pages.replay import ReplayPage
+from cvgssl.station.pages.review import ReviewPage
 from cvgssl.station.pages.shell import Shell
 from cvgssl.station.pages.start import StartPage
 from cvgssl.station.people import People, session_key
@@ -73,17 +79,28 @@ class Station:
             end()
 
     def _pages(self, shell: Shell, answers: Answers) -> list[BaseRoute]:
-        config = self._config
+        config, answering = self._config, self._answering
         log = config.folder / LOG
         pool = Pool(config.folder, config.pictures, log, config.max_megapixels)
         jobs = Jobs(config.folder, log)
         reviews = Reviews(config.folder, log, answers, config.review_share)
         labelling = CurrentLabelling(pool, log)
-        fitting = Fitting(config, pool, reviews, jobs, self._answering)
-        self._to_close += [pool.close, reviews.close, labelling.close, jobs.close]
+        fitting = Fitting(config, pool, reviews, jobs, answering)
+        approvals = Approvals(config.folder, log, config.two_people, answering.load, answering.use)
+        recognize = RecognizePage(shell, self.routes, answering, answers, reviews, pool)
+        comparisons = ComparisonJobs(config, jobs, answers, pool.chosen)
+        models = ModelsPage(
+            shell, log, answering, jobs, approvals, comparisons, reviews, recognize, labelling
+        )
+        self._to_close += [pool.close, reviews.close, approvals.close, models.close]
+        self._to_close += [labelling.close, jobs.close]
         pages: list[Page] = [
             StartPage(shell, config, pool, jobs),
             LabelPage(shell, pool, labelling, fitting),
+            recognize,
+            ReviewPage(shell, answers, reviews, recognize),
+            models,
+            ReplayPage(shell, answers, recognize),
         ]
         jobs.begin()
         return [route for page in pages for route in page.routes()]

@@ -1,5 +1,6 @@
 """Two versions on the same pictures: which answers change, and which are right more often."""
 
+import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,6 @@ from scipy.stats import binomtest
 
 from cvgssl.heads.metrics import wilson_interval
 from cvgssl.heads.verdicts import NOT_SURE, UNKNOWN
-from cvgssl.recognizer.predict import Prediction
 from cvgssl.runtime.parsing import parsing
 from cvgssl.station.answers import Answers, Wanted
 from cvgssl.station.evidence import About
@@ -157,23 +157,24 @@ def told_before(answers: Answers, version: int, most: int = MOST) -> dict[str, T
     return told
 
 
-def told_now(predictions: Sequence[Prediction]) -> dict[str, Told]:
-    """The same of `predict`, by the names of the files."""
-    return {each.path.name: Told(each.answer, each.label, each.probability) for each in predictions}
+def read_told(path: Path, folder: Path) -> dict[str, Told]:
+    """What a file of `cvgssl predict --jsonl` says, by the pictures' names below `folder`.
 
-
-def read_told(path: Path) -> dict[str, Told]:
-    """The same of a file of `cvgssl predict --unknown --jsonl`; raises UserError for others."""
-    import json
-
+    Raises UserError for what is no such file.
+    """
     with parsing(path, "a file of `cvgssl predict --jsonl`"), path.open(encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
         return {
-            Path(row["path"]).name: Told(
+            _name_below(str(row["path"]), folder): Told(
                 str(row.get("answer", row["class"])), str(row["class"]), float(row["probability"])
             )
             for row in rows
         }
+
+
+def _name_below(written: str, folder: Path) -> str:
+    path = Path(written)
+    return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()
 
 
 def learned_pictures(known: About, hashes: Mapping[str, str]) -> set[str]:
@@ -203,7 +204,7 @@ def paired_interval(
     (low1, high1), (low2, high2) = wilson_interval(first, total), wilson_interval(second, total)
     share1, share2 = 100 * first / total, 100 * second / total
     product = first * (total - first) * second * (total - second)
-    excess = both * neither - only_first * only_second
+    excess: float = both * neither - only_first * only_second
     if excess > 0:  # the correction for continuity of method 10
         excess = max(excess - total / 2, 0)
     phi = excess / product**0.5 if product else 0.0

@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from cvgssl.encoders.installed_weights import INSTALLED
 from cvgssl.images.picture_options import SizeLimit
 from cvgssl.runtime.options import STRICT, CheckedOptions, RuntimeOption
 
@@ -28,6 +29,15 @@ class StationConfig(CheckedOptions, RuntimeOption, SizeLimit):
         default=(),
         description="folders of pictures that people may choose on the page Start; pictures can be "
         "uploaded without any",
+    )
+    classes: tuple[str, ...] = Field(
+        default=(),
+        description="names that are known before the first label: they are on the keys 1 to 9 of "
+        "the page Label from the beginning, in this order; others can be typed there",
+    )
+    encoder: tuple[str, ...] = Field(
+        default=(INSTALLED,),
+        description="of recognizers that are made here, as in `cvgssl fit`",
     )
     headless: bool = Field(default=False, description="answer programs only, without pages")
     two_people: bool = Field(

@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from cvgssl.heads.auto import AutoDecision
 from cvgssl.images.decoding import Square, decode_bytes
 from cvgssl.recognizer.card import load_recognizer
@@ -61,12 +63,8 @@ class About:
         """What decided in the head `auto`, in words; "" for others."""
         if self.decision is None:
             return ""
-        facts = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in self.decision.items()
-        }
         with parsing(Path(SUMMARY), "figures of `cvgssl fit`"):
-            return str(AutoDecision(**facts))
+            return str(TypeAdapter(AutoDecision).validate_python(self.decision))
 
 
 def about(version: Version) -> About:

@@ -49,11 +49,13 @@ class Fitting:
             raise UserError("a recognizer needs labels of two classes")
         last = max([last, *(each.number for each in reviewed)])
         listed = self._pool.features.with_name(f"labels_{last}.csv")
-        write_learned(own, reviewed, listed)
+        count = write_learned(own, reviewed, listed)
         words = ["fit", folder, "--class-folders", "false", "--labels", listed]
         words += ["--unlabelled", self._reviews.folder] if reviewed else []
-        words += ["--out", self._config.folder / FOLDER / str(last)]
-        words += ["--runtime", self._config.runtime, "--skip-corrupt", "true"]
+        # the last part is what the version is called
+        words += ["--out", self._config.folder / FOLDER / str(last) / f"{count} labels"]
+        words += ["--encoder", *self._config.encoder, "--runtime", self._config.runtime]
+        words += ["--skip-corrupt", "true"]
         words += ["--max-megapixels", self._config.max_megapixels]
         return self._jobs.ask(TASK, [str(word) for word in words], who)
 
@@ -63,11 +65,11 @@ class Fitting:
 
     def _clear(self, job: Job) -> None:
         # what a station that was killed had made and not taken in
-        shutil.rmtree(_out(job), ignore_errors=True)
+        shutil.rmtree(_out(job).parent, ignore_errors=True)
 
     def _take(self, job: Job) -> None:
         self._answering.add(_out(job), job.who)
-        shutil.rmtree(_out(job), ignore_errors=True)
+        self._clear(job)
 
 
 def _out(job: Job) -> Path:

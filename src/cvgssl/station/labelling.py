@@ -54,7 +54,7 @@ class Labelling:
         self._points: dict[str, Any] | None = None
         self._problems: dict[str, str] = {}
         self._ended = False
-        steps = {"labels": self._refit, "queue": self._choose}
+        steps = {"labels": self._refit, "queue": self._choose, "places": self._place}
         self._threads = [
             threading.Thread(target=self._always, args=item, daemon=True) for item in steps.items()
         ]
@@ -206,9 +206,15 @@ class Labelling:
         with self._changed:
             self._queue.choose(order, labels)
             self._changed.notify_all()
-        if self._points is None:  # after the first pictures, for which somebody waits
+
+    def _place(self) -> None:
+        with self._changed:  # after the first pictures, for which somebody waits
+            self._changed.wait_for(lambda: self._ended or self._queue.chosen)
+        if not self._ended:
             x, y = self._pool.places().T.round(4).tolist()
             self._points = {"names": list(self._pool.names), "x": x, "y": y}
+        with self._changed:  # once is enough
+            self._changed.wait_for(lambda: self._ended)
 
     def _has_to_choose(self) -> bool:
         answers = self._answers

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cvgssl.heads.verdicts import NOT_SURE, UNKNOWN
 from cvgssl.images.assemble import normal
@@ -51,15 +52,20 @@ class LabelConflictError(Exception):
 
 
 class Labels:
-    """The labels of a log, for several threads."""
+    """The labels of a log, for several threads.
 
-    def __init__(self, log: Path) -> None:
+    pool: what the pictures belong to, such as their folder; labels of others are not looked at.
+    """
+
+    def __init__(self, log: Path, pool: str = "") -> None:
+        self._pool = pool
         self._log, self._lock = EventLog(log), threading.RLock()
         self._last = 0  # event that the index below includes
         self._of: dict[str, list[Label]] = defaultdict(list)  # picture to its labels, in order
         self._by: dict[str, list[Label]] = defaultdict(list)  # person to theirs
         self._undone: set[int] = set()
         self._redoable: dict[str, list[Label]] = defaultdict(list)  # person to what was undone
+        self._first: dict[int, int] = {}  # number of a label given again to that of the first
 
     def give(
         self, picture: str, sha256: str, label: str, who: str, box: Box | None, replaces: int | None
@@ -72,7 +78,8 @@ class Labels:
         """
         label = class_name(label)
         _check_box(box)
-        facts = {"picture": picture, "sha256": sha256, "label": label, "box": box}
+        facts: dict[str, Any] = {"pool": self._pool, "picture": picture, "sha256": sha256}
+        facts |= {"label": label, "box": box}
         with self._writing():
             now = self._current(picture)
             if now is not None and (now.who, now.label, now.box) == (who, label, box):
@@ -100,10 +107,11 @@ class Labels:
             while self._redoable[who]:
                 old = self._redoable[who][-1]
                 now = self._current(old.picture)
-                if now is None or now.number < old.number:
+                if now is None or self._first.get(now.number, now.number) < old.number:
                     added = self._log.append(
                         LABEL,
                         who,
+                        pool=self._pool,
                         picture=old.picture,
                         sha256=old.sha256,
                         label=old.label,
@@ -177,12 +185,15 @@ class Labels:
             if undone is not None:
                 self._redoable[who].append(undone)
             return
+        if facts.get("pool", "") != self._pool:
+            return
         label = _label(event)
         self._of[label.picture].append(label)
         self._by[who].append(label)
-        again = self._redoable[who]
-        if again and facts.get("redoes") == again[-1].number:
+        again, redoes = self._redoable[who], facts.get("redoes")
+        if again and redoes == again[-1].number:
             again.pop()
+            self._first[label.number] = self._first.get(redoes, redoes)
         else:
             again.clear()
 

@@ -17,7 +17,7 @@ from cvgssl.runtime.parsing import read_text
 
 Role = Literal["labeller", "reviewer", "program"]
 """A reviewer may do what a labeller may; programs have no pages. Any secret serves a program."""
-LOCAL = "local"  # of a station without secrets: whoever sits at this machine
+GUEST = "guest"  # whose name nobody knows; a number tells browsers apart
 _SHORTEST, _LONGEST = 16, 4096  # characters of a secret
 _LONGEST_NAME = 60
 _KEY = "session.key"
@@ -26,10 +26,11 @@ _BY, _NAME, _CSRF = "by", "name", "csrf"  # in a session
 
 @dataclass(frozen=True)
 class Person:
-    """name: stands beside what was done in the station's log."""
+    """name: stands beside what was done in the station's log. is_named: or is a guest."""
 
     name: str
     role: Role
+    is_named: bool = True
 
     @property
     def may_review(self) -> bool:
@@ -66,9 +67,12 @@ class People:
 
     def person(self, session: dict[str, Any]) -> Person | None:
         """Who has this session; None before signing in, and once the secret is gone."""
-        if not self.sign_in:
-            return Person(session.get(_NAME) or LOCAL, "reviewer")
-        return self._by_digest.get(str(session.get(_BY)))
+        found: Person | None = Person(session.get(_NAME, ""), "reviewer")
+        if self.sign_in:
+            found = self._by_digest.get(str(session.get(_BY)))
+        if found is None or found.name:
+            return found
+        return Person(f"{GUEST} {_digest(csrf_token(session))[:4]}", found.role, is_named=False)
 
     def call(self, session: dict[str, Any], name: str) -> None:
         """Note the name of who works here, where nobody signs in; raises UserError."""
@@ -99,7 +103,7 @@ def read_secrets(path: Path) -> dict[str, Person]:
             )
         if _digest(secret) in people:
             raise UserError(f"--token-file {path}: line {number} has the secret of another line")
-        people[_digest(secret)] = Person(name or LOCAL, cast("Role", role))
+        people[_digest(secret)] = Person(name, cast("Role", role))
     if not people:
         raise UserError(f"--token-file {path}: is empty; see `openssl rand -hex 32`")
     return people

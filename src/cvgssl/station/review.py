@@ -7,6 +7,7 @@ because they are difficult.
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -113,6 +114,7 @@ class Reviews:
         self._reviewed: dict[str, int] = {}  # hashes of pictures, and the answer that was judged
         self._last = 0
         self._leases: dict[str, tuple[str, float]] = {}
+        self._skipped: dict[str, set[str]] = {}
 
     def review(
         self,
@@ -194,6 +196,14 @@ class Reviews:
                 seen.add(answer.sha256)
             return found
 
+    def skip(self, number: int, who: str) -> None:
+        """Leave an answer to others, until the station ends; raises LookupError."""
+        sha256 = self._answers.get(number).sha256
+        with self._lock:
+            self._skipped.setdefault(who, set()).add(sha256)
+            if self._leases.get(sha256, ("", 0))[0] == who:
+                del self._leases[sha256]
+
     def release(self, who: str) -> None:
         """Let others have what a person was given."""
         with self._lock:
@@ -226,19 +236,28 @@ class Reviews:
                 for number, reviews in self._by_answer.items()
                 if reviews[-1].right is not None
             ]
-        counts: dict[str, list[int]] = {}
+        total, rights = Counter[str](), Counter[str]()
         for answer, right in judged:
             if self.in_sample(answer.sha256) and version in (None, answer.version):
-                for name in (answer.answer, *([""] if _names_class(answer) else [])):
-                    place = counts.setdefault(name, [0, 0])
-                    place[0] += bool(right)
-                    place[1] += 1
-        order = sorted(counts, key=lambda name: (name in (UNKNOWN, NOT_SURE), name))
-        return [ShareRight(name, *counts[name], *wilson_interval(*counts[name])) for name in order]
+                names = (answer.answer, *([""] if _names_class(answer) else []))
+                total.update(names)
+                rights.update(names if right else ())
+        order = sorted(total, key=lambda name: (name in (UNKNOWN, NOT_SURE), name))
+        return [
+            ShareRight(name, rights[name], total[name], *wilson_interval(rights[name], total[name]))
+            for name in order
+        ]
 
     def in_sample(self, sha256: str) -> bool:
         """Whether a picture is one of the random sample."""
         return sha256 < self._below
+
+    def copy_of(self, sha256: str) -> Path | None:
+        """The copy of a picture that was named, if there is one."""
+        with self._lock:
+            self._refresh()
+            path = self.folder / sha256
+            return path if sha256 in self._reviewed and path.is_file() else None
 
     def truths(self) -> dict[str, str]:
         """Classes of pictures by their hashes, as reviews name them."""
@@ -295,6 +314,8 @@ class Reviews:
     def _lease(self, sha256: str, who: str) -> bool:
         now = time.monotonic()
         holder, until = self._leases.get(sha256, (who, 0.0))
+        if sha256 in self._skipped.get(who, ()):
+            return False
         if holder != who and until > now:
             return False
         self._leases[sha256] = (who, now + LEASE)
@@ -337,6 +358,19 @@ def write_learned(pool: Iterable[Learned], reviewed: Iterable[Learned], path: Pa
     rows = [(each.path, each.label) for each in labels.values()]
     write_labels(rows, path)
     return len(rows)
+
+
+def verdict(answer: Answer, label: str) -> bool | None:
+    """Whether an answer is right where its picture shows `label`; see `Reviews.review`.
+
+    "" of an "unknown" one: a class that has no name yet.
+    """
+    label = normal(label)
+    if label == UNSURE:
+        return None
+    if answer.answer == UNKNOWN:
+        return label not in answer.probabilities
+    return label == answer.label
 
 
 def _label(answer: Answer, right: bool | None, label: str) -> str:

@@ -12,8 +12,8 @@ from starlette.routing import BaseRoute
 
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import sha256_file
-from cvgssl.station.fitting import Fitting
 from cvgssl.station.current_labelling import CurrentLabelling
+from cvgssl.station.fitting import Fitting
 from cvgssl.station.labelling import Labelling
 from cvgssl.station.labels import Label, LabelConflictError
 from cvgssl.station.pages.shell import Shell, json_object
@@ -22,12 +22,15 @@ from cvgssl.station.pool import Pool
 
 _WAIT = 2.0  # seconds that a browser waits for what follows from its label
 
+
 class LabelPage:
     """One picture after the other, for each person another."""
 
-    def __init__(self, shell: Shell, pool: Pool, engine: CurrentLabelling, fitting: Fitting) -> None:
+    def __init__(
+        self, shell: Shell, pool: Pool, engine: CurrentLabelling, fitting: Fitting
+    ) -> None:
         self._shell, self._pool, self._fitting = shell, pool, fitting
-        self._find = engine
+        self._labelling = engine
 
     def routes(self) -> list[BaseRoute]:
         """What the page asks for."""
@@ -45,8 +48,11 @@ class LabelPage:
         ]
 
     async def _page(self, request: Request, person: Person) -> Response:
-        engine = await run_in_threadpool(self._find)
-        return self._shell.render(request, "label.html", person, ready=engine is not None)
+        engine = await run_in_threadpool(self._labelling)
+        known = self._shell.config.classes
+        return self._shell.render(
+            request, "label.html", person, ready=engine is not None, known=known
+        )
 
     def _threaded(
         self, work: Callable[[Labelling, str, dict[str, Any]], dict[str, Any]]
@@ -67,7 +73,7 @@ class LabelPage:
         person: Person,
         facts: dict[str, Any],
     ) -> dict[str, Any]:
-        engine = self._find()
+        engine = self._labelling()
         if engine is None:
             raise UserError("there are no embeddings yet; begin with the page Start")
         try:

@@ -86,7 +86,14 @@ class StartPage:
         check = ["data", "check", folder, "--json", self._pool.check]
         self._jobs.ask(CHECK, [*map(str, check), *limit], who)
         embed = ["embed", folder, "--class-folders", "false", "--out", self._pool.features]
-        embed += ["--runtime", self._config.runtime, "--skip-corrupt", "true"]
+        embed += [
+            "--encoder",
+            *self._config.encoder,
+            "--runtime",
+            self._config.runtime,
+            "--skip-corrupt",
+            "true",
+        ]
         self._jobs.ask(EMBED, [*map(str, embed), *limit], who)
 
     async def _upload(self, request: Request, person: Person) -> Response:  # noqa: ARG002

@@ -1,0 +1,206 @@
+"""Recognize: pictures are brought, answers of all sources are listed, and what each rests on."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from functools import lru_cache
+from pathlib import PurePosixPath
+from typing import Any, cast
+from urllib.parse import quote
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import BaseRoute
+
+from cvgssl.images.reader import UnreadablePicture
+from cvgssl.recognizer.nearest import Neighbour
+from cvgssl.runtime.errors import UserError
+from cvgssl.station.answering import Answering, Loaded
+from cvgssl.station.answers import PAGE, Answer, Answers, Judged, Wanted
+from cvgssl.station.evidence import About, Evidence, about
+from cvgssl.station.gathering import BusyError
+from cvgssl.station.models import Version
+from cvgssl.station.pages.shell import Shell
+from cvgssl.station.people import Person
+from cvgssl.station.pool import Pool
+from cvgssl.station.review import Review, Reviews
+from cvgssl.station.routes import Routes, uploaded
+
+MOST_CLASSES = 9  # whose probabilities are shown
+_LISTED = 50
+_SIDES = (160, 1280)  # pixels of thumbnails and of large pictures
+_CACHED = {"cache-control": "private, max-age=3600"}
+_TEXTS = ("since", "until", "answer", "source", "name")
+_JUDGED = ("right", "wrong", "none")
+
+
+class RecognizePage:
+    """Answers and their pictures, for all pages."""
+
+    def __init__(
+        self,
+        shell: Shell,
+        routes: Routes,
+        answering: Answering,
+        answers: Answers,
+        reviews: Reviews,
+        pool: Pool,
+    ) -> None:
+        self._shell, self._routes, self._answering = shell, routes, answering
+        self._answers, self._reviews, self._pool = answers, reviews, pool
+        self.evidence = Evidence(answering)
+        self.about = lru_cache(maxsize=64)(about)  # versions never change
+
+    def routes(self) -> list[BaseRoute]:
+        """What the page asks for."""
+        shell = self._shell
+        return [
+            shell.page("/recognize", self._page),
+            shell.action("/recognize/ask", self._ask),
+            shell.data("/recognize/list", self._list),
+            shell.data("/recognize/answers.csv", self._csv),
+            shell.data("/answers/{number:int}", self._answer),
+            shell.data("/kept/{side:int}/{sha256}", self._picture),
+        ]
+
+    async def _page(self, request: Request, person: Person) -> Response:
+        versions = await run_in_threadpool(self._answering.versions)
+        live = self._answering.live
+        return self._shell.render(
+            request,
+            "recognize.html",
+            person,
+            versions=[(each.number, PurePosixPath(each.name).name) for each in versions[::-1]],
+            live=live.version.number if live else None,
+        )
+
+    async def _ask(self, request: Request, person: Person) -> Response:
+        loaded = await self._meant(request.query_params.get("version"))
+        pictures = await uploaded(request, self._shell.config)
+        if not pictures:
+            raise UserError("no picture was sent")
+        told = await self._routes.answer(pictures, loaded, PAGE, person.name)
+        await run_in_threadpool(self._answers.settle)  # so that the list has them
+        refused = [
+            {"name": each["name"], "reason": each["error"]} for each in told if "error" in each
+        ]
+        kept = len(told) - len(refused)
+        return JSONResponse({"kept": kept, "refused": refused}, 200 if kept else 422)
+
+    async def _meant(self, text: str | None) -> Loaded:
+        if text:
+            return await run_in_threadpool(self._answering.load, number_of(text))
+        if self._answering.live is None:
+            raise UserError("no recognizer is live yet")
+        return self._answering.live
+
+    async def _list(self, request: Request, person: Person) -> Response:  # noqa: ARG002
+        query = request.query_params
+        before = number_of(query["before"]) if query.get("before") else None
+        return JSONResponse(await run_in_threadpool(self._found, wanted_of(query), before))
+
+    def _found(self, wanted: Wanted, before: int | None) -> dict[str, Any]:
+        found = self._answers.page(wanted, before, _LISTED)
+        counts = {} if before else self._answers.counts(wanted)
+        # answers to choose from are those of the other filters
+        every = {} if before else self._answers.counts(replace(wanted, answer=None))
+        more = len(found) == _LISTED
+        return {
+            "answers": [self.shown(each) for each in found],
+            "counts": counts,
+            "every": every,
+            "more": found[-1].number if more else None,
+        }
+
+    async def _csv(self, request: Request, person: Person) -> Response:  # noqa: ARG002
+        rows = self._answers.csv(wanted_of(request.query_params))
+        name = {"content-disposition": 'attachment; filename="answers.csv"'}
+        return StreamingResponse(rows, media_type="text/csv; charset=utf-8", headers=name)
+
+    async def _answer(self, request: Request, person: Person) -> Response:  # noqa: ARG002
+        number = request.path_params["number"]
+        return JSONResponse(await run_in_threadpool(self.explained, number))
+
+    def explained(self, number: int) -> dict[str, Any]:
+        """An answer with what it rests on, as JSON values; raises LookupError."""
+        answer = self._answers.get(number)
+        shown = self.shown(answer)
+        data = self._answers.pictures.read(answer.sha256)
+        shown |= {"nearest": [], "decided": "", "reason": ""}
+        try:
+            known = self.about(self.version(answer.version))
+            shown["decided"] = known.decided() or f"{known.head} {known.encoder}".strip()
+            if data is not None:
+                nearest = self.evidence.nearest(data, answer.version)
+                shown["nearest"] = [asdict(each) | {"src": source_of(each)} for each in nearest]
+        except (UserError, LookupError, BusyError) as error:
+            shown["reason"] = str(error)
+        return shown
+
+    def shown(self, answer: Answer) -> dict[str, Any]:
+        """An answer as JSON values."""
+        ranked = sorted(answer.probabilities.items(), key=lambda pair: -pair[1])
+        facts = asdict(answer) | {"probabilities": ranked[:MOST_CLASSES]}
+        facts["kept"] = self._answers.pictures.path(answer.sha256) is not None
+        facts["review"] = None
+        if (review := self._reviews.of(answer.number)) is not None:
+            facts["review"] = review_shown(review)
+        return facts
+
+    def version(self, number: int) -> Version:
+        """Raises LookupError where there is none of that number."""
+        versions = {each.number: each for each in self._answering.versions()}
+        return versions[number]
+
+    def about_number(self, number: int) -> About:
+        """What is known of a version; raises LookupError, and UserError for a damaged one."""
+        return self.about(self.version(number))
+
+    async def _picture(self, request: Request, person: Person) -> Response:  # noqa: ARG002
+        side, sha256 = request.path_params["side"], request.path_params["sha256"]
+        if side not in _SIDES:
+            raise LookupError(side)
+        data = await run_in_threadpool(self._jpeg, sha256, side)
+        return Response(data, media_type="image/jpeg", headers=_CACHED)
+
+    def _jpeg(self, sha256: str, side: int) -> bytes:
+        path = self._answers.pictures.path(sha256) or self._reviews.copy_of(sha256)
+        if path is None:
+            raise LookupError(sha256)
+        try:
+            return self._pool.shown(path, side)
+        except UnreadablePicture as error:
+            raise UserError(error.reason) from error
+
+
+def source_of(neighbour: Neighbour) -> str:
+    """The address of a labelled picture: one of the pool, or one that was reviewed."""
+    last = PurePosixPath(neighbour.name).name
+    if len(last) == 64 and neighbour.name.startswith("/"):
+        return f"/kept/160/{last}"
+    return f"/pool/160/{quote(neighbour.name)}"
+
+
+def review_shown(review: Review) -> dict[str, Any]:
+    """A review as JSON values."""
+    return {"number": review.number, "who": review.who, "at": review.at,
+            "right": review.right, "label": review.label}  # fmt: skip
+
+
+def wanted_of(query: Mapping[str, str]) -> Wanted:
+    """The answers that a query means; raises UserError."""
+    texts = {name: query[name] for name in _TEXTS if query.get(name)}
+    review = query.get("review") or None
+    if review is not None and review not in _JUDGED:
+        raise UserError(f"review: one of {', '.join(_JUDGED)}")
+    version = number_of(query["version"]) if query.get("version") else None
+    return Wanted(**texts, version=version, review=cast("Judged | None", review))
+
+
+def number_of(text: object) -> int:
+    """A number of a request; raises HTTPException for what is none."""
+    found = str(text)
+    if not (found.isascii() and found.isdigit() and len(found) < 16):
+        raise HTTPException(400, "a number is expected")
+    return int(found)

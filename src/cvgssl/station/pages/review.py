@@ -1,0 +1,95 @@
+"""Review: one answer after the other, right or wrong by a key, and how often answers are right."""
+
+from dataclasses import asdict
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute
+
+from cvgssl.runtime.errors import UserError
+from cvgssl.station.answers import Answers
+from cvgssl.station.pages.recognize import RecognizePage, number_of, review_shown
+from cvgssl.station.pages.shell import Shell, json_object
+from cvgssl.station.people import Person
+from cvgssl.station.review import KINDS, ConflictError, Reviews, verdict
+
+_AHEAD = 3  # answers that a page is given at once
+
+
+class ReviewPage:
+    """The queue, and what was said."""
+
+    def __init__(
+        self, shell: Shell, answers: Answers, reviews: Reviews, recognize: RecognizePage
+    ) -> None:
+        self._shell, self._answers, self._reviews = shell, answers, reviews
+        self._recognize = recognize
+
+    def routes(self) -> list[BaseRoute]:
+        """What the page asks for."""
+        shell = self._shell
+        return [
+            shell.page("/review", self._page),
+            shell.data("/review/next", self._next),
+            shell.data("/review/figures", self._figures),
+            shell.action("/review/give", self._give, reviewer=True),
+            shell.action("/review/skip", self._skip, reviewer=True),
+            shell.action("/review/undo", self._undo, reviewer=True),
+        ]
+
+    async def _page(self, request: Request, person: Person) -> Response:
+        share = self._reviews.share
+        return self._shell.render(request, "review.html", person, share=share)
+
+    async def _next(self, request: Request, person: Person) -> Response:
+        kind = request.query_params.get("kind") or ""
+        if kind and kind not in KINDS:
+            raise UserError(f"kind: one of {', '.join(KINDS)}")
+        return JSONResponse(await run_in_threadpool(self._given, person, kind))
+
+    def _given(self, person: Person, kind: str) -> dict[str, Any]:
+        if not person.may_review:
+            return {"answers": []}
+        kinds = (kind,) if kind else KINDS
+        given = self._reviews.next(person.name, _AHEAD, kinds)
+        return {"answers": [self._recognize.shown(each) for each in given]}
+
+    async def _figures(self, request: Request, person: Person) -> Response:  # noqa: ARG002
+        return JSONResponse(await run_in_threadpool(self._counted))
+
+    def _counted(self) -> dict[str, Any]:
+        shares = [asdict(each) | {"share": each.share} for each in self._reviews.shares()]
+        return {"left": self._reviews.left(), "shares": shares}
+
+    async def _give(self, request: Request, person: Person) -> Response:
+        body = await json_object(request)
+        number = number_of(body.get("number"))
+        label, is_wrong = str(body.get("label") or ""), body.get("wrong") is True
+        replaces = body.get("replaces")
+        replaces = None if replaces is None else number_of(replaces)
+
+        def give() -> dict[str, Any]:
+            right = False if is_wrong else verdict(self._answers.get(number), label)
+            review = self._reviews.review(number, person.name, right, label, replaces)
+            return review_shown(review)
+
+        try:
+            return JSONResponse(await run_in_threadpool(give))
+        except ConflictError as conflict:
+            now = None if conflict.review is None else review_shown(conflict.review)
+            who = conflict.review.who if conflict.review else ""
+            return JSONResponse({"error": f"reviewed by {who} meanwhile", "review": now}, 409)
+
+    async def _skip(self, request: Request, person: Person) -> Response:
+        number = number_of((await json_object(request)).get("number"))
+        await run_in_threadpool(self._reviews.skip, number, person.name)
+        return JSONResponse({})
+
+    async def _undo(self, request: Request, person: Person) -> Response:  # noqa: ARG002
+        undone = await run_in_threadpool(self._reviews.undo, person.name)
+        if undone is None:
+            return JSONResponse({"answer": None})
+        answer = await run_in_threadpool(self._answers.get, undone.answer)
+        return JSONResponse({"answer": self._recognize.shown(answer)})

@@ -1,0 +1,57 @@
+// How answers are shown, on several pages.
+"use strict";
+
+const answers = (() => {
+  const { t, make, percent } = station;
+  const VERDICTS = { unknown: "bad", "not sure": "doubt" };
+
+  /** An answer as a word: verdicts are translated, classes are not. */
+  function named(answer) {
+    if (answer === "unknown") return t("unknown");
+    return answer === "not sure" ? t("not sure") : answer;
+  }
+
+  /** Whoever it was; "local" is somebody who gave no name. */
+  function who(name) {
+    if (name === "program") return t("a program");
+    return name === "local" ? t("somebody") : name;
+  }
+
+  function tag(answer) {
+    return make("span", { class: `tag ${VERDICTS[answer] ?? ""}` }, named(answer));
+  }
+
+  /** A picture of the station; what is not kept any more leaves a gray place. */
+  function picture(src, name = "") {
+    const image = make("img", { class: "thumb", loading: "lazy", alt: name, src });
+    image.addEventListener("error", () => image.replaceWith(make("span", { class: "thumb gone", title: t("not kept any more") }, "–")));
+    return image;
+  }
+
+  /** Classes with bars as long as their probabilities; pairs [name, share]. */
+  function bars(pairs) {
+    return make("table", { class: "bars" }, make("tbody", {}, ...pairs.map(([name, share]) => {
+      const bar = make("i", { "aria-hidden": "true" });
+      bar.style.width = `${100 * share}%`;
+      return make("tr", {}, make("th", { scope: "row" }, name, bar), make("td", { class: "number" }, percent(share, 1)));
+    })));
+  }
+
+  /** The labelled pictures that are most alike. */
+  function nearest(found) {
+    if (!found.length) return [make("p", { class: "quiet" }, t("This version names no labelled pictures, or the picture is gone."))];
+    return found.map((each) => {
+      const image = picture(each.src, each.name);
+      image.addEventListener("error", () => image.remove()); // of other folders than the pool
+      return make("figure", { title: each.name }, image, make("figcaption", {}, make("b", {}, each.label), ` ${each.similarity.toFixed(2)}`));
+    });
+  }
+
+  function when(at) {
+    const time = new Date(at);
+    const same = time.toDateString() === new Date().toDateString();
+    return same ? time.toLocaleTimeString(document.documentElement.lang) : time.toLocaleString(document.documentElement.lang, { dateStyle: "short", timeStyle: "short" });
+  }
+
+  return { named, who, tag, picture, bars, nearest, when };
+})();

@@ -1,0 +1,161 @@
+"use strict";
+{
+  const { t, ask, say, make, isForPage, percent } = station;
+  const byId = (id) => document.getElementById(id);
+  const filters = byId("filters");
+  const AT_ONCE = 16; // pictures in a request
+  let rows = []; // answers that are listed
+  let more = null;
+  let chosen = null; // number of the one that is explained
+  let asked = 0;
+  let timer;
+  const narrow = matchMedia("(max-width: 1000px)"); // one below the other
+
+  function query() {
+    const values = new URLSearchParams();
+    for (const [name, value] of new FormData(filters)) {
+      if (value) values.set(name, ["since", "until"].includes(name) ? new Date(value).toISOString().slice(0, 19) : value);
+    }
+    return values;
+  }
+
+  async function list(before = null) {
+    clearTimeout(timer);
+    const mine = ++asked;
+    const words = query();
+    byId("csv").href = `/recognize/answers.csv?${words}`;
+    if (before) words.set("before", before);
+    try {
+      const found = await ask(`/recognize/list?${words}`);
+      if (mine !== asked) return; // another filter was chosen meanwhile
+      rows = before ? [...rows, ...found.answers] : found.answers;
+      more = found.more;
+      if (!before) showCounts(found);
+      showRows();
+    } catch (error) { say(error.message); }
+    if (!before) timer = setTimeout(refresh, 5000);
+  }
+
+  /** New answers come on top by themselves, unless older ones are being read. */
+  function refresh() {
+    if (document.hidden || rows.length > 50) timer = setTimeout(refresh, 5000);
+    else list();
+  }
+
+  function showCounts(found) {
+    const total = Object.values(found.counts).reduce((sum, count) => sum + count, 0);
+    byId("counts").replaceChildren(make("b", {}, t("{n} answers", { n: total.toLocaleString() })),
+      ...Object.entries(found.counts).slice(0, 8).map(([answer, count]) => make("span", {}, answers.tag(answer), ` ${count.toLocaleString()}`)));
+    const field = filters.elements.answer;
+    const value = field.value;
+    field.replaceChildren(make("option", { value: "" }, t("any")),
+      ...Object.keys(found.every).map((answer) => make("option", { value: answer }, answers.named(answer))));
+    field.value = value in found.every ? value : "";
+  }
+
+  function showRows() {
+    byId("rows").replaceChildren(...rows.map((each) => {
+      const name = each.name || t("without a name");
+      const open = make("button", { class: "open", type: "button", "aria-label": `${name}: ${answers.named(each.answer)}` },
+        each.kept ? answers.picture(`/kept/160/${each.sha256}`) : make("span", { class: "thumb gone" }, "–"));
+            const review = each.review && each.review.right !== null
+        ? make("span", { class: each.review.right ? "good" : "bad" }, each.review.right ? " ✓" : " ✗") : "";
+      const row = make("tr", { "data-number": each.number, "aria-current": each.number === chosen ? "true" : null },
+        make("td", {}, open), make("td", {}, answers.tag(each.answer), each.answer === each.label ? "" : make("span", { class: "quiet" }, ` ${each.label}`), review), make("td", { class: "number" }, percent(each.probability)),
+        make("td", { class: "name" }, name), make("td", {}, String(each.version)), make("td", { class: "quiet" }, answers.when(each.at)));
+      row.addEventListener("click", async () => { await choose(each.number); if (narrow.matches) byId("detail").scrollIntoView({ block: "start" }); });
+      return row;
+    }));
+    byId("empty").hidden = rows.length > 0;
+    byId("more").hidden = !more;
+  }
+
+  async function choose(number) {
+    chosen = number;
+    for (const row of byId("rows").children) {
+      if (Number(row.dataset.number) === number) row.setAttribute("aria-current", "true");
+      else row.removeAttribute("aria-current");
+    }
+    try {
+      const found = await ask(`/answers/${number}`);
+      if (chosen === number) explain(found);
+    } catch (error) { say(error.message); }
+  }
+
+  function explain(found) {
+    const parts = [];
+    if (found.kept) parts.push(make("img", { class: "large", src: `/kept/1280/${found.sha256}`, alt: t("the picture {name}", { name: found.name }) }));
+    else parts.push(make("p", { class: "quiet" }, t("The picture is not kept any more.")));
+    parts.push(make("p", { class: "row between" }, make("span", { class: "big" }, answers.named(found.answer)), make("span", { class: "quiet" }, t("probability {share}", { share: percent(found.probability, 1) }))));
+    if (found.answer === "unknown") parts.push(make("p", { class: "quiet" }, t("It is unlike all labelled pictures; the classes below are the least unlike.")));
+    if (found.answer === "not sure") parts.push(make("p", { class: "quiet" }, t("No class is clearly more likely than the others.")));
+    if (found.review) parts.push(make("p", {}, t("{who} reviewed it: {what}", { who: answers.who(found.review.who), what: found.review.label || (found.review.right ? t("right") : t("wrong")) })));
+    parts.push(answers.bars(found.probabilities), make("h2", {}, t("Most alike labelled pictures")),
+      make("div", { class: "grid near" }, ...answers.nearest(found.nearest)));
+    if (found.decided) {
+      parts.push(make("h2", {}, t("What the answer relies on")), ...found.decided.split("\n").map((line) => make("p", { class: "quiet" }, line)));
+    }
+    if (found.reason) parts.push(make("p", { class: "bad" }, found.reason));
+    parts.push(make("p", {}, make("a", { class: "button plain", href: `/replay/${found.number}` }, t("Replay"))));
+    byId("detail").replaceChildren(...parts);
+  }
+
+  function step(by) {
+    const place = rows.findIndex((each) => each.number === chosen);
+    const next = rows[Math.min(rows.length - 1, Math.max(0, place + by))];
+    if (!next || next.number === chosen) return;
+    choose(next.number);
+    byId("rows").querySelector(`[data-number="${next.number}"]`)?.scrollIntoView({ block: "nearest" });
+  }
+
+  async function upload(files) {
+    const every = [...files];
+    let kept = 0;
+    const refused = [];
+    for (let first = 0; first < every.length; first += AT_ONCE) {
+      byId("uploading").textContent = t("{done} of {total}", { done: first, total: every.length });
+      const form = new FormData();
+      for (const file of every.slice(first, first + AT_ONCE)) form.append("picture", file, file.name);
+      try {
+        const told = await ask(`/recognize/ask?version=${byId("by").value}`, form);
+        kept += told.kept;
+        refused.push(...told.refused);
+      } catch (error) {
+        if (!error.found?.refused) { say(error.message); break; }
+        refused.push(...error.found.refused);
+      }
+      await list();
+    }
+    const few = refused.slice(0, 3).map((each) => `${each.name}: ${each.reason}`).join("; ");
+    byId("uploading").textContent = refused.length
+      ? t("{n} pictures were recognized, {m} refused: {few}", { n: kept, m: refused.length, few })
+      : t("{n} pictures were recognized.", { n: kept });
+    if (kept && rows.length) choose(rows[0].number);
+  }
+
+  const drop = byId("drop");
+  if (drop) {
+    byId("files").addEventListener("change", async (event) => { await upload(event.target.files); event.target.value = ""; });
+    for (const kind of ["dragover", "dragleave", "drop"]) {
+      drop.addEventListener(kind, (event) => {
+        event.preventDefault();
+        drop.classList.toggle("over", kind === "dragover");
+        if (kind === "drop") upload(event.dataTransfer.files);
+      });
+    }
+  }
+  filters.addEventListener("input", () => list());
+  filters.addEventListener("submit", (event) => event.preventDefault());
+  byId("more").addEventListener("click", () => list(more));
+  document.addEventListener("keydown", (event) => {
+    if (!isForPage(event)) return;
+    const key = event.key.toLowerCase();
+    if (key === "j" || key === "k") step(key === "j" ? 1 : -1);
+    else if (key === "a" && drop) byId("files").click();
+    else return;
+    event.preventDefault();
+  });
+  const given = new URLSearchParams(location.search);
+  for (const [name, value] of given) if (filters.elements[name]) filters.elements[name].value = value;
+  list();
+}

@@ -1,0 +1,172 @@
+"use strict";
+{
+  const { t, ask, say, make, isForPage, percent } = station;
+  const byId = (id) => document.getElementById(id);
+  const KEYS = 9;
+  const may = Boolean(byId("reviewing").dataset.may);
+  let queue = []; // answers to look at, the one that is shown at the head
+  const done = new Set(); // hashes of what was said or skipped here; a request may still bring them
+  let kind = "";
+  let sending = false;
+  let asking = null;
+
+  function refill() {
+    if (!may) return null;
+    asking ??= ask(`/review/next?kind=${encodeURIComponent(kind)}`).then((found) => {
+      asking = null;
+      const known = new Set(queue.map((each) => each.sha256));
+      for (const each of found.answers) {
+        if (known.has(each.sha256) || done.has(each.sha256)) continue;
+        queue.push(each);
+        if (each.kept) new Image().src = `/kept/1280/${each.sha256}`;
+      }
+      show();
+      if (!queue.length) setTimeout(refill, 4000); // others come while the station answers
+    }, (error) => { asking = null; say(error.message); setTimeout(refill, 4000); });
+    return asking;
+  }
+
+  function show() {
+    const now = queue[0];
+    byId("asked").hidden = byId("stage").hidden = !now;
+    byId("done").hidden = Boolean(now) || !may;
+    if (!now) {
+      byId("nearest").replaceChildren();
+      byId("picture").removeAttribute("src");
+      byId("picture").dataset.number = "";
+      return;
+    }
+    const image = byId("picture");
+    if (image.dataset.number === String(now.number)) return;
+    image.dataset.number = now.number;
+    byId("naming").hidden = true;
+    image.src = now.kept ? `/kept/1280/${now.sha256}` : "";
+    image.alt = now.kept ? t("the picture {name}", { name: now.name }) : t("The picture is not kept any more.");
+    byId("answer").textContent = answers.named(now.answer);
+    byId("answer").className = `big ${now.answer === "unknown" ? "bad" : now.answer === "not sure" ? "doubt" : ""}`;
+    byId("about").textContent = [now.name, t("version {n}", { n: now.version }), answers.when(now.at)].filter(Boolean).join(" · ");
+    byId("right").firstChild.textContent = `${rightText(now)} `;
+    byId("keys").replaceChildren(...now.probabilities.map(([name, share], place) => {
+      const bar = make("i", { "aria-hidden": "true" });
+      bar.style.width = `${100 * share}%`;
+      const button = make("button", { type: "button", "aria-label": `${name}, ${percent(share)}` }, make("kbd", {}, String(place + 1)), make("span", {}, name), percent(share), bar);
+      button.addEventListener("click", () => give({ label: name }));
+      return button;
+    }));
+    explain(now.number);
+  }
+
+  function rightText(now) {
+    if (now.answer === "unknown") return t("Right: none of the classes");
+    if (now.answer === "not sure") return t("It is {label}", { label: now.label });
+    return t("Right");
+  }
+
+  async function explain(number) {
+    byId("nearest").replaceChildren();
+    try {
+      const found = await ask(`/answers/${number}`);
+      if (queue[0]?.number === number) byId("nearest").replaceChildren(...answers.nearest(found.nearest));
+    } catch (error) { say(error.message); }
+  }
+
+  async function give(said) {
+    const now = queue[0];
+    if (!now || sending) return;
+    sending = true;
+    try {
+      await ask("/review/give", { number: now.number, replaces: now.review?.number ?? null, ...said });
+      advance();
+      figures();
+    } catch (error) {
+      say(error.status === 409 ? t("Somebody else was there first.") : error.message);
+      if (error.status === 409) advance();
+    } finally {
+      sending = false;
+    }
+  }
+
+  function advance() {
+    done.add(queue.shift().sha256);
+    show();
+    if (queue.length < 2) refill();
+  }
+
+  async function figures() {
+    try {
+      const found = await ask("/review/figures");
+      for (const place of document.querySelectorAll("[data-left]")) place.textContent = found.left[place.dataset.left].toLocaleString();
+      if (!found.shares.length) return;
+      const named = (answer) => (answer === "" ? t("all classes") : answers.named(answer));
+      byId("shares").replaceChildren(make("div", { class: "wide" }, make("table", {},
+        make("thead", {}, make("tr", {}, make("th", {}, t("answer")), make("th", { class: "number" }, t("right")), make("th", { class: "number" }, "%"), make("th", { class: "number" }, t("95 % interval")))),
+        make("tbody", {}, ...found.shares.map((each) => make("tr", {}, make("th", { scope: "row" }, named(each.answer)),
+          make("td", { class: "number" }, `${each.right} / ${each.looked_at}`), make("td", { class: "number" }, each.share.toFixed(0)),
+          make("td", { class: "number" }, `${each.low.toFixed(0)}–${each.high.toFixed(0)}`)))))));
+    } catch (error) { say(error.message); }
+  }
+
+  const actions = {
+    right: () => { const now = queue[0]; if (now) give({ label: now.answer === "unknown" ? "" : now.label }); },
+    wrong: () => give({ wrong: true }),
+    name: () => { if (queue[0]) { byId("naming").hidden = false; byId("new-name").focus(); } },
+    unsure: () => give({ label: "?" }),
+    skip: async () => {
+      if (!queue[0]) return;
+      try { await ask("/review/skip", { number: queue[0].number }); advance(); } catch (error) { say(error.message); }
+    },
+    undo: async () => {
+      try {
+        const found = await ask("/review/undo", {});
+        if (!found.answer) return say(t("There is nothing to take back."));
+        done.delete(found.answer.sha256);
+        queue = [found.answer, ...queue.filter((each) => each.number !== found.answer.number)];
+        show();
+        figures();
+      } catch (error) { say(error.message); }
+    },
+    fit: async () => {
+      try {
+        await ask("/label/fit", {});
+        byId("fitting").textContent = t("The next version is being made; Models shows it.");
+      } catch (error) { say(error.message); }
+    },
+  };
+  for (const button of document.querySelectorAll("[data-do]")) button.addEventListener("click", () => actions[button.dataset.do]());
+  for (const button of document.querySelectorAll("[data-kind]")) {
+    button.addEventListener("click", () => {
+      kind = button.dataset.kind;
+      for (const each of document.querySelectorAll("[data-kind]")) each.setAttribute("aria-pressed", String(each === button));
+      queue = [];
+      asking = null;
+      refill();
+    });
+  }
+  byId("naming").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const field = byId("new-name");
+    const name = field.value.trim();
+    field.value = "";
+    field.blur();
+    if (name) give({ label: name });
+  });
+  byId("new-name").addEventListener("keydown", (event) => {
+    if (event.key === "Escape") { event.target.value = ""; event.target.blur(); byId("naming").hidden = true; }
+  });
+  const byKey = { Enter: "right", x: "wrong", n: "name", "?": "unsure", s: "skip", u: "undo", f: "fit" };
+  document.addEventListener("keydown", (event) => {
+    if (!isForPage(event) || (event.key === "Enter" && event.target.closest("button, a, summary"))) return;
+    const number = Number(event.key);
+    const action = byKey[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    if (number >= 1 && number <= KEYS) {
+      const found = queue[0]?.probabilities[number - 1];
+      if (found) give({ label: found[0] });
+    } else if (action) {
+      event.preventDefault();
+      actions[action]();
+    }
+  });
+  if (!may) document.querySelectorAll("#reviewing [data-do]").forEach((each) => { each.disabled = true; });
+  refill();
+  figures();
+}
