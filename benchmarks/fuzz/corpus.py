@@ -234,13 +234,18 @@ def _sentences(_root: Path) -> None:
 
 def _features(folder: Path) -> list[Target]:
     """Features files and the caches of pictures and embeddings."""
+    from benchmarks.fuzz import parquet_mutations
     from benchmarks.fuzz import table_mutations as tables
 
     options = (*TINY, "--image-size", "32")
     _embedded(folder)
     called(folder, "embed", "steel", *options, "--out", "steel.parquet")
     archive = (*mutations.BYTES, *[mutations.mutate_archive] * 2, *[tables.mutate_npz] * 6)
-    parquet = (*mutations.BYTES, *[tables.mutate_parquet] * 8)
+    parquet = (
+        *mutations.BYTES,
+        *[tables.mutate_parquet] * 6,
+        *[parquet_mutations.mutate_claims] * 4,
+    )
     targets = [
         Target("features files", "steel.npz", archive, command(*SELECT, "steel.npz")),
         Target("features files", "steel.parquet", parquet, command(*SELECT, "steel.parquet")),

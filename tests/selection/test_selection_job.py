@@ -60,3 +60,34 @@ def test_mistakes_are_told() -> None:
         select(table(), 3, labelled=[LabelLine(2, "test/35.png", "a")])
     with pytest.raises(UserError, match="no train pictures"):
         select(table().part("test"), 3)
+
+
+def test_a_label_that_the_others_contradict_and_what_they_are_worth(tmp_path: Path) -> None:
+    """Picture i is of group i % 3; one of group a is labelled b."""
+    lines = [LabelLine(i, f"train/{i:02}.png", "abc"[i % 3]) for i in range(24)]
+    fine = select(table(), 2, labelled=lines)
+    assert fine.held_out is not None and fine.held_out.right == fine.held_out.held_out == 24
+    assert fine.held_out.low == pytest.approx(86.2, abs=0.1) and fine.suspected == ()
+    assert "24 of 24 labels are named right" in str(fine.held_out)
+    assert "86 to 100 %" in str(fine.held_out)
+    lines[9] = lines[9]._replace(label="b")
+    found = select(table(), 2, labelled=lines)
+    assert found.suspected[0] == ("train/09.png", "b", "a")
+    write_selection(found, tmp_path, {})
+    facts = json.loads((tmp_path / "selection.json").read_text())
+    assert facts["suspected"][0] == {"path": "train/09.png", "label": "b", "instead": "a"}
+    assert facts["held_out"]["held_out"] == 24
+
+
+def test_too_few_labels_for_an_estimate() -> None:
+    one_each = [LabelLine(i, f"train/{i:02}.png", "abc"[i]) for i in range(3)]
+    found = select(table(), 2, labelled=one_each)
+    assert found.held_out is not None and found.held_out.too_few and found.held_out.low is None
+    assert "too few labels to tell" in str(found.held_out)
+    several = [LabelLine(i, f"train/{i:02}.png", "abc"[i % 3]) for i in range(6)]
+    found = select(table(), 2, labelled=several)
+    assert found.held_out is not None and found.held_out.held_out == 6 and found.held_out.too_few
+    assert str(found.held_out).endswith(": too few to tell")
+    of_one_class = [LabelLine(i, f"train/{i:02}.png", "a") for i in (0, 3, 6, 9)]
+    found = select(table(), 2, labelled=of_one_class)
+    assert found.held_out is not None and found.held_out.low is None

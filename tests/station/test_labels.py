@@ -70,6 +70,22 @@ def test_a_label_that_somebody_gave_meanwhile_is_not_overwritten(
     assert labels.last == 4
 
 
+def test_pools_whose_pictures_have_the_same_names(tmp_path: Path) -> None:
+    first, second = (Labels(tmp_path / "log", pool) for pool in ("north", "south"))
+    given = give(first, "a.png", "crack")
+    assert second.current("a.png") is None and second.all() == ([], given.number)
+    give(second, "a.png", "pit")
+    assert second.undo("anna") is not None and second.undo("anna") is None
+    assert second.redo("anna") is not None
+    again = Labels(tmp_path / "log", "north")
+    assert (first.classes(), second.classes(), again.classes()) == (
+        ("crack",),
+        ("pit",),
+        ("crack",),
+    )
+    assert first.undo("anna") == given
+
+
 def test_sent_twice_is_one_label(labels: Labels) -> None:
     first = labels.give("a.png", SHA, "crack", "anna", (0, 0, 1, 1), None)
     assert labels.give("a.png", SHA, "crack", "anna", (0, 0, 1, 1), None) == first

@@ -67,8 +67,7 @@ def held_out_labels(head: CalibratedHead, target: NDArray[np.int64]) -> HeldOutL
     p of that class does: with one label in ten given at random among the other K - 1 classes, when
     0.1 (1 - p) / (K - 1) > 0.9 p, so with p below 1 to 2 % for seven to ten classes. Both classes
     have three labels. That the head's class is another one is not enough: with few labels it is so
-    of half of them. With 3 % mistakes among 100 labels of GC10-224 the rule finds every second
-    mistake, and of its suspects every third is one (docs/selecting.md).
+    of half of them. How many mistakes it finds: docs/selecting.md.
 
     The estimate is for pictures such as the labelled ones: where those were chosen for being odd
     or doubtful, others are named right more often.

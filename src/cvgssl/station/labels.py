@@ -111,6 +111,7 @@ class Labels:
                     added = self._log.append(
                         LABEL,
                         who,
+                        pool=self._pool,
                         picture=old.picture,
                         sha256=old.sha256,
                         label=old.label,
@@ -183,6 +184,8 @@ class Labels:
             undone = next((one for one in self._by[who] if one.number == facts["label"]), None)
             if undone is not None:
                 self._redoable[who].append(undone)
+            return
+        if facts.get("pool", "") != self._pool:
             return
         label = _label(event)
         self._of[label.picture].append(label)
