@@ -13,7 +13,8 @@ import onnx
 import pytest
 
 from cvgssl.cli.main import main
-from cvgssl.export.int8 import Changes, check_changes
+from cvgssl.export.int8 import MOST_CALIBRATION, MOST_CHECKED, Changes, check_changes
+from cvgssl.export.job import divided
 from cvgssl.images.reader import read_picture
 from cvgssl.recognizer.config import FitConfig
 from cvgssl.recognizer.exported_file import ExportedFile
@@ -55,6 +56,17 @@ def test_encoders_are_of_integers_and_nothing_else_is(
         picture = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
         answer = ExportedFile(in_int8.file)(picture, 255)
         assert answer.keys() == ExportedFile(for_openvino.file)(picture, 255).keys()
+
+
+def test_others_are_checked_than_it_was_measured_on() -> None:
+    pool = [Path(f"{number}.png") for number in range(1500)]
+    labelled = pool[::50]
+    calibration, checked = divided(pool, labelled)
+    assert len(calibration) == MOST_CALIBRATION and len(checked) == MOST_CHECKED
+    assert not {*calibration} & {*checked, *labelled} and {*checked} & {*labelled}
+    calibration, checked = divided(pool[:600], labelled[:1])  # too few for both
+    assert len(calibration) == MOST_CALIBRATION and checked == pool[:600]
+    assert divided(pool[:20], pool[:5]) == ([*pool[:5], *pool[5:20]], pool[:20])
 
 
 def test_changed_answers_are_refused(in_int8: Exported, plates: Path) -> None:

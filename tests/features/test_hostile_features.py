@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.fuzz.parquet_mutations import abouts, lay_out, put_together, take_apart
 from cvgssl.features import table_files
 from cvgssl.features.table import load_features
 from cvgssl.runtime.errors import UserError
@@ -120,6 +121,14 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small")
+def test_more_pictures_than_bytes(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "f.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("values.npy", npy(np.zeros((50_000, 1), np.float32)))
+        archive.writestr("names.npy", npy(np.full(50_000, "a")))
+    assert "50,000 names in a file of" in refused(tmp_path / "f.npz")
+
+
+@pytest.mark.usefixtures("small")
 def test_what_inflates_beyond_measure_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "f.npz"
     size = 2**24
@@ -182,7 +191,91 @@ def test_parquet_files_damaged_and_without_measure(tmp_path: Path) -> None:
     repeated = pyarrow.array(["train/a/1.png"] * 400_000).dictionary_encode()
     parquet.write_table(pyarrow.table({"names": repeated}), path)
     assert path.stat().st_size < 2**20
+    assert "400,000 rows in a file of" in refused(path)
+    many = pyarrow.ListArray.from_arrays([0, 10**6], np.zeros(10**6, np.float32))
+    parquet.write_table(pyarrow.table({"values": many, "names": ["a"]}), path)
     assert "save it again" in refused(path)
+
+
+def parquet_bytes(path: Path, rows: int, **options: object) -> bytes:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    names = [f"{'x' * 2000}/{row}.png" for row in range(rows)]
+    values = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(np.ones(rows, np.float32)), 1)
+    parquet.write_table(pyarrow.table({"values": values, "names": names}), path, **options)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("size", [2**31 - 1, 2**28 + 1])
+@pytest.mark.parametrize("column", [0, 1])
+@pytest.mark.parametrize("field", ["inflated", "values"])
+def test_pages_that_claim_more_than_the_footer(
+    tmp_path: Path, column: int, field: str, size: int
+) -> None:
+    """Arrow takes memory for what a page's header says: 2 GiB here."""
+    path = tmp_path / "f.parquet"
+    footer, chunks = take_apart(parquet_bytes(path, 9, use_dictionary=False))
+    (header, _) = chunks[column][0]
+    node = header.value[2] if field == "inflated" else header.value[5].value[1]
+    node.value = size
+    lay_out(footer, chunks)
+    path.write_bytes(put_together(footer, chunks))
+    tracemalloc.start()
+    assert "save it again without compression" in refused(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**20
+
+
+@pytest.mark.parametrize(
+    ("chunk", "field", "number", "told"),
+    [
+        (0, 7, 10**6, "pages outside the file"),
+        (0, 9, -4, "pages outside the file"),
+        (0, 5, 4, "values has fewer values than rows"),
+        (1, 5, 10, "fewer values in the pages than the footer says"),
+    ],
+)
+def test_pages_that_are_not_where_the_footer_says(
+    tmp_path: Path, chunk: int, field: int, number: int, told: str
+) -> None:
+    path = tmp_path / "f.parquet"
+    footer, chunks = take_apart(parquet_bytes(path, 9, use_dictionary=False))
+    lay_out(footer, chunks)
+    abouts(footer)[chunk].value[field].value = number
+    path.write_bytes(put_together(footer, chunks))
+    assert told in refused(path)
+
+
+def test_columns_that_share_their_pages(tmp_path: Path) -> None:
+    """One page of 1 MB could stand for as many as the footer has groups."""
+    path = tmp_path / "f.parquet"
+    footer, chunks = take_apart(parquet_bytes(path, 9))
+    lay_out(footer, chunks)
+    footer.value[4].value *= 40
+    footer.value[3].value *= 40
+    path.write_bytes(put_together(footer, chunks))
+    assert "columns share their pages" in refused(path)
+
+
+def test_texts_that_are_stored_by_what_they_share(tmp_path: Path) -> None:
+    path = tmp_path / "f.parquet"
+    parquet_bytes(path, 9, use_dictionary=False, column_encoding={"names": "DELTA_BYTE_ARRAY"})
+    assert "save it in another encoding" in refused(path)
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+def test_texts_of_other_kinds_in_parquet(tmp_path: Path, fixed: bool) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    path = tmp_path / "f.parquet"
+    kind = pyarrow.binary(4) if fixed else pyarrow.list_(pyarrow.string())
+    names = pyarrow.array([b"abcd"] if fixed else [["abcd"]], kind)
+    values = pyarrow.array([[1.0]])
+    parquet.write_table(pyarrow.table({"values": values, "names": names}), path)
+    assert "names holds" in refused(path)
 
 
 DAMAGE = """

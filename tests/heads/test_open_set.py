@@ -190,3 +190,12 @@ def test_shares_out_of_range() -> None:
         OpenSetHead(false_rejection_rate=1.0).fit(rows, labels)
     with pytest.raises(ValueError, match="error -0"):
         OpenSetHead(error=-0.1).fit(rows, labels)
+
+
+def test_no_answers_where_a_class_is_called_like_one() -> None:
+    rows, labels = groups(120, 0)
+    names = np.array(["cut", "Unknown", "scratch", "pit"])[labels]
+    head = OpenSetHead(HEADS["kernel-ridge"]()).fit(rows, names)
+    assert set(head.verdicts(rows)) <= {KNOWN, UNKNOWN, NOT_SURE}
+    with pytest.raises(ValueError, match="a class is called 'Unknown', as a verdict is"):
+        head.answers(rows)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cvgssl.images import names
 from cvgssl.images.names import (
     FilesBelow,
     KnownNames,
@@ -16,6 +17,7 @@ from cvgssl.images.names import (
     is_utf8,
     text_form,
 )
+from cvgssl.runtime.errors import UserError
 
 NAME = "train/crack/prüf 1.png"
 DECOMPOSED = unicodedata.normalize("NFD", NAME)
@@ -108,3 +110,16 @@ def test_blanks_around_a_known_name_are_no_part_of_what_is_written() -> None:
     known = KnownNames(["train/a/1.png ", "train/a/2.png", "train/a/2.png "])
     assert known.find("train/a/1.png") == known.find("train/a/1.png ") == "train/a/1.png "
     assert known.find("train/a/2.png") == "train/a/2.png", "the name itself comes first"
+
+
+def test_a_list_for_another_folder_is_given_up_early(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names, "_MOST_MISSING", 3)
+    known, files = KnownNames([NAME], data), FilesBelow(data)
+    for place in (known, files):
+        for number in (1, 2):
+            assert place.find(f"other/{number}.png") is None
+            assert place.find(NAME) is not None
+        with pytest.raises(UserError, match=r"^3 paths and perhaps more .* is other/1\.png$"):
+            place.find("other/3.png")

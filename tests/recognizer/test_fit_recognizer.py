@@ -347,11 +347,11 @@ def test_more_pictures_that_nobody_has_labelled(fitted: Fit, plates: Path, tmp_p
 def test_a_class_that_is_called_like_a_verdict(fitted: Fit, plates: Path, tmp_path: Path) -> None:
     labels = tmp_path / "labels.csv"
     rows = [
-        f"{path.relative_to(plates)},{'unknown' if path.parent.name == 'patches' else 'other'}"
+        f"{path.relative_to(plates)},{'Unknown' if path.parent.name == 'patches' else 'other'}"
         for path in sorted((plates / "train").rglob("*.bmp"))[::4]
     ]
     labels.write_text("\n".join(["path,label", *rows]))
     folder, _ = fitted(labels=labels, class_folders=False)
-    assert {each.label for each in predict(folder, [plates / "test"])} <= {"unknown", "other"}
-    with pytest.raises(UserError, match=r"--unknown: .* has a class called 'unknown'"):
+    assert {each.label for each in predict(folder, [plates / "test"])} <= {"Unknown", "other"}
+    with pytest.raises(UserError, match=r"--unknown: .* has a class called 'Unknown'"):
         predict(folder, [plates / "test"], unknown=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cvgssl.runtime import csv_files
 from cvgssl.runtime.csv_files import read_rows
 from cvgssl.runtime.csv_writing import write_rows
 from cvgssl.runtime.errors import UserError
@@ -13,7 +14,7 @@ from cvgssl.runtime.errors import UserError
 def rows(path: Path, content: bytes, *optional: str) -> list[dict[str, str]]:
     path.write_bytes(content)
     found = read_rows(path, ("path", "label"), optional)
-    return [{name: row[name] for name in row.written} for row in found]
+    return [{name: row[name] for name in row.columns} for row in found]
 
 
 WANTED = [{"path": "ä/1.png", "label": "Größe"}, {"path": "b, 2.png", "label": ""}]
@@ -59,7 +60,7 @@ def test_names_keep_the_blanks_that_they_begin_with(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("path,label\n a.png, x\n")
     (row,) = read_rows(path, ("path", "label"))
-    assert row.written == {"path": " a.png", "label": " x"}
+    assert (row.written("path"), row.written("label")) == (" a.png", " x")
     assert row["label"] == "x"
 
 
@@ -68,7 +69,7 @@ def test_an_apostrophe_before_a_formula_is_taken_off(tmp_path: Path) -> None:
     names = ["=1+1", "'=1", "-a", "'a", "\tx", "@"]
     write_rows(path, ("path", "label"), [(name, name) for name in names])
     found = read_rows(path, ("path", "label"))
-    assert [row.written["path"] for row in found] == names
+    assert [row.written("path") for row in found] == names
     assert [row["label"] for row in found] == [name.strip() for name in names]
 
 
@@ -138,3 +139,15 @@ def test_lines_are_counted_from_the_top_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("sep=;\npath;label\na;b\n")
     assert [row.line for row in read_rows(path, ("path", "label"))] == [3]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_more_lines_than_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """200 MB of empty lines took minutes."""
+    monkeypatch.setattr(csv_files, "_MOST_LINES", 4)
+    head = f"path,label{end}"
+    assert rows(tmp_path / "a.csv", f"{head}a,b{end * 3}".encode())
+    with pytest.raises(UserError, match=r"a\.csv: has 5 lines; at most 4 are read"):
+        rows(tmp_path / "a.csv", f"{head}a,b{end * 4}".encode())

@@ -48,13 +48,14 @@ class Draws:
         when two paths of a run lead to one picture.
         """
         known = KnownNames(picture_names(table, root), root)
-        runs = tuple(
-            {
-                label: tuple(known.find(path) or path for path in paths)
-                for label, paths in run.items()
-            }
-            for run in self.runs
-        )
+        with under_flag(self.flag):
+            runs = tuple(
+                {
+                    label: tuple(known.find(path) or path for path in paths)
+                    for label, paths in run.items()
+                }
+                for run in self.runs
+            )
         for number, run in enumerate(runs, start=1):
             for name, times in Counter(chain.from_iterable(run.values())).items():
                 if times > 1:

@@ -35,8 +35,8 @@ def chosen_program(runtime: Runtime, precision: str = "fp32") -> str:
         raise UserError(f"--runtime {package}: not installed; pip install 'cvgssl[{extra}]'")
     elif precision not in precisions:
         raise UserError(
-            f"--runtime {package}: computes in {' or '.join(precisions)}; change "
-            f"--precision {precision}"
+            f"--runtime {package}: computes in {' or '.join(precisions)}, and the embedding is "
+            f"to be in {precision} (as --precision or the recognizer says); use --runtime torch"
         )
     return f"{package} {version}"
 

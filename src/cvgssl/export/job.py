@@ -79,13 +79,18 @@ def export(config: ExportConfig) -> ExportSummary:
     source = open_source(config)
     options = predict_options(config, verdicts=False)
     golden = _golden(source, options)
-    pool = _spread(source.pool, MOST_CHECKED if config.int8 else config.check)
-    labelled = source.labelled if config.int8 else []
-    shown = list(dict.fromkeys([*labelled, *pool]))
-    wanted = _probabilities(source.recognizer, options, shown)
-    pool = [path for path in pool if path in wanted]  # without those that cannot be read
+    labelled: list[Path] = []
+    calibration, pool = labelled, _spread(source.pool, config.check)
     if config.int8:
-        _check_enough(config, labelled, wanted)
+        labelled = source.labelled
+        calibration, pool = divided(source.pool, labelled)
+    shown = list(dict.fromkeys([*labelled, *pool, *calibration]))
+    wanted = _probabilities(source.recognizer, options, shown)
+    # without those that cannot be read
+    pool, calibration = ([path for path in each if path in wanted] for each in (pool, calibration))
+    if config.int8:
+        _check_enough(config, labelled, wanted, calibration)
+        wanted = {path: wanted[path] for path in dict.fromkeys([*labelled, *pool])}
     with contextlib.ExitStack() as stack:
         # the last one is moved to its place first: an .xml that is there has its weights
         parts = [stack.enter_context(writing(path)) for path in _parts(config.out)]
@@ -94,7 +99,7 @@ def export(config: ExportConfig) -> ExportSummary:
             write_graph(source.graph(torch.float64), source.outputs, metadata, parts[0])
         else:
             if config.int8:
-                model = _int8_model(source, _spread(list(wanted), MOST_CALIBRATION))
+                model = _int8_model(source, calibration)
                 golden = _answered(model, golden)
             else:
                 model = _openvino_model(source.graph(torch.float32), source.outputs)
@@ -114,8 +119,26 @@ def export(config: ExportConfig) -> ExportSummary:
     return ExportSummary(size, classes, on_golden, on_pool, changes, exported.program)
 
 
+def divided(pool: Sequence[Path], labelled: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Pictures on which int8 is measured, and those of the pool on which it is checked.
+
+    They are different ones where twice `MOST_CALIBRATION` without a label are there.
+    """
+    known = set(labelled)
+    free = [path for path in pool if path not in known]
+    if len(free) < 2 * MOST_CALIBRATION:
+        checked = _spread(pool, MOST_CHECKED)
+        return _spread(list(dict.fromkeys([*labelled, *checked])), MOST_CALIBRATION), checked
+    calibration = _spread(free, MOST_CALIBRATION)
+    taken = set(calibration)
+    return calibration, _spread([path for path in pool if path not in taken], MOST_CHECKED)
+
+
 def _check_enough(
-    config: ExportConfig, labelled: Sequence[Path], wanted: Mapping[Path, Any]
+    config: ExportConfig,
+    labelled: Sequence[Path],
+    wanted: Mapping[Path, Any],
+    calibration: Sequence[Path],
 ) -> None:
     """Raise UserError where pictures that int8 is measured and checked by are away."""
     away = [path for path in labelled if path not in wanted]
@@ -124,10 +147,10 @@ def _check_enough(
             f"--int8: checks all labelled pictures, but {printable(str(away[0]))} cannot be read "
             f"any more ({len(away)} of {len(labelled)} cannot); bring them back or leave it out"
         )
-    if len(wanted) < LEAST_CALIBRATION:
+    if len(calibration) < LEAST_CALIBRATION:
         raise UserError(
             f"--int8: is measured on {LEAST_CALIBRATION} train pictures or more, "
-            f"{config.recognizer} has {len(wanted)} that can be read; leave it out"
+            f"{config.recognizer} has {len(calibration)} that can be read; leave it out"
         )
 
 

@@ -17,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl.features.feature_store import scratch
+from cvgssl.features.parquet_pages import Claim, page_claims
 from cvgssl.features.record import FOLDER
 from cvgssl.runtime.cache_folder import default_cache_dir
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.parsing import one_line
 from cvgssl.runtime.zip_files import check_directory
 
 TEXTS = ("names", "splits", "labels")
@@ -72,6 +74,8 @@ def _array(
     if min(shape, default=0) < 0 or count * dtype.itemsize != member.file_size - header:
         raise ValueError(f"{name} has not the size that its header says")
     _check_size(name, member.file_size + 8 * count, member.compress_size)
+    if name in TEXTS and count > (size := path.stat().st_size):  # each picture takes a byte or more
+        raise ValueError(f"{count:,} {name} in a file of {size:,} bytes")
     large = count > _IN_MEMORY and dtype == np.dtype("<f4") and not fortran
     mapped = _mapped(path, archive, member, header, shape) if large else None
     if mapped is not None:
@@ -140,22 +144,14 @@ def write_parquet(path: Path, columns: Mapping[str, Any]) -> None:
 def read_parquet(path: Path) -> dict[str, Any]:
     """The known columns; raises almost anything for a file that is none, UserError sometimes."""
     pyarrow, parquet = import_parquet()
+    claims = page_claims(path, KNOWN)
+    for name, claim in claims.items():
+        # a value takes few bits where it is repeated
+        _check_size(name, max(claim.inflated, 8 * claim.values), claim.stored)
     with parquet.ParquetFile(path) as file:
         names = [name for name in ("values", *TEXTS, "places") if name in file.schema_arrow.names]
-        stored: dict[str, list[int]] = {name: [0, 0] for name in names}
-        roots = [column.path.split(".")[0] for column in file.schema]
-        for group in range(file.metadata.num_row_groups):
-            # reading raises where the statistics are damaged; the getters below end the process
-            next(file.iter_batches(1, row_groups=[group], columns=names), None)
-            for place, name in enumerate(roots):
-                if name in stored:
-                    column = file.metadata.row_group(group).column(place)
-                    # a value takes few bits where it is repeated
-                    claimed = max(column.total_uncompressed_size, 8 * column.num_values)
-                    stored[name][0] += claimed
-                    stored[name][1] += column.total_compressed_size
-        for name, (claimed, size) in stored.items():
-            _check_size(name, claimed, size)
+        for name in names:
+            _check_kind(pyarrow, name, file.schema_arrow.field(name).type)
         # as places in a dictionary: a long text may be repeated in a million rows
         texts = [column.path for column in file.schema if column.path in TEXTS]
         about = (file.schema_arrow.metadata or {}).get(b"about")
@@ -167,8 +163,23 @@ def read_parquet(path: Path) -> dict[str, Any]:
         if "places" in names:
             columns["places"] = table["places"].to_numpy()
         if "values" in names:
-            columns["values"] = _matrix(pyarrow, file, stored["values"][0] // 4)
+            columns["values"] = _matrix(pyarrow, file, claims.get("values", Claim()).values)
     return columns | ({"about": about.decode()} if about else {})
+
+
+def _check_kind(pyarrow: Any, name: str, kind: Any) -> None:
+    """Raise ValueError for a column of a kind that can unfold while it is read.
+
+    Texts and numbers are as large as their pages; of lists, `values` alone is read with a bound.
+    """
+    of = pyarrow.types
+    lists = of.is_list(kind) or of.is_large_list(kind) or of.is_fixed_size_list(kind)
+    inner = kind.value_type if (lists and name == "values") or of.is_dictionary(kind) else kind
+    texts = of.is_string(inner) or of.is_large_string(inner) or of.is_string_view(inner)
+    binary = of.is_binary(inner) or of.is_large_binary(inner) or of.is_binary_view(inner)
+    numbers = of.is_integer(inner) or of.is_floating(inner) or of.is_boolean(inner)
+    if not (texts or binary or numbers or of.is_null(inner)) or (lists and (texts or binary)):
+        raise ValueError(f"{name} holds {one_line(kind, 60)}")
 
 
 def _texts(pyarrow: Any, column: Any) -> list[Any]:

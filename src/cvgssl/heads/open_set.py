@@ -20,7 +20,7 @@ from cvgssl.heads.calibration import (
     scale_temperature,
 )
 from cvgssl.heads.out_of_distribution import OutOfDistributionScore
-from cvgssl.heads.verdicts import KNOWN, NOT_SURE, UNKNOWN
+from cvgssl.heads.verdicts import KNOWN, NOT_SURE, UNKNOWN, taken_for_verdicts
 
 
 class CalibratedHead(HeadOfHeads):
@@ -193,7 +193,12 @@ class OpenSetHead(HeadOfHeads):
         return np.where(known, np.where(sure, KNOWN, NOT_SURE), UNKNOWN)
 
     def answers(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
-        """The class of each row, or "unknown", or "not sure": objects [M]."""
+        """The class of each row, or "unknown", or "not sure": objects [M].
+
+        Raises ValueError where a class is called like a verdict.
+        """
+        if taken := taken_for_verdicts(map(str, self.classes_)):
+            raise ValueError(f"a class is called {taken[0]!r}, as a verdict is; use verdicts(X)")
         answers = self.verdicts(X).astype(object)
         known = answers == KNOWN
         answers[known] = self.predict(X)[known]

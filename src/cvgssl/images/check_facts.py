@@ -28,6 +28,8 @@ from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import printable
 from cvgssl.runtime.progress import progress
 
+_AT_A_TIME = 8  # files that a thread is given; lists of files that are not there have many
+
 
 @dataclass(frozen=True)
 class Listed:
@@ -96,14 +98,14 @@ def _of_folder(folder: Path, split: str, inventory: Inventory) -> list[Listed]:
 def _of_csv(file: Path) -> list[Listed]:
     """Rows path,label,split, of which only path is needed; paths may lead nowhere."""
     listed = []
-    files = FilesBelow(file.parent)
+    files = FilesBelow(file.parent, file)
     for row in read_rows(file, ("path",), ("label", "split")):
         split = row["split"].lower()
         if split not in ("", *HALVES):
             raise UserError(
                 f"{file} line {row.line}: split {printable(split)!r} is neither train nor test"
             )
-        path = files.find(row.written["path"]) or file.parent / row["path"]
+        path = files.find(row.written("path")) or file.parent / row["path"]
         listed.append(Listed(path, split, normal(printable(row["label"]))))
     return listed
 
@@ -160,6 +162,10 @@ def _facts(decoded: Decoded) -> PictureFacts:
     )
 
 
+def _measure_some(paths: Sequence[Path], max_megapixels: int) -> list[PictureFacts | str]:
+    return [measure(path, max_megapixels) for path in paths]
+
+
 def measure_all(
     paths: Sequence[Path], max_megapixels: int = MAX_MEGAPIXELS
 ) -> list[PictureFacts | str]:
@@ -169,9 +175,10 @@ def measure_all(
         ThreadPoolExecutor(os.cpu_count()) as pool,
         progress("checking", len(paths)) as advance,
     ):
-        for fact in pool.map(partial(measure, max_megapixels=max_megapixels), paths):
-            facts.append(fact)
-            advance(1)
+        some = [paths[start : start + _AT_A_TIME] for start in range(0, len(paths), _AT_A_TIME)]
+        for measured in pool.map(partial(_measure_some, max_megapixels=max_megapixels), some):
+            facts += measured
+            advance(len(measured))
     return facts
 
 

@@ -13,8 +13,12 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
+from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.parsing import one_line
+
 _ESCAPED_BYTE = re.compile(r"\\x([89a-f][0-9a-f])")
 _LONGEST_PATH = 4096  # of every system, in bytes
+_MOST_MISSING = 10_000  # paths of a list; one of that many is for another folder
 
 
 def comparable(name: str) -> str:
@@ -63,25 +67,29 @@ class KnownNames:
             for text in (text_form(name), name.strip()):
                 self._names.setdefault(text, name)
         self._root = root if root is None or not root.is_file() else root.parent
+        self._below = None if self._root is None else _Below(self._root)
         self._files: dict[str, str] | None = None
+        self._missing = _Missing(" are no pictures of the data")
 
     def find(self, written: str) -> str | None:
         r"""The name that is meant, or None.
 
         Understood are backslashes, `./`, `a//b`, absolute paths and paths from the working
         folder that lead below the data folder, the data folder's own name in front, and other
-        paths to the same file (links).
+        paths to the same file (links). Raises UserError when 10,000 others were asked for.
         """
-        for text in spellings(comparable(written)):
+        texts = spellings(comparable(written))
+        for text in texts:
             if text in self._names:
                 return self._names[text]
-        path = spellings(comparable(written))[-1]
-        if self._root is None or not path:
-            return None
-        for inside in _below(path, self._root):
-            if inside in self._names:
-                return self._names[inside]
-        return self._by_file(path, self._root)
+        found = None
+        if self._below is not None and self._root is not None and texts[-1]:
+            known = (inside for inside in self._below.places(texts[-1]) if inside in self._names)
+            inside = next(known, None)
+            found = self._by_file(texts[-1], self._root) if inside is None else self._names[inside]
+        if found is None:
+            self._missing.add(written)
+        return found
 
     def _by_file(self, path: str, root: Path) -> str | None:
         """The name of the real file that `path` leads to; all names are resolved once for it."""
@@ -98,14 +106,20 @@ class KnownNames:
 class FilesBelow:
     """Finds files below a folder by names of either Unicode form and either kind of slash."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, source: Path | None = None) -> None:
+        """source: the list that has the names, for messages."""
         self._folder = folder
         self._base = str(folder)
         self._own_name = f"{comparable(folder.absolute().name)}/"
         self._listed: dict[Path, dict[str, str]] = {}
+        of = f" of {source}" if source else ""
+        self._missing = _Missing(f"{of} lead to no file below its folder")
 
     def find(self, written: str) -> Path | None:
-        """The file, under the name that it has on disk; None when there is none."""
+        """The file, under the name that it has on disk; None when there is none.
+
+        Raises UserError when 10,000 files that are not there were asked for.
+        """
         texts = spellings(written)
         plain = comparable(texts[-1])
         if "\\x" in written:
@@ -117,7 +131,10 @@ class FilesBelow:
             if text and os.path.isfile(os.path.join(self._base, text)):  # noqa: PTH113, PTH118
                 return self._folder / text
         by_form = (self._by_form(text) for text in texts if not text.isascii())
-        return next((path for path in by_form if path is not None), None)
+        found = next((path for path in by_form if path is not None), None)
+        if found is None:
+            self._missing.add(written)
+        return found
 
     def _by_form(self, text: str) -> Path | None:
         """Part by part, the entry with the same composed form."""
@@ -142,18 +159,44 @@ class FilesBelow:
         return self._listed[folder]
 
 
-def _below(path: str, root: Path) -> Iterable[str]:
-    """What `path` may be as a path relative to `root`."""
-    whole = _absolute(root)
-    parts, ends = path.split("/"), whole.split("/")
-    for count in range(min(len(parts), len(ends)), 0, -1):
-        if parts[:count] == ends[-count:]:
-            yield "/".join(parts[count:])
-    for base in dict.fromkeys((whole, _absolute(Path(os.path.realpath(root))))):
-        for place in (posixpath.join(base, path), _absolute(Path(path))):
-            inside = posixpath.normpath(place)
-            if inside.startswith(base.rstrip("/") + "/"):
-                yield inside.removeprefix(base.rstrip("/") + "/")
+class _Missing:
+    """Counts paths that lead nowhere, for each takes ten times as long as one that is known."""
+
+    def __init__(self, what: str) -> None:
+        self._what, self._count, self._first = what, 0, ""
+
+    def add(self, written: str) -> None:
+        """One more; raises UserError for too many."""
+        self._first = self._first or written
+        self._count += 1
+        if self._count == _MOST_MISSING:
+            raise UserError(
+                f"{self._count:,} paths and perhaps more{self._what}; the first is "
+                f"{one_line(self._first)}"
+            )
+
+
+class _Below:
+    """What a path may be as a path relative to a folder."""
+
+    def __init__(self, root: Path) -> None:
+        self._ends = _absolute(root).split("/")
+        self._here = _absolute(Path())
+        self._bases = dict.fromkeys((_absolute(root), _absolute(Path(os.path.realpath(root)))))
+
+    def places(self, path: str) -> Iterable[str]:
+        """All that it may be, the likeliest first."""
+        parts, ends = path.split("/"), self._ends
+        for count in range(min(len(parts), len(ends)), 0, -1):
+            if parts[:count] == ends[-count:]:
+                yield "/".join(parts[count:])
+        for base in self._bases:
+            for start in (base, self._here):
+                # with os.path, for drives; not with Path, as in FilesBelow
+                whole = os.path.join(start, path)  # noqa: PTH118
+                inside = os.path.normpath(whole).replace(os.sep, "/")
+                if inside.startswith(base.rstrip("/") + "/"):
+                    yield inside.removeprefix(base.rstrip("/") + "/")
 
 
 def _absolute(path: Path) -> str:

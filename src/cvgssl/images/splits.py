@@ -137,7 +137,7 @@ def read_split(path: Path) -> Dataset:
     """
     entries: list[Entry] = []
     problems = []
-    files = FilesBelow(path.parent)
+    files = FilesBelow(path.parent, path)
     for row in read_rows(path, COLUMNS):
         entry = _entry(files, row)
         if isinstance(entry, str):
@@ -178,7 +178,7 @@ def _entry(files: FilesBelow, row: CsvRow) -> Entry | str:
     split = row["split"].lower()
     if split not in ("train", "test"):
         return f"split {one_line(row['split'])!r} is neither train nor test"
-    picture = files.find(row.written["path"])
+    picture = files.find(row.written("path"))
     if picture is None:
         return f"no such file: {one_line(row['path'])}"
     return Entry(picture, row["label"], "train" if split == "train" else "test")

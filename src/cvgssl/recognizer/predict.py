@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl.features.reading import Reading
-from cvgssl.heads.verdicts import NOT_SURE, UNKNOWN
+from cvgssl.heads.verdicts import taken_for_verdicts
 from cvgssl.images.decoding import Square, check_readable, warn_if_dark
 from cvgssl.images.geometry import MAX_MEGAPIXELS, Geometry, Whole
 from cvgssl.recognizer.config import DEFAULT_RATE, EXPORTED, PredictOptions
@@ -177,11 +177,10 @@ def recognition(options: PredictOptions) -> Recognition:
 def open_recognizer(file: Path, options: PredictOptions) -> Recognizing:
     """The recognizer that `find_recognizer` gave; raises UserError where it cannot be used so."""
     recognizer = _load(file, options)
-    meant = [name for name in recognizer.classes if name in (UNKNOWN, NOT_SURE)]
-    if options.unknown and meant:
+    if options.unknown and (taken := taken_for_verdicts(recognizer.classes)):
         raise UserError(
-            f"--unknown: {file} has a class called {meant[0]!r}, which nobody could tell from that "
-            "answer; rename the class and make the recognizer again, or leave --unknown out"
+            f"--unknown: {file} has a class called {taken[0]!r}, which nobody could tell from that "
+            "answer; rename the class and make the recognizer again, or do without --unknown"
         )
     return recognizer
 

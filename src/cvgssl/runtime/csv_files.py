@@ -2,7 +2,6 @@
 
 import codecs
 import csv
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from cvgssl.runtime.parsing import one_line, problem_lines, read_limited
 
 _SEPARATORS = (",", ";", "\t")
 _LONGEST_HEADER = 2**20  # characters
+_MOST_LINES = 3_000_000  # which take about 10 s and 600 MB
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
 # blanks, and what programs leave beside words: byte order marks, spaces without width,
 # direction marks
 _UNSEEN = r"[\s\ufeff\u200b\u200e\u200f\u2060]+"
@@ -24,19 +25,27 @@ _AROUND = re.compile(rf"^{_UNSEEN}|{_UNSEEN}\Z")
 class CsvRow:
     """A row that is not empty; line: its (last) line in the file, from 1.
 
-    written: the cells of the columns that were asked for, as written; "" where there is none.
+    columns: place of each column that was asked for, the same of all rows. cells: as written; ""
+    where there is none.
     """
 
     line: int
-    written: dict[str, str]
+    columns: dict[str, int]
+    cells: tuple[str, ...]
+
+    def written(self, column: str) -> str:
+        """The cell as written."""
+        return self.cells[self.columns[column]]
 
     def __getitem__(self, column: str) -> str:
         """The cell without blank and invisible characters around it."""
-        return bare(self.written[column])
+        return bare(self.written(column))
 
 
 def bare(text: str) -> str:
     """`text` without what nobody sees around it, so that a cell or name of that alone is ""."""
+    if text and "!" <= text[0] <= "~" and "!" <= text[-1] <= "~":  # as nearly all are
+        return text
     return _AROUND.sub("", text)
 
 
@@ -58,30 +67,28 @@ def read_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -
     # names may begin with blanks; a quote beside a blank is meant as a quote
     blanks = re.search(f'{separator} +"', text) is not None
     text = re.sub(f'" +(?=[{separator}\r\n])', '"', text)
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=blanks, strict=True
-    )
+    lines = (match[0] for match in _LINE.finditer(text))
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=blanks, strict=True)
     rows, problems = [], []
     header: list[str] = []
-    places: dict[str, int] = {}
+    places: tuple[int, ...] = ()
+    columns = {name: place for place, name in enumerate(wanted)}
     try:
         for cells in reader:
             if not any(bare(cell) for cell in cells):
                 continue
             if not header:
                 header = [bare(cell).lower() for cell in cells]
-                places = _places(path, header, needed, wanted)
+                places = tuple(_places(path, header, needed, wanted).values())
                 continue
-            if any(bare(cell) for cell in cells[len(header) :]):
+            if len(cells) > len(header) and any(bare(cell) for cell in cells[len(header) :]):
                 problems.append(
                     f"{path} line {reader.line_num + above}: {len(cells)} cells, but the header "
                     f"has {len(header)}; put a cell that holds {_name(separator)} in quotes"
                 )
-            written = {
-                name: unescape_cell(cells[place]) if place < len(cells) else ""
-                for name, place in places.items()
-            }
-            rows.append(CsvRow(reader.line_num + above, written))
+            count = len(cells)
+            written = tuple(unescape_cell(cells[at]) if at < count else "" for at in places)
+            rows.append(CsvRow(reader.line_num + above, columns, written))
     except csv.Error as error:
         raise UserError(f"{path} line {reader.line_num + above}: {one_line(error)}") from error
     if not header:
@@ -101,12 +108,15 @@ def _text(path: Path) -> str:
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise UserError(f"{path} line {line}: has a NUL character; save it as CSV UTF-8")
+    lines = max(text.count("\n"), text.count("\r"))
+    if lines > _MOST_LINES:
+        raise UserError(f"{path}: has {lines:,} lines; at most {_MOST_LINES:,} are read")
     return text.lstrip("\ufeff")
 
 
 def _separator(path: Path, text: str, wanted: Sequence[str]) -> str:
     """The separator by which the header has most of the columns; a comma where that is open."""
-    first = next((line for line in io.StringIO(text, newline="") if line.strip()), "")
+    first = next((match[0] for match in _LINE.finditer(text) if match[0].strip()), "")
     if len(first) > _LONGEST_HEADER:
         raise UserError(f"{path}: its first line has {len(first):,} characters; is it a CSV file?")
 

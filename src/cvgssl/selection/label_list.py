@@ -40,7 +40,7 @@ def read_labels(path: Path, flag: str) -> list[LabelLine]:
     """
     with under_flag(flag):
         rows = read_rows(path, COLUMNS)
-    lines = [LabelLine(row.line, row.written["path"], row["label"]) for row in rows if row["path"]]
+    lines = [LabelLine(row.line, row.written("path"), row["label"]) for row in rows if row["path"]]
     _check_once(lines, f"{flag} {path}")
     return lines
 
@@ -51,7 +51,8 @@ def known_lines(lines: Sequence[LabelLine], known: KnownNames, where: str) -> li
     Pictures that the data set does not have keep their path, for the caller to judge.
     where: what a message begins with. Raises UserError for pictures that are in the list twice.
     """
-    named = [line._replace(path=known.find(line.path) or line.path.strip()) for line in lines]
+    with under_flag(where):
+        named = [line._replace(path=known.find(line.path) or line.path.strip()) for line in lines]
     _check_once(named, where)
     return named
 

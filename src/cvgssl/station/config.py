@@ -30,6 +30,11 @@ class StationConfig(CheckedOptions, RuntimeOption, SizeLimit):
         description="folders of pictures that people may choose on the page Start; pictures can be "
         "uploaded without any",
     )
+    classes: tuple[str, ...] = Field(
+        default=(),
+        description="names that are known before the first label: they are on the keys 1 to 9 of "
+        "the page Label from the beginning, in this order; others can be typed there",
+    )
     encoder: tuple[str, ...] = Field(
         default=(INSTALLED,),
         description="of recognizers that are made here, as in `cvgssl fit`",

@@ -49,7 +49,10 @@ class LabelPage:
 
     async def _page(self, request: Request, person: Person) -> Response:
         engine = await run_in_threadpool(self._labelling)
-        return self._shell.render(request, "label.html", person, ready=engine is not None)
+        known = self._shell.config.classes
+        return self._shell.render(
+            request, "label.html", person, ready=engine is not None, known=known
+        )
 
     def _threaded(
         self, work: Callable[[Labelling, str, dict[str, Any]], dict[str, Any]]

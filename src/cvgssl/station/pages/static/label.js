@@ -6,7 +6,8 @@ if (document.getElementById("labelling")) {
   const KEYS = 9;
 
   let now = null; // the picture that is shown
-  let classes = []; // names, in the order in which they were first used
+  const known = JSON.parse(byId("labelling").dataset.known); // names before any label
+  let classes = [...known]; // and further ones in the order in which they were first used
   let state = null;
   let box = null;
   let sending = false;
@@ -110,7 +111,7 @@ if (document.getElementById("labelling")) {
     try {
       state = await ask(`/label/state?after=${given}`);
       const found = state.classes.map((each) => each.name);
-      classes = [...classes.filter((name) => found.includes(name) || state.after < given), ...found.filter((name) => !classes.includes(name))];
+      classes = [...classes.filter((name) => known.includes(name) || found.includes(name) || state.after < given), ...found.filter((name) => !classes.includes(name))];
       showState();
       if (state.after < state.last) wait = 300;
       else if (drawn !== state.after) await drawMap();
@@ -155,15 +156,15 @@ if (document.getElementById("labelling")) {
 
   function showFit(job) {
     const place = byId("fitting");
-    if (!job) return place.replaceChildren();
+    if (place.dataset.state === (job?.state ?? "")) return; // what has the focus stays
+    place.dataset.state = job?.state ?? "";
+    if (!job || job.state === "cancelled") return place.replaceChildren();
     if (job.state === "failed") return place.replaceChildren(make("p", { class: "bad" }, job.said));
     if (job.state === "done") {
-      const link = make("a", { class: "button", href: "/models" }, t("See it and make it live"));
+      const link = make("a", { class: "button", id: "see", href: "/models" }, t("See it and make it live"), " ", make("kbd", {}, "L"));
       return place.replaceChildren(make("p", { class: "good" }, t("The recognizer is there.")), link);
     }
-    if (!place.querySelector("progress")) {
-      place.replaceChildren(make("progress", { "aria-label": t("progress") }), make("p", { class: "quiet" }, t("The recognizer is being made.")));
-    }
+    place.replaceChildren(make("progress", { "aria-label": t("progress") }), make("p", { class: "quiet" }, t("The recognizer is being made.")));
   }
 
   function showSuspects(suspects) {
@@ -262,6 +263,7 @@ if (document.getElementById("labelling")) {
     skip,
     undo: () => take("/label/undo"),
     redo: () => take("/label/redo"),
+    see: () => byId("see")?.click(),
     fit: () => ask("/label/fit", {}).then(look, (error) => say(error.message)),
   };
   for (const button of document.querySelectorAll("[data-do]")) {
@@ -278,7 +280,7 @@ if (document.getElementById("labelling")) {
   byId("class-name").addEventListener("keydown", (event) => {
     if (event.key === "Escape") { event.target.value = ""; event.target.blur(); }
   });
-  const byKey = { Enter: "accept", n: "name", "?": "unsure", s: "skip", u: "undo", r: "redo", f: "fit" };
+  const byKey = { Enter: "accept", n: "name", "?": "unsure", s: "skip", u: "undo", r: "redo", f: "fit", l: "see" };
   document.addEventListener("keydown", (event) => {
     if (!isForPage(event) || (event.key === "Enter" && event.target.closest("button, a, summary"))) return;
     const number = Number(event.key);

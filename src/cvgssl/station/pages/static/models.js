@@ -65,7 +65,9 @@
   function buttons(each, live) {
     const row = make("p", { class: "row" });
     if (!live) {
-      const go = make("button", { type: "button", disabled: !state.may }, two ? t("Propose it") : (state.live && each.number < state.live ? t("Go back to it") : t("Make it live")));
+      const newest = each.number === Math.max(...state.versions.map((one) => one.number));
+      const key = newest ? [" ", make("kbd", {}, "L")] : [];
+      const go = make("button", { type: "button", id: newest ? "go-live" : null, disabled: !state.may }, two ? t("Propose it") : (state.live && each.number < state.live ? t("Go back to it") : t("Make it live")), ...key);
       go.addEventListener("click", () => change("/models/live", { version: each.number }, (found) => say(found.proposed ? t("A second person has to approve it.") : t("Version {n} answers from now on.", { n: each.number }))));
       row.append(go);
       if (state.live) {
@@ -205,6 +207,9 @@
   comparing.addEventListener("submit", (event) => {
     event.preventDefault();
     begin(Number(comparing.elements.before.value), Number(comparing.elements.after.value));
+  });
+  document.addEventListener("keydown", (event) => {
+    if (station.isForPage(event) && event.key.toLowerCase() === "l") byId("go-live")?.click();
   });
   look();
 }

@@ -5,6 +5,7 @@
   const KEYS = 9;
   const may = Boolean(byId("reviewing").dataset.may);
   let queue = []; // answers to look at, the one that is shown at the head
+  const done = new Set(); // hashes of what was said or skipped here; a request may still bring them
   let kind = "";
   let sending = false;
   let asking = null;
@@ -15,7 +16,7 @@
       asking = null;
       const known = new Set(queue.map((each) => each.sha256));
       for (const each of found.answers) {
-        if (known.has(each.sha256)) continue;
+        if (known.has(each.sha256) || done.has(each.sha256)) continue;
         queue.push(each);
         if (each.kept) new Image().src = `/kept/1280/${each.sha256}`;
       }
@@ -86,7 +87,7 @@
   }
 
   function advance() {
-    queue.shift();
+    done.add(queue.shift().sha256);
     show();
     if (queue.length < 2) refill();
   }
@@ -118,6 +119,7 @@
       try {
         const found = await ask("/review/undo", {});
         if (!found.answer) return say(t("There is nothing to take back."));
+        done.delete(found.answer.sha256);
         queue = [found.answer, ...queue.filter((each) => each.number !== found.answer.number)];
         show();
         figures();
