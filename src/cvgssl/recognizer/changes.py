@@ -7,7 +7,7 @@ made again from the pictures since, so that a restart changes nothing.
 import io
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -55,8 +55,17 @@ class Seen(NamedTuple):
 class MeasuringRecognizer:
     """A recognizer of `cvgssl fit` that keeps what it saw of the last pictures in `seen`."""
 
-    def __init__(self, recognizer: FittedRecognizer, train: NDArray[np.float32]) -> None:
-        """train: embeddings that the recognizer keeps; raises UserError where they are too few."""
+    def __init__(
+        self,
+        recognizer: FittedRecognizer,
+        train: NDArray[np.float32],
+        told: Callable[[Sequence[Square], Seen], object] = lambda *_: None,
+    ) -> None:
+        """train: embeddings that the recognizer keeps; raises UserError where they are too few.
+
+        told: gets the first squares of pictures, and what was seen of them.
+        """
+        self._told = told
         self._recognizer = recognizer
         self._preparation = recognizer.head.preparation
         try:
@@ -84,6 +93,7 @@ class MeasuringRecognizer:
         light = [light_of(square.pixels) for square in squares[0] if square.pixels is not None]
         rows = self._preparation.transform(embeddings)
         self.seen = Seen(embeddings, *self._reference.measure(rows, np.array(light)))
+        self._told(squares[0], self.seen)
         return probabilities.astype(np.float32), verdicts
 
 

@@ -66,7 +66,7 @@ class EventLog:
         with suppress(FileNotFoundError), path.open("rb") as file:
             head = file.read(len(_HEAD))
             if head and head != _HEAD:  # SQLite would write over a short one
-                raise self._no_log("another kind of file")
+                raise self.damaged("another kind of file")
         with self._naming():
             # transactions are begun and ended by name below
             self._rows = sqlite3.connect(
@@ -107,7 +107,16 @@ class EventLog:
                 f" where number > ?{chosen} order by number",
                 (after, *kinds),
             ):
-                yield Event(number, at, who, kind, json.loads(facts))
+                yield Event(number, at, who, kind, self._facts(facts))
+
+    def _facts(self, text: str) -> dict[str, Any]:
+        try:
+            facts = json.loads(text)
+        except (ValueError, RecursionError, TypeError) as error:
+            raise self.damaged(error) from error
+        if not isinstance(facts, dict):
+            raise self.damaged("a row without facts")
+        return facts
 
     def index(self, name: str, kind: str, *columns: str) -> None:
         """Make `select` fast by these expressions in SQL among the rows of a kind.
@@ -162,9 +171,10 @@ class EventLog:
         except sqlite3.OperationalError as error:  # a full disk, a lock, no right to write
             raise MachineError(f"{self.path}: {one_line(error)}") from error
         except sqlite3.DatabaseError as error:
-            raise self._no_log(error) from error
+            raise self.damaged(error) from error
 
-    def _no_log(self, reason: object) -> UserError:
+    def damaged(self, reason: object) -> UserError:
+        """What to raise for rows that no station has written."""
         return UserError(
             f"{self.path}: is damaged or no file of a station ({one_line(reason)}); put a copy of "
             "it back, or take another folder"

@@ -1,0 +1,88 @@
+"""Options of what a station watches, and of where its answers go. Imports no torch."""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from cvgssl.recognizer.config import AlarmOptions
+from cvgssl.runtime.options import STRICT, CheckedOptions
+
+WEB, BROKER = ("http", "https"), ("mqtt", "mqtts")
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class WatchOptions(CheckedOptions, AlarmOptions):
+    """A folder that is watched, and where all answers of a station go."""
+
+    watch: Path | None = Field(
+        default=None,
+        description="name pictures as they arrive in this folder and below, with the live version",
+    )
+    poll_seconds: float = Field(
+        default=1.0,
+        gt=0,
+        le=3600,
+        description="with --watch: time between two looks at the folder; a picture is named when "
+        "it is the same at both",
+    )
+    to_csv: Path | None = Field(
+        default=None, description="append every answer to this CSV file, a row for each, once"
+    )
+    to_folders: Path | None = Field(
+        default=None,
+        description="copy every picture into a folder of its answer below this one, once",
+    )
+    to_webhook: str | None = Field(
+        default=None,
+        description="POST answers and alarms to this http or https address as JSON, until it takes "
+        "them; redirections are not followed",
+    )
+    to_mqtt: str | None = Field(
+        default=None,
+        description="publish answers and alarms to a broker, mqtt://HOST:PORT/TOPIC or mqtts://, "
+        "quality of service 1 (cvgssl[mqtt])",
+    )
+    mqtt_user: str | None = Field(default=None, description="name that the broker knows")
+    mqtt_password_file: Path | None = Field(
+        default=None, description="file with the password for --mqtt-user"
+    )
+
+    def _problems(self) -> list[str]:
+        problems = super()._problems()
+        if self.to_webhook is not None:
+            problems += _address_problems("--to-webhook", self.to_webhook, WEB)
+        if self.to_mqtt is not None:
+            problems += _address_problems("--to-mqtt", self.to_mqtt, BROKER)
+            if not urlsplit(self.to_mqtt).path.strip("/"):
+                problems.append(f"--to-mqtt {self.to_mqtt}: a topic is missing, as in HOST/TOPIC")
+            if set(self.to_mqtt) & {"+", "#"}:
+                problems.append(f"--to-mqtt {self.to_mqtt}: + and # cannot be in a topic")
+        elif self.mqtt_user is not None or self.mqtt_password_file is not None:
+            problems.append("--mqtt-user, --mqtt-password-file: have no effect without --to-mqtt")
+        if self.watch is None and self.poll_seconds != 1:
+            problems.append("--poll-seconds: has no effect without --watch")
+        if self.watch is not None and self.to_folders is not None:
+            place = self.to_folders.resolve()
+            if place.is_relative_to(self.watch.resolve()):
+                problems.append(
+                    f"--to-folders {self.to_folders}: is inside {self.watch}, whose pictures would "
+                    "be named again; name a place outside"
+                )
+        return problems
+
+
+def _address_problems(flag: str, address: str, schemes: tuple[str, ...]) -> list[str]:
+    try:
+        parts = urlsplit(address)
+        _ = parts.port  # which is checked when it is asked for
+    except ValueError as error:
+        return [f"{flag} {address}: {error}"]
+    if parts.scheme not in schemes or not parts.hostname:
+        return [f"{flag} {address}: must begin with {' or '.join(f'{s}://HOST' for s in schemes)}"]
+    if parts.username is not None or parts.password is not None:
+        return [
+            f"{flag}: secrets in an address are seen by everybody on this machine; leave it out"
+        ]
+    return []

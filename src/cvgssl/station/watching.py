@@ -1,0 +1,342 @@
+"""A folder of a line: its pictures are answered as they arrive, and told of when they change.
+
+Everything is in the log: answers (once for each picture), alarms and what people made of them.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from cvgssl.images.decoding import Square
+from cvgssl.recognizer.answers import path_text
+from cvgssl.recognizer.card import load_recognizer
+from cvgssl.recognizer.changes import ChangeAlarm, ChangeLog, MeasuringRecognizer, Seen, identity
+from cvgssl.recognizer.fitted import FittedRecognizer
+from cvgssl.recognizer.watching import Arrivals
+from cvgssl.runtime.errors import MachineError, UserError
+from cvgssl.runtime.files import sha256_file
+from cvgssl.runtime.parsing import one_line
+from cvgssl.station.answering import Answering, Loaded, Picture
+from cvgssl.station.answers import WATCH, Answers, Wanted
+from cvgssl.station.config import StationConfig
+from cvgssl.station.events import LOG, Event, EventLog
+from cvgssl.station.gathering import BusyError
+from cvgssl.station.lines import write_line
+from cvgssl.station.sinks import ALARM, Delivery, deliveries
+from cvgssl.station.watch_config import WatchOptions
+
+WATCHED, SETTLED = "watch", "settled"
+CHANGES = "changes"
+Settled = Literal["nothing", "labelled", "recentred"]
+"""What people made of an alarm: nothing has to be done, or they gave labels, or re-centred."""
+_STATION = "station"
+_SLICE = 0.1  # seconds between looks whether to end
+_MOST_SEEN = 10_000  # pictures that may wait to be compared
+_TRIES = 3600  # seconds for which a busy station is asked again
+
+
+class _OneSeen(NamedTuple):
+    """See `Seen`, of one picture."""
+
+    embedding: Any
+    values: Any
+    nearest: int
+
+
+class Measured:
+    """A version that is asked by several threads, and what it has seen, by the pictures' hashes."""
+
+    def __init__(self, loaded: Loaded, options: WatchOptions, folder: Path) -> None:
+        """Raises UserError where it keeps too few embeddings."""
+        path = loaded.version.path
+        assert isinstance(loaded.recognizer, FittedRecognizer)
+        _, kept = load_recognizer(path)
+        self._seen: dict[str, _OneSeen] = {}
+        recognizer = MeasuringRecognizer(loaded.recognizer, kept.train.values, self._note)
+        self.loaded = replace(loaded, recognizer=recognizer)
+        self._classes = loaded.recognizer.classes
+        place = folder / CHANGES / f"{loaded.version.number:04}.alarm"
+        self.log = ChangeLog(place, identity(path), kept.train.names, options)
+
+    def take(self, name: str, told: dict[str, Any]) -> ChangeAlarm | None:
+        """Compare a picture that this version has just answered."""
+        seen = self._seen.pop(told["sha256"], None)
+        if seen is None:  # a twin of one that came at the same time
+            return None
+        return self.log.take(name, self._classes.index(told["class"]), *seen)
+
+    def _note(self, squares: Sequence[Square], seen: Seen) -> None:
+        """Called by the thread that recognizes."""
+        rows = zip(seen.embeddings, seen.values, seen.nearest, strict=True)
+        for square, (embedding, values, nearest) in zip(squares, rows, strict=True):
+            self._seen[square.digest] = _OneSeen(np.array(embedding), values, int(nearest))
+        while len(self._seen) > _MOST_SEEN:
+            with suppress(KeyError, StopIteration, RuntimeError):
+                del self._seen[next(iter(self._seen))]
+
+
+@dataclass(frozen=True)
+class SourceState:
+    """folder: None where none is watched. trouble: what is in the way, or "". last: when a picture
+    was answered, UTC, or "". nearness: of an alarm, 0 to 1; None where the live version keeps no
+    embeddings. pictures: that were compared with earlier ones.
+    """
+
+    folder: str | None
+    trouble: str
+    last: str
+    nearness: float | None
+    pictures: int
+
+
+@dataclass(frozen=True)
+class SinkState:
+    """name: of its kind. waiting: events that it has not delivered. trouble: why, or ""."""
+
+    name: str
+    waiting: int
+    trouble: str
+
+
+@dataclass(frozen=True)
+class ToldAlarm:
+    """number, at: of its event. version: that was live. settled: what was made of it, or None."""
+
+    number: int
+    at: str
+    version: int
+    facts: dict[str, Any]
+    settled: str | None
+    who: str | None
+
+
+class Watching:
+    """Source and sinks of a station, for any number of threads.
+
+    Parameters
+    ----------
+    config, options
+        Of the station, and of what is watched.
+    answering, answers
+        That answer, and keep answers.
+    """
+
+    def __init__(
+        self, config: StationConfig, options: WatchOptions, answering: Answering, answers: Answers
+    ) -> None:
+        """Raises UserError for a folder that is not there, and for what a sink lacks."""
+        self._folder, self._options = config.folder, options
+        self._answering, self._answers = answering, answers
+        self._batch, self._most_bytes = config.batch_size, config.max_megabytes * 10**6
+        if options.watch is not None and not options.watch.is_dir():
+            raise UserError(f"--watch {options.watch}: no such folder")
+        self._log, self._lock = EventLog(config.folder / LOG), threading.Lock()
+        self._deliveries: list[Delivery] = deliveries(options, config.folder, answers.pictures)
+        self._measured: Measured | None = None
+        self._plain: int | None = None  # a version that cannot be measured
+        self._trouble, self._last = "", ""
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="watch", daemon=True)
+
+    def begin(self) -> None:
+        """Watch and deliver from now on."""
+        for each in self._deliveries:
+            each.begin()
+        if self._options.watch is not None:
+            with self._lock:
+                self._log.append(WATCHED, _STATION, folder=path_text(self._options.watch))
+            self._thread.start()
+
+    def close(self) -> None:
+        """End after the pictures that are being answered."""
+        self._ending.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        for each in self._deliveries:
+            each.close()
+        if self._measured is not None:
+            self._measured.log.close()
+        with self._lock:
+            self._log.close()
+
+    def source(self) -> SourceState:
+        """What is watched."""
+        watched, measured = self._options.watch, self._measured
+        return SourceState(
+            None if watched is None else path_text(watched),
+            self._trouble,
+            self._last,
+            None if measured is None else measured.log.detector.nearness,
+            0 if measured is None else measured.log.count,
+        )
+
+    def sinks(self) -> list[SinkState]:
+        """Where answers go."""
+        with self._lock:
+            return [
+                SinkState(each.sink.name, each.waiting(self._log), each.trouble)
+                for each in self._deliveries
+            ]
+
+    def alarms(self) -> list[ToldAlarm]:
+        """All, the newest first."""
+        with self._lock:
+            events = list(self._log.events(ALARM, SETTLED))
+        settled: dict[int, Event] = {
+            each.facts["alarm"]: each for each in events if each.kind == SETTLED
+        }
+        told = []
+        for each in reversed([event for event in events if event.kind == ALARM]):
+            by = settled.get(each.number)
+            how = None if by is None else by.facts["how"]
+            facts = {name: value for name, value in each.facts.items() if name != "version"}
+            who = None if by is None else by.who
+            told.append(ToldAlarm(each.number, each.at, each.facts["version"], facts, how, who))
+        return told
+
+    def settle(self, number: int, how: Settled, who: str) -> None:
+        """Note what was made of an alarm; raises LookupError where there is none."""
+        if number not in [each.number for each in self.alarms()]:
+            raise LookupError(f"alarm {number}: there is none")
+        with self._lock:
+            self._log.append(SETTLED, who, alarm=number, how=how)
+
+    def counts(self, hours: int = 24) -> tuple[list[str], dict[str, list[int]]]:
+        """Hours (UTC, as 2026-01-31T17), the newest last, and of each answer how many in each."""
+        last = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+        steps = [last - timedelta(hours=back) for back in reversed(range(hours))]
+        names = [f"{step:%Y-%m-%dT%H}" for step in steps]
+        with self._lock:
+            rows = self._log.select(
+                "select substr(at, 1, 13), json_extract(facts, '$.answer'), count(*) from events"
+                " indexed by answers_by_time where kind = 'answer' and at >= ? group by 1, 2",
+                [names[0]],
+            )
+        place = {name: at for at, name in enumerate(names)}
+        made: dict[str, list[int]] = {}
+        for hour, answer, count in rows:
+            if hour in place:
+                made.setdefault(answer, [0] * hours)[place[hour]] = count
+        return names, dict(sorted(made.items(), key=lambda item: -sum(item[1])))
+
+    def _work(self) -> None:
+        watched = self._options.watch
+        assert watched is not None
+        arrivals = Arrivals(watched, self._is_answered)
+        while not self._ending.is_set():
+            try:
+                found = arrivals.poll()
+                for at in range(0, len(found), self._batch):
+                    arrivals.give_up(self._name(found[at : at + self._batch], arrivals.claim))
+                    if self._ending.is_set():
+                        break
+            except (UserError, OSError) as error:  # a share is away, a disk is full
+                self._tell(one_line(error))
+            else:
+                self._tell("")
+            self._ending.wait(self._options.poll_seconds)
+
+    def _is_answered(self, path: Path) -> bool:
+        """Whether an earlier process answered the file."""
+        try:
+            wanted = Wanted(sha256=sha256_file(path), source=WATCH)
+        except OSError:
+            return False
+        return any(each.name == self._name_of(path) for each in self._answers.page(wanted))
+
+    def _name_of(self, path: Path) -> str:
+        """Below the folder, so that it is the same wherever the folder is mounted."""
+        assert self._options.watch is not None
+        return path_text(path.relative_to(self._options.watch))
+
+    def _name(self, paths: Sequence[Path], claim: Callable[[Path], bool]) -> dict[Path, str]:
+        """Answer pictures; gives the unreadable ones with the reason."""
+        reasons: dict[Path, str] = {}
+        pictures: list[tuple[Path, Picture]] = []
+        for path in paths:
+            try:
+                if path.stat().st_size > self._most_bytes:
+                    reasons[path] = f"over {self._most_bytes // 10**6} MB; see --max-megabytes"
+                    continue
+                pictures.append((path, Picture(self._name_of(path), path.read_bytes())))
+            except OSError as error:
+                reasons[path] = one_line(error.strerror or error)
+        if not pictures:
+            return reasons
+        loaded, measured = self._live()
+        begun = time.monotonic()
+        answers = self._asked([picture for _, picture in pictures], loaded)
+        ms = round(1000 * (time.monotonic() - begun), 1)
+        waiting = []
+        for (path, picture), told in zip(pictures, answers, strict=True):
+            if "error" in told:
+                reasons[path] = told["error"]
+            elif claim(path):
+                number = self._answers.keep(
+                    told, picture.data, version=loaded.version.number, source=WATCH, who=_STATION,
+                    ms=ms, once=True,
+                )  # fmt: skip
+                waiting.append((picture.name, told, number))
+        for name, told, number in waiting:
+            number.result()
+            self._last = datetime.now(UTC).isoformat(timespec="seconds")
+            if measured is not None:
+                self._alarm(measured.take(name, told), loaded)
+        return reasons
+
+    def _asked(self, pictures: Sequence[Picture], loaded: Loaded) -> list[dict[str, Any]]:
+        """Answers, a few pictures at a time where others ask, too."""
+        made: list[dict[str, Any]] = []
+        size, until = len(pictures), time.monotonic() + _TRIES
+        while len(made) < len(pictures):
+            part = pictures[len(made) : len(made) + size]
+            try:
+                made += asyncio.run(self._answering.answer(part, loaded))
+            except BusyError as busy:
+                size = max(1, size // 2)
+                if time.monotonic() > until or self._ending.wait(min(busy.retry_after, 5)):
+                    raise MachineError("the station is busy") from busy
+        return made
+
+    def _live(self) -> tuple[Loaded, Measured | None]:
+        """The version that answers now, measuring what it sees where it can."""
+        live = self._answering.live
+        if live is None:
+            raise UserError("no recognizer is live yet")
+        if self._measured is not None and self._measured.loaded.version == live.version:
+            return self._measured.loaded, self._measured
+        if self._measured is not None:
+            self._measured.log.close()
+            self._measured = None
+        if live.version.number == self._plain:
+            return live, None
+        try:
+            if not isinstance(live.recognizer, FittedRecognizer):
+                raise UserError("keeps no embeddings")
+            self._measured = Measured(live, self._options, self._folder)
+        except UserError as error:
+            self._plain = live.version.number
+            message = f"version {self._plain}: no alarm when pictures change: {one_line(error)}"
+            write_line(level="warning", message=message)
+            return live, None
+        self._alarm(self._measured.log.untold, live)
+        return self._measured.loaded, self._measured
+
+    def _alarm(self, alarm: ChangeAlarm | None, loaded: Loaded) -> None:
+        if alarm is not None:
+            with self._lock:
+                self._log.append(ALARM, _STATION, version=loaded.version.number, **asdict(alarm))
+            write_line(level="warning", message=alarm.line())
+
+    def _tell(self, trouble: str) -> None:
+        if trouble and trouble != self._trouble:
+            write_line(level="warning", message=f"watched folder: {trouble}; trying again")
+        self._trouble = trouble

@@ -1,0 +1,412 @@
+"""From a picture in a watched folder to the log and everywhere else, whatever breaks between."""
+
+import contextlib
+import csv
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cvgssl.station.answering import Answering
+from cvgssl.station.answers import ANSWER, Answers
+from cvgssl.station.config import StationConfig
+from cvgssl.station.events import LOG, EventLog
+from cvgssl.station.models import Models
+from cvgssl.station.picture_store import PictureStore
+from cvgssl.station.sinks import ALARM, CsvSink, Delivery, FolderSink, MqttSink, WebhookSink
+from cvgssl.station.watch_config import WatchOptions
+from cvgssl.station.watching import SETTLED, WATCHED, Watching
+
+MOSQUITTO = shutil.which("mosquitto") or shutil.which("/usr/sbin/mosquitto")
+
+
+def until(is_so: Callable[[], Any], seconds: float = 30) -> Any:
+    end = time.monotonic() + seconds
+    while not (found := is_so()):
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.02)
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Of a station, with its log."""
+    (tmp_path / "station").mkdir()
+    EventLog(tmp_path / "station" / LOG).close()
+    return tmp_path / "station"
+
+
+@pytest.fixture
+def add(folder: Path) -> Iterator[Callable[..., int]]:
+    """`add(name, answer)`: an answer in the log, its picture in the store; gives its number."""
+    log, store = EventLog(folder / LOG), PictureStore(folder, 10**8)
+
+    def call(name: str = "a.png", answer: str = "scratch", kind: str = ANSWER) -> int:
+        data = name.encode()
+        digest = hashlib.sha256(data).hexdigest()
+        store.keep(data, digest)
+        facts = {
+            "name": name, "sha256": digest, "version": 1, "answer": answer, "class": answer,
+            "probability": 0.75, "probabilities": {answer: 0.75}, "source": "program", "ms": 1.5,
+        }  # fmt: skip
+        return log.append(kind, "program", **facts).number
+
+    yield call
+    log.close()
+    store.close()
+
+
+@contextlib.contextmanager
+def at_work(sink: Any, folder: Path) -> Iterator[Delivery]:
+    delivery = Delivery(sink, folder, "here")
+    delivery.begin()
+    try:
+        yield delivery
+    finally:
+        delivery.close()
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_rows_of_a_csv_file_are_there_once(folder: Path, add: Any, tmp_path: Path) -> None:
+    add("before the sink was there")
+    path = tmp_path / "out" / "answers.csv"
+    with at_work(CsvSink(path), folder) as delivery:
+        numbers = [add(f'{each}, "new"\nline', "=1+1") for each in range(3)]
+        until(lambda: delivery.after == numbers[-1])
+    whole = path.read_bytes()
+    assert [int(row["number"]) for row in rows(path)] == numbers
+    assert rows(path)[0]["name"] == '0, "new"\nline' and rows(path)[0]["answer"] == "'=1+1"
+    # killed after a part of the next rows was written, and before that was noted
+    (kept,) = (folder / "sinks").glob("csv*.json")
+    before = kept.read_text()
+    more = [add(f"more {each}") for each in range(150)]
+    with at_work(CsvSink(path), folder) as delivery:
+        until(lambda: delivery.after == more[-1])
+    path.write_bytes(path.read_bytes()[: len(whole) + 777])
+    kept.write_text(before)
+    with at_work(CsvSink(path), folder) as delivery:
+        until(lambda: delivery.after == more[-1])
+    assert [int(row["number"]) for row in rows(path)] == [*numbers, *more]
+
+
+def test_a_csv_file_of_others_is_left_alone(folder: Path, add: Any, tmp_path: Path) -> None:
+    path = tmp_path / "answers.csv"
+    path.write_text("my notes\n")
+    with at_work(CsvSink(path), folder) as delivery:
+        number = add()
+        assert "was changed by another program" in until(lambda: delivery.trouble)
+        assert path.read_text() == "my notes\n"
+        path.rename(tmp_path / "notes.csv")
+        until(lambda: delivery.after == number)
+    assert delivery.trouble == "" and len(rows(path)) == 1
+
+
+def test_pictures_are_copied_into_folders_of_their_answers(
+    folder: Path, add: Any, tmp_path: Path
+) -> None:
+    store = PictureStore(folder, 10**8)
+    sorted_into = tmp_path / "sorted"
+    with at_work(FolderSink(sorted_into, store), folder) as delivery:
+        first, second = add("shift 2/a.png", "not sure"), add("shift 2/a.png", "../up")
+        until(lambda: delivery.after == second)
+    store.close()
+    found = {path.relative_to(sorted_into).as_posix() for path in sorted_into.rglob("*.*")}
+    assert f"not sure/{first:08} a.png" in found
+    assert f".._up/{second:08} a.png" in found
+    assert not list(tmp_path.glob("up*"))
+    assert (sorted_into / "not sure" / f"{first:08} a.png").read_bytes() == b"shift 2/a.png"
+
+
+class Receiver(ThreadingHTTPServer):
+    """Takes POSTs; `status` is what it answers, `got` what came."""
+
+    def __init__(self) -> None:
+        self.status, self.got, self.paths = 200, [], []  # type: ignore[var-annotated]
+        super().__init__(("127.0.0.1", 0), _Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/hook?line=3"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.paths.append(self.path)
+        if self.server.status == 200:
+            self.server.got += json.loads(body)["events"]
+        self.send_response(self.server.status)
+        self.send_header("Location", "/elsewhere")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_webhook_gets_all_after_it_was_away(folder: Path, add: Any) -> None:
+    receiver = Receiver()
+    with at_work(WebhookSink(receiver.address), folder) as delivery:
+        first = add("a.png")
+        until(lambda: delivery.after == first)
+        receiver.status = 302  # which is not followed
+        second = add("夹杂.png", "夹杂")
+        assert until(lambda: delivery.trouble) == "status 302"
+        with contextlib.closing(EventLog(folder / LOG)) as log:
+            assert delivery.waiting(log) == 1
+        receiver.status = 200
+        alarm = add(kind=ALARM)
+        until(lambda: delivery.after == alarm)
+    receiver.shutdown()
+    receiver.server_close()
+    assert [each["number"] for each in receiver.got] == [first, second, alarm]
+    assert [each["kind"] for each in receiver.got] == ["answer", "answer", "alarm"]
+    assert receiver.got[1]["answer"] == "夹杂" and receiver.got[1]["probability"] == 0.75
+    assert set(receiver.paths) == {"/hook?line=3"}
+
+
+def test_a_webhook_that_is_not_there(folder: Path, add: Any) -> None:
+    receiver = Receiver()
+    address = receiver.address
+    receiver.shutdown()
+    receiver.server_close()
+    with at_work(WebhookSink(address), folder) as delivery:
+        add()
+        assert "refused" in until(lambda: delivery.trouble)
+
+
+BROKEN = """
+import sys
+from pathlib import Path
+from cvgssl.station.sinks import Delivery, WebhookSink
+delivery = Delivery(WebhookSink(sys.argv[2]), Path(sys.argv[1]), "here")
+delivery.begin()
+print("ready", flush=True)
+delivery._thread.join()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_kills_lose_nothing(folder: Path, add: Any) -> None:
+    receiver = Receiver()
+    numbers = []
+    for kill in range(2):
+        process = subprocess.Popen(
+            [sys.executable, "-c", BROKEN, folder, receiver.address],
+            stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        numbers += [add(f"{kill} {each}") for each in range(120)]
+        until(lambda: len(receiver.got) > 20 + 100 * kill)  # noqa: B023 - called at once
+        process.kill()
+        process.communicate()
+    with at_work(WebhookSink(receiver.address), folder) as delivery:
+        until(lambda: delivery.after == numbers[-1])
+    receiver.shutdown()
+    receiver.server_close()
+    assert sorted({each["number"] for each in receiver.got}) == numbers
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Callable[[], int]]:
+    """`broker()` starts a mosquitto that knows a name and a password; gives its port."""
+    pytest.importorskip("aiomqtt")
+    if MOSQUITTO is None:
+        pytest.skip("no mosquitto here: apt-get install mosquitto")
+    started: list[subprocess.Popen[bytes]] = []
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    passwords = tmp_path / "passwords"
+    subprocess.run(["mosquitto_passwd", "-c", "-b", passwords, "line", "secret word"], check=True)
+    passwords.chmod(0o644)
+    conf = tmp_path / "mosquitto.conf"
+    conf.write_text(
+        f"listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\n"
+        f"user root\npersistence false\n"
+    )
+
+    def start() -> int:
+        started.append(subprocess.Popen([MOSQUITTO, "-c", conf], stderr=subprocess.DEVNULL))
+
+        def is_there() -> bool:
+            with socket.socket() as connection:
+                return connection.connect_ex(("127.0.0.1", port)) == 0
+
+        until(is_there)
+        return port
+
+    yield start
+    for each in started:
+        each.kill()
+        each.wait()
+
+
+def test_a_broker_gets_answers_and_alarms(
+    folder: Path, add: Any, broker: Callable[[], int]
+) -> None:
+    port = broker()
+    words = ["mosquitto_sub", "-h", "127.0.0.1", "-p", str(port), "-u", "line", "-P", "secret word"]
+    words += ["-q", "1", "-t", "plant/line 3/#", "-F", "%t %p", "-i", "test", "-c", "-W", "20"]
+    subprocess.run([*words, "-E"], check=True)  # a session for which the broker keeps messages
+    address = f"mqtt://127.0.0.1:{port}/plant/line 3"
+    with at_work(MqttSink(address, "line", "wrong"), folder) as delivery:
+        first = add("a.png", "夹杂")
+        assert "ot authori" in until(lambda: delivery.trouble)
+    with at_work(MqttSink(address, "line", "secret word"), folder) as delivery:
+        alarm = add(kind=ALARM)
+        until(lambda: delivery.after == alarm)
+    heard = subprocess.run([*words, "-C", "2"], capture_output=True, text=True, check=True)
+    got = [line.split(" {", 1) for line in heard.stdout.splitlines()]
+    assert [topic for topic, _ in got] == ["plant/line 3", "plant/line 3/alarm"]
+    facts = [json.loads("{" + text) for _, text in got]
+    assert [each["number"] for each in facts] == [first, alarm]
+    assert facts[0]["answer"] == "夹杂"
+
+
+@pytest.fixture
+def watching(folder: Path, recognizer: Path, tmp_path: Path) -> Iterator[Callable[..., Watching]]:
+    """`watching()`: one at work on tmp_path/line."""
+    (tmp_path / "line").mkdir()
+    with contextlib.ExitStack() as opened:
+
+        def start(**options: Any) -> Watching:
+            config = StationConfig(folder=folder, batch_size=8)
+            log = EventLog(folder / LOG)
+            models = Models(folder, log)
+            models.go_live(models.add(recognizer, "test").number, "test")
+            answering = Answering(models, config, models.live())
+            store = PictureStore(folder, 10**8)
+            answers = Answers(folder / LOG, store)
+            made = Watching(
+                config,
+                WatchOptions(watch=tmp_path / "line", poll_seconds=0.05, **options),
+                answering,
+                answers,
+            )
+            made.begin()
+            for end in (log.close, store.close, answering.close, answers.close, made.close):
+                opened.callback(end)
+            return made
+
+        yield start
+
+
+def answered(folder: Path) -> list[dict[str, Any]]:
+    with contextlib.closing(EventLog(folder / LOG)) as log:
+        return [event.facts for event in log.events(ANSWER)]
+
+
+def picture(path: Path, number: int, gain: float = 1.0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(number).integers(60, 200, (24, 24))
+    Image.fromarray((gain * noise).astype(np.uint8)).save(path)
+
+
+def test_pictures_of_a_folder_are_answered_once(
+    watching: Callable[..., Watching], folder: Path, tmp_path: Path
+) -> None:
+    line = tmp_path / "line"
+    picture(line / "shift 1" / "0.png", 0)
+    (line / "bad.png").write_bytes(b"no picture")
+    first = watching(to_csv=tmp_path / "a.csv")
+    until(lambda: len(answered(folder)) == 1)
+    picture(line / "1.png", 1)
+    until(lambda: len(answered(folder)) == 2)
+    until(lambda: len(rows(tmp_path / "a.csv")) == 2)
+    assert [each["name"] for each in answered(folder)] == ["shift 1/0.png", "1.png"]
+    assert {each["source"] for each in answered(folder)} == {"watch"}
+    assert first.source().folder == str(line)
+    until(lambda: first.source().pictures == 2)
+    assert [each.name for each in first.sinks()] == ["csv"]
+    hours, counts = first.counts(3)
+    assert len(hours) == 3 and sum(map(sum, counts.values())) == 2
+    first.close()
+    picture(line / "2.png", 2)
+    second = watching()
+    until(lambda: len(answered(folder)) == 3)
+    until(lambda: second.source().pictures == 3)
+    picture(line / "3.png", 3)
+    until(lambda: len(answered(folder)) == 4)
+    assert [each["name"] for each in answered(folder)][2:] == ["2.png", "3.png"]
+    with contextlib.closing(EventLog(folder / LOG)) as log:
+        assert [event.facts["folder"] for event in log.events(WATCHED)] == [str(line)] * 2
+
+
+def test_a_lamp_fails(watching: Callable[..., Watching], folder: Path, tmp_path: Path) -> None:
+    line = tmp_path / "line"
+    work = watching(false_alarm_every=1000)
+    for number in range(80):
+        picture(line / f"{number:03}.png", number)
+    until(lambda: len(answered(folder)) == 80)
+    assert work.alarms() == [] and 0 <= (work.source().nearness or 0) < 1
+    for number in range(80, 140):
+        picture(line / f"{number:03}.png", number, gain=0.4)
+    until(lambda: len(answered(folder)) == 140)
+    (alarm,) = until(work.alarms)
+    # the encoder is tiny and was never trained: all dark pictures are of one class to it
+    assert alarm.facts["alarm"] in ("light", "shares") and alarm.settled is None
+    assert alarm.version == 1
+    assert int(Path(alarm.facts["first"]).stem) >= 70
+    with pytest.raises(LookupError):
+        work.settle(alarm.number + 10_000, "nothing", "Li")
+    work.settle(alarm.number, "nothing", "Li")
+    (alarm,) = work.alarms()
+    assert (alarm.settled, alarm.who) == ("nothing", "Li")
+    with contextlib.closing(EventLog(folder / LOG)) as log:
+        assert len(list(log.events(SETTLED))) == 1
+
+
+def test_a_folder_that_is_away_for_a_while(
+    watching: Callable[..., Watching], folder: Path, tmp_path: Path
+) -> None:
+    line = tmp_path / "line"
+    picture(line / "0.png", 0)
+    work = watching()
+    until(lambda: len(answered(folder)) == 1)
+    line.rename(tmp_path / "away")
+    assert "line" in until(lambda: work.source().trouble)
+    (tmp_path / "away").rename(line)
+    picture(line / "1.png", 1)
+    until(lambda: len(answered(folder)) == 2)
+    until(lambda: not work.source().trouble)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"to_webhook": "ftp://x/y"}, "must begin with http://HOST or https://HOST"),
+        ({"to_webhook": "http://a:b@x/"}, "leave it out"),
+        ({"to_webhook": "http://x:99999/"}, "--to-webhook"),
+        ({"to_mqtt": "mqtt://x"}, "a topic is missing"),
+        ({"to_mqtt": "mqtt://x/a/#"}, r"\+ and # cannot"),
+        ({"mqtt_user": "me"}, "have no effect without --to-mqtt"),
+        ({"poll_seconds": 2}, "no effect without --watch"),
+        ({"watch": "x", "to_folders": "x/y"}, "is inside x"),
+    ],
+)
+def test_options_that_cannot_be(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        WatchOptions(**options)
