@@ -13,7 +13,7 @@ from cvgssl.station.answers import Answers
 from cvgssl.station.pages.recognize import RecognizePage, number_of, review_shown
 from cvgssl.station.pages.shell import Shell, json_object
 from cvgssl.station.people import Person
-from cvgssl.station.review import KINDS, ConflictError, Reviews, verdict
+from cvgssl.station.review import COUNTED, KINDS, ConflictError, Reviews, verdict
 
 _AHEAD = 3  # answers that a page is given at once
 
@@ -61,7 +61,7 @@ class ReviewPage:
 
     def _counted(self) -> dict[str, Any]:
         shares = [asdict(each) | {"share": each.share} for each in self._reviews.shares()]
-        return {"left": self._reviews.left(), "shares": shares}
+        return {"left": self._reviews.left(), "most": COUNTED, "shares": shares}
 
     async def _give(self, request: Request, person: Person) -> Response:
         body = await json_object(request)

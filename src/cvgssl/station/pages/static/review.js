@@ -95,7 +95,10 @@
   async function figures() {
     try {
       const found = await ask("/review/figures");
-      for (const place of document.querySelectorAll("[data-left]")) place.textContent = found.left[place.dataset.left].toLocaleString();
+      for (const place of document.querySelectorAll("[data-left]")) {
+        const left = found.left[place.dataset.left];
+        place.textContent = left.toLocaleString() + (left === found.most ? "+" : "");
+      }
       if (!found.shares.length) return;
       const named = (answer) => (answer === "" ? t("all classes") : answers.named(answer));
       byId("shares").replaceChildren(make("div", { class: "wide" }, make("table", {},
