@@ -7,8 +7,9 @@
     cvgssl embed PLANT-LAMP --out plant-lamp.npz
     python recipes/station_month.py plant.npz plant-lamp.npz PLANT PLANT-LAMP --json out.json
 
-The pool are 2000 pictures, drawn for each of --repeat runs; others arrive afterwards. An oracle
-labels, 2 % of its labels are wrong (any other class). Test pictures of PLANT are not opened.
+The pool are 2000 pictures (two thirds where there are fewer than 3000), drawn for each of --repeat
+runs; others arrive afterwards. An oracle labels; 2 % of its labels are wrong (any other class).
+Test pictures of PLANT are not opened.
 
 Labels: chosen as the station does (`medoids` in rounds of six), by one `cvgssl select` of as many
 (a CSV that is filled in), or at random. The recognizer is the head of `cvgssl fit`, `auto`, without
@@ -50,7 +51,7 @@ LABELS = (6, 12, 24, 48, 96)
 MONTH_LABELS = (24, 96)
 LAMP_AT, NEW_AT = 0.4, 0.6
 SETTLE = 200  # pictures after an alarm until the preparation is centred anew
-TAUGHT = (1, 3, 6)  # labels of the new kind
+TAUGHT = (1, 3)  # labels of the new kind
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -61,8 +62,10 @@ def main() -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     for name in ("features", "lamp_features", "plant", "lamp_plant"):
         parser.add_argument(name, type=Path)
+    parser.add_argument("--also", nargs="*", type=Path, default=[], help="for the first part")
     parser.add_argument("--new", default="scratches")
     parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--months", type=int, default=3, help="runs of the second part")
     parser.add_argument("--arrivals", type=int, default=20_000)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -73,17 +76,22 @@ def main() -> None:
     lights = [light_of_all(table, folder) for folder in (args.plant, args.lamp_plant)]
     curves: list[dict[str, Any]] = []
     months: list[dict[str, Any]] = []
+    others = [load_features(path).part("train") for path in args.also]
     for run in range(args.repeat):
-        for row in label_curves(table, run):
-            curves.append({"run": run} | row)
-            print(*row.values(), flush=True)
-        for count in MONTH_LABELS:
+        for name, pictures in zip([args.features, *args.also], [table, *others], strict=True):
+            for row in label_curves(pictures, run):
+                curves.append({"pictures": name.stem} | row)
+                print(*curves[-1].values(), flush=True)
+        for count in MONTH_LABELS if run < args.months else ():
             months.append(month(table, lamp, lights, args, run, count))
             print(months[-1], flush=True)
     result = {
         "labels": summed(curves),
         "months": months,
-        "pictures": len(table),
+        "pictures": {
+            path.stem: len(each)
+            for path, each in zip([args.features, *args.also], [table, *others], strict=True)
+        },
         "runs": args.repeat,
         "hardware": hardware(),
     }
@@ -99,21 +107,21 @@ def main() -> None:
 def label_curves(table: FeatureTable, run: int) -> Iterator[dict[str, Any]]:
     """Figures of each way and number of labels."""
     rng = np.random.default_rng([run, 1])
-    order = rng.permutation(len(table))
-    pool, query = table.take(np.sort(order[:POOL])), table.take(np.sort(order[POOL:]))
+    order, size = rng.permutation(len(table)), min(POOL, 2 * len(table) // 3)
+    pool, query = table.take(np.sort(order[:size])), table.take(np.sort(order[size:]))
     preparation = Preparation(parts=table.parts).fit(pool.values)
     rows, queries = preparation.transform(pool.values), preparation.transform(query.values)
     told = oracle(pool.labels, len(table.classes), rng)
     around = surroundings(rows.astype(np.float32))
     with graph_cache():
-        for way, chosen in (
-            ("station", lambda count: in_rounds(rows, told, around, count)),
-            ("one list", lambda count: at_one_go(rows, around, count)),
-            ("random", lambda count: np.random.default_rng([run, 2]).permutation(POOL)[:count]),
+        for way, order in (
+            ("station", in_rounds(rows, told, around, LABELS[-1])),
+            ("one list", at_one_go(rows, around, LABELS[-1])),
+            ("random", rng.permutation(size)),
         ):
-            for count in LABELS:
-                picked = chosen(count)
-                labels = np.full(POOL, UNLABELLED)
+            for count in LABELS:  # a longer list begins as a shorter one
+                picked = order[:count]
+                labels = np.full(size, UNLABELLED)
                 labels[picked] = told[picked]
                 yield {"way": way, "labels": count} | judged(
                     rows, labels, queries, query.labels, pool.labels[picked], len(table.classes)
@@ -164,10 +172,11 @@ def judged(
 def summed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Means over the runs and half widths of their 95 % intervals."""
     result = []
-    for way, count in dict.fromkeys((row["way"], row["labels"]) for row in rows):
-        cell = {"way": way, "labels": count}
+    keys = ("pictures", "way", "labels")
+    for place in dict.fromkeys(tuple(row[key] for key in keys) for row in rows):
+        cell: dict[str, Any] = dict(zip(keys, place, strict=True))
         for name in ("found", "accuracy", "macro-recall"):
-            values = [r[name] for r in rows if (r["way"], r["labels"]) == (way, count)]
+            values = [row[name] for row in rows if tuple(row[key] for key in keys) == place]
             interval = mean_interval(values)
             cell[name] = [round(interval.mean, 1), round(interval.ci95 or 0, 1)]
         result.append(cell)
@@ -216,7 +225,10 @@ def month(
     reference = Reference(rows)
     coming = arrivals(table, lamp, lights, others, np.flatnonzero(table.labels == new), rng, args)
     quiet = arrivals(table, table, [lights[0]] * 2, others, np.zeros(0, np.intp), rng, args)
-    alarms = watched(coming, preparation, head, reference)
+    prepared = preparation.transform(coming.values)
+    answers, named = said(head, prepared)
+    calm = preparation.transform(quiet.values)
+    alarms = watched(reference.measure(prepared, coming.light).values, named)
     facts = {
         "run": run,
         "labels": count,
@@ -225,31 +237,36 @@ def month(
         "lamp at": coming.lamp_at,
         "new at": coming.new_at,
         "alarms": alarms,
-        "alarms without a change": watched(quiet, preparation, head, reference),
+        "alarms without a change": watched(
+            reference.measure(calm, quiet.light).values, head.predict_proba(calm).argmax(axis=1)
+        ),
     }
     parts = {
         "before": slice(0, coming.lamp_at),
         "lamp": slice(coming.lamp_at, coming.new_at),
         "lamp and new kind": slice(coming.new_at, len(coming)),
     }
-    prepared = preparation.transform(coming.values)
     facts["answers"] = {
-        name: costs(head, prepared[part], coming.truth[part], good, new)
-        for name, part in parts.items()
+        name: costs(answers[part], coming.truth[part], good, new) for name, part in parts.items()
     }
     noticed = next((each for each in alarms if each["number"] > coming.lamp_at), None)
     if noticed is not None:
         since = slice(noticed["since"] - 1, noticed["number"] + SETTLE)
-        centred = recentred(preparation, coming.values[since])
         after = slice(noticed["number"] + SETTLE, len(coming))
+        centred = recentred(preparation, coming.values[since]).transform(coming.values[after])
+        anew, truth = said(head, centred)[0], coming.truth[after]
         facts["after the alarm"] = {
-            "as it was": costs(head, prepared[after], coming.truth[after], good, new),
-            "centred anew": costs(
-                head, centred.transform(coming.values[after]), coming.truth[after], good, new
-            ),
+            "as it was": costs(answers[after], truth, good, new),
+            "centred anew": costs(anew, truth, good, new),
         }
-        facts["new kind"] = taught(rows, labels, centred, coming, head, good, new)
+        facts["new kind"] = taught(rows, labels, centred, anew, truth, good, new)
     return facts
+
+
+def said(head: OpenSetHead, rows: Floats) -> tuple[NDArray[Any], Ints]:
+    """Answers [M] with "unknown" and "not sure", and the places of the likeliest classes [M]."""
+    with graph_cache():  # the map of the same rows, for each of them
+        return head.answers(rows), head.predict_proba(rows).argmax(axis=1)
 
 
 def arrivals(
@@ -272,13 +289,8 @@ def arrivals(
     return Arrivals(values, light, table.labels[order], lamp_at, new_at)
 
 
-def watched(
-    coming: Arrivals, preparation: Preparation, head: OpenSetHead, reference: Reference
-) -> list[dict[str, Any]]:
+def watched(values: Floats, named: Ints) -> list[dict[str, Any]]:
     """All alarms: kind, after which picture, since which."""
-    rows = preparation.transform(coming.values)
-    named = head.predict_proba(rows).argmax(axis=1)
-    values = reference.measure(rows, coming.light).values
     detector, alarms = ChangeDetector(), []
     for label, measured in zip(named.tolist(), values, strict=True):
         alarm = detector.observe(label, measured)
@@ -290,9 +302,8 @@ def watched(
     return alarms
 
 
-def costs(head: OpenSetHead, rows: Floats, truth: Ints, good: int, new: int) -> dict[str, Any]:
+def costs(answers: NDArray[Any], truth: Ints, good: int, new: int) -> dict[str, Any]:
     """What the answers are worth, per cent: of good parts, of known defects, of the new kind."""
-    answers = head.answers(rows)
     asked = np.isin(answers, ("unknown", "not sure"))
     named = np.where(asked, -1, answers).astype(np.int64)
     groups = {
@@ -335,20 +346,21 @@ def recentred(preparation: Preparation, values: NDArray[np.float32]) -> Preparat
 def taught(
     rows: Floats,
     labels: Ints,
-    preparation: Preparation,
-    coming: Arrivals,
-    head: OpenSetHead,
+    others: Floats,
+    answers: NDArray[Any],
+    truth: Ints,
     good: int,
     new: int,
 ) -> dict[str, Any]:
-    """When the new kind is first asked about, and its recall after its first labels."""
-    last = slice(coming.new_at, len(coming))
-    others, truth = preparation.transform(coming.values[last]), coming.truth[last]
-    asked = np.isin(head.answers(others), ("unknown", "not sure"))
+    """When a picture of the new kind is first asked about, and its recall after its first labels.
+
+    rows, labels: of the pool. others, answers, truth: of the pictures after the alarm.
+    """
+    asked = np.isin(answers, ("unknown", "not sure"))
     places = np.flatnonzero(asked & (truth == new))
     facts: dict[str, Any] = {
-        "asked first after": int(places[0]) + 1 if len(places) else None,
-        "of the new kind before it": int((truth[: places[0]] == new).sum())
+        "pictures": int((truth == new).sum()),
+        "not asked about before the first that is": int((truth[: places[0]] == new).sum())
         if len(places)
         else None,
     }
@@ -360,9 +372,10 @@ def taught(
         target = np.concatenate([labels, np.full(number, new)])
         grown = OpenSetHead(HEADS["auto"]()).fit(more, target)
         after = slice(int(learned[-1]) + 1, None)
+        told, left = said(grown, others[after]), truth[after]
         facts[f"{number} labels"] = {
-            "recall": share(grown.predict(others[after])[truth[after] == new] == new),
-            "answers": costs(grown, others[after], truth[after], good, new)["new kind"],
+            "recall": share(grown.classes_[told[1]][left == new] == new),
+            "answers": costs(told[0], left, good, new)["new kind"],
         }
     return facts
 
