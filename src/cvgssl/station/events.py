@@ -20,7 +20,7 @@ from cvgssl.runtime.parsing import one_line
 LOG = "station.sqlite"
 """The file in a station's folder."""
 FORMAT = 1  # raise when rows mean something else
-_HEAD = b"SQLite format 3\0"
+_SMALLEST = 512  # bytes of a file of SQLite
 _WAIT = 30  # seconds for another process to end its writing
 _TABLE = """
 create table events (
@@ -63,9 +63,11 @@ class EventLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with suppress(FileNotFoundError), path.open("rb") as file:
-            head = file.read(len(_HEAD))
-            if head and head != _HEAD:  # SQLite would write over a short one
+        # SQLite would write over a short file. Not by opening it: when a process closes any handle
+        # of a file, POSIX drops its locks of that file, those of other objects as well, and then
+        # another process that ends removes the part of the log that these still write to
+        with suppress(FileNotFoundError):
+            if 0 < path.stat().st_size < _SMALLEST:
                 raise self._no_log("another kind of file")
         with self._naming():
             # transactions are begun and ended by name below
