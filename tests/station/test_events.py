@@ -2,6 +2,7 @@
 
 import sqlite3
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -99,3 +100,21 @@ def test_another_format(tmp_path: Path) -> None:
 def test_a_place_that_takes_no_file(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match=r"missing/log: unable to open"):
         EventLog(tmp_path / "missing" / "log")
+
+
+def test_a_reader_that_ends_takes_no_rows_away(tmp_path: Path) -> None:
+    """SQLite's locks must hold while other objects of the same process come and go."""
+    path = tmp_path / "station.sqlite"
+    first = EventLog(path)
+    first.append("kind", "who", at_first=True)
+    EventLog(path).close()
+    read = (
+        "import sqlite3, sys; rows = sqlite3.connect(sys.argv[1]);"
+        "print(*rows.execute('select count(*) from events').fetchone()); rows.close()"
+    )
+    words = [sys.executable, "-c", read, path]
+    for count in (1, 2, 3):
+        found = subprocess.run(words, capture_output=True, text=True, check=True)
+        assert int(found.stdout) == count
+        first.append("kind", "who", after=count)
+    first.close()
