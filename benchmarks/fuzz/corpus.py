@@ -292,11 +292,12 @@ def _caches(folder: Path, place: str, use: Use, same: str) -> list[Target]:
     mutate: dict[str, tuple[Mutation, ...]] = {
         ".npz": (*mutations.BYTES, mutations.mutate_archive),
         ".json": (*mutations.TEXT, mutations.mutate_json),
-        ".npy": mutations.BYTES,
     }
     files = [path for path in sorted((folder / place).rglob("*")) if path.is_file()]
     return [
-        Target("caches", str(p.relative_to(folder)), mutate[p.suffix], use, same)
+        Target(
+            "caches", str(p.relative_to(folder)), mutate.get(p.suffix, mutations.BYTES), use, same
+        )
         for p in files
         if not p.name.startswith(".")
     ]
@@ -348,10 +349,10 @@ def _deployed(folder: Path) -> list[Target]:
     from benchmarks.fuzz import exported_mutations as exported
     from benchmarks.fuzz import table_mutations as tables
 
-    called(folder, "fit", "steel", "--shot", "2", *TINY, "--image-size", "32", "--out", "fitted")
-    called(folder, "export", "fitted", "tiny.onnx", "--check", "0")
-    called(folder, "export", "fitted", "tiny.xml", "--check", "0")
-    named = ("predict", "fitted", "few", "--sort-into", "sorted", "--csv", "answers.csv")
+    called(folder, "fit", "steel", "--shot", "2", *TINY, "--image-size", "32", "--out", "deployed")
+    called(folder, "export", "deployed", "tiny.onnx", "--check", "0")
+    called(folder, "export", "deployed", "tiny.xml", "--check", "0")
+    named = ("predict", "deployed", "few", "--sort-into", "sorted", "--csv", "answers.csv")
     called(folder, *named)
     forked(folder, lambda: exported.make_station(folder) or 0, "station")
     xml = (*mutations.TEXT, *[exported.mutate_xml] * 6)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cvgssl.recognizer.changes import LOOKED_AT, ChangeAlarm, ChangeLog
+from cvgssl.recognizer.changes import LOOKED_AT, ChangeAlarm, ChangeLog, kept_embeddings
 from cvgssl.recognizer.config import AlarmOptions, FitConfig
 from cvgssl.recognizer.fit import fit
 from cvgssl.runtime.errors import UserError
@@ -44,7 +44,7 @@ def feed(log: ChangeLog, numbers: range, level: float = 0.0) -> list[ChangeAlarm
     return told
 
 
-def test_a_log_goes_on_where_a_process_ended(opened: Open) -> None:
+def test_a_log_goes_on_where_a_process_ended(opened: Open, tmp_path: Path) -> None:
     whole = opened(name="whole")
     feed(whole, range(700))
     for start in range(0, 700, 140):
@@ -54,7 +54,8 @@ def test_a_log_goes_on_where_a_process_ended(opened: Open) -> None:
         del log  # not closed, as of a process that was killed
     log = opened()
     assert log.detector.nearness == whole.detector.nearness
-    assert (log.embeddings(650, 655) == whole.embeddings(650, 655)).all()
+    kept, others = (kept_embeddings(tmp_path / name, 650, 655) for name in ("line.alarm", "whole"))
+    assert kept.shape == (6, 5) and (kept == others).all()
     (alarm,) = feed(log, range(700, 740), level=4.0)
     assert alarm.alarm == "light" and alarm.words == "brighter"
     assert abs(alarm.pictures - alarm.since - 700) < 20

@@ -2,6 +2,7 @@
 
 import sqlite3
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -79,6 +80,35 @@ def test_killed_while_writing(tmp_path: Path, python: str) -> None:
     assert kept[: len(said)] == said and len(kept) <= len(said) + 1
 
 
+def test_others_that_look_cost_nothing(tmp_path: Path, python: str) -> None:
+    """Several objects of a process, a second process that looks and ends, and then a kill.
+
+    POSIX locks go when a process closes the file once, however often it has it open.
+    """
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom cvgssl.station.events import EventLog\n"
+        "logs = [EventLog(Path('log')) for _ in range(3)]\n"
+        "for line in sys.stdin:\n"
+        "    logs[0].append('label', 'anna', number=int(line))\n"
+        "    print(line, end='', flush=True)\n"
+    )
+    process = subprocess.Popen(
+        [python, "-c", script], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdin is not None and process.stdout is not None
+    for number in range(4):
+        process.stdin.write(b"%d\n" % number)
+        process.stdin.flush()
+        assert int(process.stdout.readline()) == number
+        looking = EventLog(tmp_path / "log")
+        assert len(list(looking.events())) == number + 1
+        looking.close()
+    process.kill()
+    process.wait()
+    kept = [event.facts["number"] for event in EventLog(tmp_path / "log").events()]
+    assert kept == [0, 1, 2, 3]
+
+
 @pytest.mark.parametrize("content", [b"no database, but long enough to be looked at" * 40, b"x"])
 def test_other_files(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "log").write_bytes(content)
@@ -99,3 +129,21 @@ def test_another_format(tmp_path: Path) -> None:
 def test_a_place_that_takes_no_file(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match=r"missing/log: unable to open"):
         EventLog(tmp_path / "missing" / "log")
+
+
+def test_a_reader_that_ends_takes_no_rows_away(tmp_path: Path) -> None:
+    """SQLite's locks must hold while other objects of the same process come and go."""
+    path = tmp_path / "station.sqlite"
+    first = EventLog(path)
+    first.append("kind", "who", at_first=True)
+    EventLog(path).close()
+    read = (
+        "import sqlite3, sys; rows = sqlite3.connect(sys.argv[1]);"
+        "print(*rows.execute('select count(*) from events').fetchone()); rows.close()"
+    )
+    words = [sys.executable, "-c", read, path]
+    for count in (1, 2, 3):
+        found = subprocess.run(words, capture_output=True, text=True, check=True)
+        assert int(found.stdout) == count
+        first.append("kind", "who", after=count)
+    first.close()

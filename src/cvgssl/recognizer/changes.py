@@ -8,7 +8,7 @@ import io
 import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +31,7 @@ LOOKED_AT = 2000  # pictures whose embeddings are kept, the newest
 EXAMPLES = 6
 _KEEP = 500  # pictures from one copy of the detector's state to the next
 _FORMAT = 1
-_HEAD = b"SQLite format 3\0"
+_SMALLEST = 512  # bytes of a file of SQLite
 _WAIT = 30  # seconds for another process to end its writing
 _TABLES = """
 create table about (recognizer text not null, run_length integer not null);
@@ -152,9 +152,9 @@ class ChangeLog:
         self._path, self._train, self._run = path, train_names, options.run_length
         self.detector = ChangeDetector(max(options.false_alarm_every / self._run, 2))
         self.untold: ChangeAlarm | None = None
-        with suppress(FileNotFoundError), path.open("rb") as file:
-            head = file.read(len(_HEAD))
-            if head and head != _HEAD:
+        # SQLite would write over a short file; opening it here would drop locks of SQLite's
+        with suppress(FileNotFoundError):
+            if 0 < path.stat().st_size < _SMALLEST:
                 raise self._no_log("another kind of file")
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._naming():
@@ -202,15 +202,6 @@ class ChangeLog:
         with self._naming():
             rows = self._rows.execute("select facts from alarms order by number").fetchall()
         return [_alarm(json.loads(facts)) for (facts,) in rows]
-
-    def embeddings(self, first: int, last: int) -> NDArray[np.float32]:
-        """Of the kept pictures with these numbers, both included [M, D]."""
-        with self._naming():
-            rows = self._rows.execute(
-                "select embedding from pictures where number between ? and ? order by number",
-                (first, last),
-            ).fetchall()
-        return np.array([np.frombuffer(row, np.float32) for (row,) in rows])
 
     def close(self) -> None:
         """Let go of the file."""
@@ -344,6 +335,19 @@ def open_changes(
     _, kept = load_recognizer(folder)
     measuring = MeasuringRecognizer(recognizer, kept.train.values)
     return Changes(measuring, ChangeLog(path, identity(folder), kept.train.names, options))
+
+
+def kept_embeddings(path: Path, first: int, last: int) -> NDArray[np.float32]:
+    """Of the pictures in the file of a `ChangeLog` with these numbers, both included [M, D].
+
+    While another thread or process adds pictures, too.
+    """
+    with closing(sqlite3.connect(path, timeout=_WAIT)) as rows:
+        found = rows.execute(
+            "select embedding from pictures where number between ? and ? order by number",
+            (first, last),
+        ).fetchall()
+    return np.array([np.frombuffer(row, np.float32) for (row,) in found])
 
 
 def identity(folder: Path) -> str:

@@ -3,10 +3,16 @@
 Shape letters: N train pictures, A and B others, D numbers of an embedding.
 """
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cvgssl.recognizer.card import KeptPictures, load_recognizer, save_recognizer
+from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.files import new_folder
 
 LEAST = 50  # pictures before and after
 
@@ -34,3 +40,30 @@ def recentred(
     moved = rows + (second.mean(axis=0) - first.mean(axis=0))
     made: NDArray[np.float32] = (moved.clip(0) ** 2 if root else moved).astype(np.float32)
     return made
+
+
+def recentre(
+    folder: Path,
+    before: NDArray[np.floating[Any]],
+    after: NDArray[np.floating[Any]],
+    out: Path,
+) -> None:
+    """Write the recognizer of `folder` to `out` with its train pictures `recentred`.
+
+    Raises UserError where there are too few pictures before or after.
+    """
+    if min(len(before), len(after)) < LEAST:
+        raise UserError(
+            f"{len(before)} pictures before the change and {len(after)} since: re-centring needs "
+            f"{LEAST} of each; wait for more"
+        )
+    card, kept = load_recognizer(folder)
+    train = replace(kept.train, values=recentred(kept.train.values, before, after))
+    mirrored = kept.mirrored
+    if mirrored is not None:  # several views of a picture side by side
+        width = train.values.shape[1]
+        views = mirrored.values.reshape(-1, width)
+        moved = recentred(views, before, after).reshape(mirrored.values.shape)
+        mirrored = replace(mirrored, values=moved)
+    with new_folder(out, "--out") as aside:
+        save_recognizer(aside, card, KeptPictures(train, mirrored))

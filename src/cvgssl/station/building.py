@@ -28,11 +28,13 @@ from cvgssl.station.pages.replay import ReplayPage
 from cvgssl.station.pages.review import ReviewPage
 from cvgssl.station.pages.shell import Shell
 from cvgssl.station.pages.start import StartPage
+from cvgssl.station.pages.watch import WatchPage
 from cvgssl.station.people import People, session_key
 from cvgssl.station.picture_store import PictureStore
 from cvgssl.station.pool import Pool
 from cvgssl.station.review import Reviews
 from cvgssl.station.routes import Routes
+from cvgssl.station.watching import Watching
 
 _SIGNED_IN = 12 * 3600  # seconds
 
@@ -55,6 +57,8 @@ class Station:
         answers = Answers(config.folder / LOG, store)
         self._to_close += [store.close, answers.close]
         self.routes = Routes(answering, answers)
+        self._watching = Watching(config, config, answering, answers)
+        self._to_close.append(self._watching.close)
         routes: list[BaseRoute] = [*self.routes.routes()]
         middleware = [Middleware(Guard, config=config, people=people)]
         errors: dict[Any, Any] = {HTTPException: _failure, Exception: _crashed}
@@ -71,6 +75,7 @@ class Station:
                 )
             )
             errors[HTTPException] = shell.failure
+        self._watching.begin()
         self.app = Starlette(routes=routes, middleware=middleware, exception_handlers=errors)
 
     def close(self) -> None:
@@ -98,9 +103,10 @@ class Station:
             StartPage(shell, config, pool, jobs),
             LabelPage(shell, pool, labelling, fitting),
             recognize,
-            ReviewPage(shell, answers, reviews, recognize),
+            ReviewPage(shell, answers, reviews, recognize, labelling),
             models,
             ReplayPage(shell, answers, recognize),
+            WatchPage(shell, self._watching, recognize, answering),
         ]
         jobs.begin()
         return [route for page in pages for route in page.routes()]

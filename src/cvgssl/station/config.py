@@ -8,11 +8,12 @@ from pydantic.dataclasses import dataclass
 
 from cvgssl.encoders.installed_weights import INSTALLED
 from cvgssl.images.picture_options import SizeLimit
-from cvgssl.runtime.options import STRICT, CheckedOptions, RuntimeOption
+from cvgssl.runtime.options import STRICT, RuntimeOption
+from cvgssl.station.watch_config import WatchOptions
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class StationConfig(CheckedOptions, RuntimeOption, SizeLimit):
+class StationConfig(WatchOptions, RuntimeOption, SizeLimit):
     """Label, recognize and review pictures in a browser, and answer programs, until Ctrl-C.
 
     FOLDER keeps labels, answers, every recognizer that was ever made or given to it, as a numbered

@@ -20,7 +20,7 @@ from cvgssl.runtime.parsing import one_line
 LOG = "station.sqlite"
 """The file in a station's folder."""
 FORMAT = 1  # raise when rows mean something else
-_HEAD = b"SQLite format 3\0"
+_SMALLEST = 512  # bytes of an SQLite file
 _WAIT = 30  # seconds for another process to end its writing
 _TABLE = """
 create table events (
@@ -63,9 +63,10 @@ class EventLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with suppress(FileNotFoundError), path.open("rb") as file:
-            head = file.read(len(_HEAD))
-            if head and head != _HEAD:  # SQLite would write over a short one
+        # never opened here: closing it would let go of the locks that SQLite has on it in this
+        # process, and another process could remove the file beside it that holds the newest rows
+        with suppress(FileNotFoundError):
+            if 0 < path.stat().st_size < _SMALLEST:  # SQLite would write over it
                 raise self.damaged("another kind of file")
         with self._naming():
             # transactions are begun and ended by name below

@@ -205,11 +205,6 @@ class Reviews:
             if self._leases.get(sha256, ("", 0))[0] == who:
                 del self._leases[sha256]
 
-    def release(self, who: str) -> None:
-        """Let others have what a person was given."""
-        with self._lock:
-            self._leases = {key: each for key, each in self._leases.items() if each[0] != who}
-
     def left(self) -> dict[str, int]:
         """Pictures of each kind that nobody has looked at, counted up to `COUNTED`."""
         with self._lock:

@@ -4,6 +4,7 @@ Everything is in the log: answers (once for each picture), alarms and what peopl
 """
 
 import asyncio
+import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,14 +19,23 @@ import numpy as np
 from cvgssl.images.decoding import Square
 from cvgssl.recognizer.answers import path_text
 from cvgssl.recognizer.card import load_recognizer
-from cvgssl.recognizer.changes import ChangeAlarm, ChangeLog, MeasuringRecognizer, Seen, identity
+from cvgssl.recognizer.changes import (
+    LOOKED_AT,
+    ChangeAlarm,
+    ChangeLog,
+    MeasuringRecognizer,
+    Seen,
+    identity,
+    kept_embeddings,
+)
 from cvgssl.recognizer.fitted import FittedRecognizer
+from cvgssl.recognizer.recentring import recentre
 from cvgssl.recognizer.watching import Arrivals
 from cvgssl.runtime.errors import MachineError, UserError
 from cvgssl.runtime.files import sha256_file
 from cvgssl.runtime.parsing import one_line
 from cvgssl.station.answering import Answering, Loaded, Picture
-from cvgssl.station.answers import WATCH, Answers, Wanted
+from cvgssl.station.answers import WATCH, Answer, Answers, Wanted
 from cvgssl.station.config import StationConfig
 from cvgssl.station.events import LOG, Event, EventLog
 from cvgssl.station.gathering import BusyError
@@ -38,8 +48,8 @@ CHANGES = "changes"
 Settled = Literal["nothing", "labelled", "recentred"]
 """What people made of an alarm: nothing has to be done, or they gave labels, or re-centred."""
 _STATION = "station"
-_SLICE = 0.1  # seconds between looks whether to end
 _MOST_SEEN = 10_000  # pictures that may wait to be compared
+_TO_LABEL = 3
 _TRIES = 3600  # seconds for which a busy station is asked again
 
 
@@ -201,6 +211,48 @@ class Watching:
             who = None if by is None else by.who
             told.append(ToldAlarm(each.number, each.at, each.facts["version"], facts, how, who))
         return told
+
+    def example(self, name: str) -> Answer | None:
+        """The newest answer to a picture of the watched folder; None where there is none."""
+        found = self._answers.page(Wanted(name=name, source=WATCH))
+        return next((each for each in found if each.name == name), None)
+
+    def to_label(self, alarm: ToldAlarm) -> list[Answer]:
+        """Up to three answers since a change whose labels would tell most: the least sure ones.
+
+        Of different likely classes where there are some; none of those that were reviewed.
+        """
+        first = self.example(alarm.facts["first"])
+        wanted = Wanted(source=WATCH, since=None if first is None else first.at, review="none")
+        unsure = sorted(self._answers.page(wanted, None, 500), key=lambda each: each.probability)
+        chosen: list[Answer] = []
+        for each in unsure:
+            if each.label not in [other.label for other in chosen]:
+                chosen.append(each)
+        chosen += [each for each in unsure if each not in chosen]
+        return chosen[:_TO_LABEL]
+
+    def recentre(self, number: int, who: str) -> int:
+        """Make a version of the one that gave an alarm, re-centred; gives its number.
+
+        It is not live. Raises LookupError where there is no such alarm, UserError where pictures
+        are too few.
+        """
+        alarm = next((each for each in self.alarms() if each.number == number), None)
+        if alarm is None:
+            raise LookupError(f"alarm {number}: there is none")
+        loaded = self._answering.load(alarm.version)
+        log = self._folder / CHANGES / f"{alarm.version:04}.alarm"
+        first = alarm.facts["pictures"] - alarm.facts["since"] + 1
+        before = kept_embeddings(log, max(1, first - LOOKED_AT), first - 1)
+        after = kept_embeddings(log, first, alarm.facts["pictures"] + LOOKED_AT)
+        made = self._folder / CHANGES / f"version {alarm.version} re-centred"
+        shutil.rmtree(made, ignore_errors=True)  # of an earlier time
+        recentre(loaded.version.path, before, after, made)
+        version = self._answering.add(made, who)
+        shutil.rmtree(made, ignore_errors=True)
+        self.settle(number, "recentred", who)
+        return version.number
 
     def settle(self, number: int, how: Settled, who: str) -> None:
         """Note what was made of an alarm; raises LookupError where there is none."""

@@ -24,6 +24,7 @@ from cvgssl.station.models import Version
 from cvgssl.station.pages.shell import Shell
 from cvgssl.station.people import Person
 from cvgssl.station.pool import Pool
+from cvgssl.station.review import FOLDER as REVIEWED
 from cvgssl.station.review import Review, Reviews
 from cvgssl.station.routes import Routes, uploaded
 
@@ -177,9 +178,9 @@ class RecognizePage:
 
 def source_of(neighbour: Neighbour) -> str:
     """The address of a labelled picture: one of the pool, or one that was reviewed."""
-    last = PurePosixPath(neighbour.name).name
-    if len(last) == 64 and neighbour.name.startswith("/"):
-        return f"/kept/160/{last}"
+    path = PurePosixPath(neighbour.name)
+    if path.parent.name == REVIEWED and len(path.name) == 64:
+        return f"/kept/160/{path.name}"
     return f"/pool/160/{quote(neighbour.name)}"
 
 

@@ -109,6 +109,17 @@
     } catch (error) { say(error.message); }
   }
 
+  /** Labels that the others contradict; Label takes them again. */
+  async function suspects() {
+    try {
+      const found = (await ask("/review/suspects")).suspects;
+      byId("suspects-card").hidden = !found.length;
+      byId("suspects").replaceChildren(...found.map((each) => make("li", { class: "row" },
+        make("img", { class: "small", alt: "", src: `/pool/160/${encodeURI(each.picture).replaceAll("#", "%23").replaceAll("?", "%3F")}` }),
+        make("span", { class: "grow" }, t("labelled {label}; by the other labels it is {instead} ({share})", { label: each.label, instead: each.instead, share: percent(each.probability) })))));
+    } catch (error) { say(error.message); }
+  }
+
   const actions = {
     right: () => { const now = queue[0]; if (now) give({ label: now.answer === "unknown" ? "" : now.label }); },
     wrong: () => give({ wrong: true }),
@@ -172,4 +183,5 @@
   if (!may) document.querySelectorAll("#reviewing [data-do]").forEach((each) => { each.disabled = true; });
   refill();
   figures();
+  suspects();
 }

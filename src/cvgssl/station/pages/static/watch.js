@@ -1,0 +1,59 @@
+// Watch: the middle of the page again and again, and what to do where pictures have changed.
+"use strict";
+
+(() => {
+  const { t, ask, say } = station;
+  const now = document.getElementById("now");
+  const SECONDS = 3;
+
+  async function refresh() {
+    const answer = await fetch("/watch/now", { headers: { Accept: "application/json" } });
+    if (answer.status === 401) location.reload();
+    if (answer.ok) now.innerHTML = await answer.text(); // made by the template, which escapes
+  }
+
+  /** Not while somebody chooses a label, is on a button, or looks at another page. */
+  function isQuiet() {
+    const chosen = [...now.querySelectorAll("select")].some((each) => each.value);
+    return !document.hidden && !chosen && !now.contains(document.activeElement);
+  }
+
+  setInterval(() => { if (isQuiet()) refresh().catch(() => {}); }, 1000 * SECONDS);
+
+  async function labelled(number) {
+    const chosen = [...now.querySelectorAll("select[data-number]")].filter((each) => each.value);
+    if (!chosen.length) {
+      say(t("Choose what the pictures show first."));
+      return;
+    }
+    for (const each of chosen) {
+      await ask("/review/give", { number: Number(each.dataset.number), label: each.value });
+    }
+    await ask("/watch/settle", { number, how: "labelled" });
+    say(t("{n} labels were kept; make a recognizer of them on the page Label.", { n: chosen.length }));
+    await refresh();
+  }
+
+  now.addEventListener("click", async (event) => {
+    const button = event.target.closest("button");
+    if (!button) return;
+    button.disabled = true;
+    try {
+      const number = Number(button.dataset.alarm ?? button.dataset.recentre);
+      if (button.dataset.recentre) {
+        const made = await ask("/watch/recentre", { number });
+        say(t("Version {n} was made; compare it on the page Models before it goes live.", { n: made.version }));
+        await refresh();
+      } else if (button.dataset.settle === "labelled") {
+        await labelled(number);
+      } else {
+        await ask("/watch/settle", { number, how: button.dataset.settle });
+        await refresh();
+      }
+    } catch (error) {
+      say(error.message);
+    } finally {
+      button.disabled = false;
+    }
+  });
+})();

@@ -1,0 +1,121 @@
+"""Watch: what arrives, where answers go, counts, and what to do where pictures have changed."""
+
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute
+
+from cvgssl.runtime.errors import UserError
+from cvgssl.station.answering import Answering
+from cvgssl.station.answers import Answer
+from cvgssl.station.pages.recognize import RecognizePage, number_of
+from cvgssl.station.pages.shell import Shell, json_object
+from cvgssl.station.people import Person
+from cvgssl.station.watching import ToldAlarm, Watching
+
+_HOURS = 24
+_ALARMS = 20  # that are listed
+_SHOWN = 6  # kinds of answers in the chart; the others are one
+
+
+class WatchPage:
+    """One page, whose middle is asked for again every few seconds."""
+
+    def __init__(
+        self, shell: Shell, watching: Watching, recognize: RecognizePage, answering: Answering
+    ) -> None:
+        self._shell, self._watching = shell, watching
+        self._recognize, self._answering = recognize, answering
+
+    def routes(self) -> list[BaseRoute]:
+        """What the page asks for."""
+        shell = self._shell
+        return [
+            shell.page("/watch", self._page),
+            shell.data("/watch/now", self._now),
+            shell.action("/watch/settle", self._settle, reviewer=True),
+            shell.action("/watch/recentre", self._recentre, reviewer=True),
+        ]
+
+    async def _page(self, request: Request, person: Person) -> Response:
+        found = await run_in_threadpool(self._found)
+        return self._shell.render(request, "watch.html", person, **found)
+
+    async def _now(self, request: Request, person: Person) -> Response:
+        found = await run_in_threadpool(self._found)
+        return self._shell.render(request, "watch_now.html", person, **found)
+
+    def _found(self) -> dict[str, Any]:
+        hours, counts = self._watching.counts(_HOURS)
+        alarms = self._watching.alarms()[:_ALARMS]
+        open_alarm = next((each for each in alarms if each.settled is None), None)
+        live = self._answering.live
+        return {
+            "source": self._watching.source(),
+            "sinks": self._watching.sinks(),
+            "chart": chart(hours, counts),
+            "alarms": alarms,
+            "open": None if open_alarm is None else self._alarm(open_alarm),
+            "classes": () if live is None else live.recognizer.classes,
+        }
+
+    def _alarm(self, alarm: ToldAlarm) -> dict[str, Any]:
+        """The one that nobody has dealt with, with its pictures."""
+        examples = [self._watching.example(each["name"]) for each in alarm.facts["examples"]]
+        nearest = [each["nearest"] for each in alarm.facts["examples"]]
+        return {
+            "alarm": alarm,
+            "examples": [
+                (_shown(answer), near)
+                for answer, near in zip(examples, nearest, strict=True)
+                if answer is not None
+            ],
+            "to_label": [_shown(each) for each in self._watching.to_label(alarm)],
+        }
+
+    async def _settle(self, request: Request, person: Person) -> Response:
+        body = await json_object(request)
+        how = str(body.get("how"))
+        if how not in ("nothing", "labelled"):
+            raise UserError("how: nothing or labelled")
+        number = number_of(body.get("number"))
+        settle = self._watching.settle
+        await run_in_threadpool(settle, number, how, person.name)  # type: ignore[arg-type]
+        return JSONResponse({})
+
+    async def _recentre(self, request: Request, person: Person) -> Response:
+        number = number_of((await json_object(request)).get("number"))
+        version = await run_in_threadpool(self._watching.recentre, number, person.name)
+        return JSONResponse({"version": version})
+
+
+def chart(hours: list[str], counts: dict[str, list[int]]) -> dict[str, Any]:
+    """Bars of answers by hour, for a drawing 100 high: the commonest answers, and all others."""
+    names = list(counts)[:_SHOWN]
+    rest = [sum(counts[name][at] for name in list(counts)[_SHOWN:]) for at in range(len(hours))]
+    rows = [(name, counts[name]) for name in names] + ([("", rest)] if any(rest) else [])
+    highest = max([sum(row[at] for _, row in rows) for at in range(len(hours))], default=0) or 1
+    bars = []
+    for at in range(len(hours)):
+        below = 0.0
+        for place, (_, row) in enumerate(rows):
+            height = 100 * row[at] / highest
+            below += height
+            if row[at]:
+                bars.append({"x": at, "y": 100 - below, "height": height, "kind": place})
+    totals = [(name, sum(row), place) for place, (name, row) in enumerate(rows)]
+    return {"hours": hours, "bars": bars, "rows": rows, "totals": totals, "highest": highest}
+
+
+def _shown(answer: Answer) -> dict[str, Any]:
+    return {
+        "number": answer.number,
+        "name": answer.name,
+        "sha256": answer.sha256,
+        "label": answer.label,
+        "answer": answer.answer,
+        "probability": answer.probability,
+        "truth": answer.truth,
+    }
