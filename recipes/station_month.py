@@ -85,20 +85,17 @@ def main() -> None:
         for count in MONTH_LABELS if run < args.months else ():
             months.append(month(table, lamp, lights, args, run, count))
             print(months[-1], flush=True)
-    result = {
-        "labels": summed(curves),
-        "months": months,
-        "pictures": {
-            path.stem: len(each)
-            for path, each in zip([args.features, *args.also], [table, *others], strict=True)
-        },
-        "runs": args.repeat,
-        "hardware": hardware(),
-    }
-    for row in result["labels"]:
-        print(row)
-    if args.json:
-        write_json(args.json, result)
+        if args.json:  # after every run, for they take minutes
+            write_json(args.json, result_of(curves, months, run + 1))
+    for row in summed(curves):
+        print(*row.values())
+
+
+def result_of(
+    curves: list[dict[str, Any]], months: list[dict[str, Any]], runs: int
+) -> dict[str, Any]:
+    """What is written."""
+    return {"runs": runs, "labels": summed(curves), "months": months, "hardware": hardware()}
 
 
 # what labels bring
