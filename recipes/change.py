@@ -137,7 +137,9 @@ def measured(data: Path, kept: Path) -> tuple[FeatureTable, NDArray[np.float64]]
         table = embed(EmbedConfig(data=data))
         kept.parent.mkdir(parents=True, exist_ok=True)
         save_features(table, kept)
-        reading = Reading([data / name for name in table.names], (Geometry(224),), EmbedConfig(data=data))
+        reading = Reading(
+            [data / name for name in table.names], (Geometry(224),), EmbedConfig(data=data)
+        )
         light = np.zeros((len(table), 3))
         for batch in reading.batches(lambda _: None):
             for place, square in zip(batch.places, batch.squares[0], strict=True):
@@ -190,7 +192,9 @@ def false_alarms(data: Set, draws: int) -> dict[str, Any]:
         stream, truth = draw.usual(draw.rest), data.table.labels[draw.rest]
         rng, half = np.random.default_rng(seed), len(stream) // 2
         common = np.bincount(data.table.labels).argmax()
-        kept = (truth == common) | (rng.random(len(stream)) < 0.15) | (np.arange(len(stream)) < half)
+        kept = (
+            (truth == common) | (rng.random(len(stream)) < 0.15) | (np.arange(len(stream)) < half)
+        )
         other = [one for one, keep in zip(stream, kept, strict=True) if keep]
         for word, pictures in (("same", stream), ("other shares", other)):
             seen[word] += len(pictures)
@@ -321,16 +325,22 @@ def mended(draw: Draw, table: FeatureTable, seed: int) -> Iterator[tuple[str, fl
         head = head_of(preparation.transform(values), labels)
         return score(head, preparation.transform(table.values[asked]), truth[asked])
 
-    yield "unchanged pictures", score(
-        draw.head, draw.preparation.transform(data.table.values[data.changed[asked]]), truth[asked]
+    yield (
+        "unchanged pictures",
+        score(
+            draw.head,
+            draw.preparation.transform(data.table.values[data.changed[asked]]),
+            truth[asked],
+        ),
     )
     yield "nothing", figure(train, draw.labels)
     before = data.table.values[draw.rest]
     moved = recentred(train, before, table.values[known])
     yield "re-centred", figure(moved, draw.labels)
     few = known[rng.random(len(known)) < np.where(truth[known] == truth[known][0], 1.0, 0.1)]
-    yield "re-centred by other shares", figure(
-        recentred(train, before, table.values[few]), draw.labels
+    yield (
+        "re-centred by other shares",
+        figure(recentred(train, before, table.values[few]), draw.labels),
     )
     unsure = draw.head.predict_proba(draw.preparation.transform(table.values[known])).max(axis=1)
     for name, chosen in (
@@ -370,7 +380,9 @@ def main() -> None:
 
 def show(found: dict[str, Any]) -> None:
     """Markdown tables."""
-    print("\n| set | stream | pictures | false alarms | allowed | kind shares |\n|---|---|---|---|---|---|")
+    print(
+        "\n| set | stream | pictures | false alarms | allowed | kind shares |\n|---|---|---|---|---|---|"
+    )
     for name, result in found.items():
         streams = result["false_alarms"] | {
             f"coil after coil, --run-length {run}": each
@@ -379,7 +391,9 @@ def show(found: dict[str, Any]) -> None:
         for word, each in streams.items():
             shares = each["alarms"].get(SHARES, 0)
             others = sum(each["alarms"].values()) - shares
-            print(f"| {name} | {word} | {each['pictures']} | {others} | {each['allowed']:.0f} | {shares} |")
+            print(
+                f"| {name} | {word} | {each['pictures']} | {others} | {each['allowed']:.0f} | {shares} |"
+            )
     print("\n| change | " + " | ".join(found) + " |\n|---" + "|---" * len(found) + "|")
     for change in CHANGES:
         cells = []
@@ -392,13 +406,17 @@ def show(found: dict[str, Any]) -> None:
     print("\n| set | share of a new defect | noticed | median delay |\n|---|---|---|---|")
     for name, result in found.items():
         for share, each in result["new_defect"].items():
-            print(f"| {name} | {100 * float(share):g} % | {100 * each['noticed']:.0f} % | {each['delay']} |")
+            print(
+                f"| {name} | {100 * float(share):g} % | {100 * each['noticed']:.0f} % | {each['delay']} |"
+            )
     done = list(next(iter(found.values()))["mending"]["noise 6"])
     print("\n| set | change | " + " | ".join(done) + " |\n|---|---" + "|---" * len(done) + "|")
     for name, result in found.items():
         for change, each in result["mending"].items():
             cells = [
-                f"{one['mean']:.1f}" if word in done[:2] else f"{one['gain']:+.1f} ± {one['ci95']:.1f}"
+                f"{one['mean']:.1f}"
+                if word in done[:2]
+                else f"{one['gain']:+.1f} ± {one['ci95']:.1f}"
                 for word, one in each.items()
             ]
             print(f"| {name} | {change} | {' | '.join(cells)} |")
