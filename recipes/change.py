@@ -110,6 +110,7 @@ class Set:
         self.changed = np.random.default_rng(1).permutation(len(self.table))[:CHANGED]
         self.others = np.setdiff1d(np.arange(len(self.table)), self.changed)
         self.after: dict[str, tuple[FeatureTable, NDArray[np.float64]]] = {}
+        self._draws: dict[int, Draw] = {}
         names = [self.table.names[row] for row in self.changed]
         for word, change in CHANGES.items():
             folder = work / f"{data.name} {word}"
@@ -122,6 +123,12 @@ class Set:
                         change(plain).save(made, compress_level=1)
             table, light = measured(folder, work / f"{folder.name}.npz")
             self.after[word] = replace(table, labels=self.table.labels[self.changed]), light
+
+    def draw(self, seed: int) -> "Draw":
+        """The draw of this number, made once."""
+        if seed not in self._draws:
+            self._draws[seed] = Draw(self, seed)
+        return self._draws[seed]
 
 
 def measured(data: Path, kept: Path) -> tuple[FeatureTable, NDArray[np.float64]]:
@@ -181,7 +188,7 @@ def false_alarms(data: Set, draws: int) -> dict[str, Any]:
     counts: dict[str, Counter[str]] = {"same": Counter(), "other shares": Counter()}
     seen = Counter[str]()
     for seed in range(draws):
-        draw = Draw(data, seed)
+        draw = data.draw(seed)
         stream, truth = draw.usual(draw.rest), data.table.labels[draw.rest]
         rng, half = np.random.default_rng(seed), len(stream) // 2
         common = np.bincount(data.table.labels).argmax()
@@ -207,7 +214,7 @@ def coils(data: Set, draws: int) -> dict[str, Any]:
     for run in RUNS:
         counts, seen = Counter[str](), 0
         for seed in range(draws):
-            draw, rng = Draw(data, seed), np.random.default_rng(seed)
+            draw, rng = data.draw(seed), np.random.default_rng(seed)
             order = rng.permutation(coil.max() + 1)[coil[draw.rest]]
             rows = draw.rest[np.lexsort((rng.random(len(order)), order))]
             counts.update(found.kind for found in alarms(draw.usual(rows), RARE_EVERY, seed, run))
@@ -227,7 +234,7 @@ def delays(data: Set, draws: int) -> dict[str, Any]:
         before = []
         accuracy = []
         for seed in range(draws):
-            draw = Draw(data, seed)
+            draw = data.draw(seed)
             usual, order = draw.usual(draw.rest), np.random.default_rng(seed).permutation(CHANGED)
             found = alarms(usual + draw.stream(table.values, light, order), 100_000, seed)
             before.append(sum(each.number <= len(usual) for each in found))
@@ -293,7 +300,7 @@ def mending(data: Set, draws: int) -> dict[str, Any]:
     for word, (table, _) in data.after.items():
         values: dict[str, list[float]] = {}
         for seed in range(draws):
-            for name, figure in mended(Draw(data, seed), table, seed):
+            for name, figure in mended(data.draw(seed), table, seed):
                 values.setdefault(name, []).append(figure)
         nothing = np.array(values["nothing"])
         made[word] = {

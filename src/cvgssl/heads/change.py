@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import eigh
 
 from cvgssl.features.graph import nearest_neighbours
 
@@ -68,9 +69,10 @@ class Reference:
         starts = range(0, len(self._rows), CHUNK)
         away = np.concatenate([self._beside(self._rows[at : at + CHUNK], at)[1] for at in starts])
         self._mean = away.mean(axis=0)
-        spread, axes = np.linalg.eigh(np.cov(away, rowvar=False))
-        width = min(WIDTH, len(self._rows) - 1, rows.shape[1])
-        self._axes = axes[:, -width:] / np.sqrt(spread[-width:].clip(SMALLEST))
+        size = rows.shape[1]
+        width = min(WIDTH, len(self._rows) - 1, size)
+        spread, axes = eigh(np.cov(away, rowvar=False), subset_by_index=[size - width, size - 1])
+        self._axes = axes / np.sqrt(spread.clip(SMALLEST))
 
     def measure(self, rows: Floats, light: Floats) -> Measured:
         """Of other pictures, rows [M, D] of length 1 and light [M, 3]."""

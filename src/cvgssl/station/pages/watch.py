@@ -96,7 +96,8 @@ def chart(hours: list[str], counts: dict[str, list[int]]) -> dict[str, Any]:
     names = list(counts)[:_SHOWN]
     rest = [sum(counts[name][at] for name in list(counts)[_SHOWN:]) for at in range(len(hours))]
     rows = [(name, counts[name]) for name in names] + ([("", rest)] if any(rest) else [])
-    highest = max([sum(row[at] for _, row in rows) for at in range(len(hours))], default=0) or 1
+    sums = [sum(row[at] for _, row in rows) for at in range(len(hours))]
+    highest = max(sums, default=0) or 1
     bars = []
     for at in range(len(hours)):
         below = 0.0
@@ -105,8 +106,7 @@ def chart(hours: list[str], counts: dict[str, list[int]]) -> dict[str, Any]:
             below += height
             if row[at]:
                 bars.append({"x": at, "y": 100 - below, "height": height, "kind": place})
-    totals = [(name, sum(row), place) for place, (name, row) in enumerate(rows)]
-    return {"hours": hours, "bars": bars, "rows": rows, "totals": totals, "highest": highest}
+    return {"hours": hours, "bars": bars, "rows": rows, "sums": sums, "highest": highest}
 
 
 def _shown(answer: Answer) -> dict[str, Any]:
