@@ -15,7 +15,7 @@ from cvgssl.runtime.errors import UserError
 def test_they_move_as_far_as_others_have_moved() -> None:
     generator = np.random.default_rng(0)
     train, line = generator.normal(0, 1, (9, 4)), generator.normal(0, 1, (80, 4))
-    moved = recentred(train, line, line + [0.5, 0, -2, 0])
+    moved = recentred(train, line, line + np.array([0.5, 0, -2, 0]))
     assert np.allclose(moved - train, [0.5, 0, -2, 0], atol=1e-6)
     assert moved.dtype == np.float32
 
