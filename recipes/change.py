@@ -4,7 +4,7 @@
         --format png --seed 5
     nice python recipes/change.py X-SDD NEU-CLS plant --draws 5 --work change \
         --json docs/results/change.json
-    python recipes/change.py --json docs/results/change.json     (the tables alone)
+    python recipes/change.py --json docs/results/change.json     (tables and figure alone)
 
 250 pictures of each set, drawn once, are changed: lamp (gain, gamma, gradient), focus (blur),
 camera (rotation, zoom), noise. They and the others as they are are embedded by the default
@@ -378,7 +378,36 @@ def main() -> None:
             print(folder.name, "done", flush=True)
             facts = {"draws": args.draws, "every": RARE_EVERY, "hardware": hardware()}
             write_json(args.json, facts | {"data": made})
-    show(json.loads(args.json.read_text(encoding="utf-8"))["data"])
+    found = json.loads(args.json.read_text(encoding="utf-8"))["data"]
+    draw_figure(found, args.json.with_suffix(".png"))
+    show(found)
+
+
+def draw_figure(found: dict[str, Any], path: Path) -> None:
+    """Gains over doing nothing, a panel for each set."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    shown = ("re-centred", "re-centred by other shares", "3 labels, least sure",
+             "3 labels, least sure, re-centred")  # fmt: skip
+    figure, panels = pyplot.subplots(
+        1, len(found), figsize=(5 * len(found), 4.6), sharey=True, squeeze=False
+    )
+    for panel, (name, result) in zip(panels[0], found.items(), strict=True):
+        for place, word in enumerate(shown):
+            at = np.arange(len(CHANGES)) + 0.18 * (place - 1.5)
+            each = [result["mending"][change][word] for change in CHANGES]
+            gain, wide = ([one[key] for one in each] for key in ("gain", "ci95"))
+            panel.errorbar(gain, at, xerr=wide, fmt="o", markersize=4, capsize=2, label=word)
+        panel.axvline(0, color="gray", linewidth=1)
+        panel.set(title=name, yticks=range(len(CHANGES)), yticklabels=list(CHANGES))
+        panel.set_xlabel("points of balanced accuracy gained")
+    panels[0][0].invert_yaxis()
+    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="lower center", ncols=2)
+    figure.tight_layout(rect=(0, 0.11, 1, 1))
+    figure.savefig(path, dpi=110)
 
 
 def show(found: dict[str, Any]) -> None:
