@@ -117,6 +117,19 @@ JOBS = (
         "predict", ("predict", "fitted", "steel/test", "--csv", "out/answers.csv"), ("answers.csv",)
     ),
     Job(
+        "predict --sort-into",
+        (
+            *("predict", "fitted", "steel/test", "--batch-size", "2"),
+            *("--sort-into", "out/sorted", "--csv", "out/answers.csv"),
+        ),
+        ("sorted", "answers.csv"),
+    ),
+    Job(
+        "export",
+        ("export", "fitted", "out/r.onnx", "--check", "0"),
+        ("r.onnx",),
+    ),
+    Job(
         "select",
         ("select", "steel.npz", "--budget", "6", "--out", "out/chosen"),
         ("chosen/selection.csv", "chosen/selection.json"),

@@ -31,7 +31,8 @@ def main() -> None:
     parser.add_argument("results", type=Path)
     parser.add_argument("out", type=Path)
     args = parser.parse_args()
-    for picture in (few_labels, heads, pretrained_heads, unknown, finetuning, speed, generated):
+    pictures = (few_labels, heads, pretrained_heads, unknown, finetuning, speed, generated, station)
+    for picture in pictures:
         figure = picture(args.results)
         FigureCanvasAgg(figure)
         with writing(args.out / f"{picture.__name__.replace('_', '-')}.png") as file:
@@ -234,6 +235,36 @@ def generated(results: Path) -> Figure:
     axes.axvline(100 / 6, color=GRAY, lw=1, ls="--")
     finish(axes, "", "balanced accuracy, %; dashed: guessing")
     legend(figure, axes, 2)
+    return figure
+
+
+def station(results: Path) -> Figure:
+    """What labels bring, chosen as the station does, by one list, at random."""
+    rows = json.loads((results / "station.json").read_text())["labels"]
+    sets = {"gc10": "GC10-224, 910 pictures", "plant10k": "generated plant, 2000 pictures"}
+    ways = (
+        ("station", "as the station asks, in rounds of six", ORANGE, "s"),
+        ("one list", "one list by cvgssl select", BLUE, "o"),
+        ("random", "at random", GRAY, "^"),
+    )
+    figure = Figure(figsize=(10, 6.4), layout="constrained")
+    panels = figure.subplots(2, 2, sharex=True)
+    figures = (("found", "classes found"), ("macro-recall", "macro-recall of auto, %"))
+    for column, (name, title) in enumerate(sets.items()):
+        for line, (key, below) in enumerate(figures):
+            axes = panels[line][column]
+            for way, words, colour, marker in ways:
+                points = {
+                    float(row["labels"]): tuple(row[key])
+                    for row in rows
+                    if (row["pictures"], row["way"]) == (name, way)
+                }
+                curve(axes, points, colour, marker, words)
+            axes.set_xscale("log", base=2)
+            axes.set_xticks([6, 12, 24, 48, 96], ["6", "12", "24", "48", "96"])
+            axes.set_ylabel(below, fontsize=9)
+            finish(axes, title if line == 0 else None, "labels" if line else "")
+    legend(figure, panels[0][0], 3)
     return figure
 
 

@@ -38,6 +38,9 @@ SHARES = {
     "features files": 8,
     "draws": 4,
     "runs": 2,
+    "exported": 2,
+    "station": 1,
+    "answers": 1,
     "caches": 1,
     "bench": 1,
 }

@@ -4,8 +4,10 @@ A `Target` is a file, the mutations that know its format, and the command (or fu
 would put it through. Everything is made by cvgssl's own commands, Pillow, tifffile and torch.
 """
 
+import os
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.fuzz import mutations, picture_mutations
@@ -21,7 +23,10 @@ from benchmarks.fuzz.targets import (
 )
 
 SELECT = ("select", "--budget", "2", "--strategy", "random", "--out", "selection")
-WRITTEN = ("cache", "bank", "fitted", "linear", "finetune", "pretrain", "bench")
+WRITTEN = (
+    *("cache", "bank", "fitted", "linear", "finetune", "pretrain", "bench", "station", "sorted"),
+    *("answers.csv", "compiled.npz"),
+)
 TINY = ("--encoder", "test_vit=tiny.safetensors")
 PRETRAIN = (
     *("pretrain", "steel", "--arch", "test_resnet", "--teacher", "test_vit=tiny.safetensors"),
@@ -256,8 +261,21 @@ def _features(folder: Path) -> list[Target]:
     shutil.rmtree(folder / "bank_made")
     pretrained = command(*PRETRAIN, "--epochs", "1", "--out", "again")
     same = "again/backbone.safetensors"
+    for rank in ("0", "1"):
+        with _variables(RANK=rank, WORLD_SIZE="2"):
+            called(folder, "embed", "steel", *options, "--out", "shares.npz")
+    targets += [
+        Target("features files", f"shares.npz/{path.name}", archive, command(*SELECT, "shares.npz"))
+        for path in sorted((folder / "shares.npz").iterdir())
+    ]
+    compiled = ("embed", "few", "--class-folders", "false", *options, "--runtime", "onnxruntime")
+    shutil.rmtree(folder / "cache/compiled", ignore_errors=True)
+    called(folder, *compiled, "--out", "compiled.npz")
     return [
         *targets,
+        *_caches(
+            folder, "cache/compiled", command(*compiled, "--out", "compiled.npz"), "compiled.npz"
+        ),
         *_caches(folder, "bank", pretrained, same),
         *_caches(folder, "cache/pictures", pretrained, same),
     ]
@@ -274,11 +292,12 @@ def _caches(folder: Path, place: str, use: Use, same: str) -> list[Target]:
     mutate: dict[str, tuple[Mutation, ...]] = {
         ".npz": (*mutations.BYTES, mutations.mutate_archive),
         ".json": (*mutations.TEXT, mutations.mutate_json),
-        ".npy": mutations.BYTES,
     }
     files = [path for path in sorted((folder / place).rglob("*")) if path.is_file()]
     return [
-        Target("caches", str(p.relative_to(folder)), mutate[p.suffix], use, same)
+        Target(
+            "caches", str(p.relative_to(folder)), mutate.get(p.suffix, mutations.BYTES), use, same
+        )
         for p in files
         if not p.name.startswith(".")
     ]
@@ -323,6 +342,44 @@ def _runs(folder: Path) -> list[Target]:
             called_in_process(_summary),
         ),
     ]
+
+
+def _deployed(folder: Path) -> list[Target]:
+    """Exported files, the folder of a station, and answers that go on."""
+    from benchmarks.fuzz import exported_mutations as exported
+    from benchmarks.fuzz import table_mutations as tables
+
+    called(folder, "fit", "steel", "--shot", "2", *TINY, "--image-size", "32", "--out", "deployed")
+    called(folder, "export", "deployed", "tiny.onnx", "--check", "0")
+    called(folder, "export", "deployed", "tiny.xml", "--check", "0")
+    named = ("predict", "deployed", "few", "--sort-into", "sorted", "--csv", "answers.csv")
+    called(folder, *named)
+    forked(folder, lambda: exported.make_station(folder) or 0, "station")
+    xml = (*mutations.TEXT, *[exported.mutate_xml] * 6)
+    onnx = (*mutations.BYTES, *[exported.mutate_onnx] * 6)
+    by_file = {"tiny.onnx": onnx, "tiny.xml": xml, "tiny.bin": mutations.BYTES}
+    targets = [
+        Target("exported", file, mutate, command("predict", model, "few", "--unknown"))
+        for file, mutate in by_file.items()
+        for model in ("tiny.onnx" if file == "tiny.onnx" else "tiny.xml",)
+    ]
+    targets.append(Target("exported", "tiny.onnx", onnx, command("verify", "tiny.onnx")))
+    rows = (*mutations.BYTES, *[exported.mutate_rows] * 6)
+    read = called_in_process(exported.read_station)
+    targets.append(Target("station", "station/station.sqlite", rows, read))
+    csv = (*mutations.TEXT, *[tables.mutate_rows] * 6)
+    return [*targets, Target("answers", "answers.csv", csv, command(*named))]
+
+
+@contextmanager
+def _variables(**values: str) -> Iterator[None]:
+    """Set variables of the environment during the block."""
+    os.environ |= values
+    try:
+        yield
+    finally:
+        for name in values:
+            del os.environ[name]
 
 
 def _summary(_root: Path) -> None:
@@ -371,5 +428,6 @@ _PARTS: dict[Callable[[Path], list[Target]], set[str]] = {
     _weights: {"weights"},
     _features: {"features files", "caches"},
     _runs: {"runs", "draws"},
+    _deployed: {"exported", "station", "answers"},
     _bench: {"bench"},
 }

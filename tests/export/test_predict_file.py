@@ -88,6 +88,23 @@ def test_whole_pictures_for_encoders_that_see_them_in_several_ways(
         np.testing.assert_allclose(now.probabilities, before.probabilities, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        ({"classes": [1, 2, 3, 4, 5, 6]}, "does not name 6 classes"),
+        ({"classes": ["a\0", "b", "c", "d", "e", "f"]}, "does not name 6 classes"),
+        ({"not_sure_below": None}, "not_sure_below is no number"),
+        ({"unknown_below": True}, "--unknown needs a file of a recognizer"),
+    ],
+)
+def test_metadata_that_were_edited(
+    of_labels: Exported, tmp_path: Path, facts: dict[str, object], told: str
+) -> None:
+    file = changed(of_labels, tmp_path / "edited.onnx", **facts)
+    with pytest.raises(UserError, match=told):
+        predict(file, of_all_kinds(tmp_path, 255)[:1], unknown=True)
+
+
 HEAVY = {"torch", "sklearn", "scipy", "timm", "accelerate", "pandas", "torchvision", "onnx"}
 
 

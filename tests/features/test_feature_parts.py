@@ -230,3 +230,9 @@ def test_a_damaged_byte_of_mapped_numbers_is_noticed(
         load_features(path)
     np.savez_compressed(path, values=made().values, names=np.array(made().names))
     assert np.array_equal(load_features(path).values, made().values)
+
+
+def test_a_name_that_claims_a_billion_parts(tmp_path: Path) -> None:
+    (tmp_path / "part-00002-of-999999999.npz").write_bytes(b"")
+    with pytest.raises(UserError, match=r"has 1 of 999999999 parts, not those of RANK 0, 1, 3, 4"):
+        load_features(tmp_path)

@@ -93,6 +93,31 @@ def test_an_interrupted_call_goes_on_with_the_same_files(
     assert names(cut) == ["p.csv", "p.json"]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"done": "2"},
+        {"done": -1},
+        {"sizes": ["9"]},
+        {"sizes": [-1, 0]},
+        {"counts": [1]},
+        {"unreadable": [[1]]},
+    ],
+)
+def test_a_log_that_was_edited_is_not_gone_on_from(
+    options: PredictOptions, tmp_path: Path, line: dict[str, object]
+) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    counts, *_ = write(options, whole)
+    with pytest.raises(KeyboardInterrupt):
+        write(options, cut, 1)
+    log = cut / "p.csv.part.log"
+    first, *_, last = log.read_text().splitlines()
+    log.write_text(f"{first}\n{json.dumps(json.loads(last) | line)}\n")
+    assert write(options, cut) == (counts, 0, 4)
+    assert (cut / "p.json").read_bytes() == (whole / "p.json").read_bytes()
+
+
 def test_an_interrupted_table_goes_on_and_has_row_groups(
     options: PredictOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 from cvgssl.recognizer.config import SortMode
 from cvgssl.recognizer.sorting import Sorter
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.files import writing
 
 CLASSES = ("crack", "夹杂", "a" * 255)
 
@@ -124,3 +125,16 @@ def test_a_full_disk_is_named_and_leaves_nothing(
 def test_classes_that_no_folder_can_be_called(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no folder can be called"):
         Sorter(tmp_path, "copy", ("crack", name))
+
+
+def test_what_a_kill_left_half_copied_is_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "sorted" / "crack"
+    own = folder / ".keep.12345.png"
+    folder.mkdir(parents=True)
+    own.touch()
+    with writing(folder / "a b.png") as aside:
+        kept = aside.with_name(aside.name)
+        os.link(aside, tmp_path / "copy")
+    os.link(tmp_path / "copy", kept)  # as if the block had never ended
+    sorter(tmp_path)
+    assert sorted(path.name for path in folder.iterdir()) == [own.name, "a b.png"]

@@ -168,6 +168,61 @@ def test_review_by_keyboard(
     assert copies == named | {other["sha256"]}
 
 
+@pytest.mark.slow
+def test_a_new_class_by_one_review(
+    start: Start, browser: Browser, steel: Path, teacher_file: Path, tmp_path: Path
+) -> None:
+    """From labels without it to a live version that knows it, and what that changes before."""
+    plant = Path(shutil.copytree(steel / "train", tmp_path / "plant"))
+    *known, new = sorted(plant.iterdir())
+    words = ("--pictures", str(plant), "--encoder", f"test_vit={teacher_file}")
+    with (
+        start(tmp_path / "station", *words, "--runtime", "torch") as running,
+        opened(browser, running.port) as page,
+    ):
+        page.set_default_timeout(240_000)
+        page.goto("/start")
+        page.get_by_label("plant", exact=False).first.check()
+        page.keyboard.press("Enter")
+        page.get_by_role("link", name="Label the first pictures").click()
+        expect(page.locator("#name")).to_contain_text(".bmp", timeout=240_000)
+        for folder in known:
+            for path in sorted(folder.iterdir())[:3]:
+                picture = path.relative_to(plant).as_posix()
+                body = {"picture": picture, "label": folder.name, "box": None, "replaces": None}
+                page.evaluate("body => station.ask('/label/give', body)", body)
+        page.evaluate("station.ask('/label/fit', {})")
+        page.goto("/models")
+        page.get_by_role("button", name="Make it live").click()
+        expect(page.locator("[data-version='1'] .tag.good")).to_have_text("live", timeout=60_000)
+        strange = sorted((steel / "test" / new.name).iterdir())
+        bring(page, strange)
+        page.goto("/review")
+        expect(page.locator("#picture")).to_have_attribute("data-number", re.compile("[0-9]"))
+        number = page.locator("#picture").get_attribute("data-number")
+        expect(page.get_by_role("button", name=new.name)).to_have_count(0)
+        page.keyboard.press("n")
+        page.keyboard.type(new.name)
+        page.keyboard.press("Enter")
+        expect(page.locator("#picture")).not_to_have_attribute("data-number", number or "")
+        page.keyboard.press("f")
+        expect(page.locator("#fitting")).to_contain_text("is being made")
+        page.goto("/models")
+        second = page.locator("[data-version='2']")
+        expect(second.get_by_text(f"{new.name} 1")).to_be_visible(timeout=240_000)
+        second.get_by_role("button", name="What would change?").click()
+        expect(page.locator("#comparison")).to_contain_text(
+            f"of the newest {len(strange)} pictures keep their answer", timeout=240_000
+        )
+        expect(page.locator("#comparison")).to_contain_text("1 reviewed pictures are left out")
+        second.get_by_role("button", name="Make it live").click()
+        expect(page.locator("[data-version='2'] .tag.good")).to_have_text("live", timeout=60_000)
+        answer = page.evaluate(f"station.ask('/answers/{number}')")
+        data = next(path for path in strange if path.name == answer["name"]).read_bytes()
+        now = running.predict(data).json
+        assert now["version"] == 2 and now["pictures"][0]["class"] == new.name
+
+
 def test_which_version_is_live(
     start: Start,
     browser: Browser,

@@ -80,6 +80,35 @@ def test_killed_while_writing(tmp_path: Path, python: str) -> None:
     assert kept[: len(said)] == said and len(kept) <= len(said) + 1
 
 
+def test_others_that_look_cost_nothing(tmp_path: Path, python: str) -> None:
+    """Several objects of a process, a second process that looks and ends, and then a kill.
+
+    POSIX locks go when a process closes the file once, however often it has it open.
+    """
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom cvgssl.station.events import EventLog\n"
+        "logs = [EventLog(Path('log')) for _ in range(3)]\n"
+        "for line in sys.stdin:\n"
+        "    logs[0].append('label', 'anna', number=int(line))\n"
+        "    print(line, end='', flush=True)\n"
+    )
+    process = subprocess.Popen(
+        [python, "-c", script], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdin is not None and process.stdout is not None
+    for number in range(4):
+        process.stdin.write(b"%d\n" % number)
+        process.stdin.flush()
+        assert int(process.stdout.readline()) == number
+        looking = EventLog(tmp_path / "log")
+        assert len(list(looking.events())) == number + 1
+        looking.close()
+    process.kill()
+    process.wait()
+    kept = [event.facts["number"] for event in EventLog(tmp_path / "log").events()]
+    assert kept == [0, 1, 2, 3]
+
+
 @pytest.mark.parametrize("content", [b"no database, but long enough to be looked at" * 40, b"x"])
 def test_other_files(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "log").write_bytes(content)

@@ -15,13 +15,14 @@ from cvgssl.station.jobs import Job, Jobs, Progress, _progress
 
 
 @pytest.fixture
-def jobs(tmp_path: Path) -> Iterator[Jobs]:
+def jobs(tmp_path: Path, python: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
+    monkeypatch.setattr("sys.executable", python)
     found = Jobs(tmp_path, tmp_path / LOG)
     yield found
     found.close()
 
 
-def until(is_so: Callable[[], bool], seconds: float = 60) -> None:
+def until(is_so: Callable[[], bool], seconds: float = 240) -> None:
     end = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < end
@@ -73,7 +74,10 @@ def test_cancelling_what_runs_and_what_waits(jobs: Jobs, tmp_path: Path) -> None
     assert not (tmp_path / "other").exists() and not (tmp_path / "plant").exists()
 
 
-def test_a_station_that_was_killed_goes_on(tmp_path: Path, python: str, steel: Path) -> None:
+def test_a_station_that_was_killed_goes_on(
+    tmp_path: Path, python: str, steel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.executable", python)
     findings = tmp_path / "check.json"
     script = f"""
 import time
@@ -97,7 +101,10 @@ time.sleep(60)
     again.close()
 
 
-def test_ending_interrupts_and_leaves_the_job_in_the_queue(tmp_path: Path) -> None:
+def test_ending_interrupts_and_leaves_the_job_in_the_queue(
+    tmp_path: Path, python: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.executable", python)
     jobs = Jobs(tmp_path, tmp_path / LOG)
     jobs.begin()
     words = ["data", "synth", tmp_path / "plant", "--per-class", "100000"]

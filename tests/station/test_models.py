@@ -1,6 +1,7 @@
 """Versions: copied whole, known again, one of them live; a killed copy costs nothing."""
 
 import os
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,17 @@ def test_names_whose_bytes_are_no_text(models: Models, tmp_path: Path) -> None:
         pytest.skip("this file system takes no such name")
     version = models.add(file, "anna")
     assert version.name.endswith("rou\\xe9/a.onnx") and version.path.read_bytes() == b"1"
+
+
+@pytest.mark.parametrize(
+    "facts", ['{"number": 1}', '{"number": "1", "name": "a", "file": "b", "sha256": "c"}', "[1]"]
+)
+def test_rows_that_no_station_writes(models: Models, facts: str) -> None:
+    models.log.append("model added", "anna")
+    rows = sqlite3.connect(models.log.path)
+    rows.execute("drop trigger events_stay")
+    rows.execute("update events set facts = ?", (facts,))
+    rows.commit()
+    rows.close()
+    with pytest.raises(UserError, match="is damaged or no file of a station"):
+        models.versions()

@@ -158,14 +158,14 @@ def test_from_a_folder_to_a_recognizer_by_keyboard(
         opened(browser, running.port) as page,
         opened(browser, running.port) as other,
     ):
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(240_000)
         page.goto("/start")
         page.keyboard.press("Enter")
-        expect(page.get_by_text("Nothing was found.")).to_be_visible(timeout=60_000)
+        expect(page.get_by_text("Nothing was found.")).to_be_visible(timeout=240_000)
         page.reload()  # in the middle of the work
-        expect(page.get_by_text("The embeddings are there.")).to_be_visible(timeout=60_000)
+        expect(page.get_by_text("The embeddings are there.")).to_be_visible(timeout=240_000)
         page.keyboard.press("Enter")
-        expect(page.locator("#name")).to_contain_text(".bmp", timeout=60_000)
+        expect(page.locator("#name")).to_contain_text(".bmp", timeout=240_000)
         other.goto("/label")
         expect(other.locator("#name")).to_contain_text(".bmp")
         assert other.locator("#name").inner_text() != page.locator("#name").inner_text()
@@ -187,7 +187,7 @@ def test_from_a_folder_to_a_recognizer_by_keyboard(
         expect(page.locator("#progress-note")).to_have_text(re.compile("^9 of"))
         assert not serious_findings(page)
         page.keyboard.press("f")
-        expect(page.get_by_text("The recognizer is there.")).to_be_visible(timeout=120_000)
+        expect(page.get_by_text("The recognizer is there.")).to_be_visible(timeout=240_000)
         models = running.ask("GET", "/v1/models").json["models"]
         assert [each["version"] for each in models] == [1]
     log = EventLog(tmp_path / "station" / LOG)

@@ -13,7 +13,7 @@ from cvgssl.selection.label_list import read_labels
 from cvgssl.station import review as module
 from cvgssl.station.answers import PROGRAM, Answers, Wanted
 from cvgssl.station.picture_store import PictureStore
-from cvgssl.station.review import SAMPLE, ConflictError, Learned, Reviews, write_learned
+from cvgssl.station.review import SAMPLE, ConflictError, Learned, Reviews, verdict, write_learned
 
 Add = Callable[..., int]
 SHARE = 0.25
@@ -74,8 +74,49 @@ def test_what_is_looked_at(reviews: Reviews, add: Add) -> None:
     assert given[:3] == [unknown[2], unsure[1], sample[3]]  # in turn, the newest first
     assert sorted(given) == sorted(unknown + unsure + sample)
     assert [each.number for each in reviews.next("anna", 2)] == given[:2]  # after a reload
-    reviews.release("anna")
+    reviews._leases.clear()  # as after two minutes
     assert [each.number for each in reviews.next("bo", 9, [SAMPLE])] == sample[::-1]
+
+
+def test_many_are_not_all_counted(
+    reviews: Reviews, add: Add, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "COUNTED", 3)
+    for number in range(5):
+        add(number, "unknown", False)
+    assert reviews.left() == {"unknown": 3, "not sure": 0, "sample": 0}
+
+
+def test_what_one_skips_another_gets(reviews: Reviews, add: Add) -> None:
+    number = add(1, "unknown")
+    assert [each.number for each in reviews.next("anna")] == [number]
+    reviews.skip(number, "anna")
+    assert reviews.next("anna") == [] and reviews.left()["unknown"] == 1
+    assert [each.number for each in reviews.next("bo")] == [number]
+
+
+@pytest.mark.parametrize(
+    ("answer", "label", "right"),
+    [
+        ("crack", "crack", True),
+        ("crack", " crack\u200b", True),
+        ("crack", "pit", False),
+        ("crack", "new", False),
+        ("not sure", "crack", True),
+        ("not sure", "pit", False),
+        ("unknown", "", True),
+        ("unknown", "new", True),
+        ("unknown", "pit", False),
+        ("crack", "?", None),
+        ("unknown", "?", None),
+    ],
+)
+def test_what_a_picture_shows_says_whether_the_answer_is_right(
+    reviews: Reviews, answers: Answers, add: Add, answer: str, label: str, right: bool | None
+) -> None:
+    number = add(1, answer)
+    assert verdict(answers.get(number), label) is right
+    assert reviews.review(number, "anna", right, label).right is right
 
 
 def test_the_sample_is_drawn_by_hashes(reviews: Reviews) -> None:
@@ -117,7 +158,7 @@ def test_two_people_get_different_answers(
     ((first,), (second,)) = reviews.next("anna"), reviews.next("bo")
     assert first != second
     monkeypatch.setattr(module, "LEASE", -1.0)  # given now, and over at once
-    reviews.release("anna"), reviews.release("bo")
+    reviews._leases.clear()
     assert reviews.next("anna") == reviews.next("bo")
 
 

@@ -10,7 +10,7 @@ N pictures in all, D numbers for each.
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from cvgssl.runtime.cache_folder import default_cache_dir
 from cvgssl.runtime.errors import UserError
 
 ENDINGS = (".npz", ".parquet")
-_NAME = re.compile(r"part-(\d{5,})-of-(\d{5,})(\.npz|\.parquet)")
+_NAME = re.compile(r"part-(\d{5,9})-of-(\d{5,9})(\.npz|\.parquet)")
 _AT_A_TIME = 2**22  # numbers that are copied together
 _OF_THE_MACHINE = ("data", "share")  # what parts of one table may say differently
 
@@ -78,11 +78,12 @@ def _files(folder: Path) -> list[Path]:
         found = ", ".join(f"part-*-of-{of:05d}{ending}" for of, ending in kinds)
         raise UserError(f"{folder}: has parts of several tables ({found}); remove the older ones")
     ((of, ending),) = kinds
-    missing = [number for number in range(of) if (of, ending, number) not in every]
+    absent = (number for number in range(of) if (of, ending, number) not in every)
+    missing = list(islice(absent, 11))  # a name can say any number of parts
     if missing:
         shown = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
         raise UserError(
-            f"{folder}: has {of - len(missing)} of {of} parts, not those of RANK {shown}; wait for "
+            f"{folder}: has {len(every)} of {of} parts, not those of RANK {shown}; wait for "
             "these processes, or start them again"
         )
     return [every[of, ending, number] for number in range(of)]

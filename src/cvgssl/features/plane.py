@@ -33,14 +33,15 @@ def tsne(rows: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
 def plane(rows: NDArray[np.float32], most: int = MOST) -> NDArray[np.float32]:
     """Places [N, 2], within 0..1, of rows [N, D] of length 1.
 
-    Of more than `most` rows every so-many-th is placed by t-SNE, the others at the mean of the
-    three nearest of those. Fewer than four rows are side by side.
+    Of more than `most` rows a random part is placed by t-SNE, the others at the mean of the three
+    nearest of those. Fewer than four rows are side by side.
     """
     if len(rows) < 4:
         return np.column_stack([np.linspace(0, 1, len(rows)), np.full(len(rows), 0.5)]).astype("f4")
     from sklearn.decomposition import PCA
 
-    sample = np.arange(len(rows))[:: -(-len(rows) // most)]
+    # at random: exposures of a part may come in turns
+    sample = np.sort(np.random.default_rng(0).permutation(len(rows))[:most])
     shown = rows[sample]
     reduced = PCA(min(AXES, *shown.shape), svd_solver="full").fit_transform(shown)
     drawn = tsne(reduced)

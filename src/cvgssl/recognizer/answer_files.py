@@ -19,6 +19,8 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
+import pydantic
+
 from cvgssl import __version__
 from cvgssl.recognizer.answer_table import ParquetFormat
 from cvgssl.recognizer.answers import TextFormat
@@ -196,15 +198,14 @@ def _interrupted(log: Path, key: str, files: Sequence[Path]) -> AnswerState | No
         lines = log.read_text(encoding="utf-8").split("\n")[:-1]  # a last one may be cut
         if json.loads(lines[0]) != {"key": key} or len(lines) < 2:
             return None
-        state = AnswerState(**json.loads(lines[-1]))
+        state = pydantic.TypeAdapter(AnswerState).validate_json(lines[-1], strict=True)
         long_enough = all(
             _part(path).stat().st_size >= size
             for path, size in zip(files, state.sizes, strict=True)
         )
     except (OSError, ValueError, TypeError, IndexError):  # none, or not of this program
         return None
-    state.unreadable = [(int(place), str(reason)) for place, reason in state.unreadable]
-    return state if long_enough and state.done else None
+    return state if long_enough and state.done > 0 and min(state.sizes) >= 0 else None
 
 
 def _key(recognition: Recognition, options: PredictOptions, outputs: Sequence[Output]) -> str:

@@ -81,10 +81,11 @@ def load_exported(options: PredictOptions) -> ExportedRecognizer:
 
 
 def _thresholds(file: ExportedFile) -> Thresholds:
-    try:
-        return Thresholds(file.metadata["unknown_below"], file.metadata["not_sure_below"])
-    except KeyError:
+    limits = [file.metadata.get(name) for name in ("unknown_below", "not_sure_below")]
+    score, probability = (value if type(value) in (int, float) else None for value in limits)
+    if "score" not in file.outputs or score is None or probability is None:
         raise UserError(
             f"{file.path}: is of a trained run and has no score; --unknown needs a file of a "
             "recognizer of `cvgssl fit`"
-        ) from None
+        )
+    return Thresholds(score, probability)

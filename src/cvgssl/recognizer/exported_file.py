@@ -42,7 +42,8 @@ class ExportedFile:
     """A file of `cvgssl export`, opened on the CPU: ONNX's, or OpenVINO's .xml with its weights.
 
     metadata: JSON values by name: format, classes and the others that `export` wrote.
-    program: what runs it, with its version. files: what it consists of.
+    program: what runs it, with its version. files: what it consists of. outputs: names of what
+    is in an answer.
     """
 
     def __init__(self, path: Path, weights: Path | None = None) -> None:
@@ -65,6 +66,7 @@ class ExportedFile:
                 f"{FORMAT}; {_REMEDY}"
             )
         self.path, self.program = path, self._session.program
+        self.outputs = self._session.outputs
 
     @property
     def classes(self) -> list[str]:

@@ -20,6 +20,7 @@ from cvgssl.runtime.environment import processor
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import read_sealed_json, sha256_file, write_sealed_json
 from cvgssl.runtime.parsing import counted, parsing
+from cvgssl.runtime.yaml_files import is_text
 
 TOLERANCE = 1e-4
 """Largest difference of probabilities; ten times that of scores, and of embeddings as a share of
@@ -163,7 +164,8 @@ def check_once(exported: ExportedFile) -> None:
 def _check_metadata(exported: ExportedFile, golden: Golden) -> None:
     """Raise UserError where what clients read beside the answers cannot be right."""
     count = len(golden.right["probabilities"])
-    if len(set(exported.classes)) != count:
+    texts = all(isinstance(name, str) and is_text(name) for name in exported.classes)
+    if len(set(exported.classes)) != count or not texts:
         raise UserError(f"{exported.path}: does not name {count} classes; export it again")
     numbers = ("unknown_below", "not_sure_below") if "score" in golden.right else ()
     for name in ("bit_depth", *numbers):

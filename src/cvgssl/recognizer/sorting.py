@@ -11,7 +11,7 @@ from pathlib import Path
 from cvgssl.heads.verdicts import NOT_SURE, UNKNOWN
 from cvgssl.recognizer.config import SortMode
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.files import writing
+from cvgssl.runtime.files import remove_left_by_kills, writing
 from cvgssl.runtime.parsing import printable
 
 _LONGEST = 255  # bytes of a name, on most file systems
@@ -25,7 +25,10 @@ class Sorter:
     """
 
     def __init__(self, folder: Path, mode: SortMode, classes: Sequence[str]) -> None:
-        """Raises UserError for a class whose name cannot be that of a folder."""
+        """Raises UserError for a class whose name cannot be that of a folder.
+
+        folder: locked, for what a killed process left half-copied in it is removed.
+        """
         self.folder, self._move = folder, mode == "move"
         self._answers = (*classes, UNKNOWN, NOT_SURE)
         for name in classes:
@@ -34,6 +37,8 @@ class Sorter:
                     f"--sort-into {folder}: a class is called {printable(name)!r}, which no folder "
                     "can be called; rename the class and make the recognizer again"
                 )
+        for answer in self._answers:
+            remove_left_by_kills(folder / answer)
 
     def bring(self, path: Path, answer: str) -> Path | None:
         """Copy or move the picture `path`; gives its new place, None when it is gone meanwhile.

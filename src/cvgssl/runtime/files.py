@@ -8,6 +8,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import time
@@ -19,6 +20,7 @@ from typing import IO, Any
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.places import check_place
 
+_BESIDE = re.compile(r"\..+\.[0-9a-f]{8}(\..*)?", re.DOTALL)  # names by `_beside`
 _UNKNOWN = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM, errno.EXDEV}
 """Errors of a file system that cannot do what it is asked."""
 _BUSY = {errno.EACCES, errno.EBUSY, errno.ETXTBSY}
@@ -56,6 +58,14 @@ def writing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # the error that led here says more
             aside.unlink(missing_ok=True)
+
+
+def remove_left_by_kills(folder: Path) -> None:
+    """Remove temporary files of `writing` in `folder`, to which nobody else may write meanwhile."""
+    for path in folder.glob(".*"):
+        if _BESIDE.fullmatch(path.name):
+            with suppress(OSError):
+                path.unlink()
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -30,8 +31,10 @@ Judged = Literal["right", "wrong", "none"]
 COLUMNS = ("number", "at", "name", "sha256", "version", "answer", "class", "probability", "source",
            "who", "ms", "review", "label")  # fmt: skip
 
+COUNTED = 20_000  # answers, of which it is told which they are
 _GATHER = 0.05  # seconds in which answers are gathered for one transaction
 _AGAIN = 1.0  # seconds after which a disk that took no rows is asked again
+_PATIENCE = 10.0  # seconds that somebody waits for it
 _TRIES = 3  # at the end
 _MOST = 100_000  # answers that may wait for such a disk
 _PAGE = 1000  # rows that are read at once
@@ -162,10 +165,11 @@ class Answers:
         return waiting.number
 
     def settle(self) -> None:
-        """Wait until what was kept before is on the disk; raises UserError where that fails."""
+        """Wait until what was kept before is on the disk, but not for long where it takes none."""
         settled: Future[None] = Future()
         self._waiting.put(settled)
-        settled.result()
+        with suppress(TimeoutError):
+            settled.result(_PATIENCE)
 
     def get(self, number: int) -> Answer:
         """The answer of that number; raises LookupError where there is none."""
@@ -181,14 +185,16 @@ class Answers:
             where, values = f"{where} and e.number < ?", [*values, before]
         return self._select(where, values, most)
 
-    def counts(self, wanted: Wanted) -> dict[str, int]:
-        """How many got which answer, the commonest first."""
+    def counts(self, wanted: Wanted, most: int = COUNTED) -> dict[str, int]:
+        """How many of the newest `most` got which answer, the commonest first."""
         where, values = self._where(wanted)
         with self._lock:
             rows = self._reading.select(
-                "select json_extract(e.facts, '$.answer'), count(*) from events e"
-                f" where e.kind = 'answer' {where} group by 1 order by 2 desc, 1",
-                values,
+                "select answer, count(*) from"
+                " (select json_extract(e.facts, '$.answer') as answer from events e"
+                f" where e.kind = 'answer' {where} order by e.number desc limit ?)"
+                " group by 1 order by 2 desc, 1",
+                [*values, most],
             )
         return dict(rows)
 

@@ -103,7 +103,7 @@ class Station:
             StartPage(shell, config, pool, jobs),
             LabelPage(shell, pool, labelling, fitting),
             recognize,
-            ReviewPage(shell, answers, reviews, recognize),
+            ReviewPage(shell, answers, reviews, recognize, labelling),
             models,
             ReplayPage(shell, answers, recognize),
             WatchPage(shell, self._watching, recognize, answering),

@@ -17,6 +17,7 @@ from cvgssl.station.evidence import About
 
 MOST = 2000  # pictures that are compared by default
 _PAGE = 500
+_LOOKED = 10  # times as many answers are looked at, whose pictures may be gone
 
 
 class Told(NamedTuple):
@@ -146,8 +147,9 @@ def is_right(told: Told, truth: str, classes: Collection[str]) -> bool:
 def told_before(answers: Answers, version: int, most: int = MOST) -> dict[str, Told]:
     """What a version said of the newest pictures that are kept, by their hashes."""
     told: dict[str, Told] = {}
-    before = None
-    while page := answers.page(Wanted(version=version), before, _PAGE):
+    before, left = None, _LOOKED * most
+    while left > 0 and (page := answers.page(Wanted(version=version), before, _PAGE)):
+        left -= len(page)
         for each in page:
             if each.sha256 not in told and answers.pictures.path(each.sha256):
                 told[each.sha256] = Told(each.answer, each.label, each.probability)

@@ -55,6 +55,7 @@ class ComparisonJobs:
         pool: Callable[[], Path | None],
     ) -> None:
         self._config, self._jobs, self._answers, self._pool = config, jobs, answers, pool
+        jobs.after[TASK] = self._clear
 
     def ask(self, before: Version, after: Version, who: str) -> None:
         """Have them compared; raises UserError where there are no pictures."""
@@ -131,6 +132,12 @@ class ComparisonJobs:
                 shutil.copyfile(path, folder / sha256)
             found[sha256] = each
         return found
+
+    def _clear(self, job: Job) -> None:
+        """Remove the links, without which the pictures can make room; what was said stays."""
+        pictures = Path(job.words[2])
+        if pictures.name == _PICTURES and pictures.parent.parent == self._config.folder / FOLDER:
+            shutil.rmtree(pictures, ignore_errors=True)
 
     def _predict(self, version: Version, pictures: Path, out: Path, who: str) -> None:
         words: list[str | Path] = [

@@ -20,7 +20,7 @@ from cvgssl.runtime.parsing import one_line
 LOG = "station.sqlite"
 """The file in a station's folder."""
 FORMAT = 1  # raise when rows mean something else
-_SMALLEST = 512  # bytes of a file of SQLite
+_SMALLEST = 512  # bytes of an SQLite file
 _WAIT = 30  # seconds for another process to end its writing
 _TABLE = """
 create table events (
@@ -63,12 +63,11 @@ class EventLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        # SQLite would write over a short file. Not by opening it: when a process closes any handle
-        # of a file, POSIX drops its locks of that file, those of other objects as well, and then
-        # another process that ends removes the part of the log that these still write to
+        # never opened here: closing it would let go of the locks that SQLite has on it in this
+        # process, and another process could remove the file beside it that holds the newest rows
         with suppress(FileNotFoundError):
-            if 0 < path.stat().st_size < _SMALLEST:
-                raise self._no_log("another kind of file")
+            if 0 < path.stat().st_size < _SMALLEST:  # SQLite would write over it
+                raise self.damaged("another kind of file")
         with self._naming():
             # transactions are begun and ended by name below
             self._rows = sqlite3.connect(
@@ -109,7 +108,16 @@ class EventLog:
                 f" where number > ?{chosen} order by number",
                 (after, *kinds),
             ):
-                yield Event(number, at, who, kind, json.loads(facts))
+                yield Event(number, at, who, kind, self._facts(facts))
+
+    def _facts(self, text: str) -> dict[str, Any]:
+        try:
+            facts = json.loads(text)
+        except (ValueError, RecursionError, TypeError) as error:
+            raise self.damaged(error) from error
+        if not isinstance(facts, dict):
+            raise self.damaged("a row without facts")
+        return facts
 
     def index(self, name: str, kind: str, *columns: str) -> None:
         """Make `select` fast by these expressions in SQL among the rows of a kind.
@@ -164,9 +172,10 @@ class EventLog:
         except sqlite3.OperationalError as error:  # a full disk, a lock, no right to write
             raise MachineError(f"{self.path}: {one_line(error)}") from error
         except sqlite3.DatabaseError as error:
-            raise self._no_log(error) from error
+            raise self.damaged(error) from error
 
-    def _no_log(self, reason: object) -> UserError:
+    def damaged(self, reason: object) -> UserError:
+        """What to raise for rows that no station has written."""
         return UserError(
             f"{self.path}: is damaged or no file of a station ({one_line(reason)}); put a copy of "
             "it back, or take another folder"

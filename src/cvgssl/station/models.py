@@ -5,12 +5,14 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cvgssl.recognizer.answers import path_text
 from cvgssl.recognizer.config import OPENVINO_SUFFIX, WEIGHTS_SUFFIX, PredictOptions
 from cvgssl.recognizer.finding import find_recognizer, is_fitted
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import new_folder, sha256_file
+from cvgssl.runtime.yaml_files import is_text
 from cvgssl.station.events import Event, EventLog
 
 ADDED, LIVE = "model added", "model live"
@@ -44,10 +46,10 @@ class Models:
 
     def live(self) -> Version | None:
         """The version that answers, if there is one."""
-        numbers = [event.facts["number"] for event in self.log.events(LIVE)]
+        numbers = [event.facts.get("number") for event in self.log.events(LIVE)]
         return self.version(numbers[-1]) if numbers else None
 
-    def version(self, number: int) -> Version:
+    def version(self, number: object) -> Version:
         """Raises UserError where there is none of that number."""
         versions = self.versions()
         for each in versions:
@@ -103,9 +105,12 @@ class Models:
             return False
 
     def _version(self, added: Event) -> Version:
-        facts = added.facts
-        path = self._place(facts["number"]) / facts["file"]
-        return Version(facts["number"], facts["name"], path, facts["sha256"], added.at)
+        number: Any = added.facts.get("number")
+        texts: list[Any] = [added.facts.get(name) for name in ("name", "file", "sha256")]
+        if type(number) is not int or not all(isinstance(t, str) and is_text(t) for t in texts):
+            raise self.log.damaged(f"row {added.number}")
+        name, file, sha256 = texts
+        return Version(number, name, self._place(number) / file, sha256, added.at)
 
     def _place(self, number: int) -> Path:
         return self.folder / f"{number:04}"

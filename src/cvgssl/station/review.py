@@ -29,6 +29,7 @@ SAMPLE = "sample"
 KINDS = (UNKNOWN, NOT_SURE, SAMPLE)
 LEASE = 120.0  # seconds in which an answer is one person's to look at
 _DIGITS = 8  # of a hash that decide about the sample
+COUNTED = 1000  # pictures that are left, of which it is told how many
 _ROWS = 200  # that are read at once
 
 
@@ -204,24 +205,18 @@ class Reviews:
             if self._leases.get(sha256, ("", 0))[0] == who:
                 del self._leases[sha256]
 
-    def release(self, who: str) -> None:
-        """Let others have what a person was given."""
-        with self._lock:
-            self._leases = {key: each for key, each in self._leases.items() if each[0] != who}
-
     def left(self) -> dict[str, int]:
-        """Pictures of each kind that nobody has looked at."""
+        """Pictures of each kind that nobody has looked at, counted up to `COUNTED`."""
         with self._lock:
             self._refresh()
             counts = {}
             for kind in KINDS:
-                where, values = self._kind(kind)
-                pictures = self._log.select(
-                    "select distinct json_extract(facts, '$.sha256') from events"
-                    f" where kind = 'answer' and {where}",
-                    values,
-                )
-                counts[kind] = sum(sha256 not in self._reviewed for (sha256,) in pictures)
+                pictures = set[str]()
+                for _, sha256 in self._rows(kind):
+                    pictures.add(sha256)
+                    if len(pictures) == COUNTED:
+                        break
+                counts[kind] = len(pictures)
             return counts
 
     def shares(self, version: int | None = None) -> list[ShareRight]:
@@ -294,22 +289,32 @@ class Reviews:
 
     def _waiting(self, kind: str) -> Iterator[Answer]:
         """Answers of a kind whose pictures nobody has looked at, the newest first."""
-        where, values = self._kind(kind)
+        return (self._answers.get(number) for number, _ in self._rows(kind))
+
+    def _rows(self, kind: str) -> Iterator[tuple[int, str]]:
+        """Their numbers, and hashes of the pictures."""
+        source, value = self._kind(kind)
         before = 2**62
         while rows := self._log.select(
-            "select number, json_extract(facts, '$.sha256') from events where kind = 'answer'"
-            f" and {where} and number < ? order by number desc limit ?",
-            [*values, before, _ROWS],
+            f"select number, json_extract(facts, '$.sha256') from events {source}"
+            " and number < ? order by number desc limit ?",
+            [value, before, _ROWS],
         ):
-            for number, sha256 in rows:
-                if sha256 not in self._reviewed:
-                    yield self._answers.get(number)
+            yield from (row for row in rows if row[1] not in self._reviewed)
             before = rows[-1][0]
 
-    def _kind(self, kind: str) -> tuple[str, list[str]]:
-        if kind == SAMPLE:
-            return "json_extract(facts, '$.sha256') < ?", [self._below]
-        return "json_extract(facts, '$.answer') = ?", [kind]
+    def _kind(self, kind: str) -> tuple[str, str]:
+        """Index and condition in SQL, and the value of its parameter."""
+        which, field, sign, value = (
+            ("picture", "sha256", "<", self._below)
+            if kind == SAMPLE
+            else ("answer", "answer", "=", kind)
+        )
+        return (
+            f"indexed by answers_by_{which} where kind = 'answer'"
+            f" and json_extract(facts, '$.{field}') {sign} ?",
+            value,
+        )
 
     def _lease(self, sha256: str, who: str) -> bool:
         now = time.monotonic()

@@ -137,7 +137,13 @@ class ModelsPage:
         return facts
 
     def _proof(self, job: Job) -> str:
-        return self._jobs.said(job.number) if job.state == "done" else ""
+        """What `cvgssl export` said of the check, without progress and folders."""
+        if job.state != "done":
+            return ""
+        out = job.words[2]
+        lines = self._jobs.said(job.number).splitlines()
+        first = next((row for row, line in enumerate(lines) if line.startswith(f"{out}: ")), 0)
+        return "\n".join(lines[first:]).replace(f"{Path(out).parent}/", "")
 
     async def _version(self, request: Request, person: Person) -> Response:  # noqa: ARG002
         """All that is known of one."""

@@ -17,13 +17,14 @@ from cvgssl.images.reader import UnreadablePicture
 from cvgssl.recognizer.nearest import Neighbour
 from cvgssl.runtime.errors import UserError
 from cvgssl.station.answering import Answering, Loaded
-from cvgssl.station.answers import PAGE, Answer, Answers, Judged, Wanted
+from cvgssl.station.answers import COUNTED, PAGE, Answer, Answers, Judged, Wanted
 from cvgssl.station.evidence import About, Evidence, about
 from cvgssl.station.gathering import BusyError
 from cvgssl.station.models import Version
 from cvgssl.station.pages.shell import Shell
 from cvgssl.station.people import Person
 from cvgssl.station.pool import Pool
+from cvgssl.station.review import FOLDER as REVIEWED
 from cvgssl.station.review import Review, Reviews
 from cvgssl.station.routes import Routes, uploaded
 
@@ -98,20 +99,21 @@ class RecognizePage:
     async def _list(self, request: Request, person: Person) -> Response:  # noqa: ARG002
         query = request.query_params
         before = number_of(query["before"]) if query.get("before") else None
-        return JSONResponse(await run_in_threadpool(self._found, wanted_of(query), before))
+        counted = query.get("counted") == "yes"
+        return JSONResponse(await run_in_threadpool(self._found, wanted_of(query), before, counted))
 
-    def _found(self, wanted: Wanted, before: int | None) -> dict[str, Any]:
+    def _found(self, wanted: Wanted, before: int | None, counted: bool) -> dict[str, Any]:
         found = self._answers.page(wanted, before, _LISTED)
-        counts = {} if before else self._answers.counts(wanted)
-        # answers to choose from are those of the other filters
-        every = {} if before else self._answers.counts(replace(wanted, answer=None))
-        more = len(found) == _LISTED
-        return {
+        facts: dict[str, Any] = {
             "answers": [self.shown(each) for each in found],
-            "counts": counts,
-            "every": every,
-            "more": found[-1].number if more else None,
+            "more": found[-1].number if len(found) == _LISTED else None,
         }
+        if counted:
+            # answers to choose from are those of the other filters
+            every = self._answers.counts(replace(wanted, answer=None))
+            counts = every if wanted.answer is None else self._answers.counts(wanted)
+            facts |= {"counts": counts, "every": every, "most": COUNTED}
+        return facts
 
     async def _csv(self, request: Request, person: Person) -> Response:  # noqa: ARG002
         rows = self._answers.csv(wanted_of(request.query_params))
@@ -176,9 +178,9 @@ class RecognizePage:
 
 def source_of(neighbour: Neighbour) -> str:
     """The address of a labelled picture: one of the pool, or one that was reviewed."""
-    last = PurePosixPath(neighbour.name).name
-    if len(last) == 64 and neighbour.name.startswith("/"):
-        return f"/kept/160/{last}"
+    path = PurePosixPath(neighbour.name)
+    if path.parent.name == REVIEWED and len(path.name) == 64:
+        return f"/kept/160/{path.name}"
     return f"/pool/160/{quote(neighbour.name)}"
 
 

@@ -10,11 +10,13 @@ from starlette.routing import BaseRoute
 
 from cvgssl.runtime.errors import UserError
 from cvgssl.station.answers import Answers
+from cvgssl.station.current_labelling import CurrentLabelling
 from cvgssl.station.pages.recognize import RecognizePage, number_of, review_shown
 from cvgssl.station.pages.shell import Shell, json_object
 from cvgssl.station.people import Person
-from cvgssl.station.review import KINDS, ConflictError, Reviews, verdict
+from cvgssl.station.review import COUNTED, KINDS, ConflictError, Reviews, verdict
 
+_SUSPECTS = 5  # labels that are shown
 _AHEAD = 3  # answers that a page is given at once
 
 
@@ -22,10 +24,15 @@ class ReviewPage:
     """The queue, and what was said."""
 
     def __init__(
-        self, shell: Shell, answers: Answers, reviews: Reviews, recognize: RecognizePage
+        self,
+        shell: Shell,
+        answers: Answers,
+        reviews: Reviews,
+        recognize: RecognizePage,
+        labelling: CurrentLabelling,
     ) -> None:
         self._shell, self._answers, self._reviews = shell, answers, reviews
-        self._recognize = recognize
+        self._recognize, self._labelling = recognize, labelling
 
     def routes(self) -> list[BaseRoute]:
         """What the page asks for."""
@@ -34,6 +41,7 @@ class ReviewPage:
             shell.page("/review", self._page),
             shell.data("/review/next", self._next),
             shell.data("/review/figures", self._figures),
+            shell.data("/review/suspects", self._suspects),
             shell.action("/review/give", self._give, reviewer=True),
             shell.action("/review/skip", self._skip, reviewer=True),
             shell.action("/review/undo", self._undo, reviewer=True),
@@ -61,7 +69,16 @@ class ReviewPage:
 
     def _counted(self) -> dict[str, Any]:
         shares = [asdict(each) | {"share": each.share} for each in self._reviews.shares()]
-        return {"left": self._reviews.left(), "shares": shares}
+        return {"left": self._reviews.left(), "most": COUNTED, "shares": shares}
+
+    async def _suspects(self, request: Request, person: Person) -> Response:  # noqa: ARG002
+        """Labels of the pool that the others contradict."""
+
+        def found() -> list[dict[str, Any]]:
+            engine = self._labelling()
+            return [] if engine is None else list(engine.state.suspects[:_SUSPECTS])
+
+        return JSONResponse({"suspects": await run_in_threadpool(found)})
 
     async def _give(self, request: Request, person: Person) -> Response:
         body = await json_object(request)

@@ -132,13 +132,13 @@ if (document.getElementById("labelling")) {
     byId("outlook").textContent = outlookText(outlook);
     byId("stop").hidden = !outlook?.enough;
     byId("stop").textContent = t("Stop here: further labels would hardly pay.");
-    byId("unseen").textContent = outlook && outlook.unseen !== null
-      ? (outlook.unseen > 0.5 ? t("About {n} more not seen yet.", { n: Math.round(outlook.unseen) }) : t("No sign of a class not seen yet."))
-      : t("Too few labels to tell how many are not seen yet.");
-    byId("classes").replaceChildren(...state.classes.flatMap((each, place) => {
+    byId("unseen").textContent = unseenText(outlook);
+    const missing = known.filter((name) => !state.classes.some((each) => each.name === name));
+    const rows = [...state.classes, ...missing.map((name) => ({ name, labels: 0, pictures: 0 }))];
+    byId("classes").replaceChildren(...rows.map((each, place) => {
       const dot = make("span", { class: "dot", "aria-hidden": "true" });
-      dot.style.background = COLORS[place % COLORS.length];
-      return [make("dt", {}, dot, each.name), make("dd", {}, t("{n} labels, {m} pictures", { n: each.labels, m: each.pictures }))];
+      if (each.labels) dot.style.background = COLORS[place % COLORS.length];
+      return make("tr", {}, make("td", {}, dot, each.name), make("td", { class: "number" }, String(each.labels)), make("td", { class: "number" }, String(each.pictures)));
     }));
     byId("fit").disabled = state.classes.length < 2;
     showFit(state.fit);
@@ -146,6 +146,13 @@ if (document.getElementById("labelling")) {
     byId("progress-note").textContent = t("{labelled} of {pictures} pictures have a label", state);
     byId("head").textContent = state.problem ?? t("Head: {head}; {n} labels in {seconds} s. Likely classes are its own, the recognizer is made by all means.", { head: state.head, n: state.labelled, seconds: state.seconds.toFixed(1) });
     showKeys();
+  }
+
+  function unseenText(outlook) {
+    if (!outlook || outlook.unseen === null) return t("Too few labels to tell how many are not seen yet.");
+    if (outlook.dominated) return t("Most labels are of one class: rarer kinds may well be missing.");
+    if (outlook.unseen > 0.5) return t("About {n} more not seen yet.", { n: Math.round(outlook.unseen) });
+    return t("No sign of a class not seen yet.");
   }
 
   function outlookText(outlook) {

@@ -8,6 +8,7 @@
   let more = null;
   let chosen = null; // number of the one that is explained
   let asked = 0;
+  let counted = 0; // when
   let timer;
   const narrow = matchMedia("(max-width: 1000px)"); // one below the other
 
@@ -19,18 +20,19 @@
     return values;
   }
 
-  async function list(before = null) {
+  async function list(before = null, counts = !before) {
     clearTimeout(timer);
     const mine = ++asked;
     const words = query();
     byId("csv").href = `/recognize/answers.csv?${words}`;
     if (before) words.set("before", before);
+    if (counts) words.set("counted", "yes");
     try {
       const found = await ask(`/recognize/list?${words}`);
       if (mine !== asked) return; // another filter was chosen meanwhile
       rows = before ? [...rows, ...found.answers] : found.answers;
       more = found.more;
-      if (!before) showCounts(found);
+      if (counts) showCounts(found);
       showRows();
     } catch (error) { say(error.message); }
     if (!before) timer = setTimeout(refresh, 5000);
@@ -39,21 +41,27 @@
   /** New answers come on top by themselves, unless older ones are being read. */
   function refresh() {
     if (document.hidden || rows.length > 50) timer = setTimeout(refresh, 5000);
-    else list();
+    else list(null, Date.now() - counted > 60_000);
   }
 
   function showCounts(found) {
+    counted = Date.now();
     const total = Object.values(found.counts).reduce((sum, count) => sum + count, 0);
-    byId("counts").replaceChildren(make("b", {}, t("{n} answers", { n: total.toLocaleString() })),
+    byId("counts").replaceChildren(make("b", {}, t("{n} answers", { n: total.toLocaleString() + (total === found.most ? "+" : "") })),
       ...Object.entries(found.counts).slice(0, 8).map(([answer, count]) => make("span", {}, answers.tag(answer), ` ${count.toLocaleString()}`)));
     const field = filters.elements.answer;
     const value = field.value;
     field.replaceChildren(make("option", { value: "" }, t("any")),
-      ...Object.keys(found.every).map((answer) => make("option", { value: answer }, answers.named(answer))));
-    field.value = value in found.every ? value : "";
+      ...[...new Set([...Object.keys(found.every), value])].filter(Boolean).map((answer) => make("option", { value: answer }, answers.named(answer))));
+    field.value = value;
   }
 
+  let drawn = "";
   function showRows() {
+    const now = JSON.stringify(rows);
+    if (now === drawn) return;
+    drawn = now;
+    const focused = document.activeElement?.closest("#rows tr")?.dataset.number;
     byId("rows").replaceChildren(...rows.map((each) => {
       const name = each.name || t("without a name");
       const open = make("button", { class: "open", type: "button", "aria-label": `${name}: ${answers.named(each.answer)}` },
@@ -66,6 +74,7 @@
       row.addEventListener("click", async () => { await choose(each.number); if (narrow.matches) byId("detail").scrollIntoView({ block: "start" }); });
       return row;
     }));
+    byId("rows").querySelector(`[data-number="${focused}"] button`)?.focus();
     byId("empty").hidden = rows.length > 0;
     byId("more").hidden = !more;
   }

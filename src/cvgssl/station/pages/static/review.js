@@ -95,7 +95,10 @@
   async function figures() {
     try {
       const found = await ask("/review/figures");
-      for (const place of document.querySelectorAll("[data-left]")) place.textContent = found.left[place.dataset.left].toLocaleString();
+      for (const place of document.querySelectorAll("[data-left]")) {
+        const left = found.left[place.dataset.left];
+        place.textContent = left.toLocaleString() + (left === found.most ? "+" : "");
+      }
       if (!found.shares.length) return;
       const named = (answer) => (answer === "" ? t("all classes") : answers.named(answer));
       byId("shares").replaceChildren(make("div", { class: "wide" }, make("table", {},
@@ -103,6 +106,17 @@
         make("tbody", {}, ...found.shares.map((each) => make("tr", {}, make("th", { scope: "row" }, named(each.answer)),
           make("td", { class: "number" }, `${each.right} / ${each.looked_at}`), make("td", { class: "number" }, each.share.toFixed(0)),
           make("td", { class: "number" }, `${each.low.toFixed(0)}–${each.high.toFixed(0)}`)))))));
+    } catch (error) { say(error.message); }
+  }
+
+  /** Labels that the others contradict; Label takes them again. */
+  async function suspects() {
+    try {
+      const found = (await ask("/review/suspects")).suspects;
+      byId("suspects-card").hidden = !found.length;
+      byId("suspects").replaceChildren(...found.map((each) => make("li", { class: "row" },
+        make("img", { class: "small", alt: "", src: `/pool/160/${encodeURI(each.picture).replaceAll("#", "%23").replaceAll("?", "%3F")}` }),
+        make("span", { class: "grow" }, t("labelled {label}; by the other labels it is {instead} ({share})", { label: each.label, instead: each.instead, share: percent(each.probability) })))));
     } catch (error) { say(error.message); }
   }
 
@@ -169,4 +183,5 @@
   if (!may) document.querySelectorAll("#reviewing [data-do]").forEach((each) => { each.disabled = true; });
   refill();
   figures();
+  suspects();
 }
