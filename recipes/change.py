@@ -2,14 +2,14 @@
 
     cvgssl data synth plant --parts 2000 --good-share 0.9 --defect-area 0.05 \
         --format png --seed 5
-    nice python recipes/change.py NEU-CLS X-SDD GC10-224 plant --work change \
+    nice python recipes/change.py X-SDD NEU-CLS plant --draws 5 --work change \
         --json docs/results/change.json
-    python recipes/change.py --json docs/results/change.json     (the tables alone)
+    python recipes/change.py --json docs/results/change.json     (tables and figure alone)
 
-250 pictures of each set, drawn once, are changed: lamp (gain, gamma, gradient), focus (blur), camera
-(rotation, zoom), noise. They and the others as they are are embedded by the default encoder, once,
-into the folder `--work`. Each draw makes a third of the others the reference, 8 labels of each
-class in it make a head (kernel ridge), the rest comes as a stream in random order.
+250 pictures of each set, drawn once, are changed: lamp (gain, gamma, gradient), focus (blur),
+camera (rotation, zoom), noise. They and the others as they are are embedded by the default
+encoder, once, into the folder `--work`. Each draw makes a third of the others the reference, 8
+labels of each class in it make a head (kernel ridge), the rest comes as a stream in random order.
 
 - false alarms: streams without a change, and streams whose second half has 15 % of the pictures of
   all classes but the commonest; `plant` also coil after coil, with --run-length 1, 10, 25.
@@ -39,6 +39,7 @@ from cvgssl.features.reading import Reading
 from cvgssl.features.table import FeatureTable, load_features, save_features
 from cvgssl.heads import HEADS
 from cvgssl.heads.change import SHARES, ChangeDetector, Reference, light_of
+from cvgssl.heads.metrics import mean_interval
 from cvgssl.images.geometry import Geometry
 from cvgssl.images.surfaces.plan import Plant, plan_plant
 from cvgssl.recognizer.recentring import recentred
@@ -166,11 +167,13 @@ class Draw:
         self.head = head_of(prepared, self.labels)
 
     def stream(self, values: Any, light: NDArray[np.float64], rows: Rows) -> Stream:
+        """What the detector is given of pictures."""
         prepared = self.preparation.transform(values[rows])
         labels = self.head.predict(prepared).tolist()
         return list(zip(labels, self.reference.measure(prepared, light[rows]).values, strict=True))
 
     def usual(self, rows: Rows) -> Stream:
+        """The same of unchanged ones."""
         return self.stream(self.data.table.values, self.data.light, rows)
 
 
@@ -307,7 +310,7 @@ def mending(data: Set, draws: int) -> dict[str, Any]:
             name: {
                 "mean": round(float(np.mean(each)), 1),
                 "gain": round(float(np.mean(each - nothing)), 1),
-                "ci95": round(float(2.26 * np.std(each - nothing, ddof=1) / len(each) ** 0.5), 1),
+                "ci95": round(mean_interval((each - nothing).tolist()).ci95 or 0.0, 1),
             }
             for name, each in values.items()
         }
@@ -375,13 +378,42 @@ def main() -> None:
             print(folder.name, "done", flush=True)
             facts = {"draws": args.draws, "every": RARE_EVERY, "hardware": hardware()}
             write_json(args.json, facts | {"data": made})
-    show(json.loads(args.json.read_text(encoding="utf-8"))["data"])
+    found = json.loads(args.json.read_text(encoding="utf-8"))["data"]
+    draw_figure(found, args.json.with_suffix(".png"))
+    show(found)
+
+
+def draw_figure(found: dict[str, Any], path: Path) -> None:
+    """Gains over doing nothing, a panel for each set."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    shown = ("re-centred", "re-centred by other shares", "3 labels, least sure",
+             "3 labels, least sure, re-centred")  # fmt: skip
+    figure, panels = pyplot.subplots(
+        1, len(found), figsize=(5 * len(found), 4.6), sharey=True, squeeze=False
+    )
+    for panel, (name, result) in zip(panels[0], found.items(), strict=True):
+        for place, word in enumerate(shown):
+            at = np.arange(len(CHANGES)) + 0.18 * (place - 1.5)
+            each = [result["mending"][change][word] for change in CHANGES]
+            gain, wide = ([one[key] for one in each] for key in ("gain", "ci95"))
+            panel.errorbar(gain, at, xerr=wide, fmt="o", markersize=4, capsize=2, label=word)
+        panel.axvline(0, color="gray", linewidth=1)
+        panel.set(title=name, yticks=range(len(CHANGES)), yticklabels=list(CHANGES))
+        panel.set_xlabel("points of balanced accuracy gained")
+    panels[0][0].invert_yaxis()
+    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="lower center", ncols=2)
+    figure.tight_layout(rect=(0, 0.11, 1, 1))
+    figure.savefig(path, dpi=110)
 
 
 def show(found: dict[str, Any]) -> None:
     """Markdown tables."""
     print(
-        "\n| set | stream | pictures | false alarms | allowed | kind shares |\n|---|---|---|---|---|---|"
+        "\n| set | stream | pictures | false alarms | allowed | kind shares |\n" + "|---" * 6 + "|"
     )
     for name, result in found.items():
         streams = result["false_alarms"] | {
@@ -392,7 +424,8 @@ def show(found: dict[str, Any]) -> None:
             shares = each["alarms"].get(SHARES, 0)
             others = sum(each["alarms"].values()) - shares
             print(
-                f"| {name} | {word} | {each['pictures']} | {others} | {each['allowed']:.0f} | {shares} |"
+                f"| {name} | {word} | {each['pictures']} | {others} | {each['allowed']:.0f} |"
+                f" {shares} |"
             )
     print("\n| change | " + " | ".join(found) + " |\n|---" + "|---" * len(found) + "|")
     for change in CHANGES:
@@ -407,7 +440,8 @@ def show(found: dict[str, Any]) -> None:
     for name, result in found.items():
         for share, each in result["new_defect"].items():
             print(
-                f"| {name} | {100 * float(share):g} % | {100 * each['noticed']:.0f} % | {each['delay']} |"
+                f"| {name} | {100 * float(share):g} % | {100 * each['noticed']:.0f} % |"
+                f" {each['delay']} |"
             )
     done = list(next(iter(found.values()))["mending"]["noise 6"])
     print("\n| set | change | " + " | ".join(done) + " |\n|---|---" + "|---" * len(done) + "|")
