@@ -8,6 +8,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -338,11 +339,22 @@ class Watching:
                 )  # fmt: skip
                 waiting.append((picture.name, told, number))
         for name, told, number in waiting:
-            number.result()
+            if not self._is_kept(number):
+                break
             self._last = datetime.now(UTC).isoformat(timespec="seconds")
             if measured is not None:
                 self._alarm(measured.take(name, told), loaded)
         return reasons
+
+    def _is_kept(self, number: Future[int]) -> bool:
+        """Wait until an answer is on the disk; not when the station ends while that takes none."""
+        while True:
+            try:
+                number.result(timeout=1.0)
+                return True
+            except TimeoutError:
+                if self._ending.is_set():
+                    return False
 
     def _asked(self, pictures: Sequence[Picture], loaded: Loaded) -> list[dict[str, Any]]:
         """Answers, a few pictures at a time where others ask, too."""
