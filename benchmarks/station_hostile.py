@@ -232,11 +232,11 @@ def send(port: int, data: bytes, slow: bool = False) -> tuple[str, bytes]:
 
 def by_schemathesis(port: int, seed: int) -> str:
     """The last line of what schemathesis says of the OpenAPI document, where it is installed."""
-    program = shutil.which("schemathesis", path=str(Path(sys.executable).parent))
+    program = shutil.which("schemathesis")
     if program is None:
         return "not installed"
     words = ["run", f"http://127.0.0.1:{port}/openapi.json", "--checks", "not_a_server_error"]
-    words += ["--max-examples", "300", "--seed", str(seed), "--no-color"]
+    words += ["--max-examples", "200", "--seed", str(seed), "--no-color"]
     done = subprocess.run([program, *words], capture_output=True, text=True)
     return f"exit code {done.returncode}: {done.stdout.strip().splitlines()[-1]}"
 
