@@ -10,6 +10,7 @@ extras station and dev. `--pictures` keeps screenshots of the pages there.
 
 import argparse
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -81,6 +82,7 @@ def drive(
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        env=os.environ | {"CVGSSL_CACHE": str(folder.with_name("cache"))},  # nothing is known yet
     )
     assert station.stdout is not None
     found = re.search(r"http://\S+:\d+", station.stdout.readline())

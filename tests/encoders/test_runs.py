@@ -104,7 +104,7 @@ def test_less_precise(cache: Path) -> None:
     with pytest.raises(UserError, match=r"--runtime openvino: .* is to be in fp16"):
         runs.make(runtime="openvino", precision="fp16")
     assert runs.make(runtime="auto", precision="fp16").program == "torch"
-    with pytest.raises(UserError, match=r"--runtime onnxruntime: computes in fp32; .* bf16"):
+    with pytest.raises(UserError, match=r"--runtime onnxruntime: computes in fp32, .* bf16"):
         runs.make(runtime="onnxruntime", precision="bf16")
 
 

@@ -7,6 +7,7 @@ returns.
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ LOG = "station.sqlite"
 FORMAT = 1  # raise when rows mean something else
 _SMALLEST = 512  # bytes of an SQLite file
 _WAIT = 30  # seconds for another process to end its writing
+_AGAIN = 0.02  # seconds until a busy file is asked again
 _TABLE = """
 create table events (
     number integer primary key autoincrement,
@@ -73,9 +75,22 @@ class EventLog:
             self._rows = sqlite3.connect(
                 path, timeout=_WAIT, isolation_level=None, check_same_thread=False
             )
-            self._rows.execute("pragma journal_mode = wal")
+            self._use_wal()
             self._rows.execute("pragma synchronous = full")
             self._prepare()
+
+    def _use_wal(self) -> None:
+        """Have rows written to a file beside it first, so that readers never wait."""
+        until = time.monotonic() + _WAIT
+        while True:
+            try:
+                self._rows.execute("pragma journal_mode = wal")
+                return
+            except sqlite3.OperationalError as error:
+                # others that make the same new file; SQLite does not wait for them here
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                    raise
+                time.sleep(_AGAIN)
 
     def append(self, kind: str, who: str, **facts: Any) -> Event:
         """Add a row."""
