@@ -188,9 +188,15 @@ class OpenSetHead(HeadOfHeads):
 
     def verdicts(self, X: ArrayLike) -> NDArray[np.str_]:  # noqa: N803
         """For each row [M] "known" (`predict` gives the class), "unknown" or "not sure"."""
-        sure = self.predict_proba(X).max(axis=1) >= self.probability_threshold_
-        known = self.score_samples(X) >= self.score_threshold_
-        return np.where(known, np.where(sure, KNOWN, NOT_SURE), UNKNOWN)
+        return self.judge(X)[1]
+
+    def judge(self, X: ArrayLike) -> tuple[Floats, NDArray[np.str_]]:  # noqa: N803
+        """Probabilities [M, K] and verdicts [M], in little more time than one of them."""
+        with graph_cache():  # head and score map the same rows
+            probabilities = self.predict_proba(X)
+            known = self.score_samples(X) >= self.score_threshold_
+        sure = probabilities.max(axis=1) >= self.probability_threshold_
+        return probabilities, np.where(known, np.where(sure, KNOWN, NOT_SURE), UNKNOWN)
 
     def answers(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
         """The class of each row, or "unknown", or "not sure": objects [M].
@@ -199,10 +205,9 @@ class OpenSetHead(HeadOfHeads):
         """
         if taken := taken_for_verdicts(map(str, self.classes_)):
             raise ValueError(f"a class is called {taken[0]!r}, as a verdict is; use verdicts(X)")
-        answers = self.verdicts(X).astype(object)
-        known = answers == KNOWN
-        answers[known] = self.predict(X)[known]
-        return answers
+        probabilities, verdicts = self.judge(X)
+        classes = self.classes_[probabilities.argmax(axis=1)].astype(object)
+        return np.where(verdicts == KNOWN, classes, verdicts.astype(object))
 
 
 def score_threshold(unlabelled: Floats, unknown: Floats, false_rejection_rate: float) -> float:
