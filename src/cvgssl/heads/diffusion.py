@@ -145,4 +145,4 @@ class DiffusionHead(MapHead):
         return self._score_mapped(rows)
 
     def _score_mapped(self, rows: Floats) -> Floats:
-        return self.head_.predict_proba(rows)
+        return self.head_._probabilities(rows)
