@@ -17,7 +17,6 @@ from cvgssl.export.encoder import EncoderPart
 from cvgssl.export.heads import HeadPart, PreparationPart
 from cvgssl.export.row_heads import unit
 from cvgssl.export.squares import Squares
-from cvgssl.heads import OpenSetHead
 from cvgssl.recognizer.config import ONNX_SUFFIX
 from cvgssl.recognizer.exported_file import INPUTS
 from cvgssl.recognizer.exported_session import NNCF, import_package
@@ -35,21 +34,21 @@ class RecognizerGraph(nn.Module):
 
     labelled: Tensor
 
-    def __init__(self, recognizer: FittedRecognizer, labelled: Tensor, kind: torch.dtype) -> None:
-        """Make it of a recognizer with verdicts.
+    def __init__(
+        self, recognizer: FittedRecognizer, head: HeadPart, labelled: Tensor, kind: torch.dtype
+    ) -> None:
+        """Make it of a recognizer and what answers in place of its head.
 
         labelled: prepared embeddings float64 [L, D] of the labelled pictures. kind: see `Squares`.
         """
         super().__init__()
-        head = recognizer.head
-        assert isinstance(head.head, OpenSetHead)
         self.squares = nn.ModuleList(Squares(each, kind) for each in recognizer.geometries)
         self.places = [recognizer.geometries.index(each.geometry) for each in recognizer.runs]
         self.parts = nn.ModuleList(EncoderPart(each) for each in recognizer.runs)
         members = [member for run in recognizer.runs for member in run.members]
         self.order = [members.index(each) for each in recognizer.encoders]
-        self.preparation = PreparationPart(head.preparation)
-        self.head = HeadPart(head.head.head_, head.head.score_)
+        self.preparation = PreparationPart(recognizer.head.preparation)
+        self.head = head
         self.register_buffer("labelled", unit(labelled))
 
     def forward(self, picture: Tensor, white: Tensor) -> tuple[Tensor, ...]:

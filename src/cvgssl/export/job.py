@@ -32,7 +32,7 @@ from cvgssl.export.sources import Source, open_source, predict_options
 from cvgssl.features.reading import Reading
 from cvgssl.images.reader import read_picture
 from cvgssl.recognizer.config import ONNX_SUFFIX, WEIGHTS_SUFFIX, PredictOptions
-from cvgssl.recognizer.exported_file import FORMAT, Answer, ExportedFile, inputs_of
+from cvgssl.recognizer.exported_file import FORMAT, Answer, ExportedFile, Teaching, inputs_of
 from cvgssl.recognizer.exported_session import compiled, import_package, write_openvino
 from cvgssl.recognizer.golden import (
     Agreement,
@@ -57,7 +57,8 @@ class ExportSummary:
     """What was written and how well it agrees with `cvgssl predict`.
 
     bytes: of the file. golden, pool: pictures made up, and of the recognizer's own pool; None
-    where none of these were at hand, and in int8. int8: what changed by that, or None.
+    where none of these were at hand, and in int8. int8: what changed by that, or None. taught: of
+    a head that is a taught network, with which the others then agree, or None.
     program: what ran it, with its version.
     """
 
@@ -66,6 +67,7 @@ class ExportSummary:
     golden: Agreement
     pool: Agreement | None
     int8: Changes | None
+    taught: Teaching | None
     program: str
 
 
@@ -116,7 +118,9 @@ def export(config: ExportConfig) -> ExportSummary:
             names, right = list(map(str, wanted)), list(wanted.values())
             on_pool = check_answers(exported, names, list(answers.values()), right, _NOT_LEFT)
     classes = tuple(exported.classes)
-    return ExportSummary(size, classes, on_golden, on_pool, changes, exported.program)
+    return ExportSummary(
+        size, classes, on_golden, on_pool, changes, exported.taught, exported.program
+    )
 
 
 def divided(pool: Sequence[Path], labelled: Sequence[Path]) -> tuple[list[Path], list[Path]]:
