@@ -21,6 +21,7 @@ from cvgssl.images.reader import read_picture
 from cvgssl.recognizer import golden
 from cvgssl.recognizer.config import FitConfig
 from cvgssl.recognizer.exported_file import ExportedFile
+from cvgssl.recognizer.exported_session import OpenvinoSession
 from cvgssl.recognizer.fit import fit
 from cvgssl.recognizer.predict import predict
 from cvgssl.runtime.errors import UserError
@@ -163,6 +164,27 @@ def test_a_file_that_answers_otherwise_is_not_left(
     errors = capsys.readouterr().err.splitlines()[-1]
     assert "answers otherwise for 10 pictures of 10" in errors and "no file is" in errors
     assert list((tmp_path / "x").iterdir()) == []
+
+
+def test_it_is_held_against_openvino_where_that_is_installed(
+    of_labels: Exported,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert re.search(r"in ONNX Runtime [\d.]+ and OpenVINO [\d.]+ 10 made-up", of_labels.printed)
+    monkeypatch.setattr(job, "write_graph", lambda *words: shutil.copy(of_labels.file, words[-1]))
+    words = ["export", str(of_labels.folder), str(tmp_path / "it.onnx"), "--check", "2"]
+    right = OpenvinoSession.__call__
+    monkeypatch.setattr(
+        OpenvinoSession, "__call__", lambda self, inputs: [x * 0.99 for x in right(self, inputs)]
+    )
+    assert main(words) == 2
+    assert "it.onnx: OpenVINO 20" in (errors := capsys.readouterr().err)
+    assert "answers otherwise for" in errors and list(tmp_path.glob("*.onnx")) == []
+    monkeypatch.setitem(sys.modules, "openvino", None)  # how Python notes that there is none
+    assert main(words) == 0
+    assert "OpenVINO" not in capsys.readouterr().out
 
 
 def test_what_cannot_be_exported(

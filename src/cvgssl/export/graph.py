@@ -34,15 +34,13 @@ class RecognizerGraph(nn.Module):
 
     labelled: Tensor
 
-    def __init__(
-        self, recognizer: FittedRecognizer, head: HeadPart, labelled: Tensor, kind: torch.dtype
-    ) -> None:
+    def __init__(self, recognizer: FittedRecognizer, head: HeadPart, labelled: Tensor) -> None:
         """Make it of a recognizer and what answers in place of its head.
 
-        labelled: prepared embeddings float64 [L, D] of the labelled pictures. kind: see `Squares`.
+        labelled: prepared embeddings float64 [L, D] of the labelled pictures.
         """
         super().__init__()
-        self.squares = nn.ModuleList(Squares(each, kind) for each in recognizer.geometries)
+        self.squares = nn.ModuleList(Squares(each) for each in recognizer.geometries)
         self.places = [recognizer.geometries.index(each.geometry) for each in recognizer.runs]
         self.parts = nn.ModuleList(EncoderPart(each) for each in recognizer.runs)
         members = [member for run in recognizer.runs for member in run.members]
@@ -108,10 +106,10 @@ class EncodersShown(nn.Module):
 class TrainedGraph(nn.Module):
     """What `cvgssl predict` does with the samples of a picture, by a trained model."""
 
-    def __init__(self, recognizer: TrainedRecognizer, kind: torch.dtype) -> None:
+    def __init__(self, recognizer: TrainedRecognizer) -> None:
         super().__init__()
         (geometry,) = recognizer.geometries
-        self.squares, self.model = Squares(geometry, kind), recognizer.model.cpu()
+        self.squares, self.model = Squares(geometry), recognizer.model.cpu()
 
     def forward(self, picture: Tensor, white: Tensor) -> tuple[Tensor, Tensor]:
         """Uint16 [H, W, C] and the white level [] to probabilities [K] and embedding [D]."""

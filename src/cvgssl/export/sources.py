@@ -59,8 +59,8 @@ class Source(Protocol):
         squares: B readable ones for each of the recognizer's geometries.
         """
 
-    def graph(self, kind: torch.dtype) -> nn.Module:
-        """The network from picture to answer, on the CPU; kind: see `Squares`."""
+    def graph(self) -> nn.Module:
+        """The network from picture to answer, on the CPU."""
 
 
 def open_source(config: ExportConfig) -> Source:
@@ -159,12 +159,12 @@ class FittedSource:
         prepared = self._fitted.head.preparation.transform(values)
         return {"embedding": values, "score": self._head.score_samples(prepared)}
 
-    def graph(self, kind: torch.dtype) -> nn.Module:
+    def graph(self) -> nn.Module:
         """See `Source`."""
         for run in self._fitted.runs:
             run.cpu()
         labelled = self._fitted.head.preparation.transform(self._labelled.values)
-        return RecognizerGraph(self._fitted, self._part, torch.from_numpy(labelled), kind)
+        return RecognizerGraph(self._fitted, self._part, torch.from_numpy(labelled))
 
 
 class TrainedSource:
@@ -189,6 +189,6 @@ class TrainedSource:
         """See `Source`."""
         return {"embedding": self.recognizer.features(squares)}
 
-    def graph(self, kind: torch.dtype) -> nn.Module:
+    def graph(self) -> nn.Module:
         """See `Source`."""
-        return TrainedGraph(self.recognizer, kind)
+        return TrainedGraph(self.recognizer)

@@ -4,9 +4,10 @@ Shape letters: H rows, W columns, C channels (1 or 3), D numbers of an embedding
 """
 
 import json
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pydantic
@@ -94,6 +95,14 @@ class ExportedFile:
             )
         self.path, self.program = path, self._session.program
         self.outputs = self._session.outputs
+
+    def by_openvino(self) -> Self:
+        """The same .onnx, run by OpenVINO."""
+        other = copy(self)
+        with parsing(self.path, "a network for OpenVINO", "try another version of it"):
+            other._session = OpenvinoSession(*self.files)
+        other.program = other._session.program
+        return other
 
     @property
     def classes(self) -> list[str]:
