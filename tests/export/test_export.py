@@ -14,13 +14,14 @@ import pytest
 import torch
 
 from cvgssl.cli.main import main
-from cvgssl.export import job
+from cvgssl.export import job, taught
 from cvgssl.export.graph import write_graph
 from cvgssl.features.table import load_features
 from cvgssl.images.reader import read_picture
 from cvgssl.recognizer import golden
 from cvgssl.recognizer.config import FitConfig
 from cvgssl.recognizer.exported_file import ExportedFile
+from cvgssl.recognizer.exported_session import OpenvinoSession
 from cvgssl.recognizer.fit import fit
 from cvgssl.recognizer.predict import predict
 from cvgssl.runtime.errors import UserError
@@ -89,9 +90,9 @@ def test_verify_repeats_the_check_without_torch(with_map: Exported, tmp_path: Pa
     assert "10 pictures get the same class" in done.stdout and done.stdout.endswith("False\n")
 
 
-def changed(made: Exported, to: Path, **metadata: Any) -> Path:
+def changed(file: Path, to: Path, **metadata: Any) -> Path:
     """A copy of the file with other metadata."""
-    model = onnx.load(made.file)
+    model = onnx.load(file)
     for entry in model.metadata_props:
         if entry.key in metadata:
             entry.value = json.dumps(metadata[entry.key])
@@ -107,7 +108,7 @@ def test_another_answer_is_noticed(
     right = golden.Golden.unpacked(pictures[3])
     other = right.right | {what: right.right[what] + np.float32(0.02)}
     pictures[3] = golden.Golden(right.samples, other).packed()
-    path = changed(with_map, tmp_path / "other.onnx", golden=pictures)
+    path = changed(with_map.file, tmp_path / "other.onnx", golden=pictures)
     assert main(["verify", str(path)]) == 2
     errors = capsys.readouterr().err
     assert (
@@ -134,7 +135,7 @@ def test_files_that_are_damaged(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    path = changed(of_labels, tmp_path / "bad.onnx", **metadata)
+    path = changed(of_labels.file, tmp_path / "bad.onnx", **metadata)
     assert main(["verify", str(path)]) == (0 if message is None else 2)
     errors = capsys.readouterr().err
     assert message is None or (message in errors and errors.count("\n") == 1)
@@ -165,9 +166,35 @@ def test_a_file_that_answers_otherwise_is_not_left(
     assert list((tmp_path / "x").iterdir()) == []
 
 
-def test_what_cannot_be_exported(
-    steel: Path, of_labels: Exported, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_it_is_held_against_openvino_where_that_is_installed(
+    of_labels: Exported,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    assert re.search(r"in ONNX Runtime [\d.]+ and OpenVINO [\d.]+ 10 made-up", of_labels.printed)
+    monkeypatch.setattr(job, "write_graph", lambda *words: shutil.copy(of_labels.file, words[-1]))
+    words = ["export", str(of_labels.folder), str(tmp_path / "it.onnx"), "--check", "2"]
+    right = OpenvinoSession.__call__
+    monkeypatch.setattr(
+        OpenvinoSession, "__call__", lambda self, inputs: [x * 0.99 for x in right(self, inputs)]
+    )
+    assert main(words) == 2
+    assert "it.onnx: OpenVINO 20" in (errors := capsys.readouterr().err)
+    assert "answers otherwise for" in errors and list(tmp_path.glob("*.onnx")) == []
+    monkeypatch.setitem(sys.modules, "openvino", None)  # how Python notes that there is none
+    assert main(words) == 0
+    assert "OpenVINO" not in capsys.readouterr().out
+
+
+def test_what_cannot_be_exported(
+    steel: Path,
+    of_labels: Exported,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(taught, "MOST_ROWS", 41)
     folder, _ = fit(
         FitConfig(
             data=steel,
@@ -183,7 +210,7 @@ def test_what_cannot_be_exported(
     card["embedding"]["precision"] = "bf16"
     (bf16 / "recognizer.json").write_text(json.dumps(card))
     for name, out, words, message in (
-        (folder, "it.onnx", (), "head propagation cannot be exported; fit again with --head auto"),
+        (folder, "it.onnx", (), "looks at all 42 pictures .* needs 1000 pictures without a label"),
         (bf16, "it.onnx", (), "was fitted in bf16"),
         (folder, "it.onnx", ("--run", "2"), "without --run and --checkpoint"),
         (tmp_path, "it.onnx", (), "run_1.safetensors: no such file; no run is finished there"),
@@ -193,7 +220,8 @@ def test_what_cannot_be_exported(
     ):
         assert main(["export", str(name), str(tmp_path / out), *words]) == 2
         errors = capsys.readouterr().err
-        assert re.search(message, errors) and errors.count("\n") == 1
+        assert re.search(message, errors.splitlines()[-1])
+        assert len([line for line in errors.splitlines() if "fitted again to" not in line]) == 1
         assert not (tmp_path / out).exists()
 
 

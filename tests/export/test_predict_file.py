@@ -73,7 +73,9 @@ def test_whole_pictures_for_encoders_that_see_them_in_several_ways(
 ) -> None:
     ways = ExportedFile(of_labels.file).metadata["geometries"]
     assert len(ways) == 1
-    file = changed(of_labels, tmp_path / "two.onnx", geometries=[*ways, ways[0] | {"size": 64}])
+    file = changed(
+        of_labels.file, tmp_path / "two.onnx", geometries=[*ways, ways[0] | {"size": 64}]
+    )
     work = recognition(PredictOptions(model=file, images=(of_labels.file,)))
     assert work.recognizer.geometries == (Whole(12),)
     paths = of_all_kinds(tmp_path, 4095)
@@ -100,7 +102,7 @@ def test_whole_pictures_for_encoders_that_see_them_in_several_ways(
 def test_metadata_that_were_edited(
     of_labels: Exported, tmp_path: Path, facts: dict[str, object], told: str
 ) -> None:
-    file = changed(of_labels, tmp_path / "edited.onnx", **facts)
+    file = changed(of_labels.file, tmp_path / "edited.onnx", **facts)
     with pytest.raises(UserError, match=told):
         predict(file, of_all_kinds(tmp_path, 255)[:1], unknown=True)
 
@@ -181,7 +183,7 @@ def test_files_that_see_pictures_in_impossible_ways(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    file = changed(of_labels, tmp_path / "bad.onnx", geometries=ways)
+    file = changed(of_labels.file, tmp_path / "bad.onnx", geometries=ways)
     assert main(["predict", str(file), str(plates / "test")]) == 2
     errors = capsys.readouterr().err
     assert errors.count("\n") == 1 and f"{file} cannot be read as a file of" in errors
@@ -214,7 +216,7 @@ def test_it_is_checked_once(
     (note,) = (cache / "verified").iterdir()
     note.write_text("damaged")
     predict(of_labels.file, pictures)
-    other = changed(of_labels, tmp_path / "other.onnx", unknown_below=0.5)
+    other = changed(of_labels.file, tmp_path / "other.onnx", unknown_below=0.5)
     predict(other, pictures)
     assert checks == [of_labels.file, of_labels.file, other]
 
@@ -240,7 +242,7 @@ def test_a_file_that_answers_otherwise_is_refused(
     right = golden.Golden.unpacked(pictures[3])
     other = right.right | {"probabilities": np.roll(right.right["probabilities"], 1)}
     pictures[3] = golden.Golden(right.samples, other).packed()
-    path = changed(with_map, tmp_path / "other.onnx", golden=pictures)
+    path = changed(with_map.file, tmp_path / "other.onnx", golden=pictures)
     for _ in range(2):  # that it failed is not remembered as passed
         assert main(["predict", str(path), str(plates / "test"), "--csv", "p.csv"]) == 2
         errors = capsys.readouterr().err

@@ -1,13 +1,19 @@
 """The graph's resize is Pillow's, pixel for pixel."""
 
+from pathlib import Path
+
 import numpy as np
+import onnxruntime
+import openvino
 import pytest
 import torch
 
+from cvgssl.export.graph import write_graph
 from cvgssl.export.squares import Squares, eight_bits, pillow_weights
 from cvgssl.images.decoding import fit_square
 from cvgssl.images.deep import to_eight_bits
 from cvgssl.images.geometry import FitMode, Geometry, Interpolation
+from cvgssl.recognizer.exported_file import inputs_of
 
 SIZES = [(8, 8), (1, 1), (37, 53), (48, 48), (48, 301), (199, 60), (500, 400), (9, 2500),
          (5000, 11), (700, 375), (700, 365)]  # fmt: skip
@@ -57,5 +63,24 @@ def test_weights_are_the_same_in_single_precision(interpolation: Interpolation) 
         for kind in (torch.float32, torch.float64):
             sides = (torch.tensor(float(side), dtype=kind) for side in (before, after))
             places = torch.arange(after, dtype=kind)
-            weights.append(pillow_weights(places, before, *sides, interpolation).double())
+            weights.append(pillow_weights(places, before, 2, *sides, interpolation).double())
         assert torch.equal(*weights), (before, after)
+
+
+@pytest.mark.slow
+def test_programs_resize_as_pillow(tmp_path: Path) -> None:
+    geometry = Geometry(48, "crop", "bicubic")
+    write_graph(Squares(geometry), ["square"], {}, tmp_path / "it.onnx")
+    reader = openvino.Core()
+    model = reader.compile_model(
+        reader.read_model(tmp_path / "it.onnx"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+    session = onnxruntime.InferenceSession(tmp_path / "it.onnx")
+    rng = np.random.default_rng(1)
+    for height, width in SIZES:
+        pixels = rng.integers(0, 256, (height, width), dtype=np.uint8)
+        right = np.broadcast_to(fit_square(pixels, geometry), (3, 48, 48))
+        inputs = inputs_of(pixels, 255)
+        np.testing.assert_array_equal(session.run(None, inputs)[0], right)
+        apart = np.abs(model(inputs)[0] - right)  # weights of shrunken pictures may differ a little
+        assert apart.max() <= 1 and (apart > 0).mean() < 0.01

@@ -34,5 +34,7 @@ def run(argv: Sequence[str], prog: str) -> int:
                 f"{summary.pool.pictures} pictures of its own pool: the same, by at most "
                 f"{summary.pool.probability:.1e}"
             )
+    if summary.taught is not None:
+        print(summary.taught)
     print(f"check it on another machine: cvgssl verify {config.out}")
     return 0

@@ -21,4 +21,6 @@ def run(argv: Sequence[str], prog: str) -> int:
         f"probabilities differ by at most {agreement.probability:.1e}, embeddings by "
         f"{agreement.embedding:.1e} of their largest number"
     )
+    if exported.taught is not None:
+        print(exported.taught)
     return 0

@@ -26,7 +26,7 @@ def chosen_program(runtime: Runtime, precision: str = "fp32") -> str:
     if runtime == TORCH:
         return TORCH
     package = OPENVINO if runtime == "auto" else runtime
-    version, precisions = _installed(package), _PRECISIONS[package]
+    version, precisions = installed_version(package), _PRECISIONS[package]
     if runtime == "auto":
         if version is None or precision not in precisions or has_gpu():
             return TORCH
@@ -47,7 +47,8 @@ def import_openvino() -> ModuleType:
     return import_module(OPENVINO)
 
 
-def _installed(package: str) -> str | None:
+def installed_version(package: str) -> str | None:
+    """Of `OPENVINO` or `ONNXRUNTIME`; None where it, or what it needs besides, is missing."""
     try:
         there = all(map(find_spec, (package, *_EXTRAS[package][1])))
         return metadata.version(package) if there else None

@@ -17,7 +17,6 @@ from cvgssl.export.encoder import EncoderPart
 from cvgssl.export.heads import HeadPart, PreparationPart
 from cvgssl.export.row_heads import unit
 from cvgssl.export.squares import Squares
-from cvgssl.heads import OpenSetHead
 from cvgssl.recognizer.config import ONNX_SUFFIX
 from cvgssl.recognizer.exported_file import INPUTS
 from cvgssl.recognizer.exported_session import NNCF, import_package
@@ -35,21 +34,19 @@ class RecognizerGraph(nn.Module):
 
     labelled: Tensor
 
-    def __init__(self, recognizer: FittedRecognizer, labelled: Tensor, kind: torch.dtype) -> None:
-        """Make it of a recognizer with verdicts.
+    def __init__(self, recognizer: FittedRecognizer, head: HeadPart, labelled: Tensor) -> None:
+        """Make it of a recognizer and what answers in place of its head.
 
-        labelled: prepared embeddings float64 [L, D] of the labelled pictures. kind: see `Squares`.
+        labelled: prepared embeddings float64 [L, D] of the labelled pictures.
         """
         super().__init__()
-        head = recognizer.head
-        assert isinstance(head.head, OpenSetHead)
-        self.squares = nn.ModuleList(Squares(each, kind) for each in recognizer.geometries)
+        self.squares = nn.ModuleList(Squares(each) for each in recognizer.geometries)
         self.places = [recognizer.geometries.index(each.geometry) for each in recognizer.runs]
         self.parts = nn.ModuleList(EncoderPart(each) for each in recognizer.runs)
         members = [member for run in recognizer.runs for member in run.members]
         self.order = [members.index(each) for each in recognizer.encoders]
-        self.preparation = PreparationPart(head.preparation)
-        self.head = HeadPart(head.head.head_, head.head.score_)
+        self.preparation = PreparationPart(recognizer.head.preparation)
+        self.head = head
         self.register_buffer("labelled", unit(labelled))
 
     def forward(self, picture: Tensor, white: Tensor) -> tuple[Tensor, ...]:
@@ -109,10 +106,10 @@ class EncodersShown(nn.Module):
 class TrainedGraph(nn.Module):
     """What `cvgssl predict` does with the samples of a picture, by a trained model."""
 
-    def __init__(self, recognizer: TrainedRecognizer, kind: torch.dtype) -> None:
+    def __init__(self, recognizer: TrainedRecognizer) -> None:
         super().__init__()
         (geometry,) = recognizer.geometries
-        self.squares, self.model = Squares(geometry, kind), recognizer.model.cpu()
+        self.squares, self.model = Squares(geometry), recognizer.model.cpu()
 
     def forward(self, picture: Tensor, white: Tensor) -> tuple[Tensor, Tensor]:
         """Uint16 [H, W, C] and the white level [] to probabilities [K] and embedding [D]."""

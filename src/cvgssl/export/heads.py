@@ -5,7 +5,7 @@ with, E width of a diffusion map, K classes.
 """
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from cvgssl.export.row_heads import (
     MeansPart,
     MixturePart,
     NeighboursPart,
+    PropagationPart,
     discriminant,
     keep,
     logistic,
@@ -25,14 +26,16 @@ from cvgssl.export.row_heads import (
 )
 from cvgssl.features.diffusion_map import DiffusionMap
 from cvgssl.features.preparation import Preparation
-from cvgssl.heads import CalibratedHead, FewShotHead
+from cvgssl.heads import FewShotHead, OpenSetHead
 from cvgssl.heads.auto import AutoHead
 from cvgssl.heads.base import one_hot
 from cvgssl.heads.diffusion import DiffusionHead, MapHead
+from cvgssl.heads.laplacian import LaplacianShot
 from cvgssl.heads.linear import Discriminant, KernelRidge, Logistic, Ridge, regress_labels
 from cvgssl.heads.mixture import MixtureHead
 from cvgssl.heads.nearest_mean import CosineKnn, NearestMean, TipAdapter
 from cvgssl.heads.out_of_distribution import NEIGHBOURS, RIDGE, OutOfDistributionScore
+from cvgssl.heads.propagation import LabelPropagation
 from cvgssl.heads.transport import TransportHead
 
 
@@ -185,10 +188,14 @@ _PARTS: dict[type[FewShotHead], Callable[[Any], nn.Module]] = {
     DiffusionHead: lambda head: logistic(head.head_),
     TransportHead: MeansPart,
     MixtureHead: MixturePart,
+    LaplacianShot: MeansPart,
+    LabelPropagation: PropagationPart,
 }
-EXPORTED = ("auto", "kernel-ridge", "ridge", "logistic", "discriminant", "nearest-mean", "knn",
-            "tip-adapter", "diffusion", "mixture", "transport")  # fmt: skip
-"""Names of the heads that can be a part of a graph."""
+
+
+def has_part(head: type[FewShotHead]) -> bool:
+    """Whether heads of this class can be a part of a graph; subclasses may answer otherwise."""
+    return head is AutoHead or head in _PARTS
 
 
 def part_of(head: FewShotHead, maps: Maps) -> nn.Module:
@@ -202,11 +209,21 @@ def part_of(head: FewShotHead, maps: Maps) -> nn.Module:
 class HeadPart(nn.Module):
     """A calibrated head and the out-of-distribution score on the same rows."""
 
-    def __init__(self, head: CalibratedHead, score: OutOfDistributionScore) -> None:
+    def __init__(self, maps: Maps, head: nn.Module, temperature: float, score: ScorePart) -> None:
+        """Make it of its parts. head: see `part_of`; both work on what `maps` gives."""
         super().__init__()
-        self.maps = Maps()
-        self.head, self.temperature = part_of(head.head_, self.maps), head.temperature_
-        self.score = ScorePart(score, self.maps)
+        self.maps, self.head, self.score, self.temperature = maps, head, score, temperature
+
+    @classmethod
+    def of(cls, head: OpenSetHead) -> Self:
+        """The rule of a fitted head itself."""
+        maps, calibrated = Maps(), head.head_
+        return cls(
+            maps,
+            part_of(calibrated.head_, maps),
+            calibrated.temperature_,
+            ScorePart(head.score_, maps),
+        )
 
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Prepared rows [1, D] to probabilities [1, K] and scores [1]."""

@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 import tifffile
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from cvgssl import __version__
-from cvgssl.encoders.runtimes import OPENVINO
+from cvgssl.encoders.runtimes import OPENVINO, installed_version
 from cvgssl.export.config import ExportConfig
 from cvgssl.export.graph import EncodersShown, RecognizerGraph, import_packages, write_graph
 from cvgssl.export.int8 import (
@@ -32,7 +31,7 @@ from cvgssl.export.sources import Source, open_source, predict_options
 from cvgssl.features.reading import Reading
 from cvgssl.images.reader import read_picture
 from cvgssl.recognizer.config import ONNX_SUFFIX, WEIGHTS_SUFFIX, PredictOptions
-from cvgssl.recognizer.exported_file import FORMAT, Answer, ExportedFile, inputs_of
+from cvgssl.recognizer.exported_file import FORMAT, Answer, ExportedFile, Teaching, inputs_of
 from cvgssl.recognizer.exported_session import compiled, import_package, write_openvino
 from cvgssl.recognizer.golden import (
     Agreement,
@@ -57,8 +56,9 @@ class ExportSummary:
     """What was written and how well it agrees with `cvgssl predict`.
 
     bytes: of the file. golden, pool: pictures made up, and of the recognizer's own pool; None
-    where none of these were at hand, and in int8. int8: what changed by that, or None.
-    program: what ran it, with its version.
+    where none of these were at hand, and in int8. int8: what changed by that, or None. taught: of
+    a head that is a taught network, with which the others then agree, or None.
+    program: what ran it, with its version; of several the largest differences are told.
     """
 
     bytes: int
@@ -66,14 +66,15 @@ class ExportSummary:
     golden: Agreement
     pool: Agreement | None
     int8: Changes | None
+    taught: Teaching | None
     program: str
 
 
 def export(config: ExportConfig) -> ExportSummary:
-    """Write `config.out` and check it in the program that it is for.
+    """Write `config.out` and check it in the program that it is for, an .onnx in OpenVINO, too.
 
     Raises UserError, and leaves no file, for what is no recognizer, for a head or an encoder that
-    cannot be exported, and where that program answers otherwise than `cvgssl predict`.
+    cannot be exported, and where a program answers otherwise than `cvgssl predict`.
     """
     import_packages(config.out, config.int8)
     source = open_source(config)
@@ -96,27 +97,43 @@ def export(config: ExportConfig) -> ExportSummary:
         parts = [stack.enter_context(writing(path)) for path in _parts(config.out)]
         if len(parts) == 1:
             metadata = _metadata(source, golden, config.int8)
-            write_graph(source.graph(torch.float64), source.outputs, metadata, parts[0])
+            write_graph(source.graph(), source.outputs, metadata, parts[0])
         else:
             if config.int8:
                 model = _int8_model(source, calibration)
                 golden = _answered(model, golden)
             else:
-                model = _openvino_model(source.graph(torch.float32), source.outputs)
+                model = _openvino_model(source.graph(), source.outputs)
             write_openvino(model, _metadata(source, golden, config.int8), *parts)
         size = sum(part.stat().st_size for part in parts)
         exported = ExportedFile(*parts)
         exported.path = config.out  # which messages name
-        on_golden = check_golden(exported, _NOT_LEFT)
-        answers = _answers(exported, wanted, source.bit_depth)
+        programs = [exported]
+        if len(parts) == 1 and installed_version(OPENVINO):  # whose users read .onnx as well
+            programs.append(exported.by_openvino())
+        on_golden = _worst([check_golden(each, _NOT_LEFT) for each in programs])
+        answers = [_answers(each, wanted, source.bit_depth) for each in programs]
         on_pool = changes = None
         if config.int8:
-            changes = check_changes(exported, answers, wanted, labelled, pool)
+            changes = check_changes(exported, answers[0], wanted, labelled, pool)
         elif pool:
             names, right = list(map(str, wanted)), list(wanted.values())
-            on_pool = check_answers(exported, names, list(answers.values()), right, _NOT_LEFT)
-    classes = tuple(exported.classes)
-    return ExportSummary(size, classes, on_golden, on_pool, changes, exported.program)
+            on_pool = _worst(
+                [
+                    check_answers(each, names, list(own.values()), right, _NOT_LEFT)
+                    for each, own in zip(programs, answers, strict=True)
+                ]
+            )
+    classes, by = tuple(exported.classes), " and ".join(each.program for each in programs)
+    return ExportSummary(size, classes, on_golden, on_pool, changes, exported.taught, by)
+
+
+def _worst(agreements: Sequence[Agreement]) -> Agreement:
+    return Agreement(
+        agreements[0].pictures,
+        max(each.probability for each in agreements),
+        max(each.embedding for each in agreements),
+    )
 
 
 def divided(pool: Sequence[Path], labelled: Sequence[Path]) -> tuple[list[Path], list[Path]]:
@@ -170,7 +187,7 @@ def _openvino_model(graph: nn.Module, outputs: Sequence[str]) -> Any:
 
 def _int8_model(source: Source, pictures: Sequence[Path]) -> Any:
     """The same with encoders in int8, calibrated on `pictures`."""
-    graph = source.graph(torch.float32)
+    graph = source.graph()
     assert isinstance(graph, RecognizerGraph), "models that were trained name no pictures"
     shown = EncodersShown(graph)
     model = _openvino_model(shown, (*source.outputs, *shown.outputs))

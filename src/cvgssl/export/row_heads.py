@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from sklearn.kernel_ridge import KernelRidge as KernelRidgeRegression
 from torch import Tensor, nn
 
+from cvgssl.heads.laplacian import LaplacianShot
 from cvgssl.heads.linear import Discriminant, KernelRidge, Logistic
 from cvgssl.heads.mixture import MixtureHead
 from cvgssl.heads.nearest_mean import CosineKnn, NearestMean, TipAdapter
+from cvgssl.heads.propagation import LabelPropagation
 from cvgssl.heads.transport import TransportHead
 
 
@@ -102,11 +104,11 @@ def discriminant(head: Discriminant) -> LinearPart:
 
 
 class MeansPart(nn.Module):
-    """`NearestMean`, and `TransportHead` on its map: cosines to class means."""
+    """`NearestMean`, `LaplacianShot`, and `TransportHead` on its map: cosines to class means."""
 
     means: Tensor
 
-    def __init__(self, head: NearestMean | TransportHead) -> None:
+    def __init__(self, head: NearestMean | LaplacianShot | TransportHead) -> None:
         super().__init__()
         self.scale = head.scale
         keep(self, "means", head.means_)
@@ -154,6 +156,31 @@ class CachePart(nn.Module):
         """Rows of length 1 [1, D] to probabilities [1, K]."""
         weight = (self.beta * (rows @ self.keys.T - 1)).exp()
         return (self.alpha * (weight @ self.values)).softmax(dim=1)
+
+
+class PropagationPart(nn.Module):
+    """`LabelPropagation`: the nearest rows of `fit`, of which it keeps all, in float32 as it does.
+
+    N rows of `fit`, G neighbours.
+    """
+
+    rows: Tensor
+    distributions: Tensor
+
+    def __init__(self, head: LabelPropagation) -> None:
+        super().__init__()
+        self.count = min(head.neighbours, len(head.rows_))
+        self.register_buffer("rows", torch.from_numpy(head.rows_))
+        keep(self, "distributions", head.label_distributions_)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Rows of length 1 [1, D] to probabilities [1, K]."""
+        cosine, places = (rows.float() @ self.rows.T).topk(self.count, dim=1)
+        squared = (2 - 2 * cosine.double()).clamp(min=0)  # of distances [1, G]
+        middle = squared[:, self.count // 2, None].clamp(min=1e-12)
+        weights = (-squared / middle).exp().clamp(min=1e-12)
+        mixed = weights @ self.distributions[places[0]]
+        return mixed / mixed.sum(dim=1, keepdim=True)
 
 
 class MixturePart(nn.Module):

@@ -4,6 +4,7 @@ Shape letters: B pictures, D numbers of an embedding, K classes, L labelled pict
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +15,8 @@ from torch import nn
 
 from cvgssl.export.config import ExportConfig
 from cvgssl.export.graph import RecognizerGraph, TrainedGraph
-from cvgssl.export.heads import EXPORTED
+from cvgssl.export.heads import HeadPart
+from cvgssl.export.taught import TaughtRecognizer, taught_part, why_taught
 from cvgssl.features.table import UNLABELLED
 from cvgssl.heads import OpenSetHead
 from cvgssl.images.decoding import Square
@@ -45,7 +47,7 @@ class Source(Protocol):
 
     @property
     def recognizer(self) -> Recognizing:
-        """What `cvgssl predict` asks."""
+        """What the file's answers are held against: what `cvgssl predict` asks, as a rule."""
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -57,8 +59,8 @@ class Source(Protocol):
         squares: B readable ones for each of the recognizer's geometries.
         """
 
-    def graph(self, kind: torch.dtype) -> nn.Module:
-        """The network from picture to answer, on the CPU; kind: see `Squares`."""
+    def graph(self) -> nn.Module:
+        """The network from picture to answer, on the CPU."""
 
 
 def open_source(config: ExportConfig) -> Source:
@@ -107,22 +109,18 @@ class FittedSource:
         folder = config.recognizer
         card, kept = load_recognizer(folder)
         train = kept.train
-        if card.head not in EXPORTED:
-            raise UserError(
-                f"{folder}: the head {card.head} cannot be exported; fit again with --head "
-                f"{', '.join(EXPORTED[:-1])} or {EXPORTED[-1]}"
-            )
         precision = card.options().precision
         if precision != "fp32":
             raise UserError(
                 f"{folder}: was fitted in {precision}, files are in fp32; fit again with "
                 "--precision fp32"
             )
-        self.recognizer = load_fitted(predict_options(config, verdicts=True))
+        self._fitted = load_fitted(predict_options(config, verdicts=True))
         self.bit_depth = card.options().bit_depth
         base = train.root.parent if train.root.is_file() else train.root  # of a CSV
         self.pool = [path for path in (base / name for name in train.names) if path.is_file()]
-        self._labelled = train.take(np.flatnonzero(train.labels != UNLABELLED))
+        known = train.labels != UNLABELLED
+        self._labelled = train.take(np.flatnonzero(known))
         self.labelled = [base / name for name in self._labelled.names]
         labels = folder / LABELS
         self.about = {
@@ -140,25 +138,33 @@ class FittedSource:
             }
             | ({"labels": sha256_file(labels)} if labels.is_file() else {}),
         }
+        self.recognizer: Recognizing = self._fitted
+        if why_taught(self._head.head_.head_):
+            rows = self._fitted.head.preparation.transform(train.values)
+            self._part, teaching = taught_part(card.head, self._head, rows, known)
+            self.recognizer = TaughtRecognizer(self._fitted, self._part)
+            self.about["taught"] = asdict(teaching)
+        else:
+            self._part = HeadPart.of(self._head)
 
     @property
     def _head(self) -> OpenSetHead:
-        head = self.recognizer.head.head
+        head = self._fitted.head.head
         assert isinstance(head, OpenSetHead)
         return head
 
     def measures(self, squares: Sequence[Sequence[Square]]) -> dict[str, NDArray[Any]]:
         """See `Source`."""
-        values = self.recognizer.embed(squares)
-        prepared = self.recognizer.head.preparation.transform(values)
+        values = self._fitted.embed(squares)
+        prepared = self._fitted.head.preparation.transform(values)
         return {"embedding": values, "score": self._head.score_samples(prepared)}
 
-    def graph(self, kind: torch.dtype) -> nn.Module:
+    def graph(self) -> nn.Module:
         """See `Source`."""
-        for run in self.recognizer.runs:
+        for run in self._fitted.runs:
             run.cpu()
-        labelled = self.recognizer.head.preparation.transform(self._labelled.values)
-        return RecognizerGraph(self.recognizer, torch.from_numpy(labelled), kind)
+        labelled = self._fitted.head.preparation.transform(self._labelled.values)
+        return RecognizerGraph(self._fitted, self._part, torch.from_numpy(labelled))
 
 
 class TrainedSource:
@@ -183,6 +189,6 @@ class TrainedSource:
         """See `Source`."""
         return {"embedding": self.recognizer.features(squares)}
 
-    def graph(self, kind: torch.dtype) -> nn.Module:
+    def graph(self) -> nn.Module:
         """See `Source`."""
-        return TrainedGraph(self.recognizer, kind)
+        return TrainedGraph(self.recognizer)

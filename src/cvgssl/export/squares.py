@@ -3,10 +3,11 @@
 Exporters and runtimes disagree about antialiased resizing, so it is two matrix products here, whose
 weights follow from the sizes inside the graph. Pixels and products are whole numbers that float32
 holds exactly: the squares are those of `images.decoding.fit_square`, pixel for pixel. Weights are
-computed in float64; for OpenVINO, which has none on the CPU, in float32, as ratios of whole
-numbers. Of enlarged pictures they are the same, of others a few pixels may differ by a grey level.
+computed as ratios of whole numbers, in float64. OpenVINO, which has float32 only on the CPU, gets
+the same for enlarged pictures; for others a few may differ by a 2^-22nd.
 
-Shape letters: H rows and W columns of a picture, C its channels (1 or 3), S side of the square.
+Shape letters: H rows and W columns of a picture, C its channels (1 or 3), S side of the square, T
+pixels that a place of the square is made of, at most.
 """
 
 from typing import cast
@@ -30,10 +31,9 @@ _Pair = tuple[Tensor, Tensor]
 class Squares(nn.Module):
     """Samples to a square of 8-bit colour pixels."""
 
-    def __init__(self, geometry: Geometry, kind: torch.dtype = torch.float64) -> None:
-        """Make it for a geometry; kind: in which weights are computed, float64 or float32."""
+    def __init__(self, geometry: Geometry) -> None:
         super().__init__()
-        self.geometry, self.kind = geometry, kind
+        self.geometry = geometry
 
     def forward(self, picture: Tensor, white: Tensor) -> Tensor:
         """Integers [H, W, C] to float32 [3, S, S], whole numbers 0..255.
@@ -44,8 +44,10 @@ class Squares(nn.Module):
         pixels = eight_bits(picture.permute(2, 0, 1), white, self.geometry.bit_depth)
         channels, height, width = (self._number(size, picture) for size in pixels.shape)
         high, wide = self._resized(height, width)
-        across, inside_row = self._weights(picture.shape[1], width, wide)
-        down, inside_column = self._weights(picture.shape[0], height, high)
+        # how many pixels become one, rounded up: at most, of either side, whatever `fit` is
+        ratio = 2 * (picture.shape[0] + picture.shape[1]) // self.geometry.size + 1
+        across, inside_row = self._weights(picture.shape[1], ratio, width, wide)
+        down, inside_column = self._weights(picture.shape[0], ratio, height, high)
         square = self._resize(pixels, across, down, (height, width), (high, wide))
         if self.geometry.fit == "pad":
             inside = inside_column[:, None] & inside_row
@@ -85,21 +87,24 @@ class Squares(nn.Module):
             _nearest(side * width, long).clamp(min=1),
         )
 
-    def _weights(self, count: int, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
+    def _weights(
+        self, count: int, ratio: int, before: Tensor, after: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Weights [S, count] times 2^22 of resizing a side, and which places [S] are inside it.
 
-        count, before: its pixels, as a number and as a tensor []. after: what it becomes.
+        count, before: its pixels, as a number and as a tensor []. after: what it becomes. ratio: of
+        both at most.
         """
         side = self.geometry.size
         first = (after - side) / 2  # the square's first place among those of the resized picture
         first = first.round() if self.geometry.fit == "crop" else -(-first).floor()
-        places = torch.arange(side, dtype=self.kind, device=after.device) + first
-        weights = pillow_weights(places, count, before, after, self.geometry.interpolation)
+        places = torch.arange(side, dtype=torch.float64, device=after.device) + first
+        weights = pillow_weights(places, count, ratio, before, after, self.geometry.interpolation)
         return weights, (places >= 0) & (places < after)
 
     def _number(self, size: int, like: Tensor) -> Tensor:
         """A size, which is a symbol while a graph is made, as a tensor []."""
-        return torch.scalar_tensor(size, dtype=self.kind, device=like.device)
+        return torch.scalar_tensor(size, dtype=torch.float64, device=like.device)
 
 
 def eight_bits(picture: Tensor, white: Tensor, bit_depth: int) -> Tensor:
@@ -113,47 +118,40 @@ def eight_bits(picture: Tensor, white: Tensor, bit_depth: int) -> Tensor:
 
 
 def pillow_weights(
-    places: Tensor, count: int, before: Tensor, after: Tensor, interpolation: str
+    places: Tensor, count: int, ratio: int, before: Tensor, after: Tensor, interpolation: str
 ) -> Tensor:
     """Weights [P, count], whole numbers, of `count` pixels for P places of the result.
 
     As Pillow's `Resample.c` computes them for 8-bit pixels. before, after: pixels of both sides,
-    [] like `places`, float64 or float32; before is `count`.
+    [] like `places`; before is `count`. ratio: not below before / after.
     """
+    curve, half = (_triangle, ratio + 1) if interpolation == "bilinear" else (_cubic, 2 * ratio + 1)
     centre, unit = (2 * places + 1) * before, 2 * after  # of a place, in pixels: centre / unit
     whole = (centre / unit).floor()
-    away = torch.arange(count, dtype=places.dtype, device=places.device) - whole[:, None]
-    distance = (unit * away + after - (centre - unit * whole)[:, None]).abs()
+    # only the pixels near the place's centre, T = 2 half + 1, which the others are put around
+    near = torch.arange(2 * half + 1, dtype=places.dtype, device=places.device) - half
+    distance = (unit * near + after - (centre - unit * whole)[:, None]).abs()
+    pixel = whole[:, None] + near
+    inside = (pixel >= 0) & (pixel < before)
     reach = 2 * torch.maximum(before, after)  # the filter's unit of length, as `distance`'s
-    if places.dtype == torch.float32:
-        return _shares(
-            *(_whole_triangle if interpolation == "bilinear" else _whole_cubic)(distance, reach)
-        )
-    curve = (_triangle if interpolation == "bilinear" else _cubic)(distance / reach)
-    total = curve.sum(dim=1, keepdim=True)
-    weights = curve / torch.where(total == 0, 1.0, total) * _ONE  # 0: outside of the picture
-    return weights.sign() * (weights.abs() + 0.5).floor()
+    high, low = (torch.where(inside, each, 0.0) for each in curve(distance, reach))
+    margin = 2 * half + 1  # centres may be outside by so much, and have pixels inside
+    first = torch.minimum(whole.clamp(min=-half), before + half) + margin
+    column = (first[:, None] + near).long()
+    wide = torch.zeros(
+        (places.shape[0], count + 2 * margin), dtype=places.dtype, device=places.device
+    )
+    return wide.scatter(1, column, _shares(high, low))[:, margin : margin + count]
 
 
-def _triangle(distance: Tensor) -> Tensor:
-    return (1 - distance).clamp(min=0)
-
-
-def _cubic(distance: Tensor) -> Tensor:
-    """Keys's cubic with a = -0.5."""
-    near = (1.5 * distance - 2.5) * distance * distance + 1
-    far = (((distance - 5) * distance + 8) * distance - 4) * -0.5
-    return torch.where(distance < 1, near, torch.where(distance < 2, far, 0.0))
-
-
-def _whole_triangle(distance: Tensor, reach: Tensor) -> _Pair:
-    """`_triangle` at distance / reach, of whole numbers, times reach."""
+def _triangle(distance: Tensor, reach: Tensor) -> _Pair:
+    """1 - x for x = distance / reach below 1, of whole numbers, times reach."""
     curve = (reach - distance).clamp(min=0)
     return torch.zeros_like(curve), curve
 
 
-def _whole_cubic(distance: Tensor, reach: Tensor) -> _Pair:
-    """`_cubic` at distance / reach, of whole numbers, times 2 reach^3."""
+def _cubic(distance: Tensor, reach: Tensor) -> _Pair:
+    """Keys's cubic with a = -0.5 at distance / reach, of whole numbers, times 2 reach^3."""
     middle = _product(reach * reach, 2 * reach)
     falling = _product(distance * distance, 5 * reach - 3 * distance)
     far = _product((2 * reach - distance) ** 2, reach - distance)

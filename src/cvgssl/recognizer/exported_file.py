@@ -4,8 +4,10 @@ Shape letters: H rows, W columns, C channels (1 or 3), D numbers of an embedding
 """
 
 import json
+from copy import copy
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pydantic
@@ -30,6 +32,32 @@ probabilities: float32 [K]. embedding: float32 [D]. Of recognizers of `cvgssl fi
 float32 [], how well it fits to what is known; nearest, similarity: int64 and float32 [5], places
 among the labelled pictures and their cosines, the largest first.
 """
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """How well a network agrees with the head that it was taught the answers of.
+
+    head: its name. pictures: of the pool, which were examples. held_out: others of the pool.
+    same_class, same_verdict: shares 0..1 of these on which both agree, the verdict being "not
+    sure" or not. probability: mean absolute difference, over all classes.
+    """
+
+    head: str
+    pictures: int
+    held_out: int
+    same_class: float
+    same_verdict: float
+    probability: float
+
+    def __str__(self) -> str:
+        """For people, in a line."""
+        return (
+            f"the head is a network that was taught the answers of {self.head} on {self.pictures} "
+            f"pictures: of {self.held_out} others {100 * self.same_class:.1f} % get the same class "
+            f"by both, {100 * self.same_verdict:.1f} % the same verdict, and probabilities differ "
+            f"by {self.probability:.4f} on average"
+        )
 
 
 def inputs_of(picture: NDArray[Any], white: int) -> dict[str, NDArray[Any]]:
@@ -68,6 +96,14 @@ class ExportedFile:
         self.path, self.program = path, self._session.program
         self.outputs = self._session.outputs
 
+    def by_openvino(self) -> Self:
+        """The same .onnx, run by OpenVINO."""
+        other = copy(self)
+        with parsing(self.path, "a network for OpenVINO", "try another version of it"):
+            other._session = OpenvinoSession(*self.files)
+        other.program = other._session.program
+        return other
+
     @property
     def classes(self) -> list[str]:
         """K names."""
@@ -78,6 +114,13 @@ class ExportedFile:
     def int8(self) -> bool:
         """Whether its encoders compute in 8-bit integers."""
         return self.metadata.get("int8") is True
+
+    @property
+    def taught(self) -> Teaching | None:
+        """Of a head that is a taught network; None for its rule itself."""
+        with parsing(self.path, "a file of `cvgssl export`", _REMEDY):
+            value = self.metadata.get("taught")
+            return pydantic.TypeAdapter(Teaching | None).validate_python(value)
 
     @property
     def geometries(self) -> tuple[Geometry, ...]:

@@ -61,9 +61,10 @@ class OnnxSession:
 class OpenvinoSession:
     """See `Session`."""
 
-    def __init__(self, path: Path, weights: Path) -> None:
+    def __init__(self, path: Path, weights: Path | None = None) -> None:
+        """Open an .xml with its weights, or an .onnx, whose metadata it does not read."""
         runtime = import_package(OPENVINO)
-        model = runtime.Core().read_model(path, weights)
+        model = runtime.Core().read_model(path, *([] if weights is None else [weights]))
         names = model.get_rt_info(_PLACE).value if model.has_rt_info(_PLACE) else {}
         self.texts: dict[str, str] = {
             name: model.get_rt_info([_PLACE, name]).astype(str) for name in names
