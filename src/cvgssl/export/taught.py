@@ -10,6 +10,7 @@ network sees, K classes.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import cast
@@ -114,7 +115,7 @@ def _seen(maps: Maps, rows: NDArray[np.float64]) -> Tensor:
 
 def _taught(seen: Tensor, right: Tensor) -> TaughtPart:
     """Taught by gradient descent on the cross-entropy with probabilities [N, K]."""
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _one_thread():
         torch.manual_seed(_SEED)
         part = TaughtPart(seen.shape[1], right.shape[1])
         optimizer = torch.optim.AdamW(part.parameters(), weight_decay=_DECAY)
@@ -128,6 +129,17 @@ def _taught(seen: Tensor, right: Tensor) -> TaughtPart:
                 schedule.step()
                 advance(1)
     return part
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """So small a network gains nothing by more, which wait for each other in every step."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _batches(count: int) -> Iterator[Tensor]:
