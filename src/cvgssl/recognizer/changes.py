@@ -6,9 +6,8 @@ made again from the pictures since, so that a restart changes nothing.
 
 import io
 import json
-import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,16 +21,13 @@ from cvgssl.recognizer.card import TRAIN, load_recognizer
 from cvgssl.recognizer.config import AlarmOptions
 from cvgssl.recognizer.fitted import FittedRecognizer
 from cvgssl.recognizer.measuring import Arrival, Measure, NotingRecognizer, Seen
-from cvgssl.runtime.errors import MachineError, UserError
+from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import sha256_file
-from cvgssl.runtime.parsing import one_line
+from cvgssl.runtime.sqlite_file import SqliteFile, SqliteKind
 
 LOOKED_AT = 2000  # pictures whose embeddings are kept, the newest
 EXAMPLES = 6
 _KEEP = 500  # pictures from one copy of the detector's state to the next
-_FORMAT = 1
-_SMALLEST = 512  # bytes of a file of SQLite
-_WAIT = 30  # seconds for another process to end its writing
 _TABLES = """
 create table about (recognizer text not null, run_length integer not null);
 create table pictures (
@@ -41,6 +37,7 @@ create table pictures (
 create table detector (number integer not null, state blob not null);
 create table alarms (number integer primary key, facts text not null);
 """
+_KIND = SqliteKind("file of --alarm", "another file", 1, _TABLES, "normal")
 
 
 @dataclass(frozen=True)
@@ -95,22 +92,14 @@ class ChangeLog:
         Raises UserError for a file that is none, or of another recognizer, and MachineError for a
         disk that does not take rows.
         """
-        self._path, self._train, self._run = path, train_names, options.run_length
+        self._train, self._run = train_names, options.run_length
         self.detector = ChangeDetector(max(options.false_alarm_every / self._run, 2))
         self.untold: list[ChangeAlarm] = []
-        # SQLite would write over a short file; opening it here would drop locks of SQLite's
-        with suppress(FileNotFoundError):
-            if 0 < path.stat().st_size < _SMALLEST:
-                raise self._no_log("another kind of file")
         path.parent.mkdir(parents=True, exist_ok=True)
-        with self._naming():
-            self._rows = sqlite3.connect(
-                path, timeout=_WAIT, isolation_level=None, check_same_thread=False
-            )
-            self._rows.execute("pragma journal_mode = wal")
-            self._rows.execute("pragma synchronous = normal")
-            self._prepare(recognizer)
-            self._go_on()
+        about = ("insert into about values (?, ?)", (recognizer, self._run))
+        self._file = SqliteFile(path, _KIND, [about])
+        self._check(recognizer)
+        self._go_on()
 
     @property
     def count(self) -> int:
@@ -127,20 +116,19 @@ class ChangeLog:
                 measured = np.asarray(each.values, np.float64).tobytes()
             embedding = np.asarray(each.embedding, np.float32).tobytes()
             rows.append((number, _now(), each.name, each.label, each.nearest, measured, embedding))
-        with self._naming(), self._together():
-            self._rows.executemany("insert into pictures values (?, ?, ?, ?, ?, ?, ?)", rows)
+        with self._file.alone():
+            self._file.do_each("insert into pictures values (?, ?, ?, ?, ?, ?, ?)", rows)
         self._count += len(rows)
         return self._compare(compared)
 
     def alarms(self) -> list[ChangeAlarm]:
         """All, the oldest first."""
-        with self._naming():
-            rows = self._rows.execute("select facts from alarms order by number").fetchall()
+        rows = self._file.select("select facts from alarms order by number")
         return [_alarm(json.loads(facts)) for (facts,) in rows]
 
     def close(self) -> None:
         """Let go of the file."""
-        self._rows.close()
+        self._file.close()
 
     def _compare(self, pictures: Iterable[tuple[int, int, Any]]) -> list[ChangeAlarm]:
         """Have the detector look at pictures that are on the disk: number, class and values."""
@@ -156,12 +144,11 @@ class ChangeLog:
     def _tell(self, found: Alarm, number: int) -> ChangeAlarm:
         """number: of the last picture before the alarm."""
         first = found.since * self._run
-        with self._naming():
-            rows = self._rows.execute(
-                "select name, nearest, measured from pictures"
-                " where number between ? and ? and measured is not null order by number",
-                (first, number),
-            ).fetchall()
+        rows = self._file.select(
+            "select name, nearest, measured from pictures"
+            " where number between ? and ? and measured is not null order by number",
+            (first, number),
+        )
         changed = [float(np.frombuffer(row[2]) @ found.direction) for row in rows]
         most = np.argsort(changed)[::-1][:EXAMPLES]
         examples = tuple(ChangedPicture(rows[i][0], self._train[rows[i][1]]) for i in most)
@@ -173,86 +160,50 @@ class ChangeLog:
         """Keep what the detector knows after picture `number`, and no more than is needed."""
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **self.detector.state())
-        with self._naming(), self._together():
-            self._rows.execute("delete from detector")
-            self._rows.execute("insert into detector values (?, ?)", (number, buffer.getvalue()))
-            self._rows.execute(
+        with self._file.alone():
+            self._file.do("delete from detector")
+            self._file.do("insert into detector values (?, ?)", (number, buffer.getvalue()))
+            self._file.do(
                 "delete from pictures where number <= ?", (number - LOOKED_AT * self._run,)
             )
             if told is not None:
                 facts = json.dumps(asdict(told), ensure_ascii=False)
-                self._rows.execute(
-                    "insert into alarms values (?, ?)",
-                    (number, facts.encode("utf-8", "backslashreplace").decode()),
-                )
+                facts = facts.encode("utf-8", "backslashreplace").decode()
+                self._file.do("insert into alarms values (?, ?)", (number, facts))
 
     def _go_on(self) -> None:
         """Bring the detector to where it was."""
-        kept = self._rows.execute("select number, state from detector").fetchone()
         number = 0
-        if kept is not None:
-            number = kept[0]
+        if kept := self._file.select("select number, state from detector"):
+            ((number, state),) = kept
             try:
-                with np.load(io.BytesIO(kept[1]), allow_pickle=False) as arrays:
+                with np.load(io.BytesIO(state), allow_pickle=False) as arrays:
                     self.detector.restore(dict(arrays))
             except (KeyError, ValueError, TypeError, OSError) as error:
-                raise self._no_log(error) from error
-        since = self._rows.execute(
+                raise self._file.damaged(error) from error
+        since = self._file.select(
             "select number, label, measured from pictures"
             " where number > ? and measured is not null order by number",
             (number,),
-        ).fetchall()
-        (last,) = self._rows.execute("select max(number) from pictures").fetchone()
+        )
+        ((last,),) = self._file.select("select max(number) from pictures")
         self._count = last or number
         # where an alarm is found here, the end came before it could be kept
         self.untold = self._compare(
             (each, label, np.frombuffer(measured)) for each, label, measured in since
         )
 
-    def _prepare(self, recognizer: str) -> None:
-        with self._together():
-            (version,) = self._rows.execute("pragma user_version").fetchone()
-            if version == 0 and not self._rows.execute("select 1 from sqlite_master").fetchone():
-                for statement in filter(str.strip, _TABLES.split(";")):
-                    self._rows.execute(statement)
-                self._rows.execute("insert into about values (?, ?)", (recognizer, self._run))
-                self._rows.execute(f"pragma user_version = {_FORMAT}")
-            elif version != _FORMAT:
-                raise self._no_log(f"format {version}")
-            known, run_length = self._rows.execute("select * from about").fetchone()
+    def _check(self, recognizer: str) -> None:
+        ((known, run_length),) = self._file.select("select * from about")
         if known != recognizer:
             raise UserError(
-                f"{self._path}: is about the pictures of another recognizer; name another file"
+                f"{self._file.path}: is about the pictures of another recognizer; name another file"
             )
         if run_length != self._run:
             raise UserError(
-                f"{self._path}: was begun with --run-length {run_length}, and goes on with that; "
-                "or name another file"
+                f"{self._file.path}: was begun with --run-length {run_length}, and goes on with "
+                "that; or name another file"
             )
-
-    @contextmanager
-    def _together(self) -> Iterator[None]:
-        self._rows.execute("begin immediate")
-        try:
-            yield
-        except BaseException:
-            self._rows.execute("rollback")
-            raise
-        self._rows.execute("commit")
-
-    @contextmanager
-    def _naming(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            raise MachineError(f"{self._path}: {one_line(error)}") from error
-        except sqlite3.DatabaseError as error:
-            raise self._no_log(error) from error
-
-    def _no_log(self, reason: object) -> UserError:
-        return UserError(
-            f"{self._path}: is damaged or no file of --alarm ({one_line(reason)}); name another one"
-        )
 
 
 class Changes:
@@ -291,11 +242,11 @@ def kept_embeddings(path: Path, first: int, last: int) -> NDArray[np.float32]:
 
     While another thread or process adds pictures, too.
     """
-    with closing(sqlite3.connect(path, timeout=_WAIT)) as rows:
-        found = rows.execute(
+    with closing(SqliteFile(path, _KIND)) as file:
+        found = file.select(
             "select embedding from pictures where number between ? and ? order by number",
             (first, last),
-        ).fetchall()
+        )
     return np.array([np.frombuffer(row, np.float32) for (row,) in found])
 
 
