@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from cvgssl.heads.change import ChangeDetector
-from cvgssl.recognizer.changes import LOOKED_AT, ChangeAlarm, ChangeLog, kept_embeddings
+from cvgssl.recognizer.changes import LOOKED_AT, ChangeAlarm, ChangeLog, embeddings_around
 from cvgssl.recognizer.config import AlarmOptions, FitConfig
 from cvgssl.recognizer.fit import fit
 from cvgssl.recognizer.measuring import Arrival
@@ -59,8 +59,9 @@ def test_a_log_goes_on_where_a_process_ended(opened: Open, tmp_path: Path) -> No
         del log  # not closed, as of a process that was killed
     log = opened()
     assert log.detector.nearness == whole.detector.nearness
-    kept, others = (kept_embeddings(tmp_path / name, 650, 655) for name in ("line.alarm", "whole"))
-    assert kept.shape == (6, 5) and (kept == others).all()
+    kept, others = (embeddings_around(tmp_path / each, 655, 6) for each in ("line.alarm", "whole"))
+    assert [len(part) for part in kept] == [649, 51] and kept[0].shape[1] == 5
+    assert all((one == other).all() for one, other in zip(kept, others, strict=True))
     (alarm,) = feed(log, range(700, 740), level=4.0)
     assert alarm.alarm == "light" and alarm.words == "brighter"
     assert abs(alarm.pictures - alarm.since - 700) < 20

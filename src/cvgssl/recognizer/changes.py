@@ -23,6 +23,7 @@ from cvgssl.recognizer.fitted import FittedRecognizer
 from cvgssl.recognizer.measuring import Arrival, Measure, NotingRecognizer, Seen
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import sha256_file
+from cvgssl.runtime.parsing import check_file, parsing
 from cvgssl.runtime.sqlite_file import SqliteFile, SqliteKind
 
 LOOKED_AT = 2000  # pictures whose embeddings are kept, the newest
@@ -237,17 +238,43 @@ def open_changes(
     )
 
 
-def kept_embeddings(path: Path, first: int, last: int) -> NDArray[np.float32]:
-    """Of the pictures in the file of a `ChangeLog` with these numbers, both included [M, D].
+def last_alarm(path: Path, recognizer: str) -> ChangeAlarm:
+    """The newest one in the file of a `ChangeLog`.
 
-    While another thread or process adds pictures, too.
+    Raises UserError where there is none, and for a file that is none or of another recognizer.
     """
+    if not check_file(path):
+        raise UserError(f"{path}: is empty, no file of --alarm")
     with closing(SqliteFile(path, _KIND)) as file:
-        found = file.select(
-            "select embedding from pictures where number between ? and ? order by number",
-            (first, last),
-        )
-    return np.array([np.frombuffer(row, np.float32) for (row,) in found])
+        if [known for known, _ in file.select("select * from about")] != [recognizer]:
+            raise UserError(f"{path}: is about the pictures of another recognizer")
+        rows = file.select("select facts from alarms order by number desc limit 1")
+    if not rows:
+        raise UserError(f"{path}: holds no alarm; name pictures by --before and --after")
+    with parsing(path, "a file of --alarm"):
+        return _alarm(json.loads(rows[0][0]))
+
+
+def embeddings_around(
+    path: Path, pictures: int, since: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Of pictures before and since a change [B, D] and [A, D], in the file of a `ChangeLog`.
+
+    pictures, since: of a `ChangeAlarm`. While another thread or process adds pictures, too.
+    """
+    first = pictures - since + 1
+    parts = ((max(1, first - LOOKED_AT), first - 1), (first, pictures + LOOKED_AT))
+    with closing(SqliteFile(path, _KIND)) as file:
+        found = [
+            file.select(
+                "select embedding from pictures where number between ? and ? order by number", part
+            )
+            for part in parts
+        ]
+    before, after = (
+        np.array([np.frombuffer(row, np.float32) for (row,) in rows]) for rows in found
+    )
+    return before, after
 
 
 def identity(folder: Path) -> str:

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from cvgssl.recognizer.answers import path_text
-from cvgssl.recognizer.changes import LOOKED_AT, ChangeAlarm, kept_embeddings
+from cvgssl.recognizer.changes import ChangeAlarm, embeddings_around
 from cvgssl.recognizer.measuring import Seen
 from cvgssl.recognizer.recentring import recentre
 from cvgssl.recognizer.watching import Arrivals
@@ -200,9 +200,7 @@ class Watching:
             raise LookupError(f"alarm {number}: there is none")
         loaded = self._answering.load(alarm.version)
         log = change_log(self._folder, alarm.source, alarm.version)
-        first = alarm.facts["pictures"] - alarm.facts["since"] + 1
-        before = kept_embeddings(log, max(1, first - LOOKED_AT), first - 1)
-        after = kept_embeddings(log, first, alarm.facts["pictures"] + LOOKED_AT)
+        before, after = embeddings_around(log, alarm.facts["pictures"], alarm.facts["since"])
         made = self._folder / CHANGES / f"version {alarm.version} re-centred"
         shutil.rmtree(made, ignore_errors=True)  # of an earlier time
         recentre(loaded.version.path, before, after, made)
