@@ -20,7 +20,7 @@ from cvgssl.heads.change import Alarm, ChangeDetector
 from cvgssl.recognizer.card import TRAIN, load_recognizer
 from cvgssl.recognizer.config import AlarmOptions
 from cvgssl.recognizer.fitted import FittedRecognizer
-from cvgssl.recognizer.measuring import Arrival, Measure, NotingRecognizer, Seen
+from cvgssl.recognizer.measuring import Arrival, Measure, Seen, noting
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import sha256_file
 from cvgssl.runtime.parsing import check_file, parsing
@@ -214,7 +214,7 @@ class Changes:
     """
 
     def __init__(self, recognizer: FittedRecognizer, measure: Measure, log: ChangeLog) -> None:
-        self.recognizer = NotingRecognizer(recognizer, self._note)
+        self.recognizer = noting(recognizer, self._note)
         self.log = log
         self._measure = measure
         self._seen: list[Arrival] = []

@@ -28,6 +28,8 @@ EXPORTED = (ONNX_SUFFIX, OPENVINO_SUFFIX)
 SortMode = Literal["copy", "move"]
 PICTURES_BETWEEN = 100_000
 """Default of what `AlarmOptions` calls `false_alarm_every`."""
+MOST_NEAREST = 5
+"""Labelled pictures that are named with an answer, at most: those that exported files give."""
 DEFAULT_RATE = 0.1
 """Share of the pictures of known classes that may be called unknown; that of exported files."""
 
@@ -157,6 +159,13 @@ class PredictOptions(CheckedOptions, GpuOption, RuntimeOption, BatchOptions):
         lt=1,
         description="with --unknown: share of the pictures of known classes that may be called "
         "unknown; files of `cvgssl export` have that of the default",
+    )
+    nearest: int = Field(
+        default=0,
+        ge=0,
+        le=MOST_NEAREST,
+        description="also name so many labelled pictures, those most like each picture, with class "
+        "and similarity (cosine); for runs of `cvgssl fit` and files of them",
     )
     encoder: tuple[str, ...] = Field(
         default=(),

@@ -93,7 +93,15 @@ class FittedRecognizer:
 
         squares: B readable ones for each of `geometries`.
         """
-        probabilities, verdicts = self.head(self.embed(squares))
+        return self.answer(squares, self.embed(squares))
+
+    def answer(
+        self,
+        squares: Sequence[Sequence[Square]],  # noqa: ARG002 - for those that look at them, too
+        embeddings: NDArray[np.float32],
+    ) -> tuple[NDArray[np.float32], list[str | None]]:
+        """The same of their embeddings [B, D]."""
+        probabilities, verdicts = self.head(embeddings)
         return probabilities.astype(np.float32), verdicts
 
     def embed(self, squares: Sequence[Sequence[Square]]) -> NDArray[np.float32]:

@@ -1,10 +1,11 @@
 """What is measured of pictures while they are named, to be compared with earlier ones.
 
-Shape letters: B pictures, N train pictures, D numbers of an embedding, K classes, V values of a
-picture, see `heads.change.Reference`.
+Shape letters: B pictures, N train pictures, D numbers of an embedding, V values of a picture, see
+`heads.change.Reference`.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,6 @@ from numpy.typing import NDArray
 
 from cvgssl.heads.change import Reference, light_of
 from cvgssl.images.decoding import Square
-from cvgssl.images.geometry import Geometry
 from cvgssl.recognizer.fitted import FittedRecognizer
 from cvgssl.runtime.errors import UserError
 
@@ -64,28 +64,24 @@ class Measure:
         ]
 
 
-class NotingRecognizer:
-    """A recognizer of `cvgssl fit` that gives away what it sees while it names pictures."""
+@dataclass(frozen=True)
+class NotingRecognizer(FittedRecognizer):
+    """One that gives away what it sees while it names pictures.
 
-    def __init__(self, recognizer: FittedRecognizer, note: Callable[[Seen], object]) -> None:
-        """note: called with each batch, by the thread that names it."""
-        self._recognizer, self._note = recognizer, note
+    note: called with each batch, by the thread that names it.
+    """
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """K names."""
-        return self._recognizer.classes
+    note: Callable[[Seen], object]
 
-    @property
-    def geometries(self) -> tuple[Geometry, ...]:
-        """How each picture becomes squares."""
-        return self._recognizer.geometries
-
-    def __call__(
-        self, squares: Sequence[Sequence[Square]], /
+    def answer(
+        self, squares: Sequence[Sequence[Square]], embeddings: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], list[str | None]]:
-        """Probabilities [B, K] and verdicts [B], as those of the recognizer."""
-        embeddings = self._recognizer.embed(squares)
-        probabilities, verdicts = self._recognizer.head(embeddings)
-        self._note(Seen(squares[0], probabilities.argmax(axis=1), embeddings))
-        return probabilities.astype(np.float32), verdicts
+        """See `FittedRecognizer`."""
+        probabilities, verdicts = super().answer(squares, embeddings)
+        self.note(Seen(squares[0], probabilities.argmax(axis=1), embeddings))
+        return probabilities, verdicts
+
+
+def noting(recognizer: FittedRecognizer, note: Callable[[Seen], object]) -> NotingRecognizer:
+    """The same recognizer with a `note`."""
+    return NotingRecognizer(recognizer.classes, recognizer.embedding, recognizer.head, note)

@@ -12,7 +12,7 @@ from cvgssl.recognizer.card import load_recognizer
 from cvgssl.recognizer.changes import ChangeAlarm, ChangeLog, identity
 from cvgssl.recognizer.config import AlarmOptions
 from cvgssl.recognizer.fitted import FittedRecognizer
-from cvgssl.recognizer.measuring import Measure, NotingRecognizer, Seen
+from cvgssl.recognizer.measuring import Measure, Seen, noting
 from cvgssl.runtime.errors import MachineError, UserError
 from cvgssl.runtime.parsing import one_line
 from cvgssl.station.answering import Loaded
@@ -137,10 +137,10 @@ class Stream:
             write_line(level="warning", message=f"{message}: {self._reason}")
             return live
         assert isinstance(live.recognizer, FittedRecognizer)
-        noting = replace(live, recognizer=NotingRecognizer(live.recognizer, note))
-        self._open, self._plain, self._reason = (noting, measured, log), None, ""
+        loaded = replace(live, recognizer=noting(live.recognizer, note))
+        self._open, self._plain, self._reason = (loaded, measured, log), None, ""
         self._tell(self._source, live.version.number, log.alarms())
-        return noting
+        return loaded
 
     def take(self, names: Sequence[str], seen: Seen) -> None:
         """Compare pictures of these names that the version in use has seen.
