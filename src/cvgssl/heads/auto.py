@@ -259,7 +259,7 @@ class AutoHead(HeadOfHeads):
 
     def _probabilities(self, features: Floats) -> Floats:
         with graph_cache():  # several heads map the same rows
-            mixed = self._mixed([head.predict_proba(features) for head in self.heads_])
+            mixed = self._mixed([head._probabilities(features) for head in self.heads_])
         return scale_temperature(mixed, self.temperature_)
 
 

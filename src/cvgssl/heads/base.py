@@ -73,8 +73,12 @@ class FewShotHead(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]
 
     def predict_proba(self, X: ArrayLike) -> Floats:  # noqa: N803
         """Probabilities [M, K] of the classes, each row independently (inductive)."""
+        return self._probabilities(self._checked_rows(X))
+
+    def _checked_rows(self, X: ArrayLike) -> Floats:  # noqa: N803
         check_is_fitted(self)
-        return self._probabilities(validate_data(self, X, dtype=np.float64, reset=False))
+        features: Floats = validate_data(self, X, dtype=np.float64, reset=False)
+        return features
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
         """The most probable class of each row [M], each row independently (inductive)."""
@@ -94,7 +98,10 @@ class FewShotHead(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]
 
     @abstractmethod
     def _probabilities(self, features: Floats) -> Floats:
-        """Probabilities [M, K]."""
+        """Probabilities [M, K] of rows [M, D] that were checked.
+
+        Heads of heads call it, too: checking takes longer than the answer where rows are few.
+        """
 
 
 class HeadOfHeads(FewShotHead):

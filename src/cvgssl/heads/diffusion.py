@@ -35,9 +35,6 @@ def mapped(diffusion_map: DiffusionMap | None, features: Floats) -> Floats:
     """Coordinates [M, E] of length 1; without a map, the rows themselves, scaled to length 1."""
     if diffusion_map is None:
         return unit(features)
-    if len(features) < LEAST_ROWS:
-        coordinates: Floats = diffusion_map.transform(features)
-        return coordinates
     # a weak reference: a map that the cache has dropped is not kept by its key
     key = ("mapped", weakref.ref(diffusion_map), features)
     return cached(lambda: diffusion_map.transform(features), *key)
@@ -148,4 +145,4 @@ class DiffusionHead(MapHead):
         return self._score_mapped(rows)
 
     def _score_mapped(self, rows: Floats) -> Floats:
-        return self.head_.predict_proba(rows)
+        return self.head_._probabilities(rows)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cvgssl.features.graph_cache import graph_cache
 from cvgssl.heads.auto import AutoHead
@@ -79,7 +78,7 @@ class CalibratedHead(HeadOfHeads):
         self.label_distributions_ = scale_temperature(distributions, self.temperature_)
 
     def _probabilities(self, features: Floats) -> Floats:
-        return scale_temperature(self.head_.predict_proba(features), self.temperature_)
+        return scale_temperature(self.head_._probabilities(features), self.temperature_)
 
 
 class OpenSetHead(HeadOfHeads):
@@ -174,12 +173,11 @@ class OpenSetHead(HeadOfHeads):
             self.score_threshold_ = score_threshold(*examples, self.false_rejection_rate)
 
     def _probabilities(self, features: Floats) -> Floats:
-        return self.head_.predict_proba(features)
+        return self.head_._probabilities(features)
 
     def score_samples(self, X: ArrayLike) -> Floats:  # noqa: N803
         """Out-of-distribution score [M], about 0 to 3; the lower, the more abnormal."""
-        check_is_fitted(self)
-        return self.score_.score_samples(validate_data(self, X, dtype=np.float64, reset=False))
+        return self.score_.score_samples(self._checked_rows(X))
 
     def confidence(self, X: ArrayLike) -> Floats:  # noqa: N803
         """What to answer first [M]: largest probability times score; only an order."""
@@ -188,9 +186,16 @@ class OpenSetHead(HeadOfHeads):
 
     def verdicts(self, X: ArrayLike) -> NDArray[np.str_]:  # noqa: N803
         """For each row [M] "known" (`predict` gives the class), "unknown" or "not sure"."""
-        sure = self.predict_proba(X).max(axis=1) >= self.probability_threshold_
-        known = self.score_samples(X) >= self.score_threshold_
-        return np.where(known, np.where(sure, KNOWN, NOT_SURE), UNKNOWN)
+        return self.judge(X)[1]
+
+    def judge(self, X: ArrayLike) -> tuple[Floats, NDArray[np.str_]]:  # noqa: N803
+        """Probabilities [M, K] and verdicts [M], in little more time than one of them."""
+        features = self._checked_rows(X)
+        with graph_cache():  # head and score map the same rows
+            probabilities = self._probabilities(features)
+            known = self.score_.score_samples(features) >= self.score_threshold_
+        sure = probabilities.max(axis=1) >= self.probability_threshold_
+        return probabilities, np.where(known, np.where(sure, KNOWN, NOT_SURE), UNKNOWN)
 
     def answers(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
         """The class of each row, or "unknown", or "not sure": objects [M].
@@ -199,10 +204,9 @@ class OpenSetHead(HeadOfHeads):
         """
         if taken := taken_for_verdicts(map(str, self.classes_)):
             raise ValueError(f"a class is called {taken[0]!r}, as a verdict is; use verdicts(X)")
-        answers = self.verdicts(X).astype(object)
-        known = answers == KNOWN
-        answers[known] = self.predict(X)[known]
-        return answers
+        probabilities, verdicts = self.judge(X)
+        classes = self.classes_[probabilities.argmax(axis=1)].astype(object)
+        return np.where(verdicts == KNOWN, classes, verdicts.astype(object))
 
 
 def score_threshold(unlabelled: Floats, unknown: Floats, false_rejection_rate: float) -> float:

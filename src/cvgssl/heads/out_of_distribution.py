@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
+from sklearn.kernel_ridge import KernelRidge
 
 from cvgssl.features.diffusion_map import DiffusionMap
 from cvgssl.features.graph import nearest_neighbours
@@ -67,6 +68,9 @@ class OutOfDistributionScore(BaseEstimator):  # type: ignore[misc]
         self.rows_, self.target_ = unit(features[self.kept_]), target[self.kept_]
         self.mapped_ = mapped(self.map_, features)[self.kept_]
         self.labelled_ = np.flatnonzero(self.target_ >= 0)
+        self.regression_ = label_regression(
+            self.rows_[self.labelled_], self.target_[self.labelled_]
+        )
         self.counts_neighbours_ = enough_unlabelled(target)
         self.similarity_ = np.zeros(len(self.kept_))
         if self.counts_neighbours_:
@@ -85,7 +89,8 @@ class OutOfDistributionScore(BaseEstimator):  # type: ignore[misc]
         rows, similarity = unit(features), np.zeros(len(features))
         if self.counts_neighbours_:
             similarity = nearest_neighbours(rows, self.rows_, NEIGHBOURS)[0].mean(axis=1)
-        return self._score(rows, mapped(self.map_, features), similarity, self.labelled_)
+        cosine = self._cosine(mapped(self.map_, features), self.labelled_)
+        return cosine + _largest(self.regression_, rows) + similarity
 
     def held_out_scores(self) -> Floats:
         """Scores [L] of the labelled pictures, each without its label.
@@ -111,26 +116,32 @@ class OutOfDistributionScore(BaseEstimator):  # type: ignore[misc]
         return self._score_kept(unlabelled, self.labelled_), np.concatenate(unknown)
 
     def _score_kept(self, places: NDArray[np.intp], labelled: NDArray[np.intp]) -> Floats:
-        rows, coordinates = self.rows_[places], self.mapped_[places]
-        return self._score(rows, coordinates, self.similarity_[places], labelled)
-
-    def _score(
-        self, rows: Floats, coordinates: Floats, similarity: Floats, labelled: NDArray[np.intp]
-    ) -> Floats:
-        """Scores [M] by those kept rows that `labelled` names."""
-        if not len(rows):
+        if not len(places):
             return np.zeros(0)
+        cosine = self._cosine(self.mapped_[places], labelled)
+        score = evidence(self.rows_[labelled], self.target_[labelled], self.rows_[places])
+        return cosine + score + self.similarity_[places]
+
+    def _cosine(self, coordinates: Floats, labelled: NDArray[np.intp]) -> Floats:
+        """To the nearest [M] of the kept rows that `labelled` names."""
         cosine: Floats = (coordinates @ self.mapped_[labelled].T).max(axis=1)
-        _, target = np.unique(self.target_[labelled], return_inverse=True)
-        return cosine + evidence(self.rows_[labelled], target, rows) + similarity
+        return cosine
 
 
 def evidence(labelled: Floats, target: NDArray[np.int64], rows: Floats) -> Floats:
     """Largest score [M] over the classes of rows [M, D]; all rows have length 1.
 
-    Kernel ridge regression of one-hot labels, target [L] of labelled rows [L, D], without a mean.
+    target: classes [L] of labelled rows [L, D].
     """
-    values = one_hot(target, int(target.max()) + 1)
-    scores: Floats = regress_labels(labelled, target, values, RIDGE).predict(rows)
-    largest: Floats = scores.max(axis=1)
+    return _largest(label_regression(labelled, target), rows)
+
+
+def label_regression(labelled: Floats, target: NDArray[np.int64]) -> KernelRidge:
+    """Kernel ridge regression, without a mean, of the one-hot classes [L] of rows [L, D]."""
+    _, classes = np.unique(target, return_inverse=True)
+    return regress_labels(labelled, classes, one_hot(classes, int(classes.max()) + 1), RIDGE)
+
+
+def _largest(regression: KernelRidge, rows: Floats) -> Floats:
+    largest: Floats = regression.predict(rows).max(axis=1)
     return largest

@@ -5,6 +5,7 @@ Shape letters: N train pictures, M others, D numbers of all encoders together, K
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from cvgssl.features.feature_store import Values
 from cvgssl.features.mirrors import support_views
@@ -46,17 +47,21 @@ class FittedHead:
         of = [] if mirrored is None else [place[name] for name in mirrored.names]
         views = support_views(self.preparation, mirrored, of)
         self.head.fit(self.preparation.transform(rows), train.labels, views)
+        self._threads = ThreadpoolController()
 
     def __call__(self, values: Values) -> tuple[NDArray[np.float64], list[str | None]]:
         """Probabilities [M, K] of embeddings float32 [M, D], and verdicts (see `OpenSetHead`).
 
         Verdicts are None unless `false_rejection_rate` was given.
         """
-        rows = self.preparation.transform(values)
-        verdicts: list[str | None] = [None] * len(rows)
-        if isinstance(self.head, OpenSetHead):
-            verdicts = [str(verdict) for verdict in self.head.verdicts(rows)]
-        return self.head.predict_proba(rows), verdicts
+        # products of few rows: several threads gain little, and each waits for the slowest, which
+        # takes ten times as long where others use the cores, such as those that decode
+        with self._threads.limit(limits=1, user_api="blas"):
+            rows = self.preparation.transform(values)
+            if isinstance(self.head, OpenSetHead):
+                probabilities, verdicts = self.head.judge(rows)
+                return probabilities, list(map(str, verdicts))
+            return self.head.predict_proba(rows), [None] * len(rows)
 
     @property
     def temperature(self) -> float:

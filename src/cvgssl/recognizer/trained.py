@@ -50,8 +50,9 @@ class OpenSetCheck:
     ) -> NDArray[np.str_]:
         """ "known", "unknown" or "not sure" [B] for features [B, D] that got classes [B]."""
         rows = features - self.centre
-        verdicts = self.head.verdicts(rows)
-        disputed = (verdicts == KNOWN) & (self.head.predict(rows) != labels)
+        probabilities, verdicts = self.head.judge(rows)
+        named = self.head.classes_[probabilities.argmax(axis=1)]
+        disputed = (verdicts == KNOWN) & (named != labels)
         return np.where(disputed, NOT_SURE, verdicts)
 
 
