@@ -5,7 +5,6 @@ Shape letters: N train pictures, M others, D numbers of all encoders together, K
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 
 from cvgssl.features.feature_store import Values
 from cvgssl.features.mirrors import support_views
@@ -14,6 +13,7 @@ from cvgssl.features.record import parts_of
 from cvgssl.heads import HEADS, CalibratedHead, OpenSetHead
 from cvgssl.heads.auto import AutoDecision
 from cvgssl.recognizer.card import KeptPictures, RecognizerCard
+from cvgssl.runtime.blas import one_blas_thread
 
 
 class FittedHead:
@@ -47,16 +47,13 @@ class FittedHead:
         of = [] if mirrored is None else [place[name] for name in mirrored.names]
         views = support_views(self.preparation, mirrored, of)
         self.head.fit(self.preparation.transform(rows), train.labels, views)
-        self._threads = ThreadpoolController()
 
     def __call__(self, values: Values) -> tuple[NDArray[np.float64], list[str | None]]:
         """Probabilities [M, K] of embeddings float32 [M, D], and verdicts (see `OpenSetHead`).
 
         Verdicts are None unless `false_rejection_rate` was given.
         """
-        # products of few rows: several threads gain little, and each waits for the slowest, which
-        # takes ten times as long where others use the cores, such as those that decode
-        with self._threads.limit(limits=1, user_api="blas"):
+        with one_blas_thread():
             rows = self.preparation.transform(values)
             if isinstance(self.head, OpenSetHead):
                 probabilities, verdicts = self.head.judge(rows)
