@@ -72,7 +72,7 @@ def test_a_lamp_fails_behind_programs_and_the_station_is_killed(
     start: Start, recognizer: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "station"
-    words = ("--headless", "--false-alarm-every", "1000", "--unknown", "false")
+    words = ("--false-alarm-every", "1000", "--unknown", "false")
     with start(folder, "--model", recognizer, *words) as running:
         until(lambda: change_log(folder, "program", 1).exists())
         until(lambda: send(running, range(1000, 1001)) and compared(folder))
@@ -93,6 +93,11 @@ def test_a_lamp_fails_behind_programs_and_the_station_is_killed(
         assert alarm["pictures"] > count
         assert alarm["first"] in dark or alarm["since"] > alarm["pictures"] - count
         assert sum(each["name"] in dark for each in alarm["examples"]) >= 4
+        shown = running.ask("GET", "/watch", Accept="text/html").body.decode()
+        assert "<h3>POST /v1/predict</h3>" in shown and "than before from HTTP." in shown
+        pictures = [f'/kept/160/{each["name"]}" alt="' for each in alarm["examples"]]
+        assert all(each in shown for each in pictures)
+        assert shown.count("data-number=") == 3  # to be labelled, since the first that changed
         running.process.kill()
         running.process.wait()
     with start(folder, *words) as running:
