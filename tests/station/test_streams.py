@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 
 from cvgssl.recognizer.card import load_recognizer
-from cvgssl.recognizer.changes import ChangeLog, identity
+from cvgssl.recognizer.changes import ChangeAlarm, ChangeLog, identity
 from cvgssl.recognizer.config import AlarmOptions
 from cvgssl.recognizer.measuring import Arrival
+from cvgssl.runtime.errors import MachineError
 from cvgssl.station.answering import Answering, Picture
 from cvgssl.station.answers import Answers
 from cvgssl.station.config import StationConfig
@@ -202,3 +203,28 @@ def test_a_disk_that_takes_no_rows_for_a_while(
         rows.execute("drop table pictures")
     assert asyncio.run(ask(answering, work, 1))["class"]  # the answer does not suffer
     assert "no such table" in until(lambda: work.programs.state().trouble)
+
+
+def test_a_log_that_takes_no_alarm_gets_it_later(
+    watching: Callable[..., tuple[Watching, Answering]],
+    recognizer: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    work, answering = watching(recognizer)
+    assert answering.live is not None
+    until(lambda: work.programs.state().nearness is not None)
+    found = ChangeAlarm("light", "darker", "", 1, 1, "a" * 64, ())
+    monkeypatch.setattr(ChangeLog, "take", lambda *_: [found])
+    monkeypatch.setattr(ChangeLog, "alarms", lambda *_: [found])
+    with monkeypatch.context() as patch:
+
+        def full(*_: object, **__: object) -> None:
+            raise MachineError("the disk is full")
+
+        patch.setattr(EventLog, "append", full)
+        asyncio.run(ask(answering, work, 0))
+        assert "disk is full" in until(lambda: work.programs.state().trouble)
+    until(lambda: asyncio.run(ask(answering, work, 1)) and work.alarms())
+    (alarm,) = work.alarms()
+    assert alarm.facts["words"] == "darker"
+    until(lambda: not work.programs.state().trouble)

@@ -195,7 +195,10 @@ class ChangeLog:
         )
 
     def _check(self, recognizer: str) -> None:
-        ((known, run_length),) = self._file.select("select * from about")
+        about = self._file.select("select * from about")
+        if len(about) != 1:
+            raise self._file.damaged("nothing says of what recognizer")
+        ((known, run_length),) = about
         if known != recognizer:
             raise UserError(
                 f"{self._file.path}: is about the pictures of another recognizer; name another file"
@@ -260,8 +263,10 @@ def embeddings_around(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Of pictures before and since a change [B, D] and [A, D], in the file of a `ChangeLog`.
 
-    pictures, since: of a `ChangeAlarm`. While another thread or process adds pictures, too.
+    pictures, since: of a `ChangeAlarm`. While another thread or process adds pictures, too. Raises
+    UserError where there is no such file.
     """
+    check_file(path)
     first = pictures - since + 1
     parts = ((max(1, first - LOOKED_AT), first - 1), (first, pictures + LOOKED_AT))
     with closing(SqliteFile(path, _KIND)) as file:

@@ -2,7 +2,8 @@
 
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -139,7 +140,8 @@ class Stream:
         assert isinstance(live.recognizer, FittedRecognizer)
         loaded = replace(live, recognizer=noting(live.recognizer, note))
         self._open, self._plain, self._reason = (loaded, measured, log), None, ""
-        self._tell(self._source, live.version.number, log.alarms())
+        with self._closed_on_error():
+            self._tell(self._source, live.version.number, log.alarms())
         return loaded
 
     def take(self, names: Sequence[str], seen: Seen) -> None:
@@ -150,19 +152,24 @@ class Stream:
         if self._open is None or not names:
             return
         loaded, measured, log = self._open
-        try:
-            told = log.take(measured.measure(names, seen))
-        except UserError:
-            self.close()  # opened again, it knows what is on the disk
-            raise
-        if told:
-            self._tell(self._source, loaded.version.number, told)
+        with self._closed_on_error():
+            if told := log.take(measured.measure(names, seen)):
+                self._tell(self._source, loaded.version.number, told)
 
     def close(self) -> None:
         """Let go of the file."""
         if self._open is not None:
             self._open[2].close()
             self._open = None
+
+    @contextmanager
+    def _closed_on_error(self) -> Iterator[None]:
+        """Opened again, it knows what is on the disk, and tells what could not be told."""
+        try:
+            yield
+        except UserError:
+            self.close()
+            raise
 
 
 class ProgramStream:
