@@ -4,8 +4,9 @@
 
 RECOGNIZER is what `cvgssl station --model` takes. Bare: the same recognizer in this process, asked
 about batches of decoded pictures, decoding included, as many threads as cores. Both run in turns,
-so that a busy machine slows both. Clients keep their connections and send one picture at a time.
-Memory is that of the station's process.
+so that a busy machine slows both: the station for two minutes, the other for 20 seconds, or a third
+of `--seconds` each where that is less. Clients keep their connections and send one picture at a
+time. Memory is that of the station's process.
 """
 
 import argparse
@@ -33,7 +34,8 @@ from cvgssl.recognizer.predict import open_recognizer
 from cvgssl.runtime.environment import hardware
 from cvgssl.runtime.files import write_json
 
-TURNS = 3
+LEAST_TURNS = 3
+LOADED, ALONE = 120, 20  # seconds of a turn, at most
 
 
 def main() -> None:
@@ -45,7 +47,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument(
-        "--seconds", type=float, default=60, help="of load, all turns together (60)"
+        "--seconds", type=float, default=60, help="of load by the clients, all turns together (60)"
     )
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -68,9 +70,11 @@ def main() -> None:
             bare(files, 3)
             memory = [psutil.Process(station.pid).memory_info().rss]
             turns = []
-            for _ in range(TURNS):
-                seconds = options.seconds / TURNS
-                turns.append((bare(files, seconds), load(port, files, options.clients, seconds)))
+            count = max(LEAST_TURNS, round(options.seconds / LOADED))
+            seconds = options.seconds / count
+            for _ in range(count):
+                alone = bare(files, min(seconds, ALONE), options.clients)
+                turns.append((alone, load(port, files, options.clients, seconds)))
                 memory.append(psutil.Process(station.pid).memory_info().rss)
         finally:
             station.terminate()

@@ -99,6 +99,9 @@ def guarded(command: Callable[[Sequence[str], str], int], argv: Sequence[str], p
             prog, f"file names are read as {encoding} here; set PYTHONUTF8=1 for other letters"
         )
     give_libraries_a_cache()
+    # before NumPy. With several threads a product waits for the slowest core: ten times as long
+    # where others use the cores, as when pictures are decoded, and its last digits depend on them
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         with ended_by_signals():
             return _flushed(command, words, prog)

@@ -3,18 +3,21 @@
 Shape letters: N pictures, D features, G neighbours of each.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from cvgssl.images.decoding import cores
 from cvgssl.runtime.errors import UserError
 
 EXACT = 20_000  # pictures up to which all pairs are looked at
 LOOKED_AT = 8000  # pictures at least that each is compared with otherwise
 ROUNDS = 10  # of k-means
 CHUNK, FOLD = 1024, 32
+MOST_THREADS = 4  # each takes some 200 MB where there are 20,000 pictures
 
 
 def neighbour_graph(rows: NDArray[np.floating[Any]], neighbours: int) -> sparse.csr_array:
@@ -64,11 +67,11 @@ def edge_weights(
 def _exact(
     rows: NDArray[np.float32], neighbours: int
 ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-    chunks = [
-        nearest_neighbours(rows[at : at + CHUNK], rows, neighbours, at)
-        for at in range(0, len(rows), CHUNK)
-    ]
-    cosines, places = zip(*chunks, strict=True)
+    def chunk(at: int) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+        return nearest_neighbours(rows[at : at + CHUNK], rows, neighbours, at)
+
+    with ThreadPoolExecutor(min(cores(), MOST_THREADS)) as threads:
+        cosines, places = zip(*threads.map(chunk, range(0, len(rows), CHUNK)), strict=True)
     return np.concatenate(cosines), np.concatenate(places)
 
 

@@ -13,7 +13,6 @@ from cvgssl.features.record import parts_of
 from cvgssl.heads import HEADS, CalibratedHead, OpenSetHead
 from cvgssl.heads.auto import AutoDecision
 from cvgssl.recognizer.card import KeptPictures, RecognizerCard
-from cvgssl.runtime.blas import one_blas_thread
 
 
 class FittedHead:
@@ -53,12 +52,11 @@ class FittedHead:
 
         Verdicts are None unless `false_rejection_rate` was given.
         """
-        with one_blas_thread():
-            rows = self.preparation.transform(values)
-            if isinstance(self.head, OpenSetHead):
-                probabilities, verdicts = self.head.judge(rows)
-                return probabilities, list(map(str, verdicts))
-            return self.head.predict_proba(rows), [None] * len(rows)
+        rows = self.preparation.transform(values)
+        if isinstance(self.head, OpenSetHead):
+            probabilities, verdicts = self.head.judge(rows)
+            return probabilities, list(map(str, verdicts))
+        return self.head.predict_proba(rows), [None] * len(rows)
 
     @property
     def temperature(self) -> float:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from cvgssl.heads.change import Reference, light_of
 from cvgssl.images.decoding import Square
 from cvgssl.recognizer.fitted import FittedRecognizer
-from cvgssl.runtime.blas import one_blas_thread
 from cvgssl.runtime.errors import UserError
 
 
@@ -56,9 +55,8 @@ class Measure:
     def __call__(self, names: Sequence[str], seen: Seen) -> list[Arrival]:
         """Of pictures with these names."""
         light = [light_of(square.pixels) for square in seen.squares if square.pixels is not None]
-        with one_blas_thread():
-            rows = self._preparation.transform(seen.embeddings)
-            values, nearest = self._reference.measure(rows, np.array(light))
+        rows = self._preparation.transform(seen.embeddings)
+        values, nearest = self._reference.measure(rows, np.array(light))
         each = zip(names, seen.labels, seen.embeddings, values, nearest, strict=True)
         return [
             Arrival(name, int(label), embedding, row, int(near))

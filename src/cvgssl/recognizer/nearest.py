@@ -19,7 +19,6 @@ from cvgssl.recognizer.config import MOST_NEAREST
 from cvgssl.recognizer.exported import ExportedRecognizer
 from cvgssl.recognizer.exported_file import Answer
 from cvgssl.recognizer.predict import Neighbour, Recognizing
-from cvgssl.runtime.blas import one_blas_thread
 from cvgssl.runtime.parsing import parsing
 
 if TYPE_CHECKING:
@@ -69,9 +68,8 @@ class _Fitted:
         self, squares: Sequence[Sequence[Square]], /
     ) -> tuple[NDArray[np.float32], list[str | None], list[tuple[Neighbour, ...]]]:
         embeddings = self._recognizer.embed(squares)
-        with one_blas_thread():
-            rows = self._recognizer.head.preparation.transform(embeddings)
-            near = [self._of(cosines) for cosines in rows @ self._rows.T]
+        rows = self._recognizer.head.preparation.transform(embeddings)
+        near = [self._of(cosines) for cosines in rows @ self._rows.T]
         return *self._recognizer.answer(squares, embeddings), near
 
     def _of(self, cosines: NDArray[np.float64]) -> tuple[Neighbour, ...]:
