@@ -2,7 +2,7 @@
 
     cvgssl data synth plant --parts 2000 --good-share 0.9 --defect-area 0.05 \
         --format png --seed 5
-    nice python recipes/change.py X-SDD NEU-CLS plant --draws 5 --work change \
+    nice python recipes/change.py X-SDD NEU-CLS GC10-224 plant --draws 5 --work change \
         --json docs/results/change.json
     python recipes/change.py --json docs/results/change.json     (tables and figure alone)
 
@@ -16,6 +16,7 @@ labels of each class in it make a head (kernel ridge), the rest comes as a strea
 - delay: the stream, then the changed pictures; with the default, one false alarm in 100,000.
 - new defect: one class is neither in the reference nor in the first half of the stream; in the
   second it has a share of the pictures.
+- strangeness: how odd the pictures of such a class are; and what a made-up one needs to be noticed.
 - mending: accuracy (balanced) on half of the changed pictures, where the other half is known
   without labels: nothing done; re-centred; 3 labels for the least sure or for random ones.
 """
@@ -50,6 +51,7 @@ CHANGED = 250  # pictures of each set
 LABELS, SETTLING = 8, 3
 RARE_EVERY = 2000  # pictures between false alarms in the streams without a change
 SHARES_OF_NEW = (0.1, 0.03)
+SHARES_NEEDED, ODD = (0.3, 0.1, 0.03, 0.01), (0.0, 0.05, 0.2)
 RUNS = (1, 10, 25)
 Picture = Image.Image
 Rows = NDArray[np.intp]
@@ -292,6 +294,47 @@ def new_defect(data: Set, draws: int) -> dict[str, Any]:
     return made
 
 
+def strangeness(data: Set) -> list[float]:
+    """Of each class, unknown to reference and head: median share of usual pictures that are odder.
+
+    By distance, among usual pictures that are taken for the same class.
+    """
+    made = []
+    for label in range(len(data.table.classes)):
+        draw = Draw(data, 0, without=label)
+        usual: dict[int, list[float]] = {}
+        for taken_for, values in draw.usual(draw.rest):
+            usual.setdefault(taken_for, []).append(values[0])
+        new = draw.usual(np.flatnonzero(data.table.labels == label))
+        odder = [np.mean(np.array(usual.get(one, [0.0])) > values[0]) for one, values in new]
+        made.append(round(float(np.median(odder)), 3))
+    return made
+
+
+def needed() -> dict[str, dict[str, float | None]]:
+    """How odd -> share of the pictures -> median pictures until a made-up new defect is noticed.
+
+    How odd: share of the usual pictures among which its distance is drawn, the largest ones; 0:
+    beyond all. 1000 usual pictures of one class come before, 10,000 at most after; three streams.
+    """
+    made: dict[str, dict[str, float | None]] = {}
+    for odd in ODD:
+        for share in SHARES_NEEDED:
+            late = []
+            for seed in range(3):
+                detector, rng = ChangeDetector(100_000, seed), np.random.default_rng(seed)
+                for number in range(11_000):
+                    new = number >= 1000 and rng.random() < share
+                    distance = 2 - odd * rng.random() - (odd > 0) if new else rng.random()
+                    values = np.concatenate([[distance], rng.standard_normal(7)])
+                    if detector.observe(0, values) is not None:
+                        late.append(number - 999)
+                        break
+            delay = float(np.median(late)) if len(late) == 3 else None
+            made.setdefault(str(odd), {})[str(share)] = delay
+    return made
+
+
 def score(head: Any, prepared: Any, truth: NDArray[np.int64]) -> float:
     right = head.predict(prepared) == truth
     return 100 * float(np.mean([right[truth == label].mean() for label in np.unique(truth)]))
@@ -371,16 +414,24 @@ def main() -> None:
                 "false_alarms": false_alarms(data, args.draws),
                 "delays": delays(data, args.draws),
                 "new_defect": new_defect(data, max(1, args.draws // 3)),
+                "strangeness": strangeness(data),
                 "mending": mending(data, args.draws),
             }
             if folder.name == "plant":
                 made[folder.name]["coils"] = coils(data, args.draws)
             print(folder.name, "done", flush=True)
             facts = {"draws": args.draws, "every": RARE_EVERY, "hardware": hardware()}
-            write_json(args.json, facts | {"data": made})
-    found = json.loads(args.json.read_text(encoding="utf-8"))["data"]
-    draw_figure(found, args.json.with_suffix(".png"))
-    show(found)
+            write_json(args.json, facts | {"data": made, "needed": needed()})
+    result = json.loads(args.json.read_text(encoding="utf-8"))
+    draw_figure(result["data"], args.json.with_suffix(".png"))
+    show(result["data"])
+    print("\n| share of the pictures | " + " | ".join(map(str, ODD)) + " |" + "\n|---" * 1, end="")
+    print("|---" * len(ODD) + "|")
+    for share in SHARES_NEEDED:
+        row = [result["needed"][str(odd)][str(share)] for odd in ODD]
+        print(
+            f"| {100 * share:g} % | {' | '.join('not' if x is None else f'{x:g}' for x in row)} |"
+        )
 
 
 def draw_figure(found: dict[str, Any], path: Path) -> None:

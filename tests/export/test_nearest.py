@@ -8,8 +8,9 @@ from cvgssl.images.decoding import decode_squares
 from cvgssl.images.geometry import Geometry, Whole
 from cvgssl.recognizer.config import PredictOptions
 from cvgssl.recognizer.finding import find_recognizer
-from cvgssl.recognizer.nearest import Neighbour, nearest_of
-from cvgssl.recognizer.predict import open_recognizer
+from cvgssl.recognizer.nearest import nearest_of
+from cvgssl.recognizer.predict import Neighbour, open_recognizer, predict
+from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.options import Runtime
 from tests.export.conftest import Exported
 
@@ -21,7 +22,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CVGSSL_CACHE", str(tmp_path / "cache"))
 
 
-def nearest(model: Path, pictures: list[Path]) -> list[list[Neighbour]] | None:
+def nearest(model: Path, pictures: list[Path]) -> list[tuple[Neighbour, ...]] | None:
     runtime: Runtime = "torch" if model.is_dir() else "auto"  # nothing is to be compiled
     options = PredictOptions(model=model, images=tuple(pictures), runtime=runtime)
     recognizer = open_recognizer(find_recognizer(options), options)
@@ -29,7 +30,10 @@ def nearest(model: Path, pictures: list[Path]) -> list[list[Neighbour]] | None:
     if find is None:
         return None
     ways: tuple[Geometry | Whole, ...] = recognizer.geometries
-    return find([list(decode_squares(pictures, way)) for way in ways])
+    *answers, found = find([list(decode_squares(pictures, way)) for way in ways])
+    alone = recognizer([list(decode_squares(pictures, way)) for way in ways])
+    assert (answers[0] == alone[0]).all() and answers[1] == alone[1]
+    return found
 
 
 @pytest.mark.parametrize("which", ["with_map", "of_labels"])
@@ -58,3 +62,6 @@ def test_a_trained_run_names_none(trained: Exported, steel: Path) -> None:
     pictures = sorted((steel / "test").glob("*/*"))[:1]
     model = next((trained.folder / "weights").iterdir())
     assert nearest(model, pictures) is None and nearest(trained.file, pictures) is None
+    for which in (model, trained.file):
+        with pytest.raises(UserError, match=r"--nearest: .* keeps no labelled pictures; it needs"):
+            predict(which, pictures, nearest=1)

@@ -120,6 +120,8 @@ def test_the_command_without_torch(with_map: Exported, plates: Path, tmp_path: P
         with_map.file,
         plates / "test",
         "--unknown",
+        "--nearest",
+        "2",
         "--csv",
         "p.csv",
         "--json",
@@ -131,11 +133,19 @@ def test_the_command_without_torch(with_map: Exported, plates: Path, tmp_path: P
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stderr.endswith("\n\n"), "none of the heavy packages"
-    right = predict(with_map.folder, [plates / "test"], unknown=True)
+    right = predict(with_map.folder, [plates / "test"], unknown=True, nearest=2)
     with (tmp_path / "p.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["answer"] for row in rows] == [each.answer for each in right]
-    assert [entry["path"] for entry in json.loads(done.stdout)] == [str(r.path) for r in right]
+    entries = json.loads(done.stdout)
+    assert [entry["path"] for entry in entries] == [str(r.path) for r in right]
+    for row, entry, each in zip(rows, entries, right, strict=True):
+        first, second = entry["nearest"]
+        assert (row["nearest 1"], row["nearest 1 class"]) == (first["name"], first["label"])
+        assert float(row["nearest 2 similarity"]) == second["similarity"]
+        assert each.nearest is not None and len(each.nearest) == 2
+        near = [one.similarity for one in each.nearest]
+        assert [first["similarity"], second["similarity"]] == pytest.approx(near, abs=1e-3)
 
 
 def test_it_sorts_as_the_folder(with_map: Exported, plates: Path, tmp_path: Path) -> None:

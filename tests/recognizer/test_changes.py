@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cvgssl.recognizer.changes import LOOKED_AT, ChangeAlarm, ChangeLog, kept_embeddings
+from cvgssl.heads.change import ChangeDetector
+from cvgssl.recognizer.changes import LOOKED_AT, ChangeAlarm, ChangeLog, embeddings_around
 from cvgssl.recognizer.config import AlarmOptions, FitConfig
 from cvgssl.recognizer.fit import fit
+from cvgssl.recognizer.measuring import Arrival
 from cvgssl.runtime.errors import UserError
 from tests.conftest import Command, MadeOnce
 
@@ -31,17 +34,19 @@ def opened(tmp_path: Path) -> Open:
     return call
 
 
-def feed(log: ChangeLog, numbers: range, level: float = 0.0) -> list[ChangeAlarm]:
-    """Made-up pictures; each is decided by its number."""
-    told = []
-    for number in numbers:
-        generator = np.random.default_rng(number)
-        values = generator.standard_normal(4 + 6)
-        values[1] += level
-        embedding = generator.standard_normal(5).astype(np.float32)
-        alarm = log.take(f"{number}.png", number % 2, embedding, values, number % len(TRAIN))
-        told += [alarm] if alarm is not None else []
-    return told
+def made_up(number: int, level: float = 0.0) -> Arrival:
+    """A picture that is decided by its number."""
+    generator = np.random.default_rng(number)
+    values = generator.standard_normal(4 + 6)
+    values[1] += level
+    embedding = generator.standard_normal(5).astype(np.float32)
+    return Arrival(f"{number}.png", number % 2, embedding, values, number % len(TRAIN))
+
+
+def feed(log: ChangeLog, numbers: range, level: float = 0.0, at_once: int = 1) -> list[ChangeAlarm]:
+    pictures = [made_up(number, level) for number in numbers]
+    parts = (pictures[at : at + at_once] for at in range(0, len(pictures), at_once))
+    return [alarm for part in parts for alarm in log.take(part)]
 
 
 def test_a_log_goes_on_where_a_process_ended(opened: Open, tmp_path: Path) -> None:
@@ -54,8 +59,9 @@ def test_a_log_goes_on_where_a_process_ended(opened: Open, tmp_path: Path) -> No
         del log  # not closed, as of a process that was killed
     log = opened()
     assert log.detector.nearness == whole.detector.nearness
-    kept, others = (kept_embeddings(tmp_path / name, 650, 655) for name in ("line.alarm", "whole"))
-    assert kept.shape == (6, 5) and (kept == others).all()
+    kept, others = (embeddings_around(tmp_path / each, 655, 6) for each in ("line.alarm", "whole"))
+    assert [len(part) for part in kept] == [649, 51] and kept[0].shape[1] == 5
+    assert all((one == other).all() for one, other in zip(kept, others, strict=True))
     (alarm,) = feed(log, range(700, 740), level=4.0)
     assert alarm.alarm == "light" and alarm.words == "brighter"
     assert abs(alarm.pictures - alarm.since - 700) < 20
@@ -80,9 +86,37 @@ def test_an_alarm_that_could_not_be_told_is_told_later(
         with pytest.raises(KeyboardInterrupt):
             feed(log, range(200, 240), level=4.0)
     log = opened()
-    assert log.untold is not None and log.untold.words == "brighter"
-    assert log.alarms() == [log.untold]
-    assert opened().untold is None
+    (untold,) = log.untold
+    assert untold.words == "brighter" and log.alarms() == [untold]
+    assert opened().untold == []
+
+
+def test_many_at_once_are_as_one_after_the_other(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone, together = opened(name="alone"), opened(name="together")
+    told = []
+    for numbers, level in ((range(610), 0.0), (range(610, 660), 4.0)):
+        told += [feed(alone, numbers, level), feed(together, numbers, level, at_once=50)]
+    assert told[0] == told[1] == []
+    assert [replace(each, at="") for each in told[2]] == [replace(each, at="") for each in told[3]]
+    assert len(told[2]) == 1 and alone.detector.nearness == together.detector.nearness
+    # the end comes in the middle of a batch that is on the disk
+    with monkeypatch.context() as patch:
+        calls = []
+
+        def killed(*_: object) -> None:
+            calls.append(1)
+            if len(calls) == 30:
+                raise KeyboardInterrupt
+
+        patch.setattr(ChangeDetector, "observe", killed)
+        with pytest.raises(KeyboardInterrupt):
+            feed(together, range(700, 740), at_once=40)
+    feed(alone, range(700, 740))
+    again = opened(name="together")
+    assert again.count == alone.count == 700
+    assert again.detector.nearness == alone.detector.nearness
 
 
 def test_one_of_a_run_is_compared(opened: Open) -> None:

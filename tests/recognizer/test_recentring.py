@@ -1,15 +1,23 @@
 """Train pictures moved to where a changed camera shows them."""
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from cvgssl.features.config import EmbedConfig
+from cvgssl.features.embed import embed
 from cvgssl.recognizer.card import load_recognizer
-from cvgssl.recognizer.config import FitConfig
+from cvgssl.recognizer.changes import ChangeLog, identity
+from cvgssl.recognizer.config import AlarmOptions, FitConfig
 from cvgssl.recognizer.fit import fit
+from cvgssl.recognizer.measuring import Arrival
 from cvgssl.recognizer.recentring import recentre, recentred
 from cvgssl.runtime.errors import UserError
+from tests.conftest import Command, MadeOnce
 
 
 def test_they_move_as_far_as_others_have_moved() -> None:
@@ -28,21 +36,132 @@ def test_without_negative_numbers_square_roots_move() -> None:
     assert (recentred(train, line, 0 * line) >= 0).all()
 
 
-def test_a_recognizer_is_written_whole(steel: Path, teacher_file: Path, tmp_path: Path) -> None:
-    config = FitConfig(
-        data=steel, encoder=(f"test_vit={teacher_file}",), image_size=32, shot=2,
-        out=tmp_path / "fit",
-    )  # fmt: skip
-    folder, _ = fit(config)
-    card, kept = load_recognizer(folder)
+@pytest.fixture(scope="module")
+def fitted(made_once: MadeOnce, steel: Path, teacher_file: Path) -> Path:
+    def make(to: Path) -> None:
+        encoder = (f"test_vit={teacher_file}",)
+        fit(FitConfig(data=steel, encoder=encoder, image_size=32, shot=2, out=to))
+
+    return made_once("recentring", make)
+
+
+def test_a_recognizer_is_written_whole(fitted: Path, tmp_path: Path) -> None:
+    card, kept = load_recognizer(fitted)
     line = np.random.default_rng(2).normal(0, 1, (60, kept.train.values.shape[1]))
     line = line.astype(np.float32)
     with pytest.raises(UserError, match="49 pictures before the change and 60 since"):
-        recentre(folder, line[:49], line, tmp_path / "few")
+        recentre(fitted, line[:49], line, tmp_path / "few")
     assert not (tmp_path / "few").exists()
-    recentre(folder, line, line + 1, tmp_path / "moved")
+    recentre(fitted, line, line + 1, tmp_path / "moved")
     again, moved = load_recognizer(tmp_path / "moved")
     assert again.classes == card.classes and moved.train.names == kept.train.names
     assert np.allclose(moved.train.values - kept.train.values, 1, atol=1e-4)
     assert kept.mirrored is not None and moved.mirrored is not None
     assert np.allclose(moved.mirrored.values - kept.mirrored.values, 1, atol=1e-4)
+    labels = (fitted / "labels.csv").read_text()
+    assert (tmp_path / "moved" / "labels.csv").read_text() == labels
+    summary = json.loads((tmp_path / "moved" / "summary.json").read_text())
+    assert summary["test"] is None and summary["head"] == card.head
+    assert not (tmp_path / "moved" / "report.html").exists()
+
+
+def test_by_two_folders(fitted: Path, steel: Path, tmp_path: Path, command: Command) -> None:
+    """They move as far as the embeddings of the darker pictures have moved."""
+    for number, path in enumerate(sorted((steel / "test").glob("*/*"))):
+        for turn in range(4):  # as many as are needed
+            with Image.open(path) as picture:
+                shown = picture.rotate(90 * turn)
+            for gain, folder in ((1.0, "before"), (0.4, "after")):
+                place = tmp_path / folder / f"{number}-{turn}.png"
+                place.parent.mkdir(exist_ok=True)
+                shown.point([round(gain * gray) for gray in range(256)]).save(place)
+    count = len(list((tmp_path / "after").iterdir()))
+    done = command("recentre", fitted, "moved", "--before", "before", "--after", "after")
+    assert done.returncode == 0, done.stderr
+    assert f"{count} pictures before the change and {count} since" in done.stdout
+    (tmp_path / "after" / "bad.png").write_bytes(b"no picture")
+    words = ("--before", "before", "--after", "after", "--skip-corrupt")
+    assert command("recentre", fitted, "again", *words).returncode == 0
+    moved, again = (load_recognizer(tmp_path / name)[1].train.values for name in ("moved", "again"))
+    assert (moved == again).all()
+    _, kept = load_recognizer(fitted)
+    encoder = json.loads((fitted / "recognizer.json").read_text())["encoders"][0]["spec"]["file"]
+    (tmp_path / "after" / "bad.png").unlink()
+    first, second = (
+        embed(
+            EmbedConfig(
+                data=tmp_path / folder,
+                encoder=(f"test_vit={encoder}",),
+                image_size=32,
+                class_folders=False,
+            )
+        ).values
+        for folder in ("before", "after")
+    )
+    assert np.allclose(moved, recentred(kept.train.values, first, second), atol=1e-4)
+    assert np.abs(moved - kept.train.values).max() > 0.1
+    named = command("predict", "moved", "after/0-0.png", "--csv", "-")
+    assert named.returncode == 0 and named.stdout.count("\n") == 2
+
+
+def test_by_the_file_of_an_alarm(fitted: Path, tmp_path: Path, command: Command) -> None:
+    _, kept = load_recognizer(fitted)
+    width = kept.train.values.shape[1]
+    log = ChangeLog(tmp_path / "line.alarm", identity(fitted), kept.train.names, AlarmOptions())
+
+    def feed(numbers: range, level: float) -> None:
+        for number in numbers:
+            values = np.random.default_rng(number).standard_normal(10)
+            values[1] += level
+            embedding = np.full(width, level / 8 - 1, np.float32)
+            log.take([Arrival(f"{number}.png", 0, embedding, values, 0)])
+
+    feed(range(200), 0.0)
+    words = ("recentre", fitted, "moved", "--alarm", "line.alarm")
+    done = command(*words)
+    assert done.returncode == 2 and "line.alarm: holds no alarm" in done.stderr
+    feed(range(200, 230), 4.0)
+    done = command(*words)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "since are known: re-centring needs 50 of each; wait for more" in done.stderr
+    assert not (tmp_path / "moved").exists()
+    feed(range(230, 260), 4.0)
+    (alarm,) = log.alarms()
+    done = command(*words)  # while the file is open here
+    assert done.returncode == 0, done.stderr
+    since = 260 - (alarm.pictures - alarm.since)
+    assert f"{260 - since} pictures before the change and {since} since" in done.stdout
+    _, moved = load_recognizer(tmp_path / "moved")
+    assert np.allclose(moved.train.values - kept.train.values, 0.5, atol=0.02)
+    log.close()
+
+
+def test_what_cannot_be(fitted: Path, steel: Path, tmp_path: Path, command: Command) -> None:
+    log = ChangeLog(tmp_path / "other.alarm", "another", [], AlarmOptions())
+    log.close()
+    (tmp_path / "note").write_text("hello")
+    (tmp_path / "empty").write_text("")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").write_text("")
+    shutil.copytree(steel / "test", tmp_path / "some")
+    lacking = ((), ("--before", "some"), ("--after", "some"))
+    both = ("--alarm", "note", "--before", "some")
+    folders = ("--before", "some", "--after", "nowhere")
+    for words, told in (
+        *(
+            ((fitted, "out", *each), "--before FOLDER --after FOLDER) is needed")
+            for each in lacking
+        ),
+        ((fitted, "out", *both), "name the file or both folders"),
+        ((fitted, "full", "--alarm", "note"), "OUT full: exists and is not an empty folder"),
+        (("some", "out", "--alarm", "note"), "some: keeps no embeddings to move"),
+        ((fitted, "out", "--alarm", "note"), "note: is damaged or no file of --alarm"),
+        ((fitted, "out", "--alarm", "empty"), "empty: is empty, no file of --alarm"),
+        ((fitted, "out", "--alarm", "missing"), "missing: no such file"),
+        ((fitted, "out", "--alarm", "other.alarm"), "about the pictures of another recognizer"),
+        ((fitted, "out", *folders), "nowhere: no such file or folder"),
+    ):
+        done = command("recentre", *words)
+        assert done.returncode == 2 and told in done.stderr, done.stderr
+        assert done.stderr.count("\n") == 1 and not (tmp_path / "out").exists()
+    assert (tmp_path / "empty").read_text() == ""

@@ -129,7 +129,7 @@ def test_pages_do_not_become_slow(answers: Answers, tmp_path: Path) -> None:
         steps += 1
         return 0
 
-    answers._reading._rows.set_progress_handler(count, 1000)
+    answers._reading._file._rows.set_progress_handler(count, 1000)
     assert len(answers.page(Wanted(answer="unknown"))) == 1
     assert len(answers.page(Wanted(sha256=told(b"")["sha256"]))) == 50
     assert len(answers.page(Wanted(since="2026-05-02"))) == 1

@@ -338,8 +338,8 @@ def test_pictures_of_a_folder_are_answered_once(
     until(lambda: len(rows(tmp_path / "a.csv")) == 2)
     assert [each["name"] for each in answered(folder)] == ["shift 1/0.png", "1.png"]
     assert {each["source"] for each in answered(folder)} == {"watch"}
-    assert first.source().folder == str(line)
-    until(lambda: first.source().pictures == 2)
+    assert first.folder == str(line)
+    until(lambda: first.sources()[0].pictures == 2)
     assert [each.name for each in first.sinks()] == ["csv"]
     hours, counts = first.counts(3)
     assert len(hours) == 3 and sum(map(sum, counts.values())) == 2
@@ -347,7 +347,7 @@ def test_pictures_of_a_folder_are_answered_once(
     picture(line / "2.png", 2)
     second = watching()
     until(lambda: len(answered(folder)) == 3)
-    until(lambda: second.source().pictures == 3)
+    until(lambda: second.sources()[0].pictures == 3)
     picture(line / "3.png", 3)
     until(lambda: len(answered(folder)) == 4)
     assert [each["name"] for each in answered(folder)][2:] == ["2.png", "3.png"]
@@ -361,14 +361,14 @@ def test_a_lamp_fails(watching: Callable[..., Watching], folder: Path, tmp_path:
     for number in range(80):
         picture(line / f"{number:03}.png", number)
     until(lambda: len(answered(folder)) == 80)
-    assert work.alarms() == [] and 0 <= (work.source().nearness or 0) < 1
+    assert work.alarms() == [] and 0 <= (work.sources()[0].nearness or 0) < 1
     for number in range(80, 140):
         picture(line / f"{number:03}.png", number, gain=0.4)
     until(lambda: len(answered(folder)) == 140)
     (alarm,) = until(work.alarms)
     # the encoder is tiny and was never trained: all dark pictures are of one class to it
     assert alarm.facts["alarm"] in ("light", "shares") and alarm.settled is None
-    assert alarm.version == 1
+    assert alarm.version == 1 and alarm.source == "watch"
     assert int(Path(alarm.facts["first"]).stem) >= 70
     with pytest.raises(LookupError):
         work.settle(alarm.number + 10_000, "nothing", "Li")
@@ -387,11 +387,11 @@ def test_a_folder_that_is_away_for_a_while(
     work = watching()
     until(lambda: len(answered(folder)) == 1)
     line.rename(tmp_path / "away")
-    assert "line" in until(lambda: work.source().trouble)
+    assert "line" in until(lambda: work.sources()[0].trouble)
     (tmp_path / "away").rename(line)
     picture(line / "1.png", 1)
     until(lambda: len(answered(folder)) == 2)
-    until(lambda: not work.source().trouble)
+    until(lambda: not work.sources()[0].trouble)
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ COMMANDS = {
     "linear": ("linear", "train a linear classifier on a frozen backbone's features"),
     "fit": ("fit", "a recognizer without training: a few labels on embeddings"),
     "predict": ("predict", "name the class of pictures, also as they arrive"),
+    "recentre": ("recentre", "move a recognizer to where a changed lamp or camera shows pictures"),
     "station": ("station", "answer programs over HTTP, by the live one of numbered recognizers"),
     "export": ("export", "write a recognizer as one ONNX file, from picture to answer"),
     "verify": ("verify", "check that an exported file answers as when it was made"),

@@ -223,7 +223,7 @@ def _go_on(config: PredictConfig) -> None:
 
 def _opened(config: PredictConfig) -> "tuple[Recognition, Changes | None]":
     """What names the pictures and, with --alarm, what compares them with earlier ones."""
-    from cvgssl.recognizer.predict import recognition
+    from cvgssl.recognizer.predict import find_nearest, recognition
 
     work = recognition(config)
     if config.alarm is None:
@@ -237,7 +237,8 @@ def _opened(config: PredictConfig) -> "tuple[Recognition, Changes | None]":
             "`cvgssl fit`"
         )
     changes = open_changes(work.recognizer, config.model, config.alarm, config)
-    return replace(work, recognizer=changes.recognizer), changes
+    nearest = find_nearest(changes.recognizer, config)
+    return replace(work, recognizer=changes.recognizer, nearest=nearest), changes
 
 
 def _say(prediction: "Prediction", place: Path | None) -> None:
@@ -288,15 +289,18 @@ def _show(work: "Recognition") -> dict[str, int]:
             yield from batch
 
     predictions = each()
-    _print_table(list(islice(predictions, SHOWN)), work.with_verdicts)
+    first = list(islice(predictions, SHOWN))
+    _print_table(first, work.with_verdicts, work.nearest is not None)
     more = sum(1 for _ in predictions)
     if more:
         print(f"... and {more} more; --csv FILE writes all")
     return counts
 
 
-def _print_table(predictions: "Sequence[Prediction]", with_verdicts: bool) -> None:
-    """Path, (with verdicts) answer, class, probability and runner-up."""
+def _print_table(
+    predictions: "Sequence[Prediction]", with_verdicts: bool, with_nearest: bool
+) -> None:
+    """Path, (with verdicts) answer, class, probability, runner-up, (with nearest) the first one."""
     from cvgssl.recognizer.answers import path_text
     from cvgssl.report.terminal import print_table
 
@@ -305,6 +309,12 @@ def _print_table(predictions: "Sequence[Prediction]", with_verdicts: bool) -> No
         (label, first), *others = prediction.ranked()
         second = f"{others[0][0]} {100 * others[0][1]:.1f} %" if others else ""
         answer = [prediction.answer] if with_verdicts else []
-        rows.append([path_text(prediction.path), *answer, label, f"{100 * first:.1f} %", second])
+        near = [
+            f"{each.name} ({each.label}, {each.similarity:.2f})"
+            for each in (prediction.nearest or ())[:1]
+        ]
+        shown = [path_text(prediction.path), *answer, label, f"{100 * first:.1f} %", second]
+        rows.append([*shown, *near])
     answer = ["answer"] if with_verdicts else []
-    print_table("", ["path", *answer, "class", "probability", "runner-up"], rows)
+    near = ["most like"] if with_nearest else []
+    print_table("", ["path", *answer, "class", "probability", "runner-up", *near], rows)

@@ -101,7 +101,9 @@ def write_answers(
 def _write_table(output: Output, recognition: Recognition) -> None:
     form, path = output.format, output.path
     assert isinstance(form, ParquetFormat) and path is not None, "checked with the options"
-    form.write(_part(path), path, recognition.recognizer.classes, recognition.with_verdicts)
+    with_nearest = recognition.nearest is not None
+    classes, with_verdicts = recognition.recognizer.classes, recognition.with_verdicts
+    form.write(_part(path), path, classes, with_verdicts, with_nearest)
 
 
 class _Log:
@@ -144,8 +146,7 @@ def _write(
     try:
         if not state.done:
             for output, stream in zip(outputs, streams, strict=True):
-                classes = recognition.recognizer.classes
-                _put(output, stream, output.format.begin(classes, recognition.with_verdicts))
+                _put(output, stream, recognition.begin(output.format))
         for batch in recognition.batches(state.done):
             for output, stream in zip(outputs, streams, strict=True):
                 _put(output, stream, _joined(output.format, batch, first=not counts))
@@ -217,6 +218,7 @@ def _key(recognition: Recognition, options: PredictOptions, outputs: Sequence[Ou
         options.skip_corrupt,
         options.max_megapixels,
         options.rate,
+        options.nearest,
         [type(output.format).__name__ for output in outputs],
     ]
     digest = hashlib.sha256(json.dumps(settings).encode())

@@ -5,6 +5,7 @@ import io
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -22,8 +23,11 @@ class TextFormat(Protocol):
     between: str
     end: str
 
-    def begin(self, classes: Sequence[str], with_verdicts: bool) -> str:
-        """What comes before the first picture; with_verdicts: whether there are verdicts."""
+    def begin(self, classes: Sequence[str], with_verdicts: bool, nearest: int = 0) -> str:
+        """What comes before the first picture.
+
+        with_verdicts: whether there are verdicts. nearest: labelled pictures of each.
+        """
 
     def text(self, prediction: Prediction) -> str:
         """That of one picture."""
@@ -32,22 +36,32 @@ class TextFormat(Protocol):
 class CsvFormat:
     """Columns path, class, probability and the probability of every class.
 
-    With verdicts, the column answer follows path: class, unknown or not sure.
+    With verdicts, the column answer follows path: class, unknown or not sure. Labelled pictures are
+    at the end, each in three columns: `nearest 1`, `nearest 1 class`, `nearest 1 similarity`.
     """
 
     between = end = ""
 
-    def begin(self, classes: Sequence[str], with_verdicts: bool) -> str:
+    def begin(self, classes: Sequence[str], with_verdicts: bool, nearest: int = 0) -> str:
         """The header."""
-        return csv_line(
-            ["path", *(["answer"] if with_verdicts else []), "class", "probability", *classes]
-        )
+        near = [
+            f"nearest {place}{what}"
+            for place in range(1, nearest + 1)
+            for what in ("", " class", " similarity")
+        ]
+        answer = ["answer"] if with_verdicts else []
+        return csv_line(["path", *answer, "class", "probability", *classes, *near])
 
     def text(self, prediction: Prediction) -> str:
         """A row."""
         numbers = [f"{p:.6f}" for p in (prediction.probability, *prediction.probabilities)]
         answer = [] if prediction.verdict is None else [prediction.answer]
-        return csv_line([path_text(prediction.path), *answer, prediction.label, *numbers])
+        near = [
+            cell
+            for each in prediction.nearest or ()
+            for cell in (each.name, each.label, f"{each.similarity:.6f}")
+        ]
+        return csv_line([path_text(prediction.path), *answer, prediction.label, *numbers, *near])
 
     def remark(self, facts: dict[str, Any]) -> str:  # noqa: ARG002
         """Nothing: all rows are about pictures."""
@@ -73,7 +87,7 @@ class JsonLinesFormat:
 
     between = end = ""
 
-    def begin(self, classes: Sequence[str], with_verdicts: bool) -> str:  # noqa: ARG002
+    def begin(self, classes: Sequence[str], with_verdicts: bool, nearest: int = 0) -> str:  # noqa: ARG002
         """Nothing."""
         return ""
 
@@ -99,12 +113,13 @@ class JsonLinesFormat:
 class JsonFormat:
     """A list of objects with path, class, probability and probabilities (class -> number).
 
-    With verdicts, also answer: class, unknown or not sure.
+    With verdicts, also answer: class, unknown or not sure. With labelled pictures, also nearest: a
+    list of name, label and similarity.
     """
 
     between, end = ",\n", "\n]\n"
 
-    def begin(self, classes: Sequence[str], with_verdicts: bool) -> str:  # noqa: ARG002
+    def begin(self, classes: Sequence[str], with_verdicts: bool, nearest: int = 0) -> str:  # noqa: ARG002
         """The bracket."""
         return "[\n"
 
@@ -117,12 +132,15 @@ class JsonFormat:
 def _values(prediction: Prediction) -> dict[str, Any]:
     numbers = [round(float(p), 6) for p in prediction.probabilities]
     answer = {} if prediction.verdict is None else {"answer": prediction.answer}
+    nearest = prediction.nearest
+    near = {} if nearest is None else {"nearest": [asdict(each) for each in nearest]}
     return {
         "path": path_text(prediction.path),
         **answer,
         "class": prediction.label,
         "probability": round(prediction.probability, 6),
         "probabilities": dict(zip(prediction.classes, numbers, strict=True)),
+        **near,
     }
 
 

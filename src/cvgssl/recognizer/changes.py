@@ -6,33 +6,29 @@ made again from the pictures since, so that a restart changes nothing.
 
 import io
 import json
-import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cvgssl.heads.change import Alarm, ChangeDetector, Reference, light_of
-from cvgssl.images.decoding import Square
-from cvgssl.images.geometry import Geometry
+from cvgssl.heads.change import Alarm, ChangeDetector
 from cvgssl.recognizer.card import TRAIN, load_recognizer
 from cvgssl.recognizer.config import AlarmOptions
 from cvgssl.recognizer.fitted import FittedRecognizer
-from cvgssl.runtime.errors import MachineError, UserError
+from cvgssl.recognizer.measuring import Arrival, Measure, Seen, noting
+from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import sha256_file
-from cvgssl.runtime.parsing import one_line
+from cvgssl.runtime.parsing import check_file, parsing
+from cvgssl.runtime.sqlite_file import SqliteFile, SqliteKind
 
 LOOKED_AT = 2000  # pictures whose embeddings are kept, the newest
 EXAMPLES = 6
 _KEEP = 500  # pictures from one copy of the detector's state to the next
-_FORMAT = 1
-_SMALLEST = 512  # bytes of a file of SQLite
-_WAIT = 30  # seconds for another process to end its writing
 _TABLES = """
 create table about (recognizer text not null, run_length integer not null);
 create table pictures (
@@ -42,59 +38,7 @@ create table pictures (
 create table detector (number integer not null, state blob not null);
 create table alarms (number integer primary key, facts text not null);
 """
-
-
-class Seen(NamedTuple):
-    """Of B pictures. embeddings: float32 [B, D]. values: [B, V], see `Reference`. nearest: [B]."""
-
-    embeddings: NDArray[np.float32]
-    values: NDArray[np.float64]
-    nearest: NDArray[np.intp]
-
-
-class MeasuringRecognizer:
-    """A recognizer of `cvgssl fit` that keeps what it saw of the last pictures in `seen`."""
-
-    def __init__(
-        self,
-        recognizer: FittedRecognizer,
-        train: NDArray[np.float32],
-        told: Callable[[Sequence[Square], Seen], object] = lambda *_: None,
-    ) -> None:
-        """train: embeddings that the recognizer keeps; raises UserError where they are too few.
-
-        told: gets the first squares of pictures, and what was seen of them.
-        """
-        self._told = told
-        self._recognizer = recognizer
-        self._preparation = recognizer.head.preparation
-        try:
-            self._reference = Reference(self._preparation.transform(train))
-        except ValueError as error:
-            raise UserError(f"--alarm: {error} among the recognizer's train pictures") from error
-        self.seen: Seen | None = None
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """K names."""
-        return self._recognizer.classes
-
-    @property
-    def geometries(self) -> tuple[Geometry, ...]:
-        """How each picture becomes squares."""
-        return self._recognizer.geometries
-
-    def __call__(
-        self, squares: Sequence[Sequence[Square]], /
-    ) -> tuple[NDArray[np.float32], list[str | None]]:
-        """Probabilities [B, K] and verdicts [B], as those of the recognizer."""
-        embeddings = self._recognizer.embed(squares)
-        probabilities, verdicts = self._recognizer.head(embeddings)
-        light = [light_of(square.pixels) for square in squares[0] if square.pixels is not None]
-        rows = self._preparation.transform(embeddings)
-        self.seen = Seen(embeddings, *self._reference.measure(rows, np.array(light)))
-        self._told(squares[0], self.seen)
-        return probabilities.astype(np.float32), verdicts
+_KIND = SqliteKind("file of --alarm", "another file", 1, _TABLES, "normal")
 
 
 @dataclass(frozen=True)
@@ -133,8 +77,8 @@ class ChangeAlarm:
 class ChangeLog:
     """The pictures of one place, and the detector that has seen them; for one thread at a time.
 
-    train_names: of the recognizer's train pictures. untold: an alarm that was found
-    when the log was opened, where an earlier process had ended before it could tell.
+    train_names: of the recognizer's train pictures. untold: alarms that were found when the log
+    was opened, where an earlier process had ended before it could tell.
     """
 
     def __init__(
@@ -149,183 +93,141 @@ class ChangeLog:
         Raises UserError for a file that is none, or of another recognizer, and MachineError for a
         disk that does not take rows.
         """
-        self._path, self._train, self._run = path, train_names, options.run_length
+        self._train, self._run = train_names, options.run_length
         self.detector = ChangeDetector(max(options.false_alarm_every / self._run, 2))
-        self.untold: ChangeAlarm | None = None
-        # SQLite would write over a short file; opening it here would drop locks of SQLite's
-        with suppress(FileNotFoundError):
-            if 0 < path.stat().st_size < _SMALLEST:
-                raise self._no_log("another kind of file")
+        self.untold: list[ChangeAlarm] = []
         path.parent.mkdir(parents=True, exist_ok=True)
-        with self._naming():
-            self._rows = sqlite3.connect(
-                path, timeout=_WAIT, isolation_level=None, check_same_thread=False
-            )
-            self._rows.execute("pragma journal_mode = wal")
-            self._rows.execute("pragma synchronous = normal")
-            self._prepare(recognizer)
-            self._go_on()
+        about = ("insert into about values (?, ?)", (recognizer, self._run))
+        self._file = SqliteFile(path, _KIND, [about])
+        self._check(recognizer)
+        self._go_on()
 
     @property
     def count(self) -> int:
         """Pictures that were seen."""
         return self._count
 
-    def take(
-        self, name: str, label: int, embedding: NDArray[np.float32], values: Any, nearest: int
-    ) -> ChangeAlarm | None:
-        """The next picture; gives an alarm where pictures have changed."""
-        looked_at = (self._count + 1) % self._run == 0
-        measured = np.asarray(values, np.float64)
-        row = (
-            self._count + 1,
-            _now(),
-            name,
-            label,
-            nearest,
-            measured.tobytes() if looked_at else None,
-            np.asarray(embedding, np.float32).tobytes(),
-        )
-        with self._naming():
-            self._rows.execute("insert into pictures values (?, ?, ?, ?, ?, ?, ?)", row)
-        self._count += 1
-        if not looked_at:
-            return None
-        found = self.detector.observe(label, measured)
-        told = None if found is None else self._tell(found)
-        if told is not None or self.detector.count % _KEEP == 0:
-            self._keep(told)
-        return told
+    def take(self, pictures: Sequence[Arrival]) -> list[ChangeAlarm]:
+        """The next pictures; gives the alarms where they have changed."""
+        compared, rows = [], []
+        for number, each in enumerate(pictures, self._count + 1):
+            measured = None
+            if number % self._run == 0:
+                compared.append((number, each.label, each.values))
+                measured = np.asarray(each.values, np.float64).tobytes()
+            embedding = np.asarray(each.embedding, np.float32).tobytes()
+            rows.append((number, _now(), each.name, each.label, each.nearest, measured, embedding))
+        with self._file.alone():
+            self._file.do_each("insert into pictures values (?, ?, ?, ?, ?, ?, ?)", rows)
+        self._count += len(rows)
+        return self._compare(compared)
 
     def alarms(self) -> list[ChangeAlarm]:
         """All, the oldest first."""
-        with self._naming():
-            rows = self._rows.execute("select facts from alarms order by number").fetchall()
+        rows = self._file.select("select facts from alarms order by number")
         return [_alarm(json.loads(facts)) for (facts,) in rows]
 
     def close(self) -> None:
         """Let go of the file."""
-        self._rows.close()
+        self._file.close()
 
-    def _tell(self, found: Alarm) -> ChangeAlarm:
+    def _compare(self, pictures: Iterable[tuple[int, int, Any]]) -> list[ChangeAlarm]:
+        """Have the detector look at pictures that are on the disk: number, class and values."""
+        told = []
+        for number, label, values in pictures:
+            found = self.detector.observe(label, values)
+            alarm = None if found is None else self._tell(found, number)
+            told += [] if alarm is None else [alarm]
+            if alarm is not None or self.detector.count % _KEEP == 0:
+                self._keep(alarm, number)
+        return told
+
+    def _tell(self, found: Alarm, number: int) -> ChangeAlarm:
+        """number: of the last picture before the alarm."""
         first = found.since * self._run
-        with self._naming():
-            rows = self._rows.execute(
-                "select name, nearest, measured from pictures"
-                " where number >= ? and measured is not null order by number",
-                (first,),
-            ).fetchall()
+        rows = self._file.select(
+            "select name, nearest, measured from pictures"
+            " where number between ? and ? and measured is not null order by number",
+            (first, number),
+        )
         changed = [float(np.frombuffer(row[2]) @ found.direction) for row in rows]
         most = np.argsort(changed)[::-1][:EXAMPLES]
         examples = tuple(ChangedPicture(rows[i][0], self._train[rows[i][1]]) for i in most)
-        since = self._count - first + 1
         return ChangeAlarm(
-            found.kind, found.words, _now(), self._count, since, rows[0][0], examples
+            found.kind, found.words, _now(), number, number - first + 1, rows[0][0], examples
         )
 
-    def _keep(self, told: ChangeAlarm | None) -> None:
-        """Keep what the detector knows, and no more pictures than are needed."""
+    def _keep(self, told: ChangeAlarm | None, number: int) -> None:
+        """Keep what the detector knows after picture `number`, and no more than is needed."""
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **self.detector.state())
-        with self._naming(), self._together():
-            self._rows.execute("delete from detector")
-            self._rows.execute(
-                "insert into detector values (?, ?)", (self._count, buffer.getvalue())
-            )
-            self._rows.execute(
-                "delete from pictures where number <= ?", (self._count - LOOKED_AT * self._run,)
+        with self._file.alone():
+            self._file.do("delete from detector")
+            self._file.do("insert into detector values (?, ?)", (number, buffer.getvalue()))
+            self._file.do(
+                "delete from pictures where number <= ?", (number - LOOKED_AT * self._run,)
             )
             if told is not None:
                 facts = json.dumps(asdict(told), ensure_ascii=False)
-                self._rows.execute(
-                    "insert into alarms values (?, ?)",
-                    (self._count, facts.encode("utf-8", "backslashreplace").decode()),
-                )
+                facts = facts.encode("utf-8", "backslashreplace").decode()
+                self._file.do("insert into alarms values (?, ?)", (number, facts))
 
     def _go_on(self) -> None:
         """Bring the detector to where it was."""
-        kept = self._rows.execute("select number, state from detector").fetchone()
         number = 0
-        if kept is not None:
-            number = kept[0]
+        if kept := self._file.select("select number, state from detector"):
+            ((number, state),) = kept
             try:
-                with np.load(io.BytesIO(kept[1]), allow_pickle=False) as arrays:
+                with np.load(io.BytesIO(state), allow_pickle=False) as arrays:
                     self.detector.restore(dict(arrays))
             except (KeyError, ValueError, TypeError, OSError) as error:
-                raise self._no_log(error) from error
-        since = self._rows.execute(
-            "select label, measured from pictures where number > ? and measured is not null"
-            " order by number",
+                raise self._file.damaged(error) from error
+        since = self._file.select(
+            "select number, label, measured from pictures"
+            " where number > ? and measured is not null order by number",
             (number,),
-        ).fetchall()
-        (last,) = self._rows.execute("select max(number) from pictures").fetchone()
+        )
+        ((last,),) = self._file.select("select max(number) from pictures")
         self._count = last or number
-        for label, measured in since:
-            found = self.detector.observe(label, np.frombuffer(measured))
-            if found is not None:  # the end came before it could be kept
-                self.untold = self._tell(found)
-                self._keep(self.untold)
+        # where an alarm is found here, the end came before it could be kept
+        self.untold = self._compare(
+            (each, label, np.frombuffer(measured)) for each, label, measured in since
+        )
 
-    def _prepare(self, recognizer: str) -> None:
-        with self._together():
-            (version,) = self._rows.execute("pragma user_version").fetchone()
-            if version == 0 and not self._rows.execute("select 1 from sqlite_master").fetchone():
-                for statement in filter(str.strip, _TABLES.split(";")):
-                    self._rows.execute(statement)
-                self._rows.execute("insert into about values (?, ?)", (recognizer, self._run))
-                self._rows.execute(f"pragma user_version = {_FORMAT}")
-            elif version != _FORMAT:
-                raise self._no_log(f"format {version}")
-            known, run_length = self._rows.execute("select * from about").fetchone()
+    def _check(self, recognizer: str) -> None:
+        about = self._file.select("select * from about")
+        if len(about) != 1:
+            raise self._file.damaged("nothing says of what recognizer")
+        ((known, run_length),) = about
         if known != recognizer:
             raise UserError(
-                f"{self._path}: is about the pictures of another recognizer; name another file"
+                f"{self._file.path}: is about the pictures of another recognizer; name another file"
             )
         if run_length != self._run:
             raise UserError(
-                f"{self._path}: was begun with --run-length {run_length}, and goes on with that; "
-                "or name another file"
+                f"{self._file.path}: was begun with --run-length {run_length}, and goes on with "
+                "that; or name another file"
             )
 
-    @contextmanager
-    def _together(self) -> Iterator[None]:
-        self._rows.execute("begin immediate")
-        try:
-            yield
-        except BaseException:
-            self._rows.execute("rollback")
-            raise
-        self._rows.execute("commit")
 
-    @contextmanager
-    def _naming(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            raise MachineError(f"{self._path}: {one_line(error)}") from error
-        except sqlite3.DatabaseError as error:
-            raise self._no_log(error) from error
-
-    def _no_log(self, reason: object) -> UserError:
-        return UserError(
-            f"{self._path}: is damaged or no file of --alarm ({one_line(reason)}); name another one"
-        )
-
-
-@dataclass(frozen=True)
 class Changes:
-    """What happens to each picture after it was named."""
+    """What happens to each picture after it was named.
 
-    recognizer: MeasuringRecognizer
-    log: ChangeLog
+    recognizer: to be asked instead of the one given. log: what is known of earlier pictures.
+    """
 
-    def take(self, name: str, label: str, place: int) -> ChangeAlarm | None:
+    def __init__(self, recognizer: FittedRecognizer, measure: Measure, log: ChangeLog) -> None:
+        self.recognizer = noting(recognizer, self._note)
+        self.log = log
+        self._measure = measure
+        self._seen: list[Arrival] = []
+
+    def take(self, name: str, place: int) -> list[ChangeAlarm]:
         """Of the picture at `place` among those that the recognizer was asked for last."""
-        seen = self.recognizer.seen
-        assert seen is not None
-        number = self.recognizer.classes.index(label)
-        row = (seen.embeddings[place], seen.values[place], int(seen.nearest[place]))
-        return self.log.take(name, number, *row)
+        return self.log.take([self._seen[place]._replace(name=name)])
+
+    def _note(self, seen: Seen) -> None:
+        self._seen = self._measure([""] * len(seen.squares), seen)
 
 
 def open_changes(
@@ -333,21 +235,51 @@ def open_changes(
 ) -> Changes:
     """Of a recognizer in a folder of `cvgssl fit`; see `ChangeLog`."""
     _, kept = load_recognizer(folder)
-    measuring = MeasuringRecognizer(recognizer, kept.train.values)
-    return Changes(measuring, ChangeLog(path, identity(folder), kept.train.names, options))
+    measure = Measure(recognizer, kept.train.values)
+    return Changes(
+        recognizer, measure, ChangeLog(path, identity(folder), kept.train.names, options)
+    )
 
 
-def kept_embeddings(path: Path, first: int, last: int) -> NDArray[np.float32]:
-    """Of the pictures in the file of a `ChangeLog` with these numbers, both included [M, D].
+def last_alarm(path: Path, recognizer: str) -> ChangeAlarm:
+    """The newest one in the file of a `ChangeLog`.
 
-    While another thread or process adds pictures, too.
+    Raises UserError where there is none, and for a file that is none or of another recognizer.
     """
-    with closing(sqlite3.connect(path, timeout=_WAIT)) as rows:
-        found = rows.execute(
-            "select embedding from pictures where number between ? and ? order by number",
-            (first, last),
-        ).fetchall()
-    return np.array([np.frombuffer(row, np.float32) for (row,) in found])
+    if not check_file(path):
+        raise UserError(f"{path}: is empty, no file of --alarm")
+    with closing(SqliteFile(path, _KIND)) as file:
+        if [known for known, _ in file.select("select * from about")] != [recognizer]:
+            raise UserError(f"{path}: is about the pictures of another recognizer")
+        rows = file.select("select facts from alarms order by number desc limit 1")
+    if not rows:
+        raise UserError(f"{path}: holds no alarm; name pictures by --before and --after")
+    with parsing(path, "a file of --alarm"):
+        return _alarm(json.loads(rows[0][0]))
+
+
+def embeddings_around(
+    path: Path, pictures: int, since: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Of pictures before and since a change [B, D] and [A, D], in the file of a `ChangeLog`.
+
+    pictures, since: of a `ChangeAlarm`. While another thread or process adds pictures, too. Raises
+    UserError where there is no such file.
+    """
+    check_file(path)
+    first = pictures - since + 1
+    parts = ((max(1, first - LOOKED_AT), first - 1), (first, pictures + LOOKED_AT))
+    with closing(SqliteFile(path, _KIND)) as file:
+        found = [
+            file.select(
+                "select embedding from pictures where number between ? and ? order by number", part
+            )
+            for part in parts
+        ]
+    before, after = (
+        np.array([np.frombuffer(row, np.float32) for (row,) in rows]) for rows in found
+    )
+    return before, after
 
 
 def identity(folder: Path) -> str:

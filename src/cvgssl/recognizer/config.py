@@ -28,6 +28,8 @@ EXPORTED = (ONNX_SUFFIX, OPENVINO_SUFFIX)
 SortMode = Literal["copy", "move"]
 PICTURES_BETWEEN = 100_000
 """Default of what `AlarmOptions` calls `false_alarm_every`."""
+MOST_NEAREST = 5
+"""Labelled pictures that are named with an answer, at most: those that exported files give."""
 DEFAULT_RATE = 0.1
 """Share of the pictures of known classes that may be called unknown; that of exported files."""
 
@@ -158,6 +160,13 @@ class PredictOptions(CheckedOptions, GpuOption, RuntimeOption, BatchOptions):
         description="with --unknown: share of the pictures of known classes that may be called "
         "unknown; files of `cvgssl export` have that of the default",
     )
+    nearest: int = Field(
+        default=0,
+        ge=0,
+        le=MOST_NEAREST,
+        description="also name so many labelled pictures, those most like each picture, with class "
+        "and similarity (cosine); for runs of `cvgssl fit` and files of them",
+    )
     encoder: tuple[str, ...] = Field(
         default=(),
         description="for a run of `cvgssl fit` whose encoder's weights have been moved: the files",
@@ -173,3 +182,44 @@ class PredictOptions(CheckedOptions, GpuOption, RuntimeOption, BatchOptions):
     def rate(self) -> float | None:
         """The false-rejection rate where verdicts are asked for, else None."""
         return self.false_rejection_rate if self.unknown else None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class RecentreConfig(CheckedOptions, GpuOption, RuntimeOption, BatchOptions):
+    """Move a recognizer's train pictures to where a changed lamp or camera shows such pictures.
+
+    By unlabelled pictures from before and after the change: those that `--alarm` remembers, or two
+    folders. It helps after blur and noise, and hurts where other kinds of pictures come than
+    before; compare both recognizers on pictures with labels.
+    """
+
+    recognizer: Path = Field(description="folder of `cvgssl fit`; it stays as it is")
+    out: Annotated[Path, Written(folder=True)] = Field(
+        description="new folder for the moved recognizer"
+    )
+    alarm: Path | None = Field(
+        default=None,
+        description="file of `cvgssl predict --alarm` with this recognizer: pictures before and "
+        "since its last alarm",
+    )
+    before: Path | None = Field(
+        default=None, description="instead of --alarm: folder of pictures from before the change"
+    )
+    after: Path | None = Field(
+        default=None,
+        description="with --before: folder of pictures from after it, of the same kinds in the "
+        "same shares",
+    )
+    encoder: tuple[str, ...] = Field(
+        default=(), description="where the encoder's weights have been moved: the files"
+    )
+
+    def _problems(self) -> list[str]:
+        problems = super()._problems()
+        if self.alarm is None and None in (self.before, self.after):
+            problems.append("--alarm FILE (or --before FOLDER --after FOLDER) is needed")
+        if self.alarm is not None and (self.before, self.after) != (None, None):
+            problems.append("--alarm, --before and --after: name the file or both folders")
+        if self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
+            problems.append(f"OUT {self.out}: exists and is not an empty folder; name a new one")
+        return problems

@@ -55,12 +55,19 @@ class ExportedRecognizer:
 
         squares: B readable ones, in a list of one.
         """
+        return self.named(self.answers(squares))
+
+    def answers(self, squares: Sequence[Sequence[Square]]) -> list[Answer]:
+        """All that the file says of the same pictures [B]."""
         (shown,) = squares
-        answers = [
+        return [
             self.file(square.pixels.transpose(1, 2, 0), _WHITE)
             for square in shown
             if square.pixels is not None
         ]
+
+    def named(self, answers: Sequence[Answer]) -> tuple[NDArray[np.float32], list[str | None]]:
+        """Probabilities and verdicts in them."""
         limits = self.thresholds
         verdicts = [None if limits is None else limits.verdict(each) for each in answers]
         return np.stack([each["probabilities"] for each in answers]), verdicts

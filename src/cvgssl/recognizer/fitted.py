@@ -93,7 +93,15 @@ class FittedRecognizer:
 
         squares: B readable ones for each of `geometries`.
         """
-        probabilities, verdicts = self.head(self.embed(squares))
+        return self.answer(squares, self.embed(squares))
+
+    def answer(
+        self,
+        squares: Sequence[Sequence[Square]],  # noqa: ARG002 - for those that look at them, too
+        embeddings: NDArray[np.float32],
+    ) -> tuple[NDArray[np.float32], list[str | None]]:
+        """The same of their embeddings [B, D]."""
+        probabilities, verdicts = self.head(embeddings)
         return probabilities.astype(np.float32), verdicts
 
     def embed(self, squares: Sequence[Sequence[Square]]) -> NDArray[np.float32]:
@@ -125,14 +133,18 @@ def load_fitted(options: PredictOptions) -> FittedRecognizer:
         from cvgssl.recognizer.head import FittedHead
     folder = options.model
     card, kept = load_recognizer(folder)
-    embedding = _embedding(folder, card, options)
+    embedding = load_embedding(card, options)
     _announce(folder, card, kept)
     head = FittedHead(kept, card, options.rate)
     return FittedRecognizer(card.classes, embedding, head)
 
 
-def _embedding(folder: Path, card: RecognizerCard, options: PredictOptions) -> Embedding:
-    embed = card.options(runtime=options.runtime)
+def load_embedding(card: RecognizerCard, options: PredictOptions) -> Embedding:
+    """The encoders of the recognizer in the folder `options.model`, which has this card.
+
+    Raises UserError when an encoder's file is gone or changed.
+    """
+    folder, embed = options.model, card.options(runtime=options.runtime)
     if embed.precision == "fp16" and not has_gpu():
         log.warning("%s: fitted in fp16, which needs a GPU; fp32 is used", folder)
         embed = card.options(runtime=options.runtime, precision="fp32")

@@ -32,7 +32,7 @@ class GrowingFile:
         assert isinstance(form, CsvFormat | JsonLinesFormat), "to which rows can be appended"
         self._form = form
         self.answers: dict[str, str] = {}
-        begin = form.begin(work.recognizer.classes, work.with_verdicts).encode()
+        begin = work.begin(form).encode()
         path = output.path
         if not isinstance(self._target, Path):
             self._file: IO[bytes] = self._target

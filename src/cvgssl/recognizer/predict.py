@@ -6,7 +6,7 @@ Shapes: B pictures, K classes.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,22 @@ from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.options import Runtime
 from cvgssl.runtime.progress import progress
 
+if TYPE_CHECKING:
+    from cvgssl.recognizer.answers import TextFormat
+    from cvgssl.recognizer.nearest import Nearest
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A labelled picture. name: as the recognizer's labels.csv has it. label: its class.
+
+    similarity: cosine of the prepared embeddings, -1..1.
+    """
+
+    name: str
+    label: str
+    similarity: float
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -28,12 +44,14 @@ class Prediction:
 
     classes: K names. probabilities: float32 [K], in that order, sum 1.
     verdict: "known", "unknown" or "not sure"; None unless it was asked for.
+    nearest: labelled pictures that are most like it, the most similar first; None likewise.
     """
 
     path: Path
     classes: tuple[str, ...]
     probabilities: NDArray[np.float32]
     verdict: str | None = None
+    nearest: tuple[Neighbour, ...] | None = None
 
     @property
     def label(self) -> str:
@@ -66,6 +84,7 @@ def predict(
     skip_corrupt: bool = False,
     unknown: bool = False,
     false_rejection_rate: float = DEFAULT_RATE,
+    nearest: int = 0,
     encoder: Sequence[str] = (),
     max_megapixels: int = MAX_MEGAPIXELS,
     gpu: int | None = None,
@@ -82,6 +101,8 @@ def predict(
     unknown: also give verdicts, by the labelled pictures' features that linear evaluation and
         `fit` keep; about the share `false_rejection_rate` of the pictures of known classes will
         be called unknown; exported files have fixed thresholds.
+    nearest: labelled pictures to name with each answer, up to 5, of a folder of `fit` and files of
+        it.
     encoder: for a folder of `fit`: weights that have been moved since.
     max_megapixels: millions of pixels of the largest picture that is read.
     runtime: what runs frozen networks on the CPU, torch, openvino or onnxruntime; auto: openvino
@@ -98,6 +119,7 @@ def predict(
         max_megapixels=max_megapixels,
         unknown=unknown,
         false_rejection_rate=false_rejection_rate,
+        nearest=nearest,
         encoder=tuple(encoder),
         gpu=gpu,
         runtime=runtime,
@@ -127,12 +149,19 @@ class Recognition:
     """Pictures and what names them; the work is done as the batches are asked for.
 
     file: that says which recognizer it is. with_verdicts: whether predictions have verdicts.
+    nearest: what names labelled pictures, too; None for none.
     """
 
     file: Path
     recognizer: Recognizing
     reading: Reading
     with_verdicts: bool
+    nearest: "Nearest | None" = None
+
+    def begin(self, form: "TextFormat") -> str:
+        """What a file of its predictions begins with."""
+        most = 0 if self.nearest is None else self.nearest.most
+        return form.begin(self.recognizer.classes, self.with_verdicts, most)
 
     def batches(self, start: int = 0) -> Iterator[list[Prediction]]:
         """Predictions of the readable pictures from place `start` on, a few at a time.
@@ -154,7 +183,8 @@ class Recognition:
         advance, start: see `Reading.batches`.
         """
         for batch in reading.batches(advance, start):
-            answers = zip(batch.places, *self.recognizer(batch.squares), strict=True)
+            ask = self.recognizer if self.nearest is None else self.nearest
+            answers = zip(batch.places, *ask(batch.squares), strict=True)
             yield [
                 Prediction(reading.paths[place], self.recognizer.classes, *answer)
                 for place, *answer in answers
@@ -171,7 +201,23 @@ def recognition(options: PredictOptions) -> Recognition:
         recognizer.geometries,
         options,
     )
-    return Recognition(file, recognizer, reading, options.unknown)
+    nearest = find_nearest(recognizer, options)
+    return Recognition(file, recognizer, reading, options.unknown, nearest)
+
+
+def find_nearest(recognizer: Recognizing, options: PredictOptions) -> "Nearest | None":
+    """What names labelled pictures, if that is asked for; raises UserError where there are none."""
+    if not options.nearest:
+        return None
+    from cvgssl.recognizer.nearest import nearest_of
+
+    nearest = nearest_of(recognizer, options.model, options.nearest)
+    if nearest is None:
+        raise UserError(
+            f"--nearest: {options.model} keeps no labelled pictures; it needs a folder of `cvgssl "
+            "fit`, or a file of one"
+        )
+    return nearest
 
 
 def open_recognizer(file: Path, options: PredictOptions) -> Recognizing:

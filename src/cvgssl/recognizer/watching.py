@@ -65,8 +65,8 @@ class Line:
         for answers in files:
             for key in self._before:
                 del answers[key]
-        if self.changes is not None and self.changes.log.untold is not None:
-            self._alarm(self.changes.log.untold)
+        if self.changes is not None:
+            self._tell(self.changes.log.untold)
 
     def is_done(self, path: Path) -> bool:
         """Whether an earlier command named the picture; brings it to its place if that is left."""
@@ -118,14 +118,13 @@ class Line:
 
     def _compare(self, prediction: Prediction, place: int) -> None:
         if self.changes is not None:
-            name = path_text(prediction.path)
-            if (alarm := self.changes.take(name, prediction.label, place)) is not None:
-                self._alarm(alarm)
+            self._tell(self.changes.take(path_text(prediction.path), place))
 
-    def _alarm(self, alarm: "ChangeAlarm") -> None:
-        log.warning("%s", alarm.line())
-        for output in self.outputs:
-            output.remark(asdict(alarm))
+    def _tell(self, alarms: "Sequence[ChangeAlarm]") -> None:
+        for alarm in alarms:
+            log.warning("%s", alarm.line())
+            for output in self.outputs:
+                output.remark(asdict(alarm))
 
 
 def name_listed(line: Line, paths: Sequence[Path]) -> None:

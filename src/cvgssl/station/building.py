@@ -56,9 +56,9 @@ class Station:
         store = PictureStore(config.folder, int(config.keep_gigabytes * 10**9))
         answers = Answers(config.folder / LOG, store)
         self._to_close += [store.close, answers.close]
-        self.routes = Routes(answering, answers)
         self._watching = Watching(config, config, answering, answers)
         self._to_close.append(self._watching.close)
+        self.routes = Routes(answering, answers, self._watching.programs)
         routes: list[BaseRoute] = [*self.routes.routes()]
         middleware = [Middleware(Guard, config=config, people=people)]
         errors: dict[Any, Any] = {HTTPException: _failure, Exception: _crashed}

@@ -17,8 +17,8 @@ from cvgssl.recognizer.config import EXPORTED
 from cvgssl.recognizer.exported_file import ExportedFile
 from cvgssl.recognizer.finding import is_fitted
 from cvgssl.recognizer.fit import LABELS, SUMMARY
-from cvgssl.recognizer.nearest import Nearest, Neighbour, nearest_of
-from cvgssl.recognizer.predict import Prediction
+from cvgssl.recognizer.nearest import Nearest, nearest_of
+from cvgssl.recognizer.predict import Neighbour, Prediction
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.options import CONFIG
 from cvgssl.runtime.parsing import parse_json, parsing, read_text
@@ -138,7 +138,7 @@ class Evidence:
         classes = loaded.recognizer.classes
         return Prediction(Path("picture"), tuple(classes), said.probabilities, said.verdict)
 
-    def nearest(self, data: bytes, number: int) -> list[Neighbour]:
+    def nearest(self, data: bytes, number: int) -> Sequence[Neighbour]:
         """The labelled pictures of version `number` that are most like a picture.
 
         Empty for a trained run, which names none. Raises as `predict`.
@@ -148,7 +148,7 @@ class Evidence:
         if find is None:
             return []
         squares = [[square] for square in self._squares(data, loaded)]
-        (found,) = self._answering.gatherer.between(partial(find, squares)).result()
+        _, _, (found,) = self._answering.gatherer.between(partial(find, squares)).result()
         return found
 
     def _finder(self, loaded: Loaded) -> Nearest | None:

@@ -142,7 +142,7 @@ class Gatherer:
             asked, then = self._gathered(first)
             begun = time.monotonic()
             # of a change of the live version both may be asked for
-            for recognizer in dict.fromkeys(each.recognizer for each in asked):
+            for recognizer in {id(each.recognizer): each.recognizer for each in asked}.values():
                 _answer(recognizer, [each for each in asked if each.recognizer is recognizer])
             seconds = (time.monotonic() - begun) / len(asked)
             self._seconds += _RECENT * (seconds - self._seconds)

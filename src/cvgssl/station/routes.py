@@ -24,16 +24,20 @@ from cvgssl.station.gathering import BusyError
 from cvgssl.station.guard import RefusedError
 from cvgssl.station.lines import write_line
 from cvgssl.station.openapi import document
+from cvgssl.station.streams import ProgramStream
 
 _LONGEST_NAME = 200  # characters of a client's name for a picture
 
 
 class Routes:
-    """The answers to requests, with a line in the log for each."""
+    """The answers to requests, with a line in the log for each.
 
-    def __init__(self, answering: Answering, answers: Answers) -> None:
+    programs: compares what programs ask the live version with what they asked before.
+    """
+
+    def __init__(self, answering: Answering, answers: Answers, programs: ProgramStream) -> None:
         self._answering, self._config = answering, answering.config
-        self._answers = answers
+        self._answers, self._programs = answers, programs
         self._figures = Figures(answering)
         self._document = document()
         self.ending = False
@@ -51,6 +55,8 @@ class Routes:
 
     async def _predict(self, request: Request, about: dict[str, Any]) -> Response:
         loaded = await self._meant(request)
+        if loaded is self._answering.live:
+            loaded = self._programs.asked(loaded)
         about["version"] = loaded.version.number
         pictures = await self._pictures(request)
         answers = await self.answer(pictures, loaded, PROGRAM, PROGRAM)

@@ -1,6 +1,8 @@
-"""A folder of a line: its pictures are answered as they arrive, and told of when they change.
+"""What comes from the line, from a folder and over HTTP, and what is told of when it changes.
 
-Everything is in the log: answers (once for each picture), alarms and what people made of them.
+Pictures of the folder are answered as they arrive. Everything is in the log: answers (of the folder
+once for each picture), alarms and what people made of them. A kill may leave out the last pictures
+from what is compared; what is told of is told once.
 """
 
 import asyncio
@@ -9,103 +11,44 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
-from cvgssl.images.decoding import Square
 from cvgssl.recognizer.answers import path_text
-from cvgssl.recognizer.card import load_recognizer
-from cvgssl.recognizer.changes import (
-    LOOKED_AT,
-    ChangeAlarm,
-    ChangeLog,
-    MeasuringRecognizer,
-    Seen,
-    identity,
-    kept_embeddings,
-)
-from cvgssl.recognizer.fitted import FittedRecognizer
+from cvgssl.recognizer.changes import ChangeAlarm, embeddings_around
+from cvgssl.recognizer.measuring import Seen
 from cvgssl.recognizer.recentring import recentre
 from cvgssl.recognizer.watching import Arrivals
 from cvgssl.runtime.errors import MachineError, UserError
 from cvgssl.runtime.files import sha256_file
 from cvgssl.runtime.parsing import one_line
 from cvgssl.station.answering import Answering, Loaded, Picture
-from cvgssl.station.answers import WATCH, Answer, Answers, Wanted
+from cvgssl.station.answers import WATCH, Answer, Answers, Source, Wanted
 from cvgssl.station.config import StationConfig
 from cvgssl.station.events import LOG, Event, EventLog
 from cvgssl.station.gathering import BusyError
 from cvgssl.station.lines import write_line
 from cvgssl.station.sinks import ALARM, Delivery, deliveries
+from cvgssl.station.streams import (
+    CHANGES,
+    Measures,
+    ProgramStream,
+    SourceState,
+    Stream,
+    change_log,
+)
 from cvgssl.station.watch_config import WatchOptions
 
 WATCHED, SETTLED = "watch", "settled"
-CHANGES = "changes"
 Settled = Literal["nothing", "labelled", "recentred"]
 """What people made of an alarm: nothing has to be done, or they gave labels, or re-centred."""
 _STATION = "station"
-_MOST_SEEN = 10_000  # pictures that may wait to be compared
 _TO_LABEL = 3
 _TRIES = 3600  # seconds for which a busy station is asked again
-
-
-class _OneSeen(NamedTuple):
-    """See `Seen`, of one picture."""
-
-    embedding: Any
-    values: Any
-    nearest: int
-
-
-class Measured:
-    """A version that is asked by several threads, and what it has seen, by the pictures' hashes."""
-
-    def __init__(self, loaded: Loaded, options: WatchOptions, folder: Path) -> None:
-        """Raises UserError where it keeps too few embeddings."""
-        path = loaded.version.path
-        assert isinstance(loaded.recognizer, FittedRecognizer)
-        _, kept = load_recognizer(path)
-        self._seen: dict[str, _OneSeen] = {}
-        recognizer = MeasuringRecognizer(loaded.recognizer, kept.train.values, self._note)
-        self.loaded = replace(loaded, recognizer=recognizer)
-        self._classes = loaded.recognizer.classes
-        place = folder / CHANGES / f"{loaded.version.number:04}.alarm"
-        self.log = ChangeLog(place, identity(path), kept.train.names, options)
-
-    def take(self, name: str, told: dict[str, Any]) -> ChangeAlarm | None:
-        """Compare a picture that this version has just answered."""
-        seen = self._seen.pop(told["sha256"], None)
-        if seen is None:  # a twin of one that came at the same time
-            return None
-        return self.log.take(name, self._classes.index(told["class"]), *seen)
-
-    def _note(self, squares: Sequence[Square], seen: Seen) -> None:
-        """Called by the thread that recognizes."""
-        rows = zip(seen.embeddings, seen.values, seen.nearest, strict=True)
-        for square, (embedding, values, nearest) in zip(squares, rows, strict=True):
-            self._seen[square.digest] = _OneSeen(np.array(embedding), values, int(nearest))
-        while len(self._seen) > _MOST_SEEN:
-            with suppress(KeyError, StopIteration, RuntimeError):
-                del self._seen[next(iter(self._seen))]
-
-
-@dataclass(frozen=True)
-class SourceState:
-    """folder: None where none is watched. trouble: what is in the way, or "". last: when a picture
-    was answered, UTC, or "". nearness: of an alarm, 0 to 1; None where the live version keeps no
-    embeddings. pictures: that were compared with earlier ones.
-    """
-
-    folder: str | None
-    trouble: str
-    last: str
-    nearness: float | None
-    pictures: int
 
 
 @dataclass(frozen=True)
@@ -119,10 +62,14 @@ class SinkState:
 
 @dataclass(frozen=True)
 class ToldAlarm:
-    """number, at: of its event. version: that was live. settled: what was made of it, or None."""
+    """number, at: of its event. source: of the pictures, `facts` name them as `Stream` does.
+
+    version: that was live. settled: what was made of it, or None; who: did.
+    """
 
     number: int
     at: str
+    source: Source
     version: int
     facts: dict[str, Any]
     settled: str | None
@@ -130,7 +77,9 @@ class ToldAlarm:
 
 
 class Watching:
-    """Source and sinks of a station, for any number of threads.
+    """Sources and sinks of a station, for any number of threads.
+
+    programs: gets what programs ask.
 
     Parameters
     ----------
@@ -151,9 +100,10 @@ class Watching:
             raise UserError(f"--watch {options.watch}: no such folder")
         self._log, self._lock = EventLog(config.folder / LOG), threading.Lock()
         self._deliveries: list[Delivery] = deliveries(options, config.folder, answers.pictures)
-        self._measured: Measured | None = None
-        self._plain: int | None = None  # a version that cannot be measured
-        self._trouble, self._last = "", ""
+        measures = Measures()
+        self.programs = ProgramStream(config.folder, options, measures, self._alarm)
+        self._stream = Stream(WATCH, config.folder, options, measures, self._alarm)
+        self._seen: dict[str, tuple[Seen, int]] = {}  # of one batch: where each picture is
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._work, name="watch", daemon=True)
 
@@ -161,6 +111,7 @@ class Watching:
         """Watch and deliver from now on."""
         for each in self._deliveries:
             each.begin()
+        self.programs.begin(self._answering.live)
         if self._options.watch is not None:
             with self._lock:
                 self._log.append(WATCHED, _STATION, folder=path_text(self._options.watch))
@@ -171,23 +122,22 @@ class Watching:
         self._ending.set()
         if self._thread.is_alive():
             self._thread.join()
+        self._stream.close()
+        self.programs.close()
         for each in self._deliveries:
             each.close()
-        if self._measured is not None:
-            self._measured.log.close()
         with self._lock:
             self._log.close()
 
-    def source(self) -> SourceState:
-        """What is watched."""
-        watched, measured = self._options.watch, self._measured
-        return SourceState(
-            None if watched is None else path_text(watched),
-            self._trouble,
-            self._last,
-            None if measured is None else measured.log.detector.nearness,
-            0 if measured is None else measured.log.count,
-        )
+    @property
+    def folder(self) -> str | None:
+        """The one that is watched."""
+        return None if self._options.watch is None else path_text(self._options.watch)
+
+    def sources(self) -> list[SourceState]:
+        """The watched folder, if there is one, and the programs."""
+        watched = [] if self._options.watch is None else [self._stream.state()]
+        return [*watched, self.programs.state()]
 
     def sinks(self) -> list[SinkState]:
         """Where answers go."""
@@ -208,23 +158,29 @@ class Watching:
         for each in reversed([event for event in events if event.kind == ALARM]):
             by = settled.get(each.number)
             how = None if by is None else by.facts["how"]
-            facts = {name: value for name, value in each.facts.items() if name != "version"}
+            facts = dict(each.facts)
+            source, version = facts.pop("source", WATCH), facts.pop("version")
             who = None if by is None else by.who
-            told.append(ToldAlarm(each.number, each.at, each.facts["version"], facts, how, who))
+            told.append(ToldAlarm(each.number, each.at, source, version, facts, how, who))
         return told
 
-    def example(self, name: str) -> Answer | None:
-        """The newest answer to a picture of the watched folder; None where there is none."""
-        found = self._answers.page(Wanted(name=name, source=WATCH))
-        return next((each for each in found if each.name == name), None)
+    def example(self, alarm: ToldAlarm, name: str) -> Answer | None:
+        """The newest answer to a picture that an alarm names; None where there is none."""
+        if alarm.source == WATCH:
+            found = self._answers.page(Wanted(name=name, source=WATCH))
+            return next((each for each in found if each.name == name), None)
+        return next(
+            iter(self._answers.page(Wanted(sha256=name, source=alarm.source), None, 1)), None
+        )
 
     def to_label(self, alarm: ToldAlarm) -> list[Answer]:
         """Up to three answers since a change whose labels would tell most: the least sure ones.
 
         Of different likely classes where there are some; none of those that were reviewed.
         """
-        first = self.example(alarm.facts["first"])
-        wanted = Wanted(source=WATCH, since=None if first is None else first.at, review="none")
+        first = self.example(alarm, alarm.facts["first"])
+        since = None if first is None else first.at
+        wanted = Wanted(source=alarm.source, since=since, review="none")
         unsure = sorted(self._answers.page(wanted, None, 500), key=lambda each: each.probability)
         chosen: list[Answer] = []
         for each in unsure:
@@ -243,10 +199,8 @@ class Watching:
         if alarm is None:
             raise LookupError(f"alarm {number}: there is none")
         loaded = self._answering.load(alarm.version)
-        log = self._folder / CHANGES / f"{alarm.version:04}.alarm"
-        first = alarm.facts["pictures"] - alarm.facts["since"] + 1
-        before = kept_embeddings(log, max(1, first - LOOKED_AT), first - 1)
-        after = kept_embeddings(log, first, alarm.facts["pictures"] + LOOKED_AT)
+        log = change_log(self._folder, alarm.source, alarm.version)
+        before, after = embeddings_around(log, alarm.facts["pictures"], alarm.facts["since"])
         made = self._folder / CHANGES / f"version {alarm.version} re-centred"
         shutil.rmtree(made, ignore_errors=True)  # of an earlier time
         recentre(loaded.version.path, before, after, made)
@@ -324,7 +278,11 @@ class Watching:
                 reasons[path] = one_line(error.strerror or error)
         if not pictures:
             return reasons
-        loaded, measured = self._live()
+        live = self._answering.live
+        if live is None:
+            raise UserError("no recognizer is live yet")
+        loaded = self._stream.use(live, self._note)
+        self._seen.clear()
         begun = time.monotonic()
         answers = self._asked([picture for _, picture in pictures], loaded)
         ms = round(1000 * (time.monotonic() - begun), 1)
@@ -338,13 +296,27 @@ class Watching:
                     ms=ms, once=True,
                 )  # fmt: skip
                 waiting.append((picture.name, told, number))
+        kept = []
         for name, told, number in waiting:
             if not self._is_kept(number):
                 break
-            self._last = datetime.now(UTC).isoformat(timespec="seconds")
-            if measured is not None:
-                self._alarm(measured.take(name, told), loaded)
+            kept.append((name, told["sha256"]))
+            self._stream.last = datetime.now(UTC).isoformat(timespec="seconds")
+        self._compare(kept)
         return reasons
+
+    def _note(self, seen: Seen) -> None:
+        """Called by the thread that recognizes."""
+        self._seen.update(
+            {square.digest: (seen, place) for place, square in enumerate(seen.squares)}
+        )
+
+    def _compare(self, pictures: Sequence[tuple[str, str]]) -> None:
+        """pictures: name and SHA-256 of those whose answers are kept."""
+        found = [(name, *self._seen[sha256]) for name, sha256 in pictures if sha256 in self._seen]
+        if found:
+            names, batches, places = zip(*found, strict=True)
+            self._stream.take(names, _chosen(batches, places))
 
     def _is_kept(self, number: Future[int]) -> bool:
         """Wait until an answer is on the disk; not when the station ends while that takes none."""
@@ -370,37 +342,31 @@ class Watching:
                     raise MachineError("the station is busy") from busy
         return made
 
-    def _live(self) -> tuple[Loaded, Measured | None]:
-        """The version that answers now, measuring what it sees where it can."""
-        live = self._answering.live
-        if live is None:
-            raise UserError("no recognizer is live yet")
-        if self._measured is not None and self._measured.loaded.version == live.version:
-            return self._measured.loaded, self._measured
-        if self._measured is not None:
-            self._measured.log.close()
-            self._measured = None
-        if live.version.number == self._plain:
-            return live, None
-        try:
-            if not isinstance(live.recognizer, FittedRecognizer):
-                raise UserError("keeps no embeddings")
-            self._measured = Measured(live, self._options, self._folder)
-        except UserError as error:
-            self._plain = live.version.number
-            message = f"version {self._plain}: no alarm when pictures change: {one_line(error)}"
-            write_line(level="warning", message=message)
-            return live, None
-        self._alarm(self._measured.log.untold, live)
-        return self._measured.loaded, self._measured
-
-    def _alarm(self, alarm: ChangeAlarm | None, loaded: Loaded) -> None:
-        if alarm is not None:
-            with self._lock:
-                self._log.append(ALARM, _STATION, version=loaded.version.number, **asdict(alarm))
-            write_line(level="warning", message=alarm.line())
+    def _alarm(self, source: Source, version: int, alarms: Sequence[ChangeAlarm]) -> None:
+        """Add to the log what is not there: see `streams.Tell`."""
+        with self._lock:
+            known = {
+                (each.facts.get("source", WATCH), each.facts["version"], each.facts["pictures"])
+                for each in self._log.events(ALARM)
+            }
+            new = [each for each in alarms if (source, version, each.pictures) not in known]
+            for alarm in new:
+                facts = asdict(alarm)
+                self._log.append(ALARM, _STATION, source=source, version=version, **facts)
+        for alarm in new:
+            write_line(level="warning", source=source, message=alarm.line())
 
     def _tell(self, trouble: str) -> None:
-        if trouble and trouble != self._trouble:
+        if trouble and trouble != self._stream.trouble:
             write_line(level="warning", message=f"watched folder: {trouble}; trying again")
-        self._trouble = trouble
+        self._stream.trouble = trouble
+
+
+def _chosen(batches: Sequence[Seen], places: Sequence[int]) -> Seen:
+    """The pictures at these places of batches, in one."""
+    rows = list(zip(batches, places, strict=True))
+    return Seen(
+        [seen.squares[place] for seen, place in rows],
+        np.array([seen.labels[place] for seen, place in rows]),
+        np.stack([seen.embeddings[place] for seen, place in rows]),
+    )

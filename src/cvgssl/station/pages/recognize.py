@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute
 
 from cvgssl.images.reader import UnreadablePicture
-from cvgssl.recognizer.nearest import Neighbour
+from cvgssl.recognizer.predict import Neighbour
 from cvgssl.runtime.errors import UserError
 from cvgssl.station.answering import Answering, Loaded
 from cvgssl.station.answers import COUNTED, PAGE, Answer, Answers, Judged, Wanted

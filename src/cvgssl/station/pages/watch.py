@@ -53,7 +53,8 @@ class WatchPage:
         open_alarm = next((each for each in alarms if each.settled is None), None)
         live = self._answering.live
         return {
-            "source": self._watching.source(),
+            "folder": self._watching.folder,
+            "sources": self._watching.sources(),
             "sinks": self._watching.sinks(),
             "chart": chart(hours, counts),
             "alarms": alarms,
@@ -63,7 +64,7 @@ class WatchPage:
 
     def _alarm(self, alarm: ToldAlarm) -> dict[str, Any]:
         """The one that nobody has dealt with, with its pictures."""
-        examples = [self._watching.example(each["name"]) for each in alarm.facts["examples"]]
+        examples = [self._watching.example(alarm, each["name"]) for each in alarm.facts["examples"]]
         nearest = [each["nearest"] for each in alarm.facts["examples"]]
         return {
             "alarm": alarm,

@@ -1,0 +1,25 @@
+"""`cvgssl recentre RECOGNIZER OUT --alarm FILE`: a recognizer for a lamp or camera that changed."""
+
+from collections.abc import Sequence
+
+from cvgssl.cli.command import Command
+from cvgssl.recognizer.config import RecentreConfig
+
+COMMAND = Command(RecentreConfig, positional=("recognizer", "out"))
+
+
+def run(argv: Sequence[str], prog: str) -> int:
+    """Write the folder; say by what it was moved and what comes next."""
+    config = COMMAND.parse(argv, prog)
+    from cvgssl.recognizer.recentring import recentre_by
+
+    before, after = recentre_by(config)
+    print(
+        f"{config.out}: {config.recognizer}, its train pictures moved by what {before} pictures "
+        f"before the change and {after} since differ by"
+    )
+    print(
+        "how good it is was not measured: where other kinds of pictures come than before it is "
+        f"worse; compare the answers of both: cvgssl predict {config.out} PICTURES"
+    )
+    return 0
