@@ -21,9 +21,11 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import resource
     import socket
     from typing import Any, NoReturn
 
+TIMES = "CVGSSL_TEST_TIMES"  # a file for processor seconds, which pytest's own do not have
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -80,6 +82,7 @@ def inherits_more() -> bool:
 def serve(folder: str) -> list[str]:
     """Answer calls until the pipe FOLDER/alive closes; returns only in a fork: its words."""
     import gc
+    import resource
     import selectors
     import shlex
     import socket
@@ -105,13 +108,17 @@ def serve(folder: str) -> list[str]:
     selector.register(listener, selectors.EVENT_READ)
     selector.register(alive, selectors.EVENT_READ)
     calls: dict[int, tuple[int, socket.socket]] = {}  # process and caller by the process's file
+    names: dict[int, str] = {}  # what a process is called in TIMES
     while True:
         key, _ = selector.select()[0]  # what else there is comes again
         if key.fd == alive:
+            note(resource.getrusage(resource.RUSAGE_SELF), "forked_python.py serve")
             os._exit(0)
         elif key.fd in calls:
             worker, connection = calls.pop(key.fd)
-            answer(connection, os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]))
+            _, status, used = os.wait4(worker, 0)
+            note(used, names.pop(worker))
+            answer(connection, os.waitstatus_to_exitcode(status))
             selector.unregister(key.fd)
             if connection in selector.get_map():
                 selector.unregister(connection)
@@ -135,6 +142,7 @@ def serve(folder: str) -> list[str]:
                     os.close(place.fd) if isinstance(place.fileobj, int) else place.fileobj.close()
                 selector.close()
                 return begin(request, files, f"{folder}/python")
+            names[worker] = name_of(request)
             for file in files:
                 os.close(file)
             for number in early:
@@ -143,6 +151,19 @@ def serve(folder: str) -> list[str]:
             calls[process] = worker, connection
             selector.register(process, selectors.EVENT_READ)
             selector.register(connection, selectors.EVENT_READ, (worker, connection))
+
+
+def note(used: "resource.struct_rusage", name: str) -> None:
+    """Add the processor seconds of a process and those it waited for to the file TIMES, if any."""
+    if TIMES in os.environ:
+        with open(os.environ[TIMES], "a", encoding="utf-8") as file:  # noqa: PTH123
+            file.write(f"{used.ru_utime + used.ru_stime:.2f}\t{name}\n")
+
+
+def name_of(request: "dict[str, Any]") -> str:
+    """The test that calls, and the beginning of the words."""
+    test = request["environment"].get("PYTEST_CURRENT_TEST", "").partition(" (")[0]
+    return f"{test}\t{' '.join(request['words'])[:200]!r}"
 
 
 def receive(connection: "socket.socket") -> "tuple[dict[str, Any], list[int], bytes]":
@@ -241,9 +262,13 @@ def prepare() -> None:
     for name in MODULES:
         importlib.import_module(name)
     import numpy as np
+    from torch.distributed.elastic.rendezvous import dynamic_rendezvous
 
     from cvgssl.encoders import compiled_network, runtimes
     from cvgssl.report.figures import confusion_figure, learning_curves
+
+    # torchrun asks it a few dozen times; inspect goes through all modules each time, here thousands
+    dynamic_rendezvous.get_method_name = lambda depth=2: sys._getframe(depth).f_code.co_name
 
     with contextlib.suppress(ImportError):
         runtimes.import_openvino()  # which keeps it from reporting its import

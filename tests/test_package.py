@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,11 @@ def name_of(path: Path) -> str:
     return path.relative_to(SOURCE).as_posix()
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def part_of(path: Path) -> str:
     return path.relative_to(SOURCE).parts[0].removesuffix(".py")
 
@@ -69,7 +75,7 @@ def test_imports_flow_one_way(path: Path) -> None:
     if part in ENTRANCES:
         return
     allowed = BELOW[part] | {part}
-    for module in imported(ast.parse(path.read_text(encoding="utf-8"))):
+    for module in imported(parsed(path)):
         names = module.split(".")
         if names[0] == "cvgssl" and len(names) > 1 and names[1] != "__version__":
             assert names[1] in allowed, f"{part} must not import {module}"
@@ -86,13 +92,13 @@ def _runs_on_import(node: ast.AST) -> Iterator[ast.AST]:
         yield from _runs_on_import(child)
 
 
-def import_time_work(text: str) -> list[str]:
+def import_time_work(module: ast.Module) -> list[str]:
     """Calls that read the environment, the disk or a device when a module is imported."""
     forbidden = ("os.environ", "os.getenv", "open", "print", "input", "torch.cuda", "sys.argv",
                  "Path.cwd", "Path.home", "logging.basicConfig", "torch.set_", "torch.manual_seed",
                  "warnings.simplefilter", "subprocess", "np.random.seed")  # fmt: skip
     found = []
-    for node in _runs_on_import(ast.parse(text)):
+    for node in _runs_on_import(module):
         if isinstance(node, ast.Attribute | ast.Call):
             word = ast.unparse(node.func if isinstance(node, ast.Call) else node)
             if any(word == name or word.startswith((f"{name}.", name + "_")) for name in forbidden):
@@ -104,15 +110,15 @@ def import_time_work(text: str) -> list[str]:
 def test_importing_a_module_does_nothing_but_define(path: Path) -> None:
     if name_of(path) == "encoders/timm_import.py":
         return  # exists to prepare one import, and says so
-    assert import_time_work(path.read_text(encoding="utf-8")) == []
+    assert import_time_work(parsed(path)) == []
 
 
 def test_the_check_above_sees_what_it_looks_for() -> None:
-    assert import_time_work("import os\nX = os.environ.get('X')\n")
-    assert import_time_work("class A:\n    file = open('x')\n")
-    assert import_time_work("if torch.cuda.is_available():\n    pass\n")
-    assert not import_time_work("def f():\n    return os.environ['X']\n")
-    assert not import_time_work("if __name__ == '__main__':\n    print(1)\n")
+    assert import_time_work(ast.parse("import os\nX = os.environ.get('X')\n"))
+    assert import_time_work(ast.parse("class A:\n    file = open('x')\n"))
+    assert import_time_work(ast.parse("if torch.cuda.is_available():\n    pass\n"))
+    assert not import_time_work(ast.parse("def f():\n    return os.environ['X']\n"))
+    assert not import_time_work(ast.parse("if __name__ == '__main__':\n    print(1)\n"))
 
 
 def loaded_by(statement: str, *packages: str) -> set[str]:

@@ -50,9 +50,12 @@ def test_texts_of_the_encoders_own_file(
 ) -> None:
     encoders = (
         {"name": "clip", "encoder": [f"{NAME}={clip_file}"]},
-        {"name": "vit", "encoder": f"test_vit={teacher_file}"},
+        {"name": "vit", "encoder": f"test_vit={teacher_file}", "image_size": 32},
         {"name": "tokens", "encoder": [f"{NAME}={clip_file}"], "pooling": "mean"},
-        {"name": "both", "encoder": [f"{NAME}={clip_file}", f"test_vit={teacher_file}"]},
+        {
+            "name": "both",
+            "encoder": [f"{NAME}={clip_file}", f"test_vit,image_size=32={teacher_file}"],
+        },
         {"name": "unasked", "encoder": [f"{NAME}={clip_file}"], "text": False},
     )
     heads, settings = ("ridge", *TEXTS), ("inductive", "semi-supervised")

@@ -248,7 +248,8 @@ def test_pictures_are_embedded_when_an_encoder_is_given(
             (data / folder.relative_to(steel)).mkdir(parents=True)
             for path in sorted(folder.iterdir())[:number]:
                 shutil.copy(path, data / path.relative_to(steel))
-    encoder = {"name": "tiny", "encoder": f"test_vit={teacher_file}", "flips": "none"}
+    file = f"test_vit={teacher_file}"
+    encoder = {"name": "tiny", "encoder": file, "image_size": 32, "flips": "none"}
     options = {"data": [str(data)], "heads": ["ridge"], "shots": [2], "num_draws": 2}
     (tmp_path / "bench.yaml").write_text(yaml.safe_dump(options | {"encoders": [encoder]}))
     code, out, said = here("bench.yaml", "--settings", "inductive")

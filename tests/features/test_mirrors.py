@@ -67,7 +67,7 @@ def test_they_are_the_embeddings_of_mirrored_files(
 def bench(out: Path, **more: Any) -> Any:
     return run_bench(
         BenchConfig(
-            **({"shots": (1, 2), "num_draws": 2, "heads": ("logistic", "diffusion")} | more),
+            **({"shots": (2,), "num_draws": 2, "heads": ("logistic", "diffusion")} | more),
             settings=("inductive", "semi-supervised", "transductive"),
             jobs=1,
             out=out,

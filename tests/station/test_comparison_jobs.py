@@ -49,7 +49,10 @@ class Parts:
 
 
 @pytest.fixture
-def parts(tmp_path: Path, recognizer: Path) -> Iterator[Parts]:
+def parts(
+    tmp_path: Path, recognizer: Path, python: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Parts]:
+    monkeypatch.setattr("sys.executable", python)
     found = Parts(tmp_path / "station", recognizer)
     found.jobs.begin()
     yield found

@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,7 @@ def _request(request: EncoderRequest, cache: Path) -> Path | None:
     options = {name: value for name, value in options.items() if name not in NOT_IN_KEY}
     facts = {
         "reading": _READING,
-        "versions": [__version__, READER, *map(metadata.version, ("torch", "timm", "pillow"))],
+        "versions": [__version__, READER, *_versions()],
         "program": chosen_program(request.config.runtime, request.config.precision),
         "name": request.spec.label,
         "weight": request.spec.weight,
@@ -132,6 +133,11 @@ def _request(request: EncoderRequest, cache: Path) -> Path | None:
         "mirror": request.mirror,
     }
     return cache / FOLDER / f"request-{_hash(facts)}.json"
+
+
+@cache  # each is a file that is read and parsed
+def _versions() -> tuple[str, ...]:
+    return tuple(map(metadata.version, ("torch", "timm", "pillow")))
 
 
 def _hash(value: Any) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
@@ -51,10 +52,13 @@ def confusion_figure(
     )
     axes = figure.add_subplot()
     picture = axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
-    axes.set_xticks(np.arange(number + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(number + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color="0.88", linewidth=0.8)
-    axes.tick_params(which="both", length=0)
+    # as lines of one collection: as grids of minor ticks they took longer than all the rest
+    edges = np.arange(number + 1) - 0.5
+    across = [[(-0.5, edge), (number - 0.5, edge)] for edge in edges]
+    down = [[(edge, -0.5), (edge, number - 0.5)] for edge in edges]
+    grid = LineCollection(across + down, colors="0.88", linewidths=0.8)
+    axes.add_collection(grid, autolim=False)
+    axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
 
     font: dict[str, Any] = {"fontfamily": families}
