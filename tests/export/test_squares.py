@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cvgssl.export.graph import write_graph
-from cvgssl.export.squares import Squares, eight_bits, pillow_weights
+from cvgssl.export.squares import Squares, eight_bits, pillow_weights, spread
 from cvgssl.images.decoding import fit_square
 from cvgssl.images.deep import to_eight_bits
 from cvgssl.images.geometry import FitMode, Geometry, Interpolation
@@ -61,9 +61,10 @@ def test_weights_are_the_same_in_single_precision(interpolation: Interpolation) 
     for before, after in ((200, 224), (64, 224), (83, 224), (250, 224), (300, 224)):
         weights = []
         for kind in (torch.float32, torch.float64):
-            sides = (torch.tensor(float(side), dtype=kind) for side in (before, after))
-            places = torch.arange(after, dtype=kind)
-            weights.append(pillow_weights(places, before, 2, *sides, interpolation).double())
+            sides = (torch.tensor([float(side)], dtype=kind) for side in (before, after))
+            places = torch.arange(after, dtype=kind)[None]
+            own, pixel = pillow_weights(places, 2, *sides, interpolation)
+            weights.append(spread(own[0], pixel[0], before).double())
         assert torch.equal(*weights), (before, after)
 
 

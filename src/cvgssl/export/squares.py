@@ -46,10 +46,16 @@ class Squares(nn.Module):
         high, wide = self._resized(height, width)
         # how many pixels become one, rounded up: at most, of either side, whatever `fit` is
         ratio = 2 * (picture.shape[0] + picture.shape[1]) // self.geometry.size + 1
-        across, inside_row = self._weights(picture.shape[1], ratio, width, wide)
-        down, inside_column = self._weights(picture.shape[0], ratio, height, high)
+        # both sides at once, as the weights are a good part of the graph
+        before, after = torch.stack([width, height]), torch.stack([wide, high])
+        places = self._places(after)
+        weights, pixel = pillow_weights(places, ratio, before, after, self.geometry.interpolation)
+        across, down = (
+            spread(weights[side], pixel[side], picture.shape[1 - side]) for side in (0, 1)
+        )
         square = self._resize(pixels, across, down, (height, width), (high, wide))
         if self.geometry.fit == "pad":
+            inside_row, inside_column = (places >= 0) & (places < after[:, None])
             inside = inside_column[:, None] & inside_row
             square = torch.where(inside, square, pixels.double().mean().round().float())
         chosen = torch.minimum(torch.arange(3, device=picture.device), channels.long() - 1)
@@ -87,20 +93,12 @@ class Squares(nn.Module):
             _nearest(side * width, long).clamp(min=1),
         )
 
-    def _weights(
-        self, count: int, ratio: int, before: Tensor, after: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Weights [S, count] times 2^22 of resizing a side, and which places [S] are inside it.
-
-        count, before: its pixels, as a number and as a tensor []. after: what it becomes. ratio: of
-        both at most.
-        """
+    def _places(self, after: Tensor) -> Tensor:
+        """Which places of resized sides of `after` pixels [2] the square has, [2, S]."""
         side = self.geometry.size
-        first = (after - side) / 2  # the square's first place among those of the resized picture
+        first = (after - side) / 2
         first = first.round() if self.geometry.fit == "crop" else -(-first).floor()
-        places = torch.arange(side, dtype=torch.float64, device=after.device) + first
-        weights = pillow_weights(places, count, ratio, before, after, self.geometry.interpolation)
-        return weights, (places >= 0) & (places < after)
+        return torch.arange(side, dtype=torch.float64, device=after.device) + first[:, None]
 
     def _number(self, size: int, like: Tensor) -> Tensor:
         """A size, which is a symbol while a graph is made, as a tensor []."""
@@ -118,30 +116,37 @@ def eight_bits(picture: Tensor, white: Tensor, bit_depth: int) -> Tensor:
 
 
 def pillow_weights(
-    places: Tensor, count: int, ratio: int, before: Tensor, after: Tensor, interpolation: str
-) -> Tensor:
-    """Weights [P, count], whole numbers, of `count` pixels for P places of the result.
+    places: Tensor, ratio: int, before: Tensor, after: Tensor, interpolation: str
+) -> tuple[Tensor, Tensor]:
+    """Weights [N, P, T], whole numbers, and of which pixels, for P places of each of N sides.
 
-    As Pillow's `Resample.c` computes them for 8-bit pixels. before, after: pixels of both sides,
-    [] like `places`; before is `count`. ratio: not below before / after.
+    As Pillow's `Resample.c` computes them for 8-bit pixels. places: [N, P]. before, after: pixels
+    of the sides [N]. ratio: not below before / after. Outside of the side weights are 0.
     """
     curve, half = (_triangle, ratio + 1) if interpolation == "bilinear" else (_cubic, 2 * ratio + 1)
+    before, after = before[:, None], after[:, None]
     centre, unit = (2 * places + 1) * before, 2 * after  # of a place, in pixels: centre / unit
     whole = (centre / unit).floor()
-    # only the pixels near the place's centre, T = 2 half + 1, which the others are put around
+    # only the pixels near the place's centre: T = 2 half + 1
     near = torch.arange(2 * half + 1, dtype=places.dtype, device=places.device) - half
-    distance = (unit * near + after - (centre - unit * whole)[:, None]).abs()
-    pixel = whole[:, None] + near
-    inside = (pixel >= 0) & (pixel < before)
-    reach = 2 * torch.maximum(before, after)  # the filter's unit of length, as `distance`'s
+    distance = (unit[..., None] * near + (after - centre + unit * whole)[..., None]).abs()
+    pixel = whole[..., None] + near
+    inside = (pixel >= 0) & (pixel < before[..., None])
+    reach = 2 * torch.maximum(before, after)[..., None]  # the filter's unit of length
     high, low = (torch.where(inside, each, 0.0) for each in curve(distance, reach))
-    margin = 2 * half + 1  # centres may be outside by so much, and have pixels inside
-    first = torch.minimum(whole.clamp(min=-half), before + half) + margin
-    column = (first[:, None] + near).long()
+    # centres that are outside by more have no pixels inside
+    first = torch.minimum(whole.clamp(min=-half), before + half)
+    return _shares(high, low), first[..., None] + near
+
+
+def spread(weights: Tensor, pixel: Tensor, count: int) -> Tensor:
+    """Weights [P, count] of all pixels from those of some, both [P, T]; see `pillow_weights`."""
+    margin = pixel.shape[1]
     wide = torch.zeros(
-        (places.shape[0], count + 2 * margin), dtype=places.dtype, device=places.device
+        (pixel.shape[0], count + 2 * margin), dtype=weights.dtype, device=weights.device
     )
-    return wide.scatter(1, column, _shares(high, low))[:, margin : margin + count]
+    wide = wide.scatter(1, (pixel + margin).long(), weights)
+    return wide[:, margin : margin + count]
 
 
 def _triangle(distance: Tensor, reach: Tensor) -> _Pair:
@@ -169,9 +174,9 @@ def _product(left: Tensor, right: Tensor) -> _Pair:
 
 
 def _shares(high: Tensor, low: Tensor) -> Tensor:
-    """A pair's numbers [P, count] as shares of their sums, times 2^22, rounded: long division."""
+    """A pair's numbers [N, P, T] as shares of their sums, times 2^22, rounded: long division."""
     sign = (high * _LIMB + low).sign()
-    all_high, all_low = (each.sum(dim=1, keepdim=True) for each in (high, low))
+    all_high, all_low = (each.sum(dim=-1, keepdim=True) for each in (high, low))
     total = all_high * _LIMB + all_low
     total = torch.where(total == 0, 1.0, total)  # of places outside, which no pixel reaches
     high, low, shares = sign * high, sign * low, torch.zeros_like(high)
