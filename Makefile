@@ -17,8 +17,9 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/cvgssl demo demo
 
+# compiled once, whatever the caller's environment says, for all the processes that tests start
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses auto --dist worksteal --durations 25
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses auto --dist worksteal --durations 25
 
 check: $(READY)
 	$(BIN)/ruff check
