@@ -28,13 +28,12 @@ from cvgssl.features.diffusion_map import DiffusionMap
 from cvgssl.features.preparation import Preparation
 from cvgssl.heads import FewShotHead, OpenSetHead
 from cvgssl.heads.auto import AutoHead
-from cvgssl.heads.base import one_hot
 from cvgssl.heads.diffusion import DiffusionHead, MapHead
 from cvgssl.heads.laplacian import LaplacianShot
-from cvgssl.heads.linear import Discriminant, KernelRidge, Logistic, Ridge, regress_labels
+from cvgssl.heads.linear import Discriminant, KernelRidge, Logistic, Ridge
 from cvgssl.heads.mixture import MixtureHead
 from cvgssl.heads.nearest_mean import CosineKnn, NearestMean, TipAdapter
-from cvgssl.heads.out_of_distribution import NEIGHBOURS, RIDGE, OutOfDistributionScore
+from cvgssl.heads.out_of_distribution import NEIGHBOURS, OutOfDistributionScore
 from cvgssl.heads.propagation import LabelPropagation
 from cvgssl.heads.transport import TransportHead
 
@@ -156,10 +155,7 @@ class ScorePart(nn.Module):
     def __init__(self, score: OutOfDistributionScore, maps: Maps) -> None:
         super().__init__()
         self.space, self.counts_neighbours = maps.space(score.map_), score.counts_neighbours_
-        target = score.target_[score.labelled_]
-        known = score.rows_[score.labelled_]
-        values = one_hot(target, int(target.max()) + 1)
-        self.evidence = KernelPart(regress_labels(known, target, values, RIDGE))
+        self.evidence = KernelPart(score.regression_)
         keep(self, "labelled", score.mapped_[score.labelled_])
         if self.counts_neighbours and score.map_ is not None:
             landmarks = score.map_.landmarks_
