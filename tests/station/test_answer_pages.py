@@ -114,7 +114,12 @@ def test_recognize_and_replay(
 
 
 def test_review_by_keyboard(
-    start: Start, browser: Browser, recognizer: Path, pictures: list[Path], tmp_path: Path
+    start: Start,
+    browser: Browser,
+    recognizer: Path,
+    pictures: list[Path],
+    steel: Path,
+    tmp_path: Path,
 ) -> None:
     def shown(page: Page) -> str:
         expect(page.locator("#picture")).to_have_attribute("data-number", re.compile("^[0-9]+$"))
@@ -134,10 +139,14 @@ def test_review_by_keyboard(
         bring(li, pictures[:9])
         li.goto("/review")
         first = shown(li)
+        keys = li.locator("#keys kbd + span")
+        known = sorted(path.name for path in (steel / "train").iterdir())
+        expect(keys).to_have_text(known)
         assert not serious_findings(li)
         press(li, "Enter")
         press(li, "2")
         second = shown(li)
+        expect(keys).to_have_text(known)  # the same keys for another picture
         wang.goto("/review")
         assert shown(wang) not in (first, second)  # each has pictures of one's own
         assert not serious_findings(wang)

@@ -170,6 +170,21 @@ def test_from_a_folder_to_a_recognizer_by_keyboard(
         expect(other.locator("#name")).to_contain_text(".bmp")
         assert other.locator("#name").inner_text() != page.locator("#name").inner_text()
         given = [label_next(page, classes) for _ in range(8)]
+        # keys are in the order of first use, and stay so
+        used = list(dict.fromkeys(classes[name] for name in given))
+        for _ in range(2):
+            expect(page.locator("#keys kbd + span")).to_have_text(used)
+            page.reload()
+        expect(page.locator("#name")).to_contain_text(".bmp")
+        page.keyboard.press("9")
+        expect(page.locator("#notice")).to_contain_text("No class is on the key 9 yet")
+        # the same class, written otherwise
+        page.keyboard.press("n")
+        page.keyboard.type(f" {used[0].upper().replace('_', ' ')}")
+        page.keyboard.press("Enter")
+        expect(page.locator("#notice")).to_contain_text(f"was taken for the class “{used[0]}”")
+        expect(page.locator("#keys kbd + span")).to_have_text(used)
+        page.keyboard.press("u")
         # undo, and the same label once more
         page.keyboard.press("u")
         expect(page.locator("#name")).to_have_text(given[-1])

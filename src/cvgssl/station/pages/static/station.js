@@ -68,7 +68,45 @@ const station = (() => {
     return `${(100 * share).toFixed(digits)} %`;
   }
 
-  return { t, ask, say, make, isForPage, percent };
+  const KEYS = 9;
+
+  /** Buttons of classes. keys: pairs [name, place], the first nine on the keys 1 to 9, the same as
+   * long as the station lives; likely: pairs [name, share], of which those without a key follow. */
+  function classButtons(keys, likely, choose, disabled = false) {
+    const shares = new Map(likely);
+    const onKeys = keys.filter(([, place]) => place < KEYS);
+    const others = [...new Set([...likely, ...keys].map(([name]) => name))];
+    const without = others.filter((name) => !onKeys.some(([other]) => other === name)).slice(0, KEYS);
+    return [...onKeys, ...without.map((name) => [name, null])].map(([name, place]) => {
+      const share = shares.get(name);
+      const bar = make("i", { "aria-hidden": "true" });
+      bar.style.width = `${100 * (share ?? 0)}%`;
+      const button = make("button", { type: "button", disabled, "aria-label": share === undefined ? name : `${name}, ${percent(share)}` },
+        place === null ? "" : make("kbd", {}, String(place + 1)), make("span", {}, name), share === undefined ? "" : percent(share), bar);
+      button.addEventListener("click", () => choose(name));
+      return button;
+    });
+  }
+
+  /** The class on the key of an event: its name, null where the key has none, undefined for other keys. */
+  function onKey(event, keys) {
+    const number = Number(event.key);
+    if (!(number >= 1 && number <= KEYS)) return undefined;
+    const found = keys.find(([, place]) => place === number - 1);
+    if (!found) say(t("No class is on the key {n} yet; N names a new one.", { n: number }));
+    return found ? found[0] : null;
+  }
+
+  /** A name that was typed; the class that there is where only case, spaces, - and _ differ. */
+  function sameClass(typed, names) {
+    const plain = (name) => name.normalize("NFKC").toLowerCase().replace(/[\s_-]+/g, " ").trim();
+    if (names.includes(typed)) return typed;
+    const found = names.find((name) => plain(name) === plain(typed));
+    if (found !== undefined) say(t("“{typed}” was taken for the class “{known}”.", { typed, known: found }));
+    return found ?? typed;
+  }
+
+  return { t, ask, say, make, isForPage, percent, classButtons, onKey, sameClass };
 })();
 
 document.addEventListener("keydown", (event) => {
