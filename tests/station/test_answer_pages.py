@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from cvgssl.api import fit
 from cvgssl.recognizer.config import FitConfig
@@ -256,7 +256,13 @@ def test_which_version_is_live(
         )
         page.locator("[data-version='1']").get_by_text("Labels, options and hashes").click()
         expect(page.locator("[data-version='1'] pre")).to_contain_text("head: nearest-mean")
-        page.locator("[data-version='1']").get_by_role("button", name="Go back to it").click()
+        back = page.locator("[data-version='1']").get_by_role("button", name="Go back to it")
+        held: list[Route] = []  # a version that takes long to load
+        page.route("**/models/live", lambda route: held.append(route))  # noqa: PLW0108
+        back.click()
+        expect(page.locator("[data-version='1']")).to_contain_text("Version 1 is being loaded")
+        expect(back).to_be_disabled()
+        held[0].continue_()
         expect(page.locator("[data-version='1'] .tag.good")).to_have_text("live")
         assert running.predict(pictures[0].read_bytes()).json["version"] == 1
         page.locator("[data-version='2']").get_by_role("button", name="Make it live").click()

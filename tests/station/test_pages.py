@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from cvgssl.selection.label_list import read_labels
@@ -113,17 +114,29 @@ def test_pictures_are_brought_and_others_refused(
 ) -> None:
     picture = next((steel / "train").glob("*/*"))
     (tmp_path / "page.png").write_text("<script>alert(1)</script>")
+    large = [tmp_path / f"large {side}.bmp" for side in (700, 701, 702, 1100)]
+    for path in large:  # of 0.5 MB each, and one that is over the limit alone
+        side = int(path.stem.split()[1])
+        Image.effect_noise((side, side), 50).save(path)
     folder = tmp_path / "station"
-    with start(folder) as running, opened(browser, running.port) as page:
+    words = ("--max-megabytes", "1", "--queue", "2")
+    with start(folder, *words) as running, opened(browser, running.port) as page:
         page.goto("/start")
         expect(page.get_by_text("None yet")).to_be_visible()
         page.set_input_files("#files", [tmp_path / "page.png"])
         expect(page.locator("#uploading")).to_contain_text("0 pictures were kept, 1 refused")
+        expect(page.locator("#uploading li")).to_contain_text("page.png: ")
         page.set_input_files("#files", [picture])
         expect(page.get_by_role("radio")).to_be_checked()
         kept = list((folder / "uploads").iterdir())
         assert [path.read_bytes() for path in kept] == [picture.read_bytes()]
         assert re.fullmatch(r"[0-9a-f]{20}\.bmp", kept[0].name)
+        # as many at once as the station takes; what it refuses stops no others and is said
+        page.set_input_files("#files", [large[3], *large[:3], tmp_path / "page.png", picture])
+        expect(page.locator("#uploading")).to_contain_text("4 pictures were kept, 2 refused")
+        refused = page.locator("#uploading li")
+        expect(refused).to_contain_text(["large 1100.bmp: over 1 MB", "page.png: "])
+        expect(page.locator("#choices")).to_contain_text("4 pictures")
 
 
 def test_both_languages_and_the_name_of_who_works(

@@ -74,6 +74,8 @@ class RecognizePage:
             person,
             versions=[(each.number, PurePosixPath(each.name).name) for each in versions[::-1]],
             live=live.version.number if live else None,
+            most_bytes=self._shell.config.max_megabytes * 10**6,
+            most_files=self._shell.config.queue,
         )
 
     async def _ask(self, request: Request, person: Person) -> Response:

@@ -19,7 +19,6 @@ from cvgssl.station.pool import Pool
 from cvgssl.station.routes import uploaded
 
 CHECK, EMBED = "check", "embed"
-_EXAMPLES = 6  # thumbnails of a finding
 _SIDES = (160, 1280)  # pixels of thumbnails and of large pictures
 _CACHED = {"cache-control": "private, max-age=3600"}
 
@@ -48,7 +47,13 @@ class StartPage:
         chosen = await run_in_threadpool(self._pool.chosen)
         current = next((each.name for each in choices if each.folder == chosen), None)
         return self._shell.render(
-            request, "start.html", person, choices=choices, current=current, most=_EXAMPLES
+            request,
+            "start.html",
+            person,
+            choices=choices,
+            current=current,
+            most_bytes=self._config.max_megabytes * 10**6,
+            most_files=self._config.queue,
         )
 
     async def _state(self, request: Request, person: Person) -> Response:  # noqa: ARG002

@@ -7,6 +7,7 @@
   let state = null;
   let drawn = "";
   let timer;
+  let loading = 0; // version that is on its way to be live
   let compared = null; // the pair that is shown
   const open = new Set(); // versions whose facts are unfolded
 
@@ -59,7 +60,7 @@
       ? t("{n} labels and {m} pictures without; {head} on {encoder}", { n: each.labels, m: each.unlabelled, head: each.head, encoder: each.encoder || t("an exported encoder") })
       : each.encoder;
     return make("section", { class: `card version${live ? " live" : ""}`, "data-version": each.number },
-      head, figures, make("p", { class: "row tags" }, ...shown), make("p", { class: "quiet" }, made), buttons(each, live), exported(each), facts(each));
+      head, figures, make("p", { class: "row tags" }, ...shown), make("p", { class: "quiet" }, made), buttons(each, live), isLoading(each), exported(each), facts(each));
   }
 
   function buttons(each, live) {
@@ -67,8 +68,8 @@
     if (!live) {
       const newest = each.number === Math.max(...state.versions.map((one) => one.number));
       const key = newest ? [" ", make("kbd", {}, "L")] : [];
-      const go = make("button", { type: "button", id: newest ? "go-live" : null, disabled: !state.may }, two ? t("Propose it") : (state.live && each.number < state.live ? t("Go back to it") : t("Make it live")), ...key);
-      go.addEventListener("click", () => change("/models/live", { version: each.number }, (found) => say(found.proposed ? t("A second person has to approve it.") : t("Version {n} answers from now on.", { n: each.number }))));
+      const go = make("button", { type: "button", id: newest ? "go-live" : null, disabled: !state.may || loading > 0 }, two ? t("Propose it") : (state.live && each.number < state.live ? t("Go back to it") : t("Make it live")), ...key);
+      go.addEventListener("click", () => loadedWhile(each.number, () => change("/models/live", { version: each.number }, (found) => say(found.proposed ? t("A second person has to approve it.") : t("Version {n} answers from now on.", { n: each.number })))));
       row.append(go);
       if (state.live) {
         const compare = make("button", { class: "plain", type: "button" }, t("What would change?"));
@@ -84,6 +85,18 @@
       row.append(go);
     }
     return row;
+  }
+
+  /** A version is loaded before it answers, which takes up to half a minute: the page says so. */
+  async function loadedWhile(number, work) {
+    loading = number;
+    show();
+    try { await work(); } finally { loading = 0; show(); }
+  }
+
+  function isLoading(each) {
+    if (each.number !== loading) return "";
+    return make("p", { class: "row", role: "status" }, make("progress", { "aria-label": t("progress") }), make("span", {}, t("Version {n} is being loaded; until then answers come as before.", { n: each.number })));
   }
 
   function exported(each) {
@@ -124,8 +137,8 @@
       compare.addEventListener("click", () => begin(each.replaces, each.version));
       if (each.replaces) row.append(compare);
       const decide = (text, approve, plain) => {
-        const button = make("button", { type: "button", class: plain, disabled: !state.may || (approve && each.own) }, text);
-        button.addEventListener("click", () => change("/models/decide", { proposal: each.number, approve }, () => {}));
+        const button = make("button", { type: "button", class: plain, disabled: !state.may || loading > 0 || (approve && each.own) }, text);
+        button.addEventListener("click", () => loadedWhile(approve ? each.version : 0, () => change("/models/decide", { proposal: each.number, approve }, () => {})));
         row.append(button);
       };
       decide(t("Approve"), true, "");
@@ -136,7 +149,7 @@
 
   async function change(path, body, then) {
     try { then(await ask(path, body)); } catch (error) { say(error.message); }
-    look();
+    await look();
   }
 
   function choices() {

@@ -1,9 +1,8 @@
 "use strict";
 {
-  const { t, ask, say, make, isForPage, percent } = station;
+  const { t, ask, say, make, isForPage, percent, bring, showBrought } = station;
   const byId = (id) => document.getElementById(id);
   const filters = byId("filters");
-  const AT_ONCE = 16; // pictures in a request
   let rows = []; // answers that are listed
   let more = null;
   let chosen = null; // number of the one that is explained
@@ -118,27 +117,16 @@
   }
 
   async function upload(files) {
-    const every = [...files];
-    let kept = 0;
-    const refused = [];
-    for (let first = 0; first < every.length; first += AT_ONCE) {
-      byId("uploading").textContent = t("{done} of {total}", { done: first, total: every.length });
-      const form = new FormData();
-      for (const file of every.slice(first, first + AT_ONCE)) form.append("picture", file, file.name);
-      try {
-        const told = await ask(`/recognize/ask?version=${byId("by").value}`, form);
-        kept += told.kept;
-        refused.push(...told.refused);
-      } catch (error) {
-        if (!error.found?.refused) { say(error.message); break; }
-        refused.push(...error.found.refused);
-      }
-      await list();
-    }
-    const few = refused.slice(0, 3).map((each) => `${each.name}: ${each.reason}`).join("; ");
-    byId("uploading").textContent = refused.length
-      ? t("{n} pictures were recognized, {m} refused: {few}", { n: kept, m: refused.length, few })
-      : t("{n} pictures were recognized.", { n: kept });
+    const place = byId("uploading");
+    const tell = (done, total) => {
+      place.textContent = t("{done} of {total}", { done, total });
+      if (done) list();
+    };
+    const { kept, refused } = await bring([...files], `/recognize/ask?version=${byId("by").value}`, drop.dataset, tell);
+    await list();
+    showBrought(place, refused.length
+      ? t("{n} pictures were recognized, {m} refused:", { n: kept, m: refused.length })
+      : t("{n} pictures were recognized.", { n: kept }), refused);
     if (kept && rows.length) choose(rows[0].number);
   }
 

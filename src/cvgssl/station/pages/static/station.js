@@ -68,6 +68,65 @@ const station = (() => {
     return `${(100 * share).toFixed(digits)} %`;
   }
 
+  const AT_ONCE = 16; // pictures in a request
+  const AROUND = 2000; // bytes of a form beside each file
+  const TRIES = 5; // of a request that comes while the station is busy
+
+  /** Send picture files to `path`, as many in a request as the station takes (limits: strings
+   * bytes, files); a request that fails stops no others. tell(sent, total) is called before each. Gives {kept, refused: [{name, reason}]}. */
+  async function bring(files, path, limits, tell) {
+    const bytes = Number(limits.bytes);
+    const most = Math.min(AT_ONCE, Number(limits.files));
+    const told = { kept: 0, refused: [] };
+    const groups = [];
+    let size = Infinity;
+    for (const file of files) {
+      if (file.size + 2 * AROUND > bytes) {
+        told.refused.push({ name: file.name, reason: t("over {n} MB, which a request may have (--max-megabytes)", { n: bytes / 1e6 }) });
+        continue;
+      }
+      size += file.size + AROUND;
+      if (size + AROUND > bytes || groups.at(-1).length === most) {
+        groups.push([]);
+        size = file.size + AROUND;
+      }
+      groups.at(-1).push(file);
+    }
+    let sent = 0;
+    for (const group of groups) {
+      tell(sent, files.length);
+      try {
+        const found = await sendGroup(group, path);
+        told.kept += found.kept;
+        told.refused.push(...found.refused);
+      } catch (error) {
+        told.refused.push(...group.map((file) => ({ name: file.name, reason: error.message })));
+      }
+      sent += group.length;
+    }
+    return told;
+  }
+
+  async function sendGroup(group, path) {
+    for (let left = TRIES; ; left -= 1) {
+      const form = new FormData();
+      for (const file of group) form.append("picture", file, file.name);
+      try {
+        return await ask(path, form);
+      } catch (error) {
+        if (error.found?.refused) return { kept: 0, ...error.found };
+        if (error.status !== 503 || left <= 1) throw error;
+        await new Promise((done) => { setTimeout(done, 2000); });
+      }
+    }
+  }
+
+  /** Say what became of files, with a list of those that were refused, which stays. */
+  function showBrought(place, text, refused) {
+    const list = make("ul", { class: "refused" }, ...refused.map((each) => make("li", {}, make("b", {}, each.name), `: ${each.reason}`)));
+    place.replaceChildren(make("p", {}, text), refused.length ? list : "");
+  }
+
   const KEYS = 9;
 
   /** Buttons of classes. keys: pairs [name, place], the first nine on the keys 1 to 9, the same as
@@ -106,7 +165,7 @@ const station = (() => {
     return found ?? typed;
   }
 
-  return { t, ask, say, make, isForPage, percent, classButtons, onKey, sameClass };
+  return { t, ask, say, make, isForPage, percent, bring, showBrought, classButtons, onKey, sameClass };
 })();
 
 document.addEventListener("keydown", (event) => {
