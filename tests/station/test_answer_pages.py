@@ -90,13 +90,13 @@ def test_recognize_and_replay(
         page.get_by_label("asked by").select_option("a program")
         expect(rows).to_have_count(1)
         page.get_by_label("asked by").select_option("this page")
-        page.get_by_label("name has").fill(pictures[1].name)
+        page.get_by_label("name contains").fill(pictures[1].name)
         expect(rows).to_have_count(1)
         with page.expect_download() as download:
             page.get_by_text("These answers as CSV").click()
         text = download.value.path().read_text(encoding="utf-8-sig")
         assert len(text.splitlines()) == 2 and pictures[1].name in text
-        page.get_by_label("name has").fill("")
+        page.get_by_label("name contains").fill("")
         expect(rows).to_have_count(4)
         page.locator("h1").click()
         page.keyboard.press("j")  # from the first, which was shown when it was there
@@ -258,11 +258,12 @@ def test_which_version_is_live(
         expect(page.locator("[data-version='1'] pre")).to_contain_text("head: nearest-mean")
         back = page.locator("[data-version='1']").get_by_role("button", name="Go back to it")
         held: list[Route] = []  # a version that takes long to load
-        page.route("**/models/live", lambda route: held.append(route))  # noqa: PLW0108
+        page.route("**/models/live", lambda route: held.append(route))
         back.click()
         expect(page.locator("[data-version='1']")).to_contain_text("Version 1 is being loaded")
         expect(back).to_be_disabled()
         held[0].continue_()
+        page.unroute("**/models/live")
         expect(page.locator("[data-version='1'] .tag.good")).to_have_text("live")
         assert running.predict(pictures[0].read_bytes()).json["version"] == 1
         page.locator("[data-version='2']").get_by_role("button", name="Make it live").click()

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
+from cvgssl.images import check
 from cvgssl.selection.label_list import read_labels
 from cvgssl.station.events import LOG, EventLog
 from tests.station.browser import chromium, opened, serious_findings
@@ -192,12 +193,15 @@ def test_from_a_folder_to_a_recognizer_by_keyboard(
         page.keyboard.press("9")
         expect(page.locator("#notice")).to_contain_text("No class is on the key 9 yet")
         # the same class, written otherwise
+        further = page.locator("#name").inner_text()
         page.keyboard.press("n")
         page.keyboard.type(f" {used[0].upper().replace('_', ' ')}")
         page.keyboard.press("Enter")
         expect(page.locator("#notice")).to_contain_text(f"was taken for the class “{used[0]}”")
+        expect(page.locator("#name")).not_to_have_text(further)
         expect(page.locator("#keys kbd + span")).to_have_text(used)
         page.keyboard.press("u")
+        expect(page.locator("#name")).to_have_text(further)
         # undo, and the same label once more
         page.keyboard.press("u")
         expect(page.locator("#name")).to_have_text(given[-1])
@@ -222,7 +226,7 @@ def test_from_a_folder_to_a_recognizer_by_keyboard(
     labels = [event.facts for event in log.events("label")]
     log.close()
     assert sum(each["label"] == "?" for each in labels) == 1
-    (box,) = [each["box"] for each in labels if each["picture"] == boxed]
+    *_, box = [each["box"] for each in labels if each["picture"] == boxed]
     assert box is not None and box[1] == pytest.approx(0.4, abs=0.02)
     kept = tmp_path / "station" / "models" / "0001" / "recognizer" / "labels.csv"
     learned = {line.path: line.label for line in read_labels(kept, "labels")}
@@ -255,6 +259,11 @@ def test_every_text_has_its_chinese() -> None:
     words = json.loads(_PAGES.joinpath("words", "zh.json").read_text(encoding="utf-8"))
     assert len(used) > 40
     assert not used - set(words), "texts without Chinese"
+    checks = Path(check.__file__).parent.glob("check*.py")
+    kinds = {
+        kind for path in checks for kind in re.findall(r'Finding\(\s*"(\w+)"', path.read_text())
+    }
+    assert len(kinds) > 15 and not {f"finding {kind}" for kind in kinds} - set(words)
     for english, chinese in words.items():
         names = re.compile(r"\{(\w+)\}")
         assert sorted(names.findall(english)) == sorted(names.findall(chinese)), english

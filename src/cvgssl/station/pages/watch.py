@@ -76,9 +76,11 @@ class WatchPage:
     def _alarm(self, alarm: ToldAlarm) -> dict[str, Any]:
         """The one that nobody has dealt with, with its pictures."""
         examples = [self._watching.example(alarm, each["name"]) for each in alarm.facts["examples"]]
-        nearest = [each["nearest"] for each in alarm.facts["examples"]]
+        nearest = [_short(each["nearest"]) for each in alarm.facts["examples"]]
+        labelled = self._watching.labelled(alarm)
         return {
             "alarm": alarm,
+            "labelled": labelled,
             "examples": [
                 (_shown(answer), near)
                 for answer, near in zip(examples, nearest, strict=True)
@@ -103,9 +105,7 @@ class WatchPage:
         return JSONResponse({"version": version})
 
 
-def chart(
-    hours: list[str], counts: dict[str, list[int]], places: dict[str, int]
-) -> dict[str, Any]:
+def chart(hours: list[str], counts: dict[str, list[int]], places: dict[str, int]) -> dict[str, Any]:
     """Bars of answers by hour, for a drawing 100 high: the commonest answers, and all others.
 
     places: of classes, which decide their colours (`ClassKeys`).
@@ -116,15 +116,21 @@ def chart(
     sums = [sum(row[at] for _, row in rows) for at in range(len(hours))]
     highest = max(sums, default=0) or 1
     bars = []
+    shown = [(name, row, _kind(name, places)) for name, row in rows]
     for at in range(len(hours)):
         below = 0.0
-        for name, row in rows:
+        for _, row, kind in shown:
             height = 100 * row[at] / highest
             below += height
             if row[at]:
-                bars.append({"x": at, "y": 100 - below, "height": height, "kind": _kind(name, places)})
-    rows = [(name, row, _kind(name, places)) for name, row in rows]
-    return {"hours": hours, "bars": bars, "rows": rows, "sums": sums, "highest": highest}
+                bars.append({"x": at, "y": 100 - below, "height": height, "kind": kind})
+    return {"hours": hours, "bars": bars, "rows": shown, "sums": sums, "highest": highest}
+
+
+def _short(path: str) -> str:
+    """A train picture without its folders; reviewed ones are called by their SHA-256."""
+    name = PurePath(path).name
+    return name[:8] if len(name) == 64 else name
 
 
 def _kind(answer: str, places: dict[str, int]) -> str:

@@ -1,6 +1,6 @@
 "use strict";
 {
-  const { t, ask, say, make } = station;
+  const { t, ask, say, make, when, versionName } = station;
   const byId = (id) => document.getElementById(id);
   const two = Boolean(byId("models").dataset.two);
   const comparing = byId("comparing");
@@ -12,7 +12,6 @@
   const open = new Set(); // versions whose facts are unfolded
 
   const isOver = (job) => !job || !["waiting", "running"].includes(job.state);
-  const when = (at) => new Date(at).toLocaleString(document.documentElement.lang, { dateStyle: "short", timeStyle: "short" });
   const range = ([low, high]) => `${low.toFixed(0)}–${high.toFixed(0)} %`;
 
   async function look() {
@@ -47,7 +46,7 @@
   function card(each) {
     const live = each.number === state.live;
     const head = make("div", { class: "row between" },
-      make("h2", {}, t("Version {n}", { n: each.number }), " ", make("span", { class: "quiet" }, each.name), live ? make("span", { class: "tag good" }, t("live")) : ""),
+      make("h2", {}, t("Version {n}", { n: each.number }), " ", make("span", { class: "quiet" }, versionName(each.name)), live ? make("span", { class: "tag good" }, t("live")) : ""),
       make("span", { class: "quiet" }, when(each.at)));
     if (each.problem) return make("section", { class: "card", "data-version": each.number }, head, make("p", { class: "bad" }, t("Its files are damaged; put a copy of them back.")));
     const classes = Object.entries(each.classes);
@@ -156,7 +155,7 @@
     for (const [name, first] of [["before", state.live], ["after", state.versions.find((each) => each.number !== state.live)?.number]]) {
       const field = comparing.elements[name];
       const value = field.value || String(first ?? "");
-      field.replaceChildren(...state.versions.map((each) => make("option", { value: each.number }, `${each.number} – ${each.name}`)));
+      field.replaceChildren(...state.versions.map((each) => make("option", { value: each.number }, `${each.number} – ${versionName(each.name)}`)));
       field.value = value;
     }
     comparing.querySelector("button").disabled = state.versions.length < 2;
@@ -202,7 +201,8 @@
     place.replaceChildren(...lines);
     byId("changes-title").textContent = t("{n} answers would change", { n: result.changed });
     byId("changes").replaceChildren(...result.changes.map((each) => make("figure", {}, answers.picture(each.src, each.name),
-      make("figcaption", {}, answers.named(each.before), " → ", make("b", {}, answers.named(each.after)), each.truth ? make("span", { class: each.truth === each.after ? "good" : "bad" }, ` ${t("is {label}", { label: each.truth })}`) : ""))));
+      make("figcaption", {}, answers.named(each.before), " → ", make("b", {}, answers.named(each.after)), each.truth ? make("span", { class: each.truth === each.after ? "good" : "bad" }, ` ${t("is {label}", { label: each.truth })}`) : "",
+      each.learned ? make("span", { class: "tag", title: t("One of the versions learned its label, so it does not show how good the version is.") }, t("learned")) : ""))));
   }
 
   function judged({ paired, learned }, before, after) {

@@ -31,6 +31,7 @@
     const now = queue[0];
     byId("asked").hidden = byId("stage").hidden = !now;
     byId("done").hidden = Boolean(now) || !may;
+    byId("nearest-card").hidden = !now;
     if (!now) {
       byId("nearest").replaceChildren();
       byId("picture").removeAttribute("src");
@@ -45,7 +46,7 @@
     image.alt = now.kept ? t("the picture {name}", { name: now.name }) : t("The picture is not kept any more.");
     byId("answer").textContent = answers.named(now.answer);
     byId("answer").className = `big ${now.answer === "unknown" ? "bad" : now.answer === "not sure" ? "doubt" : ""}`;
-    byId("about").textContent = [now.name, t("version {n}", { n: now.version }), answers.when(now.at)].filter(Boolean).join(" · ");
+    byId("about").textContent = [now.name, t("version {n}", { n: now.version }), station.when(now.at, "second")].filter(Boolean).join(" · ");
     byId("right").firstChild.textContent = `${rightText(now)} `;
     byId("keys").replaceChildren(...classButtons(keys, now.probabilities, (label) => give({ label })));
     explain(now.number);

@@ -63,11 +63,17 @@
         make("img", { class: "thumb", alt: "", loading: "lazy", src: `/pool/160/${encodeURI(name)}` }),
         make("figcaption", {}, name)));
       const list = make("details", {},
-        make("summary", {}, make("b", { class: kind }, t(word)), " ", finding.message), make("div", { class: "grid" }, ...shown));
+        make("summary", {}, make("b", { class: kind }, t(word)), " ", aboutFinding(finding)), make("div", { class: "grid" }, ...shown));
       lines.push(list);
     }
     if (findings.spoiled) lines.push(make("p", { class: "bad" }, t("Mend these first where you can: accuracy measured on such pictures misleads.")));
     byId("check").replaceChildren(...lines);
+  }
+
+  /** The command's own sentence, after what it is about where the page has other words for that. */
+  function aboutFinding({ kind, message }) {
+    const about = t(`finding ${kind}`);
+    return about === `finding ${kind}` ? message : `${about} – ${message}`;
   }
 
   async function upload(files) {

@@ -64,6 +64,31 @@ const station = (() => {
     return !field && !event.ctrlKey && !event.metaKey && !event.altKey;
   }
 
+  const two = (number) => String(number).padStart(2, "0");
+
+  /** A time of the station (UTC) in this browser's zone, everywhere in one form: 2026-01-31 17:05. */
+  function when(at, form = "minute") {
+    const time = new Date(at);
+    const hour = `${two(time.getHours())}:${two(time.getMinutes())}`;
+    if (form === "hour") return hour;
+    const day = `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())}`;
+    return `${day} ${hour}${form === "second" ? `:${two(time.getSeconds())}` : ""}`;
+  }
+
+  /** Write the times of a template so. */
+  function localTimes(place) {
+    for (const each of place.querySelectorAll("time[data-form]")) each.textContent = when(each.dateTime, each.dataset.form);
+  }
+  localTimes(document);
+
+  /** What a version is called: a name that the station gave is translated. */
+  function versionName(name) {
+    const labels = /^(\d+) labels$/.exec(name);
+    if (labels) return t("{n} labels", { n: labels[1] });
+    const centred = /^version (\d+) re-centred$/.exec(name);
+    return centred ? t("version {n} re-centred", { n: centred[1] }) : name;
+  }
+
   function percent(share, digits = 0) {
     return `${(100 * share).toFixed(digits)} %`;
   }
@@ -165,7 +190,7 @@ const station = (() => {
     return found ?? typed;
   }
 
-  return { t, ask, say, make, isForPage, percent, bring, showBrought, classButtons, onKey, sameClass };
+  return { t, ask, say, make, isForPage, percent, when, localTimes, versionName, bring, showBrought, classButtons, onKey, sameClass };
 })();
 
 document.addEventListener("keydown", (event) => {
