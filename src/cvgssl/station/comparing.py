@@ -79,8 +79,8 @@ class Paired:
 class Comparison:
     """pictures: compared. moves: (answer before, answer after) -> pictures, the commonest first,
     only where they differ. changes: those pictures, named ones first and learned ones last. before,
-    after: answers -> pictures. paired: None where no class is known. learned: pictures with known classes that are
-    left out of it because one of the versions learned from them.
+    after: answers -> pictures. paired: None where no class is known. learned: pictures with known
+    classes that are left out of it because one of the versions learned from them.
     """
 
     pictures: int
