@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from cvgssl.images import check
 from cvgssl.selection.label_list import read_labels
 from cvgssl.station.events import LOG, EventLog
+from cvgssl.station.pool import BROUGHT
 from tests.station.browser import chromium, opened, serious_findings
 from tests.station.conftest import Running, Start
 
@@ -138,6 +139,11 @@ def test_pictures_are_brought_and_others_refused(
         refused = page.locator("#uploading li")
         expect(refused).to_contain_text(["large 1100.bmp: over 1 MB", "page.png: "])
         expect(page.locator("#choices")).to_contain_text("4 pictures")
+        log = EventLog(folder / LOG)
+        told = {event.facts["name"]: event.facts["picture"] for event in log.events(BROUGHT)}
+        log.close()
+        assert told[picture.name] == kept[0].name
+        assert told.keys() == {picture.name, *(path.name for path in large[:3])}
 
 
 def test_both_languages_and_the_name_of_who_works(

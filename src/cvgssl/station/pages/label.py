@@ -152,6 +152,7 @@ class LabelPage:
             "picture": picture,
             "likely": likely,
             "keys": self._keys(),
+            "called": self._pool.called(picture),
             "replaces": None if now is None else now.number,
             "label": None if now is None else now.label,
             "box": None if now is None else now.box,

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute
 
+from cvgssl.images.names import is_utf8
 from cvgssl.images.reader import UnreadablePicture
 from cvgssl.runtime.errors import UserError
 from cvgssl.station.config import StationConfig
@@ -101,11 +102,12 @@ class StartPage:
         ]
         self._jobs.ask(EMBED, [*map(str, embed), *limit], who)
 
-    async def _upload(self, request: Request, person: Person) -> Response:  # noqa: ARG002
+    async def _upload(self, request: Request, person: Person) -> Response:
         kept, refused = 0, []
         for picture in await uploaded(request, self._config):
+            name = picture.name if is_utf8(picture.name) else ""
             try:
-                await run_in_threadpool(self._pool.upload, picture.data)
+                await run_in_threadpool(self._pool.upload, picture.data, name, person.name)
                 kept += 1
             except UnreadablePicture as error:
                 refused.append({"name": picture.name, "reason": error.reason})

@@ -33,7 +33,7 @@ if (document.getElementById("labelling")) {
     byId("already").textContent = already;
     byId("already").hidden = !already;
     if (now?.keys) keys = now.keys;
-    byId("name").textContent = now ? now.picture : text;
+    byId("name").textContent = now ? now.called || now.picture : text;
     const image = byId("picture");
     image.hidden = !now;
     if (now && image.dataset.name !== now.picture) {
