@@ -154,6 +154,7 @@ def test_review_by_keyboard(
         li.keyboard.press("n")
         li.get_by_label("Name of the new class").fill("oil stain")
         press(li, "Enter")
+        expect(keys).to_have_text([*known, "oil stain"])
         press(li, "u")
         assert shown(li) == second
         press(li, "s")

@@ -14,7 +14,9 @@
     if (!may) return null;
     asking ??= ask(`/review/next?kind=${encodeURIComponent(kind)}`).then((found) => {
       asking = null;
+      const same = JSON.stringify(keys) === JSON.stringify(found.keys);
       keys = found.keys;
+      if (!same && queue.length) showKeys();
       const known = new Set(queue.map((each) => each.sha256));
       for (const each of found.answers) {
         if (known.has(each.sha256) || done.has(each.sha256)) continue;
@@ -48,8 +50,12 @@
     byId("answer").className = `big ${now.answer === "unknown" ? "bad" : now.answer === "not sure" ? "doubt" : ""}`;
     byId("about").textContent = [now.name, t("version {n}", { n: now.version }), station.when(now.at, "second")].filter(Boolean).join(" · ");
     byId("right").firstChild.textContent = `${rightText(now)} `;
-    byId("keys").replaceChildren(...classButtons(keys, now.probabilities, (label) => give({ label })));
+    showKeys();
     explain(now.number);
+  }
+
+  function showKeys() {
+    byId("keys").replaceChildren(...classButtons(keys, queue[0].probabilities, (label) => give({ label })));
   }
 
   function rightText(now) {
@@ -72,7 +78,9 @@
     sending = true;
     try {
       await ask("/review/give", { number: now.number, replaces: now.review?.number ?? null, ...said });
+      const isNew = said.label && said.label !== "?" && !keys.some(([name]) => name === said.label);
       advance();
+      if (isNew) refill(); // its key
       figures();
     } catch (error) {
       say(error.status === 409 ? t("Somebody else was there first.") : error.message);
