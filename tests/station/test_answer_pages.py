@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from cvgssl.api import fit
 from cvgssl.recognizer.config import FitConfig
@@ -90,13 +90,13 @@ def test_recognize_and_replay(
         page.get_by_label("asked by").select_option("a program")
         expect(rows).to_have_count(1)
         page.get_by_label("asked by").select_option("this page")
-        page.get_by_label("name has").fill(pictures[1].name)
+        page.get_by_label("name contains").fill(pictures[1].name)
         expect(rows).to_have_count(1)
         with page.expect_download() as download:
             page.get_by_text("These answers as CSV").click()
         text = download.value.path().read_text(encoding="utf-8-sig")
         assert len(text.splitlines()) == 2 and pictures[1].name in text
-        page.get_by_label("name has").fill("")
+        page.get_by_label("name contains").fill("")
         expect(rows).to_have_count(4)
         page.locator("h1").click()
         page.keyboard.press("j")  # from the first, which was shown when it was there
@@ -114,7 +114,12 @@ def test_recognize_and_replay(
 
 
 def test_review_by_keyboard(
-    start: Start, browser: Browser, recognizer: Path, pictures: list[Path], tmp_path: Path
+    start: Start,
+    browser: Browser,
+    recognizer: Path,
+    pictures: list[Path],
+    steel: Path,
+    tmp_path: Path,
 ) -> None:
     def shown(page: Page) -> str:
         expect(page.locator("#picture")).to_have_attribute("data-number", re.compile("^[0-9]+$"))
@@ -134,10 +139,14 @@ def test_review_by_keyboard(
         bring(li, pictures[:9])
         li.goto("/review")
         first = shown(li)
+        keys = li.locator("#keys kbd + span")
+        known = sorted(path.name for path in (steel / "train").iterdir())
+        expect(keys).to_have_text(known)
         assert not serious_findings(li)
         press(li, "Enter")
         press(li, "2")
         second = shown(li)
+        expect(keys).to_have_text(known)  # the same keys for another picture
         wang.goto("/review")
         assert shown(wang) not in (first, second)  # each has pictures of one's own
         assert not serious_findings(wang)
@@ -145,6 +154,7 @@ def test_review_by_keyboard(
         li.keyboard.press("n")
         li.get_by_label("Name of the new class").fill("oil stain")
         press(li, "Enter")
+        expect(keys).to_have_text([*known, "oil stain"])
         press(li, "u")
         assert shown(li) == second
         press(li, "s")
@@ -247,7 +257,14 @@ def test_which_version_is_live(
         )
         page.locator("[data-version='1']").get_by_text("Labels, options and hashes").click()
         expect(page.locator("[data-version='1'] pre")).to_contain_text("head: nearest-mean")
-        page.locator("[data-version='1']").get_by_role("button", name="Go back to it").click()
+        back = page.locator("[data-version='1']").get_by_role("button", name="Go back to it")
+        held: list[Route] = []  # a version that takes long to load
+        page.route("**/models/live", lambda route: held.append(route))
+        back.click()
+        expect(page.locator("[data-version='1']")).to_contain_text("Version 1 is being loaded")
+        expect(back).to_be_disabled()
+        held[0].continue_()
+        page.unroute("**/models/live")
         expect(page.locator("[data-version='1'] .tag.good")).to_have_text("live")
         assert running.predict(pictures[0].read_bytes()).json["version"] == 1
         page.locator("[data-version='2']").get_by_role("button", name="Make it live").click()

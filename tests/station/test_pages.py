@@ -8,10 +8,13 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
+from cvgssl.images import check
 from cvgssl.selection.label_list import read_labels
 from cvgssl.station.events import LOG, EventLog
+from cvgssl.station.pool import BROUGHT
 from tests.station.browser import chromium, opened, serious_findings
 from tests.station.conftest import Running, Start
 
@@ -113,17 +116,34 @@ def test_pictures_are_brought_and_others_refused(
 ) -> None:
     picture = next((steel / "train").glob("*/*"))
     (tmp_path / "page.png").write_text("<script>alert(1)</script>")
+    large = [tmp_path / f"large {side}.bmp" for side in (700, 701, 702, 1100)]
+    for path in large:  # of 0.5 MB each, and one that is over the limit alone
+        side = int(path.stem.split()[1])
+        Image.effect_noise((side, side), 50).save(path)
     folder = tmp_path / "station"
-    with start(folder) as running, opened(browser, running.port) as page:
+    words = ("--max-megabytes", "1", "--queue", "2")
+    with start(folder, *words) as running, opened(browser, running.port) as page:
         page.goto("/start")
         expect(page.get_by_text("None yet")).to_be_visible()
         page.set_input_files("#files", [tmp_path / "page.png"])
         expect(page.locator("#uploading")).to_contain_text("0 pictures were kept, 1 refused")
+        expect(page.locator("#uploading li")).to_contain_text("page.png: ")
         page.set_input_files("#files", [picture])
         expect(page.get_by_role("radio")).to_be_checked()
         kept = list((folder / "uploads").iterdir())
         assert [path.read_bytes() for path in kept] == [picture.read_bytes()]
         assert re.fullmatch(r"[0-9a-f]{20}\.bmp", kept[0].name)
+        # as many at once as the station takes; what it refuses stops no others and is said
+        page.set_input_files("#files", [large[3], *large[:3], tmp_path / "page.png", picture])
+        expect(page.locator("#uploading")).to_contain_text("4 pictures were kept, 2 refused")
+        refused = page.locator("#uploading li")
+        expect(refused).to_contain_text(["large 1100.bmp: over 1 MB", "page.png: "])
+        expect(page.locator("#choices")).to_contain_text("4 pictures")
+        log = EventLog(folder / LOG)
+        told = {event.facts["name"]: event.facts["picture"] for event in log.events(BROUGHT)}
+        log.close()
+        assert told[picture.name] == kept[0].name
+        assert told.keys() == {picture.name, *(path.name for path in large[:3])}
 
 
 def test_both_languages_and_the_name_of_who_works(
@@ -170,6 +190,24 @@ def test_from_a_folder_to_a_recognizer_by_keyboard(
         expect(other.locator("#name")).to_contain_text(".bmp")
         assert other.locator("#name").inner_text() != page.locator("#name").inner_text()
         given = [label_next(page, classes) for _ in range(8)]
+        # keys are in the order of first use, and stay so
+        used = list(dict.fromkeys(classes[name] for name in given))
+        for _ in range(2):
+            expect(page.locator("#keys kbd + span")).to_have_text(used)
+            page.reload()
+        expect(page.locator("#name")).to_contain_text(".bmp")
+        page.keyboard.press("9")
+        expect(page.locator("#notice")).to_contain_text("No class is on the key 9 yet")
+        # the same class, written otherwise
+        further = page.locator("#name").inner_text()
+        page.keyboard.press("n")
+        page.keyboard.type(f" {used[0].upper().replace('_', ' ')}")
+        page.keyboard.press("Enter")
+        expect(page.locator("#notice")).to_contain_text(f"was taken for the class “{used[0]}”")
+        expect(page.locator("#name")).not_to_have_text(further)
+        expect(page.locator("#keys kbd + span")).to_have_text(used)
+        page.keyboard.press("u")
+        expect(page.locator("#name")).to_have_text(further)
         # undo, and the same label once more
         page.keyboard.press("u")
         expect(page.locator("#name")).to_have_text(given[-1])
@@ -194,7 +232,7 @@ def test_from_a_folder_to_a_recognizer_by_keyboard(
     labels = [event.facts for event in log.events("label")]
     log.close()
     assert sum(each["label"] == "?" for each in labels) == 1
-    (box,) = [each["box"] for each in labels if each["picture"] == boxed]
+    *_, box = [each["box"] for each in labels if each["picture"] == boxed]
     assert box is not None and box[1] == pytest.approx(0.4, abs=0.02)
     kept = tmp_path / "station" / "models" / "0001" / "recognizer" / "labels.csv"
     learned = {line.path: line.label for line in read_labels(kept, "labels")}
@@ -227,6 +265,11 @@ def test_every_text_has_its_chinese() -> None:
     words = json.loads(_PAGES.joinpath("words", "zh.json").read_text(encoding="utf-8"))
     assert len(used) > 40
     assert not used - set(words), "texts without Chinese"
+    checks = Path(check.__file__).parent.glob("check*.py")
+    kinds = {
+        kind for path in checks for kind in re.findall(r'Finding\(\s*"(\w+)"', path.read_text())
+    }
+    assert len(kinds) > 15 and not {f"finding {kind}" for kind in kinds} - set(words)
     for english, chinese in words.items():
         names = re.compile(r"\{(\w+)\}")
         assert sorted(names.findall(english)) == sorted(names.findall(chinese)), english

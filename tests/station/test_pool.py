@@ -64,11 +64,12 @@ def test_pictures_are_shown_encoded_again(pool: Pool, tmp_path: Path) -> None:
 def test_uploads_are_called_by_what_they_hold(pool: Pool) -> None:
     png = io.BytesIO()
     Image.new("RGB", (20, 30), "red").save(png, "PNG")
-    path = pool.upload(png.getvalue())
-    assert path == pool.upload(png.getvalue()) and path.suffix == ".png"
+    path = pool.upload(png.getvalue(), "oil.png", "Li")
+    assert path == pool.upload(png.getvalue(), "oil.png", "Li") and path.suffix == ".png"
+    assert pool.called(path.name) == "oil.png" and pool.called("a.bmp") == ""
     assert path.read_bytes() == png.getvalue()
     for data in (b"", b"<html>", png.getvalue()[:40]):
         with pytest.raises(UnreadablePicture):
-            pool.upload(data)
+            pool.upload(data, "other", "Li")
     assert list(pool.uploads.iterdir()) == [path]
     assert [choice.name for choice in pool.choices()][-1] == "uploads"

@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute
 from cvgssl.station.answering import Answering
 from cvgssl.station.answers import Answers
 from cvgssl.station.approval import Approvals
+from cvgssl.station.class_keys import ClassKeys
 from cvgssl.station.comparison_jobs import ComparisonJobs
 from cvgssl.station.config import StationConfig
 from cvgssl.station.current_labelling import CurrentLabelling
@@ -93,20 +94,21 @@ class Station:
         fitting = Fitting(config, pool, reviews, jobs, answering)
         approvals = Approvals(config.folder, log, config.two_people, answering.load, answering.use)
         recognize = RecognizePage(shell, self.routes, answering, answers, reviews, pool)
+        keys = ClassKeys(log, config.classes, lambda number: recognize.about_number(number).classes)
         comparisons = ComparisonJobs(config, jobs, answers, pool.chosen)
         models = ModelsPage(
             shell, log, answering, jobs, approvals, comparisons, reviews, recognize, labelling
         )
         self._to_close += [pool.close, reviews.close, approvals.close, models.close]
-        self._to_close += [labelling.close, jobs.close]
+        self._to_close += [labelling.close, jobs.close, keys.close]
         pages: list[Page] = [
             StartPage(shell, config, pool, jobs),
-            LabelPage(shell, pool, labelling, fitting),
+            LabelPage(shell, pool, labelling, fitting, keys),
             recognize,
-            ReviewPage(shell, answers, reviews, recognize, labelling),
+            ReviewPage(shell, answers, reviews, recognize, labelling, keys),
             models,
             ReplayPage(shell, answers, recognize),
-            WatchPage(shell, self._watching, recognize, answering),
+            WatchPage(shell, self._watching, recognize, answering, keys),
         ]
         jobs.begin()
         return [route for page in pages for route in page.routes()]

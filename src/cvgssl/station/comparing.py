@@ -32,12 +32,17 @@ class Told(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A picture that two versions answer otherwise. truth: the class it shows, "" if unknown."""
+    """A picture that two versions answer otherwise. truth: the class it shows, "" if unknown.
+
+    learned: whether one of the versions learned its label, so that it shows how well that is
+    remembered and not how good the version is.
+    """
 
     picture: str
     before: Told
     after: Told
     truth: str
+    learned: bool
 
 
 @dataclass(frozen=True)
@@ -73,9 +78,9 @@ class Paired:
 @dataclass(frozen=True)
 class Comparison:
     """pictures: compared. moves: (answer before, answer after) -> pictures, the commonest first,
-    only where they differ. changes: those pictures, named ones first. before, after: answers ->
-    pictures. paired: None where no class is known. learned: pictures with known classes that are
-    left out of it because one of the versions learned from them.
+    only where they differ. changes: those pictures, named ones first and learned ones last. before,
+    after: answers -> pictures. paired: None where no class is known. learned: pictures with known
+    classes that are left out of it because one of the versions learned from them.
     """
 
     pictures: int
@@ -107,11 +112,13 @@ def compare(
     truths = truths or {}
     common = [picture for picture in before if picture in after]
     changes = [
-        Change(picture, before[picture], after[picture], truths.get(picture, ""))
+        Change(
+            picture, before[picture], after[picture], truths.get(picture, ""), picture in learned
+        )
         for picture in common
         if before[picture].answer != after[picture].answer
     ]
-    changes.sort(key=lambda each: (not each.truth, -each.after.probability))
+    changes.sort(key=lambda each: (each.learned, not each.truth, -each.after.probability))
     moves = Counter((each.before.answer, each.after.answer) for each in changes)
     named = [picture for picture in common if picture in truths]
     fair = [picture for picture in named if picture not in learned]

@@ -14,9 +14,11 @@ from cvgssl.heads.auto import AutoDecision
 from cvgssl.images.decoding import Square, decode_bytes
 from cvgssl.recognizer.card import load_recognizer
 from cvgssl.recognizer.config import EXPORTED
+from cvgssl.recognizer.exported import ExportedRecognizer
 from cvgssl.recognizer.exported_file import ExportedFile
 from cvgssl.recognizer.finding import is_fitted
 from cvgssl.recognizer.fit import LABELS, SUMMARY
+from cvgssl.recognizer.fitted import FittedRecognizer
 from cvgssl.recognizer.nearest import Nearest, nearest_of
 from cvgssl.recognizer.predict import Neighbour, Prediction
 from cvgssl.runtime.errors import UserError
@@ -28,6 +30,7 @@ from cvgssl.station.models import Version
 
 FITTED, EXPORT, TRAINED = "fit", "export", "run"
 REPORT = "report.html"
+_LABELS_ALONE = "kernel-ridge"  # of the candidates of the head `auto`, the one that takes no others
 _KEPT = 3  # versions whose labelled pictures are in memory
 
 
@@ -59,12 +62,29 @@ class About:
         counts = Counter(label for _, label in self.labels)
         return {name: counts[name] for name in self.classes}
 
+    def relies(self) -> dict[str, Any] | None:
+        """What the head `auto` relies on, as JSON values; None for others.
+
+        labels: share 0..1 of the heads that learn from labels alone; the rest is of those that also
+        look at how pictures without labels lie. unlabelled: how many there were.
+        """
+        decision = self._decision()
+        if decision is None:
+            return None
+        shares = zip(decision.candidates, decision.weights, strict=True)
+        labels = sum(weight for name, weight in shares if name == _LABELS_ALONE)
+        return {"labels": labels, "unlabelled": decision.unlabelled}
+
     def decided(self) -> str:
         """What decided in the head `auto`, in words; "" for others."""
+        decision = self._decision()
+        return "" if decision is None else str(decision)
+
+    def _decision(self) -> AutoDecision | None:
         if self.decision is None:
-            return ""
+            return None
         with parsing(Path(SUMMARY), "figures of `cvgssl fit`"):
-            return str(TypeAdapter(AutoDecision).validate_python(self.decision))
+            return TypeAdapter(AutoDecision).validate_python(self.decision)
 
 
 def about(version: Version) -> About:
@@ -150,6 +170,17 @@ class Evidence:
         squares = [[square] for square in self._squares(data, loaded)]
         _, _, (found,) = self._answering.gatherer.between(partial(find, squares)).result()
         return found
+
+    def sure_from(self, number: int) -> float | None:
+        """The probability below which version `number` is "not sure"; None where others decide.
+
+        Raises as `predict`.
+        """
+        recognizer = self._answering.load(number).recognizer
+        if isinstance(recognizer, FittedRecognizer):
+            return getattr(recognizer.head.head, "probability_threshold_", None)
+        thresholds = recognizer.thresholds if isinstance(recognizer, ExportedRecognizer) else None
+        return None if thresholds is None else thresholds.probability
 
     def _finder(self, loaded: Loaded) -> Nearest | None:
         number = loaded.version.number

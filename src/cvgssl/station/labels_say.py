@@ -35,6 +35,8 @@ class LabellingState:
         Number of the last label event that it includes; -1 before anything was computed.
     pictures, labelled, unsure, open : int
         Of the pool: all, with a class, with "?", with neither.
+    test : int
+        Pictures below test/, which are not of the pool: they are for testing and get no labels.
     elsewhere : int
         Labels of pictures that the pool does not have (any more); they count nowhere here.
     head : str
@@ -66,6 +68,7 @@ class LabellingState:
     labelled: int
     unsure: int
     open: int
+    test: int
     elsewhere: int
     head: str = HEAD
     classes: tuple[dict[str, Any], ...] = ()
@@ -97,7 +100,7 @@ def nothing_said(pool: PoolRows) -> tuple[LabellingState, Answers]:
     count = len(pool)
     target = np.full(count, UNLABELLED, dtype=np.int64)
     answers = Answers((), target, np.zeros(count, np.bool_), np.zeros((count, 0)))
-    return LabellingState(-1, count, 0, 0, count, 0), answers
+    return LabellingState(-1, count, 0, 0, count, pool.test, 0), answers
 
 
 def what_labels_say(

@@ -22,7 +22,7 @@ from cvgssl.report.gallery import pictures_below
 from cvgssl.runtime.files import writing
 from cvgssl.station.events import EventLog
 
-CHOSEN = "pool"
+CHOSEN, BROUGHT = "pool", "picture brought"
 FOLDER, UPLOADS = "pool", "uploads"
 FEATURES, CHECK = "features.npz", "check.json"
 _DEPTH = 2  # folders below those of --pictures that can be chosen
@@ -50,6 +50,8 @@ class Pool:
         self._roots = [root.resolve() for root in roots]
         self._log = EventLog(log_path)
         self._lock = threading.Lock()
+        self._called: dict[str, str] = {}  # file names of uploads, and their senders' names
+        self._told = 0  # event that it includes
         self._shown: OrderedDict[tuple[str, int], bytes] = OrderedDict()
 
     def close(self) -> None:
@@ -91,15 +93,29 @@ class Pool:
                 self._log.append(CHOSEN, who, folder=str(choice.folder))
         return choice.folder
 
-    def upload(self, data: bytes) -> Path:
-        """Keep a picture that was sent, called by what it holds; raises UserError for others."""
+    def upload(self, data: bytes, name: str, who: str) -> Path:
+        """Keep a picture that was sent, called by what it holds; raises UserError for others.
+
+        name: that its sender has for it; see `called`.
+        """
         picture = decode(data, Path("picture"), max_megapixels=self._most)
         digest = hashlib.sha256(data).hexdigest()[:20]
         path = self.uploads / f"{digest}.{picture.kind.lower()}"
         if not path.exists():
             with writing(path) as aside:
                 aside.write_bytes(data)
+        if name and self.called(path.name) != name:
+            with self._lock:
+                self._log.append(BROUGHT, who, picture=path.name, name=name)
         return path
+
+    def called(self, picture: str) -> str:
+        """What the sender of an upload calls it; "" for other pictures."""
+        with self._lock:
+            for event in list(self._log.events(BROUGHT, after=self._told)):
+                self._called[event.facts["picture"]] = event.facts["name"]
+                self._told = event.number
+            return self._called.get(picture, "")
 
     def path(self, name: str) -> Path:
         """The file of a picture of the pool, below its folder; raises LookupError for others."""

@@ -25,8 +25,9 @@ log = logging.getLogger(__name__)
 class PoolRows:
     """The train pictures of a table, in the order of their names.
 
-    names: N. rows: float32 [N, D], prepared as for `cvgssl select`, of length 1. kept: folder for
-    what takes seconds to compute (surroundings, places), found again by the table's content.
+    names: N. test: pictures of the table that are for testing. rows: float32 [N, D], prepared as
+    for `cvgssl select`, of length 1. kept: folder for what takes seconds to compute (surroundings,
+    places), found again by the table's content.
     Raises UserError for a table without train pictures.
     """
 
@@ -34,6 +35,7 @@ class PoolRows:
         train = table.part(SPLITS[0])
         if not len(train):
             raise UserError("there are no pictures to label; test pictures are never labelled")
+        self.test = len(table) - len(train)
         train = train.take(np.argsort(np.array(train.names, dtype=object), kind="stable"))
         self.names = train.names
         self.place = {name: row for row, name in enumerate(train.names)}

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +27,7 @@ from cvgssl.runtime.errors import MachineError, UserError
 from cvgssl.runtime.files import sha256_file
 from cvgssl.runtime.parsing import one_line
 from cvgssl.station.answering import Answering, Loaded, Picture
-from cvgssl.station.answers import WATCH, Answer, Answers, Source, Wanted
+from cvgssl.station.answers import WATCH, Answer, Answers, Judged, Source, Wanted
 from cvgssl.station.config import StationConfig
 from cvgssl.station.events import LOG, Event, EventLog
 from cvgssl.station.gathering import BusyError
@@ -178,9 +178,7 @@ class Watching:
 
         Of different likely classes where there are some; none of those that were reviewed.
         """
-        first = self.example(alarm, alarm.facts["first"])
-        since = None if first is None else first.at
-        wanted = Wanted(source=alarm.source, since=since, review="none")
+        wanted = Wanted(source=alarm.source, since=self._begin_of(alarm), review="none")
         unsure = sorted(self._answers.page(wanted, None, 500), key=lambda each: each.probability)
         chosen: list[Answer] = []
         for each in unsure:
@@ -188,6 +186,18 @@ class Watching:
                 chosen.append(each)
         chosen += [each for each in unsure if each not in chosen]
         return chosen[:_TO_LABEL]
+
+    def labelled(self, alarm: ToldAlarm) -> int:
+        """Answers since a change that people have reviewed, counted up to 1000."""
+        wanted = Wanted(source=alarm.source, since=self._begin_of(alarm))
+        judged: tuple[Judged, ...] = ("right", "wrong")
+        return sum(
+            len(self._answers.page(replace(wanted, review=each), None, 500)) for each in judged
+        )
+
+    def _begin_of(self, alarm: ToldAlarm) -> str | None:
+        first = self.example(alarm, alarm.facts["first"])
+        return None if first is None else first.at
 
     def recentre(self, number: int, who: str) -> int:
         """Make a version of the one that gave an alarm, re-centred; gives its number.

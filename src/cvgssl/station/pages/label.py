@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute
 
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import sha256_file
+from cvgssl.station.class_keys import ClassKeys
 from cvgssl.station.current_labelling import CurrentLabelling
 from cvgssl.station.fitting import Fitting
 from cvgssl.station.labelling import Labelling
@@ -27,10 +28,15 @@ class LabelPage:
     """One picture after the other, for each person another."""
 
     def __init__(
-        self, shell: Shell, pool: Pool, engine: CurrentLabelling, fitting: Fitting
+        self,
+        shell: Shell,
+        pool: Pool,
+        engine: CurrentLabelling,
+        fitting: Fitting,
+        keys: ClassKeys,
     ) -> None:
         self._shell, self._pool, self._fitting = shell, pool, fitting
-        self._labelling = engine
+        self._labelling, self._keys = engine, keys
 
     def routes(self) -> list[BaseRoute]:
         """What the page asks for."""
@@ -49,9 +55,9 @@ class LabelPage:
 
     async def _page(self, request: Request, person: Person) -> Response:
         engine = await run_in_threadpool(self._labelling)
-        known = self._shell.config.classes
+        keys = await run_in_threadpool(self._keys)
         return self._shell.render(
-            request, "label.html", person, ready=engine is not None, known=known
+            request, "label.html", person, ready=engine is not None, keys=keys
         )
 
     def _threaded(
@@ -145,6 +151,8 @@ class LabelPage:
         return {
             "picture": picture,
             "likely": likely,
+            "keys": self._keys(),
+            "called": self._pool.called(picture),
             "replaces": None if now is None else now.number,
             "label": None if now is None else now.label,
             "box": None if now is None else now.box,

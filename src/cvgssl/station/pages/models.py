@@ -269,4 +269,5 @@ def _change(change: Change, of_kept: bool) -> dict[str, Any]:
         "after": change.after.answer,
         "probability": change.after.probability,
         "truth": change.truth,
+        "learned": change.learned,
     }

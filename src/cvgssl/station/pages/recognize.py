@@ -10,9 +10,10 @@ from urllib.parse import quote
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute
 
+from cvgssl.heads.verdicts import NOT_SURE
 from cvgssl.images.reader import UnreadablePicture
 from cvgssl.recognizer.predict import Neighbour
 from cvgssl.runtime.errors import UserError
@@ -62,6 +63,7 @@ class RecognizePage:
             shell.data("/recognize/list", self._list),
             shell.data("/recognize/answers.csv", self._csv),
             shell.data("/answers/{number:int}", self._answer),
+            shell.page("/replay", self._to_list),
             shell.data("/kept/{side:int}/{sha256}", self._picture),
         ]
 
@@ -74,7 +76,13 @@ class RecognizePage:
             person,
             versions=[(each.number, PurePosixPath(each.name).name) for each in versions[::-1]],
             live=live.version.number if live else None,
+            most_bytes=self._shell.config.max_megabytes * 10**6,
+            most_files=self._shell.config.queue,
         )
+
+    async def _to_list(self, request: Request, person: Person) -> Response:  # noqa: ARG002
+        """Replay is of one answer: the list has them all."""
+        return RedirectResponse("/recognize", 303)
 
     async def _ask(self, request: Request, person: Person) -> Response:
         loaded = await self._meant(request.query_params.get("version"))
@@ -129,10 +137,14 @@ class RecognizePage:
         answer = self._answers.get(number)
         shown = self.shown(answer)
         data = self._answers.pictures.read(answer.sha256)
-        shown |= {"nearest": [], "decided": "", "reason": ""}
+        shown |= {"nearest": [], "decided": "", "relies": None, "reason": ""}
+        shown["sure_from"] = None
         try:
             known = self.about(self.version(answer.version))
             shown["decided"] = known.decided() or f"{known.head} {known.encoder}".strip()
+            shown["relies"] = known.relies()
+            if answer.answer == NOT_SURE:
+                shown["sure_from"] = self.evidence.sure_from(answer.version)
             if data is not None:
                 nearest = self.evidence.nearest(data, answer.version)
                 shown["nearest"] = [asdict(each) | {"src": source_of(each)} for each in nearest]

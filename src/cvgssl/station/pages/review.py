@@ -10,6 +10,7 @@ from starlette.routing import BaseRoute
 
 from cvgssl.runtime.errors import UserError
 from cvgssl.station.answers import Answers
+from cvgssl.station.class_keys import ClassKeys
 from cvgssl.station.current_labelling import CurrentLabelling
 from cvgssl.station.pages.recognize import RecognizePage, number_of, review_shown
 from cvgssl.station.pages.shell import Shell, json_object
@@ -30,9 +31,10 @@ class ReviewPage:
         reviews: Reviews,
         recognize: RecognizePage,
         labelling: CurrentLabelling,
+        keys: ClassKeys,
     ) -> None:
         self._shell, self._answers, self._reviews = shell, answers, reviews
-        self._recognize, self._labelling = recognize, labelling
+        self._recognize, self._labelling, self._keys = recognize, labelling, keys
 
     def routes(self) -> list[BaseRoute]:
         """What the page asks for."""
@@ -59,10 +61,10 @@ class ReviewPage:
 
     def _given(self, person: Person, kind: str) -> dict[str, Any]:
         if not person.may_review:
-            return {"answers": []}
+            return {"answers": [], "keys": []}
         kinds = (kind,) if kind else KINDS
         given = self._reviews.next(person.name, _AHEAD, kinds)
-        return {"answers": [self._recognize.shown(each) for each in given]}
+        return {"answers": [self._recognize.shown(each) for each in given], "keys": self._keys()}
 
     async def _figures(self, request: Request, person: Person) -> Response:  # noqa: ARG002
         return JSONResponse(await run_in_threadpool(self._counted))

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute
 
+from cvgssl.images.names import is_utf8
 from cvgssl.images.reader import UnreadablePicture
 from cvgssl.runtime.errors import UserError
 from cvgssl.station.config import StationConfig
@@ -19,7 +20,6 @@ from cvgssl.station.pool import Pool
 from cvgssl.station.routes import uploaded
 
 CHECK, EMBED = "check", "embed"
-_EXAMPLES = 6  # thumbnails of a finding
 _SIDES = (160, 1280)  # pixels of thumbnails and of large pictures
 _CACHED = {"cache-control": "private, max-age=3600"}
 
@@ -48,7 +48,13 @@ class StartPage:
         chosen = await run_in_threadpool(self._pool.chosen)
         current = next((each.name for each in choices if each.folder == chosen), None)
         return self._shell.render(
-            request, "start.html", person, choices=choices, current=current, most=_EXAMPLES
+            request,
+            "start.html",
+            person,
+            choices=choices,
+            current=current,
+            most_bytes=self._config.max_megabytes * 10**6,
+            most_files=self._config.queue,
         )
 
     async def _state(self, request: Request, person: Person) -> Response:  # noqa: ARG002
@@ -96,11 +102,12 @@ class StartPage:
         ]
         self._jobs.ask(EMBED, [*map(str, embed), *limit], who)
 
-    async def _upload(self, request: Request, person: Person) -> Response:  # noqa: ARG002
+    async def _upload(self, request: Request, person: Person) -> Response:
         kept, refused = 0, []
         for picture in await uploaded(request, self._config):
+            name = picture.name if is_utf8(picture.name) else ""
             try:
-                await run_in_threadpool(self._pool.upload, picture.data)
+                await run_in_threadpool(self._pool.upload, picture.data, name, person.name)
                 kept += 1
             except UnreadablePicture as error:
                 refused.append({"name": picture.name, "reason": error.reason})

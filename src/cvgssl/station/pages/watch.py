@@ -1,5 +1,6 @@
 """Watch: what arrives, where answers go, counts, and what to do where pictures have changed."""
 
+from pathlib import PurePath
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -7,9 +8,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
 
+from cvgssl.heads.verdicts import NOT_SURE, UNKNOWN
 from cvgssl.runtime.errors import UserError
 from cvgssl.station.answering import Answering
 from cvgssl.station.answers import Answer
+from cvgssl.station.class_keys import ClassKeys
 from cvgssl.station.pages.recognize import RecognizePage, number_of
 from cvgssl.station.pages.shell import Shell, json_object
 from cvgssl.station.people import Person
@@ -17,16 +20,23 @@ from cvgssl.station.watching import ToldAlarm, Watching
 
 _HOURS = 24
 _ALARMS = 20  # that are listed
-_SHOWN = 6  # kinds of answers in the chart; the others are one
+_SHOWN = 24  # kinds of answers in the chart; the others are one
+_COLOURS = 10  # of classes
+_VERDICTS = {UNKNOWN: "-unknown", NOT_SURE: "-unsure"}
 
 
 class WatchPage:
     """One page, whose middle is asked for again every few seconds."""
 
     def __init__(
-        self, shell: Shell, watching: Watching, recognize: RecognizePage, answering: Answering
+        self,
+        shell: Shell,
+        watching: Watching,
+        recognize: RecognizePage,
+        answering: Answering,
+        keys: ClassKeys,
     ) -> None:
-        self._shell, self._watching = shell, watching
+        self._shell, self._watching, self._keys = shell, watching, keys
         self._recognize, self._answering = recognize, answering
 
     def routes(self) -> list[BaseRoute]:
@@ -51,23 +61,26 @@ class WatchPage:
         hours, counts = self._watching.counts(_HOURS)
         alarms = self._watching.alarms()[:_ALARMS]
         open_alarm = next((each for each in alarms if each.settled is None), None)
-        live = self._answering.live
+        live, folder = self._answering.live, self._watching.folder
+        keys = dict(self._keys())
         return {
-            "folder": self._watching.folder,
+            "folder": None if folder is None else PurePath(folder).name or folder,
             "sources": self._watching.sources(),
             "sinks": self._watching.sinks(),
-            "chart": chart(hours, counts),
+            "chart": chart(hours, counts, keys),
             "alarms": alarms,
             "open": None if open_alarm is None else self._alarm(open_alarm),
-            "classes": () if live is None else live.recognizer.classes,
+            "classes": list(dict.fromkeys([*keys, *(live.recognizer.classes if live else ())])),
         }
 
     def _alarm(self, alarm: ToldAlarm) -> dict[str, Any]:
         """The one that nobody has dealt with, with its pictures."""
         examples = [self._watching.example(alarm, each["name"]) for each in alarm.facts["examples"]]
-        nearest = [each["nearest"] for each in alarm.facts["examples"]]
+        nearest = [_short(each["nearest"]) for each in alarm.facts["examples"]]
+        labelled = self._watching.labelled(alarm)
         return {
             "alarm": alarm,
+            "labelled": labelled,
             "examples": [
                 (_shown(answer), near)
                 for answer, near in zip(examples, nearest, strict=True)
@@ -92,22 +105,39 @@ class WatchPage:
         return JSONResponse({"version": version})
 
 
-def chart(hours: list[str], counts: dict[str, list[int]]) -> dict[str, Any]:
-    """Bars of answers by hour, for a drawing 100 high: the commonest answers, and all others."""
+def chart(hours: list[str], counts: dict[str, list[int]], places: dict[str, int]) -> dict[str, Any]:
+    """Bars of answers by hour, for a drawing 100 high: the commonest answers, and all others.
+
+    places: of classes, which decide their colours (`ClassKeys`).
+    """
     names = list(counts)[:_SHOWN]
     rest = [sum(counts[name][at] for name in list(counts)[_SHOWN:]) for at in range(len(hours))]
     rows = [(name, counts[name]) for name in names] + ([("", rest)] if any(rest) else [])
     sums = [sum(row[at] for _, row in rows) for at in range(len(hours))]
     highest = max(sums, default=0) or 1
     bars = []
+    shown = [(name, row, _kind(name, places)) for name, row in rows]
     for at in range(len(hours)):
         below = 0.0
-        for place, (_, row) in enumerate(rows):
+        for _, row, kind in shown:
             height = 100 * row[at] / highest
             below += height
             if row[at]:
-                bars.append({"x": at, "y": 100 - below, "height": height, "kind": place})
-    return {"hours": hours, "bars": bars, "rows": rows, "sums": sums, "highest": highest}
+                bars.append({"x": at, "y": 100 - below, "height": height, "kind": kind})
+    return {"hours": hours, "bars": bars, "rows": shown, "sums": sums, "highest": highest}
+
+
+def _short(path: str) -> str:
+    """A train picture without its folders; reviewed ones are called by their SHA-256."""
+    name = PurePath(path).name
+    return name[:8] if len(name) == 64 else name
+
+
+def _kind(answer: str, places: dict[str, int]) -> str:
+    """The colour of an answer in the sheet."""
+    if answer in _VERDICTS:
+        return _VERDICTS[answer]
+    return str(places[answer] % _COLOURS) if answer in places else "-other"
 
 
 def _shown(answer: Answer) -> dict[str, Any]:

@@ -47,11 +47,5 @@ const answers = (() => {
     });
   }
 
-  function when(at) {
-    const time = new Date(at);
-    const same = time.toDateString() === new Date().toDateString();
-    return same ? time.toLocaleTimeString(document.documentElement.lang) : time.toLocaleString(document.documentElement.lang, { dateStyle: "short", timeStyle: "short" });
-  }
-
-  return { named, who, tag, picture, bars, nearest, when };
+  return { named, who, tag, picture, bars, nearest };
 })();

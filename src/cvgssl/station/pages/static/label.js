@@ -1,13 +1,11 @@
 "use strict";
 if (document.getElementById("labelling")) {
-  const { t, ask, say, make, isForPage, percent } = station;
+  const { t, ask, say, make, isForPage, percent, classButtons, onKey, sameClass } = station;
   const byId = (id) => document.getElementById(id);
-  const COLORS = ["#1f77b4", "#e8760a", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf"];
-  const KEYS = 9;
+  const COLORS = 10; // in the sheet, --kind0 and so on
 
   let now = null; // the picture that is shown
-  const known = JSON.parse(byId("labelling").dataset.known); // names before any label
-  let classes = [...known]; // and further ones in the order in which they were first used
+  let keys = JSON.parse(byId("labelling").dataset.keys); // pairs of a class and its place
   let state = null;
   let box = null;
   let sending = false;
@@ -30,9 +28,12 @@ if (document.getElementById("labelling")) {
     asking = setTimeout(next, 1000);
   }
 
-  function show(picture, text = "") {
+  function show(picture, text = "", already = "") {
     now = picture;
-    byId("name").textContent = now ? now.picture : text;
+    byId("already").textContent = already;
+    byId("already").hidden = !already;
+    if (now?.keys) keys = now.keys;
+    byId("name").textContent = now ? now.called || now.picture : text;
     const image = byId("picture");
     image.hidden = !now;
     if (now && image.dataset.name !== now.picture) {
@@ -44,24 +45,9 @@ if (document.getElementById("labelling")) {
     showKeys();
   }
 
-  /** The classes on the keys: all of them, or the likeliest nine, always in the same order. */
-  function onKeys() {
-    const likely = new Map(now?.likely ?? []);
-    const first = [...classes].sort((a, b) => (likely.get(b) ?? 0) - (likely.get(a) ?? 0)).slice(0, KEYS);
-    return classes.filter((name) => first.includes(name)).map((name) => [name, likely.get(name)]);
-  }
-
   function showKeys() {
-    byId("keys").replaceChildren(...onKeys().map(([name, share], place) => {
-      const bar = make("i", { "aria-hidden": "true" });
-      bar.style.width = `${100 * (share ?? 0)}%`;
-      const said = share === undefined ? name : `${name}, ${percent(share)}`;
-      const button = make("button", { type: "button", "aria-label": said, disabled: !now },
-        make("kbd", {}, String(place + 1)), make("span", {}, name), share === undefined ? "" : percent(share), bar);
-      button.addEventListener("click", () => give(name));
-      return button;
-    }));
-    byId("class-names").replaceChildren(...classes.map((name) => make("option", { value: name })));
+    byId("keys").replaceChildren(...classButtons(keys, now?.likely ?? [], give, !now));
+    byId("class-names").replaceChildren(...keys.map(([name]) => make("option", { value: name })));
   }
 
   async function give(label) {
@@ -70,7 +56,6 @@ if (document.getElementById("labelling")) {
     try {
       const answer = await ask("/label/give", { picture: now.picture, label, box, replaces: now.replaces });
       given = answer.number;
-      if (answer.label !== "?" && !classes.includes(answer.label)) classes.push(answer.label);
       await next();
     } catch (error) {
       say(error.message);
@@ -93,7 +78,9 @@ if (document.getElementById("labelling")) {
 
   /** Show a picture that was labelled before. */
   function again(suspect) {
-    show({ picture: suspect.picture, likely: [[suspect.instead, suspect.probability], [suspect.label, 0]], replaces: suspect.number, label: suspect.label, box: null });
+    const shown = { picture: suspect.picture, likely: [[suspect.instead, suspect.probability], [suspect.label, 0]], replaces: suspect.number, label: suspect.label, box: null };
+    const who = suspect.who === "local" ? t("somebody") : suspect.who;
+    show(shown, "", t("This picture has a label: {who} called it {label}. S keeps it and goes on; another class takes its place.", { who, label: suspect.label }));
     scrollTo({ top: 0 });
   }
 
@@ -110,8 +97,6 @@ if (document.getElementById("labelling")) {
     let wait = 2000;
     try {
       state = await ask(`/label/state?after=${given}`);
-      const found = state.classes.map((each) => each.name);
-      classes = [...classes.filter((name) => known.includes(name) || found.includes(name) || state.after < given), ...found.filter((name) => !classes.includes(name))];
       showState();
       if (state.after < state.last) wait = 300;
       else if (drawn !== state.after) await drawMap();
@@ -128,24 +113,31 @@ if (document.getElementById("labelling")) {
     byId("estimate-note").textContent = !some
       ? t("Too few to tell: at least two classes need two labels each.")
       : (held.too_few ? t("Too few to tell.") + " " : "")
-        + t("95 % interval of the accuracy: {right} of {held_out} labels are named right when they are held out in turn. For pictures such as these, which were chosen because they teach most.", held);
+        + t("95 % interval of the accuracy: {right} of {held_out} labels are named right when they are held out in turn. For pictures such as these, which were chosen because they teach most.", held)
+        + (state.labelled > held.held_out ? " " + t("{n} more labels cannot be held out: each is the only one of its class.", { n: state.labelled - held.held_out }) : "");
     byId("outlook").textContent = outlookText(outlook);
     byId("stop").hidden = !outlook?.enough;
     byId("stop").textContent = t("Stop here: further labels would hardly pay.");
     byId("unseen").textContent = unseenText(outlook);
-    const missing = known.filter((name) => !state.classes.some((each) => each.name === name));
-    const rows = [...state.classes, ...missing.map((name) => ({ name, labels: 0, pictures: 0 }))];
-    byId("classes").replaceChildren(...rows.map((each, place) => {
-      const dot = make("span", { class: "dot", "aria-hidden": "true" });
-      if (each.labels) dot.style.background = COLORS[place % COLORS.length];
+    const found = new Map(state.classes.map((each) => [each.name, each]));
+    const rows = keys.map(([name]) => found.get(name) ?? { name, labels: 0, pictures: 0 });
+    rows.push(...state.classes.filter((each) => !keys.some(([name]) => name === each.name)));
+    byId("classes").replaceChildren(...rows.map((each) => {
+      const dot = make("span", { class: `dot kind${kind(each.name)}`, "aria-hidden": "true" });
       return make("tr", {}, make("td", {}, dot, each.name), make("td", { class: "number" }, String(each.labels)), make("td", { class: "number" }, String(each.pictures)));
     }));
     byId("fit").disabled = state.classes.length < 2;
     showFit(state.fit);
     showSuspects(state.suspects);
-    byId("progress-note").textContent = t("{labelled} of {pictures} pictures have a label", state);
-    byId("head").textContent = state.problem ?? t("Head: {head}; {n} labels in {seconds} s. Likely classes are its own, the recognizer is made by all means.", { head: state.head, n: state.labelled, seconds: state.seconds.toFixed(1) });
-    showKeys();
+    byId("progress-note").textContent = t("{labelled} of {pictures} pictures have a label", state)
+      + (state.test ? "; " + t("{n} below test/ are left out: they are for testing", { n: state.test }) : "");
+    byId("head").textContent = state.problem ?? t("Head: {head}; {n} labels in {seconds} s. The likely classes are its own; the recognizer itself tries other methods, too.", { head: state.head, n: state.labelled, seconds: state.seconds.toFixed(1) });
+  }
+
+  /** Number of the colour of a class: the same on all pages. */
+  function kind(name) {
+    const found = keys.find(([other]) => other === name);
+    return found ? found[1] % COLORS : "-other";
   }
 
   function unseenText(outlook) {
@@ -193,7 +185,9 @@ if (document.getElementById("labelling")) {
     const pen = canvas.getContext("2d");
     const size = canvas.width;
     const place = (share) => 12 + share * (size - 24);
-    const color = (index) => (index < 0 ? "#9aa3ab" : COLORS[index % COLORS.length]);
+    const sheet = getComputedStyle(document.documentElement);
+    const colors = points.classes.map((name) => sheet.getPropertyValue(`--kind${kind(name)}`));
+    const color = (index) => colors[index] ?? sheet.getPropertyValue("--kind-other");
     pen.clearRect(0, 0, size, size);
     const dot = points.x.length > 2000 ? 4 : 6;
     pen.globalAlpha = 0.55;
@@ -282,7 +276,7 @@ if (document.getElementById("labelling")) {
     const name = field.value.trim();
     field.value = "";
     field.blur();
-    if (name) give(name);
+    if (name) give(sameClass(name, keys.map(([known]) => known)));
   });
   byId("class-name").addEventListener("keydown", (event) => {
     if (event.key === "Escape") { event.target.value = ""; event.target.blur(); }
@@ -290,10 +284,9 @@ if (document.getElementById("labelling")) {
   const byKey = { Enter: "accept", n: "name", "?": "unsure", s: "skip", u: "undo", r: "redo", f: "fit", l: "see" };
   document.addEventListener("keydown", (event) => {
     if (!isForPage(event) || (event.key === "Enter" && event.target.closest("button, a, summary"))) return;
-    const number = Number(event.key);
-    if (number >= 1 && number <= KEYS) {
-      const found = onKeys()[number - 1];
-      if (found) give(found[0]);
+    const chosen = onKey(event, keys);
+    if (chosen !== undefined) {
+      if (chosen !== null) give(chosen);
     } else if (byKey[event.key.length === 1 ? event.key.toLowerCase() : event.key]) {
       event.preventDefault();
       actions[byKey[event.key.length === 1 ? event.key.toLowerCase() : event.key]]();

@@ -1,17 +1,17 @@
 "use strict";
 {
-  const { t, ask, say, make } = station;
+  const { t, ask, say, make, when, versionName } = station;
   const byId = (id) => document.getElementById(id);
   const two = Boolean(byId("models").dataset.two);
   const comparing = byId("comparing");
   let state = null;
   let drawn = "";
   let timer;
+  let loading = 0; // version that is on its way to be live
   let compared = null; // the pair that is shown
   const open = new Set(); // versions whose facts are unfolded
 
   const isOver = (job) => !job || !["waiting", "running"].includes(job.state);
-  const when = (at) => new Date(at).toLocaleString(document.documentElement.lang, { dateStyle: "short", timeStyle: "short" });
   const range = ([low, high]) => `${low.toFixed(0)}–${high.toFixed(0)} %`;
 
   async function look() {
@@ -46,7 +46,7 @@
   function card(each) {
     const live = each.number === state.live;
     const head = make("div", { class: "row between" },
-      make("h2", {}, t("Version {n}", { n: each.number }), " ", make("span", { class: "quiet" }, each.name), live ? make("span", { class: "tag good" }, t("live")) : ""),
+      make("h2", {}, t("Version {n}", { n: each.number }), " ", make("span", { class: "quiet" }, versionName(each.name)), live ? make("span", { class: "tag good" }, t("live")) : ""),
       make("span", { class: "quiet" }, when(each.at)));
     if (each.problem) return make("section", { class: "card", "data-version": each.number }, head, make("p", { class: "bad" }, t("Its files are damaged; put a copy of them back.")));
     const classes = Object.entries(each.classes);
@@ -59,7 +59,7 @@
       ? t("{n} labels and {m} pictures without; {head} on {encoder}", { n: each.labels, m: each.unlabelled, head: each.head, encoder: each.encoder || t("an exported encoder") })
       : each.encoder;
     return make("section", { class: `card version${live ? " live" : ""}`, "data-version": each.number },
-      head, figures, make("p", { class: "row tags" }, ...shown), make("p", { class: "quiet" }, made), buttons(each, live), exported(each), facts(each));
+      head, figures, make("p", { class: "row tags" }, ...shown), make("p", { class: "quiet" }, made), buttons(each, live), isLoading(each), exported(each), facts(each));
   }
 
   function buttons(each, live) {
@@ -67,8 +67,8 @@
     if (!live) {
       const newest = each.number === Math.max(...state.versions.map((one) => one.number));
       const key = newest ? [" ", make("kbd", {}, "L")] : [];
-      const go = make("button", { type: "button", id: newest ? "go-live" : null, disabled: !state.may }, two ? t("Propose it") : (state.live && each.number < state.live ? t("Go back to it") : t("Make it live")), ...key);
-      go.addEventListener("click", () => change("/models/live", { version: each.number }, (found) => say(found.proposed ? t("A second person has to approve it.") : t("Version {n} answers from now on.", { n: each.number }))));
+      const go = make("button", { type: "button", id: newest ? "go-live" : null, disabled: !state.may || loading > 0 }, two ? t("Propose it") : (state.live && each.number < state.live ? t("Go back to it") : t("Make it live")), ...key);
+      go.addEventListener("click", () => loadedWhile(each.number, () => change("/models/live", { version: each.number }, (found) => say(found.proposed ? t("A second person has to approve it.") : t("Version {n} answers from now on.", { n: each.number })))));
       row.append(go);
       if (state.live) {
         const compare = make("button", { class: "plain", type: "button" }, t("What would change?"));
@@ -84,6 +84,18 @@
       row.append(go);
     }
     return row;
+  }
+
+  /** A version is loaded before it answers, which takes up to half a minute: the page says so. */
+  async function loadedWhile(number, work) {
+    loading = number;
+    show();
+    try { await work(); } finally { loading = 0; show(); }
+  }
+
+  function isLoading(each) {
+    if (each.number !== loading) return "";
+    return make("p", { class: "row", role: "status" }, make("progress", { "aria-label": t("progress") }), make("span", {}, t("Version {n} is being loaded; until then answers come as before.", { n: each.number })));
   }
 
   function exported(each) {
@@ -124,8 +136,8 @@
       compare.addEventListener("click", () => begin(each.replaces, each.version));
       if (each.replaces) row.append(compare);
       const decide = (text, approve, plain) => {
-        const button = make("button", { type: "button", class: plain, disabled: !state.may || (approve && each.own) }, text);
-        button.addEventListener("click", () => change("/models/decide", { proposal: each.number, approve }, () => {}));
+        const button = make("button", { type: "button", class: plain, disabled: !state.may || loading > 0 || (approve && each.own) }, text);
+        button.addEventListener("click", () => loadedWhile(approve ? each.version : 0, () => change("/models/decide", { proposal: each.number, approve }, () => {})));
         row.append(button);
       };
       decide(t("Approve"), true, "");
@@ -136,14 +148,14 @@
 
   async function change(path, body, then) {
     try { then(await ask(path, body)); } catch (error) { say(error.message); }
-    look();
+    await look();
   }
 
   function choices() {
     for (const [name, first] of [["before", state.live], ["after", state.versions.find((each) => each.number !== state.live)?.number]]) {
       const field = comparing.elements[name];
       const value = field.value || String(first ?? "");
-      field.replaceChildren(...state.versions.map((each) => make("option", { value: each.number }, `${each.number} – ${each.name}`)));
+      field.replaceChildren(...state.versions.map((each) => make("option", { value: each.number }, `${each.number} – ${versionName(each.name)}`)));
       field.value = value;
     }
     comparing.querySelector("button").disabled = state.versions.length < 2;
@@ -189,7 +201,8 @@
     place.replaceChildren(...lines);
     byId("changes-title").textContent = t("{n} answers would change", { n: result.changed });
     byId("changes").replaceChildren(...result.changes.map((each) => make("figure", {}, answers.picture(each.src, each.name),
-      make("figcaption", {}, answers.named(each.before), " → ", make("b", {}, answers.named(each.after)), each.truth ? make("span", { class: each.truth === each.after ? "good" : "bad" }, ` ${t("is {label}", { label: each.truth })}`) : ""))));
+      make("figcaption", {}, answers.named(each.before), " → ", make("b", {}, answers.named(each.after)), each.truth ? make("span", { class: each.truth === each.after ? "good" : "bad" }, ` ${t("is {label}", { label: each.truth })}`) : "",
+      each.learned ? make("span", { class: "tag", title: t("One of the versions learned its label, so it does not show how good the version is.") }, t("learned")) : ""))));
   }
 
   function judged({ paired, learned }, before, after) {

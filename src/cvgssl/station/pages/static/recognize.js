@@ -1,9 +1,8 @@
 "use strict";
 {
-  const { t, ask, say, make, isForPage, percent } = station;
+  const { t, ask, say, make, isForPage, percent, bring, showBrought } = station;
   const byId = (id) => document.getElementById(id);
   const filters = byId("filters");
-  const AT_ONCE = 16; // pictures in a request
   let rows = []; // answers that are listed
   let more = null;
   let chosen = null; // number of the one that is explained
@@ -70,7 +69,7 @@
         ? make("span", { class: each.review.right ? "good" : "bad" }, each.review.right ? " ✓" : " ✗") : "";
       const row = make("tr", { "data-number": each.number, "aria-current": each.number === chosen ? "true" : null },
         make("td", {}, open), make("td", {}, answers.tag(each.answer), each.answer === each.label ? "" : make("span", { class: "quiet" }, ` ${each.label}`), review), make("td", { class: "number" }, percent(each.probability)),
-        make("td", { class: "name" }, name), make("td", {}, String(each.version)), make("td", { class: "quiet" }, answers.when(each.at)));
+        make("td", { class: "name" }, name), make("td", {}, String(each.version)), make("td", { class: "quiet" }, station.when(each.at, "second")));
       row.addEventListener("click", async () => { await choose(each.number); if (narrow.matches) byId("detail").scrollIntoView({ block: "start" }); });
       return row;
     }));
@@ -97,16 +96,31 @@
     else parts.push(make("p", { class: "quiet" }, t("The picture is not kept any more.")));
     parts.push(make("p", { class: "row between" }, make("span", { class: "big" }, answers.named(found.answer)), make("span", { class: "quiet" }, t("probability {share}", { share: percent(found.probability, 1) }))));
     if (found.answer === "unknown") parts.push(make("p", { class: "quiet" }, t("It is unlike all labelled pictures; the classes below are the least unlike.")));
-    if (found.answer === "not sure") parts.push(make("p", { class: "quiet" }, t("No class is clearly more likely than the others.")));
+    if (found.answer === "not sure") parts.push(make("p", { class: "quiet" }, whyNotSure(found)));
     if (found.review) parts.push(make("p", {}, t("{who} reviewed it: {what}", { who: answers.who(found.review.who), what: found.review.label || (found.review.right ? t("right") : t("wrong")) })));
     parts.push(answers.bars(found.probabilities), make("h2", {}, t("Most alike labelled pictures")),
       make("div", { class: "grid near" }, ...answers.nearest(found.nearest)));
     if (found.decided) {
-      parts.push(make("h2", {}, t("What the answer relies on")), ...found.decided.split("\n").map((line) => make("p", { class: "quiet" }, line)));
+      const technical = found.decided.split("\n").map((line) => make("p", { class: "quiet" }, line));
+      parts.push(make("h2", {}, t("What the answer relies on")));
+      if (found.relies) parts.push(make("p", {}, reliesOn(found.relies)), make("details", {}, make("summary", {}, t("In terms of the method")), ...technical));
+      else parts.push(...technical);
     }
     if (found.reason) parts.push(make("p", { class: "bad" }, found.reason));
     parts.push(make("p", {}, make("a", { class: "button plain", href: `/replay/${found.number}` }, t("Replay"))));
     byId("detail").replaceChildren(...parts);
+  }
+
+  function whyNotSure(found) {
+    const { sure_from: from, probability } = found;
+    if (from === null || probability >= from) return t("This version does not tell the likeliest class from the others surely enough.");
+    return t("{p} is too little for this version: it names a class from {from} on, so that about one answer in 20 is wrong at most. Where it was made of few labels it asks for more; further labels lower that.",
+      { p: percent(probability, 1), from: percent(from, 1) });
+  }
+
+  function reliesOn({ labels, unlabelled }) {
+    if (labels > 0.995) return t("On the labels alone: the {n} pictures without labels would not have helped.", { n: unlabelled });
+    return t("{a} on the labels alone, {b} also on which of the {n} pictures without labels are alike.", { a: percent(labels), b: percent(1 - labels), n: unlabelled });
   }
 
   function step(by) {
@@ -118,27 +132,16 @@
   }
 
   async function upload(files) {
-    const every = [...files];
-    let kept = 0;
-    const refused = [];
-    for (let first = 0; first < every.length; first += AT_ONCE) {
-      byId("uploading").textContent = t("{done} of {total}", { done: first, total: every.length });
-      const form = new FormData();
-      for (const file of every.slice(first, first + AT_ONCE)) form.append("picture", file, file.name);
-      try {
-        const told = await ask(`/recognize/ask?version=${byId("by").value}`, form);
-        kept += told.kept;
-        refused.push(...told.refused);
-      } catch (error) {
-        if (!error.found?.refused) { say(error.message); break; }
-        refused.push(...error.found.refused);
-      }
-      await list();
-    }
-    const few = refused.slice(0, 3).map((each) => `${each.name}: ${each.reason}`).join("; ");
-    byId("uploading").textContent = refused.length
-      ? t("{n} pictures were recognized, {m} refused: {few}", { n: kept, m: refused.length, few })
-      : t("{n} pictures were recognized.", { n: kept });
+    const place = byId("uploading");
+    const tell = (done, total) => {
+      place.textContent = t("{done} of {total}", { done, total });
+      if (done) list();
+    };
+    const { kept, refused } = await bring([...files], `/recognize/ask?version=${byId("by").value}`, drop.dataset, tell);
+    await list();
+    showBrought(place, refused.length
+      ? t("{n} pictures were recognized, {m} refused:", { n: kept, m: refused.length })
+      : t("{n} pictures were recognized.", { n: kept }), refused);
     if (kept && rows.length) choose(rows[0].number);
   }
 
@@ -164,6 +167,10 @@
     else return;
     event.preventDefault();
   });
+  for (const option of document.querySelectorAll("option[data-name]")) {
+    const { name, live } = option.dataset;
+    option.textContent = `${option.value} – ${station.versionName(name)}${live ? ` (${live})` : ""}`;
+  }
   const given = new URLSearchParams(location.search);
   for (const [name, value] of given) if (filters.elements[name]) filters.elements[name].value = value;
   list();

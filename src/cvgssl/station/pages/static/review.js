@@ -1,11 +1,11 @@
 "use strict";
 {
-  const { t, ask, say, make, isForPage, percent } = station;
+  const { t, ask, say, make, isForPage, percent, classButtons, onKey, sameClass } = station;
   const byId = (id) => document.getElementById(id);
-  const KEYS = 9;
   const may = Boolean(byId("reviewing").dataset.may);
   let queue = []; // answers to look at, the one that is shown at the head
   const done = new Set(); // hashes of what was said or skipped here; a request may still bring them
+  let keys = []; // pairs of a class and its place, as on Label
   let kind = "";
   let sending = false;
   let asking = null;
@@ -14,6 +14,9 @@
     if (!may) return null;
     asking ??= ask(`/review/next?kind=${encodeURIComponent(kind)}`).then((found) => {
       asking = null;
+      const same = JSON.stringify(keys) === JSON.stringify(found.keys);
+      keys = found.keys;
+      if (!same && queue.length) showKeys();
       const known = new Set(queue.map((each) => each.sha256));
       for (const each of found.answers) {
         if (known.has(each.sha256) || done.has(each.sha256)) continue;
@@ -30,6 +33,7 @@
     const now = queue[0];
     byId("asked").hidden = byId("stage").hidden = !now;
     byId("done").hidden = Boolean(now) || !may;
+    byId("nearest-card").hidden = !now;
     if (!now) {
       byId("nearest").replaceChildren();
       byId("picture").removeAttribute("src");
@@ -44,16 +48,14 @@
     image.alt = now.kept ? t("the picture {name}", { name: now.name }) : t("The picture is not kept any more.");
     byId("answer").textContent = answers.named(now.answer);
     byId("answer").className = `big ${now.answer === "unknown" ? "bad" : now.answer === "not sure" ? "doubt" : ""}`;
-    byId("about").textContent = [now.name, t("version {n}", { n: now.version }), answers.when(now.at)].filter(Boolean).join(" · ");
+    byId("about").textContent = [now.name, t("version {n}", { n: now.version }), station.when(now.at, "second")].filter(Boolean).join(" · ");
     byId("right").firstChild.textContent = `${rightText(now)} `;
-    byId("keys").replaceChildren(...now.probabilities.map(([name, share], place) => {
-      const bar = make("i", { "aria-hidden": "true" });
-      bar.style.width = `${100 * share}%`;
-      const button = make("button", { type: "button", "aria-label": `${name}, ${percent(share)}` }, make("kbd", {}, String(place + 1)), make("span", {}, name), percent(share), bar);
-      button.addEventListener("click", () => give({ label: name }));
-      return button;
-    }));
+    showKeys();
     explain(now.number);
+  }
+
+  function showKeys() {
+    byId("keys").replaceChildren(...classButtons(keys, queue[0].probabilities, (label) => give({ label })));
   }
 
   function rightText(now) {
@@ -76,7 +78,9 @@
     sending = true;
     try {
       await ask("/review/give", { number: now.number, replaces: now.review?.number ?? null, ...said });
+      const isNew = said.label && said.label !== "?" && !keys.some(([name]) => name === said.label);
       advance();
+      if (isNew) refill(); // its key
       figures();
     } catch (error) {
       say(error.status === 409 ? t("Somebody else was there first.") : error.message);
@@ -162,7 +166,7 @@
     const name = field.value.trim();
     field.value = "";
     field.blur();
-    if (name) give({ label: name });
+    if (name) give({ label: sameClass(name, keys.map(([known]) => known)) });
   });
   byId("new-name").addEventListener("keydown", (event) => {
     if (event.key === "Escape") { event.target.value = ""; event.target.blur(); byId("naming").hidden = true; }
@@ -170,11 +174,10 @@
   const byKey = { Enter: "right", x: "wrong", n: "name", "?": "unsure", s: "skip", u: "undo", f: "fit" };
   document.addEventListener("keydown", (event) => {
     if (!isForPage(event) || (event.key === "Enter" && event.target.closest("button, a, summary"))) return;
-    const number = Number(event.key);
+    const chosen = queue.length ? onKey(event, keys) : undefined;
     const action = byKey[event.key.length === 1 ? event.key.toLowerCase() : event.key];
-    if (number >= 1 && number <= KEYS) {
-      const found = queue[0]?.probabilities[number - 1];
-      if (found) give({ label: found[0] });
+    if (chosen !== undefined) {
+      if (chosen !== null) give({ label: chosen });
     } else if (action) {
       event.preventDefault();
       actions[action]();

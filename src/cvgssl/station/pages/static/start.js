@@ -1,12 +1,13 @@
 "use strict";
 {
-  const { t, ask, say, make, isForPage } = station;
+  const { t, ask, say, make, bring, showBrought } = station;
   const byId = (id) => document.getElementById(id);
   const EXAMPLES = 6;
   const SEVERITIES = { spoils: ["bad", "spoils a result"], warning: ["doubt", "warning"], hint: ["quiet", "hint"] };
   let timer;
   let ready = false;
   let drawn = "";
+  let begun = false; // here, so that whoever did wants to see it
 
   async function look() {
     clearTimeout(timer);
@@ -23,6 +24,7 @@
     byId("embedding").hidden = !embed;
     if (check) showCheck(check, state.findings);
     if (embed) byId("embed").replaceChildren(...jobLines(embed, t("The embeddings are there.")));
+    if (begun && state.ready && !ready) byId("next").scrollIntoView({ block: "nearest" });
     ready = state.ready;
     byId("next").hidden = !ready;
     const over = (job) => !job || !["waiting", "running"].includes(job.state);
@@ -38,7 +40,7 @@
       : make("progress", { "aria-label": t("progress") });
     const line = p
       ? t("{done} of {total}, {rate} a second, {left} s left", { done: p.done, total: p.total, rate: p.rate, left: p.left })
-      : t(job.state === "waiting" ? "Waiting for the step before." : "Beginning.");
+      : job.state === "waiting" ? t("Waiting for the step before.") : t("The program is starting; on a busy machine that takes half a minute.");
     const stop = make("button", { class: "plain", type: "button" }, t("Cancel"));
     stop.addEventListener("click", () => ask("/start/cancel", {}).then(look, (error) => say(error.message)));
     return [bar, make("p", { class: "quiet" }, line), stop];
@@ -61,43 +63,47 @@
         make("img", { class: "thumb", alt: "", loading: "lazy", src: `/pool/160/${encodeURI(name)}` }),
         make("figcaption", {}, name)));
       const list = make("details", {},
-        make("summary", {}, make("b", { class: kind }, t(word)), " ", finding.message), make("div", { class: "grid" }, ...shown));
+        make("summary", {}, make("b", { class: kind }, t(word)), " ", aboutFinding(finding)), make("div", { class: "grid" }, ...shown));
       lines.push(list);
     }
     if (findings.spoiled) lines.push(make("p", { class: "bad" }, t("Mend these first where you can: accuracy measured on such pictures misleads.")));
     byId("check").replaceChildren(...lines);
   }
 
+  /** The command's own sentence, after what it is about where the page has other words for that. */
+  function aboutFinding({ kind, message }) {
+    const about = t(`finding ${kind}`);
+    return about === `finding ${kind}` ? message : `${about} – ${message}`;
+  }
+
   async function upload(files) {
-    const all = [...files];
-    let kept = 0;
-    const refused = [];
-    for (let first = 0; first < all.length; first += 16) {
-      const form = new FormData();
-      for (const file of all.slice(first, first + 16)) form.append("picture", file);
-      byId("uploading").textContent = t("{done} of {total}", { done: first, total: all.length });
-      try {
-        const answer = await ask("/start/upload", form);
-        kept += answer.kept;
-        refused.push(...answer.refused);
-      } catch (error) {
-        if (!error.found?.refused) { say(error.message); break; }
-        refused.push(...error.found.refused);
-      }
-    }
-    const few = refused.slice(0, 3).map((each) => `${each.name}: ${each.reason}`).join("; ");
-    byId("uploading").textContent = refused.length
-      ? t("{n} pictures were kept, {m} refused: {few}", { n: kept, m: refused.length, few })
-      : t("{n} pictures were kept.", { n: kept });
-    if (kept) setTimeout(() => location.reload(), refused.length ? 4000 : 600);
+    const place = byId("uploading");
+    const tell = (done, total) => { place.textContent = t("{done} of {total}", { done, total }); };
+    const { kept, refused } = await bring([...files], "/start/upload", drop.dataset, tell);
+    showBrought(place, refused.length
+      ? t("{n} pictures were kept, {m} refused:", { n: kept, m: refused.length })
+      : t("{n} pictures were kept.", { n: kept }), refused);
+    if (kept) await renew();
+  }
+
+  /** The folders as they are now; what else the page says stays. */
+  async function renew() {
+    const page = new DOMParser().parseFromString(await (await fetch("/start")).text(), "text/html");
+    const chosen = document.querySelector("#choices input:checked")?.value;
+    byId("choices").replaceWith(page.getElementById("choices"));
+    const same = [...document.querySelectorAll("#choices input")].find((each) => each.value === chosen);
+    if (same) same.checked = true;
+    byId("begin").disabled = !document.querySelector("#choices input");
   }
 
   byId("folders").addEventListener("submit", (event) => {
     event.preventDefault();
     const chosen = new FormData(event.target).get("folder");
-    ask("/start/choose", { folder: chosen }).then(look, (error) => say(error.message));
+    begun = true;
+    ask("/start/choose", { folder: chosen }).then(look, (error) => say(error.message))
+      .then(() => byId("looking").scrollIntoView({ block: "start" }));
   });
-  byId("files").addEventListener("change", (event) => upload(event.target.files));
+  byId("files").addEventListener("change", async (event) => { await upload(event.target.files); event.target.value = ""; });
   const drop = byId("drop");
   for (const kind of ["dragover", "dragleave", "drop"]) {
     drop.addEventListener(kind, (event) => {
@@ -112,5 +118,6 @@
     if (ready) location.href = "/label";
     else if (!byId("begin").disabled) byId("folders").requestSubmit();
   });
+  document.querySelector("#choices input:checked")?.scrollIntoView({ block: "nearest" });
   look();
 }

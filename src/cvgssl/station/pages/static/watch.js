@@ -2,14 +2,16 @@
 "use strict";
 
 (() => {
-  const { t, ask, say } = station;
+  const { t, ask, say, localTimes } = station;
   const now = document.getElementById("now");
   const SECONDS = 3;
 
   async function refresh() {
     const answer = await fetch("/watch/now", { headers: { Accept: "application/json" } });
     if (answer.status === 401) location.reload();
-    if (answer.ok) now.innerHTML = await answer.text(); // made by the template, which escapes
+    if (!answer.ok) return;
+    now.innerHTML = await answer.text(); // made by the template, which escapes
+    localTimes(now);
   }
 
   /** Not while somebody chooses a label, is on a button, or looks at another page. */
@@ -20,7 +22,8 @@
 
   setInterval(() => { if (isQuiet()) refresh().catch(() => {}); }, 1000 * SECONDS);
 
-  async function labelled(number) {
+  /** Labels close no alarm: re-centring and what else can be done stay at hand. */
+  async function keepLabels() {
     const chosen = [...now.querySelectorAll("select[data-number]")].filter((each) => each.value);
     if (!chosen.length) {
       say(t("Choose what the pictures show first."));
@@ -29,8 +32,7 @@
     for (const each of chosen) {
       await ask("/review/give", { number: Number(each.dataset.number), label: each.value });
     }
-    await ask("/watch/settle", { number, how: "labelled" });
-    say(t("{n} labels were kept; make a recognizer of them on the page Label.", { n: chosen.length }));
+    say(t("{n} labels were kept for the next recognizer.", { n: chosen.length }));
     await refresh();
   }
 
@@ -44,8 +46,8 @@
         const made = await ask("/watch/recentre", { number });
         say(t("Version {n} was made; compare it on the page Models before it goes live.", { n: made.version }));
         await refresh();
-      } else if (button.dataset.settle === "labelled") {
-        await labelled(number);
+      } else if (button.dataset.label) {
+        await keepLabels();
       } else {
         await ask("/watch/settle", { number, how: button.dataset.settle });
         await refresh();
