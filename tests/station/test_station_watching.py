@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import socketserver
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cvgssl.station import sinks
 from cvgssl.station.answering import Answering
 from cvgssl.station.answers import ANSWER, Answers
 from cvgssl.station.config import StationConfig
@@ -135,6 +137,34 @@ def test_pictures_are_copied_into_folders_of_their_answers(
     assert (sorted_into / "not sure" / f"{first:08} a.png").read_bytes() == b"shift 2/a.png"
 
 
+def test_names_that_no_file_system_takes_are_cut(folder: Path, add: Any, tmp_path: Path) -> None:
+    store = PictureStore(folder, 10**8)
+    long, twin = "划" * 86, "划" * 85 + "伤"  # 258 bytes of UTF-8
+    with at_work(FolderSink(tmp_path / "sorted", store), folder) as delivery:
+        add(f"line/{'夹' * 100}.png", long)
+        last = add("a.png", twin)
+        until(lambda: delivery.after == last)
+    store.close()
+    copies = sorted((tmp_path / "sorted").rglob("*.png"))
+    assert len({path.parent for path in copies}) == 2 and len(copies) == 2
+    assert all(path.parent.name.startswith("划" * 60) for path in copies)
+    assert {path.name[8:] for path in copies} == {f" {'夹' * 65}.png", " a.png"}
+
+
+def test_what_an_address_holds_is_in_no_name(folder: Path) -> None:
+    address = "https://mes.plant/hook?token=0123456789abcdef"
+    old = (
+        folder / "sinks" / "webhook https%3A%2F%2Fmes.plant%2Fhook%3Ftoken%3D0123456789abcdef.json"
+    )
+    old.parent.mkdir()
+    old.write_text('{"after": 7, "state": {}}')  # by an earlier station
+    assert Delivery(WebhookSink(address), folder, address).after == 7
+    other = address.replace("hook?", "hook?" + "x" * 150)
+    assert Delivery(WebhookSink(other), folder, other).after == 0
+    names = [path.name for path in (folder / "sinks").iterdir()]
+    assert len(names) == 2 and not any("0123456789abcdef" in name for name in names)
+
+
 class Receiver(ThreadingHTTPServer):
     """Takes POSTs; `status` is what it answers, `got` what came."""
 
@@ -193,6 +223,69 @@ def test_a_webhook_that_is_not_there(folder: Path, add: Any) -> None:
     with at_work(WebhookSink(address), folder) as delivery:
         add()
         assert "refused" in until(lambda: delivery.trouble)
+
+
+@contextlib.contextmanager
+def slow_receiver(begin: bytes, more: bytes) -> Iterator[tuple[str, list[float]]]:
+    """Begins an answer, then sends more again and again; its address, and when each POST came."""
+    came: list[float] = []
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(65536)
+            came.append(time.monotonic())
+            with contextlib.suppress(OSError):
+                self.request.sendall(begin)
+                while True:
+                    time.sleep(0.05)
+                    self.request.sendall(more)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/", came
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("begin", "more", "trouble"),
+    [
+        (b"HTTP/1.1 200 OK\r\nX: ", b"x", "no answer within 0 seconds"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n", "no answer within 0 seconds"),
+        (b"SSH-2.0-x\r\n\r\n", b"x", "no answer in HTTP: "),
+    ],
+)
+def test_a_receiver_that_drips_holds_neither_delivery_nor_the_end(
+    folder: Path, add: Any, monkeypatch: pytest.MonkeyPatch, begin: bytes, more: bytes, trouble: str
+) -> None:
+    monkeypatch.setattr(sinks, "_TIMEOUT", 0.4)
+    with slow_receiver(begin, more) as (address, came):
+        with at_work(WebhookSink(address), folder) as delivery:
+            add()
+            assert until(lambda: delivery.trouble).startswith(trouble)
+            until(lambda: len(came) > 1)
+            begun = time.monotonic()
+        assert time.monotonic() - begun < 0.4 + sinks._ENDING
+        assert not delivery._thread.is_alive()
+
+
+def test_a_sink_that_fails_otherwise_is_tried_again(
+    folder: Path, add: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Faulty(CsvSink):
+        faults = 1
+
+        def deliver(self, *words: Any) -> dict[str, int]:
+            if self.faults:
+                self.faults = 0
+                raise ZeroDivisionError("nobody thought of it")
+            return super().deliver(*words)
+
+    with at_work(Faulty(folder / "a.csv"), folder) as delivery:
+        number = add()
+        assert "nobody thought of it" in until(lambda: delivery.trouble)
+        until(lambda: delivery.after == number and not delivery.trouble)
+    assert "nobody thought of it" in json.loads(capsys.readouterr().err)["message"]
 
 
 BROKEN = """
@@ -400,6 +493,10 @@ def test_a_folder_that_is_away_for_a_while(
         ({"to_webhook": "ftp://x/y"}, "must begin with http://HOST or https://HOST"),
         ({"to_webhook": "http://a:b@x/"}, "leave it out"),
         ({"to_webhook": "http://x:99999/"}, "--to-webhook"),
+        ({"to_webhook": "http://x/é"}, "write other letters and spaces as %"),
+        ({"to_webhook": "http://x/a b"}, "write other letters and spaces as %"),
+        ({"to_webhook": f"http://{'x' * 64}.plant/"}, "cannot be the name of a host"),
+        ({"to_mqtt": "mqtt://a..b/topic"}, "cannot be the name of a host"),
         ({"to_mqtt": "mqtt://x"}, "a topic is missing"),
         ({"to_mqtt": "mqtt://x/a/#"}, r"\+ and # cannot"),
         ({"mqtt_user": "me"}, "have no effect without --to-mqtt"),

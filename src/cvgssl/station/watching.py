@@ -120,6 +120,8 @@ class Watching:
     def close(self) -> None:
         """End after the pictures that are being answered."""
         self._ending.set()
+        for each in self._deliveries:
+            each.end()
         if self._thread.is_alive():
             self._thread.join()
         self._stream.close()
