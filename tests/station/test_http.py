@@ -201,6 +201,13 @@ def test_the_log_has_a_line_for_each_request(running: Running, pictures: list[Pa
     assert (second["path"], second["status"]) == ("/v1/models", 200)
     assert third["status"] == 422
     assert last["message"] == "Invalid HTTP request received."
+    running.ask("POST", "/v1/predict", bytes(2_000_001), Content_Type="image/png")
+    while len(lines := running.log.read_text().splitlines()[before:]) < 5:
+        assert time.monotonic() < until
+    refused = json.loads(lines[-1])
+    assert (refused["path"], refused["status"]) == ("/v1/predict", 413)
+    assert refused["client"] == "127.0.0.1" and "over 2 MB" in refused["refused"]
+    assert all("at" in json.loads(line) for line in running.log.read_text().splitlines())
 
 
 def test_it_ends_after_what_it_took(

@@ -12,7 +12,7 @@ from cvgssl.runtime.parsing import one_line
 from cvgssl.runtime.stopping import stop_requests
 from cvgssl.station.config import StationConfig
 from cvgssl.station.events import LOG, EventLog
-from cvgssl.station.lines import use_lines, write_line
+from cvgssl.station.lines import only_lines, write_line
 from cvgssl.station.models import Models, Version, files_of
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ def serve(config: StationConfig) -> None:
     from cvgssl.station.building import Station
     from cvgssl.station.people import People
 
-    use_lines()
-    people = People(config.token_file)
     with contextlib.ExitStack() as opened:
+        opened.enter_context(only_lines())
+        people = People(config.token_file)
         listener = opened.enter_context(contextlib.closing(_listen(config)))
         log, meant = open_station(config)
         opened.enter_context(contextlib.closing(log))
