@@ -1,5 +1,6 @@
 """A station as programs see it: real requests to a real process."""
 
+import asyncio
 import json
 import re
 import socket
@@ -8,11 +9,14 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvicorn
 from PIL import Image
 
 from cvgssl.recognizer.predict import predict
+from cvgssl.station.connections import Connection
 from tests.station.conftest import Running, Start
 
 
@@ -158,6 +162,46 @@ def test_a_client_that_never_ends(running: Running) -> None:
         )
         connection.settimeout(60)
         assert connection.recv(4096).startswith(b"HTTP/1.1 408")
+
+
+def test_connections_that_ask_nothing_are_closed() -> None:
+    """By a server as `serve` makes it, but one that waits for less long."""
+
+    async def answer(_scope: object, _receive: object, send: Any) -> None:
+        await asyncio.sleep(0.8)  # longer than a head may take
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"done"})
+
+    async def ended(port: int, data: bytes) -> tuple[bytes, float]:
+        begun = time.monotonic()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(data)
+        got = await asyncio.wait_for(reader.read(), 20)
+        writer.close()
+        return got, time.monotonic() - begun
+
+    async def check() -> None:
+        config = uvicorn.Config(
+            answer,
+            http=Connection,
+            lifespan="off",
+            log_config=None,
+            timeout_keep_alive=0.4,  # type: ignore[arg-type]
+        )
+        server = uvicorn.Server(config)
+        listener = socket.create_server(("127.0.0.1", 0))
+        running = asyncio.create_task(server._serve(sockets=[listener]))
+        whole = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        asked = [b"", b"GET / HT", whole, whole + b"GET / HTTP/1.1\r\nHo", whole + whole]
+        port = listener.getsockname()[1]
+        silent, half, one, more, two = await asyncio.gather(*(ended(port, each) for each in asked))
+        assert silent[0] == half[0] == b"" and min(silent[1], half[1]) >= 0.4
+        assert [each[0].count(b"done") for each in (one, more, two)] == [1, 1, 2]
+        assert min(one[1], more[1]) >= 1.2 and two[1] >= 2
+        server.should_exit = True
+        await running
+
+    asyncio.run(check())
 
 
 def test_models_figures_and_document(running: Running, pictures: list[Path]) -> None:

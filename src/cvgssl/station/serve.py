@@ -126,6 +126,8 @@ async def _run(
 ) -> None:
     import uvicorn
 
+    from cvgssl.station.connections import Connection
+
     class Server(uvicorn.Server):
         """One that leaves signals to `stop_requests`."""
 
@@ -136,7 +138,7 @@ async def _run(
     server = Server(
         uvicorn.Config(
             station.app,
-            http="h11",
+            http=Connection,
             ws="none",
             lifespan="off",
             log_config=None,
