@@ -166,15 +166,15 @@ class WebhookSink:
             except ConnectionRefusedError as error:  # whose own words are asyncio's
                 raise OSError("the connection was refused") from error
             try:
-                for event in (request, h11.Data(body), h11.EndOfMessage()):
-                    writer.write(connection.send(event) or b"")
+                for part in (request, h11.Data(body), h11.EndOfMessage()):
+                    writer.write(connection.send(part) or b"")
                 await writer.drain()
-                while not isinstance(event := connection.next_event(), h11.Response):
-                    if event is h11.NEED_DATA:
+                while not isinstance(came := connection.next_event(), h11.Response):
+                    if came is h11.NEED_DATA:
                         connection.receive_data(await reader.read(_READ))
-                    elif isinstance(event, h11.ConnectionClosed):
+                    elif isinstance(came, h11.ConnectionClosed):
                         raise OSError("no answer: the connection was closed")
-                return event.status_code
+                return came.status_code
             except h11.RemoteProtocolError as error:
                 raise OSError(f"no answer in HTTP: {one_line(error)}") from error
             finally:
