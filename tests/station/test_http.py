@@ -273,6 +273,7 @@ def test_it_ends_after_what_it_took(
 
 def test_a_token(start: Start, recognizer: Path, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("correct-horse-battery\n")
+    (tmp_path / "token").chmod(0o644)
     words = ("--model", recognizer, "--token-file", tmp_path / "token", "--allow-host", "Line3")
     with start(tmp_path / "station", *words) as station:
         right = {"Authorization": "Bearer correct-horse-battery", "Host": "line3:80"}
@@ -282,6 +283,11 @@ def test_a_token(start: Start, recognizer: Path, tmp_path: Path) -> None:
             answer = station.ask("GET", "/v1/models", **given)
             assert answer.status == 401 and answer.headers["www-authenticate"] == "Bearer"
         assert station.ask("GET", "/metrics", Authorization="Bearer é").status == 401
+        readers = "every user of this machine can read it"
+        assert sum(readers in line for line in station.log.read_text().splitlines()) == 1
+    (tmp_path / "token").chmod(0o640)
+    with start(tmp_path / "station", *words) as station:
+        assert station.log.read_text().count(readers) == 1
 
 
 def test_versions(start: Start, recognizer: Path, pictures: list[Path], tmp_path: Path) -> None:

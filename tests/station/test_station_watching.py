@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cvgssl.recognizer.changes import ChangeAlarm
+from cvgssl.runtime.errors import UserError
 from cvgssl.station import sinks
+from cvgssl.station import watching as watching_module
 from cvgssl.station.answering import Answering
 from cvgssl.station.answers import ANSWER, Answers
 from cvgssl.station.config import StationConfig
@@ -151,18 +155,35 @@ def test_names_that_no_file_system_takes_are_cut(folder: Path, add: Any, tmp_pat
     assert {path.name[8:] for path in copies} == {f" {'夹' * 65}.png", " a.png"}
 
 
-def test_what_an_address_holds_is_in_no_name(folder: Path) -> None:
+def test_what_an_address_holds_is_in_no_name(folder: Path, add: Any) -> None:
     address = "https://mes.plant/hook?token=0123456789abcdef"
     old = (
         folder / "sinks" / "webhook https%3A%2F%2Fmes.plant%2Fhook%3Ftoken%3D0123456789abcdef.json"
     )
     old.parent.mkdir()
-    old.write_text('{"after": 7, "state": {}}')  # by an earlier station
-    assert Delivery(WebhookSink(address), folder, address).after == 7
+    old.write_text('{"after": 2, "state": {}}')  # by an earlier station
+    numbers = [add() for _ in range(3)]
+    assert Delivery(WebhookSink(address), folder, address).after == numbers[1]
     other = address.replace("hook?", "hook?" + "x" * 150)
-    assert Delivery(WebhookSink(other), folder, other).after == 0
+    assert Delivery(WebhookSink(other), folder, other).after == numbers[2]
     names = [path.name for path in (folder / "sinks").iterdir()]
     assert len(names) == 2 and not any("0123456789abcdef" in name for name in names)
+
+
+def test_a_log_from_a_backup_ends_before_what_was_delivered(
+    folder: Path, add: Any, tmp_path: Path
+) -> None:
+    (folder / "sinks").mkdir()
+    first = add()
+    path = tmp_path / "a.csv"
+    with at_work(CsvSink(path), folder) as delivery:
+        assert delivery.after == first
+    (kept,) = (folder / "sinks").iterdir()
+    kept.write_text(json.dumps({"after": first + 5, "state": {}}))
+    with at_work(CsvSink(path), folder) as delivery:
+        second = add()
+        until(lambda: delivery.after == second)
+    assert [int(row["number"]) for row in rows(path)] == [second]
 
 
 class Receiver(ThreadingHTTPServer):
@@ -470,6 +491,50 @@ def test_a_lamp_fails(watching: Callable[..., Watching], folder: Path, tmp_path:
     assert (alarm.settled, alarm.who) == ("nothing", "Li")
     with contextlib.closing(EventLog(folder / LOG)) as log:
         assert len(list(log.events(SETTLED))) == 1
+
+
+def test_another_run_length_begins_anew_and_spoils_nothing(
+    watching: Callable[..., Watching], folder: Path, tmp_path: Path
+) -> None:
+    line = tmp_path / "line"
+    for at, (run_length, seen) in enumerate([(1, 1), (25, 1), (1, 2)]):
+        work = watching(run_length=run_length)
+        picture(line / f"{at}.png", at)
+        until(lambda at=at: len(answered(folder)) == at + 1)
+        until(lambda work=work, seen=seen: work.sources()[0].pictures == seen)
+        assert work.sources()[0].reason == ""
+        alarm = ChangeAlarm("light", "darker", "", 70, 9, f"{at}.png", ())
+        for _ in range(2):  # told once for each way of comparing
+            work._alarm("watch", 1, [alarm])
+        work.close()
+        with contextlib.closing(EventLog(folder / LOG)) as log:
+            runs = [event.facts["run_length"] for event in log.events(ALARM)]
+        assert runs == [1, 25][: at + 1]
+
+
+def test_a_version_is_recentred_by_one_person_at_a_time(
+    watching: Callable[..., Watching], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, go, asked = watching(), threading.Event(), []
+
+    def wait(*words: Any) -> None:
+        asked.append(words)
+        assert go.wait(30)
+        raise UserError("too few pictures")
+
+    monkeypatch.setattr(watching_module, "embeddings_around", wait)
+    work._alarm("watch", 1, [ChangeAlarm("light", "darker", "", 70, 9, "a.png", ())])
+    (alarm,) = work.alarms()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(work.recentre, alarm.number, "Li")
+        until(lambda: asked)
+        with pytest.raises(UserError, match="is being re-centred"):
+            work.recentre(alarm.number, "Wang")
+        go.set()
+        assert isinstance(first.exception(30), UserError)
+    with pytest.raises(UserError, match="too few"):
+        work.recentre(alarm.number, "Wang")
+    assert len(asked) == 2
 
 
 def test_a_folder_that_is_away_for_a_while(

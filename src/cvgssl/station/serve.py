@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import os
 import socket
+import stat
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cvgssl.runtime.errors import UserError
@@ -45,6 +48,7 @@ def serve(config: StationConfig) -> None:
     with contextlib.ExitStack() as opened:
         opened.enter_context(only_lines())
         people = People(config.token_file)
+        _warn_of_readers(config.token_file)
         listener = opened.enter_context(contextlib.closing(_listen(config)))
         log, meant = open_station(config)
         opened.enter_context(contextlib.closing(log))
@@ -84,6 +88,15 @@ def open_station(config: StationConfig) -> tuple[EventLog, Version | None]:
     if live is None and config.headless:
         raise UserError(f"{config.folder}: has no recognizer yet; name one by --model")
     return log, live
+
+
+def _warn_of_readers(token_file: Path | None) -> None:
+    """Say that every user of this machine can read the secrets, where that is so."""
+    if token_file is not None and os.name == "posix" and token_file.stat().st_mode & stat.S_IROTH:
+        write_line(
+            level="warning",
+            message=f"--token-file {token_file}: every user of this machine can read it; chmod 640",
+        )
 
 
 def _listen(config: StationConfig) -> socket.socket:

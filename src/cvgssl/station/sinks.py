@@ -239,7 +239,8 @@ class Delivery:
         self._ending = threading.Event()
         with closing(EventLog(self._log_path)) as log:
             ((last,),) = log.select("select coalesce(max(number), 0) from events")
-        self.after = self._read(int(last))
+        # a log from a backup may end before what had been delivered
+        self.after = min(self._read(int(last)), int(last))
         self._thread = threading.Thread(target=self._work, name=f"sink {sink.name}", daemon=True)
 
     def begin(self) -> None:
