@@ -150,8 +150,13 @@ class Shell:
         refused = False
         if request.method == "POST":
             await self._check_form(request)
-            form = await request.form()
-            if self.people.enter(request.session, str(form.get("secret", ""))) is not None:
+            secret = str((await request.form()).get("secret", ""))
+            brake, client = self.people.brake, request.client.host if request.client else ""
+            if seconds := brake.seconds(client, secret):
+                raise HTTPException(429, f"too many wrong secrets; try again in {seconds} s")
+            is_right = self.people.enter(request.session, secret) is not None
+            brake.note(client, secret, is_right)
+            if is_right:
                 entered = self.people.person(request.session)
                 about["who"] = "" if entered is None else entered.name
                 return RedirectResponse(after, 303)
