@@ -48,7 +48,6 @@ def serve(config: StationConfig) -> None:
     with contextlib.ExitStack() as opened:
         opened.enter_context(only_lines())
         people = People(config.token_file)
-        _warn_of_readers(config.token_file)
         listener = opened.enter_context(contextlib.closing(_listen(config)))
         log, meant = open_station(config)
         opened.enter_context(contextlib.closing(log))
@@ -59,6 +58,7 @@ def serve(config: StationConfig) -> None:
         if meant is not None:
             live = models.go_live(meant.number, _AGENT)  # which has just been seen to load
         station = opened.enter_context(contextlib.closing(Station(config, people, answering)))
+        _warn_of_readers(config.token_file)
         _say_where(config, listener, live)
         with stop_requests() as is_asked:
             asyncio.run(_run(station, config, listener, is_asked))
