@@ -283,7 +283,7 @@ def test_a_token(start: Start, recognizer: Path, tmp_path: Path) -> None:
             answer = station.ask("GET", "/v1/models", **given)
             assert answer.status == 401 and answer.headers["www-authenticate"] == "Bearer"
         assert station.ask("GET", "/metrics", Authorization="Bearer é").status == 401
-        for given in (*"abcdefgh", "correct-horse-batterx"):  # further ones, until no more are tried
+        for given in (*"abcdefgh", "correct-horse-batterx"):  # until no more are tried
             answer = station.ask("GET", "/v1/models", Authorization=f"Bearer {given}")
         assert answer.status == 429 and "wrong secrets; try again in" in answer.json["error"]
         assert station.ask("GET", "/v1/models", **right).status == 200  # it was right before
