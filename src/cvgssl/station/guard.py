@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cvgssl.station.config import StationConfig
+from cvgssl.station.lines import write_line
 from cvgssl.station.people import People
 
 OPEN = ("/health", "/ready")  # for programs that start and stop others, without a secret
@@ -59,10 +60,16 @@ class Guard:
                 message["headers"] = [*own, *more]
             await send(message)
 
+        checked = False
         try:
-            self._check(Headers(scope=scope), scope["method"], scope["path"])
+            client = (scope.get("client") or ("",))[0]
+            self._check(Headers(scope=scope), scope["method"], scope["path"], client)
+            checked = True
             await self._app(scope, self._limited(receive), answer)
         except RefusedError as refused:
+            if not checked:  # what comes further has its line from there
+                path, status = scope["path"], refused.status
+                write_line(client=client, path=path, status=status, refused=refused.message)
             if begun:
                 raise
             if refused.status != 408:
@@ -73,7 +80,7 @@ class Guard:
                 response.headers["www-authenticate"] = "Bearer"
             await response(scope, receive, answer)
 
-    def _check(self, headers: Headers, method: str, path: str) -> None:
+    def _check(self, headers: Headers, method: str, path: str, client: str) -> None:
         # a page of another site whose name was pointed at this machine has that name here
         if host_name(headers.get("host", "")) not in self._names:
             raise RefusedError(421, "this machine is not called so; see --allow-host")
@@ -82,13 +89,23 @@ class Guard:
         foreign = origin is not None and host_name(origin.partition("://")[2]) not in self._names
         if foreign and method not in _SAFE:
             raise RefusedError(403, "a page of another site may not ask this")
-        if path.startswith(PROGRAMS) and not self._people.is_program(headers):
-            raise RefusedError(401, "a token is needed: Authorization: Bearer SECRET")
+        if path.startswith(PROGRAMS) and self._people.sign_in:
+            self._check_secret(headers, client)
         length = headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit()):
             raise RefusedError(400, "Content-Length is no number")
         if int(length[:20]) > self._most:
             raise self._too_large()
+
+    def _check_secret(self, headers: Headers, client: str) -> None:
+        given, brake = headers.get("authorization", ""), self._people.brake
+        if seconds := brake.seconds(client, given):
+            raise RefusedError(429, f"too many wrong secrets; try again in {seconds} s")
+        is_right = self._people.is_program(headers)
+        if given:
+            brake.note(client, given, is_right)
+        if not is_right:
+            raise RefusedError(401, "a token is needed: Authorization: Bearer SECRET")
 
     def _limited(self, receive: Receive) -> Receive:
         """`receive` of a body that may be so long and take so long."""

@@ -137,6 +137,11 @@ class Labelling:
             waiting, preparing = len(self._queue.free()), not self._queue.chosen
             return replace(self._state, waiting=waiting, preparing=preparing, problem=problem)
 
+    @property
+    def computed(self) -> int:
+        """Number of the last event that the state includes; at once, for an event loop."""
+        return self._state.after
+
     def wait(self, after: int, seconds: float) -> LabellingState:
         """The state once it includes the event of this number, or as it is after these seconds."""
         with self._changed:

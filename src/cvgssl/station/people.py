@@ -14,6 +14,7 @@ from starlette.datastructures import Headers
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import writing
 from cvgssl.runtime.parsing import read_text
+from cvgssl.station.brake import Brake
 
 Role = Literal["labeller", "reviewer", "program"]
 """A reviewer may do what a labeller may; programs have no pages. Any secret serves a program."""
@@ -39,10 +40,14 @@ class Person:
 
 
 class People:
-    """Those whose secrets are in a file; without a file all who reach the station, as reviewers."""
+    """Those whose secrets are in a file; without a file all who reach the station, as reviewers.
+
+    brake: to be asked before a secret is tried.
+    """
 
     def __init__(self, token_file: Path | None) -> None:
         """Raises UserError for a file that is none of secrets."""
+        self.brake = Brake()
         self._by_digest = {} if token_file is None else read_secrets(token_file)
 
     @property

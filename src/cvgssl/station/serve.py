@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import os
 import socket
+import stat
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cvgssl.runtime.errors import UserError
@@ -12,7 +15,7 @@ from cvgssl.runtime.parsing import one_line
 from cvgssl.runtime.stopping import stop_requests
 from cvgssl.station.config import StationConfig
 from cvgssl.station.events import LOG, EventLog
-from cvgssl.station.lines import use_lines, write_line
+from cvgssl.station.lines import only_lines, write_line
 from cvgssl.station.models import Models, Version, files_of
 
 if TYPE_CHECKING:
@@ -42,9 +45,9 @@ def serve(config: StationConfig) -> None:
     from cvgssl.station.building import Station
     from cvgssl.station.people import People
 
-    use_lines()
-    people = People(config.token_file)
     with contextlib.ExitStack() as opened:
+        opened.enter_context(only_lines())
+        people = People(config.token_file)
         listener = opened.enter_context(contextlib.closing(_listen(config)))
         log, meant = open_station(config)
         opened.enter_context(contextlib.closing(log))
@@ -55,6 +58,7 @@ def serve(config: StationConfig) -> None:
         if meant is not None:
             live = models.go_live(meant.number, _AGENT)  # which has just been seen to load
         station = opened.enter_context(contextlib.closing(Station(config, people, answering)))
+        _warn_of_readers(config.token_file)
         _say_where(config, listener, live)
         with stop_requests() as is_asked:
             asyncio.run(_run(station, config, listener, is_asked))
@@ -84,6 +88,15 @@ def open_station(config: StationConfig) -> tuple[EventLog, Version | None]:
     if live is None and config.headless:
         raise UserError(f"{config.folder}: has no recognizer yet; name one by --model")
     return log, live
+
+
+def _warn_of_readers(token_file: Path | None) -> None:
+    """Say that every user of this machine can read the secrets, where that is so."""
+    if token_file is not None and os.name == "posix" and token_file.stat().st_mode & stat.S_IROTH:
+        write_line(
+            level="warning",
+            message=f"--token-file {token_file}: every user of this machine can read it; chmod 640",
+        )
 
 
 def _listen(config: StationConfig) -> socket.socket:
@@ -126,6 +139,8 @@ async def _run(
 ) -> None:
     import uvicorn
 
+    from cvgssl.station.connections import Connection
+
     class Server(uvicorn.Server):
         """One that leaves signals to `stop_requests`."""
 
@@ -136,7 +151,7 @@ async def _run(
     server = Server(
         uvicorn.Config(
             station.app,
-            http="h11",
+            http=Connection,
             ws="none",
             lifespan="off",
             log_config=None,

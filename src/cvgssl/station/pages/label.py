@@ -1,5 +1,7 @@
 """Label: the pictures that teach most, and what the labels say so far."""
 
+import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -22,6 +24,7 @@ from cvgssl.station.people import Person
 from cvgssl.station.pool import Pool
 
 _WAIT = 2.0  # seconds that a browser waits for what follows from its label
+_LOOK = 0.05  # seconds between looks whether it is there
 
 
 class LabelPage:
@@ -43,7 +46,7 @@ class LabelPage:
         shell = self._shell
         return [
             shell.page("/label", self._page),
-            shell.data("/label/state", self._threaded(self._state)),
+            shell.data("/label/state", self._when_computed),
             shell.data("/label/next", self._threaded(self._next)),
             shell.data("/label/points", self._threaded(self._points)),
             shell.action("/label/give", self._threaded(self._give)),
@@ -73,6 +76,17 @@ class LabelPage:
 
         return view
 
+    async def _when_computed(self, request: Request, person: Person) -> Response:
+        """The state, waited for; many browsers wait, so none of them holds a thread meanwhile."""
+        after = request.query_params.get("after", "0")
+        wanted = int(after) if after.isascii() and after.isdigit() and len(after) < 16 else 0
+        if wanted:
+            engine = await run_in_threadpool(self._labelling)
+            until = time.monotonic() + _WAIT
+            while engine is not None and engine.computed < wanted and time.monotonic() < until:
+                await asyncio.sleep(_LOOK)
+        return await self._threaded(self._state)(request, person)  # type: ignore[no-any-return]
+
     def _with_engine(
         self,
         work: Callable[[Labelling, str, dict[str, Any]], dict[str, Any]],
@@ -88,9 +102,7 @@ class LabelPage:
             raise HTTPException(409, str(error)) from error
 
     def _state(self, engine: Labelling, who: str, facts: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
-        after = str(facts.get("after", "0"))
-        wanted = int(after) if after.isascii() and after.isdigit() and len(after) < 16 else 0
-        state = asdict(engine.wait(wanted, _WAIT) if wanted else engine.state)
+        state = asdict(engine.state)
         job = self._fitting.last()
         return state | {
             "last": engine.labels.last,

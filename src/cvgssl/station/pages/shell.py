@@ -77,7 +77,7 @@ class Shell:
         """Signing in and out, the language, files that never change while the station runs."""
         return [
             Route("/", self._root),
-            Route(SIGN_IN, self._sign_in, methods=["GET", "POST"]),
+            Route(SIGN_IN, self._logged(SIGN_IN, self._sign_in), methods=["GET", "POST"]),
             self.action("/sign-out", self._sign_out),
             self.action("/me", self._me),
             Mount("/static", StaticFiles(packages=[("cvgssl.station.pages", "static")])),
@@ -143,15 +143,22 @@ class Shell:
     async def _root(self, _: Request) -> Response:
         return RedirectResponse(f"/{next(iter(NAMES))}", 303)
 
-    async def _sign_in(self, request: Request) -> Response:
+    async def _sign_in(self, request: Request, about: dict[str, Any]) -> Response:
         after = request.query_params.get("next", "/")
         # only pages of this station: no other host, nor a path that a browser takes for one
         after = after if after.startswith("/") and not after.startswith(("//", "/\\")) else "/"
         refused = False
         if request.method == "POST":
             await self._check_form(request)
-            form = await request.form()
-            if self.people.enter(request.session, str(form.get("secret", ""))) is not None:
+            secret = str((await request.form()).get("secret", ""))
+            brake, client = self.people.brake, request.client.host if request.client else ""
+            if seconds := brake.seconds(client, secret):
+                raise HTTPException(429, f"too many wrong secrets; try again in {seconds} s")
+            is_right = self.people.enter(request.session, secret) is not None
+            brake.note(client, secret, is_right)
+            if is_right:
+                entered = self.people.person(request.session)
+                about["who"] = "" if entered is None else entered.name
                 return RedirectResponse(after, 303)
             refused = True
         if self.people.person(request.session) is not None:
