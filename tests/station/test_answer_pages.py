@@ -189,8 +189,12 @@ def test_a_new_class_by_one_review(
         for folder in known:
             for path in sorted(folder.iterdir())[:3]:
                 picture = path.relative_to(plant).as_posix()
-                body = {"picture": picture, "label": folder.name, "box": None, "replaces": None}
-                page.evaluate("body => station.ask('/label/give', body)", body)
+                page.evaluate(
+                    "async ([name, label]) => { const path = '/label/picture?name=' + name;"
+                    " const { picture } = await station.ask(path);"
+                    " await station.ask('/label/give', { ...picture, label }); }",
+                    [picture, folder.name],
+                )
         page.evaluate("station.ask('/label/fit', {})")
         page.goto("/models")
         page.get_by_role("button", name="Make it live").click()

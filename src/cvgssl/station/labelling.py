@@ -115,7 +115,7 @@ class Labelling:
         self._notify()
 
     def gone(self, picture: str) -> None:
-        """Never ask for this picture again: its file has vanished or cannot be shown."""
+        """Do not ask for this picture for a minute: its file has vanished."""
         with self._changed:
             self._queue.drop(self._row(picture))
         self._notify()

@@ -218,8 +218,8 @@ class ModelsPage:
 
     def _labels(self) -> dict[str, tuple[str, str]]:
         """Hash and class of labelled pictures of the pool, by name."""
-        engine = self._labelling()
-        labels, _ = ([], 0) if engine is None else engine.labels.all()
+        with self._labelling.use() as engine:
+            labels, _ = ([], 0) if engine is None else engine.labels.all()
         return {each.picture: (each.sha256, each.label) for each in labels if each.label != UNSURE}
 
     async def _live(self, request: Request, person: Person) -> Response:

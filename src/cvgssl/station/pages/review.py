@@ -75,8 +75,8 @@ class ReviewPage:
         """Labels of the pool that the others contradict."""
 
         def found() -> list[dict[str, Any]]:
-            engine = self._labelling()
-            return [] if engine is None else list(engine.state.suspects[:_SUSPECTS])
+            with self._labelling.use() as engine:
+                return [] if engine is None else list(engine.state.suspects[:_SUSPECTS])
 
         return JSONResponse({"suspects": await run_in_threadpool(found)})
 
