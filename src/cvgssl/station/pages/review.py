@@ -39,7 +39,7 @@ class ReviewPage:
         shell = self._shell
         return [
             shell.page("/review", self._page),
-            shell.data("/review/next", self._next),
+            shell.action("/review/next", self._next),  # it is this person's then
             shell.data("/review/figures", self._figures),
             shell.data("/review/suspects", self._suspects),
             shell.action("/review/give", self._give, reviewer=True),
@@ -83,7 +83,9 @@ class ReviewPage:
     async def _give(self, request: Request, person: Person) -> Response:
         body = await json_object(request)
         number = number_of(body.get("number"))
-        label, is_wrong = str(body.get("label") or ""), body.get("wrong") is True
+        label, is_wrong = body.get("label") or "", body.get("wrong") is True
+        if not isinstance(label, str):
+            raise UserError("label must be a text")
         replaces = body.get("replaces")
         replaces = None if replaces is None else number_of(replaces)
 

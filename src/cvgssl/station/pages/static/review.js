@@ -12,7 +12,7 @@
 
   function refill() {
     if (!may) return null;
-    asking ??= ask(`/review/next?kind=${encodeURIComponent(kind)}`).then((found) => {
+    asking ??= ask(`/review/next?kind=${encodeURIComponent(kind)}`, {}).then((found) => {
       asking = null;
       const known = new Set(queue.map((each) => each.sha256));
       for (const each of found.answers) {
