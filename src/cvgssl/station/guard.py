@@ -54,6 +54,8 @@ class Guard:
             if message["type"] == "http.response.start":
                 begun = True
                 own = message.get("headers", ())
+                if scope["scheme"] == "https":  # as a proxy says
+                    own = [(n, v + b"; secure" * (n == b"set-cookie")) for n, v in own]
                 named = {name for name, _ in own}
                 more = (each for each in _HEADERS if each[0] not in named)
                 message["headers"] = [*own, *more]
