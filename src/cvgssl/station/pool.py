@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cvgssl.images.listing import list_pictures, subfolders
+from cvgssl.images.names import is_utf8
 from cvgssl.images.reader import decode, read_picture
 from cvgssl.report.gallery import pictures_below
 from cvgssl.runtime.files import writing
@@ -48,7 +49,8 @@ class Pool:
         """roots: folders that may be chosen, with what is below. most: megapixels of a picture."""
         self.folder, self._most = folder, most
         self.uploads = folder.resolve() / UPLOADS
-        self._roots = [root.resolve() for root in roots]
+        self._roots = list(dict.fromkeys(root.resolve() for root in roots))
+        self._names = _root_names(self._roots)
         self._log = EventLog(log_path)
         self._lock = threading.Lock()
         self._shown: OrderedDict[tuple[str, int, int, int], bytes] = OrderedDict()
@@ -158,21 +160,34 @@ class Pool:
     def _folders(self) -> list[Path]:
         found: list[Path] = []
         for root in self._roots:
-            found.append(root)
             below = [root]
-            for _ in range(_DEPTH):
-                below = [each for folder in below if folder.is_dir() for each in subfolders(folder)]
-                found += below
+            for _ in range(_DEPTH + 1):
+                # a link leads to a folder that is listed anyway, or out of the root
+                below = [each for each in below if each.is_dir() and each.resolve() == each]
+                found += [each for each in below if is_utf8(str(each))]
+                below = [each for folder in below for each in subfolders(folder)]
         return [*dict.fromkeys(found[:_MOST_FOLDERS]), self.uploads]
 
     def _name(self, folder: Path) -> str:
-        """How it is shown: below the root that it belongs to, numbered where names are the same."""
-        for root in self._roots:
+        """How it is shown: below the root that it belongs to."""
+        for root, name in self._names.items():
             if folder == root:
-                return root.name or str(root)
+                return name
             if folder.is_relative_to(root):
-                return f"{root.name}/{folder.relative_to(root).as_posix()}"
+                return f"{name}/{folder.relative_to(root).as_posix()}"
         return UPLOADS
+
+
+def _root_names(roots: Sequence[Path]) -> dict[Path, str]:
+    """Names of folders, numbered where they are the same, or what the uploads are called."""
+    names: dict[Path, str] = {}
+    for root in roots:
+        name, number = root.name or str(root), 1
+        while name in (UPLOADS, *names.values()):
+            number += 1
+            name = f"{root.name} ({number})"
+        names[root] = name
+    return names
 
 
 def id_of(key: str) -> str:
