@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from cvgssl.features.table import FeatureTable, save_features
+from cvgssl.runtime.errors import MachineError
 from cvgssl.station.events import LOG, EventLog
+from cvgssl.station.pages.shell import _trouble
 from cvgssl.station.pool import Pool
 from tests.station.conftest import Answer, Running, Start, Visitor
 
@@ -214,6 +216,75 @@ def test_labels_of_a_station_and_pictures_that_were_moved(start: Start, place: P
         visitor.page("/label")
         found = visitor.get(f"/label/picture?name={name}").json["picture"]
         assert found["label"] is None and visitor.get("/label/state").json["labelled"] == 0
+
+
+def test_what_no_page_asks(li: Visitor, running: Running) -> None:
+    """Refused, without a fault of the station and without a place of this machine."""
+    long = "9" * 5000
+    for status, path in (
+        (404, f"/answers/{long}"),
+        (404, "/answers/9999999999999999999999999"),
+        (404, f"/replay/{long}/again"),
+        (404, f"/replay/{long}"),
+        (404, f"/models/{long}"),
+        (404, f"/pool/{long}/img1.bmp"),
+        (404, "/pool/160/" + "x" * 5000),
+        (404, "/pool/160/" + "x/" * 500),
+    ):
+        assert li.get(path).status == status, path
+    picture = shown(li)
+    assert give(li, picture | {"picture": "x" * 300}, "good").status == 404
+    assert give(li, picture | {"picture": "../line2/img0.bmp"}, "good").status == 404
+    body = f"csrf={li.word}&secret=x".encode()
+    for charset in ("undefined", "unicode_escape", "punycode", "idna", "utf-7"):
+        for kind in ("multipart/form-data; boundary=e", "application/x-www-form-urlencoded"):
+            for path in ("/sign-in", "/v1/predict"):
+                secret = {"Authorization": f"Bearer {SECRETS['Li']}"}
+                kind_of = {"Content-Type": f'{kind}; charset="{charset}"'}
+                assert li.ask("POST", path, body, **kind_of, **secret).status == 415
+    for site in ("cross-site", "same-site"):  # a page at another port of this machine
+        assert li.ask("GET", "/label/state", Sec_Fetch_Site=site).status == 403
+        assert li.ask("GET", "/label", Sec_Fetch_Site=site, Sec_Fetch_Mode="navigate").status == 200
+    assert '"status": 500' not in running.log.read_text()
+
+
+def test_places_of_this_machine_are_not_told(start: Start, place: Path, recognizer: Path) -> None:
+    station = place / "station"
+    log = EventLog(station / LOG)
+    number = log.append("job", "Li", task="fit", words=["fit", str(place / "line1")]).number
+    said = f"{station.resolve()}/fits/3/x: and {place / 'line1'}; {place / 'line1-old'}"
+    log.append("job ended", "station", job=number, state="failed", said=said)
+    log.close()
+    words = ("--model", recognizer, "--pictures", place / "line1")
+    with start(station, *words) as running:
+        visitor = Visitor(running)
+        visitor.page("/label")
+        fit = visitor.get("/label/state").json["fit"]
+        assert fit["said"] == f"fits/3/x: and line1; {place / 'line1-old'}"
+        (station / "models" / "0001").rename(station / "away")
+        for path in ("/start/state", "/models/state", "/models/1", "/start", "/models"):
+            answer = visitor.get(path)
+            assert answer.status in (200, 422), path
+            for folder in (station, place / "line1/"):
+                assert f"{folder}/" not in answer.body.decode(), (path, answer)
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no /dev/full")
+    with pytest.raises(OSError) as caught, full.open("wb", buffering=0) as file:
+        file.write(b"x")
+    assert _trouble(caught.value).status_code == 507
+    log = EventLog(tmp_path / "log")
+    log.select("pragma max_page_count = 1")
+    with pytest.raises(MachineError) as of_rows:
+        for _ in range(100):
+            log.append("x", "Li", text="x" * 4000)
+    log.close()
+    answer = _trouble(of_rows.value)
+    assert answer.status_code == 507 and str(tmp_path) not in answer.detail
+    assert _trouble(MachineError("no memory")).status_code == 503
 
 
 @pytest.mark.parametrize("written", ["{station}/uploads", "s/uploads", "/gone/s/uploads"])

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ipaddress
 
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,6 +24,7 @@ _HEADERS = (
     (b"cache-control", b"no-store"),
     (b"referrer-policy", b"same-origin"),
 )
+_CHARSETS = (b"utf-8", b"utf8", b"us-ascii")
 _SAFE = ("GET", "HEAD")  # methods that change nothing
 
 
@@ -84,6 +86,13 @@ class Guard:
         foreign = origin is not None and host_name(origin.partition("://")[2]) not in self._names
         if foreign and method not in _SAFE:
             raise RefusedError(403, "a page of another site may not ask this")
+        # pages of other ports of this machine, too, which have its name
+        site, mode = headers.get("sec-fetch-site"), headers.get("sec-fetch-mode")
+        if site in ("cross-site", "same-site") and mode != "navigate":
+            raise RefusedError(403, "a page of another site may not ask this")
+        _, options = parse_options_header(headers.get("content-type"))
+        if options.get(b"charset", b"utf-8").lower() not in _CHARSETS:
+            raise RefusedError(415, "Content-Type: charset must be utf-8")
         if path.startswith(PROGRAMS) and not self._people.is_program(headers):
             raise RefusedError(401, "a token is needed: Authorization: Bearer SECRET")
         length = headers.get("content-length", "0")

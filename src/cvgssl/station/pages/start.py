@@ -39,7 +39,7 @@ class StartPage:
             shell.action("/start/choose", self._choose, reviewer=True),  # for all
             shell.action("/start/upload", self._upload),
             shell.action("/start/cancel", self._cancel, reviewer=True),
-            shell.data("/pool/{side:int}/{name:path}", self._picture),
+            shell.data("/pool/{side:number}/{name:path}", self._picture),
             shell.data("/start/embeddings.npz", self._features),
         ]
 
