@@ -301,3 +301,20 @@ def test_what_was_uploaded_moves_with_the_station(tmp_path: Path, written: str) 
     pool.choose("uploads", "Li")
     assert pool.features == before
     pool.close()
+
+
+def test_many_who_wait_hold_no_thread(li: Visitor, running: Running) -> None:
+    shown(li)
+    threads = []
+    for _ in range(80):  # twice as many as there are threads for requests
+        mine = Visitor(running)
+        mine.cookies |= li.cookies
+        threads.append(threading.Thread(target=mine.get, args=("/label/state?after=99999999",)))
+        threads[-1].start()
+    time.sleep(0.5)
+    begun = time.monotonic()
+    answer = running.ask("GET", "/v1/models", Authorization=f"Bearer {SECRETS['Li']}")
+    seconds = time.monotonic() - begun
+    for thread in threads:
+        thread.join()
+    assert answer.status == 200 and seconds < 1.2, seconds

@@ -28,7 +28,7 @@ class CurrentLabelling:
         None before there are embeddings; raises UserError where they cannot be read.
         """
         with self._lock:
-            labelling = self._newest()
+            labelling = self._current()
             if labelling is not None:
                 self._users[labelling] += 1
         try:
@@ -39,12 +39,17 @@ class CurrentLabelling:
                     self._users[labelling] -= 1
                     self._let_go(labelling)
 
+    @property
+    def newest(self) -> Labelling | None:
+        """That of the last `use`, at once: for `Labelling.includes`, which needs no log."""
+        return self._now
+
     def close(self) -> None:
         """End what computes."""
         with self._lock:
             self._end()
 
-    def _newest(self) -> Labelling | None:
+    def _current(self) -> Labelling | None:
         state = self._wanted()
         if state != self._state:
             self._end()

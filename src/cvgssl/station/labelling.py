@@ -137,6 +137,10 @@ class Labelling:
             waiting, preparing = len(self._queue.free()), not self._queue.chosen
             return replace(self._state, waiting=waiting, preparing=preparing, problem=problem)
 
+    def includes(self, number: int) -> bool:
+        """Whether the state includes the event of this number, or never will; at once."""
+        return self._ended or self._state.after >= number
+
     def wait(self, after: int, seconds: float) -> LabellingState:
         """The state once it includes the event of this number, or as it is after these seconds."""
         with self._changed:

@@ -1,9 +1,11 @@
 """Label: the pictures that teach most, and what the labels say so far."""
 
+import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -23,6 +25,7 @@ from cvgssl.station.pages.shell import Shell, json_object
 from cvgssl.station.people import Person
 from cvgssl.station.pool import Pool, id_of
 
+_LOOK = 0.05  # seconds between looks whether it is there
 _WAIT = 2.0  # seconds that a browser waits for what follows from its label
 
 
@@ -40,7 +43,7 @@ class LabelPage:
         shell = self._shell
         return [
             shell.page("/label", self._page),
-            shell.data("/label/state", self._threaded(self._state)),
+            shell.data("/label/state", self._later_state),
             shell.data("/label/picture", self._threaded(self._picture)),
             shell.action("/label/next", self._threaded(self._next)),  # it is this person's then
             shell.data("/label/points", self._threaded(self._points)),
@@ -87,10 +90,20 @@ class LabelPage:
             except LabelConflictError as error:
                 raise HTTPException(409, str(error)) from error
 
-    def _state(self, engine: Labelling, who: str, facts: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
-        after = str(facts.get("after", "0"))
+    async def _later_state(self, request: Request, person: Person) -> Response:
+        """The state once it includes the label `after`; many may wait, so no thread does."""
+        after = request.query_params.get("after", "0")
         wanted = int(after) if after.isascii() and after.isdigit() and len(after) < 16 else 0
-        state = asdict(engine.wait(wanted, _WAIT) if wanted else engine.state)
+        until = time.monotonic() + _WAIT
+        while time.monotonic() < until:
+            engine = self._labelling.newest
+            if engine is None or engine.includes(wanted):
+                break
+            await asyncio.sleep(_LOOK)
+        return cast("Response", await self._threaded(self._state)(request, person))
+
+    def _state(self, engine: Labelling, who: str, facts: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        state = asdict(engine.state)
         job = self._fitting.last()
         return state | {
             "last": engine.labels.last,
