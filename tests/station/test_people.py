@@ -25,7 +25,7 @@ LI, BOT, BARE = "li-secret-0123456789", "bot-secret-0123456789", "bare-secret-01
 def people(tmp_path: Path) -> People:
     path = tmp_path / "tokens"
     path.write_text(f"Li labeller {LI}\n\nrobot program {BOT}\n{BARE}\n")
-    return People(read_secrets(path), KEY)
+    return People(read_secrets(path), KEY, tmp_path / "log")
 
 
 def test_people_sign_in_and_programs_do_not(people: People) -> None:
@@ -34,7 +34,7 @@ def test_people_sign_in_and_programs_do_not(people: People) -> None:
     assert people.enter(session, "wrong-secret-0123456789") is None
     assert people.enter(session, BOT) is None and people.person(session) is None
     assert people.enter(session, f" {LI}\n") == Person("Li", "labeller")
-    assert people.person(session) == Person("Li", "labeller") and "csrf" not in session
+    assert people.person(session) == Person("Li", "labeller") and session["csrf"] != "before"
     assert LI not in str(session)
     assert not Person("Li", "labeller").may_review
     people.enter(session, BARE)
@@ -42,16 +42,34 @@ def test_people_sign_in_and_programs_do_not(people: People) -> None:
     assert guest is not None and guest.may_review and guest.name.startswith("guest ")
 
 
+def test_who_signs_out_ends_the_session_wherever_its_cookie_is(
+    people: People, tmp_path: Path
+) -> None:
+    session: dict[str, object] = {}
+    other: dict[str, object] = {}
+    for each in (session, other):
+        people.enter(each, LI)
+    copied = dict(session)
+    people.leave(session, "Li")
+    assert session == {} and people.person(copied) is None
+    assert people.person(other) == Person("Li", "labeller")
+    assert people.person({"by": copied["by"]}) is None
+    again = People(read_secrets(tmp_path / "tokens"), KEY, tmp_path / "log")  # started again
+    assert again.person(copied) is None and again.person(other) == Person("Li", "labeller")
+
+
 def test_a_secret_that_is_taken_back_ends_its_sessions(people: People, tmp_path: Path) -> None:
     session: dict[str, object] = {}
     people.enter(session, LI)
-    (tmp_path / "tokens").write_text(f"{BARE}\n")
-    assert People(read_secrets(tmp_path / "tokens"), KEY).person(session) is None
-    (tmp_path / "tokens").write_text(f"Li program {LI}\n")  # it is a program's now
-    assert People(read_secrets(tmp_path / "tokens"), KEY).person(session) is None
-    (tmp_path / "tokens").write_text(f"Li reviewer {LI}\n")
-    assert People(read_secrets(tmp_path / "tokens"), KEY).person(session) is not None
-    assert People(read_secrets(tmp_path / "tokens"), KEY + "x").person(session) is None
+
+    def now(text: str, key: str = KEY) -> Person | None:
+        (tmp_path / "tokens").write_text(text)
+        return People(read_secrets(tmp_path / "tokens"), key, tmp_path / "log").person(session)
+
+    assert now(f"{BARE}\n") is None
+    assert now(f"Li program {LI}\n") is None  # it is a program's now
+    assert now(f"Li reviewer {LI}\n") == Person("Li", "reviewer")
+    assert now(f"Li reviewer {LI}\n", KEY + "x") is None
     assert hashlib.sha256(LI.encode()).hexdigest() not in str(session)
 
 
@@ -64,8 +82,8 @@ def test_programs_send_any_of_the_secrets(people: People, secret: str) -> None:
     assert not people.is_program(Headers())
 
 
-def test_without_secrets_all_are_reviewers_by_the_name_they_give() -> None:
-    people = People({}, KEY)
+def test_without_secrets_all_are_reviewers_by_the_name_they_give(tmp_path: Path) -> None:
+    people = People({}, KEY, tmp_path / "log")
     session: dict[str, object] = {}
     guest, other = people.person(session), people.person({})
     assert guest is not None and other is not None and guest.may_review

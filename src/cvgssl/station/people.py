@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import secrets
+import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,9 +15,11 @@ from starlette.datastructures import Headers
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import writing
 from cvgssl.runtime.parsing import read_text
+from cvgssl.station.events import EventLog
 
 Role = Literal["labeller", "reviewer", "program"]
 """A reviewer may do what a labeller may; programs have no pages. Any secret serves a program."""
+LEFT = "signed out"
 GUEST = "guest"  # whose name nobody knows; a number tells browsers apart
 _SHORTEST, _LONGEST = 16, 4096  # characters of a secret
 _LONGEST_NAME = 60
@@ -42,8 +45,14 @@ class Person:
 class People:
     """Those who have secrets; without any all who reach the station, as reviewers."""
 
-    def __init__(self, secrets: Mapping[str, Person], key: str) -> None:
-        """secrets: of `read_secrets`. key: of `session_key`, "" where there are no pages."""
+    def __init__(self, secrets: Mapping[str, Person], key: str, log: Path) -> None:
+        """secrets: of `read_secrets`. key: of `session_key`, "" where there are no pages.
+
+        log: the file of the station's log.
+        """
+        self._log, self._lock = EventLog(log), threading.Lock()
+        # cookies cannot be taken back, so sessions that were left are noted
+        self._left = {event.facts["session"] for event in self._log.events(LEFT)}
         self._by_digest = dict(secrets)
         # cookies can be read by whoever has them: what they hold tells nothing of a secret
         self._by_id = {_id(key, digest): person for digest, person in secrets.items()}
@@ -67,6 +76,7 @@ class People:
             return None
         session.clear()  # what was begun before belongs to nobody
         session[_BY] = self._ids[found[0]]
+        csrf_token(session)  # which tells it from others of the same person
         return found[1]
 
     def person(self, session: dict[str, Any]) -> Person | None:
@@ -74,11 +84,26 @@ class People:
         found: Person | None = Person(session.get(_NAME, ""), "reviewer")
         if self.sign_in:
             found = self._by_id.get(str(session.get(_BY)))
+            if _CSRF not in session or _digest(str(session[_CSRF])) in self._left:
+                return None
         if found is None or found.role == "program":  # which the file may say since it signed in
             return None
         if found.name:
             return found
         return replace(found, name=f"{GUEST} {_digest(csrf_token(session))[:4]}", is_named=False)
+
+    def leave(self, session: dict[str, Any], who: str) -> None:
+        """Sign out: this session, wherever its cookie was copied to, is nobody's from now on."""
+        left = _digest(csrf_token(session))
+        with self._lock:
+            self._log.append(LEFT, who, session=left)
+        self._left.add(left)
+        session.clear()
+
+    def close(self) -> None:
+        """Let go of the log."""
+        with self._lock:
+            self._log.close()
 
     def call(self, session: dict[str, Any], name: str) -> None:
         """Note the name of who works here, where nobody signs in; raises UserError."""

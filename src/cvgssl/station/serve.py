@@ -60,7 +60,8 @@ def serve(config: StationConfig) -> None:
         if meant is not None:
             _begin(answering, meant)
         key = "" if config.headless else session_key(config.folder)
-        people = People(secrets, key)
+        people = People(secrets, key, config.folder / LOG)
+        opened.callback(people.close)
         station = opened.enter_context(contextlib.closing(Station(config, people, answering, key)))
         with stop_requests() as is_asked:  # before it is told, so that none comes too early
             _say_where(config, listener, answering)

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 import jinja2
+from starlette.concurrency import run_in_threadpool
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -184,8 +185,8 @@ class Shell:
         status = 401 if refused else 200
         return self.render(request, "sign_in.html", None, status, refused=refused, after=after)
 
-    async def _sign_out(self, request: Request, person: Person) -> Response:  # noqa: ARG002
-        request.session.clear()
+    async def _sign_out(self, request: Request, person: Person) -> Response:
+        await run_in_threadpool(self.people.leave, request.session, person.name)
         return RedirectResponse("/", 303)
 
     async def _me(self, request: Request, person: Person) -> Response:  # noqa: ARG002
