@@ -10,7 +10,6 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cvgssl.station.config import StationConfig
-from cvgssl.station.lines import write_line
 from cvgssl.station.people import People
 
 OPEN = ("/health", "/ready")  # for programs that start and stop others, without a secret
@@ -65,15 +64,7 @@ class Guard:
             await send(message)
 
         try:
-            try:
-                self._check(Headers(scope=scope), scope["method"], scope["path"])
-            except (
-                RefusedError
-            ) as refused:  # routes, which have a line of their own, see none of it
-                client, _ = scope["client"] or ("", 0)
-                told = {"client": client, "path": scope["path"], "status": refused.status}
-                write_line(**told, message=refused.message)
-                raise
+            self._check(Headers(scope=scope), scope["method"], scope["path"])
             await self._app(scope, self._limited(receive), answer)
         except RefusedError as refused:
             if begun:
