@@ -101,6 +101,22 @@ def test_what_is_wanted(answers: Answers, keep: Keep, monkeypatch: pytest.Monkey
     }
 
 
+def test_times_of_a_clock_that_was_set_back(answers: Answers, tmp_path: Path) -> None:
+    log = EventLog(tmp_path / "log")
+    for hour in (8, 9, 10, 7, 8, 11):
+        facts = told(b"") | {"version": 1, "source": PROGRAM, "ms": None}
+        log.append_all([(f"2026-05-01T{hour:02}:30", "program", "answer", facts)])
+    log.close()
+
+    def hours(**words: str) -> list[int]:
+        return [int(each.at[11:13]) for each in answers.page(Wanted(**words))]
+
+    assert hours(since="2026-05-01T09") == [11, 10, 9]
+    assert hours(until="2026-05-01T09") == [8, 7, 8]
+    assert hours(since="2026-05-01T08", until="2026-05-01T10") == [8, 9, 8]
+    assert hours(since="2026-05-01T12") == hours(until="2026-05-01T07") == []
+
+
 def test_pages_have_every_answer_once(answers: Answers, keep: Keep) -> None:
     numbers = [keep(b"%d" % n) for n in range(25)]
     wanted = [future.result(30) for future in numbers]
@@ -133,6 +149,8 @@ def test_pages_do_not_become_slow(answers: Answers, tmp_path: Path) -> None:
     assert len(answers.page(Wanted(answer="unknown"))) == 1
     assert len(answers.page(Wanted(sha256=told(b"")["sha256"]))) == 50
     assert len(answers.page(Wanted(since="2026-05-02"))) == 1
+    assert len(answers.page(Wanted(since="2026-05-03"))) == 0
+    assert len(answers.page(Wanted(until="2026-05-01"))) == 0
     assert len(answers.page(Wanted(review="wrong"))) == 0
     assert steps < 100
 

@@ -1,5 +1,6 @@
 """A station as programs see it: real requests to a real process."""
 
+import asyncio
 import json
 import re
 import socket
@@ -8,11 +9,14 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvicorn
 from PIL import Image
 
 from cvgssl.recognizer.predict import predict
+from cvgssl.station.connections import Connection
 from tests.station.conftest import Running, Start
 
 
@@ -160,6 +164,46 @@ def test_a_client_that_never_ends(running: Running) -> None:
         assert connection.recv(4096).startswith(b"HTTP/1.1 408")
 
 
+def test_connections_that_ask_nothing_are_closed() -> None:
+    """By a server as `serve` makes it, but one that waits for less long."""
+
+    async def answer(_scope: object, _receive: object, send: Any) -> None:
+        await asyncio.sleep(0.8)  # longer than a head may take
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"done"})
+
+    async def ended(port: int, data: bytes) -> tuple[bytes, float]:
+        begun = time.monotonic()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(data)
+        got = await asyncio.wait_for(reader.read(), 20)
+        writer.close()
+        return got, time.monotonic() - begun
+
+    async def check() -> None:
+        config = uvicorn.Config(
+            answer,
+            http=Connection,
+            lifespan="off",
+            log_config=None,
+            timeout_keep_alive=0.4,  # type: ignore[arg-type]
+        )
+        server = uvicorn.Server(config)
+        listener = socket.create_server(("127.0.0.1", 0))
+        running = asyncio.create_task(server._serve(sockets=[listener]))
+        whole = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        asked = [b"", b"GET / HT", whole, whole + b"GET / HTTP/1.1\r\nHo", whole + whole]
+        port = listener.getsockname()[1]
+        silent, half, one, more, two = await asyncio.gather(*(ended(port, each) for each in asked))
+        assert silent[0] == half[0] == b"" and min(silent[1], half[1]) >= 0.4
+        assert [each[0].count(b"done") for each in (one, more, two)] == [1, 1, 2]
+        assert min(one[1], more[1]) >= 1.2 and two[1] >= 2
+        server.should_exit = True
+        await running
+
+    asyncio.run(check())
+
+
 def test_models_figures_and_document(running: Running, pictures: list[Path]) -> None:
     (model,) = running.ask("GET", "/v1/models").json["models"]
     assert model["live"] and model["version"] == 1 and model["name"] == "fit"
@@ -201,6 +245,13 @@ def test_the_log_has_a_line_for_each_request(running: Running, pictures: list[Pa
     assert (second["path"], second["status"]) == ("/v1/models", 200)
     assert third["status"] == 422
     assert last["message"] == "Invalid HTTP request received."
+    running.ask("POST", "/v1/predict", bytes(2_000_001), Content_Type="image/png")
+    while len(lines := running.log.read_text().splitlines()[before:]) < 5:
+        assert time.monotonic() < until
+    refused = json.loads(lines[-1])
+    assert (refused["path"], refused["status"]) == ("/v1/predict", 413)
+    assert refused["client"] == "127.0.0.1" and "over 2 MB" in refused["refused"]
+    assert all("at" in json.loads(line) for line in running.log.read_text().splitlines())
 
 
 def test_it_ends_after_what_it_took(
@@ -222,6 +273,7 @@ def test_it_ends_after_what_it_took(
 
 def test_a_token(start: Start, recognizer: Path, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("correct-horse-battery\n")
+    (tmp_path / "token").chmod(0o644)
     words = ("--model", recognizer, "--token-file", tmp_path / "token", "--allow-host", "Line3")
     with start(tmp_path / "station", *words) as station:
         right = {"Authorization": "Bearer correct-horse-battery", "Host": "line3:80"}
@@ -231,6 +283,11 @@ def test_a_token(start: Start, recognizer: Path, tmp_path: Path) -> None:
             answer = station.ask("GET", "/v1/models", **given)
             assert answer.status == 401 and answer.headers["www-authenticate"] == "Bearer"
         assert station.ask("GET", "/metrics", Authorization="Bearer é").status == 401
+        readers = "every user of this machine can read it"
+        assert sum(readers in line for line in station.log.read_text().splitlines()) == 1
+    (tmp_path / "token").chmod(0o640)
+    with start(tmp_path / "station", *words) as station:
+        assert station.log.read_text().count(readers) == 1
 
 
 def test_versions(start: Start, recognizer: Path, pictures: list[Path], tmp_path: Path) -> None:

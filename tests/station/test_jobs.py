@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -120,3 +121,57 @@ def test_progress_is_that_of_the_last_line() -> None:
     text = "warning\npictures: 3 of 10, 1.5/s, 5 s left\npictures: 9 of 10, 2.0/s, 1 s left, x\nend"
     assert _progress(text) == Progress(9, 10, 2.0, 1)
     assert _progress("nothing") is None
+
+
+ONE_JOB = """
+import sys, time
+from pathlib import Path
+from cvgssl.station.jobs import Jobs
+folder, log, *words = sys.argv[1:]
+jobs = Jobs(Path(folder), Path(log))
+jobs.ask("synth", words, "Li")
+jobs.begin()
+while not (jobs._process and jobs.said(1)):
+    time.sleep(0.01)
+print(jobs._process.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def is_there(process: int) -> bool:
+    """Whether a process that is not our child lives."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes")
+def test_a_command_ends_with_a_station_that_is_killed_before_it_begins_again(
+    tmp_path: Path,
+) -> None:
+    words = ["data", "synth", str(tmp_path / "plant"), "--per-class", "100000"]
+    station = subprocess.Popen(  # and its command, both themselves and not by another process
+        [sys.executable, "-c", ONE_JOB, tmp_path, tmp_path / LOG, *words],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert station.stdout is not None
+    child = int(station.stdout.readline())
+    os.kill(child, signal.SIGSTOP)  # so that it cannot end
+    station.kill()
+    station.wait()
+    again = Jobs(tmp_path, tmp_path / LOG)
+    begun: list[Job] = []
+    again.before["synth"] = begun.append
+    again.begin()
+    until(lambda: again.job(1).state == "running", 20)
+    time.sleep(0.3)
+    assert is_there(child) and not begun and again._process is None
+    os.kill(child, signal.SIGCONT)
+    until(lambda: again._process is not None, 20)
+    assert not is_there(child) and len(begun) == 1
+    again.cancel(1)
+    until(lambda: is_over(again, 1), 20)
+    assert again.job(1).state == "cancelled" and not (tmp_path / "plant").exists()
+    again.close()

@@ -10,7 +10,9 @@ import pytest
 import tifffile
 from PIL import Image
 
+from cvgssl.images.listing import list_pictures
 from cvgssl.images.reader import UnreadablePicture
+from cvgssl.station import pool as module
 from cvgssl.station.events import LOG
 from cvgssl.station.pool import Pool
 
@@ -34,6 +36,25 @@ def test_only_the_folders_of_the_station_can_be_chosen(pool: Pool, steel: Path) 
             pool.choose(name, "Li")
     assert pool.choose(f"{steel.name}/train", "Li") == steel.resolve() / "train"
     assert pool.chosen() == steel.resolve() / "train"
+
+
+def test_pictures_of_a_folder_are_counted_once(
+    tmp_path: Path, steel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walked: list[Path] = []
+
+    def walk(folder: Path) -> list[Path]:
+        walked.append(folder)
+        return list_pictures(folder)
+
+    monkeypatch.setattr(module, "list_pictures", walk)
+    roots = [steel, steel / "train"]  # the one inside the other
+    pool = Pool(tmp_path / "station", roots, tmp_path / LOG, 1)
+    found = {choice.folder: choice.pictures for choice in pool.choices()}
+    assert len(found) > 4 and found[steel] > found[steel / "train"]
+    assert found == {folder: len(list_pictures(folder)) for folder in found}
+    assert walked == roots
+    pool.close()
 
 
 def test_pictures_outside_of_the_folder_are_not_found(pool: Pool, steel: Path) -> None:

@@ -6,11 +6,13 @@ import hashlib
 import json
 import os
 import shutil
+import socketserver
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cvgssl.recognizer.changes import ChangeAlarm
+from cvgssl.runtime.errors import UserError
+from cvgssl.station import sinks
+from cvgssl.station import watching as watching_module
 from cvgssl.station.answering import Answering
 from cvgssl.station.answers import ANSWER, Answers
 from cvgssl.station.config import StationConfig
@@ -135,6 +141,51 @@ def test_pictures_are_copied_into_folders_of_their_answers(
     assert (sorted_into / "not sure" / f"{first:08} a.png").read_bytes() == b"shift 2/a.png"
 
 
+def test_names_that_no_file_system_takes_are_cut(folder: Path, add: Any, tmp_path: Path) -> None:
+    store = PictureStore(folder, 10**8)
+    long, twin = "划" * 86, "划" * 85 + "伤"  # 258 bytes of UTF-8
+    with at_work(FolderSink(tmp_path / "sorted", store), folder) as delivery:
+        add(f"line/{'夹' * 100}.png", long)
+        last = add("a.png", twin)
+        until(lambda: delivery.after == last)
+    store.close()
+    copies = sorted((tmp_path / "sorted").rglob("*.png"))
+    assert len({path.parent for path in copies}) == 2 and len(copies) == 2
+    assert all(path.parent.name.startswith("划" * 60) for path in copies)
+    assert {path.name[8:] for path in copies} == {f" {'夹' * 65}.png", " a.png"}
+
+
+def test_what_an_address_holds_is_in_no_name(folder: Path, add: Any) -> None:
+    address = "https://mes.plant/hook?token=0123456789abcdef"
+    old = (
+        folder / "sinks" / "webhook https%3A%2F%2Fmes.plant%2Fhook%3Ftoken%3D0123456789abcdef.json"
+    )
+    old.parent.mkdir()
+    old.write_text('{"after": 2, "state": {}}')  # by an earlier station
+    numbers = [add() for _ in range(3)]
+    assert Delivery(WebhookSink(address), folder, address).after == numbers[1]
+    other = address.replace("hook?", "hook?" + "x" * 150)
+    assert Delivery(WebhookSink(other), folder, other).after == numbers[2]
+    names = [path.name for path in (folder / "sinks").iterdir()]
+    assert len(names) == 2 and not any("0123456789abcdef" in name for name in names)
+
+
+def test_a_log_from_a_backup_ends_before_what_was_delivered(
+    folder: Path, add: Any, tmp_path: Path
+) -> None:
+    (folder / "sinks").mkdir()
+    first = add()
+    path = tmp_path / "a.csv"
+    with at_work(CsvSink(path), folder) as delivery:
+        assert delivery.after == first
+    (kept,) = (folder / "sinks").iterdir()
+    kept.write_text(json.dumps({"after": first + 5, "state": {}}))
+    with at_work(CsvSink(path), folder) as delivery:
+        second = add()
+        until(lambda: delivery.after == second)
+    assert [int(row["number"]) for row in rows(path)] == [second]
+
+
 class Receiver(ThreadingHTTPServer):
     """Takes POSTs; `status` is what it answers, `got` what came."""
 
@@ -193,6 +244,69 @@ def test_a_webhook_that_is_not_there(folder: Path, add: Any) -> None:
     with at_work(WebhookSink(address), folder) as delivery:
         add()
         assert "refused" in until(lambda: delivery.trouble)
+
+
+@contextlib.contextmanager
+def slow_receiver(begin: bytes, more: bytes) -> Iterator[tuple[str, list[float]]]:
+    """Begins an answer, then sends more again and again; its address, and when each POST came."""
+    came: list[float] = []
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(65536)
+            came.append(time.monotonic())
+            with contextlib.suppress(OSError):
+                self.request.sendall(begin)
+                while True:
+                    time.sleep(0.05)
+                    self.request.sendall(more)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/", came
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("begin", "more", "trouble"),
+    [
+        (b"HTTP/1.1 200 OK\r\nX: ", b"x", "no answer within 0 seconds"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n", "no answer within 0 seconds"),
+        (b"SSH-2.0-x\r\n\r\n", b"x", "no answer in HTTP: "),
+    ],
+)
+def test_a_receiver_that_drips_holds_neither_delivery_nor_the_end(
+    folder: Path, add: Any, monkeypatch: pytest.MonkeyPatch, begin: bytes, more: bytes, trouble: str
+) -> None:
+    monkeypatch.setattr(sinks, "_TIMEOUT", 0.4)
+    with slow_receiver(begin, more) as (address, came):
+        with at_work(WebhookSink(address), folder) as delivery:
+            add()
+            assert until(lambda: delivery.trouble).startswith(trouble)
+            until(lambda: len(came) > 1)
+            begun = time.monotonic()
+        assert time.monotonic() - begun < 0.4 + sinks._ENDING
+        assert not delivery._thread.is_alive()
+
+
+def test_a_sink_that_fails_otherwise_is_tried_again(
+    folder: Path, add: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Faulty(CsvSink):
+        faults = 1
+
+        def deliver(self, *words: Any) -> dict[str, int]:
+            if self.faults:
+                self.faults = 0
+                raise ZeroDivisionError("nobody thought of it")
+            return super().deliver(*words)
+
+    with at_work(Faulty(folder / "a.csv"), folder) as delivery:
+        number = add()
+        assert "nobody thought of it" in until(lambda: delivery.trouble)
+        until(lambda: delivery.after == number and not delivery.trouble)
+    assert "nobody thought of it" in json.loads(capsys.readouterr().err)["message"]
 
 
 BROKEN = """
@@ -379,6 +493,50 @@ def test_a_lamp_fails(watching: Callable[..., Watching], folder: Path, tmp_path:
         assert len(list(log.events(SETTLED))) == 1
 
 
+def test_another_run_length_begins_anew_and_spoils_nothing(
+    watching: Callable[..., Watching], folder: Path, tmp_path: Path
+) -> None:
+    line = tmp_path / "line"
+    for at, (run_length, seen) in enumerate([(1, 1), (25, 1), (1, 2)]):
+        work = watching(run_length=run_length)
+        picture(line / f"{at}.png", at)
+        until(lambda at=at: len(answered(folder)) == at + 1)
+        until(lambda work=work, seen=seen: work.sources()[0].pictures == seen)
+        assert work.sources()[0].reason == ""
+        alarm = ChangeAlarm("light", "darker", "", 70, 9, f"{at}.png", ())
+        for _ in range(2):  # told once for each way of comparing
+            work._alarm("watch", 1, [alarm])
+        work.close()
+        with contextlib.closing(EventLog(folder / LOG)) as log:
+            runs = [event.facts["run_length"] for event in log.events(ALARM)]
+        assert runs == [1, 25][: at + 1]
+
+
+def test_a_version_is_recentred_by_one_person_at_a_time(
+    watching: Callable[..., Watching], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, go, asked = watching(), threading.Event(), []
+
+    def wait(*words: Any) -> None:
+        asked.append(words)
+        assert go.wait(30)
+        raise UserError("too few pictures")
+
+    monkeypatch.setattr(watching_module, "embeddings_around", wait)
+    work._alarm("watch", 1, [ChangeAlarm("light", "darker", "", 70, 9, "a.png", ())])
+    (alarm,) = work.alarms()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(work.recentre, alarm.number, "Li")
+        until(lambda: asked)
+        with pytest.raises(UserError, match="is being re-centred"):
+            work.recentre(alarm.number, "Wang")
+        go.set()
+        assert isinstance(first.exception(30), UserError)
+    with pytest.raises(UserError, match="too few"):
+        work.recentre(alarm.number, "Wang")
+    assert len(asked) == 2
+
+
 def test_a_folder_that_is_away_for_a_while(
     watching: Callable[..., Watching], folder: Path, tmp_path: Path
 ) -> None:
@@ -400,6 +558,10 @@ def test_a_folder_that_is_away_for_a_while(
         ({"to_webhook": "ftp://x/y"}, "must begin with http://HOST or https://HOST"),
         ({"to_webhook": "http://a:b@x/"}, "leave it out"),
         ({"to_webhook": "http://x:99999/"}, "--to-webhook"),
+        ({"to_webhook": "http://x/é"}, "write other letters and spaces as %"),
+        ({"to_webhook": "http://x/a b"}, "write other letters and spaces as %"),
+        ({"to_webhook": f"http://{'x' * 64}.plant/"}, "cannot be the name of a host"),
+        ({"to_mqtt": "mqtt://a..b/topic"}, "cannot be the name of a host"),
         ({"to_mqtt": "mqtt://x"}, "a topic is missing"),
         ({"to_mqtt": "mqtt://x/a/#"}, r"\+ and # cannot"),
         ({"mqtt_user": "me"}, "have no effect without --to-mqtt"),

@@ -4,25 +4,30 @@ import asyncio
 import contextlib
 import io
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 
 from cvgssl.recognizer.card import load_recognizer
 from cvgssl.recognizer.changes import ChangeAlarm, ChangeLog, identity
 from cvgssl.recognizer.config import AlarmOptions
 from cvgssl.recognizer.measuring import Arrival
 from cvgssl.runtime.errors import MachineError
-from cvgssl.station.answering import Answering, Picture
+from cvgssl.station.answering import Answering, Loaded, Picture
 from cvgssl.station.answers import Answers
 from cvgssl.station.config import StationConfig
 from cvgssl.station.events import LOG, EventLog
-from cvgssl.station.models import Models
+from cvgssl.station.models import Models, Version
 from cvgssl.station.picture_store import PictureStore
+from cvgssl.station.routes import Routes
 from cvgssl.station.sinks import ALARM
 from cvgssl.station.streams import change_log
 from cvgssl.station.watch_config import WatchOptions
@@ -228,3 +233,42 @@ def test_a_log_that_takes_no_alarm_gets_it_later(
     (alarm,) = work.alarms()
     assert alarm.facts["words"] == "darker"
     until(lambda: not work.programs.state().trouble)
+
+
+def test_a_version_that_takes_long_to_load(
+    watching: Callable[..., tuple[Watching, Answering]],
+    recognizer: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    work, answering = watching(recognizer)
+    make_model(tmp_path / "run.safetensors", seed=1)
+    other = answering.add(tmp_path / "run.safetensors", "test")
+    load, loads = answering._load, []
+
+    def slowly(version: Version) -> Loaded:
+        loads.append(version.number)
+        time.sleep(1)
+        return load(version)
+
+    monkeypatch.setattr(answering, "_load", slowly)
+    config = replace(answering.config, timeout_seconds=0.3)
+    monkeypatch.setattr(answering, "config", config)
+    routes = Routes(answering, work._answers, work.programs)
+    request = Request({"type": "http", "query_string": b"version=%d" % other.number})
+
+    async def ask_twice() -> Loaded:
+        begun = time.monotonic()
+        with pytest.raises(HTTPException) as told:
+            await routes._meant(request)
+        assert time.monotonic() - begun < 0.9
+        assert told.value.status_code == 503 and "is being loaded" in told.value.detail
+        assert told.value.headers == {"Retry-After": "5"}
+        while True:
+            try:
+                return await routes._meant(request)
+            except HTTPException:  # on a slow machine
+                assert time.monotonic() - begun < 30
+
+    assert asyncio.run(ask_twice()).version == other
+    assert loads == [other.number]

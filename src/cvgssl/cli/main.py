@@ -23,7 +23,7 @@ from cvgssl.runtime.cache_folder import default_cache_dir, give_libraries_a_cach
 from cvgssl.runtime.errors import UserError, is_of_this_process
 from cvgssl.runtime.parsing import machine_trouble, name_remedy, printable
 from cvgssl.runtime.places import remedy
-from cvgssl.runtime.stopping import Interrupted, ended_by_signals
+from cvgssl.runtime.stopping import Interrupted, end_with_input, ended_by_signals
 
 COMMANDS = {
     "demo": ("demo", "from unlabelled pictures of a generated plant to a recognizer, in minutes"),
@@ -104,6 +104,7 @@ def guarded(command: Callable[[Sequence[str], str], int], argv: Sequence[str], p
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         with ended_by_signals():
+            end_with_input()
             return _flushed(command, words, prog)
     except KeyboardInterrupt as interrupt:
         complain(prog, f"interrupted{f' by {interrupt}' if str(interrupt) else ''}")

@@ -1,10 +1,13 @@
 """CSV files that spreadsheet programs open as what they are, text and numbers.
 
-A cell of text that begins with `=`, `+`, `-`, `@`, a tab or a carriage return is a formula to such
-a program: a class called `=1+1` would become 2, and a name that somebody else chose could run a
-command. Such cells get an apostrophe before them, which says "text"; readers take it off again.
+A cell of text that begins with `=`, `+`, `-`, `@` (also the full-width ones), a tab or a carriage
+return is a formula to such a program: a class called `=1+1` would become 2, and a name that
+somebody else chose could run a command. Such cells get an apostrophe before them, which says
+"text"; readers take it off again. So does what comes after a semicolon, a tab or a line break
+inside a cell, for programs that take those for the end of a cell or a line, quotes or not.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -12,8 +15,11 @@ from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_text
 from cvgssl.runtime.parsing import name_remedy, printable
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_SIGNS = "=+-@＝＋－＠"
+FORMULA = (*_SIGNS, "\t", "\r")
 _MARK = "'"
+_INSIDE = re.compile(rf"(?<=[;\t\r\n])(?='*[{re.escape(_SIGNS)}])")
+_MARKED_INSIDE = re.compile(rf"(?<=[;\t\r\n])'(?='*[{re.escape(_SIGNS)}])")
 _QUOTED = frozenset(',"\r\n')
 
 CsvValue = str | float | None
@@ -22,12 +28,13 @@ CsvValue = str | float | None
 
 def escape_cell(text: str) -> str:
     """`text` as a spreadsheet program takes it for text; `unescape_cell` gives it back."""
-    return _MARK + text if text.startswith(FORMULA) or _is_escaped(text) else text
+    inside = _INSIDE.sub(_MARK, text)
+    return _MARK + inside if text.startswith(FORMULA) or _is_escaped(text) else inside
 
 
 def unescape_cell(text: str) -> str:
     """The text that `escape_cell` was given."""
-    return text[1:] if _is_escaped(text) else text
+    return _MARKED_INSIDE.sub("", text[1:] if _is_escaped(text) else text)
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[CsvValue]]) -> str:

@@ -6,6 +6,8 @@ Exit codes are those of the shell: 128 and the signal's number (Ctrl-C 130, SIGT
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +16,9 @@ from types import FrameType
 _Handler = Callable[[int, FrameType | None], None]
 _AT_ONCE = ("SIGTERM", "SIGHUP")  # Ctrl-C raises KeyboardInterrupt without a handler
 _AFTER_SAVING = ("SIGINT", "SIGTERM", "SIGHUP")
+WITH_INPUT = "CVGSSL_END_WITH_INPUT"
+"""Environment variable of `end_with_input`."""
+_CLEANING = 5.0  # seconds that cleaning up may take when the input has ended
 _HINT = b"stopping: the work is saved first; Ctrl-C again ends at once\n"
 
 
@@ -82,6 +87,32 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
         except Stopped as stopped:
             stopped.signal = came or stopped.signal
             raise
+
+
+def end_with_input() -> None:
+    """Where WITH_INPUT is set, end this process when its standard input ends, as by SIGTERM.
+
+    For a process whose parent holds the other end of a pipe: however the parent ends, the system
+    closes that. Processes that this one starts are not told to do the same.
+    """
+    if not os.environ.pop(WITH_INPUT, ""):
+        return
+
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def watch() -> None:
+        with suppress(OSError):
+            while os.read(0, 4096):
+                pass
+        if hasattr(signal, "pthread_kill"):  # wakes the main thread where that waits for another
+            signal.pthread_kill(main, signal.SIGTERM)
+            time.sleep(_CLEANING)
+            if os.getpgrp() == os.getpid():  # its workers, too
+                os.killpg(0, signal.SIGKILL)
+        os._exit(128 + signal.SIGTERM)
+
+    threading.Thread(target=watch, name="input", daemon=True).start()
 
 
 @contextmanager

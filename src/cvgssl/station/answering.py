@@ -49,6 +49,8 @@ class Answering:
         self.models, self.config = models, config
         self.gatherer = Gatherer(config.queue, config.batch_size, config.batch_wait_ms / 1000)
         self._decoding = ThreadPoolExecutor(cores(), thread_name_prefix="decode")
+        # one, so that versions which take long to load hold no thread of other requests
+        self._opening = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._loading = threading.Lock()
         self._loaded: dict[int, Loaded] = {}
         self.problem = "no recognizer is live yet"
@@ -88,6 +90,14 @@ class Answering:
                 del self._loaded[next(iter(self._loaded))]
             return loaded
 
+    async def loaded(self, number: int) -> Loaded:
+        """As `load`, for requests; cancelled, the version is loaded all the same, for the next."""
+        live = self.live
+        if live is not None and live.version.number == number:
+            return live
+        loop = asyncio.get_running_loop()
+        return await asyncio.shield(loop.run_in_executor(self._opening, self.load, number))
+
     async def answer(self, pictures: Sequence[Picture], loaded: Loaded) -> list[dict[str, Any]]:
         """What is said of each picture, as JSON values; raises BusyError."""
         with self.gatherer.place_for(len(pictures)):
@@ -118,6 +128,7 @@ class Answering:
 
     def close(self) -> None:
         """Finish what was asked."""
+        self._opening.shutdown(cancel_futures=True)
         self._decoding.shutdown()
         self.gatherer.close()
 

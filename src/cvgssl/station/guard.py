@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cvgssl.station.config import StationConfig
+from cvgssl.station.lines import write_line
 from cvgssl.station.people import People
 
 OPEN = ("/health", "/ready")  # for programs that start and stop others, without a secret
@@ -63,10 +64,16 @@ class Guard:
                 message["headers"] = [*own, *more]
             await send(message)
 
+        checked = False
         try:
             self._check(Headers(scope=scope), scope["method"], scope["path"])
+            checked = True
             await self._app(scope, self._limited(receive), answer)
         except RefusedError as refused:
+            if not checked:  # what comes further has its line from there
+                client = (scope.get("client") or ("",))[0]
+                path, status = scope["path"], refused.status
+                write_line(client=client, path=path, status=status, refused=refused.message)
             if begun:
                 raise
             if refused.status != 408:

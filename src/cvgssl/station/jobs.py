@@ -1,7 +1,8 @@
 """Long work: `cvgssl` commands in processes of their own, one after the other.
 
 The queue is in the station's log: a job is asked for by one event and ended by another. So it goes
-on after the station was ended, and commands find in caches what they had computed.
+on after the station was ended, and commands find in caches what they had computed. A command ends
+with its station, however that ends, and begins again when what was left of it is gone.
 """
 
 import os
@@ -9,18 +10,29 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from cvgssl.runtime.errors import MachineError, UserError
 from cvgssl.runtime.parsing import one_line
 from cvgssl.runtime.progress import EVERY
+from cvgssl.runtime.stopping import WITH_INPUT
 from cvgssl.station.events import Event, EventLog
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 ASKED, ENDED = "job", "job ended"
 FOLDER = "jobs"  # of what the commands say
 _CANCELLED = "cancelled"
+_LEFT = 30.0  # seconds in which what is left of an earlier process ends
+_LOOK = 0.1  # seconds between looks whether it has
 _TAIL = 4000  # bytes of what it said that are looked at
 # a line of `runtime.progress`
 _PROGRESS = re.compile(r"^(.+): (\d+) of (\d+), ([\d.]+)/s, (\d+) s left", re.MULTILINE)
@@ -178,19 +190,23 @@ class Jobs:
     def _run(self, job: Job) -> tuple[str, str]:
         place = self._place(job.number)
         place.parent.mkdir(exist_ok=True)
-        if job.task in self.before:
-            self.before[job.task](job)
-        with place.open("wb") as out, self._lock:
-            if self._ending or job.number in self._cancelled:
-                return _CANCELLED, ""
-            self._process = process = subprocess.Popen(
-                [sys.executable, "-m", "cvgssl", *job.words],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                env=os.environ | {EVERY: "0.5"},
-            )
-        code = process.wait()
+        with self._alone(place, job) as out:
+            if job.task in self.before:
+                self.before[job.task](job)
+            with self._lock:
+                if self._is_unwanted(job):
+                    return _CANCELLED, ""
+                self._process = process = subprocess.Popen(
+                    [sys.executable, "-m", "cvgssl", *job.words],
+                    stdin=subprocess.PIPE,  # which ends with this process
+                    stdout=out,
+                    stderr=out,
+                    env=os.environ | {EVERY: "0.5", WITH_INPUT: "1"},
+                    # with its workers, so that none of them outlives it
+                    process_group=0 if os.name == "posix" else None,
+                )
+            with process:
+                code = process.wait()
         said = next(reversed(_tail(place).strip().splitlines()), "")
         if job.number in self._cancelled:
             return _CANCELLED, ""
@@ -199,6 +215,32 @@ class Jobs:
         if not self._ending and job.task in self.after:
             self.after[job.task](job)
         return "done", ""
+
+    @contextmanager
+    def _alone(self, place: Path, job: Job) -> Iterator[BinaryIO]:
+        """The empty file of what a command says, when no earlier process writes there any more.
+
+        A command holds the lock on it as long as it lives, for its output is this open file.
+        """
+        until = time.monotonic() + _LEFT
+        with place.open("ab") as out:
+            while fcntl is not None and not self._is_unwanted(job):
+                try:
+                    fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError as error:
+                    if time.monotonic() > until:
+                        raise UserError(
+                            "what an earlier station had begun is still at work; end that process"
+                        ) from error
+                    time.sleep(_LOOK)
+                except OSError:  # a file system without locks
+                    break
+            out.truncate(0)
+            yield out
+
+    def _is_unwanted(self, job: Job) -> bool:
+        return self._ending or job.number in self._cancelled
 
     def _place(self, number: int) -> Path:
         return self.folder / FOLDER / f"{number}.log"

@@ -7,7 +7,7 @@ list, so no path of a request reaches the disk.
 import hashlib
 import io
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -88,12 +88,12 @@ class Pool:
 
     def choices(self) -> list[Choice]:
         """Folders that may be chosen: those with pictures, uploads the last."""
-        found = []
-        for folder in self._folders():
-            pictures = len(list_pictures(folder)) if folder.is_dir() else 0
-            if pictures:
-                found.append(Choice(self._name(folder), folder, pictures))
-        return found
+        counts = self._counts()
+        return [
+            Choice(self._name(folder), folder, counts[folder])
+            for folder in self._folders()
+            if counts[folder]
+        ]
 
     def choose(self, name: str, who: str) -> Path:
         """Choose a folder by its name in `choices`; raises LookupError where there is none."""
@@ -156,6 +156,18 @@ class Pool:
             return folder == UPLOADS
         is_root = any(path.is_relative_to(root) for root in self._roots)
         return not is_root and (not path.is_dir() or (path.parent / LOG).is_file())
+
+    def _counts(self) -> Counter[Path]:
+        """Pictures in each folder and below; the disk is walked once, however deep they are."""
+        counts: Counter[Path] = Counter()
+        for root in (*self._roots, self.uploads):
+            own: Counter[Path] = Counter()
+            pictures = list_pictures(root) if root.is_dir() else []
+            for folder, count in Counter(path.parent for path in pictures).items():
+                for above in (folder, *folder.parents):
+                    own[above] += count
+            counts |= own  # where one root is inside another, they are the same pictures
+        return counts
 
     def _folders(self) -> list[Path]:
         found: list[Path] = []

@@ -26,6 +26,7 @@ from cvgssl.station.lines import write_line
 from cvgssl.station.openapi import document
 from cvgssl.station.streams import ProgramStream
 
+_LOADING = 5  # seconds after which a version that is being loaded may be asked for again
 _LONGEST_NAME = 200  # characters of a client's name for a picture
 
 
@@ -114,7 +115,10 @@ class Routes:
         if not (text.isascii() and text.isdigit() and len(text) < 10):
             raise HTTPException(400, "version: must be a number")
         try:
-            return await run_in_threadpool(self._answering.load, int(text))
+            async with asyncio.timeout(self._config.timeout_seconds):
+                return await self._answering.loaded(int(text))
+        except TimeoutError as error:
+            raise _busy(f"version {int(text)} is being loaded", _LOADING) from error
         except LookupError as error:
             raise HTTPException(404, f"version {int(text)}: there is none") from error
         except UserError as error:

@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import os
 import socket
+import stat
 from collections.abc import Callable, Iterator
 from importlib import import_module
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from cvgssl.runtime.errors import UserError
@@ -14,7 +16,7 @@ from cvgssl.runtime.parsing import one_line
 from cvgssl.runtime.stopping import stop_requests
 from cvgssl.station.config import StationConfig
 from cvgssl.station.events import LOG, EventLog
-from cvgssl.station.lines import use_lines, write_line
+from cvgssl.station.lines import only_lines, write_line
 from cvgssl.station.models import Models, Version, files_of
 
 if TYPE_CHECKING:
@@ -45,11 +47,12 @@ def serve(config: StationConfig) -> None:
     from cvgssl.station.building import Station
     from cvgssl.station.people import People, check_two_people, read_secrets, session_key
 
-    use_lines()
-    secrets = {} if config.token_file is None else read_secrets(config.token_file)
-    if config.two_people:
-        check_two_people(secrets, config.token_file)
     with contextlib.ExitStack() as opened:
+        opened.enter_context(only_lines())
+        secrets = {} if config.token_file is None else read_secrets(config.token_file)
+        if config.two_people:
+            check_two_people(secrets, config.token_file)
+        _warn_of_readers(config.token_file)
         listener = opened.enter_context(contextlib.closing(_listen(config)))
         opened.callback(own_folder(config).release)
         log, meant = open_station(config)
@@ -120,6 +123,15 @@ def _begin(answering: "Answering", meant: Version) -> None:
         answering.models.go_live(meant.number, _AGENT)
 
 
+def _warn_of_readers(token_file: Path | None) -> None:
+    """Say that every user of this machine can read the secrets, where that is so."""
+    if token_file is not None and os.name == "posix" and token_file.stat().st_mode & stat.S_IROTH:
+        write_line(
+            level="warning",
+            message=f"--token-file {token_file}: every user of this machine can read it; chmod 640",
+        )
+
+
 def _listen(config: StationConfig) -> socket.socket:
     """A socket at the address; raises UserError where that cannot be had."""
     try:
@@ -161,6 +173,8 @@ async def _run(
 ) -> None:
     import uvicorn
 
+    from cvgssl.station.connections import Connection
+
     class Server(uvicorn.Server):
         """One that leaves signals to `stop_requests`."""
 
@@ -171,7 +185,7 @@ async def _run(
     server = Server(
         uvicorn.Config(
             station.app,
-            http="h11",
+            http=Connection,
             ws="none",
             lifespan="off",
             log_config=None,

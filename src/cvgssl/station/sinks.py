@@ -7,7 +7,7 @@ gets each at least once: after a kill or a lost reply it gets the last ones agai
 """
 
 import asyncio
-import http.client
+import hashlib
 import json
 import os
 import ssl
@@ -35,9 +35,11 @@ FOLDER = "sinks"
 COLUMNS = ("number", "at", "name", "answer", "class", "probability", "version", "source", "sha256")
 _AT_ONCE = 100  # answers that are delivered together
 _LOOK = 0.3  # seconds between two looks for new ones
-_TIMEOUT = 10.0  # seconds, of each step on the network
+_TIMEOUT = 10.0  # seconds, of a POST and of each step with a broker
+_ENDING = 2.0  # seconds more that a delivery may take when the station ends
+_READ = 65536  # bytes
 _LONGEST_WAIT = 60.0  # seconds between two tries
-_LONGEST_NAME = 100  # characters of a picture's name that are kept in its copy's
+_LONGEST_NAME = 200  # bytes; most file systems take 255
 
 
 class Sink(Protocol):
@@ -103,8 +105,8 @@ class FolderSink:
         missing = state.get("missing", 0)
         for event in events:
             name = event.facts["name"].replace("\\", "/").rpartition("/")[2] or "picture"
-            name = f"{event.number:08} {_file_name(name[-_LONGEST_NAME:])}"
-            target = self._folder / _file_name(event.facts["answer"]) / name
+            name = f"{event.number:08} {_file_name(_last_bytes(name, _LONGEST_NAME))}"
+            target = self._folder / _folder_name(event.facts["answer"]) / name
             if target.exists():
                 continue
             data = self._pictures.read(event.facts["sha256"])
@@ -125,27 +127,58 @@ class WebhookSink:
         self._address = urlsplit(address)
 
     def deliver(self, events: Sequence[Event], state: dict[str, int]) -> dict[str, int]:  # noqa: ARG002
-        """See `Sink`; any status but 2xx is an error."""
-        parts, host = self._address, self._address.hostname or ""
-        secure = parts.scheme == "https"
-        connection = (
-            http.client.HTTPSConnection(
-                host, parts.port, timeout=_TIMEOUT, context=ssl.create_default_context()
-            )
-            if secure
-            else http.client.HTTPConnection(host, parts.port, timeout=_TIMEOUT)
-        )
+        """See `Sink`; any status but 2xx is an error, and so is one that takes too long."""
         body = json.dumps({"events": [_facts(event) for event in events]}).encode()
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        with closing(connection):
-            try:
-                connection.request("POST", path, body, {"Content-Type": "application/json"})
-                status = connection.getresponse().status
-            except http.client.HTTPException as error:
-                raise OSError(f"no answer in HTTP: {one_line(repr(error))}") from error
+        try:
+            status = asyncio.run(self._post(body))
+        except TimeoutError as error:
+            raise OSError(f"no answer within {_TIMEOUT:.0f} seconds") from error
         if not 200 <= status < 300:
             raise OSError(f"status {status}")
         return {}
+
+    async def _post(self, body: bytes) -> int:
+        """The status; the whole of it, from the name to the answer's head, within `_TIMEOUT`.
+
+        http.client would wait so long for each byte.
+        """
+        import h11
+
+        parts, secure = self._address, self._address.scheme == "https"
+        request = h11.Request(
+            method="POST",
+            target=(parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
+            headers=[
+                ("Host", parts.netloc),
+                ("Content-Type", "application/json"),
+                ("Content-Length", str(len(body))),
+                ("Connection", "close"),
+            ],
+        )
+        connection = h11.Connection(h11.CLIENT)
+        async with asyncio.timeout(_TIMEOUT):
+            try:
+                reader, writer = await asyncio.open_connection(
+                    parts.hostname,
+                    parts.port or (443 if secure else 80),
+                    ssl=ssl.create_default_context() if secure else None,
+                )
+            except ConnectionRefusedError as error:  # whose own words are asyncio's
+                raise OSError("the connection was refused") from error
+            try:
+                for part in (request, h11.Data(body), h11.EndOfMessage()):
+                    writer.write(connection.send(part) or b"")
+                await writer.drain()
+                while not isinstance(came := connection.next_event(), h11.Response):
+                    if came is h11.NEED_DATA:
+                        connection.receive_data(await reader.read(_READ))
+                    elif isinstance(came, h11.ConnectionClosed):
+                        raise OSError("no answer: the connection was closed")
+                return came.status_code
+            except h11.RemoteProtocolError as error:
+                raise OSError(f"no answer in HTTP: {one_line(error)}") from error
+            finally:
+                writer.transport.abort()  # nothing more is wanted of it
 
 
 class MqttSink:
@@ -197,13 +230,17 @@ class Delivery:
         """folder: of the station. address: another one is another sink, which begins anew."""
         self.sink, self.trouble = sink, ""
         self._log_path = folder / LOG
-        key = quote(f"{sink.name} {address}", safe=" ")[-150:]
-        self._kept = folder / FOLDER / f"{key}.json"
+        # an address may hold what nobody else is to know
+        self._kept = folder / FOLDER / f"{sink.name} {_digest(address)}.json"
+        earlier = self._kept.with_name(f"{quote(f'{sink.name} {address}', safe=' ')[-150:]}.json")
+        with suppress(FileNotFoundError):  # as the first stations called it
+            earlier.rename(self._kept)
         self._state: dict[str, int] = {}
         self._ending = threading.Event()
         with closing(EventLog(self._log_path)) as log:
             ((last,),) = log.select("select coalesce(max(number), 0) from events")
-        self.after = self._read(int(last))
+        # a log from a backup may end before what had been delivered
+        self.after = min(self._read(int(last)), int(last))
         self._thread = threading.Thread(target=self._work, name=f"sink {sink.name}", daemon=True)
 
     def begin(self) -> None:
@@ -219,11 +256,18 @@ class Delivery:
         )
         return int(count)
 
-    def close(self) -> None:
-        """End after what is being delivered; the rest is delivered when the station runs again."""
+    def end(self) -> None:
+        """Begin to deliver nothing more."""
         self._ending.set()
+
+    def close(self) -> None:
+        """End after what is being delivered; the rest is delivered when the station runs again.
+
+        What takes too long ends with the process, as by a kill.
+        """
+        self.end()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(_TIMEOUT + _ENDING)
 
     def _read(self, last: int) -> int:
         """How far an earlier process came; one that has not been before begins at the end."""
@@ -246,8 +290,9 @@ class Delivery:
                 try:
                     wait = 0.0 if self._deliver(log) else _LOOK
                     self._tell("")
-                except (OSError, UserError) as error:
-                    self._tell(one_line(error))
+                except Exception as error:
+                    known = isinstance(error, OSError | UserError)
+                    self._tell(one_line(error if known else repr(error)))
                     wait = min(2 * max(wait, 0.5), _LONGEST_WAIT)
 
     def _deliver(self, log: EventLog) -> bool:
@@ -291,6 +336,22 @@ def _cells(event: Event) -> list[str | float | None]:
 
 def _facts(event: Event) -> dict[str, object]:
     return {"number": event.number, "at": event.at, "kind": event.kind} | event.facts
+
+
+def _folder_name(answer: str) -> str:
+    """Of an answer's pictures; of one that is too long the beginning, and what tells it apart."""
+    name = _file_name(answer)
+    if len(name.encode()) <= _LONGEST_NAME:
+        return name
+    return f"{name.encode()[:_LONGEST_NAME].decode(errors='ignore')} {_digest(answer)}"
+
+
+def _last_bytes(text: str, most: int) -> str:
+    return text.encode()[-most:].decode(errors="ignore")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _file_name(text: str) -> str:

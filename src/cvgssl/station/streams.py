@@ -28,9 +28,13 @@ Tell = Callable[[Source, int, Sequence[ChangeAlarm]], object]
 """Takes the alarms of a source and a version; also those again that it was told of before."""
 
 
-def change_log(folder: Path, source: str, version: int) -> Path:
-    """Where it is in a station's folder, see `ChangeLog`."""
-    return folder / CHANGES / source / f"{version:04}.alarm"
+def change_log(folder: Path, source: str, version: int, run_length: int = 1) -> Path:
+    """Where it is in a station's folder, see `ChangeLog`; each `run_length` has a file of its own.
+
+    So a station may be started with another one, and again with the first.
+    """
+    runs = "" if run_length == 1 else f" runs of {run_length}"
+    return folder / CHANGES / source / f"{version:04}{runs}.alarm"
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,8 @@ class Stream:
             return live
         try:
             measured = self._measures.of(live)
-            place = change_log(self._folder, self._source, live.version.number)
+            number, run_length = live.version.number, self._options.run_length
+            place = change_log(self._folder, self._source, number, run_length)
             log = ChangeLog(place, measured.identity, measured.names, self._options)
         except MachineError:
             raise

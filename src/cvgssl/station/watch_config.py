@@ -53,6 +53,11 @@ class WatchOptions(CheckedOptions, AlarmOptions):
         problems = super()._problems()
         if self.to_webhook is not None:
             problems += _address_problems("--to-webhook", self.to_webhook, WEB)
+            if not problems and not _is_plain(self.to_webhook):
+                problems.append(
+                    f"--to-webhook {self.to_webhook}: write other letters and spaces as % and "
+                    "numbers, and such a host as xn--..."
+                )
         if self.to_mqtt is not None:
             problems += _address_problems("--to-mqtt", self.to_mqtt, BROKER)
             if not urlsplit(self.to_mqtt).path.strip("/"):
@@ -73,6 +78,10 @@ class WatchOptions(CheckedOptions, AlarmOptions):
         return problems
 
 
+def _is_plain(text: str) -> bool:
+    return text.isascii() and text.isprintable() and " " not in text
+
+
 def _address_problems(flag: str, address: str, schemes: tuple[str, ...]) -> list[str]:
     try:
         parts = urlsplit(address)
@@ -81,6 +90,11 @@ def _address_problems(flag: str, address: str, schemes: tuple[str, ...]) -> list
         return [f"{flag} {address}: {error}"]
     if parts.scheme not in schemes or not parts.hostname:
         return [f"{flag} {address}: must begin with {' or '.join(f'{s}://HOST' for s in schemes)}"]
+    try:
+        # lengths, and letters that no name has; as it is asked for
+        parts.hostname.encode("idna")
+    except UnicodeError:
+        return [f"{flag} {address}: {parts.hostname} cannot be the name of a host"]
     if parts.username is not None or parts.password is not None:
         return [
             f"{flag}: secrets in an address are seen by everybody on this machine; leave it out"

@@ -64,13 +64,15 @@ class SinkState:
 class ToldAlarm:
     """number, at: of its event. source: of the pictures, `facts` name them as `Stream` does.
 
-    version: that was live. settled: what was made of it, or None; who: did.
+    version: that was live. run_length: of `AlarmOptions`. settled: what was made of it, or None;
+    who: did.
     """
 
     number: int
     at: str
     source: Source
     version: int
+    run_length: int
     facts: dict[str, Any]
     settled: str | None
     who: str | None
@@ -104,6 +106,7 @@ class Watching:
         self.programs = ProgramStream(config.folder, options, measures, self._alarm)
         self._stream = Stream(WATCH, config.folder, options, measures, self._alarm)
         self._seen: dict[str, tuple[Seen, int]] = {}  # of one batch: where each picture is
+        self._recentring = threading.Lock()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._work, name="watch", daemon=True)
 
@@ -120,6 +123,8 @@ class Watching:
     def close(self) -> None:
         """End after the pictures that are being answered."""
         self._ending.set()
+        for each in self._deliveries:
+            each.end()
         if self._thread.is_alive():
             self._thread.join()
         self._stream.close()
@@ -160,8 +165,11 @@ class Watching:
             how = None if by is None else by.facts["how"]
             facts = dict(each.facts)
             source, version = facts.pop("source", WATCH), facts.pop("version")
+            run_length = facts.pop("run_length", 1)
             who = None if by is None else by.who
-            told.append(ToldAlarm(each.number, each.at, source, version, facts, how, who))
+            told.append(
+                ToldAlarm(each.number, each.at, source, version, run_length, facts, how, who)
+            )
         return told
 
     def example(self, alarm: ToldAlarm, name: str) -> Answer | None:
@@ -179,9 +187,9 @@ class Watching:
         Of different likely classes where there are some; none of those that were reviewed.
         """
         first = self.example(alarm, alarm.facts["first"])
-        since = None if first is None else first.at
-        wanted = Wanted(source=alarm.source, since=since, review="none")
-        unsure = sorted(self._answers.page(wanted, None, 500), key=lambda each: each.probability)
+        newest = self._answers.page(Wanted(source=alarm.source, review="none"), None, 500)
+        since = [each for each in newest if first is None or each.number >= first.number]
+        unsure = sorted(since, key=lambda each: each.probability)
         chosen: list[Answer] = []
         for each in unsure:
             if each.label not in [other.label for other in chosen]:
@@ -193,13 +201,21 @@ class Watching:
         """Make a version of the one that gave an alarm, re-centred; gives its number.
 
         It is not live. Raises LookupError where there is no such alarm, UserError where pictures
-        are too few.
+        are too few, and where somebody else has one made.
         """
+        if not self._recentring.acquire(blocking=False):
+            raise UserError("a version is being re-centred; wait until it is there")
+        try:
+            return self._recentred(number, who)
+        finally:
+            self._recentring.release()
+
+    def _recentred(self, number: int, who: str) -> int:
         alarm = next((each for each in self.alarms() if each.number == number), None)
         if alarm is None:
             raise LookupError(f"alarm {number}: there is none")
         loaded = self._answering.load(alarm.version)
-        log = change_log(self._folder, alarm.source, alarm.version)
+        log = change_log(self._folder, alarm.source, alarm.version, alarm.run_length)
         before, after = embeddings_around(log, alarm.facts["pictures"], alarm.facts["since"])
         made = self._folder / CHANGES / f"version {alarm.version} re-centred"
         shutil.rmtree(made, ignore_errors=True)  # of an earlier time
@@ -344,15 +360,16 @@ class Watching:
 
     def _alarm(self, source: Source, version: int, alarms: Sequence[ChangeAlarm]) -> None:
         """Add to the log what is not there: see `streams.Tell`."""
+        whose = {"source": source, "version": version, "run_length": self._options.run_length}
         with self._lock:
             known = {
-                (each.facts.get("source", WATCH), each.facts["version"], each.facts["pictures"])
+                each.facts["pictures"]
                 for each in self._log.events(ALARM)
+                if ({"source": WATCH, "run_length": 1} | each.facts).items() >= whose.items()
             }
-            new = [each for each in alarms if (source, version, each.pictures) not in known]
+            new = [each for each in alarms if each.pictures not in known]
             for alarm in new:
-                facts = asdict(alarm)
-                self._log.append(ALARM, _STATION, source=source, version=version, **facts)
+                self._log.append(ALARM, _STATION, **whose, **asdict(alarm))
         for alarm in new:
             write_line(level="warning", source=source, message=alarm.line())
 

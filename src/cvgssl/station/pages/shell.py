@@ -85,7 +85,7 @@ class Shell:
         """Signing in and out, the language, files that never change while the station runs."""
         return [
             Route("/", self._root),
-            Route(SIGN_IN, self._sign_in, methods=["GET", "POST"]),
+            Route(SIGN_IN, self._logged(SIGN_IN, self._sign_in), methods=["GET", "POST"]),
             self.action("/sign-out", self._sign_out),
             self.action("/me", self._me),
             Mount("/static", StaticFiles(packages=[("cvgssl.station.pages", "static")])),
@@ -169,7 +169,7 @@ class Shell:
     async def _root(self, _: Request) -> Response:
         return RedirectResponse(f"/{next(iter(NAMES))}", 303)
 
-    async def _sign_in(self, request: Request) -> Response:
+    async def _sign_in(self, request: Request, about: dict[str, Any]) -> Response:
         after = request.query_params.get("next", "/")
         # only pages of this station: no other host, nor a path that a browser takes for one
         after = after if after.startswith("/") and not after.startswith(("//", "/\\")) else "/"
@@ -178,6 +178,8 @@ class Shell:
             await self._check_form(request)
             form = await request.form()
             if self.people.enter(request.session, str(form.get("secret", ""))) is not None:
+                entered = self.people.person(request.session)
+                about["who"] = "" if entered is None else entered.name
                 return RedirectResponse(after, 303)
             refused = True
         if self.people.person(request.session) is not None:
