@@ -155,12 +155,13 @@ class Killed:
                 self._over.wait(0.2)
 
     def _label(self, client: Client) -> None:
-        asked = client.get("/label/next")["picture"]
+        asked = client.post("/label/next", {})["picture"]
         if asked is None:
             self._over.wait(0.2)
             return
         label = self.truth[asked["picture"]]
-        body = {"picture": asked["picture"], "label": label, "replaces": asked["replaces"]}
+        body = {name: asked[name] for name in ("pool", "picture", "sha256", "replaces")}
+        body["label"] = label
         client.post("/label/give", body)
         self.labels[asked["picture"]] = label
         self.counts["labels"] += 1

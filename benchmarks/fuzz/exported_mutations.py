@@ -19,6 +19,7 @@ def make_station(folder: Path) -> None:
     from cvgssl.station.serve import open_station
 
     station = folder / _STATION
+    station.mkdir()
     log, version = open_station(StationConfig(folder=station, model=folder / "tiny.onnx"))
     Models(station, log).go_live(version.number, "fuzz")
     log.close()

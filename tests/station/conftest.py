@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -94,3 +95,43 @@ def start(python: str) -> Start:
             process.wait()
 
     return starting
+
+
+class Visitor:
+    """A browser without JavaScript: keeps cookies and the word against forgery."""
+
+    def __init__(self, running: Running) -> None:
+        self.running, self.cookies = running, dict[str, str]()
+        self.word = ""
+
+    def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
+        if self.cookies:
+            headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        answer = self.running.ask(method, path, body, **headers)
+        if "set-cookie" in answer.headers:
+            name, _, value = answer.headers["set-cookie"].partition(";")[0].partition("=")
+            self.cookies[name] = value
+        if word := re.search(rb'name="csrf" content="([^"]*)"', answer.body):
+            self.word = word[1].decode()
+        return answer
+
+    def page(self, path: str) -> Answer:
+        return self.ask("GET", path, Accept="text/html")
+
+    def get(self, path: str) -> Answer:
+        return self.ask("GET", path)
+
+    def post(self, path: str, facts: object) -> Answer:
+        if not self.word:
+            self.page("/review")
+        data = json.dumps(facts).encode()
+        return self.ask("POST", path, data, Content_Type="application/json", X_CSRF_Token=self.word)
+
+    def sign_in(self, secret: str) -> Answer:
+        self.page("/sign-in")
+        form = urllib.parse.urlencode({"csrf": self.word, "secret": secret}).encode()
+        answer = self.ask(
+            "POST", "/sign-in", form, Content_Type="application/x-www-form-urlencoded"
+        )
+        self.page("/review")
+        return answer

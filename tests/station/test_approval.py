@@ -71,6 +71,13 @@ def test_what_was_live_when_it_was_proposed_counts(models: Models, tmp_path: Pat
     with pytest.raises(UserError, match="version 3 has gone live since"):
         asked.decide(first.number, "bo", approve=True)
     assert live(models) == 3
+    third = asked.propose(2, "anna")  # while 3 is live, which it is again later
+    models.go_live(1, "bo")
+    models.go_live(3, "bo")
+    assert third is not None
+    with pytest.raises(UserError, match="version 3 has gone live since"):
+        asked.decide(third.number, "bo", approve=True)
+    assert live(models) == 3
 
 
 def test_one_of_many_decides(models: Models, tmp_path: Path) -> None:

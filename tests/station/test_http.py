@@ -357,6 +357,8 @@ def test_a_version_that_cannot_be_used(
             "line 1 must be a secret, or NAME labeller|reviewer|program SECRET",
         ),
         (("--host", "256.1.1.1", "--token-file", "long"), "--host 256.1.1.1"),
+        (("--allow-host", "line3.plant"), "others reach it by that name; name a --token-file"),
+        (("--two-people", "true", "--token-file", "long"), "has a secret without a name"),
     ],
 )
 def test_mistakes_are_one_line(

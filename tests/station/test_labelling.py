@@ -278,6 +278,13 @@ def test_started_again_all_is_as_it_was(start: Open, tmp_path: Path) -> None:
     )
 
 
+def test_pictures_whose_names_are_no_utf8_are_not_asked_for(tmp_path: Path) -> None:
+    table = pool({"good\udcff": 3, "pit": 2})
+    assert PoolRows(table, tmp_path).names == ("pit-000.png", "pit-001.png")
+    with pytest.raises(UserError, match="there are no pictures to label"):
+        PoolRows(pool({"good\udcff": 3}), tmp_path)
+
+
 def test_a_pool_without_pictures(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there are no pictures to label"):
         Labelling(pool({}), Labels(tmp_path / "log"), tmp_path)

@@ -78,7 +78,9 @@ def test_signing_in_and_what_is_refused(start: Start, browser: Browser, tmp_path
             page.get_by_label("Secret").fill(SECRETS["Li"])
             page.keyboard.press("Enter")
             expect(page).to_have_url(re.compile("/label$"))
-            cookie = next(each for each in page.context.cookies() if each["name"] == "cvgssl")
+            cookie = next(
+                each for each in page.context.cookies() if each["name"].startswith("cvgssl-")
+            )
             assert cookie["httpOnly"] and cookie["sameSite"] == "Strict"
             page.get_by_text("Li", exact=True).click()
             page.get_by_role("button", name="Sign out").click()

@@ -1,6 +1,7 @@
 """The pictures that are labelled, as requests may name them."""
 
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,3 +95,38 @@ def test_uploads_are_called_by_what_they_hold(pool: Pool) -> None:
             pool.upload(data, "other", "Li")
     assert list(pool.uploads.iterdir()) == [path]
     assert [choice.name for choice in pool.choices()][-1] == "uploads"
+
+
+def test_roots_of_the_same_name_are_numbered(tmp_path: Path, steel: Path) -> None:
+    picture = next((steel / "train").glob("*/*")).read_bytes()
+    roots = [tmp_path / name for name in ("a/line1", "b/line1", "c/uploads", "d/line1")]
+    for root in (*roots, tmp_path / "station" / "uploads"):
+        root.mkdir(parents=True)
+        (root / "0.bmp").write_bytes(picture)
+    pool = Pool(tmp_path / "station", [*roots, roots[0]], tmp_path / "station" / LOG, 1)
+    names = [choice.name for choice in pool.choices()]
+    assert names == ["line1", "line1 (2)", "uploads (2)", "line1 (3)", "uploads"]
+    for name, folder in zip(names, [*roots, pool.uploads], strict=True):
+        assert pool.choose(name, "Li") == folder == pool.chosen()
+    pool.close()
+
+
+def test_links_and_names_that_are_no_utf8_are_not_offered(tmp_path: Path, steel: Path) -> None:
+    picture = next((steel / "train").glob("*/*")).read_bytes()
+    (tmp_path / "station").mkdir()
+    for name in (b"root/sub", b"out", b"root/gbk\xcf\xdf"):
+        folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+        folder.mkdir(parents=True)
+        (folder / "0.bmp").write_bytes(picture)
+    root = tmp_path / "root"
+    (root / "link").symlink_to(tmp_path / "out")
+    (root / "sub" / "loop").symlink_to(root)
+    (root / "sub" / "1.bmp").symlink_to(tmp_path / "out" / "0.bmp")
+    pool = Pool(tmp_path / "station", [root], tmp_path / "station" / LOG, 1)
+    assert [choice.name for choice in pool.choices()] == ["root", "root/sub"]
+    pool.choose("root", "Li")
+    assert pool.path("sub/0.bmp").is_file()
+    for name in ("link/0.bmp", "sub/1.bmp", "x" * 300, "x/" * 5000):
+        with pytest.raises(LookupError):
+            pool.path(name)
+    pool.close()

@@ -16,7 +16,7 @@ from cvgssl.recognizer.predict import Recognizing, open_recognizer
 from cvgssl.runtime.errors import UserError
 from cvgssl.station.config import StationConfig
 from cvgssl.station.gathering import Gatherer, Said
-from cvgssl.station.models import Models, Version
+from cvgssl.station.models import FOLDER, Models, Version
 
 _KEPT = 2  # versions that are in memory beside the live one
 
@@ -40,7 +40,8 @@ class Loaded:
 class Answering:
     """Recognizers in memory, threads that decode, and the one that recognizes.
 
-    live: the version that answers where a request names none; None while there is none.
+    live: the version that answers where a request names none; None while there is none, for the
+    `problem`.
     """
 
     def __init__(self, models: Models, config: StationConfig, live: Version | None) -> None:
@@ -52,6 +53,7 @@ class Answering:
         self._opening = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._loading = threading.Lock()
         self._loaded: dict[int, Loaded] = {}
+        self.problem = "no recognizer is live yet"
         self.live = None if live is None else self._load(live)
 
     def use(self, number: int) -> None:
@@ -141,6 +143,11 @@ class Answering:
         try:
             return Loaded(version, open_recognizer(find_recognizer(options), options))
         except UserError as error:
+            if not self.models.is_whole(version):
+                raise UserError(
+                    f"version {version.number}: its files are not those that were added; put back "
+                    f"a copy of {FOLDER}/{version.path.parent.name}, or make another version live"
+                ) from error
             if self.config.unknown:
                 raise UserError(f"{error}; or give --unknown false") from error
             raise

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cvgssl.runtime.errors import UserError
 from cvgssl.station.events import Event, EventLog
-from cvgssl.station.models import Models
+from cvgssl.station.models import LIVE, Models
 
 PROPOSAL, APPROVAL = "proposal", "approval"
 
@@ -95,7 +95,8 @@ class Approvals:
                 if approve:
                     if meant.who == who:
                         raise UserError("a second person has to approve it")
-                    if self._live() != meant.replaces:
+                    # also where the same one is live again: it is not what was looked at then
+                    if self._live() != meant.replaces or self._was_changed_since(number):
                         raise UserError(
                             f"proposal {number}: version {self._live()} has gone live since; "
                             "propose it again"
@@ -125,6 +126,9 @@ class Approvals:
     def _live(self) -> int:
         live = self._models.live()
         return live.number if live else 0
+
+    def _was_changed_since(self, number: int) -> bool:
+        return next(self._log.events(LIVE, after=number), None) is not None
 
     def _of(self, number: int) -> Proposal:
         for each in self._proposals():

@@ -1,5 +1,6 @@
 """The parts of a station, put together to one web application."""
 
+import hashlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -30,7 +31,7 @@ from cvgssl.station.pages.review import ReviewPage
 from cvgssl.station.pages.shell import Shell
 from cvgssl.station.pages.start import StartPage
 from cvgssl.station.pages.watch import WatchPage
-from cvgssl.station.people import People, session_key
+from cvgssl.station.people import People
 from cvgssl.station.picture_store import PictureStore
 from cvgssl.station.pool import Pool
 from cvgssl.station.review import Reviews
@@ -50,8 +51,10 @@ class Page(Protocol):
 class Station:
     """routes: for programs. app: with the pages, where there are any."""
 
-    def __init__(self, config: StationConfig, people: People, answering: Answering) -> None:
-        """Raises UserError for what is wrong with the folder."""
+    def __init__(
+        self, config: StationConfig, people: People, answering: Answering, key: str
+    ) -> None:
+        """key: of `session_key`. Raises UserError for what is wrong with the folder."""
         self._config, self._answering = config, answering
         self._to_close: list[Callable[[], object]] = []
         store = PictureStore(config.folder, int(config.keep_gigabytes * 10**9))
@@ -69,8 +72,9 @@ class Station:
             middleware.append(
                 Middleware(
                     SessionMiddleware,
-                    secret_key=session_key(config.folder),
-                    session_cookie="cvgssl",
+                    secret_key=key,
+                    # browsers keep cookies by host, whatever the port: stations differ by name
+                    session_cookie=f"cvgssl-{hashlib.sha256(key.encode()).hexdigest()[:8]}",
                     max_age=_SIGNED_IN,
                     same_site="strict",
                 )

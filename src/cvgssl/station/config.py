@@ -43,7 +43,8 @@ class StationConfig(WatchOptions, RuntimeOption, SizeLimit):
     headless: bool = Field(default=False, description="answer programs only, without pages")
     two_people: bool = Field(
         default=False,
-        description="a version goes live when a second reviewer approves it; needs --token-file",
+        description="a version goes live when a second reviewer approves it; needs "
+        "--token-file with names",
     )
     review_share: float = Field(
         default=0.02,
@@ -76,7 +77,8 @@ class StationConfig(WatchOptions, RuntimeOption, SizeLimit):
     )
     allow_host: tuple[str, ...] = Field(
         default=(),
-        description="further names that programs may call this machine by, such as line3.plant",
+        description="further names by which this machine may be called, such as line3.plant; needs "
+        "--token-file",
     )
     batch_size: int = Field(
         default=32, ge=1, le=4096, description="most pictures that are recognized together"
@@ -106,6 +108,12 @@ class StationConfig(WatchOptions, RuntimeOption, SizeLimit):
         if not is_own(self.host) and self.token_file is None:
             problems.append(
                 f"--host {self.host}: others can reach it; name a --token-file that they must know"
+            )
+        names = [name for name in self.allow_host if not is_own(name)]
+        if names and self.token_file is None:
+            problems.append(
+                f"--allow-host {names[0]}: others reach it by that name; name a --token-file that "
+                "they must know"
             )
         if self.two_people and self.token_file is None:
             problems.append("--two-people true: tells people apart by a --token-file")

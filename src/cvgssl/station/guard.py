@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ipaddress
 
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,6 +25,7 @@ _HEADERS = (
     (b"cache-control", b"no-store"),
     (b"referrer-policy", b"same-origin"),
 )
+_CHARSETS = (b"utf-8", b"utf8", b"us-ascii")
 _SAFE = ("GET", "HEAD")  # methods that change nothing
 
 
@@ -55,6 +57,8 @@ class Guard:
             if message["type"] == "http.response.start":
                 begun = True
                 own = message.get("headers", ())
+                if scope["scheme"] == "https":  # as a proxy says
+                    own = [(n, v + b"; secure" * (n == b"set-cookie")) for n, v in own]
                 named = {name for name, _ in own}
                 more = (each for each in _HEADERS if each[0] not in named)
                 message["headers"] = [*own, *more]
@@ -89,6 +93,13 @@ class Guard:
         foreign = origin is not None and host_name(origin.partition("://")[2]) not in self._names
         if foreign and method not in _SAFE:
             raise RefusedError(403, "a page of another site may not ask this")
+        # pages of other ports of this machine, too, which have its name
+        site, mode = headers.get("sec-fetch-site"), headers.get("sec-fetch-mode")
+        if site in ("cross-site", "same-site") and mode != "navigate":
+            raise RefusedError(403, "a page of another site may not ask this")
+        _, options = parse_options_header(headers.get("content-type"))
+        if options.get(b"charset", b"utf-8").lower() not in _CHARSETS:
+            raise RefusedError(415, "Content-Type: charset must be utf-8")
         if path.startswith(PROGRAMS) and self._people.sign_in:
             self._check_secret(headers, client)
         length = headers.get("content-length", "0")

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 LEASE = 120.0  # seconds that a picture is one person's
 LOW = 6  # waiting pictures at which others are chosen,
+GONE = 60.0  # seconds after which a picture whose file had vanished is looked for again
 ROUND = 6  # or labels since the last choice: rounds are better than one go
 
 
@@ -25,7 +26,7 @@ class LabelQueue:
         self._waiting: list[int] = []
         self._leases: dict[int, tuple[str, float]] = {}  # row to its person and until when
         self._skipped: set[int] = set()
-        self._gone: set[int] = set()
+        self._gone: dict[int, float] = {}  # row to when it is looked for again
         self._chosen_at: int | None = None  # labels at the last choice
 
     @property
@@ -63,9 +64,9 @@ class LabelQueue:
             self._skipped.add(row)
 
     def drop(self, row: int) -> None:
-        """Leave a row out for good."""
+        """Leave a row out for a minute."""
         self._leases.pop(row, None)
-        self._gone.add(row)
+        self._gone[row] = time.monotonic() + GONE
 
     def closed(self, labelled: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Rows [N] that are not to be chosen; labelled: bool [N], those that need no choice.
@@ -102,6 +103,7 @@ class LabelQueue:
 
     def _end_leases(self) -> None:
         now = time.monotonic()
+        self._gone = {row: until for row, until in self._gone.items() if until > now}
         for row, (_, until) in list(self._leases.items()):
             if not self._is_open(row):
                 del self._leases[row]

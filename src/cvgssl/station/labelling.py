@@ -115,7 +115,7 @@ class Labelling:
         self._notify()
 
     def gone(self, picture: str) -> None:
-        """Never ask for this picture again: its file has vanished or cannot be shown."""
+        """Do not ask for this picture for a minute: its file has vanished."""
         with self._changed:
             self._queue.drop(self._row(picture))
         self._notify()
@@ -137,10 +137,9 @@ class Labelling:
             waiting, preparing = len(self._queue.free()), not self._queue.chosen
             return replace(self._state, waiting=waiting, preparing=preparing, problem=problem)
 
-    @property
-    def computed(self) -> int:
-        """Number of the last event that the state includes; at once, for an event loop."""
-        return self._state.after
+    def includes(self, number: int) -> bool:
+        """Whether the state includes the event of this number, or never will; at once."""
+        return self._ended or self._state.after >= number
 
     def wait(self, after: int, seconds: float) -> LabellingState:
         """The state once it includes the event of this number, or as it is after these seconds."""

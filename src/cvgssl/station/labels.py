@@ -5,16 +5,17 @@ Everything is in the log; an object keeps an index of it in memory and reads on 
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cvgssl.heads.verdicts import NOT_SURE, UNKNOWN
 from cvgssl.images.assemble import normal
 from cvgssl.images.names import is_utf8
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.files import sha256_file
 from cvgssl.runtime.parsing import one_line
 from cvgssl.selection.label_list import UNSURE, write_labels
 from cvgssl.station.events import Event, EventLog
@@ -54,11 +55,14 @@ class LabelConflictError(Exception):
 class Labels:
     """The labels of a log, for several threads.
 
-    pool: what the pictures belong to, such as their folder; labels of others are not looked at.
+    pool: what the pictures belong to, such as their folder; labels of others are not looked at,
+    but of those that are here too. here: their names here, by pool, name and SHA-256 there.
     """
 
-    def __init__(self, log: Path, pool: str = "") -> None:
-        self._pool = pool
+    def __init__(
+        self, log: Path, pool: str = "", here: Mapping[tuple[str, str, str], str] | None = None
+    ) -> None:
+        self.pool, self._here = pool, here or {}
         self._log, self._lock = EventLog(log), threading.RLock()
         self._last = 0  # event that the index below includes
         self._of: dict[str, list[Label]] = defaultdict(list)  # picture to its labels, in order
@@ -78,7 +82,7 @@ class Labels:
         """
         label = class_name(label)
         _check_box(box)
-        facts: dict[str, Any] = {"pool": self._pool, "picture": picture, "sha256": sha256}
+        facts: dict[str, Any] = {"pool": self.pool, "picture": picture, "sha256": sha256}
         facts |= {"label": label, "box": box}
         with self._writing():
             now = self._current(picture)
@@ -111,7 +115,7 @@ class Labels:
                     added = self._log.append(
                         LABEL,
                         who,
-                        pool=self._pool,
+                        pool=self.pool,
                         picture=old.picture,
                         sha256=old.sha256,
                         label=old.label,
@@ -185,9 +189,12 @@ class Labels:
             if undone is not None:
                 self._redoable[who].append(undone)
             return
-        if facts.get("pool", "") != self._pool:
-            return
-        label = _label(event)
+        label, pool = _label(event), facts.get("pool", "")
+        if pool != self.pool:
+            name = self._here.get((pool, label.picture, label.sha256))
+            if name is None:
+                return
+            label = replace(label, picture=name)
         self._of[label.picture].append(label)
         self._by[who].append(label)
         again, redoes = self._redoable[who], facts.get("redoes")
@@ -202,6 +209,37 @@ class Labels:
             if label.number not in self._undone:
                 return label
         return None
+
+
+def found_again(
+    log: Path, pool: str, names: Iterable[str], folder: Path
+) -> dict[tuple[str, str, str], str]:
+    """Pictures that were labelled in other folders and are in this one, for `Labels`.
+
+    After a move or at another mount point they are the same files at another place. names: of
+    the pictures below `folder`. Only those called like a labelled one are read; the SHA-256
+    decides.
+    """
+    events = EventLog(log)
+    try:
+        labelled: dict[str, set[tuple[str, str, str]]] = defaultdict(set)
+        for event in events.events(LABEL):
+            there, name = event.facts.get("pool", ""), event.facts["picture"]
+            if there != pool:
+                labelled[PurePosixPath(name).name].add((there, name, event.facts["sha256"]))
+    finally:
+        events.close()
+    here: dict[tuple[str, str, str], str] = {}
+    for name in names:
+        wanted = labelled.get(PurePosixPath(name).name)
+        if wanted:
+            with suppress(OSError):  # a picture that is away has no label here
+                digest = sha256_file(folder / name)
+                for each in wanted:
+                    # of several copies the one with the same whole name
+                    if each[2] == digest and (each not in here or each[1] == name):
+                        here[each] = name
+    return here
 
 
 def _label(event: Event) -> Label:

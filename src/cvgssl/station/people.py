@@ -3,9 +3,10 @@
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -15,13 +16,16 @@ from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import writing
 from cvgssl.runtime.parsing import read_text
 from cvgssl.station.brake import Brake
+from cvgssl.station.events import EventLog
 
 Role = Literal["labeller", "reviewer", "program"]
 """A reviewer may do what a labeller may; programs have no pages. Any secret serves a program."""
+LEFT = "signed out"
 GUEST = "guest"  # whose name nobody knows; a number tells browsers apart
 _SHORTEST, _LONGEST = 16, 4096  # characters of a secret
 _LONGEST_NAME = 60
 _KEY = "session.key"
+_SHORTEST_KEY = 32  # characters
 _BY, _NAME, _CSRF = "by", "name", "csrf"  # in a session
 
 
@@ -40,15 +44,24 @@ class Person:
 
 
 class People:
-    """Those whose secrets are in a file; without a file all who reach the station, as reviewers.
+    """Those who have secrets; without any all who reach the station, as reviewers.
 
     brake: to be asked before a secret is tried.
     """
 
-    def __init__(self, token_file: Path | None) -> None:
-        """Raises UserError for a file that is none of secrets."""
+    def __init__(self, secrets: Mapping[str, Person], key: str, log: Path) -> None:
+        """secrets: of `read_secrets`. key: of `session_key`, "" where there are no pages.
+
+        log: the file of the station's log.
+        """
         self.brake = Brake()
-        self._by_digest = {} if token_file is None else read_secrets(token_file)
+        self._log, self._lock = EventLog(log), threading.Lock()
+        # cookies cannot be taken back, so sessions that were left are noted
+        self._left = {event.facts["session"] for event in self._log.events(LEFT)}
+        self._by_digest = dict(secrets)
+        # cookies can be read by whoever has them: what they hold tells nothing of a secret
+        self._by_id = {_id(key, digest): person for digest, person in secrets.items()}
+        self._ids = {digest: _id(key, digest) for digest in secrets}
 
     @property
     def sign_in(self) -> bool:
@@ -67,17 +80,35 @@ class People:
         if found is None or found[1].role == "program":
             return None
         session.clear()  # what was begun before belongs to nobody
-        session[_BY] = found[0]
+        session[_BY] = self._ids[found[0]]
+        csrf_token(session)  # which tells it from others of the same person
         return found[1]
 
     def person(self, session: dict[str, Any]) -> Person | None:
         """Who has this session; None before signing in, and once the secret is gone."""
         found: Person | None = Person(session.get(_NAME, ""), "reviewer")
         if self.sign_in:
-            found = self._by_digest.get(str(session.get(_BY)))
-        if found is None or found.name:
+            found = self._by_id.get(str(session.get(_BY)))
+            if _CSRF not in session or _digest(str(session[_CSRF])) in self._left:
+                return None
+        if found is None or found.role == "program":  # which the file may say since it signed in
+            return None
+        if found.name:
             return found
-        return Person(f"{GUEST} {_digest(csrf_token(session))[:4]}", found.role, is_named=False)
+        return replace(found, name=f"{GUEST} {_digest(csrf_token(session))[:4]}", is_named=False)
+
+    def leave(self, session: dict[str, Any], who: str) -> None:
+        """Sign out: this session, wherever its cookie was copied to, is nobody's from now on."""
+        left = _digest(csrf_token(session))
+        with self._lock:
+            self._log.append(LEFT, who, session=left)
+        self._left.add(left)
+        session.clear()
+
+    def close(self) -> None:
+        """Let go of the log."""
+        with self._lock:
+            self._log.close()
 
     def call(self, session: dict[str, Any], name: str) -> None:
         """Note the name of who works here, where nobody signs in; raises UserError."""
@@ -108,7 +139,7 @@ def read_secrets(path: Path) -> dict[str, Person]:
             )
         if _digest(secret) in people:
             raise UserError(f"--token-file {path}: line {number} has the secret of another line")
-        people[_digest(secret)] = Person(name, cast("Role", role))
+        people[_digest(secret)] = Person(name, cast("Role", role), is_named=bool(name))
     if not people:
         raise UserError(f"--token-file {path}: is empty; see `openssl rand -hex 32`")
     return people
@@ -117,6 +148,19 @@ def read_secrets(path: Path) -> dict[str, Person]:
 def _lines(path: Path) -> Iterable[str]:
     text = read_text(path, "a file with a token")
     return (line for line in text.splitlines() if line.strip())
+
+
+def check_two_people(secrets: Mapping[str, Person], path: Path | None) -> None:
+    """Raise UserError where one person could be taken for two."""
+    if not all(each.is_named for each in secrets.values() if each.may_review):
+        raise UserError(
+            f"--two-people true: --token-file {path} has a secret without a name, by which one "
+            "person could sign in as two; write NAME reviewer SECRET"
+        )
+
+
+def _id(key: str, digest: str) -> str:
+    return hmac.digest(key.encode(), digest.encode(), "sha256").hex()
 
 
 def _digest(secret: str) -> str:
@@ -142,4 +186,9 @@ def session_key(folder: Path) -> str:
             with suppress(OSError):  # of file systems without permissions
                 aside.chmod(0o600)
             aside.write_text(secrets.token_hex(32), encoding="ascii")
-    return read_text(path, "the key of sessions").strip()
+    key = read_text(path, "the key of sessions").strip()
+    if len(key) < _SHORTEST_KEY:
+        raise UserError(
+            f"{path}: has no key of {_SHORTEST_KEY} characters; remove it, and people sign in again"
+        )
+    return key

@@ -9,6 +9,7 @@ import io
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +18,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cvgssl.images.listing import list_pictures, subfolders
+from cvgssl.images.names import is_utf8
 from cvgssl.images.reader import decode, read_picture
 from cvgssl.report.gallery import pictures_below
 from cvgssl.runtime.files import writing
-from cvgssl.station.events import EventLog
+from cvgssl.station.events import LOG, EventLog
 
 CHOSEN, BROUGHT = "pool", "picture brought"
 FOLDER, UPLOADS = "pool", "uploads"
@@ -46,13 +48,14 @@ class Pool:
     def __init__(self, folder: Path, roots: Sequence[Path], log_path: Path, most: int) -> None:
         """roots: folders that may be chosen, with what is below. most: megapixels of a picture."""
         self.folder, self._most = folder, most
-        self.uploads = folder / UPLOADS
-        self._roots = [root.resolve() for root in roots]
+        self.uploads = folder.resolve() / UPLOADS
+        self._roots = list(dict.fromkeys(root.resolve() for root in roots))
+        self._names = _root_names(self._roots)
         self._log = EventLog(log_path)
         self._lock = threading.Lock()
         self._called: dict[str, str] = {}  # file names of uploads, and their senders' names
         self._told = 0  # event that it includes
-        self._shown: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._shown: OrderedDict[tuple[str, int, int, int], bytes] = OrderedDict()
 
     def close(self) -> None:
         """Let go of the log."""
@@ -68,11 +71,22 @@ class Pool:
         """Where the findings of `data check` are."""
         return self._place() / CHECK
 
-    def chosen(self) -> Path | None:
-        """The folder whose pictures are labelled, if one was chosen."""
+    def key(self) -> str | None:
+        """Of what is chosen, which labels are kept by: "uploads", or the path of a folder."""
         with self._lock:
             folders = [event.facts["folder"] for event in self._log.events(CHOSEN)]
-        return Path(folders[-1]) if folders else None
+        if not folders:
+            return None
+        return UPLOADS if self._are_uploads(folders[-1]) else str(folders[-1])
+
+    def chosen(self) -> Path | None:
+        """The folder whose pictures are labelled, if one was chosen."""
+        key = self.key()
+        return None if key is None else self.folder_of(key)
+
+    def folder_of(self, key: str) -> Path:
+        """The folder that a key means."""
+        return self.uploads if key == UPLOADS else Path(key)
 
     def choices(self) -> list[Choice]:
         """Folders that may be chosen: those with pictures, uploads the last."""
@@ -88,9 +102,10 @@ class Pool:
         choice = next((each for each in self.choices() if each.name == name), None)
         if choice is None:
             raise LookupError(name)
-        if self.chosen() != choice.folder:
+        key = UPLOADS if choice.folder == self.uploads else str(choice.folder)
+        if self.key() != key:
             with self._lock:
-                self._log.append(CHOSEN, who, folder=str(choice.folder))
+                self._log.append(CHOSEN, who, folder=key)
         return choice.folder
 
     def upload(self, data: bytes, name: str, who: str) -> Path:
@@ -117,19 +132,24 @@ class Pool:
                 self._told = event.number
             return self._called.get(picture, "")
 
-    def path(self, name: str) -> Path:
-        """The file of a picture of the pool, below its folder; raises LookupError for others."""
-        folder = self.chosen()
+    def path(self, name: str, key: str | None = None) -> Path:
+        """The file of a picture below the folder of a key, or of what is chosen.
+
+        Raises LookupError for others.
+        """
+        folder = self.chosen() if key is None else self.folder_of(key)
         if folder is None:
             raise LookupError(name)
         files, _ = pictures_below(folder, [name], "")
-        if name not in files or not files[name].is_file():
-            raise LookupError(name)
-        return files[name]
+        with suppress(OSError):  # such as a name too long for any file
+            if name in files and files[name].is_file():
+                return files[name]
+        raise LookupError(name)
 
     def shown(self, path: Path, side: int) -> bytes:
         """A picture file as JPEG with at most `side` pixels a side; raises UserError."""
-        key = (str(path), side)
+        about = path.stat()  # a file that took the place of another one is another picture
+        key = (str(path), about.st_mtime_ns, about.st_size, side)
         with self._lock:
             if key in self._shown:
                 self._shown.move_to_end(key)
@@ -143,8 +163,15 @@ class Pool:
 
     def _place(self) -> Path:
         """What is computed of a folder has a folder of its own."""
-        chosen = str(self.chosen()).encode("utf-8", "surrogateescape")
-        return self.folder / FOLDER / hashlib.sha256(chosen).hexdigest()[:12]
+        return self.folder / FOLDER / id_of(self.key() or "")
+
+    def _are_uploads(self, folder: str) -> bool:
+        """Whether a row of the log means what was uploaded; old ones name its path of then."""
+        path = Path(folder)
+        if folder == UPLOADS or path.name != UPLOADS:
+            return folder == UPLOADS
+        is_root = any(path.is_relative_to(root) for root in self._roots)
+        return not is_root and (not path.is_dir() or (path.parent / LOG).is_file())
 
     def _counts(self) -> Counter[Path]:
         """Pictures in each folder and below; the disk is walked once, however deep they are."""
@@ -161,21 +188,39 @@ class Pool:
     def _folders(self) -> list[Path]:
         found: list[Path] = []
         for root in self._roots:
-            found.append(root)
             below = [root]
-            for _ in range(_DEPTH):
-                below = [each for folder in below if folder.is_dir() for each in subfolders(folder)]
-                found += below
+            for _ in range(_DEPTH + 1):
+                # a link leads to a folder that is listed anyway, or out of the root
+                below = [each for each in below if each.is_dir() and each.resolve() == each]
+                found += [each for each in below if is_utf8(str(each))]
+                below = [each for folder in below for each in subfolders(folder)]
         return [*dict.fromkeys(found[:_MOST_FOLDERS]), self.uploads]
 
     def _name(self, folder: Path) -> str:
-        """How it is shown: below the root that it belongs to, numbered where names are the same."""
-        for root in self._roots:
+        """How it is shown: below the root that it belongs to."""
+        for root, name in self._names.items():
             if folder == root:
-                return root.name or str(root)
+                return name
             if folder.is_relative_to(root):
-                return f"{root.name}/{folder.relative_to(root).as_posix()}"
+                return f"{name}/{folder.relative_to(root).as_posix()}"
         return UPLOADS
+
+
+def _root_names(roots: Sequence[Path]) -> dict[Path, str]:
+    """Names of folders, numbered where they are the same, or what the uploads are called."""
+    names: dict[Path, str] = {}
+    for root in roots:
+        name, number = root.name or str(root), 1
+        while name in (UPLOADS, *names.values()):
+            number += 1
+            name = f"{root.name} ({number})"
+        names[root] = name
+    return names
+
+
+def id_of(key: str) -> str:
+    """What pages call a key of `Pool`, which may be a path of this machine."""
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:12]
 
 
 def as_jpeg(pixels: NDArray[np.uint8], side: int) -> bytes:

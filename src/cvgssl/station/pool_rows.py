@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cvgssl.features.plane import plane
 from cvgssl.features.preparation import Preparation
 from cvgssl.features.table import SPLITS, FeatureTable
+from cvgssl.images.names import is_utf8
 from cvgssl.runtime.array_files import open_array, write_array
 from cvgssl.runtime.errors import UserError
 from cvgssl.selection.candidates import Surroundings
@@ -33,10 +34,15 @@ class PoolRows:
 
     def __init__(self, table: FeatureTable, kept: Path) -> None:
         train = table.part(SPLITS[0])
+        self.test = len(table) - len(train)
+        # no list of labels can hold the others' names, nor can a page ask for them
+        named = [row for row, name in enumerate(train.names) if is_utf8(name)]
+        if few := len(train) - len(named):
+            log.warning("names of %d pictures are no UTF-8: they cannot be labelled", few)
+        train = train.take(np.array(named, dtype=np.intp))
+        train = train.take(np.argsort(np.array(train.names, dtype=object), kind="stable"))
         if not len(train):
             raise UserError("there are no pictures to label; test pictures are never labelled")
-        self.test = len(table) - len(train)
-        train = train.take(np.argsort(np.array(train.names, dtype=object), kind="stable"))
         self.names = train.names
         self.place = {name: row for row, name in enumerate(train.names)}
         prepared = Preparation(parts=train.parts).fit_transform(train.values)

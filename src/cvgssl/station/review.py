@@ -23,6 +23,7 @@ from cvgssl.runtime.parsing import one_line
 from cvgssl.selection.label_list import UNSURE, write_labels
 from cvgssl.station.answers import REVIEW, Answer, Answers
 from cvgssl.station.events import Event, EventLog
+from cvgssl.station.labels import class_name
 
 FOLDER = "reviewed"
 SAMPLE = "sample"
@@ -380,9 +381,7 @@ def verdict(answer: Answer, label: str) -> bool | None:
 
 def _label(answer: Answer, right: bool | None, label: str) -> str:
     """The label that goes with a verdict; raises UserError where the two contradict."""
-    label = normal(label)
-    if label in (UNKNOWN, NOT_SURE):
-        raise UserError(f"{label!r} is no name of a class; say ? where nobody can name it")
+    label = class_name(label)
     if (right is None) != (label == UNSURE):
         raise UserError("say right, wrong, or ? where nobody can name it")
     if right is None:

@@ -110,7 +110,7 @@ class Routes:
         text = request.query_params.get("version")
         if text is None:
             if self._answering.live is None:
-                raise HTTPException(503, "no recognizer is live yet")
+                raise HTTPException(503, self._answering.problem)
             return self._answering.live
         if not (text.isascii() and text.isdigit() and len(text) < 10):
             raise HTTPException(400, "version: must be a number")
@@ -164,7 +164,7 @@ class Routes:
         if self.ending:
             return JSONResponse({"status": "ending"}, 503)
         if self._answering.live is None:
-            return JSONResponse({"status": "no recognizer is live yet"}, 503)
+            return JSONResponse({"status": self._answering.problem}, 503)
         return JSONResponse({"status": "ready"})
 
     async def _metrics(self, _: Request) -> Response:

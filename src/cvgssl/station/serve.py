@@ -7,10 +7,11 @@ import socket
 import stat
 from collections.abc import Callable, Iterator
 from importlib import import_module
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.lock import Lock
 from cvgssl.runtime.parsing import one_line
 from cvgssl.runtime.stopping import stop_requests
 from cvgssl.station.config import StationConfig
@@ -19,6 +20,7 @@ from cvgssl.station.lines import only_lines, write_line
 from cvgssl.station.models import Models, Version, files_of
 
 if TYPE_CHECKING:
+    from cvgssl.station.answering import Answering
     from cvgssl.station.building import Station
 
 _NEEDED = (
@@ -43,31 +45,36 @@ def serve(config: StationConfig) -> None:
             raise UserError(f"{name} is not installed: pip install 'cvgssl[station]'") from error
     from cvgssl.station.answering import Answering
     from cvgssl.station.building import Station
-    from cvgssl.station.people import People
+    from cvgssl.station.people import People, check_two_people, read_secrets, session_key
 
     with contextlib.ExitStack() as opened:
         opened.enter_context(only_lines())
-        people = People(config.token_file)
+        secrets = {} if config.token_file is None else read_secrets(config.token_file)
+        if config.two_people:
+            check_two_people(secrets, config.token_file)
         listener = opened.enter_context(contextlib.closing(_listen(config)))
+        opened.callback(own_folder(config).release)
         log, meant = open_station(config)
         opened.enter_context(contextlib.closing(log))
         models = Models(config.folder, log)
-        answering = Answering(models, config, meant)
+        answering = Answering(models, config, None)
         opened.callback(answering.close)
-        live = None
         if meant is not None:
-            live = models.go_live(meant.number, _AGENT)  # which has just been seen to load
-        station = opened.enter_context(contextlib.closing(Station(config, people, answering)))
-        _warn_of_readers(config.token_file)
-        _say_where(config, listener, live)
-        with stop_requests() as is_asked:
+            _begin(answering, meant)
+        key = "" if config.headless else session_key(config.folder)
+        people = People(secrets, key, config.folder / LOG)
+        opened.callback(people.close)
+        station = opened.enter_context(contextlib.closing(Station(config, people, answering, key)))
+        with stop_requests() as is_asked:  # before it is told, so that none comes too early
+            _warn_of_readers(config.token_file)
+            _say_where(config, listener, answering)
             asyncio.run(_run(station, config, listener, is_asked))
 
 
-def open_station(config: StationConfig) -> tuple[EventLog, Version | None]:
-    """The log of the folder, and the version that is to answer: `config.model`, or the live one.
+def own_folder(config: StationConfig) -> Lock:
+    """Make the folder where it is not there, and keep other stations from it.
 
-    Raises UserError where there is neither and no page on which one could be made.
+    Raises UserError for one that is no place for a station, or has one at work.
     """
     if config.model is not None:
         files_of(config.model)  # before anything is made
@@ -80,6 +87,14 @@ def open_station(config: StationConfig) -> tuple[EventLog, Version | None]:
         config.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{config.folder}: {one_line(error.strerror or error)}") from error
+    return Lock(config.folder, "station")
+
+
+def open_station(config: StationConfig) -> tuple[EventLog, Version | None]:
+    """The log of the folder, and the version that is to answer: `config.model`, or the live one.
+
+    Raises UserError where there is neither and no page on which one could be made.
+    """
     log = EventLog(config.folder / LOG)
     models = Models(config.folder, log)
     if config.model is not None:
@@ -88,6 +103,24 @@ def open_station(config: StationConfig) -> tuple[EventLog, Version | None]:
     if live is None and config.headless:
         raise UserError(f"{config.folder}: has no recognizer yet; name one by --model")
     return log, live
+
+
+def _begin(answering: "Answering", meant: Version) -> None:
+    """Have a version answer.
+
+    Where that was live before and cannot be used any more, the pages say it, on which another one
+    can be made live; raises UserError where there are none, or for what was given just now.
+    """
+    config = answering.config
+    try:
+        answering.use(meant.number)
+    except UserError as error:
+        if config.headless or config.model is not None:
+            raise
+        write_line(level="error", message=one_line(error))
+        answering.problem = f"version {meant.number} cannot be used; make another one live"
+    else:
+        answering.models.go_live(meant.number, _AGENT)
 
 
 def _warn_of_readers(token_file: Path | None) -> None:
@@ -121,12 +154,13 @@ def _listen(config: StationConfig) -> socket.socket:
     return listener
 
 
-def _say_where(config: StationConfig, listener: socket.socket, live: Version | None) -> None:
+def _say_where(config: StationConfig, listener: socket.socket, answering: "Answering") -> None:
     port = listener.getsockname()[1]
     host = f"[{config.host}]" if ":" in config.host else config.host
-    what = "no recognizer answers yet"
-    if live is not None:
-        what = f"version {live.number} ({live.name}) answers"
+    what = answering.problem
+    if answering.live is not None:
+        live = answering.live.version
+        what = f"version {live.number} ({PurePosixPath(live.name).name}) answers"
     open_it = "" if config.headless else "; open it in a browser"
     print(f"http://{host}:{port}: {what}{open_it}; Ctrl-C ends", flush=True)
 

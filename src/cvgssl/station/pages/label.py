@@ -4,7 +4,8 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -12,8 +13,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
 
+from cvgssl.images.assemble import normal
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import sha256_file
+from cvgssl.runtime.parsing import one_line
 from cvgssl.station.class_keys import ClassKeys
 from cvgssl.station.current_labelling import CurrentLabelling
 from cvgssl.station.fitting import Fitting
@@ -21,10 +24,10 @@ from cvgssl.station.labelling import Labelling
 from cvgssl.station.labels import Label, LabelConflictError
 from cvgssl.station.pages.shell import Shell, json_object
 from cvgssl.station.people import Person
-from cvgssl.station.pool import Pool
+from cvgssl.station.pool import Pool, id_of
 
-_WAIT = 2.0  # seconds that a browser waits for what follows from its label
 _LOOK = 0.05  # seconds between looks whether it is there
+_WAIT = 2.0  # seconds that a browser waits for what follows from its label
 
 
 class LabelPage:
@@ -46,8 +49,9 @@ class LabelPage:
         shell = self._shell
         return [
             shell.page("/label", self._page),
-            shell.data("/label/state", self._when_computed),
-            shell.data("/label/next", self._threaded(self._next)),
+            shell.data("/label/state", self._later_state),
+            shell.data("/label/picture", self._threaded(self._picture)),
+            shell.action("/label/next", self._threaded(self._next)),  # it is this person's then
             shell.data("/label/points", self._threaded(self._points)),
             shell.action("/label/give", self._threaded(self._give)),
             shell.action("/label/skip", self._threaded(self._skip)),
@@ -57,11 +61,13 @@ class LabelPage:
         ]
 
     async def _page(self, request: Request, person: Person) -> Response:
-        engine = await run_in_threadpool(self._labelling)
+        ready = await run_in_threadpool(self._is_ready)
         keys = await run_in_threadpool(self._keys)
-        return self._shell.render(
-            request, "label.html", person, ready=engine is not None, keys=keys
-        )
+        return self._shell.render(request, "label.html", person, ready=ready, keys=keys)
+
+    def _is_ready(self) -> bool:
+        with self._labelling.use() as engine:
+            return engine is not None
 
     def _threaded(
         self, work: Callable[[Labelling, str, dict[str, Any]], dict[str, Any]]
@@ -76,30 +82,31 @@ class LabelPage:
 
         return view
 
-    async def _when_computed(self, request: Request, person: Person) -> Response:
-        """The state, waited for; many browsers wait, so none of them holds a thread meanwhile."""
-        after = request.query_params.get("after", "0")
-        wanted = int(after) if after.isascii() and after.isdigit() and len(after) < 16 else 0
-        if wanted:
-            engine = await run_in_threadpool(self._labelling)
-            until = time.monotonic() + _WAIT
-            while engine is not None and engine.computed < wanted and time.monotonic() < until:
-                await asyncio.sleep(_LOOK)
-        return await self._threaded(self._state)(request, person)  # type: ignore[no-any-return]
-
     def _with_engine(
         self,
         work: Callable[[Labelling, str, dict[str, Any]], dict[str, Any]],
         person: Person,
         facts: dict[str, Any],
     ) -> dict[str, Any]:
-        engine = self._labelling()
-        if engine is None:
-            raise UserError("there are no embeddings yet; begin with the page Start")
-        try:
-            return work(engine, person.name, facts)
-        except LabelConflictError as error:
-            raise HTTPException(409, str(error)) from error
+        with self._labelling.use() as engine:
+            if engine is None:
+                raise UserError("there are no embeddings yet; begin with the page Start")
+            try:
+                return work(engine, person.name, facts)
+            except LabelConflictError as error:
+                raise HTTPException(409, str(error)) from error
+
+    async def _later_state(self, request: Request, person: Person) -> Response:
+        """The state once it includes the label `after`; many may wait, so no thread does."""
+        after = request.query_params.get("after", "0")
+        wanted = int(after) if after.isascii() and after.isdigit() and len(after) < 16 else 0
+        until = time.monotonic() + _WAIT
+        while time.monotonic() < until:
+            engine = self._labelling.newest
+            if engine is None or engine.includes(wanted):
+                break
+            await asyncio.sleep(_LOOK)
+        return cast("Response", await self._threaded(self._state)(request, person))
 
     def _state(self, engine: Labelling, who: str, facts: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
         state = asdict(engine.state)
@@ -112,12 +119,17 @@ class LabelPage:
     def _next(self, engine: Labelling, who: str, facts: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
         while (asked := engine.ask(who)) is not None:
             try:
-                self._pool.path(asked.picture)
-            except LookupError:  # its file has vanished
+                return {"picture": self._shown(engine, asked.picture)}
+            except LookupError as error:  # its file has vanished
+                if _is_empty(self._pool.folder_of(engine.labels.pool)):
+                    message = "the folder of these pictures cannot be reached; is it mounted?"
+                    raise HTTPException(503, message) from error
                 engine.gone(asked.picture)
-                continue
-            return {"picture": self._shown(engine, asked.picture)}
         return {"picture": None, "preparing": engine.state.preparing, "open": engine.state.open}
+
+    def _picture(self, engine: Labelling, who: str, facts: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        """One that is looked at again."""
+        return {"picture": self._shown(engine, str(facts.get("name")))}
 
     def _points(self, engine: Labelling, who: str, facts: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
         points = engine.points()
@@ -129,18 +141,22 @@ class LabelPage:
         picture, label, box, replaces = (
             facts.get(name) for name in ("picture", "label", "box", "replaces")
         )
-        if not (isinstance(picture, str) and isinstance(label, str) and label):
+        if not (isinstance(picture, str) and isinstance(label, str) and normal(label)):
             raise UserError("picture and label must be texts")
         if not (box is None or (isinstance(box, list) and all(map(_is_share, box)))):
             raise UserError("box must be four numbers from 0 to 1, or null")
         if not (replaces is None or (isinstance(replaces, int) and abs(replaces) < 2**53)):
             raise UserError("replaces must be the number of a label, or null")
-        sha256 = sha256_file(self._pool.path(picture))
+        self._check_pool(engine, facts)
+        sha256 = self._digest(engine, picture)
+        if facts.get("sha256") != sha256:  # the label is of the picture that was on the screen
+            raise HTTPException(409, f"{one_line(picture)}: is another picture than was shown")
         corners = None if box is None else tuple(box)
         given = engine.label(picture, sha256, label, who, corners, replaces)
         return {"number": given.number, "label": given.label}
 
     def _skip(self, engine: Labelling, who: str, facts: dict[str, Any]) -> dict[str, Any]:
+        self._check_pool(engine, facts)
         engine.skip(who, str(facts.get("picture")))
         return {}
 
@@ -158,10 +174,13 @@ class LabelPage:
 
     def _shown(self, engine: Labelling, picture: str) -> dict[str, Any]:
         """What the page needs of a picture: its likely classes, and the label that counts."""
-        now = engine.labels.current(picture)
         likely = engine.likely(picture)
+        digest = self._digest(engine, picture)
+        now = engine.labels.current(picture)
         return {
             "picture": picture,
+            "pool": id_of(engine.labels.pool),
+            "sha256": digest,
             "likely": likely,
             "keys": self._keys(),
             "called": self._pool.called(picture),
@@ -169,6 +188,25 @@ class LabelPage:
             "label": None if now is None else now.label,
             "box": None if now is None else now.box,
         }
+
+    def _digest(self, engine: Labelling, picture: str) -> str:
+        """SHA-256 of a picture's file now; raises LookupError where there is none."""
+        try:
+            return sha256_file(self._pool.path(picture, engine.labels.pool))
+        except FileNotFoundError as error:
+            raise LookupError(picture) from error
+
+    def _check_pool(self, engine: Labelling, facts: dict[str, Any]) -> None:
+        if facts.get("pool") != id_of(engine.labels.pool):
+            raise HTTPException(409, "another folder was chosen meanwhile")
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether nothing is in a folder, such as where nothing is mounted."""
+    try:
+        return next(folder.iterdir(), None) is None
+    except OSError:
+        return True
 
 
 def _is_share(number: object) -> bool:

@@ -70,9 +70,9 @@ class ModelsPage:
             shell.page("/models", self._page),
             shell.data("/models/state", self._state),
             shell.data("/models/comparison", self._comparison),
-            shell.data("/models/{number:int}", self._version),
-            shell.data("/models/{number:int}/report", self._report),
-            shell.data("/models/{number:int}/export", self._exported),
+            shell.data("/models/{number:number}", self._version),
+            shell.data("/models/{number:number}/report", self._report),
+            shell.data("/models/{number:number}/export", self._exported),
             shell.action("/models/export", self._export, reviewer=True),
             shell.action("/models/compare", self._compare),
             shell.action("/models/live", self._live, reviewer=True),
@@ -218,8 +218,8 @@ class ModelsPage:
 
     def _labels(self) -> dict[str, tuple[str, str]]:
         """Hash and class of labelled pictures of the pool, by name."""
-        engine = self._labelling()
-        labels, _ = ([], 0) if engine is None else engine.labels.all()
+        with self._labelling.use() as engine:
+            labels, _ = ([], 0) if engine is None else engine.labels.all()
         return {each.picture: (each.sha256, each.label) for each in labels if each.label != UNSURE}
 
     async def _live(self, request: Request, person: Person) -> Response:

@@ -62,9 +62,9 @@ class RecognizePage:
             shell.action("/recognize/ask", self._ask),
             shell.data("/recognize/list", self._list),
             shell.data("/recognize/answers.csv", self._csv),
-            shell.data("/answers/{number:int}", self._answer),
+            shell.data("/answers/{number:number}", self._answer),
             shell.page("/replay", self._to_list),
-            shell.data("/kept/{side:int}/{sha256}", self._picture),
+            shell.data("/kept/{side:number}/{sha256}", self._picture),
         ]
 
     async def _page(self, request: Request, person: Person) -> Response:

@@ -32,8 +32,8 @@ class ReplayPage:
         """What the page asks for."""
         shell = self._shell
         return [
-            shell.page("/replay/{number:int}", self._page),
-            shell.data("/replay/{number:int}/again", self._again),
+            shell.page("/replay/{number:number}", self._page),
+            shell.data("/replay/{number:number}/again", self._again),
         ]
 
     async def _page(self, request: Request, person: Person) -> Response:

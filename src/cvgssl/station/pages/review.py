@@ -41,7 +41,7 @@ class ReviewPage:
         shell = self._shell
         return [
             shell.page("/review", self._page),
-            shell.data("/review/next", self._next),
+            shell.action("/review/next", self._next),  # it is this person's then
             shell.data("/review/figures", self._figures),
             shell.data("/review/suspects", self._suspects),
             shell.action("/review/give", self._give, reviewer=True),
@@ -77,15 +77,17 @@ class ReviewPage:
         """Labels of the pool that the others contradict."""
 
         def found() -> list[dict[str, Any]]:
-            engine = self._labelling()
-            return [] if engine is None else list(engine.state.suspects[:_SUSPECTS])
+            with self._labelling.use() as engine:
+                return [] if engine is None else list(engine.state.suspects[:_SUSPECTS])
 
         return JSONResponse({"suspects": await run_in_threadpool(found)})
 
     async def _give(self, request: Request, person: Person) -> Response:
         body = await json_object(request)
         number = number_of(body.get("number"))
-        label, is_wrong = str(body.get("label") or ""), body.get("wrong") is True
+        label, is_wrong = body.get("label") or "", body.get("wrong") is True
+        if not isinstance(label, str):
+            raise UserError("label must be a text")
         replaces = body.get("replaces")
         replaces = None if replaces is None else number_of(replaces)
 

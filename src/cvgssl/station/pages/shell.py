@@ -5,24 +5,31 @@ and `Shell.action` (POST). Views are `async def view(request, person) -> Respons
 time in them goes through `run_in_threadpool`.
 """
 
+import errno
 import json
-from collections.abc import Awaitable, Callable, Mapping
+import re
+import sqlite3
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import jinja2
+from starlette.concurrency import run_in_threadpool
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.errors import MachineError, UserError
 from cvgssl.runtime.parsing import one_line
 from cvgssl.station.config import StationConfig
 from cvgssl.station.guard import POLICY
+from cvgssl.station.lines import write_line
 from cvgssl.station.people import People, Person, csrf_token, is_own_form
 
 View = Callable[[Request, Person], Awaitable[Response]]
@@ -60,6 +67,7 @@ class Shell:
             lstrip_blocks=True,
             undefined=jinja2.StrictUndefined,
         )
+        self._places = _pattern([config.folder, *config.pictures])
         self._templates.filters["percent"] = lambda share: f"{100 * share:.0f} %"
 
     def page(self, path: str, view: View) -> Route:
@@ -124,14 +132,32 @@ class Shell:
             if reviewer and not person.may_review:
                 raise HTTPException(403, "only a reviewer may do this")
             try:
-                return await view(request, person)
+                return self._told(await view(request, person))
             except LookupError as error:
                 raise HTTPException(404, "there is no such thing here") from error
+            except (MachineError, OSError) as error:
+                raise _trouble(error) from error
             except UserError as error:
-                raise HTTPException(422, one_line(error)) from error
+                raise HTTPException(422, self._without_places(one_line(error))) from error
 
         answer = self._logged(path, checked, quiet=method == "GET")
         return Route(path, answer, methods=[method])
+
+    def _told(self, response: Response) -> Response:
+        """An answer without places of this machine."""
+        if not isinstance(response, JSONResponse | HTMLResponse):
+            return response
+        text = bytes(response.body).decode("utf-8")
+        if (clean := self._without_places(text)) != text:
+            response.body = clean.encode()
+            response.headers["content-length"] = str(len(response.body))
+        return response
+
+    def _without_places(self, text: str) -> str:
+        """A text with names relative to the folders of this station."""
+        if self._places is None:
+            return text
+        return self._places.sub(lambda found: "" if found[1] else Path(found[0]).name, text)
 
     async def _check_form(self, request: Request) -> None:
         given = request.headers.get(HEADER, "")
@@ -166,8 +192,8 @@ class Shell:
         status = 401 if refused else 200
         return self.render(request, "sign_in.html", None, status, refused=refused, after=after)
 
-    async def _sign_out(self, request: Request, person: Person) -> Response:  # noqa: ARG002
-        request.session.clear()
+    async def _sign_out(self, request: Request, person: Person) -> Response:
+        await run_in_threadpool(self.people.leave, request.session, person.name)
         return RedirectResponse("/", 303)
 
     async def _me(self, request: Request, person: Person) -> Response:  # noqa: ARG002
@@ -188,6 +214,48 @@ class Shell:
             return JSONResponse({"error": error.detail}, error.status_code, error.headers)
         person = self.people.person(request.session)
         return self.render(request, "problem.html", person, error.status_code, message=error.detail)
+
+
+def _pattern(folders: Sequence[Path]) -> re.Pattern[str] | None:
+    """What finds these folders in texts; group 1 is a slash before what is in one."""
+    places = {str(place) for each in folders for place in (each.resolve(), each.absolute())}
+    # one as short as /pool is also the beginning of an address
+    long = sorted((each for each in places if each.count("/") > 1), key=len, reverse=True)
+    each = "|".join(map(re.escape, long))
+    return re.compile(rf"(?<![\w./-])(?:{each})(?:(/)|(?![\w-]|\.\w))") if long else None
+
+
+def _trouble(error: Exception) -> HTTPException:
+    """Of the machine; what it was goes to the log, for it names places."""
+    causes: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in causes:
+        causes.append(cause)
+        cause = cause.__cause__
+    full = any(
+        getattr(each, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+        or getattr(each, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+        for each in causes
+    )
+    write_line(level="error", message=one_line(error))
+    if full:
+        return HTTPException(507, "the disk of the station is full")
+    return HTTPException(503, "the machine is short of time, memory or disk; see the log")
+
+
+class _Number(Convertor[int]):
+    """A number in a path, as SQLite can hold; a longer one is no path."""
+
+    regex = "[0-9]{1,15}"
+
+    def convert(self, value: str) -> int:
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        return str(value)
+
+
+register_url_convertor("number", _Number())
 
 
 async def json_object(request: Request) -> dict[str, Any]:

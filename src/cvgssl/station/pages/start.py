@@ -36,10 +36,10 @@ class StartPage:
         return [
             shell.page("/start", self._page),
             shell.data("/start/state", self._state),
-            shell.action("/start/choose", self._choose),
+            shell.action("/start/choose", self._choose, reviewer=True),  # for all
             shell.action("/start/upload", self._upload),
-            shell.action("/start/cancel", self._cancel),
-            shell.data("/pool/{side:int}/{name:path}", self._picture),
+            shell.action("/start/cancel", self._cancel, reviewer=True),
+            shell.data("/pool/{side:number}/{name:path}", self._picture),
             shell.data("/start/embeddings.npz", self._features),
         ]
 
@@ -72,7 +72,7 @@ class StartPage:
         if check is not None and check.state == "done" and self._pool.check.is_file():
             findings = json.loads(self._pool.check.read_text(encoding="utf-8"))
         embed = jobs.get(EMBED)
-        done = embed is not None and embed.state == "done"
+        done = embed is None or embed.state == "done"  # none: the station was at another place
         return {
             "chosen": self._pool.chosen() is not None,
             "jobs": {task: _shown(job) for task, job in jobs.items()},

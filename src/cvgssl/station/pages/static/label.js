@@ -20,7 +20,7 @@ if (document.getElementById("labelling")) {
   async function next() {
     clearTimeout(asking);
     try {
-      const answer = await ask("/label/next");
+      const answer = await ask("/label/next", {});
       if (answer.picture) return show(answer.picture);
       show(null, answer.preparing ? t("The first pictures are being chosen.") : answer.open
         ? t("Others have the pictures that are left.") : t("All pictures have a label."));
@@ -36,9 +36,9 @@ if (document.getElementById("labelling")) {
     byId("name").textContent = now ? now.called || now.picture : text;
     const image = byId("picture");
     image.hidden = !now;
-    if (now && image.dataset.name !== now.picture) {
-      image.dataset.name = now.picture;
-      image.src = src(now.picture);
+    if (now && image.dataset.shown !== now.pool + now.sha256) {
+      image.dataset.shown = now.pool + now.sha256;
+      image.src = `${src(now.picture)}?${now.sha256.slice(0, 16)}`;
       image.alt = t("the picture {name}", { name: now.picture });
     }
     setBox(now?.box ?? null);
@@ -54,12 +54,12 @@ if (document.getElementById("labelling")) {
     if (!now || sending) return;
     sending = true;
     try {
-      const answer = await ask("/label/give", { picture: now.picture, label, box, replaces: now.replaces });
+      const answer = await ask("/label/give", { ...shown(), label, box, replaces: now.replaces });
       given = answer.number;
       await next();
     } catch (error) {
       say(error.message);
-      if (error.status === 409 || error.status === 404) await next(); // labelled by others, or gone
+      if (error.status === 409 || error.status === 404) await next(); // labelled by others, replaced, or gone
     } finally {
       sending = false;
     }
@@ -77,17 +77,22 @@ if (document.getElementById("labelling")) {
   }
 
   /** Show a picture that was labelled before. */
-  function again(suspect) {
-    const shown = { picture: suspect.picture, likely: [[suspect.instead, suspect.probability], [suspect.label, 0]], replaces: suspect.number, label: suspect.label, box: null };
+  async function again(suspect) {
     const who = suspect.who === "local" ? t("somebody") : suspect.who;
-    show(shown, "", t("This picture has a label: {who} called it {label}. S keeps it and goes on; another class takes its place.", { who, label: suspect.label }));
-    scrollTo({ top: 0 });
+    try {
+      const { picture } = await ask(`/label/picture?name=${encodeURIComponent(suspect.picture)}`);
+      show(picture, "", t("This picture has a label: {who} called it {label}. S keeps it and goes on; another class takes its place.", { who, label: suspect.label }));
+      scrollTo({ top: 0 });
+    } catch (error) { say(error.message); }
   }
+
+  /** What is on the screen: the station takes a label of nothing else. */
+  const shown = () => ({ pool: now.pool, picture: now.picture, sha256: now.sha256 });
 
   async function skip() {
     if (!now) return;
     try {
-      if (now.replaces === null || now.label === "") await ask("/label/skip", { picture: now.picture });
+      if (now.replaces === null || now.label === "") await ask("/label/skip", shown());
       await next();
     } catch (error) { say(error.message); }
   }

@@ -12,7 +12,7 @@
 
   function refill() {
     if (!may) return null;
-    asking ??= ask(`/review/next?kind=${encodeURIComponent(kind)}`).then((found) => {
+    asking ??= ask(`/review/next?kind=${encodeURIComponent(kind)}`, {}).then((found) => {
       asking = null;
       const same = JSON.stringify(keys) === JSON.stringify(found.keys);
       keys = found.keys;
