@@ -5,6 +5,7 @@ import contextlib
 import os
 import socket
 import stat
+import time
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path, PurePosixPath
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 _NEEDED = (
     "starlette", "uvicorn", "python_multipart", "prometheus_client", "jinja2", "itsdangerous",
 )  # fmt: skip
-_LOOK = 0.1  # seconds between looks whether the end is asked for
+_LOOK = 0.1  # seconds between looks, such as whether the end is asked for
+_ENDING = 3.0  # seconds that the last station in a folder may take to let go of it
 _BACKLOG = 1024
 _MOST_CONNECTIONS = 1000
 _IDLE = 20  # seconds that a connection without requests stays open
@@ -87,7 +89,14 @@ def own_folder(config: StationConfig) -> Lock:
         config.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{config.folder}: {one_line(error.strerror or error)}") from error
-    return Lock(config.folder, "station")
+    until = time.monotonic() + _ENDING
+    while True:
+        try:
+            return Lock(config.folder, "station")
+        except UserError:  # one that is started again at once may find the last one ending
+            if time.monotonic() > until:
+                raise
+            time.sleep(_LOOK)
 
 
 def open_station(config: StationConfig) -> tuple[EventLog, Version | None]:
