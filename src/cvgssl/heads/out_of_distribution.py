@@ -43,6 +43,8 @@ class OutOfDistributionScore(BaseEstimator):  # type: ignore[misc]
         Which rows of `fit` new ones are compared with: the labelled ones and at most 4000 others.
     target_ : ndarray of shape (n_kept,)
         Their classes, -1 without label.
+    regression_ : sklearn.kernel_ridge.KernelRidge
+        Of the labelled rows' classes; see `label_regression`.
 
     References
     ----------
