@@ -1,6 +1,7 @@
 """Pictures of many askers, recognized together; no more than stated wait."""
 
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -42,8 +43,8 @@ def square(level: int, side: int = 4) -> list[Square]:
 
 def test_each_gets_its_own_answer() -> None:
     gatherer, mean = Gatherer(most=100, batch=8, wait=0.05), Mean()
-    mean.go.set()
     asked = [gatherer.ask(mean, square(level)) for level in range(1, 31)]
+    mean.go.set()
     for level, said in zip(range(1, 31), asked, strict=True):
         assert said.result(30).probabilities[1] == pytest.approx(level / 255)
     gatherer.close()
@@ -93,6 +94,21 @@ def test_an_error_goes_to_those_who_asked() -> None:
         black.result(30)
     assert gray.result(30).probabilities[1] > 0
     gatherer.close()
+
+
+def test_a_picture_waits_for_those_that_are_being_decoded() -> None:
+    gatherer, mean = Gatherer(most=9, batch=8, wait=30), Mean()
+    mean.go.set()
+    with gatherer.place_for(1):
+        assert gatherer.ask(mean, square(9)).result(20).probabilities[1] > 0
+    with gatherer.place_for(2):
+        first = gatherer.ask(mean, square(8))
+        time.sleep(0.2)
+        assert not first.done()
+        assert gatherer.ask(mean, square(9)).result(20).probabilities[1] > 0
+        assert first.result(20).probabilities[1] > 0
+    gatherer.close()
+    assert mean.sizes == [1, 2]
 
 
 def test_what_was_asked_is_finished_at_the_end() -> None:

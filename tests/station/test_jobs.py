@@ -165,13 +165,13 @@ def test_a_command_ends_with_a_station_that_is_killed_before_it_begins_again(
     begun: list[Job] = []
     again.before["synth"] = begun.append
     again.begin()
-    until(lambda: again.job(1).state == "running", 20)
+    until(lambda: again.job(1).state == "running")
     time.sleep(0.3)
     assert is_there(child) and not begun and again._process is None
     os.kill(child, signal.SIGCONT)
-    until(lambda: again._process is not None, 20)
+    until(lambda: again._process is not None)
     assert not is_there(child) and len(begun) == 1
     again.cancel(1)
-    until(lambda: is_over(again, 1), 20)
+    until(lambda: is_over(again, 1))
     assert again.job(1).state == "cancelled" and not (tmp_path / "plant").exists()
     again.close()

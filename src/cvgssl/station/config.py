@@ -87,7 +87,8 @@ class StationConfig(WatchOptions, RuntimeOption, SizeLimit):
         default=2,
         ge=0,
         le=1000,
-        description="longest time that a picture waits for others to be recognized together",
+        description="longest time that a picture waits for others that are being decoded, to be "
+        "recognized together",
     )
     queue: int = Field(
         default=256,

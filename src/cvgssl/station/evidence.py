@@ -4,7 +4,6 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -136,10 +135,7 @@ def _exported(path: Path) -> About:
 
 
 class Evidence:
-    """Asks versions about single pictures, for pages; for any number of threads.
-
-    It does so in the thread that recognizes, between two batches.
-    """
+    """Asks versions about single pictures, for pages; for any number of threads."""
 
     def __init__(self, answering: Answering) -> None:
         self._answering, self._lock = answering, threading.Lock()
@@ -167,9 +163,9 @@ class Evidence:
         find = self._finder(loaded)
         if find is None:
             return []
-        squares = [[square] for square in self._squares(data, loaded)]
-        _, _, (found,) = self._answering.gatherer.between(partial(find, squares)).result()
-        return found
+        squares = self._squares(data, loaded)
+        with self._answering.gatherer.place_for(1):
+            return self._answering.gatherer.ask(find, squares).result().nearest
 
     def sure_from(self, number: int) -> float | None:
         """The probability below which version `number` is "not sure"; None where others decide.

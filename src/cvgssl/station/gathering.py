@@ -11,15 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl.images.decoding import Square
-from cvgssl.recognizer.predict import Recognizing
-
-R = TypeVar("R")
+from cvgssl.recognizer.nearest import Nearest
+from cvgssl.recognizer.predict import Neighbour, Recognizing
 
 _RECENT = 0.2  # share of the newest batch in the running mean
 _MOST_BYTES = 2**30  # of decoded pictures that wait, where recognizers take them whole
@@ -35,52 +33,38 @@ class BusyError(Exception):
 
 @dataclass(frozen=True)
 class Said:
-    """Of one picture. probabilities: float32 [K]. verdict: None where there are none."""
+    """Of one picture. probabilities: float32 [K]. verdict: None where there are none.
+
+    nearest: labelled pictures, by who names them.
+    """
 
     probabilities: NDArray[np.float32]
     verdict: str | None
+    nearest: tuple[Neighbour, ...] = ()
 
 
 @dataclass
 class _Asked:
     """squares: one for each geometry of the recognizer."""
 
-    recognizer: Recognizing
+    recognizer: Recognizing | Nearest
     squares: Sequence[Square]
     said: Future[Said] = field(default_factory=Future)
-
-
-@dataclass
-class _Work:
-    """Something else for the thread that recognizes."""
-
-    work: Callable[[], Any]
-    done: Future[Any] = field(default_factory=Future)
-
-    def __call__(self) -> None:
-        if self.done.set_running_or_notify_cancel():
-            try:
-                self.done.set_result(self.work())
-            except BaseException as error:
-                self.done.set_exception(error)
-
-
-class _End:
-    """Of the thread."""
 
 
 class Gatherer:
     """The thread that recognizes, and how many pictures wait for it.
 
     most: pictures that are taken at once. batch: most that are recognized together.
-    wait: seconds that a picture may wait for others while nothing else is at work.
+    wait: seconds that a picture may wait for others, while some that were taken are being decoded.
     """
 
     def __init__(self, most: int, batch: int, wait: float) -> None:
         self._most, self._batch, self._wait = most, batch, wait
-        self._waiting: queue.Queue[_Asked | _Work | _End] = queue.Queue()
+        self._waiting: queue.Queue[_Asked | None] = queue.Queue()
         self._lock = threading.Lock()
         self.taken = 0
+        self._decoded = 0  # of those that were taken
         self._bytes = 0
         self.on_batch: Callable[[int], object] = lambda _: None  # gets their sizes
         self._seconds = 0.0  # a picture takes, running mean
@@ -100,7 +84,7 @@ class Gatherer:
             with self._lock:
                 self.taken -= pictures
 
-    def ask(self, recognizer: Recognizing, squares: Sequence[Square]) -> "Future[Said]":
+    def ask(self, recognizer: Recognizing | Nearest, squares: Sequence[Square]) -> "Future[Said]":
         """What is said of a picture, in its time; inside `place_for`. Raises BusyError."""
         asked = _Asked(recognizer, squares)
         size = sum(square.pixels.nbytes for square in squares if square.pixels is not None)
@@ -108,38 +92,29 @@ class Gatherer:
             if self._bytes and self._bytes + size > _MOST_BYTES:
                 raise self._busy()
             self._bytes += size
+            self._decoded += 1
 
         def let_go(_: Future[Said]) -> None:
             with self._lock:
                 self._bytes -= size
+                self._decoded -= 1
 
         asked.said.add_done_callback(let_go)
         self._waiting.put(asked)
         return asked.said
-
-    def between(self, work: Callable[[], R]) -> "Future[R]":
-        """Have the thread do something else between two batches.
-
-        A recognizer is for one thread at a time, so whatever else uses it comes here; short.
-        """
-        asked = _Work(work)
-        self._waiting.put(asked)
-        return asked.done
 
     def _busy(self) -> BusyError:
         return BusyError(max(1, math.ceil(self.taken * self._seconds / 2)))
 
     def close(self) -> None:
         """Finish what was asked, then end the thread."""
-        self._waiting.put(_End())
+        self._waiting.put(None)
         self._thread.join()
 
     def _work(self) -> None:
-        while not isinstance(first := self._waiting.get(), _End):
-            if isinstance(first, _Work):
-                first()
-                continue
-            asked, then = self._gathered(first)
+        last = False
+        while not last and (first := self._waiting.get()) is not None:
+            asked, last = self._gathered(first)
             begun = time.monotonic()
             # of a change of the live version both may be asked for
             for recognizer in {id(each.recognizer): each.recognizer for each in asked}.values():
@@ -147,34 +122,31 @@ class Gatherer:
             seconds = (time.monotonic() - begun) / len(asked)
             self._seconds += _RECENT * (seconds - self._seconds)
             self.on_batch(len(asked))
-            if isinstance(then, _Work):
-                then()
-            elif isinstance(then, _End):
-                return
 
-    def _gathered(self, first: _Asked) -> "tuple[list[_Asked], _Work | _End | None]":
-        """The first and what comes within the wait; what else came, which ends the wait."""
+    def _gathered(self, first: _Asked) -> tuple[list[_Asked], bool]:
+        """The first and what comes within the wait; and whether the end came."""
         asked, until = [first], time.monotonic() + self._wait
         while len(asked) < self._batch:
+            left = max(0.0, until - time.monotonic()) if self.taken > self._decoded else 0.0
             try:
-                each = self._waiting.get(timeout=max(0.0, until - time.monotonic()))
+                each = self._waiting.get(timeout=left)
             except queue.Empty:
                 break
-            if not isinstance(each, _Asked):
-                return asked, each
+            if each is None:
+                return asked, True
             asked.append(each)
-        return asked, None
+        return asked, False
 
 
-def _answer(recognizer: Recognizing, asked: Sequence[_Asked]) -> None:
+def _answer(recognizer: Recognizing | Nearest, asked: Sequence[_Asked]) -> None:
     """Give every picture what is said of it, or the error."""
     going = [each for each in asked if each.said.set_running_or_notify_cancel()]
     if not going:
         return
     try:
         by_geometry = [list(each) for each in zip(*(one.squares for one in going), strict=True)]
-        for each, probabilities, verdict in zip(going, *recognizer(by_geometry), strict=True):
-            each.said.set_result(Said(probabilities, verdict))
+        for each, *words in zip(going, *recognizer(by_geometry), strict=True):
+            each.said.set_result(Said(*words))
     except BaseException as error:
         for each in going:
             if not each.said.done():
