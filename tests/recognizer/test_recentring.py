@@ -10,12 +10,14 @@ from PIL import Image
 
 from cvgssl.features.config import EmbedConfig
 from cvgssl.features.embed import embed
+from cvgssl.features.table import FeatureTable
 from cvgssl.recognizer.card import load_recognizer
 from cvgssl.recognizer.changes import ChangeLog, identity
 from cvgssl.recognizer.config import AlarmOptions, FitConfig
 from cvgssl.recognizer.fit import fit
+from cvgssl.recognizer.head import FittedHead
 from cvgssl.recognizer.measuring import Arrival
-from cvgssl.recognizer.recentring import recentre, recentred
+from cvgssl.recognizer.recentring import Labelled, recentre, recentred
 from cvgssl.runtime.errors import UserError
 from tests.conftest import Command, MadeOnce
 
@@ -58,11 +60,40 @@ def test_a_recognizer_is_written_whole(fitted: Path, tmp_path: Path) -> None:
     assert np.allclose(moved.train.values - kept.train.values, 1, atol=1e-4)
     assert kept.mirrored is not None and moved.mirrored is not None
     assert np.allclose(moved.mirrored.values - kept.mirrored.values, 1, atol=1e-4)
-    labels = (fitted / "labels.csv").read_text()
-    assert (tmp_path / "moved" / "labels.csv").read_text() == labels
+    labels = (fitted / "labels.csv").read_bytes()
+    assert (tmp_path / "moved" / "labels.csv").read_bytes() == labels
     summary = json.loads((tmp_path / "moved" / "summary.json").read_text())
     assert summary["test"] is None and summary["head"] == card.head
     assert not (tmp_path / "moved" / "report.html").exists()
+
+
+def test_labels_since_the_change_are_learned_as_they_are(fitted: Path, tmp_path: Path) -> None:
+    """Of a class that is known, of one that is new, and of a picture that it learned from."""
+    card, kept = load_recognizer(fitted)
+    line = np.random.default_rng(2).normal(0, 1, (60, kept.train.values.shape[1]))
+    line = line.astype(np.float32)
+    names, known = ["new/1.png", "new/2.png", kept.train.names[0]], card.classes[1]
+    labelled = Labelled(names, [known, "burr", known], line[:3])
+    recentre(fitted, line, line + 1, tmp_path / "moved", labelled)
+    again, moved = load_recognizer(tmp_path / "moved")
+    assert again.classes == tuple(sorted([*card.classes, "burr"]))
+    count = len(kept.train)
+    assert moved.train.names == (*kept.train.names, "new/1.png", "new/2.png")
+    assert (moved.train.values[count:] == line[:2]).all()
+
+    def classes(table: FeatureTable) -> list[str]:
+        return [table.classes[label] if label >= 0 else "" for label in table.labels]
+
+    assert classes(moved.train) == [*classes(kept.train), known, "burr"]
+    assert moved.mirrored is not None and kept.mirrored is not None
+    assert classes(moved.mirrored) == classes(kept.mirrored)
+    listed = (tmp_path / "moved" / "labels.csv").read_text(encoding="utf-8-sig").splitlines()
+    assert listed[-2:] == [f"new/1.png,{known}", "new/2.png,burr"]
+    summary = json.loads((tmp_path / "moved" / "summary.json").read_text())
+    assert summary["labelled"] == len(listed) - 1 and "burr" in summary["classes"]
+    head = FittedHead(moved, again)
+    probabilities, _ = head(line[:2])
+    assert [again.classes[place] for place in probabilities.argmax(axis=1)] == [known, "burr"]
 
 
 def test_by_two_folders(fitted: Path, steel: Path, tmp_path: Path, command: Command) -> None:
@@ -102,6 +133,22 @@ def test_by_two_folders(fitted: Path, steel: Path, tmp_path: Path, command: Comm
     assert np.abs(moved - kept.train.values).max() > 0.1
     named = command("predict", "moved", "after/0-0.png", "--csv", "-")
     assert named.returncode == 0 and named.stdout.count("\n") == 2
+    _a_few_labels(fitted, tmp_path, command)
+
+
+def _a_few_labels(fitted: Path, tmp_path: Path, command: Command) -> None:
+    words = ("--before", "before", "--after", "after", "--labels", "few.csv")
+    few = tmp_path / "few.csv"
+    few.write_text("path,label\n0-0.png,burr\nafter/0-1.png,burr\n1-0.png,\n2-0.png,?\n")
+    done = command("recentre", fitted, "labelled", *words)
+    assert done.returncode == 0 and "; 2 labels of these are learned, too" in done.stdout
+    named = command("predict", "labelled", "after/0-0.png", "--nearest", "1", "--csv", "-")
+    assert named.returncode == 0, named.stderr
+    assert named.stdout.count("burr") >= 2 and "after/0-0.png" in named.stdout.split(",", 1)[1]
+    few.write_text("path,label\n0-0.png,burr\nbefore/0-0.png,burr\n")
+    done = command("recentre", fitted, "wrong", *words)
+    assert done.returncode == 2 and "few.csv line 3: before/0-0.png is no picture" in done.stderr
+    assert done.stderr.count("\n") == 1 and not (tmp_path / "wrong").exists()
 
 
 def test_by_the_file_of_an_alarm(fitted: Path, tmp_path: Path, command: Command) -> None:
@@ -117,7 +164,8 @@ def test_by_the_file_of_an_alarm(fitted: Path, tmp_path: Path, command: Command)
             log.take([Arrival(f"{number}.png", 0, embedding, values, 0)])
 
     feed(range(200), 0.0)
-    words = ("recentre", fitted, "moved", "--alarm", "line.alarm")
+    (tmp_path / "few.csv").write_text("path,label\n229.png,burr\n")
+    words = ("recentre", fitted, "moved", "--alarm", "line.alarm", "--labels", "few.csv")
     done = command(*words)
     assert done.returncode == 2 and "line.alarm: holds no alarm" in done.stderr
     feed(range(200, 230), 4.0)
@@ -132,7 +180,8 @@ def test_by_the_file_of_an_alarm(fitted: Path, tmp_path: Path, command: Command)
     since = 260 - (alarm.pictures - alarm.since)
     assert f"{260 - since} pictures before the change and {since} since" in done.stdout
     _, moved = load_recognizer(tmp_path / "moved")
-    assert np.allclose(moved.train.values - kept.train.values, 0.5, atol=0.02)
+    assert np.allclose(moved.train.values[:-1] - kept.train.values, 0.5, atol=0.02)
+    assert moved.train.names[-1] == "229.png" and (moved.train.values[-1] == -0.5).all()
     log.close()
 
 

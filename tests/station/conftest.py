@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,24 @@ import pytest
 
 from cvgssl.recognizer.config import FitConfig
 from cvgssl.recognizer.fit import fit
+from cvgssl.station.events import LOG, EventLog
+
+
+def until(is_so: Callable[[], Any], seconds: float = 30) -> Any:
+    """What `is_so` gives as soon as that is true."""
+    end = time.monotonic() + seconds
+    while not (found := is_so()):
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.02)
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Of a station, with its log."""
+    (tmp_path / "station").mkdir()
+    EventLog(tmp_path / "station" / LOG).close()
+    return tmp_path / "station"
 
 
 @pytest.fixture(scope="session")

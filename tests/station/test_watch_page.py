@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.station.browser import chromium, opened, serious_findings
-from tests.station.conftest import Start
-from tests.station.test_station_watching import answered, picture, until
+from tests.station.conftest import Start, until
+from tests.station.test_station_watching import answered, picture
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,11 @@ def run(argv: Sequence[str], prog: str) -> int:
     config = COMMAND.parse(argv, prog)
     from cvgssl.recognizer.recentring import recentre_by
 
-    before, after = recentre_by(config)
+    before, after, labelled = recentre_by(config)
+    learned = f"; {labelled} labels of these are learned, too" if labelled else ""
     print(
         f"{config.out}: {config.recognizer}, its train pictures moved by what {before} pictures "
-        f"before the change and {after} since differ by"
+        f"before the change and {after} since differ by{learned}"
     )
     print(
         "how good it is was not measured: where other kinds of pictures come than before it is "

@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -258,10 +258,17 @@ def last_alarm(path: Path, recognizer: str) -> ChangeAlarm:
         return _alarm(json.loads(rows[0][0]))
 
 
+class NamedEmbeddings(NamedTuple):
+    """Of N pictures. names: as they were given. values: float32 [N, D]."""
+
+    names: Sequence[str]
+    values: NDArray[np.float32]
+
+
 def embeddings_around(
     path: Path, pictures: int, since: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Of pictures before and since a change [B, D] and [A, D], in the file of a `ChangeLog`.
+) -> tuple[NamedEmbeddings, NamedEmbeddings]:
+    """Of pictures before and since a change, in the file of a `ChangeLog`.
 
     pictures, since: of a `ChangeAlarm`. While another thread or process adds pictures, too. Raises
     UserError where there is no such file.
@@ -272,12 +279,17 @@ def embeddings_around(
     with closing(SqliteFile(path, _KIND)) as file:
         found = [
             file.select(
-                "select embedding from pictures where number between ? and ? order by number", part
+                "select name, embedding from pictures where number between ? and ? order by number",
+                part,
             )
             for part in parts
         ]
     before, after = (
-        np.array([np.frombuffer(row, np.float32) for (row,) in rows]) for rows in found
+        NamedEmbeddings(
+            [name for name, _ in rows],
+            np.array([np.frombuffer(embedding, np.float32) for _, embedding in rows]),
+        )
+        for rows in found
     )
     return before, after
 

@@ -190,7 +190,7 @@ class RecentreConfig(CheckedOptions, GpuOption, RuntimeOption, BatchOptions):
 
     By unlabelled pictures from before and after the change: those that `--alarm` remembers, or two
     folders. It helps after blur and noise, and hurts where other kinds of pictures come than
-    before; compare both recognizers on pictures with labels.
+    before, unless a few labels are given; compare both recognizers on pictures with labels.
     """
 
     recognizer: Path = Field(description="folder of `cvgssl fit`; it stays as it is")
@@ -209,6 +209,11 @@ class RecentreConfig(CheckedOptions, GpuOption, RuntimeOption, BatchOptions):
         default=None,
         description="with --before: folder of pictures from after it, of the same kinds in the "
         "same shares",
+    )
+    labels: Path | None = Field(
+        default=None,
+        description="CSV of path,label: pictures since the change that people named, which are "
+        "learned, too; three are enough, those that RECOGNIZER is least sure of",
     )
     encoder: tuple[str, ...] = Field(
         default=(), description="where the encoder's weights have been moved: the files"

@@ -87,7 +87,7 @@ def fit(
         summary = _summary(config, table, kept, head, test, started)
         if answers:
             write_test_answers(answers, folder / TEST_ANSWERS)
-        _write_labels(kept.train, folder / LABELS)
+        write_train_labels(kept.train, folder / LABELS)
         write_json(folder / SUMMARY, asdict(summary))
         write_text(folder / CONFIG, to_yaml(config))
         if write_more is not None:
@@ -174,7 +174,7 @@ def _summary(
     )
 
 
-def _write_labels(train: FeatureTable, path: Path) -> None:
+def write_train_labels(train: FeatureTable, path: Path) -> None:
     """The labelled pictures, as --labels takes them."""
     rows = np.flatnonzero(train.labels != UNLABELLED)
     write_labels([(train.names[row], train.classes[train.labels[row]]) for row in rows], path)

@@ -5,7 +5,7 @@ Shape letters: N train pictures, A and B others, D numbers of an embedding.
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +13,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl.features.reading import Reading
+from cvgssl.features.table import SPLITS, UNLABELLED, FeatureTable
+from cvgssl.images.assemble import normal
 from cvgssl.images.decoding import check_readable, warn_if_dark
+from cvgssl.images.names import KnownNames, text_form
 from cvgssl.recognizer.card import KeptPictures, load_recognizer, save_recognizer
-from cvgssl.recognizer.changes import embeddings_around, identity, last_alarm
+from cvgssl.recognizer.changes import (
+    NamedEmbeddings,
+    embeddings_around,
+    identity,
+    last_alarm,
+)
 from cvgssl.recognizer.config import PredictOptions, RecentreConfig
 from cvgssl.recognizer.finding import find_pictures, is_fitted
-from cvgssl.recognizer.fit import LABELS, SUMMARY
+from cvgssl.recognizer.fit import LABELS, SUMMARY, write_train_labels
 from cvgssl.recognizer.fitted import load_embedding
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import new_folder, write_json
 from cvgssl.runtime.options import CONFIG
-from cvgssl.runtime.parsing import parse_json
+from cvgssl.runtime.parsing import one_line, parse_json, problem_lines
 from cvgssl.runtime.progress import progress
+from cvgssl.selection.label_list import UNSURE, known_lines, read_labels
 
 LEAST = 50  # pictures before and after
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Pictures from after a change that people have named.
+
+    names: of L pictures. labels: their classes, which may be new. values: float32 [L, D].
+    """
+
+    names: Sequence[str]
+    labels: Sequence[str]
+    values: NDArray[np.float32]
 
 
 def recentred(
@@ -59,11 +80,13 @@ def recentre(
     before: NDArray[np.floating[Any]],
     after: NDArray[np.floating[Any]],
     out: Path,
+    labelled: Labelled | None = None,
 ) -> None:
     """Write the recognizer of `folder` to `out` with its train pictures `recentred`.
 
-    What was known of its accuracy is left out. Raises UserError where there are too few pictures
-    before or after.
+    labelled: are learned besides, as they are, but for those whose names train pictures have. What
+    was known of its accuracy is left out. Raises UserError where there are too few pictures before
+    or after.
     """
     if min(len(before), len(after)) < LEAST:
         raise UserError(
@@ -79,38 +102,99 @@ def recentre(
         views = mirrored.values.reshape(-1, width)
         moved = recentred(views, before, after).reshape(mirrored.values.shape)
         mirrored = replace(mirrored, values=moved)
+    if labelled is not None:
+        train, mirrored = _with(train, mirrored, labelled)
+        card = replace(card, classes=train.classes)
     with new_folder(out, "--out") as aside:
         save_recognizer(aside, card, KeptPictures(train, mirrored))
-        for name in (LABELS, CONFIG):
-            if (folder / name).is_file():
-                shutil.copyfile(folder / name, aside / name)
+        write_train_labels(train, aside / LABELS)
+        if (folder / CONFIG).is_file():
+            shutil.copyfile(folder / CONFIG, aside / CONFIG)
         if (folder / SUMMARY).is_file():
             figures = parse_json(folder / SUMMARY, "figures of `cvgssl fit`")
+            known = int((train.labels != UNLABELLED).sum())
+            figures |= {"classes": train.classes, "labelled": known}
             write_json(aside / SUMMARY, figures | {"decision": None, "test": None})
 
 
-def recentre_by(config: RecentreConfig) -> tuple[int, int]:
-    """The same by pictures of an alarm's file, or of folders; gives how many of each there were.
+def _with(
+    train: FeatureTable, mirrored: FeatureTable | None, labelled: Labelled
+) -> tuple[FeatureTable, FeatureTable | None]:
+    """Train pictures with further ones, and their mirror images, by all classes."""
+    new = [row for row, name in enumerate(labelled.names) if name not in train.names]
+    labels = [labelled.labels[row] for row in new]
+    classes = tuple(sorted({*train.classes, *labels}))
+    codes = {name: code for code, name in enumerate(classes)}
+    recoded = np.array([*(codes[name] for name in train.classes), UNLABELLED])  # -1 is the last
+    joined = replace(
+        train,
+        values=np.concatenate([train.values, labelled.values[np.array(new, np.intp)]]),
+        names=(*train.names, *(labelled.names[row] for row in new)),
+        labels=np.array([*recoded[train.labels], *(codes[name] for name in labels)], np.int64),
+        splits=(*train.splits, *[SPLITS[0]] * len(new)),
+        classes=classes,
+    )
+    if mirrored is not None:
+        mirrored = replace(mirrored, labels=recoded[mirrored.labels], classes=classes)
+    return joined, mirrored
 
-    Raises UserError for what is wrong with the recognizer, the file or the pictures.
+
+def recentre_by(config: RecentreConfig) -> tuple[int, int, int]:
+    """The same by pictures of an alarm's file, or of folders.
+
+    Gives how many there were before and since the change, and how many of these have labels. Raises
+    UserError for what is wrong with the recognizer, the file, the pictures or the labels.
     """
     folder = config.recognizer
     if not is_fitted(folder):
         raise UserError(
             f"{folder}: keeps no embeddings to move; it must be a folder of `cvgssl fit`"
         )
+    if config.labels is not None:
+        read_labels(config.labels, "--labels")  # mistakes show before the work of embedding
     if config.alarm is not None:
         alarm = last_alarm(config.alarm, identity(folder))
         before, after = embeddings_around(config.alarm, alarm.pictures, alarm.since)
     else:
         assert config.before is not None and config.after is not None, "checked with the options"
         before, after = _embedded(config, [config.before, config.after])
-    recentre(folder, before, after, config.out)
-    return len(before), len(after)
+    labelled = _listed(config, after)
+    recentre(folder, before.values, after.values, config.out, labelled)
+    return len(before.names), len(after.names), len(labelled.names)
 
 
-def _embedded(config: RecentreConfig, folders: Sequence[Path]) -> list[NDArray[np.float32]]:
-    """Embeddings of the readable pictures in each folder."""
+def _listed(config: RecentreConfig, after: NamedEmbeddings) -> Labelled:
+    """The pictures of --labels, which are among those since the change."""
+
+    def place(name: str) -> str:
+        return name if config.after is None else f"{config.after.as_posix()}/{name}"
+
+    lines = []
+    if config.labels is not None:
+        flag = f"--labels {config.labels}"
+        listed = read_labels(config.labels, "--labels")
+        lines = [line for line in listed if line.label not in ("", UNSURE)]
+        lines = known_lines(lines, KnownNames(after.names, config.after), flag)
+        _, kept = load_recognizer(config.recognizer)
+        others = {name for name in after.names if place(name) not in kept.train.names}
+        if problems := [
+            f"{flag} line {line.number}: {one_line(line.path)} is no picture since the change, or "
+            "one that the recognizer has learned from"
+            for line in lines
+            if line.path not in others
+        ]:
+            raise UserError(problem_lines(problems))
+    rows = {name: row for row, name in enumerate(after.names)}
+    chosen = np.array([rows[line.path] for line in lines], np.intp)
+    return Labelled(
+        [place(line.path) for line in lines],
+        [normal(line.label) for line in lines],
+        after.values[chosen],
+    )
+
+
+def _embedded(config: RecentreConfig, folders: Sequence[Path]) -> list[NamedEmbeddings]:
+    """Of the readable pictures in each folder."""
     found = [find_pictures([folder]) for folder in folders]
     card, _ = load_recognizer(config.recognizer)
     options = PredictOptions(
@@ -122,11 +206,18 @@ def _embedded(config: RecentreConfig, folders: Sequence[Path]) -> list[NDArray[n
     )
     embedding = load_embedding(card, options)
     made = []
-    for paths in found:
+    for folder, paths in zip(folders, found, strict=True):
         reading = Reading(paths, embedding.geometries, config)
         with progress("pictures", len(paths)) as advance:
-            rows = [embedding(batch.squares) for batch in reading.batches(advance)]
+            batches = [
+                (batch.places, embedding(batch.squares)) for batch in reading.batches(advance)
+            ]
         check_readable(reading.reasons(), len(paths), config.skip_corrupt)
         warn_if_dark(reading.brightest, embedding.geometries[0])
-        made.append(np.concatenate(rows))
+        names = [
+            text_form(paths[place].relative_to(folder).as_posix())
+            for places, _ in batches
+            for place in places
+        ]
+        made.append(NamedEmbeddings(names, np.concatenate([rows for _, rows in batches])))
     return made

@@ -19,19 +19,21 @@ from typing import Any, Literal
 import numpy as np
 
 from cvgssl.recognizer.answers import path_text
-from cvgssl.recognizer.changes import ChangeAlarm, embeddings_around
+from cvgssl.recognizer.changes import ChangeAlarm, NamedEmbeddings, embeddings_around
 from cvgssl.recognizer.measuring import Seen
-from cvgssl.recognizer.recentring import recentre
+from cvgssl.recognizer.recentring import Labelled, recentre
 from cvgssl.recognizer.watching import Arrivals
 from cvgssl.runtime.errors import MachineError, UserError
 from cvgssl.runtime.files import sha256_file
 from cvgssl.runtime.parsing import one_line
+from cvgssl.selection.label_list import UNSURE
 from cvgssl.station.answering import Answering, Loaded, Picture
 from cvgssl.station.answers import WATCH, Answer, Answers, Judged, Source, Wanted
 from cvgssl.station.config import StationConfig
 from cvgssl.station.events import LOG, Event, EventLog
 from cvgssl.station.gathering import BusyError
 from cvgssl.station.lines import write_line
+from cvgssl.station.review import FOLDER as REVIEWED
 from cvgssl.station.sinks import ALARM, Delivery, deliveries
 from cvgssl.station.streams import (
     CHANGES,
@@ -207,8 +209,9 @@ class Watching:
     def recentre(self, number: int, who: str) -> int:
         """Make a version of the one that gave an alarm, re-centred; gives its number.
 
-        It is not live. Raises LookupError where there is no such alarm, UserError where pictures
-        are too few, and where somebody else has one made.
+        It knows what reviews named since the change, and is not live. Raises LookupError where
+        there is no such alarm, UserError where pictures are too few, and where somebody else has
+        one made.
         """
         if not self._recentring.acquire(blocking=False):
             raise UserError("a version is being re-centred; wait until it is there")
@@ -224,13 +227,26 @@ class Watching:
         loaded = self._answering.load(alarm.version)
         log = change_log(self._folder, alarm.source, alarm.version, alarm.run_length)
         before, after = embeddings_around(log, alarm.facts["pictures"], alarm.facts["since"])
+        labelled = self._named(alarm, after)
         made = self._folder / CHANGES / f"version {alarm.version} re-centred"
         shutil.rmtree(made, ignore_errors=True)  # of an earlier time
-        recentre(loaded.version.path, before, after, made)
+        recentre(loaded.version.path, before.values, after.values, made, labelled)
         version = self._answering.add(made, who)
         shutil.rmtree(made, ignore_errors=True)
         self.settle(number, "recentred", who)
         return version.number
+
+    def _named(self, alarm: ToldAlarm, after: NamedEmbeddings) -> Labelled:
+        """The pictures since a change whose classes reviews name, by their last review."""
+        rows = {name: row for row, name in enumerate(after.names)}
+        found: dict[str, tuple[str, int]] = {}
+        for answer in [*self._since(alarm, "right"), *self._since(alarm, "wrong")]:
+            row = rows.get(answer.name if alarm.source == WATCH else answer.sha256)
+            if row is not None and answer.truth not in ("", UNSURE):
+                # as the next fit of reviews calls them, so that pages find the pictures
+                found[(self._folder / REVIEWED / answer.sha256).as_posix()] = answer.truth, row
+        places = np.array([row for _, row in found.values()], np.intp)
+        return Labelled([*found], [truth for truth, _ in found.values()], after.values[places])
 
     def settle(self, number: int, how: Settled, who: str) -> None:
         """Note what was made of an alarm; raises LookupError where there is none."""
