@@ -60,8 +60,9 @@ def test_a_log_goes_on_where_a_process_ended(opened: Open, tmp_path: Path) -> No
     log = opened()
     assert log.detector.nearness == whole.detector.nearness
     kept, others = (embeddings_around(tmp_path / each, 655, 6) for each in ("line.alarm", "whole"))
-    assert [len(part) for part in kept] == [649, 51] and kept[0].shape[1] == 5
-    assert all((one == other).all() for one, other in zip(kept, others, strict=True))
+    assert [part.values.shape for part in kept] == [(649, 5), (51, 5)]
+    assert [part.names[0] for part in kept] == ["0.png", "649.png"]
+    assert all((one.values == other.values).all() for one, other in zip(kept, others, strict=True))
     (alarm,) = feed(log, range(700, 740), level=4.0)
     assert alarm.alarm == "light" and alarm.words == "brighter"
     assert abs(alarm.pictures - alarm.since - 700) < 20
