@@ -140,8 +140,12 @@ def test_a_bomb(running: Running) -> None:
 def test_what_is_refused(
     running: Running, status: int, method: str, path: str, body: bytes, headers: dict[str, str]
 ) -> None:
+    before = len(running.log.read_text().splitlines())
     answer = running.ask(method, path, body, **headers)
     assert answer.status == status
+    lines = map(json.loads, running.log.read_text().splitlines()[before:])
+    told = [line["status"] for line in lines if "status" in line]
+    assert told == [status], "a line for each request"
     assert list(answer.json) == ["error"] and "/" not in answer.json["error"].replace(
         "image/", ""
     ).replace("application/", "")

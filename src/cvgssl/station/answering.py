@@ -51,7 +51,7 @@ class Answering:
         self._decoding = ThreadPoolExecutor(cores(), thread_name_prefix="decode")
         # one, so that versions which take long to load hold no thread of other requests
         self._opening = ThreadPoolExecutor(1, thread_name_prefix="load")
-        self._loading = threading.Lock()
+        self._loading, self._log = threading.Lock(), threading.Lock()  # the second is not held long
         self._loaded: dict[int, Loaded] = {}
         self.problem = "no recognizer is live yet"
         self.live = None if live is None else self._load(live)
@@ -65,12 +65,12 @@ class Answering:
 
     def add(self, source: Path, who: str) -> Version:
         """Copy a recognizer in as the next version; raises UserError for what is none."""
-        with self._loading:
+        with self._log:
             return self.models.add(source, who)
 
     def versions(self) -> list[Version]:
         """All versions, by number."""
-        with self._loading:  # the log is for one thread at a time
+        with self._log:  # it is for one thread at a time
             return self.models.versions()
 
     def load(self, number: int) -> Loaded:
@@ -83,7 +83,7 @@ class Answering:
                 return self.live
             loaded = self._loaded.pop(number, None)
             if loaded is None:
-                versions = {each.number: each for each in self.models.versions()}
+                versions = {each.number: each for each in self.versions()}
                 loaded = self._load(versions[number])
             self._loaded[number] = loaded  # the last used is the last to go
             while len(self._loaded) > _KEPT:

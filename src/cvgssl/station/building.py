@@ -1,7 +1,7 @@
 """The parts of a station, put together to one web application."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from starlette.applications import Starlette
@@ -23,6 +23,7 @@ from cvgssl.station.events import LOG
 from cvgssl.station.fitting import Fitting
 from cvgssl.station.guard import Guard
 from cvgssl.station.jobs import Jobs
+from cvgssl.station.lines import write_line
 from cvgssl.station.pages.label import LabelPage
 from cvgssl.station.pages.models import ModelsPage
 from cvgssl.station.pages.recognize import RecognizePage
@@ -35,10 +36,13 @@ from cvgssl.station.people import People
 from cvgssl.station.picture_store import PictureStore
 from cvgssl.station.pool import Pool
 from cvgssl.station.review import Reviews
-from cvgssl.station.routes import Routes
+from cvgssl.station.routes import LOGGED, Routes
 from cvgssl.station.watching import Watching
 
 _SIGNED_IN = 12 * 3600  # seconds
+
+
+Failure = Callable[[Request, HTTPException], Awaitable[Response]]
 
 
 class Page(Protocol):
@@ -65,7 +69,7 @@ class Station:
         self.routes = Routes(answering, answers, self._watching.programs)
         routes: list[BaseRoute] = [*self.routes.routes()]
         middleware = [Middleware(Guard, config=config, people=people)]
-        errors: dict[Any, Any] = {HTTPException: _failure, Exception: _crashed}
+        failure: Failure = _failure
         if not config.headless:
             shell = Shell(config, people, self.routes.logged)
             routes += [*shell.routes(), *self._pages(shell, answers)]
@@ -79,7 +83,8 @@ class Station:
                     same_site="strict",
                 )
             )
-            errors[HTTPException] = shell.failure
+            failure = shell.failure
+        errors: dict[Any, Any] = {HTTPException: _with_line(failure), Exception: _crashed}
         self._watching.begin()
         self.app = Starlette(routes=routes, middleware=middleware, exception_handlers=errors)
 
@@ -116,6 +121,18 @@ class Station:
         ]
         jobs.begin()
         return [route for page in pages for route in page.routes()]
+
+
+def _with_line(failure: Failure) -> Failure:
+    """The same with a line in the log for requests that no page has written one for."""
+
+    async def told(request: Request, error: HTTPException) -> Response:
+        if not hasattr(request.state, LOGGED):
+            client = request.client.host if request.client else ""
+            write_line(client=client, path=request.url.path, status=error.status_code)
+        return await failure(request, error)
+
+    return told
 
 
 async def _failure(_: Request, error: HTTPException) -> Response:

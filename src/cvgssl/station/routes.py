@@ -26,6 +26,7 @@ from cvgssl.station.lines import write_line
 from cvgssl.station.openapi import document
 from cvgssl.station.streams import ProgramStream
 
+LOGGED = "logged"  # of a request's state: its line is written
 _LOADING = 5  # seconds after which a version that is being loaded may be asked for again
 _LONGEST_NAME = 200  # characters of a client's name for a picture
 
@@ -187,6 +188,7 @@ class Routes:
 
         async def logged(request: Request) -> Response:
             about: dict[str, Any] = {}
+            setattr(request.state, LOGGED, True)
             begun, status = time.monotonic(), 500
             try:
                 response = await answer(request, about)

@@ -21,7 +21,7 @@ const answers = (() => {
     return make("span", { class: `tag ${VERDICTS[answer] ?? ""}` }, named(answer));
   }
 
-  /** A picture of the station; what is not kept any more leaves a gray place. */
+  /** A picture of the station; one that it does not have (any more) leaves a gray place. */
   function picture(src, name = "") {
     const image = make("img", { class: "thumb", loading: "lazy", alt: name, src });
     image.addEventListener("error", () => image.replaceWith(make("span", { class: "thumb gone", title: t("not kept any more") }, "–")));
@@ -41,9 +41,7 @@ const answers = (() => {
   function nearest(found) {
     if (!found.length) return [make("p", { class: "quiet" }, t("This version names no labelled pictures, or the picture is gone."))];
     return found.map((each) => {
-      const image = picture(each.src, each.name);
-      image.addEventListener("error", () => image.remove()); // of other folders than the pool
-      return make("figure", { title: each.name }, image, make("figcaption", {}, make("b", {}, each.label), ` ${each.similarity.toFixed(2)}`));
+      return make("figure", { title: each.name }, picture(each.src, each.name), make("figcaption", {}, make("b", {}, each.label), ` ${each.similarity.toFixed(2)}`));
     });
   }
 

@@ -172,6 +172,8 @@
     option.textContent = `${option.value} – ${station.versionName(name)}${live ? ` (${live})` : ""}`;
   }
   const given = new URLSearchParams(location.search);
+  // which answers there are is asked for below
+  if (given.get("answer")) filters.elements.answer.add(new Option(answers.named(given.get("answer")), given.get("answer")));
   for (const [name, value] of given) if (filters.elements[name]) filters.elements[name].value = value;
   list();
 }
