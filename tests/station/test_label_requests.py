@@ -252,15 +252,21 @@ def test_places_of_this_machine_are_not_told(start: Start, place: Path, recogniz
     station = place / "station"
     log = EventLog(station / LOG)
     number = log.append("job", "Li", task="fit", words=["fit", str(place / "line1")]).number
+    weights, table = place / "weights" / "v.pth", place / "tables" / "a.csv"
     said = f"{station.resolve()}/fits/3/x: and {place / 'line1'}; {place / 'line1-old'}"
+    said += f"; {weights}: damaged; {table}: full"
     log.append("job ended", "station", job=number, state="failed", said=said)
     log.close()
     words = ("--model", recognizer, "--pictures", place / "line1")
+    words = (*words, "--encoder", f"test_vit={weights}", "--to-csv", table)
+    table.parent.mkdir()
     with start(station, *words) as running:
         visitor = Visitor(running)
         visitor.page("/label")
         fit = visitor.get("/label/state").json["fit"]
-        assert fit["said"] == f"fits/3/x: and line1; {place / 'line1-old'}"
+        assert fit["said"] == (
+            f"fits/3/x: and line1; {place / 'line1-old'}; v.pth: damaged; a.csv: full"
+        )
         (station / "models" / "0001").rename(station / "away")
         for path in ("/start/state", "/models/state", "/models/1", "/start", "/models"):
             answer = visitor.get(path)

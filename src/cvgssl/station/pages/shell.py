@@ -67,7 +67,7 @@ class Shell:
             lstrip_blocks=True,
             undefined=jinja2.StrictUndefined,
         )
-        self._places = _pattern([config.folder, *config.pictures])
+        self._places = _pattern(_folders(config))
         self._templates.filters["percent"] = lambda share: f"{100 * share:.0f} %"
 
     def page(self, path: str, view: View) -> Route:
@@ -214,6 +214,14 @@ class Shell:
             return JSONResponse({"error": error.detail}, error.status_code, error.headers)
         person = self.people.person(request.session)
         return self.render(request, "problem.html", person, error.status_code, message=error.detail)
+
+
+def _folders(config: StationConfig) -> list[Path]:
+    """Those that options name, and those of the files that they name."""
+    named = [config.folder, *config.pictures, config.watch, config.to_folders]
+    weights = [each.partition("=")[2] for each in config.encoder]
+    files = [config.to_csv, *(Path(each) for each in weights if each)]
+    return [*filter(None, named), *(each.parent for each in files if each)]
 
 
 def _pattern(folders: Sequence[Path]) -> re.Pattern[str] | None:
