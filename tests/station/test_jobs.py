@@ -50,6 +50,27 @@ def test_one_after_the_other_and_what_follows(jobs: Jobs, tmp_path: Path, steel:
         jobs.job(99)
 
 
+def test_what_waits_is_done_where_the_station_has_been_moved_to(
+    tmp_path: Path, python: str, monkeypatch: pytest.MonkeyPatch, steel: Path
+) -> None:
+    monkeypatch.setattr("sys.executable", python)
+    (tmp_path / "old").mkdir()
+    before = Jobs(tmp_path / "old", tmp_path / "old" / LOG)
+    out = tmp_path / "old" / "pool" / "check.json"
+    out.parent.mkdir()
+    number = before.ask("check", ["data", "check", steel, "--json", out], "Li")
+    assert before.job(number).words[-1] == str(out)
+    assert before.ask("check", ["data", "check", steel, "--json", out], "Wang") == number
+    before.close()
+    (tmp_path / "old").rename(tmp_path / "new")
+    after = Jobs(tmp_path / "new", tmp_path / "new" / LOG)
+    after.begin()
+    until(lambda: is_over(after, number))
+    assert after.job(number).state == "done", after.job(number).said
+    assert (tmp_path / "new" / "pool" / "check.json").is_file()
+    after.close()
+
+
 def test_what_follows_may_fail(jobs: Jobs, steel: Path) -> None:
     def refuse(_: Job) -> None:
         raise UserError("this cannot be used")

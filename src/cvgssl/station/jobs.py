@@ -30,6 +30,7 @@ except ImportError:  # Windows
 
 ASKED, ENDED = "job", "job ended"
 FOLDER = "jobs"  # of what the commands say
+_HERE = "{station}/"  # how the log calls the station's folder
 _CANCELLED = "cancelled"
 _LEFT = 30.0  # seconds in which what is left of an earlier process ends
 _LOOK = 0.1  # seconds between looks whether it has
@@ -100,7 +101,8 @@ class Jobs:
             for job in self._jobs():
                 if not job.is_over and job.words == tuple(texts):
                     return job.number
-            number = self._log.append(ASKED, who, task=task, words=texts).number
+            kept = [self._kept(word) for word in texts]
+            number = self._log.append(ASKED, who, task=task, words=kept).number
             self._lock.notify_all()
         return number
 
@@ -158,8 +160,17 @@ class Jobs:
             state, said, progress = "running", "", _progress(self.said(number))
         else:
             state, said, progress = "waiting", "", None
-        words = tuple(facts["words"])
+        words = tuple(self._meant(word) for word in facts["words"])
         return Job(number, facts["task"], words, asked.who, state, said, progress)
+
+    def _kept(self, word: str) -> str:
+        """A word as the log has it: paths in the station's folder stay right when that is moved."""
+        inside = f"{self.folder}{os.sep}"
+        return _HERE + word.removeprefix(inside) if word.startswith(inside) else word
+
+    def _meant(self, word: str) -> str:
+        inside = f"{self.folder}{os.sep}"
+        return inside + word.removeprefix(_HERE) if word.startswith(_HERE) else word
 
     def _work(self) -> None:
         while True:
