@@ -57,7 +57,7 @@ class Reference:
     - light: level, contrast and sharpness, see `light_of`;
     - displacement [P]: from the mean of the five, on the principal axes of the displacements
       among the reference pictures themselves, in their standard deviations. It has little to do
-      with what is shown, so that what all pictures share (light, focus, camera) stands out.
+      with what is shown, so that what all pictures share (light, focus, camera) shows.
     """
 
     def __init__(self, rows: Floats) -> None:
@@ -199,7 +199,7 @@ class ChangeDetector:
     a nonparametric framework for sequential change detection"). A change is dated to where the
     CUSUM (Page 1954, Biometrika 41) of the strongest one's bets left 0.
 
-    After an alarm it begins anew, with the pictures that come then.
+    After an alarm it begins again, with the pictures that come then.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ class Outlook:
         Classes of which one picture has a label.
     largest : float
         Share 0..1 of the labels that the class with most of them has. Above a half, as where most
-        parts are good, neither estimate tells of rare classes, and no stop is advised.
+        parts are good, neither estimate sees rare classes, and no stop is advised.
     unseen : float or None
         Estimated classes of which none has; None with fewer than two labels per class.
     changed : float or None

@@ -25,7 +25,7 @@ class Connection(H11Protocol):
         self._look()
 
     def on_response_complete(self) -> None:
-        """Begin to count anew."""
+        """Begin to count again."""
         super().on_response_complete()
         self._look()
 

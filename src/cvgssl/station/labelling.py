@@ -1,4 +1,4 @@
-"""What the page for labelling shows and asks: computed anew after every label, in the background.
+"""What the page for labelling shows and asks: computed again after every label, in the background.
 
 Shape letters: N pictures of the pool.
 """

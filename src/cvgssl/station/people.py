@@ -31,7 +31,7 @@ _BY, _NAME, _CSRF = "by", "name", "csrf"  # in a session
 
 @dataclass(frozen=True)
 class Person:
-    """name: stands beside what was done in the station's log. is_named: or is a guest."""
+    """name: is given beside what was done in the station's log. is_named: or is a guest."""
 
     name: str
     role: Role

@@ -227,7 +227,7 @@ class Delivery:
     """
 
     def __init__(self, sink: Sink, folder: Path, address: str) -> None:
-        """folder: of the station. address: another one is another sink, which begins anew."""
+        """folder: of the station. address: another one is another sink, with a count of its own."""
         self.sink, self.trouble = sink, ""
         self._log_path = folder / LOG
         # an address may hold what nobody else is to know

@@ -122,7 +122,7 @@ class Stream:
     def use(self, live: Loaded, note: Callable[[Seen], object]) -> Loaded:
         """The live version, which notes what it sees where that can be compared.
 
-        It goes on where an earlier process ended, and tells of what that could not. Raises
+        It goes on where an earlier process ended, and tells what that could not. Raises
         MachineError for a disk that takes no rows.
         """
         if self._open is not None and self._open[0].version == live.version:

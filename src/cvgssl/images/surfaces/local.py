@@ -96,7 +96,7 @@ def _piece(kind: Kind, coil: Coil, rng: np.random.Generator, wanted: float) -> F
 
 
 def _visibility(piece: Field, coil: Coil) -> float:
-    """How much a defect stands out from this coil's texture; white cannot become whiter."""
+    """How much a defect differs from this coil's texture; white cannot become whiter."""
     shown = np.minimum(piece, max(200 / coil.brightness - 1, 0.0))
     strongest = np.abs(gaussian_filter(shown, 1.5)).max()
     return float(strongest / (0.5 * coil.roughness + 0.02))
