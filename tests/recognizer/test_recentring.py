@@ -145,6 +145,9 @@ def _a_few_labels(fitted: Path, tmp_path: Path, command: Command) -> None:
     named = command("predict", "labelled", "after/0-0.png", "--nearest", "1", "--csv", "-")
     assert named.returncode == 0, named.stderr
     assert named.stdout.count("burr") >= 2 and "after/0-0.png" in named.stdout.split(",", 1)[1]
+    few.write_text("path,label\n0-0.png,\n")
+    done = command("recentre", fitted, "wrong", *words)
+    assert done.returncode == 2 and "few.csv: no picture has a label" in done.stderr
     few.write_text("path,label\n0-0.png,burr\nbefore/0-0.png,burr\n")
     done = command("recentre", fitted, "wrong", *words)
     assert done.returncode == 2 and "few.csv line 3: before/0-0.png is no picture" in done.stderr

@@ -174,6 +174,8 @@ def _listed(config: RecentreConfig, after: NamedEmbeddings) -> Labelled:
         flag = f"--labels {config.labels}"
         listed = read_labels(config.labels, "--labels")
         lines = [line for line in listed if line.label not in ("", UNSURE)]
+        if not lines:
+            raise UserError(f"{flag}: no picture has a label; fill in the column label")
         lines = known_lines(lines, KnownNames(after.names, config.after), flag)
         _, kept = load_recognizer(config.recognizer)
         others = {name for name in after.names if place(name) not in kept.train.names}
