@@ -3,10 +3,12 @@
 import contextlib
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
@@ -167,6 +169,35 @@ def test_both_languages_and_the_name_of_who_works(
             expect(page.get_by_text("Wang Fang")).to_be_visible()
             assert page.locator("html").get_attribute("lang") == "zh"
             assert not serious_findings(page)
+
+
+def test_what_is_wrong_with_pictures_is_told_in_chinese(
+    start: Start, browser: Browser, tmp_path: Path, teacher_file: Path
+) -> None:
+    line = tmp_path / "line"
+    line.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(6):
+        side = 24 if number else 30
+        Image.fromarray(rng.integers(0, 255, (side, side), np.uint8)).save(line / f"{number}.png")
+    shutil.copyfile(line / "1.png", line / "7.png")
+    Image.new("L", (24, 24), 9).save(line / "8.png")
+    (line / "9.png").write_bytes(b"no picture")
+    words = ("--pictures", line, "--encoder", f"test_vit={teacher_file}")
+    with (
+        start(tmp_path / "station", *words) as running,
+        opened(browser, running.port, locale="zh-CN") as page,
+    ):
+        page.goto("/start")
+        page.keyboard.press("Enter")
+        said = page.locator("#check summary")
+        expect(said.first).to_be_visible(timeout=60_000)
+        texts = said.all_inner_texts()
+        assert len(texts) >= 3 and any("（1）" in text for text in texts)
+        assert not [text for text in texts if re.search("[a-z]{3}", text)]
+        said.first.click()
+        expect(page.locator("#check details[open] p[lang=en]")).to_contain_text("file")
+        assert not serious_findings(page)
 
 
 def test_from_a_folder_to_a_recognizer_by_keyboard(

@@ -62,18 +62,21 @@
       const shown = names.slice(0, EXAMPLES).map((name) => make("figure", {},
         make("img", { class: "thumb", alt: "", loading: "lazy", src: `/pool/160/${encodeURI(name)}` }),
         make("figcaption", {}, name)));
-      const list = make("details", {},
-        make("summary", {}, make("b", { class: kind }, t(word)), " ", aboutFinding(finding)), make("div", { class: "grid" }, ...shown));
-      lines.push(list);
+      const [about, more] = aboutFinding(finding, names.length);
+      lines.push(make("details", {},
+        make("summary", {}, make("b", { class: kind }, t(word)), " ", about),
+        ...(more ? [make("p", { class: "quiet", lang: "en" }, more)] : []),
+        make("div", { class: "grid" }, ...shown)));
     }
     if (findings.spoiled) lines.push(make("p", { class: "bad" }, t("Mend these first where you can: accuracy measured on such pictures misleads.")));
     byId("check").replaceChildren(...lines);
   }
 
-  /** The command's own sentence, after what it is about where the page has other words for that. */
-  function aboutFinding({ kind, message }) {
+  /** The command's own sentence; or the page's, of how many pictures, and the other one for below. */
+  function aboutFinding({ kind, message, items }, pictures) {
     const about = t(`finding ${kind}`);
-    return about === `finding ${kind}` ? message : `${about} – ${message}`;
+    if (about === `finding ${kind}`) return [message, ""];
+    return [pictures ? t("{about} ({n})", { about, n: items.length }) : about, message];
   }
 
   async function upload(files) {
