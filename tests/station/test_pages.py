@@ -197,6 +197,7 @@ def test_what_is_wrong_with_pictures_is_told_in_chinese(
         assert not [text for text in texts if re.search("[a-z]{3}", text)]
         said.first.click()
         expect(page.locator("#check details[open] p[lang=en]")).to_contain_text("file")
+        expect(page.locator("#check details[open] .gone")).to_be_visible()  # 9.png
         assert not serious_findings(page)
 
 

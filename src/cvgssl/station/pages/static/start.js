@@ -59,9 +59,7 @@
     for (const finding of findings.findings) {
       const [kind, word] = SEVERITIES[finding.severity];
       const names = [...new Set(finding.items.flat().filter((name) => /\.\w{3,4}$/.test(name)))];
-      const shown = names.slice(0, EXAMPLES).map((name) => make("figure", {},
-        make("img", { class: "thumb", alt: "", loading: "lazy", src: `/pool/160/${encodeURI(name)}` }),
-        make("figcaption", {}, name)));
+      const shown = names.slice(0, EXAMPLES).map((name) => make("figure", {}, example(name), make("figcaption", {}, name)));
       const [about, more] = aboutFinding(finding, names.length);
       lines.push(make("details", {},
         make("summary", {}, make("b", { class: kind }, t(word)), " ", about),
@@ -70,6 +68,13 @@
     }
     if (findings.spoiled) lines.push(make("p", { class: "bad" }, t("Mend these first where you can: accuracy measured on such pictures misleads.")));
     byId("check").replaceChildren(...lines);
+  }
+
+  /** A picture of the pool; one that cannot be read leaves a gray place. */
+  function example(name) {
+    const image = make("img", { class: "thumb", alt: "", loading: "lazy", src: `/pool/160/${encodeURI(name)}` });
+    image.addEventListener("error", () => image.replaceWith(make("span", { class: "thumb gone" }, "–")));
+    return image;
   }
 
   /** The command's own sentence; or the page's, of how many pictures, and the other one for below. */
