@@ -1,4 +1,4 @@
-"""The published command: few-shot fine-tuning and linear evaluation. Same as `cvgssl finetune`."""
+"""The published command: few-shot fine-tuning and linear evaluation. `finetune` or `linear`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The published pre-training command. Same as `cvgssl pretrain`."""
+"""The published pre-training command. `cvgssl pretrain` with the published settings."""
 
 import sys
 

@@ -12,7 +12,7 @@ from cvgssl.features.config import EmbedConfig
 from cvgssl.features.embed import embed
 from cvgssl.features.table import FeatureTable
 from cvgssl.recognizer.card import load_recognizer
-from cvgssl.recognizer.changes import ChangeLog, identity
+from cvgssl.recognizer.changes import ChangeLog, NamedEmbeddings, identity
 from cvgssl.recognizer.config import AlarmOptions, FitConfig
 from cvgssl.recognizer.fit import fit
 from cvgssl.recognizer.head import FittedHead
@@ -68,17 +68,19 @@ def test_a_recognizer_is_written_whole(fitted: Path, tmp_path: Path) -> None:
 
 
 def test_labels_since_the_change_are_learned_as_they_are(fitted: Path, tmp_path: Path) -> None:
-    """Of a class that is known, of one that is new, and of a picture that it learned from."""
+    """Of a known class, of a new one and a known name; not a copy of what it learned from."""
     card, kept = load_recognizer(fitted)
     line = np.random.default_rng(2).normal(0, 1, (60, kept.train.values.shape[1]))
     line = line.astype(np.float32)
-    names, known = ["new/1.png", "new/2.png", kept.train.names[0]], card.classes[1]
-    labelled = Labelled(names, [known, "burr", known], line[:3])
-    recentre(fitted, line, line + 1, tmp_path / "moved", labelled)
+    taken, known = kept.train.names[0], card.classes[1]
+    names, values = ["new/1.png", taken, "copy.png"], np.stack([*line[:2], kept.train.values[0]])
+    labelled = Labelled(names, [known, "burr", known], values)
+    joined = recentre(fitted, line, line + 1, tmp_path / "moved", labelled)
+    assert joined == (2, ("burr",))
     again, moved = load_recognizer(tmp_path / "moved")
     assert again.classes == tuple(sorted([*card.classes, "burr"]))
     count = len(kept.train)
-    assert moved.train.names == (*kept.train.names, "new/1.png", "new/2.png")
+    assert moved.train.names == (*kept.train.names, "new/1.png", f"since the change/{taken}")
     assert (moved.train.values[count:] == line[:2]).all()
 
     def classes(table: FeatureTable) -> list[str]:
@@ -88,7 +90,7 @@ def test_labels_since_the_change_are_learned_as_they_are(fitted: Path, tmp_path:
     assert moved.mirrored is not None and kept.mirrored is not None
     assert classes(moved.mirrored) == classes(kept.mirrored)
     listed = (tmp_path / "moved" / "labels.csv").read_text(encoding="utf-8-sig").splitlines()
-    assert listed[-2:] == [f"new/1.png,{known}", "new/2.png,burr"]
+    assert listed[-2:] == [f"new/1.png,{known}", f"since the change/{taken},burr"]
     summary = json.loads((tmp_path / "moved" / "summary.json").read_text())
     assert summary["labelled"] == len(listed) - 1 and "burr" in summary["classes"]
     head = FittedHead(moved, again)
@@ -141,7 +143,9 @@ def _a_few_labels(fitted: Path, tmp_path: Path, command: Command) -> None:
     few = tmp_path / "few.csv"
     few.write_text("path,label\n0-0.png,burr\nafter/0-1.png,burr\n1-0.png,\n2-0.png,?\n")
     done = command("recentre", fitted, "labelled", *words)
-    assert done.returncode == 0 and "; 2 labels of these are learned, too" in done.stdout
+    assert (
+        done.returncode == 0 and "; 2 labels of these are learned, too (new: burr)" in done.stdout
+    )
     named = command("predict", "labelled", "after/0-0.png", "--nearest", "1", "--csv", "-")
     assert named.returncode == 0, named.stderr
     assert named.stdout.count("burr") >= 2 and "after/0-0.png" in named.stdout.split(",", 1)[1]
@@ -186,6 +190,12 @@ def test_by_the_file_of_an_alarm(fitted: Path, tmp_path: Path, command: Command)
     assert np.allclose(moved.train.values[:-1] - kept.train.values, 0.5, atol=0.02)
     assert moved.train.names[-1] == "229.png" and (moved.train.values[-1] == -0.5).all()
     log.close()
+
+
+def test_names_that_stand_for_one_picture() -> None:
+    values = np.array([[1, 0], [2, 0], [1, 0], [3, 0]], np.float32)
+    found = NamedEmbeddings(["a.png", "cam.png", "a.png", "cam.png"], values)
+    assert found.rows() == {"a.png": 0}, "two pictures are called cam.png"
 
 
 def test_what_cannot_be(fitted: Path, steel: Path, tmp_path: Path, command: Command) -> None:

@@ -11,8 +11,17 @@ from pathlib import Path
 import pytest
 
 from cvgssl.runtime.errors import UserError
+from cvgssl.selection.label_list import read_labels, write_labels
+from cvgssl.station.answering import Answering
+from cvgssl.station.answers import Answers
+from cvgssl.station.config import StationConfig
 from cvgssl.station.events import LOG, EventLog
+from cvgssl.station.fitting import Fitting
 from cvgssl.station.jobs import Job, Jobs, Progress, _progress
+from cvgssl.station.models import Models
+from cvgssl.station.picture_store import PictureStore
+from cvgssl.station.pool import Pool
+from cvgssl.station.review import Reviews
 
 
 @pytest.fixture
@@ -69,6 +78,27 @@ def test_what_waits_is_done_where_the_station_has_been_moved_to(
     assert after.job(number).state == "done", after.job(number).said
     assert (tmp_path / "new" / "pool" / "check.json").is_file()
     after.close()
+
+
+def test_a_list_of_labels_follows_the_station(tmp_path: Path) -> None:
+    """Reviewed pictures are called by their place, which is another one after a move."""
+    config = StationConfig(folder=tmp_path)
+    log = EventLog(tmp_path / LOG)
+    store = PictureStore(tmp_path, 10**6)
+    answers = Answers(tmp_path / LOG, store)
+    reviews = Reviews(tmp_path, tmp_path / LOG, answers, 0.05)
+    pool = Pool(tmp_path, (), tmp_path / LOG, 128)
+    jobs = Jobs(tmp_path, tmp_path / LOG)
+    answering = Answering(Models(tmp_path, log), config, None)
+    Fitting(config, pool, reviews, jobs, answering)
+    listed, sha256 = tmp_path / "labels_3.csv", "0" * 64
+    write_labels([("line/1.png", "good"), (f"/old/reviewed/{sha256}", "burr")], listed)
+    words = ("fit", "line", "--labels", str(listed), "--out", str(tmp_path / "fits" / "3" / "x"))
+    jobs.before["fit"](Job(1, "fit", words, "Li", "waiting"))
+    places = {line.path: line.label for line in read_labels(listed, "--labels")}
+    assert places == {"line/1.png": "good", str(tmp_path / "reviewed" / sha256): "burr"}
+    for each in (jobs, pool, answering, reviews, answers, store, log):
+        each.close()
 
 
 def test_what_follows_may_fail(jobs: Jobs, steel: Path) -> None:

@@ -133,8 +133,10 @@ def _recentred_with_labels(work: Watching, folder: Path, alarm: ToldAlarm) -> No
     reviews.review(bright.number, "Li", verdict(bright, "burr"), "burr")
     reviews.review(dark.number, "Li", verdict(dark, "burr"), "burr")
     reviews.review(other.number, "Li", True)
-    reviews.review(unsure.number, "Li", None, "?")
-    number = work.recentre(alarm.number, "Li")
+    wrong = reviews.review(unsure.number, "Li", verdict(unsure, "burr"), "burr")
+    reviews.review(unsure.number, "Li", None, "?", wrong.number)  # the last one counts
+    number, labels = work.recentre(alarm.number, "Li", reviews.truths())
+    assert labels == 2
     (place,) = (folder / "models" / f"{number:04}").iterdir()
     card, kept = load_recognizer(place)
     listed = dict(zip(kept.train.names, kept.train.labels, strict=True))
@@ -142,6 +144,7 @@ def _recentred_with_labels(work: Watching, folder: Path, alarm: ToldAlarm) -> No
     assert named[dark.sha256] == "burr" and named[other.sha256] == other.label
     assert not {bright.sha256, unsure.sha256} & {*named} and "burr" in card.classes
     assert next(each for each in work.alarms()).settled == "recentred"
+    reviews.close()
     answers.close()
     store.close()
 
@@ -179,14 +182,14 @@ def test_a_version_is_recentred_by_one_person_at_a_time(
     work._alarm("watch", 1, [ChangeAlarm("light", "darker", "", 70, 9, "a.png", ())])
     (alarm,) = work.alarms()
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(work.recentre, alarm.number, "Li")
+        first = pool.submit(work.recentre, alarm.number, "Li", {})
         until(lambda: asked)
         with pytest.raises(UserError, match="is being re-centred"):
-            work.recentre(alarm.number, "Wang")
+            work.recentre(alarm.number, "Wang", {})
         go.set()
         assert isinstance(first.exception(30), UserError)
     with pytest.raises(UserError, match="too few"):
-        work.recentre(alarm.number, "Wang")
+        work.recentre(alarm.number, "Wang", {})
     assert len(asked) == 2
 
 

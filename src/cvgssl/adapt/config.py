@@ -67,7 +67,7 @@ class AdaptConfig(CheckedOptions, JobOptions, PictureOptions, SplitOptions):
     weight_decay: float = Field(default=1e-4, ge=0, description="weight decay")
     label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="label smoothing")
     eval_every: int = Field(
-        default=1, ge=1, description="epochs between looks at the test pictures"
+        default=1, ge=1, description="epochs between evaluations of the test pictures"
     )
     eval_batch_size: int = Field(default=64, ge=1, description="pictures per step without gradient")
     ema: float | None = Field(
@@ -120,7 +120,7 @@ class FinetuneConfig(AdaptConfig):
         "of a transformer's attention)",
     )
     lora_alpha: float = Field(
-        default=8.0, gt=0, description="scale of the updates of lora:RANK, times RANK"
+        default=8.0, gt=0, description="updates of lora:RANK are multiplied by this / RANK"
     )
     pseudo_labels: bool = Field(
         default=False,

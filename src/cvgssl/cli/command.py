@@ -32,6 +32,7 @@ from cvgssl.runtime.places import check_place
 
 T = TypeVar("T")
 
+_METAVARS = {bool: "true|false", int: "INT", float: "NUMBER", Path: "PATH"}
 # as pydantic reads them
 BOOLEAN_WORDS = ("true", "false", "1", "0", "yes", "no", "on", "off", "t", "f", "y", "n")
 
@@ -176,10 +177,9 @@ def _add(parser: argparse._ActionsContainer, name: str, field: FieldInfo, positi
     if not required and default not in (None, (), ""):
         shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
         text += f" (default: {shown})"
-    options: dict[str, Any] = {"help": text.replace("%", "%%"), "metavar": _metavar(kind)}
-    for choice in field.metadata:
-        if isinstance(choice, OneOf):
-            options["metavar"] = _braces(choice.names)
+    choices = choices_of(field)
+    metavar = "{" + ",".join(choices) + "}" if choices else _METAVARS.get(kind, "TEXT")
+    options: dict[str, Any] = {"help": text.replace("%", "%%"), "metavar": metavar}
     if is_list:
         options |= {"nargs": "*", "action": "extend"}
     elif kind is bool:
@@ -206,15 +206,13 @@ def _plain_type(annotation: Any) -> tuple[Any, bool]:
     return annotation, False
 
 
-def _metavar(kind: Any) -> str:
-    if get_origin(kind) is Literal:
-        return _braces(get_args(kind))
-    names = {bool: "true|false", int: "INT", float: "NUMBER", Path: "PATH"}
-    return names.get(kind, "TEXT")
-
-
-def _braces(names: Iterable[Any]) -> str:
-    return "{" + ",".join(map(str, names)) + "}"
+def choices_of(field: FieldInfo) -> list[str]:
+    """The words that an option takes; empty where it takes others than listed ones."""
+    for each in field.metadata:
+        if isinstance(each, OneOf):
+            return list(each.names)
+    kind, _ = _plain_type(field.annotation)
+    return list(map(str, get_args(kind))) if get_origin(kind) is Literal else []
 
 
 def _summary(config: type) -> str:

@@ -32,7 +32,7 @@ class CheckConfig(SizeLimit):
         "path,label,split"
     )
     json: Annotated[str, Written()] = Field(
-        "", description="write all findings to this file as JSON; - for stdout"
+        "", description="write all findings to this file as JSON; - is standard output"
     )
 
 

@@ -35,10 +35,10 @@ class ImportConfig(SizeLimit):
         "crop: every box as a PNG",
     )
     crop_margin: float = Field(
-        0.1, ge=0, le=5, description="crops are wider by this part of the box on each side"
+        0.1, ge=0, le=5, description="crops are wider by this share of the box on each side"
     )
     test_fraction: float = Field(
-        0.3, gt=0, lt=1, description="part of every class for testing (gc10-det)"
+        0.3, gt=0, lt=1, description="share of every class for testing (gc10-det)"
     )
     seed: int = Field(0, ge=0, description="seed of the split (gc10-det)")
 

@@ -44,8 +44,8 @@ class PlantOptions:
         1,
         ge=1,
         le=10,
-        description="a defective part has 1 to so many defects of any kinds, where there is room; "
-        "its class is that of the largest",
+        description="a defective part has 1 to this many defects of any kinds, where there is "
+        "room; its class is that of the largest",
     )
     exposures: int = Field(
         1,

@@ -150,7 +150,7 @@ COMMAND = Command(PredictConfig, positional=("model", "images"))
 
 
 def run(argv: Sequence[str], prog: str) -> int:
-    """Run the command; 0 when all pictures got a class."""
+    """Run the command; gives 0."""
     config = COMMAND.parse(argv, prog)
     with ExitStack() as locks:
         for flag, path in config.targets.items():

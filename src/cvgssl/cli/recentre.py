@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from cvgssl.cli.command import Command
 from cvgssl.recognizer.config import RecentreConfig
+from cvgssl.runtime.parsing import one_line
 
 COMMAND = Command(RecentreConfig, positional=("recognizer", "out"))
 
@@ -13,8 +14,10 @@ def run(argv: Sequence[str], prog: str) -> int:
     config = COMMAND.parse(argv, prog)
     from cvgssl.recognizer.recentring import recentre_by
 
-    before, after, labelled = recentre_by(config)
-    learned = f"; {labelled} labels of these are learned, too" if labelled else ""
+    before, after, joined = recentre_by(config)
+    learned = f"; {joined.labels} labels of these are learned, too" if joined.labels else ""
+    if joined.classes:
+        learned += f" (new: {', '.join(map(one_line, joined.classes))})"
     print(
         f"{config.out}: {config.recognizer}, its train pictures moved by what {before} pictures "
         f"before the change and {after} since differ by{learned}"

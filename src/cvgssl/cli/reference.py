@@ -3,7 +3,7 @@
 import importlib
 from typing import Any, get_origin
 
-from cvgssl.cli.command import Command
+from cvgssl.cli.command import Command, choices_of
 from cvgssl.cli.main import COMMANDS
 from cvgssl.runtime.options import fields_of
 
@@ -24,12 +24,13 @@ def reference() -> str:
         fields = fields_of(command.config)
         usage = " ".join([f"cvgssl {name}", *(_word(key, fields) for key in command.positional)])
         parts.append(f"## {usage}\n\n{text[0].upper()}{text[1:]}.\n")
-        parts.append("| option | default | meaning |\n|---|---|---|")
+        parts.append("| option | values | default | meaning |\n|---|---|---|---|")
         first = [key for key in fields if key in command.positional]
         for key in [*first, *(key for key in fields if key not in first)]:
             shown = _word(key, fields) if key in first else "--" + key.replace("_", "-")
             field = fields[key]
-            parts.append(f"| `{shown}` | {_default(field)} | {_cell(field.description or '')} |")
+            cells = [f"`{shown}`", ", ".join(choices_of(field)), _default(field)]
+            parts.append("| " + " | ".join([*cells, _cell(field.description or "")]) + " |")
         parts.append("")
     return "\n".join(parts)
 

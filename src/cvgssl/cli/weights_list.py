@@ -28,7 +28,7 @@ class WeightsConfig:
     )
     json: Annotated[str | None, Written()] = Field(
         None,
-        description="also write everything as JSON to this file; - for only JSON on the screen",
+        description="also write everything as JSON to this file; - is standard output",
     )
 
 

@@ -25,9 +25,11 @@ class ExportConfig(CheckedOptions):
         "file from its weights/"
     )
     out: Annotated[Path, Written()] = Field(description="file to write, .onnx or .xml")
-    run: int = Field(default=1, ge=1, description="which run of a run folder")
+    run: int = Field(
+        default=1, ge=1, description="which draw of a run of linear or finetune, from 1"
+    )
     checkpoint: Literal["last", "ema"] = Field(
-        default="last", description="weights of the last epoch, or their running average"
+        default="last", description="last: weights of the last epoch; ema: their running average"
     )
     encoder: tuple[str, ...] = Field(
         default=(),

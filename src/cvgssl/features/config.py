@@ -75,17 +75,19 @@ class EncodingOptions(
         default=1,
         ge=1,
         le=64,
-        description="average over so many crops of each picture; 1: the whole picture",
+        description="average over this many crops of each picture; 1: the whole picture",
     )
     crop_side: float = Field(
         default=0.8, ge=0.1, le=1, description="side of these crops, as a share of the picture's"
     )
     flips: Flips = Field(
         default="none",
-        description="average over mirror images: 2 (horizontal), 4 (both axes), or 8 with quarter "
-        "turns (rotations)",
+        description="average over the picture and its mirror images: horizontal: 2, both (axes): "
+        "4, rotations (both axes and quarter turns): 8",
     )
-    seed: int = Field(default=0, ge=0, lt=2**63, description="seed of that split")
+    seed: int = Field(
+        default=0, ge=0, lt=2**63, description="seed of the split where DATA has none"
+    )
 
     def _problems(self) -> list[str]:
         problems = super()._problems()

@@ -87,7 +87,7 @@ class Reference:
     ) -> tuple[Floats, Floats, NDArray[np.intp]]:
         neighbours = min(NEIGHBOURS, len(self._rows) - 1)
         cosine, places = nearest_neighbours(rows.astype(np.float32), self._rows, neighbours, own)
-        distance: Floats = 1 - cosine.mean(axis=1, dtype=np.float64)
+        distance: Floats = (1 - cosine.mean(axis=1, dtype=np.float64)).clip(0)
         return distance, rows - self._rows[places].mean(axis=1, dtype=np.float64), places[:, 0]
 
 

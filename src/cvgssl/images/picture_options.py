@@ -55,7 +55,7 @@ class BatchOptions(DecodingOptions):
     The same for jobs that have few pictures in memory at a time.
     """
 
-    batch_size: int = Field(default=64, ge=1, description="pictures per step")
+    batch_size: int = Field(default=64, ge=1, description="pictures that a network gets at once")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -164,10 +164,12 @@ class PretrainConfig(CheckedOptions, JobOptions, RuntimeOption, PictureOptions):
     )
     compile: bool = Field(default=False, description="torch.compile the backbone")
     print_freq: int = Field(
-        default=10, ge=1, description="steps between looks at the loss, which progress shows"
+        default=10, ge=1, description="steps after which the loss is read, which progress shows"
     )
     monitor_every: int = Field(
-        default=10, ge=1, description="epochs between looks at the embedding (collapse, agreement)"
+        default=10,
+        ge=1,
+        description="epochs between evaluations of the embedding (collapse, agreement)",
     )
     knn: bool = Field(
         default=False,

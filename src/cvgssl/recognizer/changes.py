@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl.heads.change import Alarm, ChangeDetector
+from cvgssl.images.names import comparable
 from cvgssl.recognizer.card import TRAIN, load_recognizer
 from cvgssl.recognizer.config import AlarmOptions
 from cvgssl.recognizer.fitted import FittedRecognizer
@@ -259,10 +260,20 @@ def last_alarm(path: Path, recognizer: str) -> ChangeAlarm:
 
 
 class NamedEmbeddings(NamedTuple):
-    """Of N pictures. names: as they were given. values: float32 [N, D]."""
+    """Of N pictures. names: as they were given, letters composed. values: float32 [N, D]."""
 
     names: Sequence[str]
     values: NDArray[np.float32]
+
+    def rows(self) -> dict[str, int]:
+        """A row for each name; not for one that several different pictures have."""
+        found: dict[str, int] = {}
+        unlike = set()
+        for row, name in enumerate(self.names):
+            first = found.setdefault(name, row)
+            if first != row and not np.array_equal(self.values[first], self.values[row]):
+                unlike.add(name)
+        return {name: row for name, row in found.items() if name not in unlike}
 
 
 def embeddings_around(
@@ -286,7 +297,7 @@ def embeddings_around(
         ]
     before, after = (
         NamedEmbeddings(
-            [name for name, _ in rows],
+            [comparable(name) for name, _ in rows],
             np.array([np.frombuffer(embedding, np.float32) for _, embedding in rows]),
         )
         for rows in found

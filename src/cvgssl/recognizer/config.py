@@ -1,4 +1,4 @@
-"""Options of `cvgssl fit` and of prediction.
+"""Options of `cvgssl fit`, of prediction and of `recentre`.
 
 Imports no torch and no sklearn, so that `--help` is quick.
 """
@@ -52,7 +52,7 @@ class FitConfig(EncodingOptions):
         default=None,
         ge=1,
         le=1_000_000,
-        description="instead of --labels: so many pictures of each class folder are labelled, "
+        description="instead of --labels: this many pictures of each class folder are labelled, "
         "drawn by --seed",
     )
     class_folders: bool = Field(
@@ -69,7 +69,7 @@ class FitConfig(EncodingOptions):
     support_flips: SupportFlips = Field(
         default="both",
         description="mirror images of each labelled picture that heads which learn from labels "
-        "alone (auto's kernel-ridge too) see besides it: 1 (horizontal) or 3 (both axes); where "
+        "alone (auto's kernel-ridge too) see besides it: horizontal: 1, both: 3; where "
         "the direction of a defect is its class, as in scratches along and across, say none",
     )
     preparation: Mode = Field(
@@ -120,15 +120,15 @@ class AlarmOptions:
     false_alarm_every: int = Field(
         default=PICTURES_BETWEEN,
         ge=100,
-        description="pictures between two false alarms, on average, at least; one among the first "
-        "n has a probability of n divided by this at most",
+        description="least mean number of pictures between two false alarms; with 100000 there is "
+        "one among the first 1000 pictures with a probability of 1 % at most",
     )
     run_length: int = Field(
         default=1,
         ge=1,
         le=100_000,
         description="pictures in a row that are alike because they show one coil, sheet or part; "
-        "one of so many is compared, or each new coil would be an alarm",
+        "one of this many is compared, or each new coil would be an alarm",
     )
 
 
@@ -144,9 +144,11 @@ class PredictOptions(CheckedOptions, GpuOption, RuntimeOption, BatchOptions):
     images: tuple[Path, ...] = Field(
         min_length=1, description="picture files, and folders to be searched for pictures"
     )
-    run: int = Field(default=1, ge=1, description="which run of a run folder")
+    run: int = Field(
+        default=1, ge=1, description="which draw of a run of linear or finetune, from 1"
+    )
     checkpoint: Literal["last", "ema"] = Field(
-        default="last", description="weights of the last epoch, or their running average"
+        default="last", description="last: weights of the last epoch; ema: their running average"
     )
     unknown: bool = Field(
         default=False,
@@ -164,8 +166,8 @@ class PredictOptions(CheckedOptions, GpuOption, RuntimeOption, BatchOptions):
         default=0,
         ge=0,
         le=MOST_NEAREST,
-        description="also name so many labelled pictures, those most like each picture, with class "
-        "and similarity (cosine); for runs of `cvgssl fit` and files of them",
+        description="also name this many labelled pictures, those most like each picture, with "
+        "class and similarity (cosine); for runs of `cvgssl fit` and files of them",
     )
     encoder: tuple[str, ...] = Field(
         default=(),

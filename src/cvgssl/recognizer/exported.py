@@ -1,4 +1,4 @@
-"""Pictures named by a file of `cvgssl export`, in ONNX Runtime on the CPU. Imports no torch.
+"""Pictures named by a file of `cvgssl export`, by ONNX Runtime or OpenVINO, without torch.
 
 Shape letters: B pictures, K classes.
 """

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from cvgssl.features.reading import Reading
 from cvgssl.features.table import SPLITS, UNLABELLED, FeatureTable
 from cvgssl.images.assemble import normal
 from cvgssl.images.decoding import check_readable, warn_if_dark
-from cvgssl.images.names import KnownNames, text_form
+from cvgssl.images.names import KnownNames, comparable, text_form
 from cvgssl.recognizer.card import KeptPictures, load_recognizer, save_recognizer
 from cvgssl.recognizer.changes import (
     NamedEmbeddings,
@@ -33,9 +33,10 @@ from cvgssl.runtime.files import new_folder, write_json
 from cvgssl.runtime.options import CONFIG
 from cvgssl.runtime.parsing import one_line, parse_json, problem_lines
 from cvgssl.runtime.progress import progress
-from cvgssl.selection.label_list import UNSURE, known_lines, read_labels
+from cvgssl.selection.label_list import UNSURE, LabelLine, known_lines, read_labels
 
 LEAST = 50  # pictures before and after
+_OTHER = "since the change/"  # before names that train pictures have, too
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,18 @@ class Labelled:
     names: Sequence[str]
     labels: Sequence[str]
     values: NDArray[np.float32]
+
+    def take(self, rows: Sequence[int]) -> "Labelled":
+        """The pictures in these rows."""
+        names, labels = ([each[row] for row in rows] for each in (self.names, self.labels))
+        return Labelled(names, labels, self.values[np.array(rows, np.intp)])
+
+
+class Joined(NamedTuple):
+    """labels: of further pictures that a recognizer learned. classes: new ones among them."""
+
+    labels: int
+    classes: tuple[str, ...]
 
 
 def recentred(
@@ -81,12 +94,11 @@ def recentre(
     after: NDArray[np.floating[Any]],
     out: Path,
     labelled: Labelled | None = None,
-) -> None:
+) -> Joined:
     """Write the recognizer of `folder` to `out` with its train pictures `recentred`.
 
-    labelled: are learned besides, as they are, but for those whose names train pictures have. What
-    was known of its accuracy is left out. Raises UserError where there are too few pictures before
-    or after.
+    labelled: are learned besides, as they are, but for copies of train pictures. What was known of
+    its accuracy is left out. Raises UserError where there are too few pictures before or after.
     """
     if min(len(before), len(after)) < LEAST:
         raise UserError(
@@ -102,7 +114,13 @@ def recentre(
         views = mirrored.values.reshape(-1, width)
         moved = recentred(views, before, after).reshape(mirrored.values.shape)
         mirrored = replace(mirrored, values=moved)
+    joined = Joined(0, ())
     if labelled is not None:
+        copies = {row.tobytes() for row in kept.train.values}
+        others = [row for row, each in enumerate(labelled.values) if each.tobytes() not in copies]
+        labelled = labelled.take(others)
+        new = {*labelled.labels} - {*card.classes}
+        joined = Joined(len(others), tuple(sorted(new)))
         train, mirrored = _with(train, mirrored, labelled)
         card = replace(card, classes=train.classes)
     with new_folder(out, "--out") as aside:
@@ -115,23 +133,28 @@ def recentre(
             known = int((train.labels != UNLABELLED).sum())
             figures |= {"classes": train.classes, "labelled": known}
             write_json(aside / SUMMARY, figures | {"decision": None, "test": None})
+    return joined
 
 
 def _with(
     train: FeatureTable, mirrored: FeatureTable | None, labelled: Labelled
 ) -> tuple[FeatureTable, FeatureTable | None]:
     """Train pictures with further ones, and their mirror images, by all classes."""
-    new = [row for row, name in enumerate(labelled.names) if name not in train.names]
-    labels = [labelled.labels[row] for row in new]
-    classes = tuple(sorted({*train.classes, *labels}))
+    classes = tuple(sorted({*train.classes, *labelled.labels}))
     codes = {name: code for code, name in enumerate(classes)}
+    known = {*train.names}
     recoded = np.array([*(codes[name] for name in train.classes), UNLABELLED])  # -1 is the last
     joined = replace(
         train,
-        values=np.concatenate([train.values, labelled.values[np.array(new, np.intp)]]),
-        names=(*train.names, *(labelled.names[row] for row in new)),
-        labels=np.array([*recoded[train.labels], *(codes[name] for name in labels)], np.int64),
-        splits=(*train.splits, *[SPLITS[0]] * len(new)),
+        values=np.concatenate([train.values, labelled.values]),
+        names=(
+            *train.names,
+            *(each if each not in known else _OTHER + each for each in labelled.names),
+        ),
+        labels=np.array(
+            [*recoded[train.labels], *(codes[name] for name in labelled.labels)], np.int64
+        ),
+        splits=(*train.splits, *[SPLITS[0]] * len(labelled.names)),
         classes=classes,
     )
     if mirrored is not None:
@@ -139,59 +162,58 @@ def _with(
     return joined, mirrored
 
 
-def recentre_by(config: RecentreConfig) -> tuple[int, int, int]:
+def recentre_by(config: RecentreConfig) -> tuple[int, int, Joined]:
     """The same by pictures of an alarm's file, or of folders.
 
-    Gives how many there were before and since the change, and how many of these have labels. Raises
-    UserError for what is wrong with the recognizer, the file, the pictures or the labels.
+    Gives how many there were before and since the change, too. Raises UserError for what is wrong
+    with the recognizer, the file, the pictures or the labels.
     """
     folder = config.recognizer
     if not is_fitted(folder):
         raise UserError(
             f"{folder}: keeps no embeddings to move; it must be a folder of `cvgssl fit`"
         )
-    if config.labels is not None:
-        read_labels(config.labels, "--labels")  # mistakes show before the work of embedding
+    lines = _lines(config)  # mistakes show before the work of embedding
     if config.alarm is not None:
         alarm = last_alarm(config.alarm, identity(folder))
         before, after = embeddings_around(config.alarm, alarm.pictures, alarm.since)
     else:
         assert config.before is not None and config.after is not None, "checked with the options"
         before, after = _embedded(config, [config.before, config.after])
-    labelled = _listed(config, after)
-    recentre(folder, before.values, after.values, config.out, labelled)
-    return len(before.names), len(after.names), len(labelled.names)
+    labelled = _listed(config, lines, after)
+    joined = recentre(folder, before.values, after.values, config.out, labelled)
+    return len(before.names), len(after.names), joined
 
 
-def _listed(config: RecentreConfig, after: NamedEmbeddings) -> Labelled:
-    """The pictures of --labels, which are among those since the change."""
+def _lines(config: RecentreConfig) -> list[LabelLine]:
+    """The pictures of --labels that have one."""
+    if config.labels is None:
+        return []
+    lines = read_labels(config.labels, "--labels")
+    labelled = [line for line in lines if line.label not in ("", UNSURE)]
+    if not labelled:
+        raise UserError(
+            f"--labels {config.labels}: no picture has a label; fill in the column label"
+        )
+    return labelled
 
-    def place(name: str) -> str:
-        return name if config.after is None else f"{config.after.as_posix()}/{name}"
 
-    lines = []
-    if config.labels is not None:
-        flag = f"--labels {config.labels}"
-        listed = read_labels(config.labels, "--labels")
-        lines = [line for line in listed if line.label not in ("", UNSURE)]
-        if not lines:
-            raise UserError(f"{flag}: no picture has a label; fill in the column label")
-        lines = known_lines(lines, KnownNames(after.names, config.after), flag)
-        _, kept = load_recognizer(config.recognizer)
-        others = {name for name in after.names if place(name) not in kept.train.names}
-        if problems := [
-            f"{flag} line {line.number}: {one_line(line.path)} is no picture since the change, or "
-            "one that the recognizer has learned from"
-            for line in lines
-            if line.path not in others
-        ]:
-            raise UserError(problem_lines(problems))
-    rows = {name: row for row, name in enumerate(after.names)}
-    chosen = np.array([rows[line.path] for line in lines], np.intp)
+def _listed(config: RecentreConfig, lines: Sequence[LabelLine], after: NamedEmbeddings) -> Labelled:
+    """The pictures of these lines, which are among those since the change."""
+    flag, rows = f"--labels {config.labels}", after.rows()
+    lines = known_lines(lines, KnownNames(after.names, config.after), flag)
+    if problems := [
+        f"{flag} line {line.number}: {one_line(line.path)} is no picture since the change, or "
+        "several different ones"
+        for line in lines
+        if line.path not in rows
+    ]:
+        raise UserError(problem_lines(problems))
+    within = "" if config.after is None else f"{config.after.as_posix()}/"
     return Labelled(
-        [place(line.path) for line in lines],
+        [within + line.path for line in lines],
         [normal(line.label) for line in lines],
-        after.values[chosen],
+        after.values[np.array([rows[line.path] for line in lines], np.intp)],
     )
 
 
@@ -217,7 +239,7 @@ def _embedded(config: RecentreConfig, folders: Sequence[Path]) -> list[NamedEmbe
         check_readable(reading.reasons(), len(paths), config.skip_corrupt)
         warn_if_dark(reading.brightest, embedding.geometries[0])
         names = [
-            text_form(paths[place].relative_to(folder).as_posix())
+            comparable(text_form(paths[place].relative_to(folder).as_posix()))
             for places, _ in batches
             for place in places
         ]

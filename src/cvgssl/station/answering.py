@@ -51,7 +51,8 @@ class Answering:
         self._decoding = ThreadPoolExecutor(cores(), thread_name_prefix="decode")
         # one, so that versions which take long to load hold no thread of other requests
         self._opening = ThreadPoolExecutor(1, thread_name_prefix="load")
-        self._loading, self._log = threading.Lock(), threading.Lock()  # the second is not held long
+        # the second only while the log is read, or a version is copied in
+        self._loading, self._log = threading.Lock(), threading.Lock()
         self._loaded: dict[int, Loaded] = {}
         self.problem = "no recognizer is live yet"
         self.live = None if live is None else self._load(live)
@@ -111,7 +112,8 @@ class Answering:
 
     async def _one(self, picture: Picture, loaded: Loaded) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
-        squares = await loop.run_in_executor(self._decoding, self._decode, picture, loaded)
+        with self.gatherer.decoding():
+            squares = await loop.run_in_executor(self._decoding, self._decode, picture, loaded)
         about = {"name": picture.name, "sha256": squares[0].digest}
         reason = next((square.reason for square in squares if square.pixels is None), "")
         if reason:

@@ -117,7 +117,7 @@ class Station:
             ReviewPage(shell, answers, reviews, recognize, labelling, keys),
             models,
             ReplayPage(shell, answers, recognize),
-            WatchPage(shell, self._watching, recognize, answering, keys),
+            WatchPage(shell, self._watching, reviews, answering, keys),
         ]
         jobs.begin()
         return [route for page in pages for route in page.routes()]
@@ -129,7 +129,8 @@ def _with_line(failure: Failure) -> Failure:
     async def told(request: Request, error: HTTPException) -> Response:
         if not hasattr(request.state, LOGGED):
             client = request.client.host if request.client else ""
-            write_line(client=client, path=request.url.path, status=error.status_code)
+            path, status = request.url.path, error.status_code
+            write_line(client=client, path=path, status=status, refused=error.detail)
         return await failure(request, error)
 
     return told

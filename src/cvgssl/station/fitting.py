@@ -1,15 +1,16 @@
 """From the labels of the pool and of reviews to the next version: `cvgssl fit` as a job."""
 
 import shutil
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from cvgssl.runtime.errors import UserError
-from cvgssl.selection.label_list import UNSURE
+from cvgssl.selection.label_list import UNSURE, read_labels, write_labels
 from cvgssl.station.answering import Answering
 from cvgssl.station.config import StationConfig
 from cvgssl.station.jobs import Job, Jobs
 from cvgssl.station.labels import Labels
 from cvgssl.station.pool import Pool
+from cvgssl.station.review import FOLDER as REVIEWED
 from cvgssl.station.review import Learned, Reviews, write_learned
 
 TASK = "fit"
@@ -29,7 +30,7 @@ class Fitting:
     ) -> None:
         self._config, self._pool, self._jobs = config, pool, jobs
         self._reviews, self._answering = reviews, answering
-        jobs.before[TASK] = self._clear
+        jobs.before[TASK] = self._prepare
         jobs.after[TASK] = self._take
 
     def ask(self, labels: Labels, who: str) -> int:
@@ -66,6 +67,19 @@ class Fitting:
     def _clear(self, job: Job) -> None:
         # what a station that was killed had made and not taken in
         shutil.rmtree(_out(job).parent, ignore_errors=True)
+
+    def _prepare(self, job: Job) -> None:
+        """The same, and the list's reviewed pictures are called by where the station is now."""
+        self._clear(job)
+        listed = Path(job.words[job.words.index("--labels") + 1])
+        if listed.is_file():
+            lines = read_labels(listed, "--labels")
+            write_labels([(self._place(line.path), line.label) for line in lines], listed)
+
+    def _place(self, written: str) -> str:
+        path = PurePath(written)
+        is_reviewed = path.parent.name == REVIEWED and len(path.name) == 64
+        return str(self._reviews.folder / path.name) if is_reviewed else written
 
     def _take(self, job: Job) -> None:
         self._answering.add(_out(job), job.who)

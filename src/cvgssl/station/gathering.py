@@ -56,7 +56,7 @@ class Gatherer:
     """The thread that recognizes, and how many pictures wait for it.
 
     most: pictures that are taken at once. batch: most that are recognized together.
-    wait: seconds that a picture may wait for others, while some that were taken are being decoded.
+    wait: seconds that a picture may wait for others, while some are being decoded.
     """
 
     def __init__(self, most: int, batch: int, wait: float) -> None:
@@ -64,7 +64,7 @@ class Gatherer:
         self._waiting: queue.Queue[_Asked | None] = queue.Queue()
         self._lock = threading.Lock()
         self.taken = 0
-        self._decoded = 0  # of those that were taken
+        self._decoding = 0
         self._bytes = 0
         self.on_batch: Callable[[int], object] = lambda _: None  # gets their sizes
         self._seconds = 0.0  # a picture takes, running mean
@@ -84,6 +84,17 @@ class Gatherer:
             with self._lock:
                 self.taken -= pictures
 
+    @contextmanager
+    def decoding(self) -> Iterator[None]:
+        """A picture is being decoded during the block, about which `ask` may come then."""
+        with self._lock:
+            self._decoding += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._decoding -= 1
+
     def ask(self, recognizer: Recognizing | Nearest, squares: Sequence[Square]) -> "Future[Said]":
         """What is said of a picture, in its time; inside `place_for`. Raises BusyError."""
         asked = _Asked(recognizer, squares)
@@ -92,12 +103,10 @@ class Gatherer:
             if self._bytes and self._bytes + size > _MOST_BYTES:
                 raise self._busy()
             self._bytes += size
-            self._decoded += 1
 
         def let_go(_: Future[Said]) -> None:
             with self._lock:
                 self._bytes -= size
-                self._decoded -= 1
 
         asked.said.add_done_callback(let_go)
         self._waiting.put(asked)
@@ -127,7 +136,7 @@ class Gatherer:
         """The first and what comes within the wait; and whether the end came."""
         asked, until = [first], time.monotonic() + self._wait
         while len(asked) < self._batch:
-            left = max(0.0, until - time.monotonic()) if self.taken > self._decoded else 0.0
+            left = max(0.0, until - time.monotonic()) if self._decoding else 0.0
             try:
                 each = self._waiting.get(timeout=left)
             except queue.Empty:

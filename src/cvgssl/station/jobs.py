@@ -165,8 +165,11 @@ class Jobs:
 
     def _kept(self, word: str) -> str:
         """A word as the log has it: paths in the station's folder stay right when that is moved."""
-        inside = f"{self.folder}{os.sep}"
-        return _HERE + word.removeprefix(inside) if word.startswith(inside) else word
+        for folder in (self.folder, self.folder.absolute(), self.folder.resolve()):
+            inside = f"{folder}{os.sep}"
+            if word.startswith(inside):
+                return _HERE + word.removeprefix(inside)
+        return word
 
     def _meant(self, word: str) -> str:
         inside = f"{self.folder}{os.sep}"

@@ -47,7 +47,11 @@ class LabelConflictError(Exception):
     """Somebody labelled the picture meanwhile; `now`: what counts, None where it was undone."""
 
     def __init__(self, picture: str, now: Label | None) -> None:
-        said = f"{now.who} labelled it {now.label or 'again'}" if now else "its label was undone"
+        said = "its label was undone"
+        if now is not None:
+            said = f"{now.who} " + (
+                f"labelled it {now.label}" if now.label else "took its label back"
+            )
         super().__init__(f"{one_line(picture)}: {said} meanwhile")
         self.now = now
 

@@ -9,7 +9,7 @@ import asyncio
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from cvgssl.images.names import comparable
 from cvgssl.recognizer.answers import path_text
 from cvgssl.recognizer.changes import ChangeAlarm, NamedEmbeddings, embeddings_around
 from cvgssl.recognizer.measuring import Seen
@@ -26,7 +27,6 @@ from cvgssl.recognizer.watching import Arrivals
 from cvgssl.runtime.errors import MachineError, UserError
 from cvgssl.runtime.files import sha256_file
 from cvgssl.runtime.parsing import one_line
-from cvgssl.selection.label_list import UNSURE
 from cvgssl.station.answering import Answering, Loaded, Picture
 from cvgssl.station.answers import WATCH, Answer, Answers, Judged, Source, Wanted
 from cvgssl.station.config import StationConfig
@@ -206,45 +206,51 @@ class Watching:
         newest = self._answers.page(Wanted(source=alarm.source, review=review), None, 500)
         return [each for each in newest if first is None or each.number >= first.number]
 
-    def recentre(self, number: int, who: str) -> int:
-        """Make a version of the one that gave an alarm, re-centred; gives its number.
+    def recentre(self, number: int, who: str, truths: Mapping[str, str]) -> tuple[int, int]:
+        """Make a version of the one that gave an alarm, re-centred, which is not live.
 
-        It knows what reviews named since the change, and is not live. Raises LookupError where
-        there is no such alarm, UserError where pictures are too few, and where somebody else has
-        one made.
+        truths: classes of pictures by their SHA-256; it learns those of pictures since the change.
+        Gives its number, and how many labels it learned. Raises LookupError where there is no such
+        alarm, UserError where pictures are too few, and where somebody else has one made.
         """
         if not self._recentring.acquire(blocking=False):
             raise UserError("a version is being re-centred; wait until it is there")
         try:
-            return self._recentred(number, who)
+            return self._recentred(number, who, truths)
         finally:
             self._recentring.release()
 
-    def _recentred(self, number: int, who: str) -> int:
+    def _recentred(self, number: int, who: str, truths: Mapping[str, str]) -> tuple[int, int]:
         alarm = next((each for each in self.alarms() if each.number == number), None)
         if alarm is None:
             raise LookupError(f"alarm {number}: there is none")
         loaded = self._answering.load(alarm.version)
         log = change_log(self._folder, alarm.source, alarm.version, alarm.run_length)
         before, after = embeddings_around(log, alarm.facts["pictures"], alarm.facts["since"])
-        labelled = self._named(alarm, after)
+        labelled = self._named(alarm, after, truths)
         made = self._folder / CHANGES / f"version {alarm.version} re-centred"
         shutil.rmtree(made, ignore_errors=True)  # of an earlier time
-        recentre(loaded.version.path, before.values, after.values, made, labelled)
+        joined = recentre(loaded.version.path, before.values, after.values, made, labelled)
         version = self._answering.add(made, who)
         shutil.rmtree(made, ignore_errors=True)
         self.settle(number, "recentred", who)
-        return version.number
+        return version.number, joined.labels
 
-    def _named(self, alarm: ToldAlarm, after: NamedEmbeddings) -> Labelled:
-        """The pictures since a change whose classes reviews name, by their last review."""
-        rows = {name: row for row, name in enumerate(after.names)}
+    def _named(
+        self, alarm: ToldAlarm, after: NamedEmbeddings, truths: Mapping[str, str]
+    ) -> Labelled:
+        """The pictures since a change whose classes are known."""
+        rows = after.rows()
         found: dict[str, tuple[str, int]] = {}
-        for answer in [*self._since(alarm, "right"), *self._since(alarm, "wrong")]:
-            row = rows.get(answer.name if alarm.source == WATCH else answer.sha256)
-            if row is not None and answer.truth not in ("", UNSURE):
+        for sha256, truth in truths.items():
+            names = [sha256]
+            if alarm.source == WATCH:
+                answers = self._answers.page(Wanted(sha256=sha256, source=WATCH))
+                names = [comparable(each.name) for each in answers]
+            row = next((rows[name] for name in names if name in rows), None)
+            if row is not None:
                 # as the next fit of reviews calls them, so that pages find the pictures
-                found[(self._folder / REVIEWED / answer.sha256).as_posix()] = answer.truth, row
+                found[(self._folder / REVIEWED / sha256).as_posix()] = truth, row
         places = np.array([row for _, row in found.values()], np.intp)
         return Labelled([*found], [truth for truth, _ in found.values()], after.values[places])
 

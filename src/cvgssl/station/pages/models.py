@@ -1,5 +1,6 @@
 """Models: versions, what each is, which is live, what another one would change, exports."""
 
+import re
 import threading
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
@@ -140,10 +141,12 @@ class ModelsPage:
         """What `cvgssl export` said of the check, without progress and folders."""
         if job.state != "done":
             return ""
-        out = job.words[2]
+        name = Path(job.words[2]).name
         lines = self._jobs.said(job.number).splitlines()
-        first = next((row for row, line in enumerate(lines) if line.startswith(f"{out}: ")), 0)
-        return "\n".join(lines[first:]).replace(f"{Path(out).parent}/", "")
+        # the station may have been at another place then
+        place = re.compile(rf"^\S.*?(?={re.escape(name)}: )")
+        first = next((row for row, line in enumerate(lines) if f"{name}: " in line), 0)
+        return "\n".join(place.sub("", line) for line in lines[first:])
 
     async def _version(self, request: Request, person: Person) -> Response:  # noqa: ARG002
         """All that is known of one."""

@@ -10,6 +10,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -25,6 +26,8 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from cvgssl.encoders.encoder_spec import RANDOM, parse_encoder
+from cvgssl.encoders.installed_weights import INSTALLED
 from cvgssl.runtime.errors import MachineError, UserError
 from cvgssl.runtime.parsing import one_line
 from cvgssl.station.config import StationConfig
@@ -219,9 +222,14 @@ class Shell:
 def _folders(config: StationConfig) -> list[Path]:
     """Those that options name, and those of the files that they name."""
     named = [config.folder, *config.pictures, config.watch, config.to_folders]
-    weights = [each.partition("=")[2] for each in config.encoder]
-    files = [config.to_csv, *(Path(each) for each in weights if each)]
-    return [*filter(None, named), *(each.parent for each in files if each)]
+    files = [config.to_csv]
+    for each in config.encoder:
+        with suppress(UserError):  # it is told when a recognizer is made
+            spec = parse_encoder(each, "--encoder")
+            if spec.file not in ("", RANDOM, INSTALLED):
+                files.append(Path(spec.file).expanduser())
+    there = list(filter(None, files))
+    return [*filter(None, named), *there, *(each.parent for each in there)]
 
 
 def _pattern(folders: Sequence[Path]) -> re.Pattern[str] | None:

@@ -13,9 +13,10 @@ from cvgssl.runtime.errors import UserError
 from cvgssl.station.answering import Answering
 from cvgssl.station.answers import Answer
 from cvgssl.station.class_keys import ClassKeys
-from cvgssl.station.pages.recognize import RecognizePage, number_of
+from cvgssl.station.pages.recognize import number_of
 from cvgssl.station.pages.shell import Shell, json_object
 from cvgssl.station.people import Person
+from cvgssl.station.review import Reviews
 from cvgssl.station.watching import ToldAlarm, Watching
 
 _HOURS = 24
@@ -32,12 +33,12 @@ class WatchPage:
         self,
         shell: Shell,
         watching: Watching,
-        recognize: RecognizePage,
+        reviews: Reviews,
         answering: Answering,
         keys: ClassKeys,
     ) -> None:
         self._shell, self._watching, self._keys = shell, watching, keys
-        self._recognize, self._answering = recognize, answering
+        self._reviews, self._answering = reviews, answering
 
     def routes(self) -> list[BaseRoute]:
         """What the page asks for."""
@@ -101,8 +102,12 @@ class WatchPage:
 
     async def _recentre(self, request: Request, person: Person) -> Response:
         number = number_of((await json_object(request)).get("number"))
-        version = await run_in_threadpool(self._watching.recentre, number, person.name)
-        return JSONResponse({"version": version})
+
+        def recentre() -> tuple[int, int]:
+            return self._watching.recentre(number, person.name, self._reviews.truths())
+
+        version, labels = await run_in_threadpool(recentre)
+        return JSONResponse({"version": version, "labels": labels})
 
 
 def chart(hours: list[str], counts: dict[str, list[int]], places: dict[str, int]) -> dict[str, Any]:

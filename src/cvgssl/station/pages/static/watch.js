@@ -23,8 +23,9 @@
   setInterval(() => { if (isQuiet()) refresh().catch(() => {}); }, 1000 * SECONDS);
 
   /** Labels close no alarm: re-centring and what else can be done stay at hand. */
+  const chosenLabels = () => [...now.querySelectorAll("select[data-number]")].filter((each) => each.value);
   async function keepLabels() {
-    const chosen = [...now.querySelectorAll("select[data-number]")].filter((each) => each.value);
+    const chosen = chosenLabels();
     if (!chosen.length) {
       say(t("Choose what the pictures show first."));
       return;
@@ -32,7 +33,7 @@
     for (const each of chosen) {
       await ask("/review/give", { number: Number(each.dataset.number), label: each.value });
     }
-    say(t("{n} labels were kept for the next recognizer.", { n: chosen.length }));
+    say(t("{n} labels were kept for the next recognizer and for re-centring.", { n: chosen.length }));
     await refresh();
   }
 
@@ -43,8 +44,9 @@
     try {
       const number = Number(button.dataset.alarm ?? button.dataset.recentre);
       if (button.dataset.recentre) {
+        if (chosenLabels().length) await keepLabels();
         const made = await ask("/watch/recentre", { number });
-        say(t("Version {n} was made; compare it on the page Models before it goes live.", { n: made.version }));
+        say(t("Version {n} was made, with {m} labels of the new pictures; compare it on the page Models before it goes live.", { n: made.version, m: made.labels }));
         await refresh();
       } else if (button.dataset.label) {
         await keepLabels();
