@@ -100,7 +100,7 @@ def mirrors_beside(wanted: SupportFlips, averaged: Flips) -> list[Axes]:
     return mirrors
 
 
-def support_views(
+def mirror_views(
     preparation: Preparation, mirrored: FeatureTable | None, of: Sequence[int]
 ) -> SupportViews | None:
     """Prepared embeddings of mirror images, or None where there are none.
