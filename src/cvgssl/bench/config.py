@@ -40,7 +40,7 @@ class FeatureSource:
     pictures: folder that the names in the file are relative to, for the gallery of mistakes.
     text: NAME=FILE of the CLIP that made them, for heads that read the classes' names; may be
         empty. prompts: file that describes the classes.
-    mirrored: what its train pictures look like in mirrors (`embed_mirrored`).
+    mirrored: what its train pictures look like in mirrors (`embed_mirrored_each`).
     """
 
     file: Path

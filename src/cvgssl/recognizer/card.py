@@ -148,8 +148,8 @@ class RecognizerCard:
 class KeptPictures:
     """The embeddings that a recognizer keeps, as the encoders give them.
 
-    train: values float32 [N, D], labels -1 or a class. mirrored: of `embed_mirrored`, of labelled
-    ones; None without.
+    train: values float32 [N, D], labels -1 or a class. mirrored: of `embed_mirrored_each`, of
+    labelled ones; None without.
     """
 
     train: FeatureTable
