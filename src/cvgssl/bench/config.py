@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 from cvgssl.adapt.config import FinetuneConfig
 from cvgssl.encoders.installed_weights import INSTALLED
 from cvgssl.features.config import EmbedConfig, SupportFlips
-from cvgssl.features.modes import Mode
+from cvgssl.features.preparation_modes import PreparationMode
 from cvgssl.heads import ALL_HEADS, HEADS, TEXT_HEADS
 from cvgssl.images.picture_options import SizeLimit
 from cvgssl.runtime.options import STRICT, RuntimeOption, Written, explain, make
@@ -268,7 +268,7 @@ class BenchConfig(RuntimeOption, SizeLimit):
         default=100, ge=1, le=10_000, description="draws of labelled pictures, shared by all"
     )
     seed: int = Field(default=0, ge=0, lt=2**63, description="seed of the draws")
-    preparation: Mode = Field(
+    preparation: PreparationMode = Field(
         default="power",
         description="of features, learned from unlabelled train pictures (inductive: from the "
         "labelled ones alone)",

@@ -21,8 +21,8 @@ from cvgssl.bench.sources import read_parts
 from cvgssl.features.feature_store import Rows
 from cvgssl.features.graph_cache import GraphCache
 from cvgssl.features.mirrors import SupportViews, mirror_views
-from cvgssl.features.modes import Mode
 from cvgssl.features.preparation import Preparation
+from cvgssl.features.preparation_modes import PreparationMode
 from cvgssl.features.table import UNLABELLED, FeatureTable
 from cvgssl.heads import ALL_HEADS, FewShotHead
 from cvgssl.heads.auto import AutoDecision
@@ -183,7 +183,9 @@ def _prepared(cell: Cell) -> _Prepared:
 
 
 @lru_cache(maxsize=4)
-def _prepare(file: Path, mirrored: Path | None, _digests: tuple[str, str], mode: Mode) -> _Prepared:
+def _prepare(
+    file: Path, mirrored: Path | None, _digests: tuple[str, str], mode: PreparationMode
+) -> _Prepared:
     train, test = read_parts(file)
     preparation = Preparation(mode, train.parts).fit(train.values)
     views = mirror_views(preparation, _mirrored(mirrored), range(len(train)))

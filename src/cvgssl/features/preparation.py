@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.covariance import ledoit_wolf
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from cvgssl.features.modes import Mode
+from cvgssl.features.preparation_modes import PreparationMode
 
 LEAST = 1e-6  # of the largest standard deviation; a coordinate below says nothing
 
@@ -87,14 +87,16 @@ class Preparation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     array([[1., 0.]])
     """
 
-    def __init__(self, mode: Mode = "power", parts: Sequence[tuple[int, float]] = ()) -> None:
+    def __init__(
+        self, mode: PreparationMode = "power", parts: Sequence[tuple[int, float]] = ()
+    ) -> None:
         self.mode = mode
         self.parts = parts
 
     def fit(self, X: ArrayLike, y: object = None) -> Self:  # noqa: N803, ARG002
         """Learn mean and scale from rows X [N, D]; labels are not looked at."""
-        if self.mode not in get_args(Mode):
-            raise ValueError(f"mode {self.mode!r}: one of {', '.join(get_args(Mode))}")
+        if self.mode not in get_args(PreparationMode):
+            raise ValueError(f"mode {self.mode!r}: one of {', '.join(get_args(PreparationMode))}")
         rows = validate_data(self, X, dtype=[np.float64, np.float32])
         if self.parts and sum(width for width, _ in self.parts) != rows.shape[1]:
             raise ValueError(f"parts {self.parts!r} are not those of {rows.shape[1]} numbers")
@@ -120,7 +122,7 @@ class Preparation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return np.split(rows, borders, axis=1)
 
 
-def _learn(rows: NDArray[np.floating], mode: Mode) -> Learned:
+def _learn(rows: NDArray[np.floating], mode: PreparationMode) -> Learned:
     """Of one part [N, W]."""
     width = rows.shape[1]
     if mode == "none":
