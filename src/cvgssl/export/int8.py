@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl.encoders.onnx_backend import quiet
-from cvgssl.encoders.runtimes import OPENVINO
+from cvgssl.encoders.programs import OPENVINO
 from cvgssl.images.reader import read_picture
 from cvgssl.recognizer.exported_file import Answer, ExportedFile, inputs_of
 from cvgssl.recognizer.exported_session import NNCF, compiled, import_package

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cvgssl import __version__
-from cvgssl.encoders.runtimes import OPENVINO, installed_version
+from cvgssl.encoders.programs import OPENVINO, installed_version
 from cvgssl.export.config import ExportConfig
 from cvgssl.export.graph import EncodersShown, RecognizerGraph, import_packages, write_graph
 from cvgssl.export.int8 import (
