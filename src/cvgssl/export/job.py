@@ -23,7 +23,7 @@ from cvgssl.export.int8 import (
     LEAST_CALIBRATION,
     MOST_CALIBRATION,
     MOST_CHECKED,
-    Changes,
+    Int8Changes,
     check_changes,
     quantized,
 )
@@ -65,7 +65,7 @@ class ExportSummary:
     classes: tuple[str, ...]
     golden: Agreement
     pool: Agreement | None
-    int8: Changes | None
+    int8: Int8Changes | None
     taught: Teaching | None
     program: str
 
