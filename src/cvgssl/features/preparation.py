@@ -29,7 +29,7 @@ def unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     return scaled
 
 
-class Learned(NamedTuple):
+class LearnedScale(NamedTuple):
     """Of one part of an embedding: what is subtracted [W], and what the rest is multiplied with.
 
     scale: [W], or [W, W] where coordinates are mixed. root: whether square roots are taken first.
@@ -64,7 +64,7 @@ class Preparation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes
     ----------
-    learned_ : list of Learned
+    learned_ : list of LearnedScale
         Mean and scale of each part.
 
     References
@@ -122,31 +122,31 @@ class Preparation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return np.split(rows, borders, axis=1)
 
 
-def _learn(rows: NDArray[np.floating], mode: PreparationMode) -> Learned:
+def _learn(rows: NDArray[np.floating], mode: PreparationMode) -> LearnedScale:
     """Of one part [N, W]."""
     width = rows.shape[1]
     if mode == "none":
-        return Learned(np.zeros(width), np.ones(width))
+        return LearnedScale(np.zeros(width), np.ones(width))
     if mode == "power":
         root = bool((rows >= 0).all())
         rows = np.sqrt(rows) if root else rows
         variance = rows.var(axis=0, dtype=np.float64)
         deviation = np.sqrt(variance + variance.mean())
         scale = 1 / deviation if deviation.any() else np.ones(width)
-        return Learned(rows.mean(axis=0, dtype=np.float64), scale, root)
+        return LearnedScale(rows.mean(axis=0, dtype=np.float64), scale, root)
     mean = rows.mean(axis=0)
     if mode == "center":
-        return Learned(mean, np.ones(width))
+        return LearnedScale(mean, np.ones(width))
     if mode == "standardize":
         deviation = rows.std(axis=0)
-        return Learned(mean, 1 / np.maximum(deviation, LEAST * max(deviation.max(), LEAST)))
+        return LearnedScale(mean, 1 / np.maximum(deviation, LEAST * max(deviation.max(), LEAST)))
     covariance, _ = ledoit_wolf(rows - mean, assume_centered=True)
     values, vectors = np.linalg.eigh(covariance)
     values = np.maximum(values, LEAST**2 * max(values[-1], LEAST))
-    return Learned(mean, (vectors / np.sqrt(values)) @ vectors.T)
+    return LearnedScale(mean, (vectors / np.sqrt(values)) @ vectors.T)
 
 
-def _apply(rows: NDArray[np.floating], learned: Learned) -> NDArray[np.float64]:
+def _apply(rows: NDArray[np.floating], learned: LearnedScale) -> NDArray[np.float64]:
     if learned.root:  # another picture may have small negative numbers where none was seen
         rows = np.sign(rows) * np.sqrt(np.abs(rows))
     rows = rows - learned.mean
