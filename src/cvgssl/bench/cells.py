@@ -17,7 +17,7 @@ import pydantic
 
 import cvgssl
 from cvgssl.bench.anchor_file import read_anchors
-from cvgssl.bench.config import HeadChoice
+from cvgssl.bench.entries import HeadChoice
 from cvgssl.bench.recorded import file_name
 from cvgssl.bench.sources import Source
 from cvgssl.features.preparation_modes import PreparationMode

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cvgssl.bench.config import FeatureSource
+from cvgssl.bench.entries import FeatureSource
 from cvgssl.features.picture_folder import shown_folder
 from cvgssl.features.table import UNLABELLED, FeatureTable, load_features
 from cvgssl.images.names import name_bytes
