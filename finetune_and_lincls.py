@@ -2,7 +2,7 @@
 
 import sys
 
-from cvgssl.cli.published import main
+from cvgssl.cli.published_finetune import main
 
 if __name__ == "__main__":
     sys.exit(main())

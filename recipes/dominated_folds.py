@@ -26,7 +26,7 @@ from folds import places
 from numpy.typing import NDArray
 
 from cvgssl.features.graph_cache import graph_cache
-from cvgssl.features.mirrors import SupportViews, support_views
+from cvgssl.features.mirrors import SupportViews, mirror_views
 from cvgssl.features.preparation import Preparation
 from cvgssl.features.table import FeatureTable, load_features
 from cvgssl.heads import HEADS, OpenSetHead
@@ -123,7 +123,7 @@ def views_of(
 ) -> SupportViews | None:
     """Mirror images of the pictures of a pool."""
     of_pool = None if mirrored is None else mirrored.take(pool)
-    return support_views(preparation, of_pool, range(len(pool)))
+    return mirror_views(preparation, of_pool, range(len(pool)))
 
 
 def drawn(labels: NDArray[np.int64], shot: int, draw: int) -> NDArray[np.int64]:

@@ -16,8 +16,8 @@ import numpy as np
 from dominated_folds import Rows, pools
 
 from cvgssl.features.graph_cache import graph_cache
-from cvgssl.features.modes import Mode
 from cvgssl.features.preparation import Preparation
+from cvgssl.features.preparation_modes import PreparationMode
 from cvgssl.features.table import FeatureTable, load_features
 from cvgssl.heads import HEADS
 from cvgssl.heads.base import UNLABELLED
@@ -30,7 +30,9 @@ HEADS_COMPARED = ("logistic", "auto")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("features", type=Path, nargs="+")
-    parser.add_argument("--modes", nargs="+", choices=get_args(Mode), default=get_args(Mode))
+    parser.add_argument(
+        "--modes", nargs="+", choices=get_args(PreparationMode), default=get_args(PreparationMode)
+    )
     parser.add_argument("--shares", type=float, nargs="+", default=[0, 0.7, 0.9])
     parser.add_argument("--shots", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--draws", type=int, default=3)
@@ -59,7 +61,7 @@ def main() -> None:
 
 
 def judged(
-    table: FeatureTable, pool: Rows, query: Rows, mode: Mode, shot: int, draw: int
+    table: FeatureTable, pool: Rows, query: Rows, mode: PreparationMode, shot: int, draw: int
 ) -> list[float]:
     """Macro-recall of the heads in one draw, the same for all modes."""
     labels, truth = table.labels[pool], table.labels[query]

@@ -264,14 +264,14 @@ def prepare() -> None:
     import numpy as np
     from torch.distributed.elastic.rendezvous import dynamic_rendezvous
 
-    from cvgssl.encoders import compiled_network, runtimes
+    from cvgssl.encoders import compiled_network, programs
     from cvgssl.report.figures import confusion_figure, learning_curves
 
     # torchrun asks it a few dozen times; inspect goes through all modules each time, here thousands
     dynamic_rendezvous.get_method_name = lambda depth=2: sys._getframe(depth).f_code.co_name
 
     with contextlib.suppress(ImportError):
-        runtimes.import_openvino()  # which keeps it from reporting its import
+        programs.import_openvino()  # which keeps it from reporting its import
     for name in OF_EXTRAS:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)

@@ -36,7 +36,7 @@ ENTRANCES = {"__init__", "__main__"}  # may name everything
 LIGHT = ("runtime/errors.py", "runtime/files.py", "runtime/options.py", "images/geometry.py",
          "views/recipe.py", "adapt/config.py", "pretrain/config.py",
          "features/config.py", "selection/config.py", "recognizer/config.py", "export/config.py",
-         "bench/config.py", "heads/__init__.py")  # fmt: skip
+         "bench/config.py", "bench/entries.py", "heads/__init__.py")  # fmt: skip
 
 
 def name_of(path: Path) -> str:

@@ -9,7 +9,8 @@ import pytest
 from clouds import clouds
 
 from cvgssl.bench.cells import Cell, CellResult, code_files, read_cell, write_cell
-from cvgssl.bench.config import SETTINGS, FeatureSource, HeadChoice
+from cvgssl.bench.config import SETTINGS
+from cvgssl.bench.entries import FeatureSource, HeadChoice
 from cvgssl.bench.recorded import digest_of, dirichlet_queries, supports_of
 from cvgssl.bench.running import CellJob, compute_cell
 from cvgssl.bench.sources import load_sources

@@ -6,8 +6,8 @@ from pathlib import Path
 from clouds import clouds
 
 from cvgssl.bench.cells import Cell, read_cell, write_cell
-from cvgssl.bench.config import FeatureSource, HeadChoice
 from cvgssl.bench.decisions import decision_table
+from cvgssl.bench.entries import FeatureSource, HeadChoice
 from cvgssl.bench.recorded import digest_of, supports_of
 from cvgssl.bench.running import CellJob, compute_cell
 from cvgssl.bench.sources import load_sources

@@ -5,7 +5,8 @@ import pytest
 from clouds import CLASSES, clouds
 
 from cvgssl.adapt.draws import draw, load_draws
-from cvgssl.bench.config import BenchConfig, ChosenLabels
+from cvgssl.bench.config import BenchConfig
+from cvgssl.bench.entries import ChosenLabels
 from cvgssl.bench.recorded import chosen_supports, digest_of, file_name, record, supports_of
 from cvgssl.runtime.errors import UserError
 

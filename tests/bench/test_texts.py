@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import save_file
 
 from cvgssl.bench.cells import Cell
-from cvgssl.bench.config import BenchConfig, FeatureSource, HeadChoice
+from cvgssl.bench.config import BenchConfig
+from cvgssl.bench.entries import FeatureSource, HeadChoice
 from cvgssl.bench.job import Bench, run_bench
 from cvgssl.encoders.text_anchors import text_anchors
 from cvgssl.encoders.timm_import import timm  # noqa: F401  before open_clip

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from cvgssl.adapt.config import FinetuneConfig, LinearConfig
 from cvgssl.bench.config import BenchConfig
 from cvgssl.cli.command import parse
-from cvgssl.cli.published import PublishedConfig
+from cvgssl.cli.published_finetune import PublishedConfig
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.options import OneOf, to_yaml
 

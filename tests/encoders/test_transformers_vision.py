@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from cvgssl.encoders.arch_of_weights import arch_of
 from cvgssl.encoders.backbone_file import find_backbone, read_weights
 from cvgssl.encoders.building import encoder_from
 from cvgssl.encoders.encoder_spec import EncoderSpec
 from cvgssl.encoders.frozen_encoder import FrozenEncoder
-from cvgssl.encoders.inference import arch_of
 from cvgssl.encoders.inspection import inspect_weights
 from cvgssl.encoders.loading import load_encoders
 from cvgssl.encoders.normalization import CLIP, HALF, IMAGENET, Normalization
@@ -308,7 +308,7 @@ def test_configurations_that_are_not_theirs_or_not_read(tmp_path: Path) -> None:
     ],
 )
 def test_architectures_of_the_published_models(arch: str, given: str | None) -> None:
-    from cvgssl.encoders.inference import infer_arch
+    from cvgssl.encoders.arch_of_weights import infer_arch
 
     with torch.device("meta"):
         weights = timm.create_model(arch, num_classes=0).state_dict()

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from cvgssl.export.heads import HeadPart, PreparationPart
-from cvgssl.features.modes import Mode
 from cvgssl.features.preparation import Preparation
+from cvgssl.features.preparation_modes import PreparationMode
 from cvgssl.heads import HEADS, OpenSetHead
 from cvgssl.heads.propagation import LabelPropagation
 
@@ -52,9 +52,9 @@ def test_the_candidates_share_a_map_and_the_score_its_rows() -> None:
     assert part.score.rows is part.maps[0].landmarks
 
 
-@pytest.mark.parametrize("mode", get_args(Mode))
+@pytest.mark.parametrize("mode", get_args(PreparationMode))
 @pytest.mark.parametrize("parts", [(), ((5, 1.0), (7, 2.5))])
-def test_preparation(mode: Mode, parts: Any) -> None:
+def test_preparation(mode: PreparationMode, parts: Any) -> None:
     rows = clouds(40, 3)[0].astype(np.float32)
     rows[:, :5] = np.abs(rows[:, :5])  # activations after a ReLU, whose root is taken
     preparation = Preparation(mode, parts).fit(rows)

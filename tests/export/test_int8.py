@@ -13,7 +13,7 @@ import onnx
 import pytest
 
 from cvgssl.cli.main import main
-from cvgssl.export.int8 import MOST_CALIBRATION, MOST_CHECKED, Changes, check_changes
+from cvgssl.export.int8 import MOST_CALIBRATION, MOST_CHECKED, Int8Changes, check_changes
 from cvgssl.export.job import divided
 from cvgssl.images.reader import read_picture
 from cvgssl.recognizer.config import FitConfig
@@ -74,7 +74,7 @@ def test_changed_answers_are_refused(in_int8: Exported, plates: Path) -> None:
     paths = sorted((plates / "train").rglob("*.bmp"))[::30]
     answers = {path: exported(read_picture(path, 8), 255) for path in paths}
     wanted = {path: answer["probabilities"] for path, answer in answers.items()}
-    assert check_changes(exported, answers, wanted, paths[:1], paths) == Changes(
+    assert check_changes(exported, answers, wanted, paths[:1], paths) == Int8Changes(
         1, len(paths), 0, 0.0
     )
     wanted[paths[1]] = wanted[paths[1]][::-1].copy()  # of six classes, so the best moves

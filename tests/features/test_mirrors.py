@@ -15,7 +15,7 @@ from cvgssl.bench.job import run_bench
 from cvgssl.cli import embed as embed_command
 from cvgssl.features.config import EmbedConfig
 from cvgssl.features.embed import embed, embed_all
-from cvgssl.features.mirrors import embed_mirrored, embed_mirrored_train, mirrors_beside
+from cvgssl.features.mirrors import embed_mirrored_each, embed_mirrored_train, mirrors_beside
 from cvgssl.features.table import load_features
 from cvgssl.runtime.errors import UserError
 
@@ -42,7 +42,7 @@ def test_they_are_the_embeddings_of_mirrored_files(
     config = options(steel, teacher_file)
     embedded = embed_all(config)
     rows = np.array([3, 17, 40])
-    mirrored = embed_mirrored(embedded, rows, config, "both")
+    (mirrored,) = embed_mirrored_each([(embedded, rows, config)], "both")
     assert mirrored is not None and mirrored.names == embedded.table.take(rows).names
     width = embedded.table.values.shape[1]
     turned: list[Changed] = [

@@ -13,7 +13,7 @@ import pytest
 from cvgssl.bench.config import BenchConfig
 from cvgssl.bench.job import run_bench
 from cvgssl.features.embed import embed, embed_all
-from cvgssl.features.mirrors import SupportViews, embed_mirrored
+from cvgssl.features.mirrors import SupportViews, embed_mirrored_each
 from cvgssl.features.preparation import Preparation
 from cvgssl.features.table import load_features, save_features
 from cvgssl.heads import CalibratedHead, OpenSetHead
@@ -114,7 +114,7 @@ def test_probabilities_and_verdicts_are_those_of_the_calibrated_head(
     rows = prepared.transform(test.values)
     head = OpenSetHead() if unknown else CalibratedHead()
     rows_of = np.array([embedded.table.names.index(train.names[i]) for i in np.flatnonzero(y >= 0)])
-    mirrored = embed_mirrored(embedded, rows_of, config.embedding(), "both")
+    (mirrored,) = embed_mirrored_each([(embedded, rows_of, config.embedding())], "both")
     assert mirrored is not None
     views = SupportViews(
         np.concatenate([prepared.transform(part) for part in np.split(mirrored.values, 3, axis=1)]),

@@ -16,7 +16,7 @@ from cvgssl.adapt.config import LinearConfig
 from cvgssl.adapt.model_file import ModelCard, Support, load_model, read_model, save_model
 from cvgssl.adapt.network import Recognizer
 from cvgssl.adapt.protocol import adapt
-from cvgssl.cli.predict import PredictConfig
+from cvgssl.cli.predict_config import PredictConfig
 from cvgssl.encoders.backbone import build_backbone
 from cvgssl.encoders.normalization import HALF
 from cvgssl.images.geometry import Geometry

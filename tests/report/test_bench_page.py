@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cvgssl.bench.config import BenchConfig, FeatureSource, HeadChoice
+from cvgssl.bench.config import BenchConfig
+from cvgssl.bench.entries import FeatureSource, HeadChoice
 from cvgssl.bench.job import run_bench
 from cvgssl.features.picture_folder import not_shown, shown_folder
 from cvgssl.features.table import FeatureTable, save_features

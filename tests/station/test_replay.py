@@ -22,7 +22,7 @@ from cvgssl.station.evidence import Evidence, about
 from cvgssl.station.models import Models
 from cvgssl.station.picture_store import PictureStore
 from cvgssl.station.replay import replay
-from cvgssl.station.review import Learned, Reviews, write_learned
+from cvgssl.station.review import LearnedPicture, Reviews, write_learned
 
 
 @dataclass
@@ -155,7 +155,7 @@ def test_from_a_mistake_to_the_next_version(
     shutil.rmtree(pool / "test")
     labels = tmp_path / "labels.csv"
     known = [
-        Learned(path.relative_to(pool).as_posix(), sha256(path.read_bytes()), folder.name, 1)
+        LearnedPicture(path.relative_to(pool).as_posix(), sha256(path.read_bytes()), folder.name, 1)
         for folder in sorted((pool / "train").iterdir())[:-1]
         for path in sorted(folder.iterdir())[:3]
     ]

@@ -13,7 +13,14 @@ from cvgssl.selection.label_list import read_labels
 from cvgssl.station import review as module
 from cvgssl.station.answers import PROGRAM, Answers, Wanted
 from cvgssl.station.picture_store import PictureStore
-from cvgssl.station.review import SAMPLE, ConflictError, Learned, Reviews, verdict, write_learned
+from cvgssl.station.review import (
+    SAMPLE,
+    ConflictError,
+    LearnedPicture,
+    Reviews,
+    verdict,
+    write_learned,
+)
 
 Add = Callable[..., int]
 SHARE = 0.25
@@ -259,7 +266,10 @@ def test_labels_of_the_next_fit(reviews: Reviews, add: Add, tmp_path: Path) -> N
     assert learned["dent"].number == last.number
     assert set(reviews.truths().values()) == {"dent", "crack", "pit"}
     sha = learned["dent"].sha256
-    pool = [Learned("a.bmp", "0" * 64, "pit", 3), Learned("b.bmp", sha, "crack", last.number - 1)]
+    pool = [
+        LearnedPicture("a.bmp", "0" * 64, "pit", 3),
+        LearnedPicture("b.bmp", sha, "crack", last.number - 1),
+    ]
     assert write_learned(pool, reviews.learned(), tmp_path / "labels.csv") == 3
     lines = [(each.path, each.label) for each in read_labels(tmp_path / "labels.csv", "--labels")]
     crack = learned["crack"]

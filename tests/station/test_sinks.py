@@ -18,11 +18,13 @@ from typing import Any
 
 import pytest
 
+from cvgssl.station import delivery as delivering
 from cvgssl.station import sinks
 from cvgssl.station.answers import ANSWER
+from cvgssl.station.delivery import Delivery
 from cvgssl.station.events import LOG, EventLog
 from cvgssl.station.picture_store import PictureStore
-from cvgssl.station.sinks import ALARM, CsvSink, Delivery, FolderSink, MqttSink, WebhookSink
+from cvgssl.station.sinks import ALARM, CsvSink, FolderSink, MqttSink, WebhookSink
 from tests.station.conftest import until
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("/usr/sbin/mosquitto")
@@ -253,14 +255,15 @@ def slow_receiver(begin: bytes, more: bytes) -> Iterator[tuple[str, list[float]]
 def test_a_receiver_that_drips_holds_neither_delivery_nor_the_end(
     folder: Path, add: Any, monkeypatch: pytest.MonkeyPatch, begin: bytes, more: bytes, trouble: str
 ) -> None:
-    monkeypatch.setattr(sinks, "_TIMEOUT", 0.4)
+    for module in (sinks, delivering):
+        monkeypatch.setattr(module, "TIMEOUT", 0.4)
     with slow_receiver(begin, more) as (address, came):
         with at_work(WebhookSink(address), folder) as delivery:
             add()
             assert until(lambda: delivery.trouble).startswith(trouble)
             until(lambda: len(came) > 1)
             begun = time.monotonic()
-        assert time.monotonic() - begun < 0.4 + sinks._ENDING
+        assert time.monotonic() - begun < 0.4 + delivering._ENDING
         assert not delivery._thread.is_alive()
 
 
@@ -286,7 +289,8 @@ def test_a_sink_that_fails_otherwise_is_tried_again(
 BROKEN = """
 import sys
 from pathlib import Path
-from cvgssl.station.sinks import Delivery, WebhookSink
+from cvgssl.station.delivery import Delivery
+from cvgssl.station.sinks import WebhookSink
 delivery = Delivery(WebhookSink(sys.argv[2]), Path(sys.argv[1]), "here")
 delivery.begin()
 print("ready", flush=True)

@@ -22,7 +22,7 @@ from cvgssl.features.feature_store import Rows
 from cvgssl.features.table import UNLABELLED
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.seeds import seed_for
-from cvgssl.views.random_views import support_views
+from cvgssl.views.random_views import augmented_views
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class PseudoLabelPool:
         places = balanced(self.guesses.labels, count, generator)
         pixels = torch.from_numpy(self.pixels(self.guesses.rows[places]))
         if config.augment and count:
-            pixels = support_views(pixels, seed_for(config.seed, "augment pool", run), epoch)
+            pixels = augmented_views(pixels, seed_for(config.seed, "augment pool", run), epoch)
         labels, weights = self.guesses.labels[places], self.guesses.weights[places]
         return PoolBatch(pixels, torch.from_numpy(labels), torch.from_numpy(weights).float())
 

@@ -31,7 +31,7 @@ from cvgssl.runtime.seeds import seed_for
 from cvgssl.runtime.stopping import Stopped
 from cvgssl.runtime.sync_batch_norm import synchronize_batch_norm
 from cvgssl.runtime.trackers import track
-from cvgssl.views.random_views import support_views
+from cvgssl.views.random_views import augmented_views
 
 SNAPSHOT_EVERY = 60.0  # seconds; what a SIGKILL can cost
 
@@ -251,7 +251,7 @@ class Trainer:
         pixels = self.train.inputs
         assert not isinstance(pixels, Tensor)
         seed = seed_for(self.config.seed, "augment", self.run)
-        return support_views(torch.from_numpy(pixels), seed, self.epoch).numpy()
+        return augmented_views(torch.from_numpy(pixels), seed, self.epoch).numpy()
 
     def _evaluate(self) -> dict[str, float]:
         """Test loss and accuracy of the raw and averaged weights; keeps the confusion counts."""

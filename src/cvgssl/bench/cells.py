@@ -17,10 +17,10 @@ import pydantic
 
 import cvgssl
 from cvgssl.bench.anchor_file import read_anchors
-from cvgssl.bench.config import HeadChoice
+from cvgssl.bench.entries import HeadChoice
 from cvgssl.bench.recorded import file_name
 from cvgssl.bench.sources import Source
-from cvgssl.features.modes import Mode
+from cvgssl.features.preparation_modes import PreparationMode
 from cvgssl.heads import ALL_HEADS, TEXT_HEADS, FewShotHead
 from cvgssl.heads.auto import AutoDecision
 from cvgssl.heads.base import takes_views
@@ -41,7 +41,7 @@ class Cell:
     choice: HeadChoice
     setting: str
     shot: int
-    preparation: Mode
+    preparation: PreparationMode
     draws: str
     chosen: str = ""
 

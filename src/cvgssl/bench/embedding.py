@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from cvgssl.bench.config import BenchConfig, EncoderChoice, FeatureSource
+from cvgssl.bench.config import BenchConfig
+from cvgssl.bench.entries import EncoderChoice, FeatureSource
 from cvgssl.bench.recorded import file_name
 from cvgssl.features.config import EmbedConfig
 from cvgssl.features.embed import Embedded, embed_each

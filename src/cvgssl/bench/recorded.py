@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from scipy.special import gammaincinv
 
 from cvgssl.adapt.draws import Draws, draw, load_draws, load_labels, save_draws
-from cvgssl.bench.config import BenchConfig, ChosenLabels
+from cvgssl.bench.config import BenchConfig
+from cvgssl.bench.entries import ChosenLabels
 from cvgssl.features.table import UNLABELLED, FeatureTable
 from cvgssl.images.names import name_bytes
 from cvgssl.runtime.errors import UserError

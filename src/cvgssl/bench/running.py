@@ -20,9 +20,9 @@ from cvgssl.bench.cells import Cell, CellResult, parameters, write_cell
 from cvgssl.bench.sources import read_parts
 from cvgssl.features.feature_store import Rows
 from cvgssl.features.graph_cache import GraphCache
-from cvgssl.features.mirrors import SupportViews, support_views
-from cvgssl.features.modes import Mode
+from cvgssl.features.mirrors import SupportViews, mirror_views
 from cvgssl.features.preparation import Preparation
+from cvgssl.features.preparation_modes import PreparationMode
 from cvgssl.features.table import UNLABELLED, FeatureTable
 from cvgssl.heads import ALL_HEADS, FewShotHead
 from cvgssl.heads.auto import AutoDecision
@@ -128,7 +128,7 @@ def _inductive(cell: Cell, head: FewShotHead, support: Rows, queries: Rows) -> T
     mirrored = None if mirrored is None else mirrored.take(support)
     begun = time.perf_counter()
     preparation = Preparation(cell.preparation, train.parts).fit(train.values[support])
-    views = support_views(preparation, mirrored, range(len(support)))
+    views = mirror_views(preparation, mirrored, range(len(support)))
     head.fit(preparation.transform(train.values[support]), train.labels[support], views)
     return begun, head.predict(preparation.transform(test.values[queries]))
 
@@ -183,10 +183,12 @@ def _prepared(cell: Cell) -> _Prepared:
 
 
 @lru_cache(maxsize=4)
-def _prepare(file: Path, mirrored: Path | None, _digests: tuple[str, str], mode: Mode) -> _Prepared:
+def _prepare(
+    file: Path, mirrored: Path | None, _digests: tuple[str, str], mode: PreparationMode
+) -> _Prepared:
     train, test = read_parts(file)
     preparation = Preparation(mode, train.parts).fit(train.values)
-    views = support_views(preparation, _mirrored(mirrored), range(len(train)))
+    views = mirror_views(preparation, _mirrored(mirrored), range(len(train)))
     return _Prepared(
         preparation.transform(train.values),
         preparation.transform(test.values),

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cvgssl.bench.config import FeatureSource
+from cvgssl.bench.entries import FeatureSource
 from cvgssl.features.picture_folder import shown_folder
 from cvgssl.features.table import UNLABELLED, FeatureTable, load_features
 from cvgssl.images.names import name_bytes
@@ -24,7 +24,7 @@ class Source:
     digest: SHA-256 of all that the features file says, except `about`.
     pictures: the folder whose pictures reports may show, if there is one.
     facts: what the report says about it (JSON values).
-    mirrored: file of `embed_mirrored`, of the train pictures, where there is one;
+    mirrored: file of `embed_mirrored_each`, of the train pictures, where there is one;
         mirrored_digest: of what it says.
     anchors: file of text embeddings of the classes, where there are any (`texts.with_texts`);
         anchors_digest: of what they follow from.

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cvgssl.bench.anchor_file import write_anchors
-from cvgssl.bench.config import BenchConfig, FeatureSource
+from cvgssl.bench.config import BenchConfig
 from cvgssl.bench.embedding import FEATURES
+from cvgssl.bench.entries import FeatureSource
 from cvgssl.bench.recorded import file_name
 from cvgssl.bench.sources import Source
 from cvgssl.heads import TEXT_HEADS

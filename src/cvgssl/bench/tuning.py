@@ -16,7 +16,8 @@ from typing import Any
 from cvgssl.adapt.config import FinetuneConfig
 from cvgssl.adapt.draws import Draws, save_draws
 from cvgssl.bench.cells import CELLS, CellResult
-from cvgssl.bench.config import BenchConfig, FinetuneChoice, Setting
+from cvgssl.bench.config import BenchConfig, Setting
+from cvgssl.bench.entries import FinetuneChoice
 from cvgssl.bench.recorded import Recorded, digest_of, file_name
 from cvgssl.bench.sources import Source
 from cvgssl.encoders.shards import weights_digest

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl import __version__
-from cvgssl.encoders.runtimes import ONNXRUNTIME, TORCH, chosen_program
+from cvgssl.encoders.programs import ONNXRUNTIME, TORCH, chosen_program
 from cvgssl.runtime.array_files import open_array
 from cvgssl.runtime.cache_folder import default_cache_dir
 from cvgssl.runtime.files import read_sealed_json, write_sealed_json

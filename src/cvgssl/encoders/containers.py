@@ -21,7 +21,7 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.serialization import safe_globals
 
-from cvgssl.encoders.pickle_scan import RefusedError, Scan
+from cvgssl.encoders.pickle_scan import Scan, UnsafePickleError
 from cvgssl.encoders.torchscript import read_torchscript
 from cvgssl.encoders.weights_card import WeightsCard, read_card
 from cvgssl.runtime.errors import UserError
@@ -142,7 +142,7 @@ def read_contents(path: Path) -> FileContents:
                 contents = _read_legacy(path, size)
             _make_plain(contents.tree, size)
             contents.card = read_card(contents.metadata, contents.tree)
-        except RefusedError as error:
+        except UnsafePickleError as error:
             raise UserError(
                 f"{path}: refused: it {error}; save the model's state_dict(), plain tensors of "
                 "float32, as safetensors (lightly-train: `lightly-train export`)"
@@ -182,19 +182,19 @@ def _read_zip(path: Path, size: int) -> FileContents:
 
 
 def _check_members(members: list[zipfile.ZipInfo], root: str, comment: bytes, size: int) -> None:
-    """Raise RefusedError for an archive that unfolds, or that two readers could see differently.
+    """Raise UnsafePickleError for an archive that unfolds, or that two readers could see otherwise.
 
     torch.save compresses nothing; TorchScript compresses its code, which is not read.
     """
     read = [member for member in members if not member.filename.startswith(f"{root}/code/")]
     if any(member.compress_type != zipfile.ZIP_STORED for member in read):
-        raise RefusedError("is a compressed archive, torch's own is not")
+        raise UnsafePickleError("is a compressed archive, torch's own is not")
     amounts = [max(member.compress_size, member.file_size) for member in read]
     unlike = any(member.compress_size != member.file_size for member in read)
     names = {member.filename.lower() for member in members}
     hidden = comment or min(member.header_offset for member in members) or len(names) < len(members)
     if unlike or hidden or sum(amounts) > size:
-        raise RefusedError("is an archive whose parts overlap or have impossible sizes")
+        raise UnsafePickleError("is an archive whose parts overlap or have impossible sizes")
 
 
 def _read_legacy(path: Path, size: int) -> FileContents:
@@ -215,7 +215,7 @@ def _is_inert(name: str) -> bool:
 
 def _load(path: Path, scan: Scan) -> dict[str, Any]:
     if len(scan.stand_ins) > _MOST_STAND_INS:  # torch's reader takes long with many
-        raise RefusedError(f"asks for more than {_MOST_STAND_INS} classes")
+        raise UnsafePickleError(f"asks for more than {_MOST_STAND_INS} classes")
     stand_ins: list[Any] = [(_Inert, name) for name in scan.stand_ins]
     # an open file, because torch would judge a path by its ending
     with safe_globals(stand_ins), path.open("rb") as file:
@@ -231,22 +231,22 @@ def _load(path: Path, scan: Scan) -> dict[str, Any]:
 def _make_plain(tree: dict[str, Any], size: int) -> None:
     """Check all tensors in nested dictionaries, and turn those in 8 bits to float32, in place.
 
-    Raises RefusedError when they would become many times larger than the file: tensors can be
+    Raises UnsafePickleError when they would become many times larger than the file: tensors can be
     views of few numbers.
     """
     held = list(_tensors_of(tree))
     _check_count(len(held))
     for _, name, tensor in held:
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
-            raise RefusedError(f"holds a tensor {name} that is not plain")
+            raise UnsafePickleError(f"holds a tensor {name} that is not plain")
         if tensor.dtype not in _DTYPES:
-            raise RefusedError(
+            raise UnsafePickleError(
                 f"holds a tensor {name} of {str(tensor.dtype).removeprefix('torch.')} numbers, "
                 "which are not read"
             )
     amount = sum(tensor.numel() * max(4, tensor.element_size()) for _, _, tensor in held)
     if amount > _MOST_TIMES * size + _ALWAYS_TAKEN:
-        raise RefusedError(
+        raise UnsafePickleError(
             f"unfolds to {amount:,} bytes, as its tensors are views that repeat the same numbers"
         )
     for place, name, tensor in held:
@@ -269,4 +269,4 @@ def _tensors_of(tree: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, Ten
 
 def _check_count(tensors: int) -> None:
     if tensors > _MOST_TENSORS:
-        raise RefusedError(f"holds {tensors:,} tensors; at most {_MOST_TENSORS:,} are read")
+        raise UnsafePickleError(f"holds {tensors:,} tensors; at most {_MOST_TENSORS:,} are read")

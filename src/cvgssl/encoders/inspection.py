@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cvgssl.encoders.arch_of_weights import arch_of
 from cvgssl.encoders.backbone_file import find_backbone, read_weights, without_weights
-from cvgssl.encoders.inference import arch_of
 from cvgssl.encoders.normalization import IMAGENET, Normalization
 from cvgssl.encoders.shards import parts, weights_digest
 from cvgssl.encoders.timm_import import timm

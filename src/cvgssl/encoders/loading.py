@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from cvgssl.encoders.arch_of_weights import arch_of
 from cvgssl.encoders.backbone import TORCHVISION
 from cvgssl.encoders.backbone_file import BackboneFile
 from cvgssl.encoders.building import encoder_from, random_encoder
@@ -14,7 +15,6 @@ from cvgssl.encoders.clip_names import TOWERS, clip_name, clip_tower
 from cvgssl.encoders.encoder_spec import RANDOM, EncoderSpec, parse_encoder
 from cvgssl.encoders.frozen_encoder import FrozenEncoder
 from cvgssl.encoders.hub import PREFIX, download
-from cvgssl.encoders.inference import arch_of
 from cvgssl.encoders.pretrained import read_backbone
 from cvgssl.encoders.timm_import import timm
 from cvgssl.encoders.weights_folder import find_weights, weight_files, weights_folder

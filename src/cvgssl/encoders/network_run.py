@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cvgssl.encoders.backbone import Backbone
-from cvgssl.encoders.runtimes import TORCH
+from cvgssl.encoders.programs import TORCH
 
 Tokens = tuple[Tensor, Tensor]
 """Of a layer: prefix [B, p, W], where there is one, and patches or places of a map [B, T, W]."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl.encoders.compiled_network import Check, CompiledNetwork, Pixels, inputs_of
-from cvgssl.encoders.runtimes import ONNXRUNTIME
+from cvgssl.encoders.programs import ONNXRUNTIME
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

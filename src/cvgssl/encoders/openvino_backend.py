@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl.encoders.compiled_network import Check, CompiledNetwork, Pixels, inputs_of
-from cvgssl.encoders.runtimes import import_openvino
+from cvgssl.encoders.programs import import_openvino
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

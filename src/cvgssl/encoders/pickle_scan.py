@@ -69,7 +69,7 @@ _OTHER_TENSORS = {
 }
 
 
-class RefusedError(Exception):
+class UnsafePickleError(Exception):
     """The pickle asks for something that is not run, or for too much; the message says what."""
 
 
@@ -121,14 +121,14 @@ class Scan:
     _work: int = 0
 
     def __call__(self, stream: IO[bytes]) -> None:
-        """Follow one pickle to its end; raises RefusedError, or ValueError where it is broken."""
+        """Follow one pickle to its end; raises UnsafePickleError, or ValueError where broken."""
         stack: list[_Value | None] = []  # None is a mark
         memo: dict[int, _Value] = {}
         argument: Any
         for opcode, argument, _ in pickletools.genops(cast("IO[bytes]", _Bounded(stream))):
             self._steps += 1
             if self._steps > MOST_STEPS:
-                raise RefusedError(f"has a pickle of more than {MOST_STEPS:,} steps")
+                raise UnsafePickleError(f"has a pickle of more than {MOST_STEPS:,} steps")
             name = opcode.name
             if name in _ATOMS:
                 stack.append(_Value(_ATOMS[name], content=argument))
@@ -138,7 +138,7 @@ class Scan:
                 stack.append(memo[argument])
             elif name in ("BINPUT", "LONG_BINPUT"):
                 if argument > MOST_STEPS:  # a reader in C makes room for all before
-                    raise RefusedError("numbers its values as no pickler does")
+                    raise UnsafePickleError("numbers its values as no pickler does")
                 memo[argument] = _top(stack)
             elif name == "GLOBAL":
                 stack.append(self._global(argument))
@@ -168,23 +168,23 @@ class Scan:
                 if _top(stack).kind == "object":
                     self._do(state.size)
                 elif _top(stack).kind != "inert":
-                    raise RefusedError("changes a value in a way that weights do not need")
+                    raise UnsafePickleError("changes a value in a way that weights do not need")
             elif name == "STOP":
                 self._do(_pop(stack).size)
             elif name != "PROTO":
-                raise RefusedError(f"holds more than weights (pickle operation {name})")
+                raise UnsafePickleError(f"holds more than weights (pickle operation {name})")
 
     def _do(self, amount: int) -> None:
         self._work += amount
         if self._work > MOST_WORK:
-            raise RefusedError("nests values within values more than weights need")
+            raise UnsafePickleError("nests values within values more than weights need")
 
     def _global(self, argument: str) -> _Value:
         module, _, name = argument.partition(" ")
         module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
         full = f"{module}.{name}"
         if name in _OTHER_TENSORS and module == "torch._utils":
-            raise RefusedError(f"holds a {_OTHER_TENSORS[name]} tensor, which is not read")
+            raise UnsafePickleError(f"holds a {_OTHER_TENSORS[name]} tensor, which is not read")
         storage = _STORAGE.fullmatch(full)
         known = full in _CALLS or (storage is not None and storage[1] in STORAGES)
         if known or isinstance(
@@ -192,7 +192,7 @@ class Scan:
         ):
             return _Value("global", content=full)
         if not self.is_inert(full):
-            raise RefusedError(f"asks for {full}, and code inside weight files is never run")
+            raise UnsafePickleError(f"asks for {full}, and code inside weight files is never run")
         self.stand_ins.add(full)
         return _Value("stand-in")
 
@@ -202,7 +202,7 @@ class Scan:
         match = _STORAGE.fullmatch(str(parts[1].content)) if len(parts) > 4 else None
         flat = all(part.kind in ("int", "text", "global", "other") for part in parts[:5])
         if match is None or match[1] not in STORAGES or not flat or parts[4].kind != "int":
-            raise RefusedError("refers to data in a way that is not known")
+            raise UnsafePickleError("refers to data in a way that is not known")
         key, item = str(parts[2].content), STORAGES[match[1]].itemsize
         count = parts[4].content
         if not 0 <= count * item <= self.most_bytes(key):
@@ -213,11 +213,11 @@ class Scan:
     def _call(self, function: _Value, arguments: _Value) -> _Value:
         self._calls += 1
         if self._calls > MOST_CALLS:
-            raise RefusedError(f"makes more than {MOST_CALLS:,} objects")
+            raise UnsafePickleError(f"makes more than {MOST_CALLS:,} objects")
         if function.kind == "stand-in":
             return _Value("inert")
         if function.kind != "global" or function.content not in _CALLS:
-            raise RefusedError("makes an object that is no weight")
+            raise UnsafePickleError("makes an object that is no weight")
         self._do(arguments.size)
         if function.content == _FROM_TYPE and len(arguments.parts) == 4:
             return self._call(arguments.parts[0], arguments.parts[2])
@@ -257,16 +257,16 @@ def _tuple(parts: list[_Value]) -> _Value:
         part.captured = True
     depth = 1 + max((part.depth for part in parts), default=0)
     if depth > MOST_DEPTH:  # hashing these would exhaust the stack
-        raise RefusedError("nests values within values more than weights need")
+        raise UnsafePickleError("nests values within values more than weights need")
     size = min(1 + sum(part.size for part in parts), _HUGE)
     return _Value("tuple", size, tuple(parts), depth=depth)
 
 
 def _grow(value: _Value, size: int) -> None:
     if value.kind not in ("list", "object"):
-        raise RefusedError("fills an object that is no plain list or dictionary")
+        raise UnsafePickleError("fills an object that is no plain list or dictionary")
     if value.captured:
-        raise RefusedError("holds a value that contains itself")
+        raise UnsafePickleError("holds a value that contains itself")
     value.size = min(value.size + size, _HUGE)
 
 

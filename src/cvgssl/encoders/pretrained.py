@@ -9,6 +9,7 @@ from typing import Any, cast
 from torch import nn
 
 from cvgssl.encoders.activations import activation, with_activation, with_quick_gelu
+from cvgssl.encoders.arch_of_weights import arch_of
 from cvgssl.encoders.backbone import Backbone
 from cvgssl.encoders.backbone_file import (
     BackboneFile,
@@ -18,7 +19,6 @@ from cvgssl.encoders.backbone_file import (
 )
 from cvgssl.encoders.fitting import Fit, all_finite, fit_weights
 from cvgssl.encoders.hub import PREFIX, download, hub_normalization
-from cvgssl.encoders.inference import arch_of
 from cvgssl.encoders.normalization import IMAGENET, Normalization
 from cvgssl.encoders.shards import weights_digest
 from cvgssl.encoders.weights_folder import find_weights, is_weights

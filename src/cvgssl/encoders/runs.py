@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from cvgssl.encoders.backbone import Backbone
 from cvgssl.encoders.compiled_run import CompiledRun, NotConvertedError
 from cvgssl.encoders.network_run import NetworkRun, Run
-from cvgssl.encoders.runtimes import TORCH, chosen_program
+from cvgssl.encoders.programs import TORCH, chosen_program
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.options import Runtime
 

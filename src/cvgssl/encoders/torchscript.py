@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cvgssl.encoders.pickle_scan import STORAGES, RefusedError, Scan
+from cvgssl.encoders.pickle_scan import STORAGES, Scan, UnsafePickleError
 
 _MOST_MODULES = 50_000
 
@@ -18,14 +18,14 @@ def read_torchscript(archive: zipfile.ZipFile, root: str) -> dict[str, Tensor]:
     """Parameters and buffers by dotted name, as `state_dict()` would name them.
 
     root: the folder in the archive that holds data.pkl.
-    Raises RefusedError for anything besides scripted modules and tensors.
+    Raises UnsafePickleError for anything besides scripted modules and tensors.
     """
     scan = Scan(_is_inert, lambda key: archive.getinfo(f"{root}/data/{key}").file_size)
     with archive.open(f"{root}/data.pkl") as stream:
         scan(stream)
     module = _Unpickler(archive, root).load()
     if not isinstance(module, _Scripted):
-        raise RefusedError("not a TorchScript module")
+        raise UnsafePickleError("not a TorchScript module")
     return _tensors(module)
 
 
@@ -64,7 +64,7 @@ class _Unpickler(pickle.Unpickler):
             return _rebuild
         if module == "torch.jit._pickle" and name.startswith("build_"):
             return _ignore
-        raise RefusedError(f"asks for {module}.{name}, and nothing in the file is run")
+        raise UnsafePickleError(f"asks for {module}.{name}, and nothing in the file is run")
 
     def persistent_load(self, pid: Any) -> Tensor:
         _kind, dtype, key, _device, _count = pid
@@ -79,7 +79,7 @@ def _tensors(module: _Scripted) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for visited, (name, value) in enumerate(_members(module, "")):
         if visited > _MOST_MODULES:
-            raise RefusedError("its modules contain each other without end")
+            raise UnsafePickleError("its modules contain each other without end")
         if isinstance(value, Tensor):
             tensors[name] = value
     return tensors

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from cvgssl.encoders.onnx_backend import quiet
-from cvgssl.encoders.runtimes import ONNXRUNTIME, OPENVINO
+from cvgssl.encoders.programs import ONNXRUNTIME, OPENVINO
 from cvgssl.export.encoder import EncoderPart
 from cvgssl.export.heads import HeadPart, PreparationPart
 from cvgssl.export.row_heads import unit

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl.encoders.onnx_backend import quiet
-from cvgssl.encoders.runtimes import OPENVINO
+from cvgssl.encoders.programs import OPENVINO
 from cvgssl.images.reader import read_picture
 from cvgssl.recognizer.exported_file import Answer, ExportedFile, inputs_of
 from cvgssl.recognizer.exported_session import NNCF, compiled, import_package
@@ -33,7 +33,7 @@ _WHITE = 255  # of what this project's reader gives
 
 
 @dataclass(frozen=True)
-class Changes:
+class Int8Changes:
     """How far the answers in int8 are from those of `cvgssl predict`.
 
     labelled: pictures with a label, none of which gets another class. pool: of the recognizer's
@@ -125,7 +125,7 @@ def check_changes(
     wanted: Mapping[Path, NDArray[np.float32]],
     labelled: Sequence[Path],
     pool: Sequence[Path],
-) -> Changes:
+) -> Int8Changes:
     """Hold answers in int8 against probabilities [K] of `cvgssl predict`.
 
     Raises UserError where the class of a labelled picture is another, or of more than
@@ -146,4 +146,4 @@ def check_changes(
             f"probabilities differ by up to {apart:.2f}: {', '.join(names[:_MOST_NAMED])}{more}; "
             "no file is left; export it without --int8"
         )
-    return Changes(len(labelled), len(pool), len(of_pool), apart)
+    return Int8Changes(len(labelled), len(pool), len(of_pool), apart)

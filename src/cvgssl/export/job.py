@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cvgssl import __version__
-from cvgssl.encoders.runtimes import OPENVINO, installed_version
+from cvgssl.encoders.programs import OPENVINO, installed_version
 from cvgssl.export.config import ExportConfig
 from cvgssl.export.graph import EncodersShown, RecognizerGraph, import_packages, write_graph
 from cvgssl.export.int8 import (
     LEAST_CALIBRATION,
     MOST_CALIBRATION,
     MOST_CHECKED,
-    Changes,
+    Int8Changes,
     check_changes,
     quantized,
 )
@@ -65,7 +65,7 @@ class ExportSummary:
     classes: tuple[str, ...]
     golden: Agreement
     pool: Agreement | None
-    int8: Changes | None
+    int8: Int8Changes | None
     taught: Teaching | None
     program: str
 

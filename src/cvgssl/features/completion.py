@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cvgssl.encoders.runtimes import TORCH
+from cvgssl.encoders.programs import TORCH
 from cvgssl.features.encoder_requests import EncoderRequest
 from cvgssl.features.feature_store import FeatureStore
 from cvgssl.features.record import EncoderRecord, keep_record, recorded

@@ -21,7 +21,7 @@ from cvgssl.encoders.frozen_encoder import FrozenEncoder
 from cvgssl.encoders.loading import load_frozen_encoder
 from cvgssl.encoders.network_run import Tokens
 from cvgssl.encoders.preprocessing import resized
-from cvgssl.encoders.runtimes import TORCH
+from cvgssl.encoders.programs import TORCH
 from cvgssl.features.config import AXES, Flips
 from cvgssl.features.encoder_requests import EncoderRequest
 from cvgssl.features.pooling import Pooling

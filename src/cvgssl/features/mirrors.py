@@ -34,38 +34,15 @@ class SupportViews:
     of: Rows
 
 
-def embed_mirrored(
-    embedded: Embedded, rows: Rows, config: EmbedConfig, wanted: SupportFlips
-) -> FeatureTable | None:
-    """Embeddings of the mirror images of these pictures, those of one picture side by side.
-
-    embedded: what `config` gave. rows: int [R], places in its table. The result has values float32
-    [R, M * D] for M mirror images; None where there are none that `config` does not average over.
-    """
-    (mirrored,) = embed_mirrored_each([(embedded, rows, config)], wanted)
-    return mirrored
-
-
-def embed_mirrored_train(
-    every: Sequence[tuple[Embedded, EmbedConfig]], wanted: SupportFlips
-) -> list[FeatureTable | None]:
-    """The same of all train pictures, for several configurations; each network runs once.
-
-    Raises UserError for data without any.
-    """
-    jobs = []
-    for embedded, config in every:
-        rows = np.flatnonzero(np.array(embedded.table.splits) == SPLITS[0])
-        if not len(rows) and "share" not in embedded.table.about:
-            raise UserError(f"{config.data}: has no train pictures, which alone are mirrored")
-        jobs.append((embedded, rows, config))
-    return embed_mirrored_each(jobs, wanted)
-
-
 def embed_mirrored_each(
     jobs: Sequence[tuple[Embedded, Rows, EmbedConfig]], wanted: SupportFlips
 ) -> list[FeatureTable | None]:
-    """`embed_mirrored` of several; each network runs once."""
+    """Embeddings of pictures' mirror images, those of one picture side by side.
+
+    jobs: what each configuration gave, places int [R] in its table, and the configuration; each
+    network runs once for all. A result has values float32 [R, M * D] for M mirror images; None
+    where there are none that its configuration does not average over.
+    """
     requests = []
     for embedded, rows, config in jobs:
         paths = [embedded.paths[row] for row in rows]
@@ -88,6 +65,22 @@ def embed_mirrored_each(
     return tables
 
 
+def embed_mirrored_train(
+    every: Sequence[tuple[Embedded, EmbedConfig]], wanted: SupportFlips
+) -> list[FeatureTable | None]:
+    """The same of all train pictures.
+
+    Raises UserError for data without any.
+    """
+    jobs = []
+    for embedded, config in every:
+        rows = np.flatnonzero(np.array(embedded.table.splits) == SPLITS[0])
+        if not len(rows) and "share" not in embedded.table.about:
+            raise UserError(f"{config.data}: has no train pictures, which alone are mirrored")
+        jobs.append((embedded, rows, config))
+    return embed_mirrored_each(jobs, wanted)
+
+
 def mirrors_beside(wanted: SupportFlips, averaged: Flips) -> list[Axes]:
     """Axes of the mirror images that are no copies where `averaged` ones are averaged over."""
     covered = {frozenset(axes) for axes in AXES[averaged]}
@@ -100,13 +93,13 @@ def mirrors_beside(wanted: SupportFlips, averaged: Flips) -> list[Axes]:
     return mirrors
 
 
-def support_views(
+def mirror_views(
     preparation: Preparation, mirrored: FeatureTable | None, of: Sequence[int]
 ) -> SupportViews | None:
     """Prepared embeddings of mirror images, or None where there are none.
 
-    preparation: fitted to rows [N, D]. mirrored: of `embed_mirrored`, R pictures. of: the row that
-    each is for a head [R].
+    preparation: fitted to rows [N, D]. mirrored: of `embed_mirrored_each`, R pictures. of: the row
+    that each is for a head [R].
     """
     if mirrored is None:
         return None

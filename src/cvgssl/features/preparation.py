@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.covariance import ledoit_wolf
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from cvgssl.features.modes import Mode
+from cvgssl.features.preparation_modes import PreparationMode
 
 LEAST = 1e-6  # of the largest standard deviation; a coordinate below says nothing
 
@@ -29,7 +29,7 @@ def unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     return scaled
 
 
-class Learned(NamedTuple):
+class LearnedScale(NamedTuple):
     """Of one part of an embedding: what is subtracted [W], and what the rest is multiplied with.
 
     scale: [W], or [W, W] where coordinates are mixed. root: whether square roots are taken first.
@@ -64,7 +64,7 @@ class Preparation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes
     ----------
-    learned_ : list of Learned
+    learned_ : list of LearnedScale
         Mean and scale of each part.
 
     References
@@ -87,14 +87,16 @@ class Preparation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     array([[1., 0.]])
     """
 
-    def __init__(self, mode: Mode = "power", parts: Sequence[tuple[int, float]] = ()) -> None:
+    def __init__(
+        self, mode: PreparationMode = "power", parts: Sequence[tuple[int, float]] = ()
+    ) -> None:
         self.mode = mode
         self.parts = parts
 
     def fit(self, X: ArrayLike, y: object = None) -> Self:  # noqa: N803, ARG002
         """Learn mean and scale from rows X [N, D]; labels are not looked at."""
-        if self.mode not in get_args(Mode):
-            raise ValueError(f"mode {self.mode!r}: one of {', '.join(get_args(Mode))}")
+        if self.mode not in get_args(PreparationMode):
+            raise ValueError(f"mode {self.mode!r}: one of {', '.join(get_args(PreparationMode))}")
         rows = validate_data(self, X, dtype=[np.float64, np.float32])
         if self.parts and sum(width for width, _ in self.parts) != rows.shape[1]:
             raise ValueError(f"parts {self.parts!r} are not those of {rows.shape[1]} numbers")
@@ -120,31 +122,31 @@ class Preparation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return np.split(rows, borders, axis=1)
 
 
-def _learn(rows: NDArray[np.floating], mode: Mode) -> Learned:
+def _learn(rows: NDArray[np.floating], mode: PreparationMode) -> LearnedScale:
     """Of one part [N, W]."""
     width = rows.shape[1]
     if mode == "none":
-        return Learned(np.zeros(width), np.ones(width))
+        return LearnedScale(np.zeros(width), np.ones(width))
     if mode == "power":
         root = bool((rows >= 0).all())
         rows = np.sqrt(rows) if root else rows
         variance = rows.var(axis=0, dtype=np.float64)
         deviation = np.sqrt(variance + variance.mean())
         scale = 1 / deviation if deviation.any() else np.ones(width)
-        return Learned(rows.mean(axis=0, dtype=np.float64), scale, root)
+        return LearnedScale(rows.mean(axis=0, dtype=np.float64), scale, root)
     mean = rows.mean(axis=0)
     if mode == "center":
-        return Learned(mean, np.ones(width))
+        return LearnedScale(mean, np.ones(width))
     if mode == "standardize":
         deviation = rows.std(axis=0)
-        return Learned(mean, 1 / np.maximum(deviation, LEAST * max(deviation.max(), LEAST)))
+        return LearnedScale(mean, 1 / np.maximum(deviation, LEAST * max(deviation.max(), LEAST)))
     covariance, _ = ledoit_wolf(rows - mean, assume_centered=True)
     values, vectors = np.linalg.eigh(covariance)
     values = np.maximum(values, LEAST**2 * max(values[-1], LEAST))
-    return Learned(mean, (vectors / np.sqrt(values)) @ vectors.T)
+    return LearnedScale(mean, (vectors / np.sqrt(values)) @ vectors.T)
 
 
-def _apply(rows: NDArray[np.floating], learned: Learned) -> NDArray[np.float64]:
+def _apply(rows: NDArray[np.floating], learned: LearnedScale) -> NDArray[np.float64]:
     if learned.root:  # another picture may have small negative numbers where none was seen
         rows = np.sign(rows) * np.sqrt(np.abs(rows))
     rows = rows - learned.mean

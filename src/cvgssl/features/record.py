@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cvgssl import __version__
-from cvgssl.encoders.runtimes import chosen_program
+from cvgssl.encoders.programs import chosen_program
 from cvgssl.encoders.shards import beside_digests, weights_digest
 from cvgssl.features.encoder_requests import EncoderRequest
 from cvgssl.images.geometry import Geometry

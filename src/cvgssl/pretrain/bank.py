@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cvgssl.encoders.frozen_encoder import FrozenEncoder
-from cvgssl.encoders.runtimes import TORCH
+from cvgssl.encoders.programs import TORCH
 from cvgssl.pretrain.data import Unlabelled
 from cvgssl.pretrain.views import DrawnViews, Views
 from cvgssl.runtime.array_files import open_array, remove_stale, write_array

@@ -10,7 +10,7 @@ import numpy as np
 from accelerate import Accelerator
 from numpy.typing import NDArray
 
-from cvgssl.encoders.runtimes import TORCH
+from cvgssl.encoders.programs import TORCH
 from cvgssl.features.compute import embed_squares
 from cvgssl.features.encoder import Encoder, JointEncoder, Networks, joined
 from cvgssl.features.encoder_requests import EncoderRequest

@@ -17,7 +17,7 @@ from cvgssl.encoders.encoder_spec import RANDOM, EncoderSpec
 from cvgssl.encoders.installed_weights import INSTALLED
 from cvgssl.encoders.weights_card import MOST_PIXELS
 from cvgssl.features.config import EmbedConfig
-from cvgssl.features.modes import Mode
+from cvgssl.features.preparation_modes import PreparationMode
 from cvgssl.features.record import EncoderRecord
 from cvgssl.features.table import FeatureTable, load_features, save_features
 from cvgssl.heads import HEADS
@@ -127,7 +127,7 @@ class RecognizerCard:
     classes: tuple[Annotated[str, AfterValidator(_checked_name)], ...]
     head: Annotated[str, OneOf(HEADS)]
     params: dict[str, Any]
-    preparation: Mode
+    preparation: PreparationMode
     embedding: Annotated[dict[str, Any], AfterValidator(_checked_embedding)]
     encoders: Annotated[tuple[KeptEncoder, ...], Field(min_length=1)]
     train_sha256: str = ""
@@ -148,8 +148,8 @@ class RecognizerCard:
 class KeptPictures:
     """The embeddings that a recognizer keeps, as the encoders give them.
 
-    train: values float32 [N, D], labels -1 or a class. mirrored: of `embed_mirrored`, of labelled
-    ones; None without.
+    train: values float32 [N, D], labels -1 or a class. mirrored: of `embed_mirrored_each`, of
+    labelled ones; None without.
     """
 
     train: FeatureTable

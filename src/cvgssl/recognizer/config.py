@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from cvgssl.features.config import EmbedConfig, EncodingOptions, SupportFlips
-from cvgssl.features.modes import Mode
+from cvgssl.features.preparation_modes import PreparationMode
 from cvgssl.heads import HEADS
 from cvgssl.images.picture_options import BatchOptions
 from cvgssl.runtime.options import (
@@ -72,7 +72,7 @@ class FitConfig(EncodingOptions):
         "alone (auto's kernel-ridge too) see besides it: horizontal: 1, both: 3; where "
         "the direction of a defect is its class, as in scratches along and across, say none",
     )
-    preparation: Mode = Field(
+    preparation: PreparationMode = Field(
         default="power",
         description="of embeddings before the head, learned from all train pictures without "
         "labels; power: square root where no number is negative, minus the mean, divided by a "

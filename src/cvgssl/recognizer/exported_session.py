@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from cvgssl.encoders.runtimes import ONNXRUNTIME, OPENVINO, import_openvino
+from cvgssl.encoders.programs import ONNXRUNTIME, OPENVINO, import_openvino
 from cvgssl.runtime.errors import UserError
 
 NNCF = "nncf"

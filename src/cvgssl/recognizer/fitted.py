@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl.encoders.compiled_network import CompiledNetwork, known_network
-from cvgssl.encoders.runtimes import TORCH, chosen_program, has_gpu
+from cvgssl.encoders.programs import TORCH, chosen_program, has_gpu
 from cvgssl.features.encoder_requests import EncoderRequest
 from cvgssl.features.reading import stacked
 from cvgssl.features.record import recorded

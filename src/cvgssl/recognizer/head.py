@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl.features.feature_store import Values
-from cvgssl.features.mirrors import support_views
+from cvgssl.features.mirrors import mirror_views
 from cvgssl.features.preparation import Preparation
 from cvgssl.features.record import parts_of
 from cvgssl.heads import HEADS, CalibratedHead, OpenSetHead
@@ -44,7 +44,7 @@ class FittedHead:
         )
         mirrored, place = kept.mirrored, {name: row for row, name in enumerate(train.names)}
         of = [] if mirrored is None else [place[name] for name in mirrored.names]
-        views = support_views(self.preparation, mirrored, of)
+        views = mirror_views(self.preparation, mirrored, of)
         self.head.fit(self.preparation.transform(rows), train.labels, views)
 
     def __call__(self, values: Values) -> tuple[NDArray[np.float64], list[str | None]]:

@@ -11,7 +11,7 @@ from cvgssl.station.jobs import Job, Jobs
 from cvgssl.station.labels import Labels
 from cvgssl.station.pool import Pool
 from cvgssl.station.review import FOLDER as REVIEWED
-from cvgssl.station.review import Learned, Reviews, write_learned
+from cvgssl.station.review import LearnedPicture, Reviews, write_learned
 
 TASK = "fit"
 FOLDER = "fits"  # of recognizers on their way to a version
@@ -41,7 +41,7 @@ class Fitting:
         folder = self._pool.chosen()
         given, last = labels.all()
         own = [
-            Learned(each.picture, each.sha256, each.label, each.number)
+            LearnedPicture(each.picture, each.sha256, each.label, each.number)
             for each in given
             if each.label != UNSURE
         ]

@@ -82,7 +82,7 @@ class LabellingState:
 
 
 @dataclass(frozen=True)
-class Answers:
+class HeadAnswers:
     """Labels of the pool as numbers, and what the head says of all pictures.
 
     target: int64 [N], index of the label's class or -1. unsure: bool [N], labelled "?".
@@ -95,17 +95,17 @@ class Answers:
     probabilities: NDArray[np.float64]
 
 
-def nothing_said(pool: PoolRows) -> tuple[LabellingState, Answers]:
+def nothing_said(pool: PoolRows) -> tuple[LabellingState, HeadAnswers]:
     """Before anything was computed."""
     count = len(pool)
     target = np.full(count, UNLABELLED, dtype=np.int64)
-    answers = Answers((), target, np.zeros(count, np.bool_), np.zeros((count, 0)))
+    answers = HeadAnswers((), target, np.zeros(count, np.bool_), np.zeros((count, 0)))
     return LabellingState(-1, count, 0, 0, count, pool.test, 0), answers
 
 
 def what_labels_say(
     pool: PoolRows, labels: list[Label], last: int
-) -> tuple[LabellingState, Answers]:
+) -> tuple[LabellingState, HeadAnswers]:
     """Of the labels that count, in the order given, up to the event `last`."""
     begun, place = time.monotonic(), pool.place
     here = {place[each.picture]: each for each in labels if each.picture in place}
@@ -139,7 +139,7 @@ def what_labels_say(
     return replace(state, seconds=round(time.monotonic() - begun, 3)), answers
 
 
-def _classes(answers: Answers) -> tuple[dict[str, Any], ...]:
+def _classes(answers: HeadAnswers) -> tuple[dict[str, Any], ...]:
     target, count = answers.target, len(answers.classes)
     best = np.where(target >= 0, target, answers.probabilities.argmax(axis=1))
     given = np.bincount(target[target >= 0], minlength=count).tolist()

@@ -82,7 +82,7 @@ class ShareRight:
         return 100 * self.right / self.looked_at
 
 
-class Learned(NamedTuple):
+class LearnedPicture(NamedTuple):
     """A label of the next fit. number: of the row of the log that says it."""
 
     path: str
@@ -259,7 +259,7 @@ class Reviews:
         """Classes of pictures by their hashes, as reviews name them."""
         return {each.sha256: each.label for each in self._named()}
 
-    def learned(self) -> list[Learned]:
+    def learned(self) -> list[LearnedPicture]:
         """Labels of the next fit, of the copies of pictures that were named."""
         return [each for each in self._named() if Path(each.path).is_file()]
 
@@ -268,7 +268,7 @@ class Reviews:
         with self._lock:
             self._log.close()
 
-    def _named(self) -> list[Learned]:
+    def _named(self) -> list[LearnedPicture]:
         with self._lock:
             self._refresh()
             named = {}
@@ -276,7 +276,7 @@ class Reviews:
                 last = self._by_answer[number][-1]
                 if last.label not in ("", UNSURE):
                     path = str(self.folder / sha256)
-                    named[sha256] = Learned(path, sha256, last.label, last.number)
+                    named[sha256] = LearnedPicture(path, sha256, last.label, last.number)
             return list(named.values())
 
     def _copy(self, sha256: str) -> None:
@@ -347,7 +347,9 @@ class Reviews:
         self._last = event.number
 
 
-def write_learned(pool: Iterable[Learned], reviewed: Iterable[Learned], path: Path) -> int:
+def write_learned(
+    pool: Iterable[LearnedPicture], reviewed: Iterable[LearnedPicture], path: Path
+) -> int:
     """Write the labels of the next fit as `cvgssl fit POOL --labels PATH` takes them.
 
     pool: of the pool's pictures, by their names there. reviewed: of `Reviews.learned`, whose

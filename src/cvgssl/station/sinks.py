@@ -1,9 +1,7 @@
 """Where the answers of a station go: a CSV file, sorted folders, a web address, an MQTT broker.
 
-What is to be delivered is in the log, and each sink knows how far it is, so neither a kill nor a
-receiver that is away for days loses anything. Files get each answer once. A receiver on the network
-gets each at least once: after a kill or a lost reply it gets the last ones again, with the same
-`number`, by which it can tell.
+Files get each answer once. A receiver on the network gets each at least once: after a kill or a
+lost reply it gets the last ones again, with the same `number`, by which it can tell.
 """
 
 import asyncio
@@ -11,34 +9,24 @@ import hashlib
 import json
 import os
 import ssl
-import threading
 from collections.abc import Sequence
-from contextlib import closing, suppress
 from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from cvgssl.runtime.csv_writing import csv_line
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.files import flush, naming_file, read_json, write_json, writing
-from cvgssl.runtime.parsing import one_line, read_text
+from cvgssl.runtime.files import flush, naming_file, writing
+from cvgssl.runtime.parsing import one_line
 from cvgssl.station.answers import ANSWER
-from cvgssl.station.events import LOG, Event, EventLog
-from cvgssl.station.lines import write_line
+from cvgssl.station.events import Event
 from cvgssl.station.picture_store import PictureStore
-from cvgssl.station.watch_config import WatchOptions
 
 ALARM = "alarm"
-FOLDER = "sinks"
 COLUMNS = ("number", "at", "name", "answer", "class", "probability", "version", "source", "sha256")
-_AT_ONCE = 100  # answers that are delivered together
-_LOOK = 0.3  # seconds between two looks for new ones
-_TIMEOUT = 10.0  # seconds, of a POST and of each step with a broker
-_ENDING = 2.0  # seconds more that a delivery may take when the station ends
+TIMEOUT = 10.0  # seconds, of a POST and of each step with a broker
 _READ = 65536  # bytes
-_LONGEST_WAIT = 60.0  # seconds between two tries
 _LONGEST_NAME = 200  # bytes; most file systems take 255
 
 
@@ -132,13 +120,13 @@ class WebhookSink:
         try:
             status = asyncio.run(self._post(body))
         except TimeoutError as error:
-            raise OSError(f"no answer within {_TIMEOUT:.0f} seconds") from error
+            raise OSError(f"no answer within {TIMEOUT:.0f} seconds") from error
         if not 200 <= status < 300:
             raise OSError(f"status {status}")
         return {}
 
     async def _post(self, body: bytes) -> int:
-        """The status; the whole of it, from the name to the answer's head, within `_TIMEOUT`.
+        """The status; the whole of it, from the name to the answer's head, within `TIMEOUT`.
 
         http.client would wait so long for each byte.
         """
@@ -156,7 +144,7 @@ class WebhookSink:
             ],
         )
         connection = h11.Connection(h11.CLIENT)
-        async with asyncio.timeout(_TIMEOUT):
+        async with asyncio.timeout(TIMEOUT):
             try:
                 reader, writer = await asyncio.open_connection(
                     parts.hostname,
@@ -210,7 +198,7 @@ class MqttSink:
                 self._address.port or (8883 if secure else 1883),
                 username=self._user,
                 password=self._password,
-                timeout=_TIMEOUT,
+                timeout=TIMEOUT,
                 tls_context=ssl.create_default_context() if secure else None,
             ) as client:
                 for event in events:
@@ -218,115 +206,6 @@ class MqttSink:
                     await client.publish(topic, json.dumps(_facts(event)), qos=1)
         except aiomqtt.MqttError as error:
             raise OSError(one_line(error)) from error
-
-
-class Delivery:
-    """A sink at work, in a thread of its own.
-
-    trouble: what is in the way at present, or "". after: number of the last event delivered.
-    """
-
-    def __init__(self, sink: Sink, folder: Path, address: str) -> None:
-        """folder: of the station. address: another one is another sink, with a count of its own."""
-        self.sink, self.trouble = sink, ""
-        self._log_path = folder / LOG
-        # an address may hold what nobody else is to know
-        self._kept = folder / FOLDER / f"{sink.name} {_digest(address)}.json"
-        earlier = self._kept.with_name(f"{quote(f'{sink.name} {address}', safe=' ')[-150:]}.json")
-        with suppress(FileNotFoundError):  # as the first stations called it
-            earlier.rename(self._kept)
-        self._state: dict[str, int] = {}
-        self._ending = threading.Event()
-        with closing(EventLog(self._log_path)) as log:
-            ((last,),) = log.select("select coalesce(max(number), 0) from events")
-        # a log from a backup may end before what had been delivered
-        self.after = min(self._read(int(last)), int(last))
-        self._thread = threading.Thread(target=self._work, name=f"sink {sink.name}", daemon=True)
-
-    def begin(self) -> None:
-        """Deliver from now on."""
-        self._thread.start()
-
-    def waiting(self, log: EventLog) -> int:
-        """How many events have not been delivered."""
-        marks = ", ".join("?" * len(self.sink.kinds))
-        ((count,),) = log.select(
-            f"select count(*) from events where kind in ({marks}) and number > ?",
-            [*self.sink.kinds, self.after],
-        )
-        return int(count)
-
-    def end(self) -> None:
-        """Begin to deliver nothing more."""
-        self._ending.set()
-
-    def close(self) -> None:
-        """End after what is being delivered; the rest is delivered when the station runs again.
-
-        What takes too long ends with the process, as by a kill.
-        """
-        self.end()
-        if self._thread.is_alive():
-            self._thread.join(_TIMEOUT + _ENDING)
-
-    def _read(self, last: int) -> int:
-        """How far an earlier process came; one that has not been before begins at the end."""
-        with suppress(FileNotFoundError):
-            try:
-                kept = read_json(self._kept)
-                self._state = {str(name): int(value) for name, value in kept["state"].items()}
-                return int(kept["after"])
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise UserError(
-                    f"{self._kept}: is damaged; remove it, and answers are delivered from now on"
-                ) from error
-        write_json(self._kept, {"after": last, "state": {}})
-        return last
-
-    def _work(self) -> None:
-        wait = _LOOK
-        with closing(EventLog(self._log_path)) as log:
-            while not self._ending.wait(wait):
-                try:
-                    wait = 0.0 if self._deliver(log) else _LOOK
-                    self._tell("")
-                except Exception as error:
-                    known = isinstance(error, OSError | UserError)
-                    self._tell(one_line(error if known else repr(error)))
-                    wait = min(2 * max(wait, 0.5), _LONGEST_WAIT)
-
-    def _deliver(self, log: EventLog) -> bool:
-        """Whether there was something."""
-        found = list(islice(log.events(*self.sink.kinds, after=self.after), _AT_ONCE))
-        if not found:
-            return False
-        state = self.sink.deliver(found, self._state)
-        write_json(self._kept, {"after": found[-1].number, "state": state})
-        self._state, self.after = state, found[-1].number
-        return True
-
-    def _tell(self, trouble: str) -> None:
-        if trouble and trouble != self.trouble:
-            write_line(level="warning", message=f"{self.sink.name}: {trouble}; trying again")
-        self.trouble = trouble
-
-
-def deliveries(options: WatchOptions, folder: Path, pictures: PictureStore) -> list[Delivery]:
-    """Those that are asked for; raises UserError for what is missing."""
-    sinks: list[tuple[Sink, str]] = []
-    if options.to_csv is not None:
-        sinks.append((CsvSink(options.to_csv), str(options.to_csv.resolve())))
-    if options.to_folders is not None:
-        place = options.to_folders
-        sinks.append((FolderSink(place, pictures), str(place.resolve())))
-    if options.to_webhook is not None:
-        sinks.append((WebhookSink(options.to_webhook), options.to_webhook))
-    if options.to_mqtt is not None:
-        file, password = options.mqtt_password_file, None
-        if file is not None:
-            password = read_text(file, "a file with a password").strip()
-        sinks.append((MqttSink(options.to_mqtt, options.mqtt_user, password), options.to_mqtt))
-    return [Delivery(sink, folder, address) for sink, address in sinks]
 
 
 def _cells(event: Event) -> list[str | float | None]:
@@ -343,14 +222,15 @@ def _folder_name(answer: str) -> str:
     name = _file_name(answer)
     if len(name.encode()) <= _LONGEST_NAME:
         return name
-    return f"{name.encode()[:_LONGEST_NAME].decode(errors='ignore')} {_digest(answer)}"
+    return f"{name.encode()[:_LONGEST_NAME].decode(errors='ignore')} {short_digest(answer)}"
 
 
 def _last_bytes(text: str, most: int) -> str:
     return text.encode()[-most:].decode(errors="ignore")
 
 
-def _digest(text: str) -> str:
+def short_digest(text: str) -> str:
+    """Of a text that is too long or too secret for a name."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -30,11 +30,12 @@ from cvgssl.runtime.parsing import one_line
 from cvgssl.station.answering import Answering, Loaded, Picture
 from cvgssl.station.answers import WATCH, Answer, Answers, Judged, Source, Wanted
 from cvgssl.station.config import StationConfig
+from cvgssl.station.delivery import Delivery, deliveries
 from cvgssl.station.events import LOG, Event, EventLog
 from cvgssl.station.gathering import BusyError
 from cvgssl.station.lines import write_line
 from cvgssl.station.review import FOLDER as REVIEWED
-from cvgssl.station.sinks import ALARM, Delivery, deliveries
+from cvgssl.station.sinks import ALARM
 from cvgssl.station.streams import (
     CHANGES,
     Measures,

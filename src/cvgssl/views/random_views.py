@@ -202,7 +202,7 @@ def support_recipe(size: int) -> ViewRecipe:
     return ViewRecipe(size, scale=(0.49, 1.0), ratio=(1.0, 1.0), flip_y=0.5)
 
 
-def support_views(pixels: Tensor, seed: int, epoch: int) -> Tensor:
+def augmented_views(pixels: Tensor, seed: int, epoch: int) -> Tensor:
     """One view of each labelled picture: uint8 [N, C, S, S] to uint8 of the same shape.
 
     A view depends on the seed, the epoch and the picture's row among the N, on nothing else.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from cvgssl.encoders.backbone import Backbone
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.pretrain.methods.base import Method, Setup
-from cvgssl.pretrain.methods.registry import Choice, choose
+from cvgssl.pretrain.methods.registry import ChosenMethod, choose
 from cvgssl.runtime.errors import UserError
 
 
@@ -35,7 +35,7 @@ def check_installed(config: PretrainConfig) -> None:
     _loaded(choose(config))
 
 
-def _loaded(chosen: Choice) -> Callable[[Setup], Method]:
+def _loaded(chosen: ChosenMethod) -> Callable[[Setup], Method]:
     """What `build` names, imported; raises UserError when `requires` is not installed."""
     form = chosen.form
     if form.requires is not None:

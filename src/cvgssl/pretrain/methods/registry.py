@@ -188,7 +188,7 @@ GUIDANCES = Registry(
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenMethod:
     """The method that options name.
 
     flags: the options that name it, for messages. form: the declaration of its loss and targets.
@@ -225,12 +225,12 @@ def declared_options(taken: Iterable[str]) -> tuple[type, ...]:
     return tuple(added)
 
 
-def choose(config: MethodOptions) -> Choice:
+def choose(config: MethodOptions) -> ChosenMethod:
     """The method of `--builder`, and with it that of `--guidance` where it decides."""
     flags, declared = f"--builder {config.builder}", METHODS[config.builder]
     if not declared.by_guidance:
-        return Choice(flags, declared)
-    return Choice(
+        return ChosenMethod(flags, declared)
+    return ChosenMethod(
         f"{flags} --guidance {config.guidance}", GUIDANCES[config.guidance], config.guidance
     )
 

@@ -2,4 +2,4 @@
 
 from typing import Literal
 
-Mode = Literal["power", "center", "none", "standardize", "whiten"]
+PreparationMode = Literal["power", "center", "none", "standardize", "whiten"]

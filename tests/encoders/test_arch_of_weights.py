@@ -4,8 +4,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from cvgssl.encoders.arch_of_weights import infer_arch
 from cvgssl.encoders.encoder_spec import parse_encoder
-from cvgssl.encoders.inference import infer_arch
 from cvgssl.encoders.loading import load_frozen_encoder
 from cvgssl.encoders.timm_import import timm, torchvision
 from cvgssl.runtime.errors import UserError
