@@ -182,7 +182,7 @@ def checked_finetune(value: Any) -> Any:
 
 
 def checked_head(value: Any) -> Any:
-    """Of `knn`, {head: knn, neighbours: 3} or {head: knn, label: knn 3, params: {neighbours: 3}}."""
+    """Of `knn`, {head: knn, neighbours: 3} or {head: knn, label: NAME, params: {neighbours: 3}}."""
     if isinstance(value, HeadChoice):
         value = {"head": value.head, "label": value.label, "params": value.params}
     entry = dict(value) if isinstance(value, dict) else {"head": value}
