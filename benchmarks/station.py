@@ -108,7 +108,7 @@ class Bare:
     """The recognizer without a server."""
 
     def __init__(self, path: Path, batch: int) -> None:
-        options = PredictOptions(model=path, images=(path,), unknown=True)
+        options = PredictOptions(recognizer=path, pictures=(path,), unknown=True)
         self._recognizer = open_recognizer(find_recognizer(options), options)
         self._pool, self._batch = ThreadPoolExecutor(os.cpu_count()), batch
 

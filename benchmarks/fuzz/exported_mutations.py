@@ -35,7 +35,7 @@ def read_station(root: Path) -> None:
 
     log, version = open_station(StationConfig(folder=root / _STATION))
     Models(root / _STATION, log).versions()
-    find_recognizer(PredictOptions(model=version.path, images=(version.path,)))
+    find_recognizer(PredictOptions(recognizer=version.path, pictures=(version.path,)))
 
 
 def mutate_onnx(data: bytes, rng: random.Random) -> bytes:

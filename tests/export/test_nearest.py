@@ -24,7 +24,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def nearest(model: Path, pictures: list[Path]) -> list[tuple[Neighbour, ...]] | None:
     runtime: Runtime = "torch" if model.is_dir() else "auto"  # nothing is to be compiled
-    options = PredictOptions(model=model, images=tuple(pictures), runtime=runtime)
+    options = PredictOptions(recognizer=model, pictures=tuple(pictures), runtime=runtime)
     recognizer = open_recognizer(find_recognizer(options), options)
     find = nearest_of(recognizer, model)
     if find is None:

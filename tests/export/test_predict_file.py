@@ -76,7 +76,7 @@ def test_whole_pictures_for_encoders_that_see_them_in_several_ways(
     file = changed(
         of_labels.file, tmp_path / "two.onnx", geometries=[*ways, ways[0] | {"size": 64}]
     )
-    work = recognition(PredictOptions(model=file, images=(of_labels.file,)))
+    work = recognition(PredictOptions(recognizer=file, pictures=(of_labels.file,)))
     assert work.recognizer.geometries == (Whole(12),)
     paths = of_all_kinds(tmp_path, 4095)
     for path, square in zip(paths, decode_squares(paths, Whole(12)), strict=True):

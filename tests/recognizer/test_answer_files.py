@@ -64,7 +64,7 @@ def write(options: PredictOptions, folder: Path, at: int = 1000) -> tuple[dict[s
 @pytest.fixture
 def options(run_folder: Path, pictures: Path) -> PredictOptions:
     """Seven pictures in batches of two."""
-    return PredictOptions(model=run_folder, images=(pictures,), batch_size=2)
+    return PredictOptions(recognizer=run_folder, pictures=(pictures,), batch_size=2)
 
 
 def names(folder: Path) -> list[str]:
@@ -197,12 +197,12 @@ def test_it_begins_again_when_something_differs(
     options: PredictOptions, pictures: Path, run_folder: Path, tmp_path: Path, change: str
 ) -> None:
     own = Path(shutil.copytree(pictures, tmp_path / "pictures"))
-    options = replace(options, images=(own,))
+    options = replace(options, pictures=(own,))
     with pytest.raises(KeyboardInterrupt):
         write(options, tmp_path / "out", 2)
     log = tmp_path / "out" / "p.csv.part.log"
     if change == "model":
-        options = replace(options, model=run_folder / "weights" / "run_1_ema.safetensors")
+        options = replace(options, recognizer=run_folder / "weights" / "run_1_ema.safetensors")
     elif change == "picture":
         (own / "gray_1.bmp").write_bytes((own / "gray_0.bmp").read_bytes())
     elif change == "option":
@@ -232,7 +232,7 @@ def test_warnings_are_those_of_all_pictures(
     Image.fromarray(np.full((30, 30), 4000, np.uint16)).save(folder / "1.tif")
     for number in range(2, 6):
         Image.fromarray(np.full((30, 30), number, np.uint8)).save(folder / f"{number}.png")
-    options = replace(options, images=(folder,), skip_corrupt=True)
+    options = replace(options, pictures=(folder,), skip_corrupt=True)
     with pytest.raises(KeyboardInterrupt):
         write(options, tmp_path / "out", 2)
     caplog.clear()
@@ -243,7 +243,7 @@ def test_warnings_are_those_of_all_pictures(
 
 def test_a_mistake_leaves_no_files(options: PredictOptions, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"no picture")
-    options = replace(options, images=(*options.images, tmp_path / "bad.png"))
+    options = replace(options, pictures=(*options.pictures, tmp_path / "bad.png"))
     with pytest.raises(UserError, match=r"bad\.png"):
         write(options, tmp_path / "out")
     assert names(tmp_path / "out") == []

@@ -30,7 +30,7 @@ ODD = [
 
 @pytest.fixture(scope="session")
 def work(run_folder: Path, pictures: Path) -> Recognition:
-    return recognition(PredictOptions(model=run_folder, images=(pictures,)))
+    return recognition(PredictOptions(recognizer=run_folder, pictures=(pictures,)))
 
 
 def prediction(name: str, place: int = 0) -> Prediction:

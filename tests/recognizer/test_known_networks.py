@@ -59,7 +59,7 @@ def fitted(steel: Path, teacher_file: Path, tmp_path_factory: pytest.TempPathFac
 
 
 def is_known(model: Path, picture: Path) -> bool:
-    options = PredictOptions(model=model, images=(picture,))
+    options = PredictOptions(recognizer=model, pictures=(picture,))
     if model.suffix:
         return load_trained(model, options).built is None
     return isinstance(load_fitted(options).embedding, KnownEncoders)

@@ -150,9 +150,9 @@ def test_mistakes(folder: Path, run_folder: Path, pictures: Path) -> None:
         predict(run_folder, [pictures], unknown=True)
     images = (folder / "new",)
     with pytest.raises(ValueError, match="--false-rejection-rate: has no effect without"):
-        PredictConfig(model=folder, images=images, false_rejection_rate=0.2)
+        PredictConfig(recognizer=folder, pictures=images, false_rejection_rate=0.2)
     with pytest.raises(ValueError, match="false_rejection_rate"):
-        PredictConfig(model=folder, images=images, unknown=True, false_rejection_rate=1)
+        PredictConfig(recognizer=folder, pictures=images, unknown=True, false_rejection_rate=1)
 
 
 def test_linear_evaluation_keeps_the_features_of_its_labelled_pictures(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_mistakes_write_nothing_and_come_together(
     assert "--batch-size 0" in done.stderr and "--run 0" in done.stderr
 
     done = command("predict", run_folder)
-    assert done.returncode == 2 and "IMAGES" in done.stderr
+    assert done.returncode == 2 and "PICTURES" in done.stderr
 
 
 def test_file_names_that_are_not_unicode(

@@ -284,8 +284,8 @@ def test_json_lines_of_a_whole_job(pictures: Path, run_folder: Path, command: Co
     ("words", "message"),
     [
         (["--watch", "none"], "--watch none: no such folder"),
-        (["line", "--watch", "line"], "IMAGES, --watch: name one of them"),
-        ([], "IMAGES is needed (or --watch FOLDER)"),
+        (["line", "--watch", "line"], "PICTURES, --watch: name one of them"),
+        ([], "PICTURES is needed (or --watch FOLDER)"),
         (["--watch", "line", "--json", "a.json"], "--watch and --sort-into take --jsonl"),
         (["line", "--poll-seconds", "2"], "--poll-seconds: has no effect without --watch"),
         (["line", "--sort-mode", "move"], "--sort-mode: has no effect without --sort-into"),

@@ -1,4 +1,4 @@
-"""`cvgssl predict RECOGNIZER IMAGES...`: names the class of pictures, also as they arrive."""
+"""`cvgssl predict RECOGNIZER PICTURES...`: names the class of pictures, also as they arrive."""
 
 import sys
 from collections import Counter
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SHOWN = 100  # rows of the table; more are for a file
 
 
-COMMAND = Command(PredictConfig, positional=("model", "images"))
+COMMAND = Command(PredictConfig, positional=("recognizer", "pictures"))
 
 
 def run(argv: Sequence[str], prog: str) -> int:
@@ -111,10 +111,10 @@ def _opened(config: PredictConfig) -> "tuple[Recognition, Changes | None]":
 
     if not isinstance(work.recognizer, FittedRecognizer):
         raise UserError(
-            f"--alarm: {config.model} keeps no embeddings to compare with; it needs a folder of "
-            "`cvgssl fit`"
+            f"--alarm: {config.recognizer} keeps no embeddings to compare with; it needs a folder "
+            "of `cvgssl fit`"
         )
-    changes = open_changes(work.recognizer, config.model, config.alarm, config)
+    changes = open_changes(work.recognizer, config.recognizer, config.alarm, config)
     nearest = find_nearest(changes.recognizer, config)
     return replace(work, recognizer=changes.recognizer, nearest=nearest), changes
 

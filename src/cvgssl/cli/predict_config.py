@@ -23,12 +23,12 @@ class PredictConfig(PredictOptions, AlarmOptions):
     with tabs between), and appends rows to FILE, whose pictures it does not name again.
     """
 
-    images: tuple[Path, ...] = Field(
+    pictures: tuple[Path, ...] = Field(
         default=(), description="picture files, and folders to be searched for pictures"
     )
     watch: Path | None = Field(
         default=None,
-        description="instead of IMAGES: name pictures as they arrive in this folder and below, "
+        description="instead of PICTURES: name pictures as they arrive in this folder and below, "
         "until Ctrl-C",
     )
     poll_seconds: float = Field(
@@ -73,10 +73,10 @@ class PredictConfig(PredictOptions, AlarmOptions):
         on_stdout = [f"{flag} -" for flag, path in self.targets.items() if path == STDOUT]
         if len(on_stdout) > 1:
             problems.append(f"{' '.join(on_stdout)}: only one of them can go to standard output")
-        if not self.images and self.watch is None:
-            problems.append("IMAGES is needed (or --watch FOLDER)")
-        if self.images and self.watch is not None:
-            problems.append("IMAGES, --watch: name one of them")
+        if not self.pictures and self.watch is None:
+            problems.append("PICTURES is needed (or --watch FOLDER)")
+        if self.pictures and self.watch is not None:
+            problems.append("PICTURES, --watch: name one of them")
         if self.watch is None and self.poll_seconds != 1:
             problems.append("--poll-seconds: has no effect without --watch")
         if self.alarm is not None and self.watch is None:
@@ -105,7 +105,7 @@ class PredictConfig(PredictOptions, AlarmOptions):
         return [
             f"--sort-into {self.sort_into}: is inside {folder}, whose pictures would be named "
             "again; name a place outside"
-            for folder in (*self.images, *([self.watch] if self.watch else []))
+            for folder in (*self.pictures, *([self.watch] if self.watch else []))
             if place.is_relative_to(folder.resolve())
         ]
 

@@ -36,7 +36,7 @@ def reference() -> str:
 
 
 def _word(key: str, fields: dict[str, Any]) -> str:
-    """How an option without a flag is written, `IMAGES...` for several."""
+    """How an option without a flag is written, `PICTURES...` for several."""
     return key.upper() + ("..." if get_origin(fields[key].annotation) is tuple else "")
 
 

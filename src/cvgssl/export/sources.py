@@ -88,8 +88,8 @@ def open_source(config: ExportConfig) -> Source:
 def predict_options(config: ExportConfig, verdicts: bool) -> PredictOptions:
     """How `cvgssl predict` would be asked; pictures that cannot be read are left out."""
     return PredictOptions(
-        model=config.recognizer,
-        images=(config.recognizer,),
+        recognizer=config.recognizer,
+        pictures=(config.recognizer,),
         run=config.run,
         checkpoint=config.checkpoint,
         encoder=config.encoder,

@@ -136,12 +136,12 @@ class AlarmOptions:
 class PredictOptions(CheckedOptions, GpuOption, RuntimeOption, BatchOptions):
     """Which pictures are named by which run, and how."""
 
-    model: Path = Field(
-        description="run folder (of finetune, linear or fit), a .safetensors file from its "
-        "weights/, or an .onnx or .xml file of `cvgssl export`, which starts at once and uses no "
-        "GPU"
+    recognizer: Path = Field(
+        description="folder of `cvgssl fit`, run folder of finetune or linear, a .safetensors "
+        "file from its weights/, or an .onnx or .xml file of `cvgssl export`, which starts at once "
+        "and uses no GPU"
     )
-    images: tuple[Path, ...] = Field(
+    pictures: tuple[Path, ...] = Field(
         min_length=1, description="picture files, and folders to be searched for pictures"
     )
     run: int = Field(
@@ -153,7 +153,7 @@ class PredictOptions(CheckedOptions, GpuOption, RuntimeOption, BatchOptions):
     unknown: bool = Field(
         default=False,
         description='also answer "unknown" for pictures unlike the labelled ones, and "not sure"; '
-        "for runs of `cvgssl linear` and `cvgssl fit`, and files of the latter",
+        "for runs of `cvgssl linear`, folders of `cvgssl fit` and files of these",
     )
     false_rejection_rate: float = Field(
         default=DEFAULT_RATE,
@@ -167,11 +167,12 @@ class PredictOptions(CheckedOptions, GpuOption, RuntimeOption, BatchOptions):
         ge=0,
         le=MOST_NEAREST,
         description="also name this many labelled pictures, those most like each picture, with "
-        "class and similarity (cosine); for runs of `cvgssl fit` and files of them",
+        "class and similarity (cosine); for folders of `cvgssl fit` and files of them",
     )
     encoder: tuple[str, ...] = Field(
         default=(),
-        description="for a run of `cvgssl fit` whose encoder's weights have been moved: the files",
+        description="for a folder of `cvgssl fit` whose encoder's weights have been moved: the "
+        "files",
     )
 
     def _problems(self) -> list[str]:

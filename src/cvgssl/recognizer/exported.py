@@ -74,12 +74,12 @@ class ExportedRecognizer:
 
 
 def load_exported(options: PredictOptions) -> ExportedRecognizer:
-    """The recognizer of the file `options.model`, checked by the pictures that it carries.
+    """The recognizer of the file `options.recognizer`, checked by the pictures that it carries.
 
     Raises UserError for what is no such file, one that answers otherwise than when it was made,
     and for one without scores where verdicts are asked for.
     """
-    file = ExportedFile(options.model)
+    file = ExportedFile(options.recognizer)
     check_once(file)
     thresholds = _thresholds(file) if options.unknown else None
     ways = file.geometries

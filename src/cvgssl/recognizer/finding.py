@@ -22,15 +22,15 @@ def find_recognizer(options: PredictOptions) -> Path:
 
     Raises UserError where there is none, and for options that it cannot be asked with.
     """
-    model = options.model
-    if is_fitted(model):
-        _check_unused(model, "is of `cvgssl fit`", _runs(options))
-        return model / CARD
-    if model.suffix.lower() in EXPORTED and not model.is_dir():
-        check_file(model)
+    path = options.recognizer
+    if is_fitted(path):
+        _check_unused(path, "is of `cvgssl fit`", _runs(options))
+        return path / CARD
+    if path.suffix.lower() in EXPORTED and not path.is_dir():
+        check_file(path)
         rate = options.false_rejection_rate != DEFAULT_RATE
         _check_unused(
-            model,
+            path,
             "is of `cvgssl export`, with weights and thresholds in it, for the processor",
             {
                 **_runs(options),
@@ -40,8 +40,8 @@ def find_recognizer(options: PredictOptions) -> Path:
                 "--runtime": options.runtime != "auto",
             },
         )
-        return model
-    file = find_model(model, options.run, options.checkpoint)
+        return path
+    file = find_model(path, options.run, options.checkpoint)
     _check_unused(file, "holds its own weights", {"--encoder": bool(options.encoder)})
     return file
 
@@ -56,14 +56,14 @@ def _check_unused(file: Path, what: str, given: Mapping[str, bool]) -> None:
         raise UserError(f"{file}: {what}; leave {', '.join(flags)} out")
 
 
-def find_model(run_or_model: Path, run: int = 1, checkpoint: str = "last") -> Path:
+def find_model(recognizer: Path, run: int = 1, checkpoint: str = "last") -> Path:
     """The model file that is meant; raises UserError that says which there are."""
-    if run_or_model.exists() and not run_or_model.is_dir():
-        check_file(run_or_model)
-        return run_or_model
-    if not run_or_model.exists():
-        raise UserError(f"{run_or_model}: no such run folder or model file")
-    folder = run_or_model / "weights"
+    if recognizer.exists() and not recognizer.is_dir():
+        check_file(recognizer)
+        return recognizer
+    if not recognizer.exists():
+        raise UserError(f"{recognizer}: no such run folder or model file")
+    folder = recognizer / "weights"
     path = folder / f"run_{run}{'_ema' if checkpoint == 'ema' else ''}.safetensors"
     if not path.is_file():
         raise UserError(f"{path}: no such file; {_hint(folder, run)}")

@@ -131,7 +131,7 @@ def load_fitted(options: PredictOptions) -> FittedRecognizer:
     """
     with put_off(_SLOW):
         from cvgssl.recognizer.head import FittedHead
-    folder = options.model
+    folder = options.recognizer
     card, kept = load_recognizer(folder)
     embedding = load_embedding(card, options)
     _announce(folder, card, kept)
@@ -140,11 +140,11 @@ def load_fitted(options: PredictOptions) -> FittedRecognizer:
 
 
 def load_embedding(card: RecognizerCard, options: PredictOptions) -> Embedding:
-    """The encoders of the recognizer in the folder `options.model`, which has this card.
+    """The encoders of the recognizer in the folder `options.recognizer`, which has this card.
 
     Raises UserError when an encoder's file is gone or changed.
     """
-    folder, embed = options.model, card.options(runtime=options.runtime)
+    folder, embed = options.recognizer, card.options(runtime=options.runtime)
     if embed.precision == "fp16" and not has_gpu():
         log.warning("%s: fitted in fp16, which needs a GPU; fp32 is used", folder)
         embed = card.options(runtime=options.runtime, precision="fp32")

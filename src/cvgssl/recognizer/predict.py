@@ -75,8 +75,8 @@ class Prediction:
 
 
 def predict(
-    run_or_model: Path,
-    images: Sequence[Path],
+    recognizer: Path,
+    pictures: Sequence[Path],
     *,
     run: int = 1,
     checkpoint: Literal["last", "ema"] = "last",
@@ -92,7 +92,7 @@ def predict(
 ) -> list[Prediction]:
     """Recognize picture files, and all pictures in folders, in the order given.
 
-    run_or_model: a run folder (the last or averaged weights of its run `run`, from 1), a
+    recognizer: a run folder (the last or averaged weights of its run `run`, from 1), a
         .safetensors file that a run wrote, a folder of `cvgssl.fit`, or a file of
         `cvgssl.export_recognizer`, which needs no torch.
     A GPU is used if there is one, but not by exported files; gpu: its number. Pictures are decoded
@@ -107,11 +107,12 @@ def predict(
     max_megapixels: millions of pixels of the largest picture that is read.
     runtime: what runs frozen networks on the CPU, torch, openvino or onnxruntime; auto: openvino
         if it is installed and takes the network, else torch.
-    Raises UserError for them, for a missing or damaged model, and for one without such features.
+    Raises UserError for them, for a missing or damaged recognizer, and for one that lacks such
+    features.
     """
     options = PredictOptions(
-        model=run_or_model,
-        images=tuple(images),
+        recognizer=recognizer,
+        pictures=tuple(pictures),
         run=run,
         checkpoint=checkpoint,
         batch_size=batch_size,
@@ -194,7 +195,7 @@ class Recognition:
 def recognition(options: PredictOptions) -> Recognition:
     """Find the pictures and load the recognizer; raises UserError for what is missing or wrong."""
     file = find_recognizer(options)
-    paths = find_pictures(options.images)
+    paths = find_pictures(options.pictures)
     recognizer = open_recognizer(file, options)
     reading = Reading(
         paths,
@@ -211,11 +212,11 @@ def find_nearest(recognizer: Recognizing, options: PredictOptions) -> "Nearest |
         return None
     from cvgssl.recognizer.nearest import nearest_of
 
-    nearest = nearest_of(recognizer, options.model, options.nearest)
+    nearest = nearest_of(recognizer, options.recognizer, options.nearest)
     if nearest is None:
         raise UserError(
-            f"--nearest: {options.model} keeps no labelled pictures; it needs a folder of `cvgssl "
-            "fit`, or a file of one"
+            f"--nearest: {options.recognizer} keeps no labelled pictures; it needs a folder of "
+            "`cvgssl fit`, or a file of one"
         )
     return nearest
 

@@ -222,8 +222,8 @@ def _embedded(config: RecentreConfig, folders: Sequence[Path]) -> list[NamedEmbe
     found = [find_pictures([folder]) for folder in folders]
     card, _ = load_recognizer(config.recognizer)
     options = PredictOptions(
-        model=config.recognizer,
-        images=tuple(folders),
+        recognizer=config.recognizer,
+        pictures=tuple(folders),
         encoder=config.encoder,
         gpu=config.gpu,
         runtime=config.runtime,

@@ -136,8 +136,8 @@ class Answering:
 
     def _load(self, version: Version) -> Loaded:
         options = PredictOptions(
-            model=version.path,
-            images=(version.path,),
+            recognizer=version.path,
+            pictures=(version.path,),
             unknown=self.config.unknown,
             runtime=self.config.runtime,
             batch_size=self.config.batch_size,

@@ -124,7 +124,7 @@ def files_of(source: Path) -> dict[str, Path]:
     if is_fitted(source):
         within = sorted(path for path in source.rglob("*") if path.is_file())
         return {f"{_NAME}/{path.relative_to(source).as_posix()}": path for path in within}
-    path = find_recognizer(PredictOptions(model=source, images=(source,)))
+    path = find_recognizer(PredictOptions(recognizer=source, pictures=(source,)))
     files = {f"{_NAME}{path.suffix}": path}
     if path.suffix.lower() == OPENVINO_SUFFIX:
         files[f"{_NAME}{WEIGHTS_SUFFIX}"] = path.with_suffix(WEIGHTS_SUFFIX)
