@@ -19,8 +19,8 @@ LEFT_OUT = {"exported", "station", "answers"}
 @pytest.mark.parametrize(
     ("files", "only"),
     [
-        (36, tuple(group for group in SHARES if group not in LEFT_OUT)),
-        (164, ("pictures", "lists", "settings")),
+        (22, tuple(group for group in SHARES if group not in LEFT_OUT)),
+        (90, ("pictures", "lists", "settings")),
     ],
 )
 def test_mutated_files(tmp_path: Path, python: str, files: int, only: tuple[str, ...]) -> None:

@@ -114,7 +114,7 @@ def test_what_follows_may_fail(jobs: Jobs, steel: Path) -> None:
 
 def test_cancelling_what_runs_and_what_waits(jobs: Jobs, tmp_path: Path) -> None:
     jobs.begin()
-    endless = ["data", "synth", tmp_path / "plant", "--per-class", "100000"]
+    endless = ["data", "synth", tmp_path / "plant", "--per-class", "3000"]
     first = jobs.ask("synth", endless, "Li")
     assert jobs.ask("synth", endless, "Wang") == first, "asked for twice"
     second = jobs.ask("synth", ["data", "synth", tmp_path / "other", "--per-class", "2"], "Li")
@@ -159,7 +159,7 @@ def test_ending_interrupts_and_leaves_the_job_in_the_queue(
     monkeypatch.setattr("sys.executable", python)
     jobs = Jobs(tmp_path, tmp_path / LOG)
     jobs.begin()
-    words = ["data", "synth", tmp_path / "plant", "--per-class", "100000"]
+    words = ["data", "synth", tmp_path / "plant", "--per-class", "3000"]
     number = jobs.ask("synth", words, "Li")
     until(lambda: jobs.job(number).state == "running")
     jobs.close()
@@ -202,7 +202,7 @@ def is_there(process: int) -> bool:
 def test_a_command_ends_with_a_station_that_is_killed_before_it_begins_again(
     tmp_path: Path,
 ) -> None:
-    words = ["data", "synth", str(tmp_path / "plant"), "--per-class", "100000"]
+    words = ["data", "synth", str(tmp_path / "plant"), "--per-class", "3000"]
     station = subprocess.Popen(  # and its command, both themselves and not by another process
         [sys.executable, "-c", ONE_JOB, tmp_path, tmp_path / LOG, *words],
         stdout=subprocess.PIPE, text=True,
