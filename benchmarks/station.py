@@ -4,9 +4,9 @@
 
 RECOGNIZER is what `cvgssl station --model` takes. Bare: the same recognizer in this process, asked
 about batches of decoded pictures, decoding included, as many threads as cores. Both run in turns,
-so that a busy machine slows both: the station for two minutes, the other for 20 seconds, or a third
-of `--seconds` each where that is less. Clients keep their connections and send one picture at a
-time. Memory is that of the station's process.
+so that a busy machine slows both: the station for `--turn` seconds, the other for 20, or a third of
+`--seconds` each where that is less. Clients keep their connections and send one picture at a time.
+Memory and processor time are those of the station's process.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from cvgssl.runtime.environment import hardware
 from cvgssl.runtime.files import write_json
 
 LEAST_TURNS = 3
-LOADED, ALONE = 120, 20  # seconds of a turn, at most
+ALONE = 20  # seconds of a turn of the bare recognizer, at most
 
 
 def main() -> None:
@@ -48,6 +48,9 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument(
         "--seconds", type=float, default=60, help="of load by the clients, all turns together (60)"
+    )
+    parser.add_argument(
+        "--turn", type=float, default=120, help="longest time of load without a pause (120)"
     )
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -68,26 +71,28 @@ def main() -> None:
             port = int(match[1])
             load(port, files, options.clients, 3)  # both are warm
             bare(files, 3)
-            memory = [psutil.Process(station.pid).memory_info().rss]
-            turns = []
-            count = max(LEAST_TURNS, round(options.seconds / LOADED))
+            process = psutil.Process(station.pid)
+            memory, turns, used = [process.memory_info().rss], [], 0.0
+            count = max(LEAST_TURNS, round(options.seconds / options.turn))
             seconds = options.seconds / count
             for _ in range(count):
                 alone = bare(files, min(seconds, ALONE), options.clients)
+                begun = sum(process.cpu_times()[:2])
                 turns.append((alone, load(port, files, options.clients, seconds)))
-                memory.append(psutil.Process(station.pid).memory_info().rss)
+                used += sum(process.cpu_times()[:2]) - begun
+                memory.append(process.memory_info().rss)
         finally:
             station.terminate()
             station.wait()
-    result = figures(turns, memory) | {"clients": options.clients, "hardware": hardware()}
+    result = figures(turns, memory, used) | {"clients": options.clients, "hardware": hardware()}
     for name, value in result.items():
         print(f"{name:<40} {value}")
     if options.json:
         write_json(options.json, result)
 
 
-def figures(turns: list[tuple[Any, Any]], memory: list[int]) -> dict[str, Any]:
-    """Medians over the turns."""
+def figures(turns: list[tuple[Any, Any]], memory: list[int], used: float) -> dict[str, Any]:
+    """Medians over the turns; used: seconds of processor time under load."""
     bare = [rate for (rate, _), _ in turns]
     batch = [seconds for (_, seconds), _ in turns]
     over_http = [len(seconds) / wall for _, (seconds, wall) in turns]
@@ -99,6 +104,7 @@ def figures(turns: list[tuple[Any, Any]], memory: list[int]) -> dict[str, Any]:
         "median, ms": round(1000 * float(np.median(latencies)), 1),
         "p99, ms": round(1000 * float(np.quantile(latencies, 0.99)), 1),
         "a batch of all clients, bare, ms": round(1000 * float(np.median(batch)), 1),
+        "processor time a picture, ms": round(1000 * used / len(latencies), 1),
         "memory, MB": [round(each / 2**20) for each in memory],
         "pictures": len(latencies),
     }
