@@ -178,7 +178,7 @@ ONE_JOB = """
 import sys, time
 from pathlib import Path
 from cvgssl.station.jobs import Jobs
-folder, log, *words = sys.argv[1:]
+sys.executable, folder, log, *words = sys.argv[1:]
 jobs = Jobs(Path(folder), Path(log))
 jobs.ask("synth", words, "Li")
 jobs.begin()
@@ -203,13 +203,17 @@ def test_a_command_ends_with_a_station_that_is_killed_before_it_begins_again(
     tmp_path: Path,
 ) -> None:
     words = ["data", "synth", str(tmp_path / "plant"), "--per-class", "3000"]
-    station = subprocess.Popen(  # and its command, both themselves and not by another process
-        [sys.executable, "-c", ONE_JOB, tmp_path, tmp_path / LOG, *words],
+    slow, may_end = tmp_path / "slow", tmp_path / "may_end"
+    slow.write_text(
+        f'#!/bin/sh\n{sys.executable} "$@"\nwhile [ ! -e {may_end} ]; do sleep 0.02; done\n'
+    )
+    slow.chmod(0o755)
+    station = subprocess.Popen(
+        [sys.executable, "-c", ONE_JOB, slow, tmp_path, tmp_path / LOG, *words],
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert station.stdout is not None
     child = int(station.stdout.readline())
-    os.kill(child, signal.SIGSTOP)  # so that it cannot end
     station.kill()
     station.wait()
     again = Jobs(tmp_path, tmp_path / LOG)
@@ -219,7 +223,7 @@ def test_a_command_ends_with_a_station_that_is_killed_before_it_begins_again(
     until(lambda: again.job(1).state == "running")
     time.sleep(0.3)
     assert is_there(child) and not begun and again._process is None
-    os.kill(child, signal.SIGCONT)
+    may_end.touch()
     until(lambda: again._process is not None)
     assert not is_there(child) and len(begun) == 1
     again.cancel(1)
