@@ -146,7 +146,7 @@ def unknown(results: Path) -> Figure:
     )
     kinds = (
         ("auroc", "AUROC of the score, %"),
-        ("known_refused", "false-rejection rate, %"),
+        ("known_rejected", "false-rejection rate, %"),
         ("wrong", "wrong among the answered, %"),
     )
     figure = Figure(figsize=(10, 6.2), layout="constrained")

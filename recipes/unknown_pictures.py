@@ -53,7 +53,7 @@ ORDERS = {
 RULE = {
     "unknown_found": "detection rate (unknown called unknown)",
     "unknown_not_sure": "unknown called not sure",
-    "known_refused": "false-rejection rate (known called unknown)",
+    "known_rejected": "false-rejection rate (known called unknown)",
     "known_not_sure": "known called not sure",
     "answered": "answered, of all pictures",
     "wrong": "wrong among the answered",
@@ -175,7 +175,7 @@ def open_set(
         "possible": float(right.mean()),
         "unknown_found": float((verdict == UNKNOWN)[strange].mean()),
         "unknown_not_sure": float((verdict == NOT_SURE)[strange].mean()),
-        "known_refused": float((verdict == UNKNOWN)[~strange].mean()),
+        "known_rejected": float((verdict == UNKNOWN)[~strange].mean()),
         "known_not_sure": float((verdict == NOT_SURE)[~strange].mean()),
         "answered": float(answered.mean()),
         "wrong": float((~right & answered).mean()),

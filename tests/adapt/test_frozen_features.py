@@ -78,7 +78,7 @@ def test_what_is_gone_or_damaged_is_computed_to_the_same_bits(
 
 @pytest.mark.parametrize(
     "change",
-    [{"seed": 1}, {"eval_batch_size": 7}, {"fit": "pad"}, {"normalize": "imagenet"}],
+    [{"seed": 1}, {"eval_batch_size": 7}, {"resize": "pad"}, {"normalize": "imagenet"}],
     ids=lambda change: next(iter(change)),
 )
 def test_other_weights_and_options_have_other_features(
@@ -129,7 +129,7 @@ def test_with_all_features_kept_no_picture_is_decoded(
         forbid_decoding(patch)
         assert run(steel, tmp_path / "second") == first
         with pytest.raises(AssertionError, match="was decoded"):
-            run(steel, tmp_path / "pad", fit="pad")
+            run(steel, tmp_path / "pad", resize="pad")
     for path in cache.rglob("*.json"):
         path.write_text("{}")
     assert run(steel, tmp_path / "third") == first

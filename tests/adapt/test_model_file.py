@@ -148,7 +148,9 @@ def test_a_card_with_wrong_values_is_refused(tmp_path: Path, model: Recognizer) 
     path = tmp_path / "m.safetensors"
     wrong = replace(CARD, geometry=Geometry(32, "shear"))  # type: ignore[arg-type]
     save_model(path, model, wrong)
-    with pytest.raises(UserError, match=r"m\.safetensors: its model card is wrong at geometry.fit"):
+    with pytest.raises(
+        UserError, match=r"m\.safetensors: its model card is wrong at geometry.resize"
+    ):
         load_model(path)
 
 

@@ -20,7 +20,7 @@ def test_the_demo_prints_figures_and_writes_its_page(
     assert re.search(r"macro-recall [\d.]+ % \([\d.]+ to [\d.]+ %\), accuracy [\d.]+ %", printed)
     held_back = len(list((tmp_path / "out" / "new_kind").iterdir()))
     assert re.search(
-        rf"\d+ of {held_back} pictures of a kind never seen are refused, and \d+ of", printed
+        rf"\d+ of {held_back} pictures of a kind never seen are rejected, and \d+ of", printed
     )
     assert "docs/results.md" in printed and "generated" in printed
     command = printed.splitlines()[-1].partition("$ cvgssl station ")[2].split()
@@ -29,7 +29,7 @@ def test_the_demo_prints_figures_and_writes_its_page(
     assert not (tmp_path / "out" / "plant" / "train" / "scratches").exists()
     text = page.read_text()
     for part in ("How good it is", "95 % interval", "What is named wrongly", "Round 2,",
-                 "What it refuses", f"<td>{held_back}</td>", "generator"):  # fmt: skip
+                 "What it rejects", f"<td>{held_back}</td>", "generator"):  # fmt: skip
         assert part in text
     assert "scratches" not in (tmp_path / "out" / "recognizer" / "labels.csv").read_text()
 

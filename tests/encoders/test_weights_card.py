@@ -55,7 +55,7 @@ HOSTILE = {
 def card_of(**changes: Any) -> dict[str, Any]:
     given = {"arch": ARCH, "size": 32, "classes": ["a", "b"]} | changes
     size = given.pop("size")
-    geometry = {"size": size, "fit": "pad", "interpolation": "bicubic", "bit_depth": 16}
+    geometry = {"size": size, "resize": "pad", "interpolation": "bicubic", "bit_depth": 16}
     half = [0.5, 0.5, 0.5]
     return given | {"geometry": geometry, "normalization": {"mean": half, "std": half}}
 
@@ -97,12 +97,17 @@ def test_what_a_card_asks_for_is_held_against_the_tensors(
 def test_what_a_card_tells_is_used(tmp_path: Path, recognizer: dict[str, torch.Tensor]) -> None:
     path = save(tmp_path / "m.safetensors", recognizer, card_of())
     card = read_contents(path).card
-    assert (card.arch, card.size, card.resampling, card.fit) == (ARCH, 32, "bicubic", "pad")
+    assert (card.arch, card.size, card.resampling, card.resize) == (ARCH, 32, "bicubic", "pad")
     (encoder,) = load_encoders([str(path)])
     assert (encoder.name, encoder.image_size, encoder.card) == (ARCH, 32, card)
-    student = {"arch": "resnet18", "image_size": 96, "teachers": [{"name": "x"}], "held_out": False}
+    student = {
+        "arch": "resnet18",
+        "image_size": 96,
+        "teachers": [{"name": "x"}],
+        "test_left_out": False,
+    }
     read = read_card({}, {"cvgssl": json.dumps({"card": student})})
-    assert read == WeightsCard(arch="resnet18", image_size=96, held_out=False)
+    assert read == WeightsCard(arch="resnet18", image_size=96, test_left_out=False)
     assert read_card({}, {"cvgssl": 3}) == read_card({"format": "pt"}, {}) == WeightsCard()
 
 
@@ -111,7 +116,7 @@ def test_what_a_card_tells_is_used(tmp_path: Path, recognizer: dict[str, torch.T
     [
         ({"arch": 3}, "wrong at arch"),
         ({"arch": "x" * 1000}, "wrong at arch"),
-        ({"geometry": {"size": 32, "fit": "shear"}}, "wrong at geometry.fit"),
+        ({"geometry": {"size": 32, "resize": "shear"}}, "wrong at geometry.resize"),
         ({"image_size": -1}, "wrong at image_size"),
         ({"normalization": {"mean": [0.5] * 3, "std": [0.5, 0, 0.5]}}, "normalization.std.1"),
         ({"normalization": {"mean": [float("nan")] * 3, "std": [1] * 3}}, "normalization.mean.0"),

@@ -87,7 +87,7 @@ def of_labels(steel: Path, teacher_file: Path, export_once: Callable[..., Export
         "head": "logistic",
         "preparation": "center",
         "image_size": 48,
-        "fit": "crop",
+        "resize": "crop",
         "interpolation": "bicubic",
         "crops": 2,
         "flips": "horizontal",

@@ -182,7 +182,15 @@ def test_options_that_a_file_cannot_use(
     assert "none.onnx: no such file" in capsys.readouterr().err
 
 
-WAYS = [[], 3, [{"size": 0}], [{"size": 10**6}], [{"fit": "shear"}], [{"bit_depth": 40}], [{}, 1]]
+WAYS = [
+    [],
+    3,
+    [{"size": 0}],
+    [{"size": 10**6}],
+    [{"resize": "shear"}],
+    [{"bit_depth": 40}],
+    [{}, 1],
+]
 
 
 @pytest.mark.parametrize("ways", WAYS)

@@ -10,9 +10,9 @@ import torch
 
 from cvgssl.export.graph import write_graph
 from cvgssl.export.squares import Squares, eight_bits, pillow_weights, spread
-from cvgssl.images.decoding import fit_square
+from cvgssl.images.decoding import square_of_pixels
 from cvgssl.images.deep import to_eight_bits
-from cvgssl.images.geometry import FitMode, Geometry, Interpolation
+from cvgssl.images.geometry import Geometry, Interpolation, ResizeMode
 from cvgssl.recognizer.exported_file import inputs_of
 
 SIZES = [(8, 8), (1, 1), (37, 53), (48, 48), (48, 301), (199, 60), (500, 400), (9, 2500),
@@ -26,14 +26,14 @@ def squared(pixels: np.ndarray, white: int, geometry: Geometry) -> np.ndarray:
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-@pytest.mark.parametrize("fit", ["stretch", "pad", "crop"])
-def test_squares_are_those_of_pillow(fit: FitMode, interpolation: Interpolation) -> None:
+@pytest.mark.parametrize("resize", ["stretch", "pad", "crop"])
+def test_squares_are_those_of_pillow(resize: ResizeMode, interpolation: Interpolation) -> None:
     rng = np.random.default_rng(1)
-    geometry = Geometry(48, fit, interpolation)
+    geometry = Geometry(48, resize, interpolation)
     for height, width in SIZES:
         for shape in ((height, width), (height, width, 3)):
             pixels = rng.integers(0, 256, shape, dtype=np.uint8)
-            right = np.broadcast_to(fit_square(pixels, geometry), (3, 48, 48))
+            right = np.broadcast_to(square_of_pixels(pixels, geometry), (3, 48, 48))
             np.testing.assert_array_equal(squared(pixels, 255, geometry), right, str(shape))
 
 
@@ -41,7 +41,7 @@ def test_flat_edges_stay_whole_numbers() -> None:
     pixels = np.zeros((90, 131), np.uint8)
     pixels[:, 60:] = 255  # the cubic's overshoot is cut off
     geometry = Geometry(40, "stretch", "bicubic")
-    right = np.broadcast_to(fit_square(pixels, geometry), (3, 40, 40))
+    right = np.broadcast_to(square_of_pixels(pixels, geometry), (3, 40, 40))
     np.testing.assert_array_equal(squared(pixels, 255, geometry), right)
 
 
@@ -80,7 +80,7 @@ def test_programs_resize_as_pillow(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     for height, width in SIZES:
         pixels = rng.integers(0, 256, (height, width), dtype=np.uint8)
-        right = np.broadcast_to(fit_square(pixels, geometry), (3, 48, 48))
+        right = np.broadcast_to(square_of_pixels(pixels, geometry), (3, 48, 48))
         inputs = inputs_of(pixels, 255)
         np.testing.assert_array_equal(session.run(None, inputs)[0], right)
         apart = np.abs(model(inputs)[0] - right)  # weights of shrunken pictures may differ a little

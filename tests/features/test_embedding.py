@@ -120,7 +120,7 @@ def test_each_picture_once(data: Path, teacher_file: Path) -> None:
     Image.fromarray(255 - read_picture(new)).save(new)
     assert embed_all(config).computed == 1, "an edited picture"
     assert embed_all(options(data, teacher_file, batch_size=3)).computed == 0
-    for change in ({"flips": "both"}, {"pooling": "mean"}, {"fit": "pad"}, {"image_size": 48}):
+    for change in ({"flips": "both"}, {"pooling": "mean"}, {"resize": "pad"}, {"image_size": 48}):
         assert embed_all(options(data, teacher_file, **change)).computed > 50, change
 
 
@@ -295,7 +295,7 @@ def test_runs_as_encoders(steel: Path, tmp_path: Path) -> None:
     (about,) = tuned.about["encoders"]
     assert about["geometry"] == {
         "size": 48,
-        "fit": "pad",
+        "resize": "pad",
         "interpolation": "bilinear",
         "bit_depth": 16,
     }

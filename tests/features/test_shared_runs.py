@@ -202,7 +202,7 @@ def test_what_decides_the_run_keeps_encoders_apart(
     assert runs.take() == [8, 8] * 2 and len(runs.networks) == 2
     configs = [
         options(data, named(teacher_file, "pooling=max"), **more)
-        for more in ({}, {"flips": "horizontal"}, {"fit": "pad"})
+        for more in ({}, {"flips": "horizontal"}, {"resize": "pad"})
     ]
     assert len(list(embed_each(configs))) == 3 and runs.take() == [8] * (2 + 4 + 2)
 

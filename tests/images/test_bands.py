@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cvgssl.images import bands
-from cvgssl.images.decoding import fit_picture, fit_square
-from cvgssl.images.geometry import FitMode, Geometry
+from cvgssl.images.decoding import square_of_picture, square_of_pixels
+from cvgssl.images.geometry import Geometry, ResizeMode
 from cvgssl.images.reader import UnreadablePicture, decode
 from tests.images.test_reader import write_png
 
@@ -99,14 +99,14 @@ def test_bands_are_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         in_bands = decode(data, Path(name))
         np.testing.assert_array_equal(in_bands.pixels, whole[name].pixels, name)
         assert in_bands.brightest == whole[name].brightest
-        for fit in ("stretch", "crop", "pad"):
-            compare_squares(data, whole[name].pixels, fit)
+        for resize in ("stretch", "crop", "pad"):
+            compare_squares(data, whole[name].pixels, resize)
 
 
-def compare_squares(data: bytes, pixels: NDArray[np.uint8], fit: FitMode) -> None:
-    geometry = Geometry(20, fit, "bicubic")
-    square, _ = fit_picture(bands.open_picture(data, 1), geometry)
-    np.testing.assert_array_equal(square, fit_square(pixels, geometry))
+def compare_squares(data: bytes, pixels: NDArray[np.uint8], resize: ResizeMode) -> None:
+    geometry = Geometry(20, resize, "bicubic")
+    square, _ = square_of_picture(bands.open_picture(data, 1), geometry)
+    np.testing.assert_array_equal(square, square_of_pixels(pixels, geometry))
 
 
 def test_turned_and_interlaced_pictures_are_read_as_a_whole(

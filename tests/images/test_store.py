@@ -17,8 +17,8 @@ from PIL import Image
 from cvgssl.images import rows
 from cvgssl.images.assemble import Entry, assemble
 from cvgssl.images.dataset import Dataset
-from cvgssl.images.decoding import fit_square
-from cvgssl.images.geometry import FitMode, Geometry, Interpolation
+from cvgssl.images.decoding import square_of_pixels
+from cvgssl.images.geometry import Geometry, Interpolation, ResizeMode
 from cvgssl.images.picture_options import DecodingOptions
 from cvgssl.images.store import load_dataset_pictures, load_pictures
 from cvgssl.runtime.array_files import write_array
@@ -85,12 +85,14 @@ def test_stretch_and_crop_equal_torchvision(
     pixels = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
     mode = transforms.InterpolationMode(interpolation)
     image = Image.fromarray(pixels)
-    for fit, steps in {
+    for resize, steps in {
         "stretch": [transforms.Resize((33, 33), mode)],
         "crop": [transforms.Resize(33, mode), transforms.CenterCrop(33)],
     }.items():
         wanted = np.asarray(transforms.Compose(steps)(image))
-        found = fit_square(pixels, Geometry(33, "crop" if fit == "crop" else "stretch", mode.value))
+        found = square_of_pixels(
+            pixels, Geometry(33, "crop" if resize == "crop" else "stretch", mode.value)
+        )
         np.testing.assert_array_equal(found.transpose(1, 2, 0).reshape(wanted.shape), wanted)
 
 
@@ -99,7 +101,7 @@ def test_pad_keeps_the_aspect_and_fills_with_the_mean(shape: tuple[int, ...]) ->
     pixels = np.zeros(shape, np.uint8)
     pixels[: shape[0] // 2] = 200
     mean = round(float(pixels.mean()))
-    found = fit_square(pixels, Geometry(20, "pad"))
+    found = square_of_pixels(pixels, Geometry(20, "pad"))
     assert found.shape == (3 if len(shape) == 3 else 1, 20, 20)
     wide = max(1, round(20 * shape[1] / max(shape[:2])))
     high = max(1, round(20 * shape[0] / max(shape[:2])))
@@ -114,14 +116,14 @@ def test_pad_keeps_the_aspect_and_fills_with_the_mean(shape: tuple[int, ...]) ->
     )
 
 
-@pytest.mark.parametrize("fit", ["stretch", "pad", "crop"])
-def test_constant_pictures_stay_constant(fit: FitMode) -> None:
-    assert (fit_square(np.full((31, 77), 93, np.uint8), Geometry(24, fit)) == 93).all()
+@pytest.mark.parametrize("resize", ["stretch", "pad", "crop"])
+def test_constant_pictures_stay_constant(resize: ResizeMode) -> None:
+    assert (square_of_pixels(np.full((31, 77), 93, np.uint8), Geometry(24, resize)) == 93).all()
 
 
 def test_a_picture_too_thin_to_crop_is_unreadable(tmp_path: Path) -> None:
     Image.new("L", (200_000, 1)).save(tmp_path / "line.png")
-    with pytest.raises(UserError, match=r"line\.png: too thin for --fit crop .*stretch or pad"):
+    with pytest.raises(UserError, match=r"line\.png: too thin for --resize crop .*stretch or pad"):
         load_pictures([tmp_path / "line.png"], Geometry(224, "crop"))
 
 

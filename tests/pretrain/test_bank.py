@@ -255,7 +255,7 @@ def test_pictures_added_at_the_end_leave_earlier_blocks_valid(
     key: BankKey, data: Unlabelled, tmp_path: Path
 ) -> None:
     first = Unlabelled(
-        data.root, data.pictures.part(0, 32), data.keys[:32], data.folders[:32], data.held_out
+        data.root, data.pictures.part(0, 32), data.keys[:32], data.folders[:32], data.test_left_out
     )
     build(key, first, tmp_path)
     written = files(tmp_path)

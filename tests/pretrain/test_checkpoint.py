@@ -46,20 +46,20 @@ def saved(method: Plain, folder: Path, **facts: object) -> list[Path]:
 
 
 def test_weights_and_normalization_come_back(method: Plain, tmp_path: Path) -> None:
-    for path in saved(method, tmp_path, held_out=True):
+    for path in saved(method, tmp_path, test_left_out=True):
         backbone = build_backbone(method.backbone.arch, 32)
         report = load_pretrained(backbone, path)
         assert report.normalization == backbone.normalization == IMAGENET
         assert report.matched == report.total
-        assert report.held_out
+        assert report.test_left_out
         for name, value in method.backbone.body.state_dict().items():
             assert torch.equal(backbone.body.state_dict()[name], value)
 
 
 def test_what_may_have_seen_test_pictures_says_so(method: Plain, tmp_path: Path) -> None:
-    for path in saved(method, tmp_path, held_out=False):
+    for path in saved(method, tmp_path, test_left_out=False):
         report = load_pretrained(build_backbone(method.backbone.arch, 32), path)
-        assert not report.held_out
+        assert not report.test_left_out
         assert "named no test pictures" in report.summary()
 
 

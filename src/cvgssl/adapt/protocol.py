@@ -287,7 +287,7 @@ def _summarize(job: AdaptJob, history: DrawHistory) -> Summary:
     last, averaged, best = score_runs(results, task.classes)
     return Summary(
         mode=mode_of(config),
-        setting=setting_of(config, held_out=report is None or report.held_out),
+        setting=setting_of(config, test_left_out=report is None or report.test_left_out),
         data=str(config.data),
         classes=list(task.classes),
         train_pictures=len(task.train_labels),

@@ -116,12 +116,12 @@ def mode_of(config: AdaptConfig) -> str:
     return "fine-tuning" + (f" ({', '.join(part)})" if part else "")
 
 
-def setting_of(config: AdaptConfig, held_out: bool) -> str:
+def setting_of(config: AdaptConfig, test_left_out: bool) -> str:
     """What was known beside the labelled pictures.
 
-    held_out: whether the weights that training began with surely have not seen test/.
+    test_left_out: whether the weights that training began with surely have not seen test/.
     """
-    if not held_out:
+    if not test_left_out:
         return MAYBE_TRANSDUCTIVE
     semi_supervised = isinstance(config, FinetuneConfig) and config.pseudo_labels
     return SEMI_SUPERVISED if semi_supervised else INDUCTIVE

@@ -27,7 +27,7 @@ PLANT, NEW_KIND, ROUNDS, RECOGNIZER = "plant", "new_kind", "labels", "recognizer
 GALLERY, PAGE, STATION = "answers.png", "report.html", "station"
 HELD_BACK = "scratches"  # a kind of defect that comes up after the recognizer was made
 SHOWN = 8  # pictures of each class in the figure
-REFUSED = ("unknown", "not sure")
+REJECTED = ("unknown", "not sure")
 
 
 @plain_dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Scale:
 
 @dataclass(frozen=True, config=STRICT)
 class DemoConfig:
-    """Generate a plant's pictures, check, choose what to label, make a recognizer, refuse.
+    """Generate a plant's pictures, check, choose what to label, make a recognizer.
 
     The pictures are generated and so are their labels; the last lines say how good the recognizer
     is and name the page that shows it.
@@ -90,7 +90,7 @@ def demonstrate(out: Path, scale: Scale = Scale()) -> Path:
     )
     known = predict(config.out, [plant / "test"], unknown=True)
     new = predict(config.out, [new_kind], unknown=True)
-    rows = _refusals(known, new)
+    rows = _rejections(known, new)
     print("\n".join(f"{name}: {', '.join(_counted(row))}" for name, *row in rows))
 
     page = _page(out, config, summary, rows, known, new)
@@ -174,19 +174,19 @@ def _fit(out: Path, plant: Path, labels: Path, scale: Scale) -> tuple[FitConfig,
     return config, summary
 
 
-def _refusals(known: Sequence["Prediction"], new: Sequence["Prediction"]) -> list[list[str]]:
+def _rejections(known: Sequence["Prediction"], new: Sequence["Prediction"]) -> list[list[str]]:
     """Of each group: pictures, right, named wrongly, unknown, not sure."""
     rows = []
     for name, answers in (("test/, known classes", known), (f"{HELD_BACK}, a new kind", new)):
         verdicts = Counter(each.verdict for each in answers)
         right = sum(each.answer == each.path.parent.name for each in answers)
-        counts = (right, verdicts["known"] - right, *(verdicts[word] for word in REFUSED))
+        counts = (right, verdicts["known"] - right, *(verdicts[word] for word in REJECTED))
         rows.append([name, str(len(answers)), *map(str, counts)])
     return rows
 
 
 def _counted(row: Sequence[str]) -> list[str]:
-    words = ("pictures", "right", "named wrongly", *(f'"{word}"' for word in REFUSED))
+    words = ("pictures", "right", "named wrongly", *(f'"{word}"' for word in REJECTED))
     return [f"{count} {word}" for count, word in zip(row, words, strict=True)]
 
 
@@ -204,12 +204,12 @@ def _page(
 
     assert summary.test is not None, "the plant has test pictures"
     page = recognizer_page(config, config.out, summary, summary.test)
-    page.heading("What it refuses")
+    page.heading("What it rejects")
     page.text(
         f"No label was of {HELD_BACK}. With --unknown about a tenth of the pictures of known "
         'classes may be called "unknown"; "not sure" comes on top.'
     )
-    columns = ["pictures of", "all", "right", "named wrongly", *(f'"{word}"' for word in REFUSED)]
+    columns = ["pictures of", "all", "right", "named wrongly", *(f'"{word}"' for word in REJECTED)]
     page.table(columns, rows)
     _draw_gallery(page, out / GALLERY, known, new)
     page.heading("What was chosen to be labelled")
@@ -233,13 +233,13 @@ def _draw_gallery(
     for name, answers in groups.items():
         row = []
         for each in answers[:: max(1, len(answers) // SHOWN)][:SHOWN]:
-            right = each.answer if name == NEW_KIND and each.answer in REFUSED else name
-            sure = None if each.answer in REFUSED else each.probability
+            right = each.answer if name == NEW_KIND and each.answer in REJECTED else name
+            sure = None if each.answer in REJECTED else each.probability
             row.append(Judged(read_picture(each.path), right, each.answer, sure))
         rows.append(row)
     title = f"Generated test pictures by class, and {HELD_BACK} as a new kind: the answers"
     gallery_figure(rows, path, title, [name.replace("_", " ") for name in groups])
-    page.image(path, "Green: right, or a new kind refused. Red: named wrongly or refused.")
+    page.image(path, "Green: right, or a new kind rejected. Red: named wrongly or rejected.")
 
 
 def _summarize(
@@ -248,12 +248,12 @@ def _summarize(
     test = summary.test
     assert test is not None
     low, high = test.macro_recall_interval
-    refused, falsely = (sum(each.answer in REFUSED for each in some) for some in (new, known))
+    rejected, falsely = (sum(each.answer in REJECTED for each in some) for some in (new, known))
     print(
         f"\nFrom {summary.labelled} labels: macro-recall {test.macro_recall:.1f} % "
         f"({low:.1f} to {high:.1f} %), accuracy {test.accuracy:.1f} % on {test.pictures} test "
-        f"pictures of {len(summary.classes)} classes; {refused} of {len(new)} pictures of a kind "
-        f"never seen are refused, and {falsely} of these {len(known)} test pictures.\n"
+        f"pictures of {len(summary.classes)} classes; {rejected} of {len(new)} pictures of a kind "
+        f"never seen are rejected, and {falsely} of these {len(known)} test pictures.\n"
         "The pictures are generated: this shows what the product does, not how good it is on "
         "steel.\nReal steel is in docs/results.md.\n"
         f"Look at {page}\n"

@@ -36,7 +36,8 @@ class LoadReport:
     unexpected: the file's tensors that were not used, heads and text towers for example.
     normalization: what the backbone now applies, as the weights were trained.
     notes: conversions worth knowing.
-    held_out: False when cvgssl pre-trained these weights on a folder that named no test pictures.
+    test_left_out: False when cvgssl pre-trained these weights on a folder that named no test
+        pictures.
     """
 
     path: Path
@@ -49,7 +50,7 @@ class LoadReport:
     unexpected: tuple[str, ...]
     normalization: Normalization
     notes: tuple[str, ...] = ()
-    held_out: bool = True
+    test_left_out: bool = True
 
     def summary(self) -> str:
         """One line for the log."""
@@ -117,8 +118,8 @@ def load_found(
         )
     if backbone_file.layout.normalization_assumed and hub is None:
         notes.append("mean and std of ImageNet assumed")
-    held_out = backbone_file.card.held_out
-    if not held_out:
+    test_left_out = backbone_file.card.test_left_out
+    if not test_left_out:
         notes.append("pre-trained on a folder that named no test pictures")
     return LoadReport(
         path=path,
@@ -131,7 +132,7 @@ def load_found(
         unexpected=(*result.unexpected, *backbone_file.left),
         normalization=backbone.normalization,
         notes=tuple(notes),
-        held_out=held_out,
+        test_left_out=test_left_out,
     )
 
 

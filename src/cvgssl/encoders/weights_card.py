@@ -29,7 +29,7 @@ class CardGeometry:
     """How pictures became squares for a recognizer; see `images.geometry.Geometry`."""
 
     size: Pixels
-    fit: Literal["stretch", "pad", "crop"] = "stretch"
+    resize: Literal["stretch", "pad", "crop"] = "stretch"
     interpolation: _Filter | None = None
 
 
@@ -38,8 +38,8 @@ class WeightsCard:
     """How a file's weights are to be used; all None for a file that cvgssl did not write.
 
     arch: as given to `build_backbone`. image_size, interpolation: of the pictures that a student
-        saw. geometry: of a recognizer, which has these instead. held_out: False when the pictures
-        of pre-training may have been test pictures.
+        saw. geometry: of a recognizer, which has these instead. test_left_out: False when the
+        pictures of pre-training may have been test pictures.
     """
 
     arch: Arch | None = None
@@ -47,7 +47,7 @@ class WeightsCard:
     interpolation: _Filter | None = None
     geometry: CardGeometry | None = None
     normalization: Normalization | None = None
-    held_out: bool = True
+    test_left_out: bool = True
 
     @property
     def size(self) -> int | None:
@@ -60,9 +60,9 @@ class WeightsCard:
         return self.geometry.interpolation if self.geometry else self.interpolation
 
     @property
-    def fit(self) -> str:
+    def resize(self) -> str:
         """How pictures that are not square became squares."""
-        return self.geometry.fit if self.geometry else "stretch"
+        return self.geometry.resize if self.geometry else "stretch"
 
 
 def read_card(metadata: Mapping[str, str], tree: Mapping[str, Any]) -> WeightsCard:

@@ -2,9 +2,9 @@
 
 Exporters and runtimes disagree about antialiased resizing, so it is two matrix products here, whose
 weights follow from the sizes inside the graph. Pixels and products are whole numbers that float32
-holds exactly: the squares are those of `images.decoding.fit_square`, pixel for pixel. Weights are
-computed as ratios of whole numbers, in float64. OpenVINO, which has float32 only on the CPU, gets
-the same for enlarged pictures; for others a few may differ by a 2^-22nd.
+holds exactly: the squares are those of `images.decoding.square_of_pixels`, pixel for pixel. Weights
+are computed as ratios of whole numbers, in float64. OpenVINO, which has float32 only on the CPU,
+gets the same for enlarged pictures; for others a few may differ by a 2^-22nd.
 
 Shape letters: H rows and W columns of a picture, C its channels (1 or 3), S side of the square, T
 pixels that a place of the square is made of, at most.
@@ -44,7 +44,7 @@ class Squares(nn.Module):
         pixels = eight_bits(picture.permute(2, 0, 1), white, self.geometry.bit_depth)
         channels, height, width = (self._number(size, picture) for size in pixels.shape)
         high, wide = self._resized(height, width)
-        # how many pixels become one, rounded up: at most, of either side, whatever `fit` is
+        # how many pixels become one, rounded up: at most, of either side, whatever `resize` is
         ratio = 2 * (picture.shape[0] + picture.shape[1]) // self.geometry.size + 1
         # both sides at once, as the weights are a good part of the graph
         before, after = torch.stack([width, height]), torch.stack([wide, high])
@@ -54,7 +54,7 @@ class Squares(nn.Module):
             spread(weights[side], pixel[side], picture.shape[1 - side]) for side in (0, 1)
         )
         square = self._resize(pixels, across, down, (height, width), (high, wide))
-        if self.geometry.fit == "pad":
+        if self.geometry.resize == "pad":
             inside_row, inside_column = (places >= 0) & (places < after[:, None])
             inside = inside_column[:, None] & inside_row
             square = torch.where(inside, square, pixels.double().mean().round().float())
@@ -82,9 +82,9 @@ class Squares(nn.Module):
     def _resized(self, height: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
         """Height and width after resizing, before `crop` cuts and `pad` fills."""
         side = self.geometry.size
-        if self.geometry.fit == "stretch":
+        if self.geometry.resize == "stretch":
             return torch.full_like(height, side), torch.full_like(width, side)
-        if self.geometry.fit == "crop":
+        if self.geometry.resize == "crop":
             short = torch.minimum(height, width)
             return _quotient(side * height, short), _quotient(side * width, short)
         long = torch.maximum(height, width)
@@ -97,7 +97,7 @@ class Squares(nn.Module):
         """Which places of resized sides of `after` pixels [2] the square has, [2, S]."""
         side = self.geometry.size
         first = (after - side) / 2
-        first = first.round() if self.geometry.fit == "crop" else -(-first).floor()
+        first = first.round() if self.geometry.resize == "crop" else -(-first).floor()
         return torch.arange(side, dtype=torch.float64, device=after.device) + first[:, None]
 
     def _number(self, size: int, like: Tensor) -> Tensor:

@@ -53,7 +53,7 @@ class EncodingOptions(
         le=2048,
         description="side of the square that encoders see, pixels; left out: their own",
     )
-    fit: Literal["auto", "stretch", "pad", "crop"] = Field(
+    resize: Literal["auto", "stretch", "pad", "crop"] = Field(
         default="auto",
         description="how a picture that is not square becomes one; auto: as the weights were "
         "fine-tuned, else stretch",

@@ -26,7 +26,7 @@ from cvgssl.features.config import AXES, Flips
 from cvgssl.features.encoder_requests import EncoderRequest
 from cvgssl.features.pooling import Pooling
 from cvgssl.features.record import EncoderRecord
-from cvgssl.images.geometry import FitMode, Geometry, Interpolation
+from cvgssl.images.geometry import Geometry, Interpolation, ResizeMode
 from cvgssl.images.reader import VERSION as READER
 from cvgssl.runtime.errors import naming
 
@@ -55,12 +55,12 @@ class Encoder:
     def geometry(self) -> Geometry:
         """How its pictures become squares; as the weights were fine-tuned unless options differ."""
         config = self.config
-        fit = self.frozen.card.fit if config.fit == "auto" else config.fit
+        resize = self.frozen.card.resize if config.resize == "auto" else config.resize
         chosen = config.interpolation
         interpolation = self.frozen.interpolation if chosen == "auto" else chosen
         return Geometry(
             self.frozen.image_size,
-            cast(FitMode, fit),
+            cast(ResizeMode, resize),
             cast(Interpolation, interpolation),
             config.bit_depth,
         )

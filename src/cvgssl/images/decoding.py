@@ -109,7 +109,7 @@ def decode_bytes(
     side = geometry.size if isinstance(geometry, Geometry) else None
     try:
         with decoding(data, name, max_megapixels, side) as picture:
-            pixels, brightest = fit_picture(picture, geometry)
+            pixels, brightest = square_of_picture(picture, geometry)
     except UnreadablePicture as error:
         return Square(digest, reason=error.reason)
     return Square(digest, pixels, brightest=brightest)
@@ -171,7 +171,7 @@ _FILTERS = {
 }
 
 
-def fit_square(pixels: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.uint8]:
+def square_of_pixels(pixels: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.uint8]:
     """uint8 [H, W] or [H, W, 3] to uint8 [1 or 3, S, S].
 
     `stretch` and `crop` equal torchvision's `Resize((S, S))` and `Resize(S)` + `CenterCrop(S)` of
@@ -179,11 +179,11 @@ def fit_square(pixels: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.uint
     make a picture so thin that it exceeds Pillow's size limit on the way.
     """
     size = (pixels.shape[1], pixels.shape[0])
-    mean = float(pixels.mean()) if geometry.fit == "pad" else 0.0
+    mean = float(pixels.mean()) if geometry.resize == "pad" else 0.0
     return _finished(pixels, _resized_size(size, geometry), mean, geometry)
 
 
-def fit_picture(
+def square_of_picture(
     picture: Opened, geometry: Geometry | Whole
 ) -> tuple[NDArray[np.uint8], int | None]:
     """The same of an opened picture, and its brightest sample (see `reader.Decoded`).
@@ -198,7 +198,7 @@ def fit_picture(
     bands = picture.bands(geometry.bit_depth)
     if picture.size is None:
         pixels, brightest = next(bands)
-        return fit_square(single_if_gray(pixels), geometry), brightest
+        return square_of_pixels(single_if_gray(pixels), geometry), brightest
     wide, high = _resized_size(picture.size, geometry)
     narrow, levels, total, gray, count = [], [], 0, True, 0
     for pixels, level in bands:
@@ -217,13 +217,15 @@ def fit_picture(
 def _resized_size(size: tuple[int, int], geometry: Geometry) -> tuple[int, int]:
     """Width and height after resizing, before `crop` cuts and `pad` fills."""
     (width, height), side = size, geometry.size
-    if geometry.fit == "stretch":
+    if geometry.resize == "stretch":
         return side, side
-    if geometry.fit == "crop":
+    if geometry.resize == "crop":
         short = min(width, height)
         wide, high = int(side * width / short), int(side * height / short)
         if wide * high > PILLOWS_LIMIT:
-            raise UnusableError(f"too thin for --fit crop ({width} x {height}); use stretch or pad")
+            raise UnusableError(
+                f"too thin for --resize crop ({width} x {height}); use stretch or pad"
+            )
         return wide, high
     long = max(width, height)
     return max(1, round(side * width / long)), max(1, round(side * height / long))
@@ -235,10 +237,10 @@ def _finished(
     """Resize, and cut or fill up to the square, uint8 [1 or 3, S, S]."""
     (wide, high), side = resized, geometry.size
     square = Image.fromarray(pixels).resize(resized, _FILTERS[geometry.interpolation])
-    if geometry.fit == "crop":
+    if geometry.resize == "crop":
         left, top = round((wide - side) / 2), round((high - side) / 2)
         square = square.crop((left, top, left + side, top + side))
-    elif geometry.fit == "pad":
+    elif geometry.resize == "pad":
         gray, inner = round(mean), square
         square = Image.new(inner.mode, (side, side), gray if pixels.ndim == 2 else (gray,) * 3)
         square.paste(inner, ((side - wide) // 2, (side - high) // 2))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-FitMode = Literal["stretch", "pad", "crop"]
+ResizeMode = Literal["stretch", "pad", "crop"]
 Interpolation = Literal["bilinear", "bicubic"]
 
 MAX_MEGAPIXELS = 128
@@ -17,7 +17,7 @@ class Geometry:
     """The steps between a file and a square uint8 picture; part of a model's preprocessing.
 
     size: side of the square, pixels.
-    fit: `stretch` resizes both sides to `size` (nothing is lost, no border is invented);
+    resize: `stretch` resizes both sides to `size` (nothing is lost, no border is invented);
         `pad` keeps the aspect and fills with the picture's mean gray; `crop` resizes the short
         side and cuts the centre out, which loses the ends of a long picture.
     interpolation: antialiased resampling filter.
@@ -26,7 +26,7 @@ class Geometry:
     """
 
     size: int = 224
-    fit: FitMode = "stretch"
+    resize: ResizeMode = "stretch"
     interpolation: Interpolation = "bilinear"
     bit_depth: int = 16
 

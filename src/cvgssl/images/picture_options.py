@@ -8,9 +8,9 @@ from pydantic.dataclasses import dataclass
 from cvgssl.images.geometry import (
     LARGEST_MEGAPIXELS,
     MAX_MEGAPIXELS,
-    FitMode,
     Geometry,
     Interpolation,
+    ResizeMode,
 )
 from cvgssl.runtime.options import STRICT
 
@@ -90,7 +90,7 @@ class PictureOptions(FileOptions):
     image_size: int = Field(
         default=224, ge=16, le=2048, description="side of the input square, pixels"
     )
-    fit: FitMode = Field(
+    resize: ResizeMode = Field(
         default="stretch", description="how a picture that is not square becomes one"
     )
     interpolation: Interpolation = Field(
@@ -100,4 +100,4 @@ class PictureOptions(FileOptions):
     @property
     def geometry(self) -> Geometry:
         """The steps between a file and a square picture."""
-        return Geometry(self.image_size, self.fit, self.interpolation, self.bit_depth)
+        return Geometry(self.image_size, self.resize, self.interpolation, self.bit_depth)

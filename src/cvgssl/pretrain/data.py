@@ -30,14 +30,14 @@ class Unlabelled:
         the views of a picture, which therefore do not change when files are added or renamed.
     folders: for each picture the name of its folder directly below the pictures' root, "" for
         none; class names, if the folder has classes. Only monitors read them.
-    held_out: whether the data itself names test pictures, which are left out.
+    test_left_out: whether the data itself names test pictures, which are left out.
     """
 
     root: Path
     pictures: Pictures
     keys: Tensor
     folders: tuple[str, ...]
-    held_out: bool
+    test_left_out: bool
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -50,7 +50,7 @@ class Unlabelled:
     def describe(self) -> str:
         """One line for the log: the pictures, and which setting a later evaluation is in."""
         count = f"data: {self.root}: {len(self)} pictures without their labels"
-        if self.held_out:
+        if self.test_left_out:
             return f"{count}; its test pictures are not used"
         return (
             f"{count}; the folder names no test pictures, so all are used: accuracy on any of "
@@ -64,7 +64,7 @@ def load_unlabelled(config: PretrainConfig, accelerator: Accelerator) -> Unlabel
     Raises UserError for a missing folder, unreadable pictures (without --skip-corrupt) and fewer
     pictures than a batch.
     """
-    root, paths, held_out = _training_pictures(config.data)
+    root, paths, test_left_out = _training_pictures(config.data)
     if len(paths) < config.batch_size:
         raise UserError(
             f"--batch-size {config.batch_size}: {root} has {len(paths)} pictures; a step needs a "
@@ -92,7 +92,7 @@ def load_unlabelled(config: PretrainConfig, accelerator: Accelerator) -> Unlabel
         pictures,
         torch.tensor(keys, dtype=torch.int64),
         tuple(_folder(path, root) for path in kept),
-        held_out,
+        test_left_out,
     )
 
 

@@ -44,7 +44,7 @@ class PretrainSummary:
     """What a finished run was given and what it ended with; also its summary.json.
 
     losses: mean of each loss term over the last epoch. monitors: figures of the last epoch.
-    held_out: whether the data named test pictures, which were not used.
+    test_left_out: whether the data named test pictures, which were not used.
     guidance: empty for methods without. teachers: identity of each.
     seconds: wall-clock, without interruptions; guide_seconds: the part of it before training in
         which teachers embedded stored views. processor_seconds: CPU seconds of all cores, of the
@@ -53,7 +53,7 @@ class PretrainSummary:
 
     data: str
     pictures: int
-    held_out: bool
+    test_left_out: bool
     arch: str
     pretrained: str
     builder: str
@@ -219,7 +219,7 @@ def _summary(inputs: TrainingInputs, history: History) -> PretrainSummary:
     return PretrainSummary(
         data=str(config.data),
         pictures=len(inputs.data),
-        held_out=inputs.data.held_out,
+        test_left_out=inputs.data.test_left_out,
         arch=config.arch,
         pretrained=config.pretrained,
         builder=config.builder,

@@ -108,7 +108,7 @@ class Training:
                 "builder": inputs.config.builder,
                 "teachers": [teacher.identity() for teacher in inputs.teachers],
                 "pictures_sha256": inputs.data.pictures.digest,
-                "held_out": inputs.data.held_out,
+                "test_left_out": inputs.data.test_left_out,
                 "epoch": self.loop.epoch,
             },
         )

@@ -53,15 +53,15 @@ class Part:
 
 def plan_equal(per_class: int, test_fraction: float) -> list[Part]:
     """As many parts of each kind of defect; the last of each are for testing."""
-    held_out = round(per_class * test_fraction)
-    if not 0 < held_out < per_class:
+    tested = round(per_class * test_fraction)
+    if not 0 < tested < per_class:
         raise UserError(
             f"--per-class {per_class} with --test-fraction {test_fraction} leaves "
-            f"{held_out} pictures of a class for test and {per_class - held_out} for train; "
+            f"{tested} pictures of a class for test and {per_class - tested} for train; "
             "each needs at least 1"
         )
     return [
-        Part(kind, index, test=index >= per_class - held_out)
+        Part(kind, index, test=index >= per_class - tested)
         for kind in KINDS
         for index in range(per_class)
     ]
@@ -75,11 +75,11 @@ def plan_plant(plant: Plant, test_fraction: float, seed: int) -> list[Part]:
     first_test = coils - min(max(round(coils * test_fraction), 1), coils - 1)
     parts = []
     for label, count in numbers.items():
-        held_out = min(max(round(count * test_fraction), 1), count - 1)
+        tested = min(max(round(count * test_fraction), 1), count - 1)
         of_train = rng.integers(0, first_test, count)
         of_test = rng.integers(first_test, coils, count)
         for index in range(count):
-            test = index >= count - held_out
+            test = index >= count - tested
             parts.append(Part(label, index, test, int((of_test if test else of_train)[index])))
     return parts
 
