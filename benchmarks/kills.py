@@ -94,13 +94,17 @@ JOBS = (
     Job(
         "finetune",
         ("finetune", "steel", *ARCH, *FEW, "--epochs", "2", "--ema", "0.9", "--out", "out/run"),
-        ("run/weights/run_1.safetensors", "run/weights/run_1_ema.safetensors", "run/metrics.jsonl"),
+        (
+            "run/weights/draw_1.safetensors",
+            "run/weights/draw_1_ema.safetensors",
+            "run/metrics.jsonl",
+        ),
         ("finetune", "--resume", "out/run"),
     ),
     Job(
         "linear",
         ("linear", "steel", *ARCH, *FEW, "--epochs", "3", "--out", "out/run"),
-        ("run/weights/run_1.safetensors", "run/metrics.jsonl"),
+        ("run/weights/draw_1.safetensors", "run/metrics.jsonl"),
         ("linear", "--resume", "out/run"),
     ),
     Job(

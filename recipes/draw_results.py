@@ -69,7 +69,9 @@ def few_labels(results: Path) -> Figure:
             setting = "semi-supervised" if head == "auto" else "inductive"
             curve(axes, source[data, setting, head], colour, marker, name)
         points = {
-            float(run["shot"]): interval([one["macro_recall"] for one in run["last_epoch"]["runs"]])
+            float(run["shot"]): interval(
+                [one["macro_recall"] for one in run["last_epoch"]["by_draw"]]
+            )
             for run in tuned
             if run["data"] == data and run["mode"] == "fine-tuning" and run["pretrained"]
         }

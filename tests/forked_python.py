@@ -277,7 +277,7 @@ def prepare() -> None:
             importlib.import_module(name)
     compiled_network.FOLDER = os.environ.get("CVGSSL_TEST_COMPILED", compiled_network.FOLDER)
 
-    row = {"run": 1, "epoch": 1, "train_loss": 1.0, "train_acc": 1.0}
+    row = {"draw": 1, "epoch": 1, "train_loss": 1.0, "train_acc": 1.0}
     with tempfile.TemporaryDirectory() as folder:
         confusion_figure(np.eye(2, dtype=int), ["a", "b"], Path(folder) / "a.png", "")
         learning_curves([row], Path(folder) / "b.png")

@@ -145,7 +145,7 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
 
 
 def _weights(folder: Path) -> dict[str, Tensor]:
-    places = [folder / "backbone.safetensors", folder / "weights" / "run_1.safetensors"]
+    places = [folder / "backbone.safetensors", folder / "weights" / "draw_1.safetensors"]
     (path,) = [place for place in places if place.exists()]
     tensors: dict[str, Tensor] = load_file(path)
     return {name: value for name, value in tensors.items() if value.is_floating_point()}

@@ -27,18 +27,18 @@ def dataset(counts: dict[str, int] = COUNTS, root: Path = ROOT) -> Dataset:
 
 
 def test_every_run_has_shot_different_pictures_of_every_class_and_its_own_ones() -> None:
-    draws = draw(dataset(), shot=4, runs=10, seed=0)
-    assert len(draws.runs) == 10
-    for run in draws.runs:
-        assert list(run) == list(COUNTS)
-        for name, paths in run.items():
+    draws = draw(dataset(), shot=4, count=10, seed=0)
+    assert len(draws.supports) == 10
+    for support in draws.supports:
+        assert list(support) == list(COUNTS)
+        for name, paths in support.items():
             assert len(set(paths)) == len(paths) == 4
             assert all(path.startswith(f"train/{name}/") for path in paths)
-    assert len({run["pit"] for run in draws.runs}) == 10
+    assert len({support["pit"] for support in draws.supports}) == 10
 
 
 def test_the_order_is_that_of_sha256_so_every_machine_draws_the_same() -> None:
-    first, second = draw(dataset(), shot=3, runs=2, seed=5).runs
+    first, second = draw(dataset(), shot=3, count=2, seed=5).supports
     # `printf 5/0/train/stain/2.png | sha256sum` begins with 4bcd, that of 8.png with 57a6, ...
     assert first["stain"] == tuple(f"train/stain/{i}.png" for i in (2, 8, 1))
     assert second["stain"] == tuple(f"train/stain/{i}.png" for i in (7, 0, 3))
@@ -46,27 +46,29 @@ def test_the_order_is_that_of_sha256_so_every_machine_draws_the_same() -> None:
 
 def test_a_larger_shot_contains_the_smaller_one() -> None:
     small, large = draw(dataset(), 2, 5, 0), draw(dataset(), 9, 5, 0)
-    for few, many in zip(small.runs, large.runs, strict=True):
+    for few, many in zip(small.supports, large.supports, strict=True):
         for name in COUNTS:
             assert many[name][:2] == few[name]
 
 
 def test_numbers_of_any_size_are_only_a_record(tmp_path: Path) -> None:
-    draws = draw(dataset(), shot=1, runs=1, seed=0)
+    draws = draw(dataset(), shot=1, count=1, seed=0)
     save_draws(draws, tmp_path / "draws.json")
     value = json.loads((tmp_path / "draws.json").read_text())
     for number in (10**400, -(10**400), 1e999, "3", None):
         (tmp_path / "draws.json").write_text(json.dumps(value | {"seed": number}))
-        kept = load_draws(tmp_path / "draws.json", tuple(draws.runs[0]))
+        kept = load_draws(tmp_path / "draws.json", tuple(draws.supports[0]))
         assert (kept.seed, kept.shot) == (None, 1)
 
 
 def test_the_seed_changes_the_draw_and_other_classes_do_not() -> None:
     draws = draw(dataset(), 4, 3, seed=0)
     assert draws == draw(dataset(), 4, 3, seed=0)
-    assert draws.runs != draw(dataset(), 4, 3, seed=1).runs
+    assert draws.supports != draw(dataset(), 4, 3, seed=1).supports
     others = draw(dataset({"pit": 20, "scratch": 30}), 4, 3, seed=0)
-    assert [run["pit"] for run in others.runs] == [run["pit"] for run in draws.runs]
+    assert [support["pit"] for support in others.supports] == [
+        support["pit"] for support in draws.supports
+    ]
 
 
 def test_the_same_folder_elsewhere_gives_the_same_draw(tmp_path: Path) -> None:
@@ -75,7 +77,7 @@ def test_the_same_folder_elsewhere_gives_the_same_draw(tmp_path: Path) -> None:
         place.mkdir()
     first, second = (draw(dataset(root=place), 4, 2, seed=0) for place in places)
     assert first == second
-    assert first.runs[0]["pit"][0].startswith("train/pit/")
+    assert first.supports[0]["pit"][0].startswith("train/pit/")
 
 
 def test_long_tailed_counts_follow_the_formula() -> None:
@@ -84,8 +86,8 @@ def test_long_tailed_counts_follow_the_formula() -> None:
     assert shots_per_class(10, 3, 4).tolist() == [10, 5, 3]
     assert shots_per_class(4, 3, 100).tolist() == [4, 1, 1]
     assert shots_per_class(5, 1, 10).tolist() == [5]
-    run = draw(dataset(), shot=9, runs=1, seed=0, imbalance=9).runs[0]
-    assert [len(paths) for paths in run.values()] == [9, 3, 1]
+    support = draw(dataset(), shot=9, count=1, seed=0, imbalance=9).supports[0]
+    assert [len(paths) for paths in support.values()] == [9, 3, 1]
 
 
 @given(st.integers(1, 200), st.integers(1, 50), st.floats(1, 1000))
@@ -102,7 +104,7 @@ def test_counts_fall_from_shot_to_shot_over_imbalance(
 
 def test_too_few_pictures_name_every_class_that_lacks_them() -> None:
     with pytest.raises(UserError) as caught:
-        draw(dataset(), shot=13, runs=1, seed=0)
+        draw(dataset(), shot=13, count=1, seed=0)
     assert str(caught.value) == (
         "--shot 13: too few training pictures in 2 of 3 classes: crack has 12 of 13, "
         "stain has 9 of 13; lower --shot or add pictures"
@@ -114,24 +116,24 @@ def test_rows_are_those_of_the_table_class_by_class() -> None:
     draws = draw(data, 4, 2, 0)
     rows = draws.rows(1, data.train, ROOT)
     assert data.train.labels[rows].tolist() == [0] * 4 + [1] * 4 + [2] * 4
-    drawn = [path for paths in draws.runs[1].values() for path in paths]
+    drawn = [path for paths in draws.supports[1].values() for path in paths]
     assert [data.train.paths[row] for row in rows] == [ROOT.parent / name for name in drawn]
 
 
 def test_pictures_that_are_not_there_or_of_another_class_are_told() -> None:
     table = dataset().train
     gone = Draws(({"crack": ("train/crack/99.png", "train/crack/98.png")},))
-    with pytest.raises(UserError, match=r"run 1 names 2 pictures .* first train/crack/99\.png"):
+    with pytest.raises(UserError, match=r"draw 1 names 2 pictures .* first train/crack/99\.png"):
         gone.rows(0, table, ROOT)
     name = "train/stain/8.png"
-    with pytest.raises(UserError, match=rf"run 1 has {name} under crack, but its class is stain"):
+    with pytest.raises(UserError, match=rf"draw 1 has {name} under crack, but its class is stain"):
         Draws(({"crack": (name,)},)).rows(0, table, ROOT)
 
 
 def test_saved_draws_come_back_equal(tmp_path: Path) -> None:
     for draws in (draw(dataset(), 4, 3, 7, imbalance=2), Draws(({"a": ("ä.png",)},))):
         save_draws(draws, tmp_path / "draws.json")
-        assert load_draws(tmp_path / "draws.json", tuple(draws.runs[0])) == draws
+        assert load_draws(tmp_path / "draws.json", tuple(draws.supports[0])) == draws
 
 
 RUN = {"a": ["1.png"], "b": ["2.png"]}
@@ -140,15 +142,15 @@ RUN = {"a": ["1.png"], "b": ["2.png"]}
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        ({"runs": [RUN, {"a": ["1.png"]}]}, "run 2 has the classes a; the data have a, b"),
-        ({"runs": [RUN | {"c": ["3.png"]}]}, "run 1 has the classes a, b, c"),
-        ({"runs": [RUN | {"b": []}]}, "each needs a picture"),
-        ({"runs": [RUN | {"b": ["2.png", "2.png"]}]}, "run 1 has 2.png 2 times"),
-        ({"runs": [RUN, RUN | {"b": ["1.png"]}]}, "run 2 has 1.png 2 times"),
-        ({"runs": []}, "holds no runs"),
-        ({"runs": 3}, "not a draws file"),
-        ({"runs": [3]}, "not a draws file"),
-        ({"runs": [{"a": 3, "b": 4}]}, "not a draws file"),
+        ({"supports": [RUN, {"a": ["1.png"]}]}, "draw 2 has the classes a; the data have a, b"),
+        ({"supports": [RUN | {"c": ["3.png"]}]}, "draw 1 has the classes a, b, c"),
+        ({"supports": [RUN | {"b": []}]}, "each needs a picture"),
+        ({"supports": [RUN | {"b": ["2.png", "2.png"]}]}, "draw 1 has 2.png 2 times"),
+        ({"supports": [RUN, RUN | {"b": ["1.png"]}]}, "draw 2 has 1.png 2 times"),
+        ({"supports": []}, "holds no draws"),
+        ({"supports": 3}, "not a draws file"),
+        ({"supports": [3]}, "not a draws file"),
+        ({"supports": [{"a": 3, "b": 4}]}, "not a draws file"),
         ({}, "not a draws file"),
         ([], "not a draws file"),
     ],
@@ -172,12 +174,12 @@ def test_a_missing_or_broken_file(tmp_path: Path) -> None:
 
 def test_numbers_beside_the_runs_are_checked(tmp_path: Path) -> None:
     path = tmp_path / "draws.json"
-    path.write_text('{"runs": [{"a": ["1.png"]}], "shot": "x", "imbalance": NaN, "seed": 1.5}')
+    path.write_text('{"supports": [{"a": ["1.png"]}], "shot": "x", "imbalance": NaN, "seed": 1.5}')
     assert load_draws(path, ("a",)) == Draws(({"a": ("1.png",)},))
 
 
 @pytest.mark.parametrize(
-    "content", ["[" * 100_000, '{"runs": ' * 50_000, "\0" * 10, '{"runs": [{"a": "abc"}]}']
+    "content", ["[" * 100_000, '{"supports": ' * 50_000, "\0" * 10, '{"supports": [{"a": "abc"}]}']
 )
 def test_hostile_files_of_draws_are_one_line(tmp_path: Path, content: str) -> None:
     path = tmp_path / "draws.json"
@@ -204,12 +206,12 @@ def test_draws_of_another_system_are_understood() -> None:
         ({"cr\u00e4ck": ("train\\cr\u00e4ck\\1.png",), "stain": ("./train/stain/2.png",)},)
     )
     named = windows.named(table, ROOT)
-    assert named.runs == (
+    assert named.supports == (
         {"cr\u00e4ck": ("train/cr\u00e4ck/1.png",), "stain": ("train/stain/2.png",)},
     )
     assert named.rows(0, table, ROOT).tolist() == [0, 1]
     twice = Draws(({"stain": ("train/stain/2.png", "train\\stain\\2.png")},))
-    with pytest.raises(UserError, match=r"run 1 has train/stain/2\.png 2 times"):
+    with pytest.raises(UserError, match=r"draw 1 has train/stain/2\.png 2 times"):
         twice.named(table, ROOT)
 
 
@@ -222,7 +224,7 @@ def test_composed_and_decomposed_names_have_the_same_draws() -> None:
             for i in range(12)
         ]
         table = ImageTable(tuple(paths), np.repeat([0, 1], 12), ("a", "b"))
-        drawn.append(draw(Dataset(ROOT, table, table), 3, 4, 0).runs)
+        drawn.append(draw(Dataset(ROOT, table, table), 3, 4, 0).supports)
     assert drawn[0] == drawn[1]
 
 
@@ -236,6 +238,6 @@ def test_names_that_are_no_utf8_come_back(tmp_path: Path) -> None:
 def test_paths_that_nothing_can_have_are_one_line(name: str, tmp_path: Path) -> None:
     data = dataset(root=tmp_path)
     draws = Draws(({"crack": (name,)},)).named(data.train, tmp_path)
-    with pytest.raises(UserError, match=r"run 1 names 1 pictures that are not") as caught:
+    with pytest.raises(UserError, match=r"draw 1 names 1 pictures that are not") as caught:
         draws.rows(0, data.train, tmp_path)
     assert len(str(caught.value)) < 500

@@ -14,7 +14,7 @@ from cvgssl.adapt.config import FinetuneConfig, LinearConfig
 from cvgssl.adapt.model_file import load_model
 from cvgssl.adapt.network import Recognizer, adaptation_optimizer, set_learning_rate
 from cvgssl.adapt.protocol import adapt
-from cvgssl.adapt.training import Draw, LabelledInputs, Trainer
+from cvgssl.adapt.training import DrawInputs, LabelledInputs, Trainer
 from cvgssl.encoders.backbone import build_backbone
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.launch import launch
@@ -100,7 +100,7 @@ def test_every_run_begins_with_the_scaler_as_new() -> None:
     split = LabelledInputs(torch.zeros(4, 3), torch.tensor([0, 1, 0, 1]))
     options = LinearConfig(data=Path("unused"))
     accelerator.scaler.load_state_dict(accelerator.scaler.state_dict() | {"scale": 4.0})
-    Trainer(Draw(1, split, split), nn.Linear(3, 2), options, accelerator)
+    Trainer(DrawInputs(1, split, split), nn.Linear(3, 2), options, accelerator)
     assert accelerator.scaler.get_scale() == 2.0**16
 
 
@@ -117,7 +117,7 @@ def test_ema_is_the_running_average(steel: Path, tmp_path: Path) -> None:
         weights.append(
             [
                 load_model(folder / "weights" / name)[0].state_dict()
-                for name in ("run_1.safetensors", "run_1_ema.safetensors")
+                for name in ("draw_1.safetensors", "draw_1_ema.safetensors")
             ]
         )
     (first, first_average), (second, second_average) = weights
@@ -153,7 +153,7 @@ def test_layer_decay_lowers_rates_towards_the_input() -> None:
 def test_whole_support_and_long_tail(steel: Path, tmp_path: Path) -> None:
     options = SMALL | {"shot": 6, "imbalance": 6, "num_draws": 2, "epochs": 1}
     folder, summary = adapt(FinetuneConfig(data=steel, **options, out=tmp_path / "run"))
-    runs = json.loads((folder / "draws.json").read_text())["runs"]
+    runs = json.loads((folder / "draws.json").read_text())["supports"]
     assert [len(paths) for paths in runs[1].values()] == [6, 4, 3, 2, 1, 1]
     assert summary.imbalance == 6
 
@@ -169,10 +169,10 @@ def test_draws_of_another_run_are_used_again(steel: Path, tmp_path: Path) -> Non
     )
     second, summary = adapt(config)
     wanted, used = (json.loads((f / "draws.json").read_text()) for f in (first, second))
-    assert used["runs"] == wanted["runs"]
+    assert used["supports"] == wanted["supports"]
     assert (summary.shot, summary.draws) == (3, 3)
     weights = sorted(path.name for path in (second / "weights").iterdir())
-    assert weights == ["run_1.safetensors", "run_2.safetensors", "run_3.safetensors"]
+    assert weights == ["draw_1.safetensors", "draw_2.safetensors", "draw_3.safetensors"]
 
 
 def test_corrupt_pictures_stop_or_are_left_out(steel: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from cvgssl.runtime.launch import launch
 from cvgssl.runtime.run import RunFolder
 from cvgssl.runtime.stopping import Stopped
 
-FILES = ("metrics.jsonl", "weights/run_1.safetensors")
+FILES = ("metrics.jsonl", "weights/draw_1.safetensors")
 
 
 @pytest.fixture

@@ -25,15 +25,15 @@ def plain_linear_evaluation(config: LinearConfig) -> list[dict[str, float]]:
     train = torch.tensor(task.loaded.train.pixels)
     test = torch.tensor(task.loaded.test.pixels)
     rows = []
-    for run, support in enumerate(task.supports, start=1):
-        model = nn.Sequential(backbone, source.head(run))
+    for draw, support in enumerate(task.support_rows, start=1):
+        model = nn.Sequential(backbone, source.head(draw))
         optimizer = torch.optim.SGD(
             model[1].parameters(), config.lr, config.momentum, weight_decay=config.weight_decay
         )
         optimizer.param_groups[0]["initial_lr"] = config.lr
         for epoch in range(config.epochs):
             set_learning_rate(optimizer, epoch, config.epochs)
-            generator = torch.Generator().manual_seed(seed_for(config.seed, "order", run, epoch))
+            generator = torch.Generator().manual_seed(seed_for(config.seed, "order", draw, epoch))
             order = torch.randperm(len(support), generator=generator)
             losses, correct = 0.0, 0
             for batch in order.split(config.batch_size):
@@ -50,7 +50,7 @@ def plain_linear_evaluation(config: LinearConfig) -> list[dict[str, float]]:
                 logits = model(test)
             rows.append(
                 {
-                    "run": run,
+                    "draw": draw,
                     "epoch": epoch + 1,
                     "train_loss": losses / len(support),
                     "train_acc": 100 * correct / len(support),
@@ -84,7 +84,7 @@ def test_cached_features_give_the_numbers_of_the_plain_loop(
     for row, plain in zip(rows, expected, strict=True):
         assert row == pytest.approx(plain, abs=1e-5)
     assert expected[0]["train_loss"] > 1.1 * expected[5]["train_loss"], "nothing was learned"
-    assert summary.last_epoch.runs[1]["accuracy"] == pytest.approx(expected[-1]["val_acc"])
+    assert summary.last_epoch.by_draw[1]["accuracy"] == pytest.approx(expected[-1]["val_acc"])
 
 
 def test_backbone_stays_as_it_was(steel: Path, tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_backbone_stays_as_it_was(steel: Path, tmp_path: Path) -> None:
 
     config = LinearConfig(data=steel, num_draws=1, epochs=3, image_size=32, out=tmp_path / "run")
     folder, _ = adapt(config)
-    model, card = load_model(folder / "weights" / "run_1.safetensors")
+    model, card = load_model(folder / "weights" / "draw_1.safetensors")
     fresh = ModelSource(config, card.classes, card.geometry).frozen().state_dict()
 
     trained = model.backbone.state_dict()

@@ -45,7 +45,7 @@ def model() -> Recognizer:
 
 @pytest.fixture
 def saved(tmp_path: Path, model: Recognizer) -> Path:
-    path = tmp_path / "weights" / "run_1.safetensors"
+    path = tmp_path / "weights" / "draw_1.safetensors"
     save_model(path, model, CARD)
     return path
 
@@ -74,7 +74,7 @@ def test_loaded_model_gives_bit_identical_logits(tmp_path: Path, arch: str, chan
 def test_same_model_gives_the_same_bytes(saved: Path, tmp_path: Path) -> None:
     save_model(tmp_path / "again.safetensors", recognizer(CARD), CARD)
     assert (tmp_path / "again.safetensors").read_bytes() == saved.read_bytes()
-    assert [path.name for path in saved.parent.iterdir()] == ["run_1.safetensors"]
+    assert [path.name for path in saved.parent.iterdir()] == ["draw_1.safetensors"]
 
 
 def test_loading_leaves_random_numbers_alone(saved: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_changed_byte_of_the_weights_is_noticed(saved: Path) -> None:
     data = bytearray(saved.read_bytes())
     data[-5] ^= 1
     saved.write_bytes(data)
-    with pytest.raises(UserError, match=r"run_1\.safetensors: damaged"):
+    with pytest.raises(UserError, match=r"draw_1\.safetensors: damaged"):
         load_model(saved)
 
 
@@ -104,7 +104,7 @@ def test_a_changed_card_is_noticed(saved: Path) -> None:
 @pytest.mark.parametrize("keep", [0, 5, 100, 2000, -1])
 def test_a_cut_file_is_noticed(saved: Path, keep: int) -> None:
     saved.write_bytes(saved.read_bytes()[:keep])
-    with pytest.raises(UserError, match=r"run_1\.safetensors.* damaged"):
+    with pytest.raises(UserError, match=r"draw_1\.safetensors.* damaged"):
         load_model(saved)
 
 

@@ -27,7 +27,7 @@ from cvgssl.adapt.pseudo_labels import (
     guess,
     pseudo_label_source,
 )
-from cvgssl.adapt.training import Draw, LabelledInputs, Trainer
+from cvgssl.adapt.training import DrawInputs, LabelledInputs, Trainer
 from cvgssl.images.surfaces import synthesize
 from cvgssl.report.adaptation import print_summary
 from cvgssl.runtime.errors import UserError
@@ -113,7 +113,7 @@ def test_a_step_is_the_weighted_mean_over_the_whole_batch(tmp_path: Path) -> Non
         lr=0.5, momentum=0.0, weight_decay=0.0,
     )  # fmt: skip
     drawn = pool.drawn(16, 1, 0, config)
-    trainer = Trainer(Draw(1, split, split, pool), model, config, launch(None, "fp32"))
+    trainer = Trainer(DrawInputs(1, split, split, pool), model, config, launch(None, "fp32"))
     trainer.fit(RunFolder(tmp_path), lambda: False, lambda _: None, lambda _: None)
 
     pixels = torch.cat([torch.from_numpy(split.inputs), drawn.pixels]).flatten(1).float() / 255
@@ -201,7 +201,7 @@ def test_an_interrupted_run_ends_with_the_same_numbers(
         patch.setattr(RunFolder, "log", failing)
         adapt(FinetuneConfig(data=steel, **options, out=tmp_path / "cut"))
     cut, _ = adapt(FinetuneConfig(data=steel, **options, resume=tmp_path / "cut"))
-    for name in ("log.txt", "metrics.jsonl", "weights/run_1.safetensors"):
+    for name in ("log.txt", "metrics.jsonl", "weights/draw_1.safetensors"):
         assert (cut / name).read_bytes() == (whole / name).read_bytes(), name
     summaries = [json.loads((folder / "summary.json").read_text()) for folder in (whole, cut)]
     for key in ("last_epoch", "pseudo_labels", "pseudo_right"):
@@ -212,7 +212,7 @@ def test_without_unlabelled_pictures_it_says_so(
     steel: Path, tmp_path: Path, options: dict[str, Any]
 ) -> None:
     config = FinetuneConfig(data=steel, **options | {"shot": 7}, out=tmp_path / "run")
-    with pytest.raises(UserError, match="--pseudo-labels: run 1 has labels for all training pict"):
+    with pytest.raises(UserError, match="--pseudo-labels: draw 1 has labels for all training pict"):
         adapt(config)
 
 
@@ -272,7 +272,7 @@ def test_train_pictures_and_the_folder_together(
     extractor = feature_extractor(source, config, accelerator, pooled=True)
     found = pseudo_label_source(task, config, extractor, lambda _count: None).pool(1)
     assert found.unlabelled == 42 - 12 + 12
-    assert found.guesses.rows.tolist() == [n for n in range(54) if n not in task.supports[0]]
+    assert found.guesses.rows.tolist() == [n for n in range(54) if n not in task.support_rows[0]]
     assert task.pool is not None
     pixels = found.pixels(np.array([50, 3]))
     assert np.array_equal(pixels[0], task.pool.pictures.pixels[8])

@@ -3,29 +3,29 @@ from dataclasses import asdict
 
 import pytest
 
-from cvgssl.adapt.summary import score_runs, scores
-from cvgssl.adapt.training import RunResult
+from cvgssl.adapt.summary import score_draws, scores
+from cvgssl.adapt.training import DrawResult
 
 FIRST, SECOND = [[3, 1], [0, 4]], [[2, 2], [0, 4]]  # 87.5 and 75 per cent
 
 
 def test_the_headline_is_the_last_epoch_and_the_best_stands_apart() -> None:
     runs = [
-        RunResult(1, FIRST, None, best_accuracy=100.0, best_epoch=2),
-        RunResult(2, SECOND, None, best_accuracy=87.5, best_epoch=5),
+        DrawResult(1, FIRST, None, best_accuracy=100.0, best_epoch=2),
+        DrawResult(2, SECOND, None, best_accuracy=87.5, best_epoch=5),
     ]
-    last, averaged, best = score_runs(runs, ["crack", "pit"])
+    last, averaged, best = score_draws(runs, ["crack", "pit"])
     assert last.accuracy.mean == pytest.approx(81.25)
     assert last.macro_recall.mean == pytest.approx(81.25)
     assert last.class_recall == {"crack": pytest.approx(62.5), "pit": pytest.approx(100)}
-    assert [run["accuracy"] for run in last.runs] == [87.5, 75.0]
+    assert [support["accuracy"] for support in last.by_draw] == [87.5, 75.0]
     assert last.confusion == [[5, 3], [0, 8]]
     assert best.mean == pytest.approx(93.75)
     assert averaged is None
 
 
 def test_averaged_weights_have_figures_of_their_own() -> None:
-    last, averaged, _ = score_runs([RunResult(1, FIRST, SECOND, 90.0, 1)], ["crack", "pit"])
+    last, averaged, _ = score_draws([DrawResult(1, FIRST, SECOND, 90.0, 1)], ["crack", "pit"])
     assert averaged is not None
     assert (last.accuracy.mean, averaged.accuracy.mean) == (87.5, 75.0)
     assert last.accuracy.ci95 is None

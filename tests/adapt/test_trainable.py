@@ -185,7 +185,7 @@ def test_a_run_with_updates_resumes_and_writes_a_plain_file(
     adapt(config)
     assert (tmp_path / "cut" / "log.txt").read_text().splitlines() == log
     start = load_file(teacher_file)
-    for name in ("run_1.safetensors", "run_1_ema.safetensors"):
+    for name in ("draw_1.safetensors", "draw_1_ema.safetensors"):
         written = whole / "weights" / name
         assert written.read_bytes() == (tmp_path / "cut" / "weights" / name).read_bytes()
         body = load_model(written)[0].backbone.body.state_dict()

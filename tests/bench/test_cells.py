@@ -11,7 +11,7 @@ from clouds import clouds
 from cvgssl.bench.cells import Cell, CellResult, code_files, read_cell, write_cell
 from cvgssl.bench.config import SETTINGS
 from cvgssl.bench.entries import FeatureSource, HeadChoice
-from cvgssl.bench.recorded import digest_of, dirichlet_queries, supports_of
+from cvgssl.bench.recorded import digest_of, dirichlet_queries, draws_of
 from cvgssl.bench.running import CellJob, compute_cell
 from cvgssl.bench.sources import load_sources
 from cvgssl.features.preparation import Preparation
@@ -25,13 +25,13 @@ ALONE, USING = "nearest-mean", "propagation"
 def work(path: Path, setting: str, head: str, table: FeatureTable, shot: int = 2) -> CellJob:
     save_features(table, path)
     (source,) = load_sources([FeatureSource(file=path, data="steel")])
-    supports, _ = supports_of(table, (shot,), 6, 0)
+    draws, _ = draws_of(table, (shot,), 6, 0)
     queries = (
         dirichlet_queries(table.part("test"), 6, 0, 2.0, 5) if "dirichlet" in setting else None
     )
     choice = HeadChoice(head=head, label=head, params={})
-    digest = digest_of(supports[shot], queries)
-    return CellJob(Cell(source, choice, setting, shot, "power", digest), supports[shot], queries)
+    digest = digest_of(draws[shot], queries)
+    return CellJob(Cell(source, choice, setting, shot, "power", digest), draws[shot], queries)
 
 
 def changed(table: FeatureTable, rows: np.ndarray, by: float) -> FeatureTable:
@@ -68,7 +68,7 @@ def test_semi_supervised_is_what_the_head_itself_gives(tmp_path: Path) -> None:
     order = np.argsort(table.names)
     train, test = table.take(order).part("train"), table.take(order).part("test")
     preparation = Preparation(parts=train.parts).fit(train.values)
-    for run, support in enumerate(job.supports.runs):
+    for number, support in enumerate(job.draws.supports):
         names = [name for paths in support.values() for name in paths]
         target = np.array([
             label if name in names else -1
@@ -76,13 +76,13 @@ def test_semi_supervised_is_what_the_head_itself_gives(tmp_path: Path) -> None:
         ])  # fmt: skip
         head = HEADS[USING]().fit(preparation.transform(train.values), target)
         right = head.predict(preparation.transform(test.values)) == test.labels
-        assert result.accuracy[run] == pytest.approx(100 * right.mean())
+        assert result.accuracy[number] == pytest.approx(100 * right.mean())
 
 
 def test_inductive_looks_at_no_unlabelled_picture(tmp_path: Path) -> None:
     table = clouds()
     job = work(tmp_path / "f.npz", "inductive", ALONE, table)
-    named = {name for run in job.supports.runs for paths in run.values() for name in paths}
+    named = {name for support in job.draws.supports for paths in support.values() for name in paths}
     others = np.array([row for row in rows_of(table, "train") if table.names[row] not in named])
     assert len(others) > 5
     other = work(tmp_path / "g.npz", "inductive", ALONE, changed(table, others, 30))
@@ -142,7 +142,7 @@ def test_a_key_depends_on_all_that_changes_numbers(tmp_path: Path) -> None:
         cell.key(),
         replace(cell, setting="inductive").key(),
         replace(cell, preparation="whiten").key(),
-        replace(cell, draws="other").key(),
+        replace(cell, draws_digest="other").key(),
         replace(cell, choice=HeadChoice(head="ridge", label="knn", params={})).key(),
         replace(cell, source=replace(cell.source, digest="other")).key(),
         work(tmp_path / "g.npz", "transductive", "knn", changed(table, test[:1], 0.1)).cell.key(),

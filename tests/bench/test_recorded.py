@@ -7,23 +7,23 @@ from clouds import CLASSES, clouds
 from cvgssl.adapt.draws import draw, load_draws
 from cvgssl.bench.config import BenchConfig
 from cvgssl.bench.entries import ChosenLabels
-from cvgssl.bench.recorded import chosen_supports, digest_of, file_name, record, supports_of
+from cvgssl.bench.recorded import chosen_draws, digest_of, draws_of, file_name, record
 from cvgssl.runtime.errors import UserError
 
 
 def test_draws_are_those_of_fine_tuning_at_every_shot() -> None:
     table = clouds()
-    supports, skipped = supports_of(table, (4, 1, 12), runs=3, seed=7)
+    draws, skipped = draws_of(table, (4, 1, 12), count=3, seed=7)
     assert skipped == {}
-    for shot, draws in supports.items():
-        assert draws == draw(table.dataset(), shot, 3, 7)
+    for shot, of_shot in draws.items():
+        assert of_shot == draw(table.dataset(), shot, 3, 7)
 
 
 def test_a_shot_with_too_few_pictures_is_left_out_with_the_reason() -> None:
-    supports, skipped = supports_of(clouds(), (1, 13), runs=2, seed=0)
-    assert list(supports) == [1]
+    draws, skipped = draws_of(clouds(), (1, 13), count=2, seed=0)
+    assert list(draws) == [1]
     assert "dent has 12 of 13" in skipped[13]
-    assert supports_of(clouds(), (13,), 2, 0)[0] == {}
+    assert draws_of(clouds(), (13,), 2, 0)[0] == {}
 
 
 def test_draws_and_queries_are_written_down(features: Path, tmp_path: Path) -> None:
@@ -36,18 +36,18 @@ def test_draws_and_queries_are_written_down(features: Path, tmp_path: Path) -> N
     )
     made = record(clouds(), "steel", config)
     folder = tmp_path / "out" / "draws" / "steel"
-    assert load_draws(folder / "shot_3.json", CLASSES) == made.supports[3]
+    assert load_draws(folder / "shot_3.json", CLASSES) == made.draws[3]
     for setting in config.settings:
         written = json.loads((folder / f"queries_{setting}.json").read_text())
-        assert written["runs"] == made.queries[setting]
+        assert written["queries"] == made.queries[setting]
 
 
 def test_the_digest_depends_on_labelled_and_asked_pictures() -> None:
-    supports, _ = supports_of(clouds(), (1, 2), 2, 0)
+    draws, _ = draws_of(clouds(), (1, 2), 2, 0)
     digests = {
-        digest_of(supports[1], None),
-        digest_of(supports[2], None),
-        digest_of(supports[1], [["test/pit/000.png"], ["test/pit/001.png"]]),
+        digest_of(draws[1], None),
+        digest_of(draws[2], None),
+        digest_of(draws[1], [["test/pit/000.png"], ["test/pit/001.png"]]),
     }
     assert len(digests) == 3
 
@@ -67,13 +67,13 @@ def test_chosen_labels_are_read_and_checked(tmp_path: Path) -> None:
         "path,label\ntrain/dent/000.png,dent\ntrain/pit/003.png,pit\ntrain/pit/004.png,pit\n"
         "train/scratch/001.png,scratch\ntrain/scratch/002.png,?\ntrain/dent/009.png,dent\n"
     )
-    (one,) = chosen_supports(
+    (one,) = chosen_draws(
         clouds(), [ChosenLabels(name="select", files=(tmp_path / "list.csv",) * 2)]
     )
-    assert (one.name, one.shot, len(one.supports.runs)) == ("select", 2, 2)
-    assert one.supports.runs[0]["pit"] == ("train/pit/003.png", "train/pit/004.png")
+    assert (one.name, one.shot, len(one.draws.supports)) == ("select", 2, 2)
+    assert one.draws.supports[0]["pit"] == ("train/pit/003.png", "train/pit/004.png")
     (tmp_path / "wrong.csv").write_text(
         "path,label\ntrain/dent/000.png,pit\nx.png,dent\ntrain/scratch/001.png,scratch\n"
     )
-    with pytest.raises(UserError, match=r"chosen select, .*wrong\.csv: run 1 has train/dent/000"):
-        chosen_supports(clouds(), [ChosenLabels(name="select", files=(tmp_path / "wrong.csv",))])
+    with pytest.raises(UserError, match=r"chosen select, .*wrong\.csv: draw 1 has train/dent/000"):
+        chosen_draws(clouds(), [ChosenLabels(name="select", files=(tmp_path / "wrong.csv",))])

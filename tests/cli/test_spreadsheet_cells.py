@@ -9,7 +9,7 @@ from PIL import Image
 
 from cvgssl.bench.cells import CellResult
 from cvgssl.bench.statistics import summarize
-from cvgssl.bench.tables import runs_to_csv, to_csv
+from cvgssl.bench.tables import draws_to_csv, to_csv
 from cvgssl.images.scan import load_dataset
 from cvgssl.images.splits import read_split, write_split
 from cvgssl.recognizer.answers import CsvFormat
@@ -76,4 +76,4 @@ def test_tables_of_a_benchmark(data: str) -> None:
     text = to_csv(summarize(cells, "+h"))
     assert {shown, "@vit", "+h", "-h"} < set(words(text))
     assert ",-7.5," in text, "a number below 0 is no text"
-    assert {shown, "@vit", "+h", "-h"} < set(words(runs_to_csv(cells)))
+    assert {shown, "@vit", "+h", "-h"} < set(words(draws_to_csv(cells)))

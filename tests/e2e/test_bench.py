@@ -106,7 +106,7 @@ def check_tables(folder: Path) -> None:
     rows = list(csv.DictReader((folder / "results.csv").open(encoding="utf-8")))
     assert len(rows) == 18
     assert {row["data"] for row in rows} == {DATA}
-    runs = list(csv.DictReader((folder / "runs.csv").open(encoding="utf-8")))
+    runs = list(csv.DictReader((folder / "draws.csv").open(encoding="utf-8")))
     assert len(runs) == 18 * 4
     for row in rows:
         keys = ("setting", "head", "shot")
@@ -152,7 +152,7 @@ def test_outside_features_need_no_configuration(here: Here, tmp_path: Path) -> N
     code, out, said = here("--features", "theirs.npz", *words)
     assert code == 0, said
     draws = json.loads((tmp_path / "bench" / "draws" / "theirs" / "shot_2.json").read_text())
-    assert [sorted(run) for run in draws["runs"]] == [["R&D_dent", "pit$", "scratch"]] * 3
+    assert [sorted(run) for run in draws["supports"]] == [["R&D_dent", "pit$", "scratch"]] * 3
     assert "theirs, theirs, transductive" in out
 
 
@@ -300,14 +300,14 @@ def test_fine_tuning_stands_beside_heads_on_the_same_draws(
     other, run = folders  # by name
     assert json.loads((other / "summary.json").read_text())["setting"] == "semi-supervised"
     draws = json.loads((tmp_path / "bench" / "draws" / steel.name / "shot_2.json").read_text())
-    assert json.loads((run / "draws.json").read_text())["runs"] == draws["runs"][:2]
-    rows = csv.DictReader((tmp_path / "bench" / "tables" / "runs.csv").open())
+    assert json.loads((run / "draws.json").read_text())["supports"] == draws["supports"][:2]
+    rows = csv.DictReader((tmp_path / "bench" / "tables" / "draws.csv").open())
     rows = [row for row in rows if row["setting"] == "inductive"]
     recall = [
         [float(r["macro_recall"]) for r in rows if r["head"] == h] for h in ("ridge", "tuned")
     ]
     assert list(map(len, recall)) == [3, 2]
-    summary = json.loads((run / "summary.json").read_text())["last_epoch"]["runs"]
+    summary = json.loads((run / "summary.json").read_text())["last_epoch"]["by_draw"]
     assert recall[1] == pytest.approx([one["macro_recall"] for one in summary], abs=1e-3)
     results = csv.DictReader((tmp_path / "bench" / "tables" / "results.csv").open())
     (difference,) = [float(r["difference_mean"]) for r in results if r["head"] == "tuned"]

@@ -99,7 +99,7 @@ def test_signal(
     _, errors = resumed.communicate()
     assert resumed.returncode == 0, errors
     assert outcome(out) == outcome(undisturbed)
-    same = "weights/run_1.safetensors", "weights/run_1_ema.safetensors"
+    same = "weights/draw_1.safetensors", "weights/draw_1_ema.safetensors"
     for name in same:
         assert (out / name).read_bytes() == (undisturbed / name).read_bytes()
     again = start(steel, out, "--resume", str(out))

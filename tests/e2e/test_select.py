@@ -88,7 +88,7 @@ def test_choose_label_choose_more_and_train(
     fill(second)
     done = command(*words, "--labels", second, "--out", "run")
     assert done.returncode == 0, done.stderr
-    (run,) = json.loads((tmp_path / "run/draws.json").read_text())["runs"]
+    (run,) = json.loads((tmp_path / "run/draws.json").read_text())["supports"]
     assert sorted(name for names in run.values() for name in names) == sorted(n for n, _ in more)
 
 

@@ -124,7 +124,7 @@ def trained(export_once: Callable[..., Exported]) -> Exported:
         with torch.no_grad():  # no class wins always
             noise = torch.randint(0, 256, (16, 3, 48, 48), dtype=torch.uint8)
             model.head.bias -= model.eval()(noise).mean(dim=0)
-        save_model(place / "run" / "weights" / "run_2_ema.safetensors", model, card)
+        save_model(place / "run" / "weights" / "draw_2_ema.safetensors", model, card)
         return place / "run"
 
-    return export_once("trained", train, "--run", "2", "--checkpoint", "ema")
+    return export_once("trained", train, "--draw", "2", "--checkpoint", "ema")

@@ -75,7 +75,7 @@ def test_what_the_file_says_of_itself(of_labels: Exported) -> None:
     card = json.loads((of_labels.folder / "recognizer.json").read_text())
     assert about["classes"] == card["classes"] and about["bit_depth"] == 12
     assert about["hashes"]["train"] == card["train_sha256"] and len(about["hashes"]["labels"]) == 64
-    assert about["head"] == "logistic" and about["options"]["fit"] == "crop"
+    assert about["head"] == "logistic" and about["options"]["resize"] == "crop"
     assert {"cvgssl", "torch", "pillow", "onnxruntime"} <= about["versions"].keys()
 
 
@@ -212,8 +212,8 @@ def test_what_cannot_be_exported(
     for name, out, words, message in (
         (folder, "it.onnx", (), "looks at all 42 pictures .* needs 1000 pictures without a label"),
         (bf16, "it.onnx", (), "was fitted in bf16"),
-        (folder, "it.onnx", ("--run", "2"), "without --run and --checkpoint"),
-        (tmp_path, "it.onnx", (), "run_1.safetensors: no such file; no run is finished there"),
+        (folder, "it.onnx", ("--draw", "2"), "without --draw and --checkpoint"),
+        (tmp_path, "it.onnx", (), "draw_1.safetensors: no such file; no draw is finished there"),
         (tmp_path, "it.onnx", ("--encoder", "w"), "--encoder: .* holds its own weights"),
         (tmp_path / "none", "it.onnx", (), "no such run folder or model file"),
         (folder, "it.pt", (), "must end in .onnx or .xml"),

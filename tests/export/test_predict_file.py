@@ -169,10 +169,10 @@ def test_options_that_a_file_cannot_use(
     with_map: Exported, trained: Exported, plates: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     images = str(plates / "test")
-    words = ["--unknown", "--false-rejection-rate", "0.2", "--run", "2", "--gpu", "0"]
+    words = ["--unknown", "--false-rejection-rate", "0.2", "--draw", "2", "--gpu", "0"]
     assert main(["predict", str(with_map.file), images, *words]) == 2
     errors = capsys.readouterr().err
-    assert "leave --run, --false-rejection-rate, --gpu out" in errors and errors.count("\n") == 1
+    assert "leave --draw, --false-rejection-rate, --gpu out" in errors and errors.count("\n") == 1
     assert main(["predict", str(with_map.file), images, "--encoder", "w.safetensors"]) == 2
     assert "leave --encoder out" in capsys.readouterr().err
     assert main(["predict", str(trained.file), images, "--unknown"]) == 2

@@ -42,7 +42,7 @@ def test_what_follows_from_options() -> None:
 def test_encoders_by_name_file_and_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CVGSSL_WEIGHTS", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    for name in ("w.safetensors", "run/backbone.safetensors", "tuned/weights/run_1.safetensors"):
+    for name in ("w.safetensors", "run/backbone.safetensors", "tuned/weights/draw_1.safetensors"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "resnet18").mkdir()  # a folder that happens to be called like a network
@@ -51,7 +51,7 @@ def test_encoders_by_name_file_and_run(tmp_path: Path, monkeypatch: pytest.Monke
     assert [one.spec.name for one in request] == ["", "", "", "resnet18", "resnet18", "ViT-B/32"]
     files = [one.file and one.file.name for one in request]
     bare = "w.safetensors"
-    assert files == [bare, "backbone.safetensors", "run_1.safetensors", bare, None, None]
+    assert files == [bare, "backbone.safetensors", "draw_1.safetensors", bare, None, None]
     assert request[0].spec.weight == 2
     (one,) = requested_encoders(config(encoder=("resnet50=run",)))
     assert one.spec.name == "resnet50" and one.file == Path("run/backbone.safetensors")

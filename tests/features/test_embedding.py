@@ -73,7 +73,7 @@ def test_the_numbers_of_the_network(steel: Path, teacher_file: Path) -> None:
 
 def test_names_labels_and_splits_are_those_of_fine_tuning(steel: Path, teacher_file: Path) -> None:
     table, dataset = embed(options(steel, teacher_file)), load_dataset(steel)
-    assert draw(table.dataset(), 2, 3, 5).runs == draw(dataset, 2, 3, 5).runs
+    assert draw(table.dataset(), 2, 3, 5).supports == draw(dataset, 2, 3, 5).supports
     assert [table.classes[label] for label in table.labels] == [
         Path(name).parent.name for name in table.names
     ]
@@ -288,7 +288,7 @@ def test_runs_as_encoders(steel: Path, tmp_path: Path) -> None:
     model = Recognizer(build_backbone("test_resnet", 48), 6).eval()
     geometry = Geometry(48, "pad", "bilinear")
     card = ModelCard("test_resnet", tuple("abcdef"), geometry, HALF)
-    save_model(tmp_path / "tuned" / "weights" / "run_1.safetensors", model, card)
+    save_model(tmp_path / "tuned" / "weights" / "draw_1.safetensors", model, card)
     facts = backbone_facts(model.backbone, {"image_size": 48})
     save_backbone(tmp_path / "pretrained" / "backbone.safetensors", model.backbone, facts)
     tuned = embed(options(steel, None, encoder=(str(tmp_path / "tuned"),), image_size=None))

@@ -52,7 +52,7 @@ def test_parts(table: FeatureTable) -> None:
     dataset = table.dataset()
     assert [path.as_posix() for path in dataset.train.paths] == list(NAMES[:3]), "labelled only"
     assert len(dataset.test) == 1 and dataset.train.classes == ("crack", "pit")
-    assert draw(dataset, 1, 1, 0).runs[0]["crack"] == (NAMES[2],)
+    assert draw(dataset, 1, 1, 0).supports[0]["crack"] == (NAMES[2],)
 
 
 def test_somebody_elses_file_needs_values_and_names_only(tmp_path: Path) -> None:

@@ -27,10 +27,10 @@ def make_model(path: Path, seed: int) -> None:
 
 @pytest.fixture(scope="session")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder with final and averaged weights of run 1."""
+    """A run folder with final and averaged weights of draw 1."""
     folder = tmp_path_factory.mktemp("run")
-    make_model(folder / "weights" / "run_1.safetensors", seed=1)
-    make_model(folder / "weights" / "run_1_ema.safetensors", seed=2)
+    make_model(folder / "weights" / "draw_1.safetensors", seed=1)
+    make_model(folder / "weights" / "draw_1_ema.safetensors", seed=2)
     return folder
 
 

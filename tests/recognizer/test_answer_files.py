@@ -202,7 +202,7 @@ def test_it_begins_again_when_something_differs(
         write(options, tmp_path / "out", 2)
     log = tmp_path / "out" / "p.csv.part.log"
     if change == "model":
-        options = replace(options, recognizer=run_folder / "weights" / "run_1_ema.safetensors")
+        options = replace(options, recognizer=run_folder / "weights" / "draw_1_ema.safetensors")
     elif change == "picture":
         (own / "gray_1.bmp").write_bytes((own / "gray_0.bmp").read_bytes())
     elif change == "option":

@@ -43,7 +43,7 @@ def listed(tmp_path: Path, *lines: str) -> FitConfig:
 
 def test_a_draw_is_that_of_all_methods() -> None:
     found = labelled_train(table(), config(shot=2, seed=5))
-    (support,) = draw(table().dataset(), 2, 1, 5).runs
+    (support,) = draw(table().dataset(), 2, 1, 5).supports
     drawn = {name for names in support.values() for name in names}
     assert {name for name, label in zip(found.names, found.labels, strict=True) if label >= 0} == (
         drawn

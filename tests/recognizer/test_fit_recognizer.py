@@ -276,8 +276,8 @@ def test_folders_that_are_not_whole(fitted: Fit, plates: Path, tmp_path: Path) -
     broken("recognizer.json", edited, "do not belong together")
     changed = json.dumps(card).replace('"format": 1, "reader"', '"format": 0, "reader"').encode()
     broken("recognizer.json", changed, r"gives other numbers .*\(format\); fit again")
-    with pytest.raises(UserError, match="is of `cvgssl fit`; leave --run out"):
-        predict(folder, images, run=2)
+    with pytest.raises(UserError, match="is of `cvgssl fit`; leave --draw out"):
+        predict(folder, images, draw=2)
 
 
 def _edits(card: dict[str, Any]) -> Iterator[tuple[str, str]]:

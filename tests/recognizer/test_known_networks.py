@@ -74,14 +74,14 @@ def check_equal(given: list[Prediction], wanted: list[Prediction]) -> None:
 
 @pytest.mark.usefixtures("cache")
 def test_trained(run_folder: Path, pictures: Path) -> None:
-    model = run_folder / "weights" / "run_1.safetensors"
+    model = run_folder / "weights" / "draw_1.safetensors"
     first = predict(model, [pictures])
     assert is_known(model, pictures)
     check_equal(predict(model, [pictures]), first)
     wanted = predict(model, [pictures], runtime="torch")
     for mine, theirs in zip(predict(model, [pictures]), wanted, strict=True):
         np.testing.assert_allclose(mine.probabilities, theirs.probabilities, atol=1e-4)
-    assert not is_known(run_folder / "weights" / "run_1_ema.safetensors", pictures)
+    assert not is_known(run_folder / "weights" / "draw_1_ema.safetensors", pictures)
 
 
 @pytest.mark.usefixtures("cache")
@@ -135,7 +135,7 @@ def test_fitted_in_fp16(
 
 
 def test_damage_in_the_cache_is_noticed(cache: Path, run_folder: Path, pictures: Path) -> None:
-    model = run_folder / "weights" / "run_1.safetensors"
+    model = run_folder / "weights" / "draw_1.safetensors"
     wanted = predict(model, [pictures])
     for pattern in ("*.openvino", "known-*"):
         (file,) = cache.glob(pattern)

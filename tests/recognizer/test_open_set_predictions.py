@@ -59,7 +59,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model.head.bias.copy_(-scale / 2 * means.square().sum(1))
     card = ModelCard("resnet18", KINDS, Geometry(48, "pad"), HALF)
     support = Support(features.numpy(), np.arange(3).repeat(SHOTS))
-    save_model(folder / "weights" / "run_1.safetensors", model, card, support)
+    save_model(folder / "weights" / "draw_1.safetensors", model, card, support)
     for kind in (*KINDS, "half"):
         (folder / "new" / kind).mkdir(parents=True)
         for number in range(10):
@@ -103,8 +103,8 @@ def test_a_batch_is_answered_as_its_pictures_one_by_one(folder: Path) -> None:
 
 def test_who_disagrees_is_not_sure(folder: Path, tmp_path: Path) -> None:
     """The recognizer's classes are exchanged, so it contradicts its own labelled pictures."""
-    model, card = load_model(folder / "weights" / "run_1.safetensors")
-    support = read_model(folder / "weights" / "run_1.safetensors").support
+    model, card = load_model(folder / "weights" / "draw_1.safetensors")
+    support = read_model(folder / "weights" / "draw_1.safetensors").support
     assert support is not None
     other = Support(support.features, (support.labels + 1) % 3)
     save_model(tmp_path / "m.safetensors", model, card, other)
@@ -146,7 +146,7 @@ def test_more_unknown_than_expected_is_told_unless_chance_explains_it() -> None:
 
 
 def test_mistakes(folder: Path, run_folder: Path, pictures: Path) -> None:
-    with pytest.raises(UserError, match=r"run_1\.safetensors: .*--unknown.*cvgssl linear"):
+    with pytest.raises(UserError, match=r"draw_1\.safetensors: .*--unknown.*cvgssl linear"):
         predict(run_folder, [pictures], unknown=True)
     images = (folder / "new",)
     with pytest.raises(ValueError, match="--false-rejection-rate: has no effect without"):
@@ -165,13 +165,13 @@ def test_linear_evaluation_keeps_the_features_of_its_labelled_pictures(tmp_path:
                 Image.fromarray(picture(kind, generator)).save(place / f"{number}.png")
     options = {"arch": "resnet10t", "image_size": 32, "shot": 2, "num_draws": 1, "epochs": 1}
     out, _ = adapt(LinearConfig(data=tmp_path / "data", out=tmp_path / "run", **options))  # type: ignore[arg-type]
-    path = out / "weights" / "run_1.safetensors"
+    path = out / "weights" / "draw_1.safetensors"
     support = read_model(path).support
     assert support is not None
     assert support.labels.tolist() == [0, 0, 1, 1, 2, 2]
     model, _ = load_model(path)
     assert support.features.shape == (6, model.head.in_features)
-    drawn = json.loads((out / "draws.json").read_text())["runs"][0]["columns"]
+    drawn = json.loads((out / "draws.json").read_text())["supports"][0]["columns"]
     found = predict(path, [tmp_path / "data" / name for name in drawn], unknown=True)
     scores = torch.from_numpy(support.features[:2]) @ model.head.weight.T + model.head.bias
     expected = scores.softmax(1).detach().numpy()

@@ -24,7 +24,7 @@ def test_probabilities_are_those_of_the_model_on_stored_pictures(
     paths = [prediction.path for prediction in predictions]
     assert len(paths) == 7 and paths[0] == pictures / "gray_0.bmp"
     stored, _ = load_pictures(paths, Geometry(48, "pad"))
-    model, card = load_model(run_folder / "weights" / "run_1.safetensors")
+    model, card = load_model(run_folder / "weights" / "draw_1.safetensors")
     with torch.no_grad():
         expected = model(torch.from_numpy(stored.pixels.copy())).softmax(1).numpy()
     found = np.stack([prediction.probabilities for prediction in predictions])
@@ -54,7 +54,7 @@ def test_ranking_and_best(run_folder: Path, pictures: Path) -> None:
 def test_averaged_weights_are_another_model(run_folder: Path, pictures: Path) -> None:
     final = predict(run_folder, [pictures])
     averaged = predict(run_folder, [pictures], checkpoint="ema")
-    by_file = predict(run_folder / "weights" / "run_1_ema.safetensors", [pictures])
+    by_file = predict(run_folder / "weights" / "draw_1_ema.safetensors", [pictures])
     assert not np.allclose(final[0].probabilities, averaged[0].probabilities)
     assert np.array_equal(by_file[0].probabilities, averaged[0].probabilities)
 
@@ -117,10 +117,10 @@ def test_dark_16_bit_pictures_are_told(
 
 
 def test_a_model_that_is_not_there_says_which_are(run_folder: Path, tmp_path: Path) -> None:
-    kept = r"run_2\.safetensors: .*run_1\.safetensors, run_1_ema.*--save-weights all"
+    kept = r"draw_2\.safetensors: .*draw_1\.safetensors, draw_1_ema.*--save-weights all"
     with pytest.raises(UserError, match=kept):
-        find_model(run_folder, run=2)
-    with pytest.raises(UserError, match="no run is finished"):
+        find_model(run_folder, draw=2)
+    with pytest.raises(UserError, match="no draw is finished"):
         find_model(tmp_path)
     with pytest.raises(UserError, match="no such run folder"):
         find_model(tmp_path / "none")

@@ -79,9 +79,9 @@ def test_mistakes_write_nothing_and_come_together(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.png", "p.csv"]
     assert (tmp_path / "p.csv").read_text() == "yesterday's"
 
-    done = command("predict", run_folder, "--batch-size", "0", "--run", "0")
+    done = command("predict", run_folder, "--batch-size", "0", "--draw", "0")
     assert done.returncode == 2
-    assert "--batch-size 0" in done.stderr and "--run 0" in done.stderr
+    assert "--batch-size 0" in done.stderr and "--draw 0" in done.stderr
 
     done = command("predict", run_folder)
     assert done.returncode == 2 and "PICTURES" in done.stderr

@@ -112,27 +112,27 @@ def test_european_names_need_no_other_font() -> None:
     assert fonts.families_for(["Ölfleck", "ржавчина", "čára"]) == ([fonts.DEFAULT], set())
 
 
-def rows(runs: int, epochs: int, every: int) -> list[dict[str, Any]]:
+def rows(draws: int, epochs: int, every: int) -> list[dict[str, Any]]:
     made = []
-    for run in range(1, runs + 1):
+    for draw in range(1, draws + 1):
         for epoch in range(1, epochs + 1):
             row: dict[str, Any] = {
-                "run": run,
+                "draw": draw,
                 "epoch": epoch,
                 "train_loss": 1 / epoch,
                 "train_acc": 50.0 + epoch,
             }
             if epoch % every == 0:
-                row |= {"val_loss": 1.2 / epoch, "val_acc": 40.0 + epoch + run}
+                row |= {"val_loss": 1.2 / epoch, "val_acc": 40.0 + epoch + draw}
             made.append(row)
     return made
 
 
-@pytest.mark.parametrize(("runs", "epochs", "every"), [(1, 1, 1), (1, 3, 5), (3, 20, 10)])
-def test_learning_curves(tmp_path: Path, runs: int, epochs: int, every: int) -> None:
+@pytest.mark.parametrize(("draws", "epochs", "every"), [(1, 1, 1), (1, 3, 5), (3, 20, 10)])
+def test_learning_curves(tmp_path: Path, draws: int, epochs: int, every: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        learning_curves(rows(runs, epochs, every), tmp_path / "curves.png", "title")
+        learning_curves(rows(draws, epochs, every), tmp_path / "curves.png", "title")
     blue = pixels(tmp_path / "curves.png")
     has_test_curve = ((blue[..., 2] > 150) & (blue[..., 0] < 40)).any()
     assert has_test_curve == (epochs >= every)

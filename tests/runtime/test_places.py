@@ -98,7 +98,7 @@ def test_a_given_folder_in_somebody_elses_is_filled(tmp_path: Path) -> None:
 
 
 def test_a_lack_of_space_says_how_the_job_goes_on(tmp_path: Path) -> None:
-    path = tmp_path / "run/weights/run_1.safetensors"
+    path = tmp_path / "run/weights/draw_1.safetensors"
     path.parent.mkdir(parents=True)
     full = OSError(errno.ENOSPC, "No space left on device", str(path))
     again = "free space there, or name another place; then give the command again"

@@ -33,7 +33,7 @@ def test_lines_after_the_snapshot_vanish_and_none_stands_twice(tmp_path: Path) -
     first = RunFolder(tmp_path)
     for epoch in (1, 2, 3):
         first.log(f"epoch {epoch}")
-        first.metrics({"run": 1, "epoch": epoch})
+        first.metrics({"draw": 1, "epoch": epoch})
         if epoch == 2:
             first.save_snapshot({"epoch": 2, "weight": torch.arange(3)})
 
@@ -44,7 +44,7 @@ def test_lines_after_the_snapshot_vanish_and_none_stands_twice(tmp_path: Path) -
     assert state["weight"].tolist() == [0, 1, 2]
     for epoch in (3, 4):
         second.log(f"epoch {epoch}")
-        second.metrics({"run": 1, "epoch": epoch})
+        second.metrics({"draw": 1, "epoch": epoch})
     assert [row["epoch"] for row in second.rows()] == [1, 2, 3, 4]
     assert (tmp_path / LOG).read_text() == "epoch 1\nepoch 2\nepoch 3\nepoch 4\n"
 
@@ -302,13 +302,13 @@ def test_an_edited_record_is_an_error_that_names_it(tmp_path: Path, text: str) -
 @pytest.mark.parametrize(
     "line",
     [
-        *("{", "[1]", "3", "[" * 100_000, '{"run": 1}', '{"run": 1, "epoch": "1"}'),
-        '{"run": 1, "epoch": 1, "train_loss": "a"}',
-        '{"run": 1, "epoch": 1, "train_loss": 1' + "0" * 400 + "}",
+        *("{", "[1]", "3", "[" * 100_000, '{"draw": 1}', '{"draw": 1, "epoch": "1"}'),
+        '{"draw": 1, "epoch": 1, "train_loss": "a"}',
+        '{"draw": 1, "epoch": 1, "train_loss": 1' + "0" * 400 + "}",
     ],
 )
 def test_an_edited_row_of_metrics_is_an_error_that_names_it(tmp_path: Path, line: str) -> None:
-    sound = '{"run": 1, "epoch": 1, "train_loss": 0.5, "val_acc": null}\n'
+    sound = '{"draw": 1, "epoch": 1, "train_loss": 0.5, "val_acc": null}\n'
     (tmp_path / METRICS).write_text(sound)
     assert RunFolder(tmp_path).rows() == [json.loads(sound)]
     (tmp_path / METRICS).write_text(sound + line + "\n")

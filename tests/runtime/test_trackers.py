@@ -43,15 +43,15 @@ JOBS = """
         folder.mkdir()
         accelerator = launch(track=names)
         start_trackers(accelerator, folder, to_dict(FinetuneConfig(data="surfaces", lr=0.0625)))
-        for run in (1, 2):
+        for draw in (1, 2):
             for epoch in (1, 2):
-                track(accelerator, run, epoch, {"val_acc": 10 * run + epoch + 0.125})
+                track(accelerator, draw, epoch, {"val_acc": 10 * draw + epoch + 0.125})
         accelerator.end_training()
 
     job(root / "first", ["tensorboard", "wandb", "mlflow"])
     job(root / "second", ["mlflow"])
 """
-LOGGED = {(1, 1): 11.125, (1, 2): 12.125, (2, 1): 21.125, (2, 2): 22.125}  # (run, epoch)
+LOGGED = {(1, 1): 11.125, (1, 2): 12.125, (2, 1): 21.125, (2, 2): 22.125}  # (draw, epoch)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_nothing_is_written_outside_the_run_folders(root: Path) -> None:
     assert list((root / "started here").iterdir()) == []
 
 
-def test_tensorboard_has_every_epoch_of_every_run_and_the_options(root: Path) -> None:
+def test_tensorboard_has_every_epoch_of_every_draw_and_the_options(root: Path) -> None:
     from tensorboard.backend.event_processing import (  # type: ignore[import-untyped]
         event_accumulator,
     )
@@ -94,9 +94,9 @@ def test_tensorboard_has_every_epoch_of_every_run_and_the_options(root: Path) ->
     events = event_accumulator.EventAccumulator(str(root / "first" / "cvgssl"))
     events.Reload()
     found = {
-        (run, event.step): event.value
-        for run in (1, 2)
-        for event in events.Scalars(f"run_{run}/val_acc")
+        (draw, event.step): event.value
+        for draw in (1, 2)
+        for event in events.Scalars(f"draw_{draw}/val_acc")
     }
     assert found == LOGGED
     (options,) = root.glob("first/cvgssl/*/hparams.yml")
@@ -107,10 +107,10 @@ def test_tensorboard_has_every_epoch_of_every_run_and_the_options(root: Path) ->
 def test_mlflow_keeps_each_job_in_its_own_folder(root: Path, job: str) -> None:
     store = root / job / "mlruns"
     found = {}
-    for path in store.glob("*/*/metrics/run_*/val_acc"):
+    for path in store.glob("*/*/metrics/draw_*/val_acc"):
         for line in path.read_text().splitlines():
             _time, value, step = line.split()[:3]
-            found[int(path.parent.name.removeprefix("run_")), int(step)] = float(value)
+            found[int(path.parent.name.removeprefix("draw_")), int(step)] = float(value)
     assert found == LOGGED
     (rate,) = store.glob("*/*/params/lr")
     assert rate.read_text() == "0.0625"
@@ -119,8 +119,8 @@ def test_mlflow_keeps_each_job_in_its_own_folder(root: Path, job: str) -> None:
 def test_wandb_drops_no_epoch(root: Path) -> None:
     (path,) = root.glob("first/wandb/offline-run-*/run-*.wandb")
     written = path.read_bytes()
-    for run in (1, 2):
-        assert f"run_{run}/val_acc".encode() in written
+    for draw in (1, 2):
+        assert f"draw_{draw}/val_acc".encode() in written
     for value in LOGGED.values():
         assert str(value).encode() in written
     assert b"0.0625" in written

@@ -60,7 +60,7 @@ def test_a_filled_list_is_a_single_run_of_draws(tmp_path: Path) -> None:
     path = tmp_path / "list.csv"
     path.write_text("path,label\na,pit\nb,crack\nc,pit\nd,?\n")
     draws = load_labels(path, CLASSES)
-    assert draws.runs == ({"crack": ("b",), "pit": ("a", "c")},)
+    assert draws.supports == ({"crack": ("b",), "pit": ("a", "c")},)
     assert draws.shot is None
 
 

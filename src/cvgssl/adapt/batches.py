@@ -20,17 +20,17 @@ from cvgssl.runtime.errors import UserError
 def least_batch(config: AdaptConfig, task: Task, source: ModelSource, processes: int) -> int:
     """The fewest labelled pictures that a batch may have, of all processes.
 
-    Raises UserError when --batch-size, or the support of a run, is smaller.
+    Raises UserError when --batch-size, or the support of a draw, is smaller.
     """
     least, why = processes, f"{processes} processes need a picture each"
-    sizes = {len(rows) % config.batch_size or config.batch_size for rows in task.supports}
+    sizes = {len(rows) % config.batch_size or config.batch_size for rows in task.support_rows}
     if isinstance(config, FinetuneConfig) and processes == 1 and 1 in sizes:
         unlabelled = beside(1, config.labelled_share) if config.pseudo_labels else 0
         if unlabelled == 0 and needs_two(source.recognizer(1), task.loaded.train.pixels):
             least, why = 2, f"the batch norm of {config.arch} needs two pictures"
     if config.batch_size < least:
         raise UserError(f"--batch-size {config.batch_size}: {why}; take at least {least}")
-    fewest = min(map(len, task.supports))
+    fewest = min(map(len, task.support_rows))
     if fewest < least:
         raise UserError(f"{fewest} labelled pictures are too few: {why}")
     return least

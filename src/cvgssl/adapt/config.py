@@ -30,7 +30,7 @@ class AdaptConfig(CheckedOptions, JobOptions, PictureOptions, SplitOptions):
         default=5,
         ge=1,
         le=10_000,
-        description="random draws of labelled pictures, each a run of its own",
+        description="random draws of labelled pictures, each trained and measured by itself",
     )
     draws: Path | None = Field(
         default=None,
@@ -77,7 +77,7 @@ class AdaptConfig(CheckedOptions, JobOptions, PictureOptions, SplitOptions):
         description="decay of averaged weights, evaluated beside the raw ones",
     )
     save_weights: Literal["first", "all"] = Field(
-        default="first", description="keep the final weights of the first run or of every run"
+        default="first", description="keep the final weights of the first draw or of every draw"
     )
 
     def _problems(self) -> list[str]:

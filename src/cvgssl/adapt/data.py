@@ -68,7 +68,7 @@ class Task:
 
     loaded: the decoded pictures, uint8 [N, C, S, S], of both splits, and their tables.
     train_labels, test_labels: int64 [N] on the CPU.
-    supports: rows of the training pictures in each run's support.
+    support_rows: rows of the training pictures in each draw's support.
     pool: further pictures, without labels, if they are to be used.
     """
 
@@ -77,7 +77,7 @@ class Task:
     draws: Draws
     train_labels: Tensor
     test_labels: Tensor
-    supports: tuple[NDArray[np.intp], ...]
+    support_rows: tuple[NDArray[np.intp], ...]
     pool: UnlabelledPictures | None = None
 
     @property
@@ -89,7 +89,7 @@ class Task:
         """One line for the log."""
         skipped = len(self.loaded.skipped)
         left_out = f", {skipped} unreadable left out" if skipped else ""
-        sizes = sorted({len(rows) for rows in self.supports})
+        sizes = sorted({len(rows) for rows in self.support_rows})
         labelled = " or ".join(map(str, sizes))
         more = f"{self.pool.describe()}, " if self.pool is not None else ""
         return (
@@ -100,7 +100,7 @@ class Task:
 
     def fingerprint(self) -> str:
         """SHA-256 over labels, picture files and draws: equal for the same experiment only."""
-        digest = hashlib.sha256(repr((self.classes, self.draws.runs)).encode())
+        digest = hashlib.sha256(repr((self.classes, self.draws.supports)).encode())
         for labels, pictures in (
             (self.train_labels, self.loaded.train),
             (self.test_labels, self.loaded.test),
@@ -131,7 +131,9 @@ def load_task(config: AdaptConfig, accelerator: Accelerator) -> Task:
     if loaded.skipped:
         draws = _draws(loaded.dataset, config)
     train, test = loaded.dataset.train, loaded.dataset.test
-    supports = tuple(draws.rows(run, train, dataset.root) for run in range(len(draws.runs)))
+    support_rows = tuple(
+        draws.rows(number, train, dataset.root) for number in range(len(draws.supports))
+    )
     pool = None
     if isinstance(config, FinetuneConfig) and config.unlabelled is not None:
         pool = load_extra_unlabelled(config.unlabelled, loaded, config, accelerator)
@@ -141,7 +143,7 @@ def load_task(config: AdaptConfig, accelerator: Accelerator) -> Task:
         draws,
         torch.from_numpy(train.labels),
         torch.from_numpy(test.labels),
-        supports,
+        support_rows,
         pool,
     )
 

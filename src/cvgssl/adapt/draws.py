@@ -1,7 +1,7 @@
-"""Draws: which pictures of train/ are the labelled support of each run.
+"""Draws: random choices of the labelled pictures, the support, from train/.
 
 Draws are seeded, written to a file and shared by all methods, so that differences between methods
-are paired. The order of pictures comes from a hash of (seed, run, path), not from a random
+are paired. The order of pictures comes from a hash of (seed, draw, path), not from a random
 generator: the same folder gives the same draws on every machine and library version, and
 the support at `shot` k is contained in the support at any larger shot.
 """
@@ -28,14 +28,14 @@ from cvgssl.selection.label_list import UNSURE, read_labels
 
 @dataclass(frozen=True)
 class Draws:
-    """The supports of all runs.
+    """The supports of all draws.
 
-    runs: one mapping per run, class name -> paths relative to the data folder (posix).
+    supports: one mapping per draw, class name -> paths relative to the data folder (posix).
     shot, imbalance, seed: how they were drawn; None in a file that somebody else wrote.
     flag: what messages begin with, where the draws came from.
     """
 
-    runs: tuple[dict[str, tuple[str, ...]], ...]
+    supports: tuple[dict[str, tuple[str, ...]], ...]
     shot: int | None = None
     imbalance: float | None = None
     seed: int | None = None
@@ -45,48 +45,48 @@ class Draws:
         """The same with the names of `table`'s pictures, however the paths are written.
 
         Pictures that are not in `table` keep their path, for `rows` to report. Raises UserError
-        when two paths of a run lead to one picture.
+        when two paths of a draw lead to one picture.
         """
         known = KnownNames(picture_names(table, root), root)
         with under_flag(self.flag):
-            runs = tuple(
+            supports = tuple(
                 {
                     label: tuple(known.find(path) or path for path in paths)
-                    for label, paths in run.items()
+                    for label, paths in support.items()
                 }
-                for run in self.runs
+                for support in self.supports
             )
-        for number, run in enumerate(runs, start=1):
-            for name, times in Counter(chain.from_iterable(run.values())).items():
+        for number, support in enumerate(supports, start=1):
+            for name, times in Counter(chain.from_iterable(support.values())).items():
                 if times > 1:
                     raise UserError(
-                        f"{self.flag}: run {number} has {one_line(name)} {times} times, under "
+                        f"{self.flag}: draw {number} has {one_line(name)} {times} times, under "
                         "different spellings"
                     )
-        return replace(self, runs=runs)
+        return replace(self, supports=supports)
 
-    def rows(self, run: int, table: ImageTable, root: Path) -> NDArray[np.intp]:
-        """Rows [N] of `table` in the support of `run` (counted from 0), class by class.
+    def rows(self, number: int, table: ImageTable, root: Path) -> NDArray[np.intp]:
+        """Rows [N] of `table` in the support of draw `number` (counted from 0), class by class.
 
         Raises UserError for pictures that `table` does not have.
         """
         places = {name: row for row, name in enumerate(picture_names(table, root))}
         rows, missing = [], []
-        for label, paths in self.runs[run].items():
+        for label, paths in self.supports[number].items():
             for name in paths:
                 row = places.get(name)
                 if row is None:
                     missing.append(name)
                 elif table.classes[table.labels[row]] != label:
                     raise UserError(
-                        f"{self.flag}: run {run + 1} has {one_line(name)} under {label}, but "
+                        f"{self.flag}: draw {number + 1} has {one_line(name)} under {label}, but "
                         f"its class is {table.classes[table.labels[row]]}"
                     )
                 else:
                     rows.append(row)
         if missing:
             raise UserError(
-                f"{self.flag}: run {run + 1} names {len(missing)} pictures that are not in the "
+                f"{self.flag}: draw {number + 1} names {len(missing)} pictures that are not in the "
                 f"training data, the first {one_line(missing[0])}; draw again or use the folder "
                 "it was drawn from"
             )
@@ -104,8 +104,8 @@ def shots_per_class(shot: int, classes: int, imbalance: float) -> NDArray[np.int
     return np.maximum(counts, 1)
 
 
-def draw(dataset: Dataset, shot: int, runs: int, seed: int, imbalance: float = 1.0) -> Draws:
-    """Draw `runs` supports of `shot` pictures per class from the training split.
+def draw(dataset: Dataset, shot: int, count: int, seed: int, imbalance: float = 1.0) -> Draws:
+    """Draw `count` supports of `shot` pictures per class from the training split.
 
     Raises UserError that names every class with too few pictures.
     """
@@ -127,10 +127,10 @@ def draw(dataset: Dataset, shot: int, runs: int, seed: int, imbalance: float = 1
         for label in range(len(table.classes))
     }
     drawn = []
-    for run in range(runs):
+    for number in range(count):
         support = {}
         for label, name in enumerate(table.classes):
-            order = sorted(by_class[label], key=lambda path: _rank(seed, run, path))
+            order = sorted(by_class[label], key=lambda path: _rank(seed, number, path))
             support[name] = tuple(order[: wanted[label]])
         drawn.append(support)
     return Draws(tuple(drawn), shot, imbalance, seed)
@@ -139,11 +139,11 @@ def draw(dataset: Dataset, shot: int, runs: int, seed: int, imbalance: float = 1
 def save_draws(draws: Draws, path: Path) -> None:
     """Write draws as JSON."""
     value = {"shot": draws.shot, "imbalance": draws.imbalance, "seed": draws.seed}
-    write_json(path, value | {"runs": draws.runs})
+    write_json(path, value | {"supports": draws.supports})
 
 
 def load_draws(path: Path, classes: tuple[str, ...]) -> Draws:
-    """Read draws; raises UserError unless every run has every class, and a picture only once.
+    """Read draws; raises UserError unless every draw has every class, and a picture only once.
 
     Paths are as the file has them; `Draws.named` gives them the names of a data set.
     """
@@ -151,39 +151,41 @@ def load_draws(path: Path, classes: tuple[str, ...]) -> Draws:
         raise UserError(f"--draws {path}: is a list of labels; write --labels {path}")
     with under_flag("--draws"):
         value = parse_json(path, "a file of draws", "name a draws.json of an earlier run")
-    runs = _runs_of(value)
-    if runs is None:
-        raise UserError(f"--draws {path}: not a draws file (runs of class -> paths)")
-    for number, run in enumerate(runs, start=1):
-        if set(run) != set(classes) or not all(run.values()):
+    supports = _supports_of(value)
+    if supports is None:
+        raise UserError(f"--draws {path}: not a draws file (supports: class -> paths)")
+    for number, support in enumerate(supports, start=1):
+        if set(support) != set(classes) or not all(support.values()):
             raise UserError(
-                f"--draws {path}: run {number} has the classes {_classes_text(sorted(run))}; "
+                f"--draws {path}: draw {number} has the classes {_classes_text(sorted(support))}; "
                 f"the data have {_classes_text(classes)}, and each needs a picture"
             )
-        for name, times in Counter(chain.from_iterable(run.values())).items():
+        for name, times in Counter(chain.from_iterable(support.values())).items():
             if times > 1:
-                raise UserError(f"--draws {path}: run {number} has {one_line(name)} {times} times")
-    if not runs:
-        raise UserError(f"--draws {path}: holds no runs")
+                raise UserError(f"--draws {path}: draw {number} has {one_line(name)} {times} times")
+    if not supports:
+        raise UserError(f"--draws {path}: holds no draws")
     return Draws(
-        runs,
+        supports,
         _number(value, "shot", int),
         _number(value, "imbalance", float),
         _number(value, "seed", int),
     )
 
 
-def _runs_of(value: Any) -> tuple[dict[str, tuple[str, ...]], ...] | None:
-    """The runs of a parsed draws file; None when it is none."""
-    runs = value.get("runs") if isinstance(value, dict) else None
-    if not isinstance(runs, list) or not all(isinstance(run, dict) for run in runs):
+def _supports_of(value: Any) -> tuple[dict[str, tuple[str, ...]], ...] | None:
+    """The supports of a parsed draws file; None when it is none."""
+    supports = value.get("supports") if isinstance(value, dict) else None
+    if not isinstance(supports, list) or not all(isinstance(support, dict) for support in supports):
         return None
-    lists = [paths for run in runs for paths in run.values()]
+    lists = [paths for support in supports for paths in support.values()]
     if not all(isinstance(paths, list) for paths in lists) or not all(
         isinstance(path, str) for paths in lists for path in paths
     ):
         return None
-    return tuple({normal(name): tuple(paths) for name, paths in run.items()} for run in runs)
+    return tuple(
+        {normal(name): tuple(paths) for name, paths in support.items()} for support in supports
+    )
 
 
 def _number(value: dict[str, Any], key: str, kind: type[int] | type[float]) -> Any:
@@ -205,7 +207,7 @@ def load_labels(path: Path, classes: tuple[str, ...]) -> Draws:
     Classes may differ in size; pictures labelled "?" are left out. Raises UserError with one line
     per problem.
     """
-    run: dict[str, list[str]] = {name: [] for name in classes}
+    support: dict[str, list[str]] = {name: [] for name in classes}
     problems = []
     for line in read_labels(path, "--labels"):
         label, where = normal(line.label), f"--labels {path} line {line.number}"
@@ -213,8 +215,8 @@ def load_labels(path: Path, classes: tuple[str, ...]) -> Draws:
             problems.append(
                 f"{where}: {one_line(line.path)} has no label; write one, or ? for unsure"
             )
-        elif label in run:
-            run[label].append(line.path)
+        elif label in support:
+            support[label].append(line.path)
         elif label != UNSURE:
             problems.append(
                 f"{where}: {one_line(label)!r} is none of the classes {_classes_text(classes)}; "
@@ -222,14 +224,16 @@ def load_labels(path: Path, classes: tuple[str, ...]) -> Draws:
             )
     if problems:
         raise UserError(problem_lines(problems))
-    missing = [name for name, paths in run.items() if not paths]
+    missing = [name for name, paths in support.items() if not paths]
     if missing:
         raise UserError(
             f"--labels {path}: no picture of {', '.join(missing)}; `cvgssl select --labels "
             f"{path}` finds more to label"
         )
-    return Draws(({name: tuple(paths) for name, paths in run.items()},), flag=f"--labels {path}")
+    return Draws(
+        ({name: tuple(paths) for name, paths in support.items()},), flag=f"--labels {path}"
+    )
 
 
-def _rank(seed: int, run: int, path: str) -> bytes:
-    return hashlib.sha256(name_bytes(f"{seed}/{run}/{path}")).digest()
+def _rank(seed: int, number: int, path: str) -> bytes:
+    return hashlib.sha256(name_bytes(f"{seed}/{number}/{path}")).digest()

@@ -2,7 +2,7 @@
 
 Linear evaluation trains on them, pseudo-labels are guessed from them. They are kept in the cache
 of embeddings batch by batch: a batch of the same pictures has its numbers from there, to the last
-bit, however far an earlier run came and whatever other runs computed.
+bit, however far an earlier run came and whatever others computed.
 
 Shape letters: N pictures, B of a batch, C channels, S side in pixels, D features.
 """
@@ -101,7 +101,7 @@ class FeatureExtractor:
 def feature_extractor(
     source: ModelSource, config: AdaptConfig, accelerator: Accelerator, pooled: bool = False
 ) -> FeatureExtractor:
-    """That of the backbone which all runs begin with; pooled: see `PooledBackbone`."""
+    """That of the backbone which all draws begin with; pooled: see `PooledBackbone`."""
     backbone = source.frozen().to(accelerator.device)
     network = PooledBackbone(backbone).eval() if pooled else backbone
     facts = {

@@ -1,4 +1,4 @@
-"""Where the weights of each run begin: a file, a hub, or random numbers."""
+"""Where the weights of each draw begin: a file, a hub, or random numbers."""
 
 import copy
 
@@ -18,7 +18,7 @@ NORMALIZATIONS = {"half": HALF, "imagenet": IMAGENET, "clip": CLIP}
 
 
 class ModelSource:
-    """Makes the backbone and head that each run starts from.
+    """Makes the backbone and head that each draw starts from.
 
     report: what was read from `--pretrained`; None from scratch.
     """
@@ -26,7 +26,7 @@ class ModelSource:
     def __init__(self, config: AdaptConfig, classes: tuple[str, ...], geometry: Geometry) -> None:
         self.config, self.classes, self.geometry = config, classes, geometry
         self.report: LoadReport | None = None
-        self._backbone = self._build(run=0)
+        self._backbone = self._build(draw=0)
         if config.pretrained:
             self.report = load_pretrained(self._backbone, config.pretrained)
         if config.normalize != "auto":
@@ -51,26 +51,26 @@ class ModelSource:
         return f"trained: {self.config.trainable}, {count_trained(self.recognizer(1))}"
 
     def frozen(self) -> Backbone:
-        """The backbone that linear evaluation uses in every run, in eval mode."""
+        """The backbone that linear evaluation uses in every draw, in eval mode."""
         return self._backbone.eval().requires_grad_(False)
 
-    def recognizer(self, run: int) -> Recognizer:
-        """A fresh recognizer; pretrained weights are the same in all runs, random ones are not."""
+    def recognizer(self, draw: int) -> Recognizer:
+        """A fresh recognizer; pretrained weights are the same in all draws, random ones are not."""
         if self.report is not None:
             backbone = copy.deepcopy(self._backbone)
         else:
-            backbone = self._build(run)
+            backbone = self._build(draw)
             backbone.normalization = self._backbone.normalization
         recognizer = Recognizer(backbone, len(self.classes))
-        recognizer.head = self.head(run)
+        recognizer.head = self.head(draw)
         if self._part is not None:
-            seed = seed_for(self.config.seed, "lora", run)
+            seed = seed_for(self.config.seed, "lora", draw)
             train_only(recognizer, self._part, torch.Generator().manual_seed(seed))
         return recognizer
 
-    def head(self, run: int) -> nn.Linear:
-        """The linear classifier that `run` starts with, the same in both modes."""
-        seed = seed_for(self.config.seed, "head", run)
+    def head(self, draw: int) -> nn.Linear:
+        """The linear classifier that `draw` starts with, the same in both modes."""
+        seed = seed_for(self.config.seed, "head", draw)
         generator = torch.Generator().manual_seed(seed)
         return new_head(self._backbone.feature_dim, len(self.classes), generator)
 
@@ -87,7 +87,7 @@ class ModelSource:
             layout=report.layout if report else None,
         )
 
-    def _build(self, run: int) -> Backbone:
+    def _build(self, draw: int) -> Backbone:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_for(self.config.seed, "backbone", run))
+            torch.manual_seed(seed_for(self.config.seed, "backbone", draw))
             return build_backbone(self.config.arch, self.geometry.size)

@@ -25,8 +25,8 @@ from cvgssl.adapt.model_file import Support, save_model
 from cvgssl.adapt.models import ModelSource
 from cvgssl.adapt.network import Recognizer
 from cvgssl.adapt.pseudo_labels import PseudoLabelSource, pseudo_label_source
-from cvgssl.adapt.summary import Summary, mode_of, score_runs, setting_of
-from cvgssl.adapt.training import Draw, LabelledInputs, RunResult, Trainer
+from cvgssl.adapt.summary import Summary, mode_of, score_draws, setting_of
+from cvgssl.adapt.training import DrawInputs, DrawResult, LabelledInputs, Trainer
 from cvgssl.encoders.backbone import Backbone
 from cvgssl.encoders.containers import read_tree
 from cvgssl.images.splits import write_split
@@ -94,23 +94,23 @@ class AdaptJob:
 class DrawHistory:
     """What was done so far, before interruptions too.
 
-    finished: of the runs that are complete. trainer: state of the one that was interrupted.
+    finished: of the draws that are complete. trainer: state of the one that was interrupted.
     """
 
     clock: Clock
-    finished: list[RunResult] = field(default_factory=list)
+    finished: list[DrawResult] = field(default_factory=list)
     trainer: dict[str, Any] | None = None
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
         """Take over what an interrupted process had done."""
         self.clock.went_on(snapshot["seconds"], 0.0)
-        self.finished = [RunResult(**result) for result in json.loads(snapshot["finished"])]
+        self.finished = [DrawResult(**result) for result in json.loads(snapshot["finished"])]
         self.trainer = snapshot["trainer"]
         if self.trainer is not None:
             self.trainer["epoch"] = int(self.trainer["epoch"])  # an epoch is what goes on
 
     def snapshot(self, trainer: Trainer | None) -> dict[str, Any]:
-        """All that is needed to go on; trainer: of the run at work, None between two."""
+        """All that is needed to go on; trainer: of the draw at work, None between two."""
         return {
             # as text: a confusion of many classes would be too much for the reader of snapshots
             "finished": json.dumps([asdict(result) for result in self.finished]),
@@ -121,7 +121,7 @@ class DrawHistory:
 
 @dataclass(frozen=True)
 class Material:
-    """What the runs train on.
+    """What is trained on.
 
     train: pixels of all training pictures, or features of those in a draw, as an array that draws
         index. test: the same of the test pictures.
@@ -168,7 +168,7 @@ def _introduce(job: AdaptJob) -> None:
 
 
 def prepare(job: AdaptJob, stopping: Callable[[], bool]) -> Material:
-    """Pictures for fine-tuning; for linear evaluation features, computed once for all runs.
+    """Pictures for fine-tuning; for linear evaluation features, computed once for all draws.
 
     Raises Stopped when it is asked to stop meanwhile; the features so far are in the cache.
     """
@@ -188,7 +188,7 @@ def prepare(job: AdaptJob, stopping: Callable[[], bool]) -> Material:
 def _features(job: AdaptJob, stopping: Callable[[], bool]) -> Material:
     train, test = job.task.loaded.train, job.task.loaded.test
     extractor = feature_extractor(job.source, job.config, job.accelerator)
-    needed = np.unique(np.concatenate(job.task.supports))
+    needed = np.unique(np.concatenate(job.task.support_rows))
     labelled = train.take(needed)
     with _feature_progress(job, len(labelled) + len(test), stopping) as advance:
         support = extractor.features(labelled, advance)
@@ -227,44 +227,44 @@ def _train_all(
 
     left = _epochs_left(job, history)
     with progress("epochs", left, first) as advance, only_new_garbage():
-        for run in range(len(history.finished) + 1, len(job.task.supports) + 1):
-            trainer = _trainer(job, material, run)
+        for draw in range(len(history.finished) + 1, len(job.task.support_rows) + 1):
+            trainer = _trainer(job, material, draw)
             if history.trainer is not None:
                 with folder.restoring():
                     trainer.load_state(history.trainer)
                 history.trainer = None
             elif trainer.pool is not None:
-                folder.log(f"[Run {run}] {trainer.pool.describe()}")
+                folder.log(f"[Run {draw}] {trainer.pool.describe()}")
             stop = trainer.fit(folder, stopping, save, advance)
-            if first and (run == 1 or job.config.save_weights == "all"):
+            if first and (draw == 1 or job.config.save_weights == "all"):
                 _save_weights(job, material, trainer)
             history.finished.append(trainer.result)
             save(None)
             job.accelerator.free_memory()
-            if stop and run < len(job.task.supports):
+            if stop and draw < len(job.task.support_rows):
                 raise Stopped(folder.path)
 
 
 def _epochs_left(job: AdaptJob, history: DrawHistory) -> int:
     first, trainer = job.config.start_epoch, history.trainer
-    runs = len(job.task.supports) - len(history.finished)
+    draws = len(job.task.support_rows) - len(history.finished)
     done = trainer["epoch"] - first if trainer is not None else 0
-    return int(runs * (job.config.epochs - first) - done)
+    return int(draws * (job.config.epochs - first) - done)
 
 
-def _trainer(job: AdaptJob, material: Material, run: int) -> Trainer:
-    """That of `run`, before its first epoch."""
-    rows = job.task.supports[run - 1]
+def _trainer(job: AdaptJob, material: Material, draw: int) -> Trainer:
+    """That of `draw`, before its first epoch."""
+    rows = job.task.support_rows[draw - 1]
     support = LabelledInputs(material.train[rows], job.task.train_labels[rows])
     linear = material.backbone is not None
-    model = job.source.head(run) if linear else job.source.recognizer(run)
-    pool = material.pools.pool(run) if material.pools is not None else None
-    draw = Draw(run, support, material.test, pool)
-    return Trainer(draw, model, job.config, job.accelerator, job.least)
+    model = job.source.head(draw) if linear else job.source.recognizer(draw)
+    pool = material.pools.pool(draw) if material.pools is not None else None
+    inputs = DrawInputs(draw, support, material.test, pool)
+    return Trainer(inputs, model, job.config, job.accelerator, job.least)
 
 
 def _save_weights(job: AdaptJob, material: Material, trainer: Trainer) -> None:
-    """The final model of a run and, with --ema, of its averaged weights."""
+    """The final model of a draw and, with --ema, of its averaged weights."""
     models = {"": trainer.model}
     if trainer.average is not None:
         models["_ema"] = trainer.average.module
@@ -277,14 +277,14 @@ def _save_weights(job: AdaptJob, material: Material, trainer: Trainer) -> None:
             assert isinstance(trainer.train.inputs, Tensor)
             features, labels = trainer.train.inputs, trainer.train.labels
             support = Support(features.float().cpu().numpy(), labels.cpu().numpy())
-        path = job.folder.path / "weights" / f"run_{trainer.run}{suffix}.safetensors"
+        path = job.folder.path / "weights" / f"draw_{trainer.draw}{suffix}.safetensors"
         save_model(path, merged(model), job.source.card(), support)
 
 
 def _summarize(job: AdaptJob, history: DrawHistory) -> Summary:
     config, task, results = job.config, job.task, history.finished
     report = job.source.report
-    last, averaged, best = score_runs(results, task.classes)
+    last, averaged, best = score_draws(results, task.classes)
     return Summary(
         mode=mode_of(config),
         setting=setting_of(config, test_left_out=report is None or report.test_left_out),

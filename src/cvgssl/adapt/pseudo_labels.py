@@ -109,7 +109,7 @@ class PoolBatch:
 
 @dataclass(frozen=True)
 class PseudoLabelPool:
-    """The pictures of one run that have pseudo-labels.
+    """The pictures of one draw that have pseudo-labels.
 
     pixels: gives uint8 [B, C, S, S] of rows among the training pictures and those of --unlabelled.
     unlabelled: how many of these are not in the support; agreement: share of the pseudo-labels of
@@ -132,19 +132,19 @@ class PseudoLabelPool:
             f"unlabelled training pictures{agreement}"
         )
 
-    def drawn(self, count: int, run: int, epoch: int, config: FinetuneConfig) -> PoolBatch:
+    def drawn(self, count: int, draw: int, epoch: int, config: FinetuneConfig) -> PoolBatch:
         """The `count` pictures of an epoch, the same in every process."""
-        generator = np.random.default_rng(seed_for(config.seed, "pool", run, epoch))
+        generator = np.random.default_rng(seed_for(config.seed, "pool", draw, epoch))
         places = balanced(self.guesses.labels, count, generator)
         pixels = torch.from_numpy(self.pixels(self.guesses.rows[places]))
         if config.augment and count:
-            pixels = augmented_views(pixels, seed_for(config.seed, "augment pool", run), epoch)
+            pixels = augmented_views(pixels, seed_for(config.seed, "augment pool", draw), epoch)
         labels, weights = self.guesses.labels[places], self.guesses.weights[places]
         return PoolBatch(pixels, torch.from_numpy(labels), torch.from_numpy(weights).float())
 
 
 class PseudoLabelSource:
-    """Makes the pool of each run.
+    """Makes the pool of each draw.
 
     features: float32 [N, D] of the training pictures and, below, those of --unlabelled.
     """
@@ -161,13 +161,13 @@ class PseudoLabelSource:
         unknown = np.full(len(features) - len(task.train_labels), UNLABELLED)
         self._truth = np.concatenate([task.train_labels.numpy(), unknown])
 
-    def pool(self, run: int) -> PseudoLabelPool:
-        """That of `run`, counted from 1; raises UserError when all pictures are labelled."""
-        truth, support = self._truth, self.task.supports[run - 1]
+    def pool(self, draw: int) -> PseudoLabelPool:
+        """That of `draw`, counted from 1; raises UserError when all pictures are labelled."""
+        truth, support = self._truth, self.task.support_rows[draw - 1]
         unlabelled = len(truth) - len(support)
         if unlabelled < 1:
             raise UserError(
-                f"--pseudo-labels: run {run} has labels for all training pictures; leave it out, "
+                f"--pseudo-labels: draw {draw} has labels for all training pictures; leave it out, "
                 "lower --shot, or give more pictures by --unlabelled"
             )
         guesses = None
@@ -199,7 +199,7 @@ def pseudo_label_source(
     extractor: FeatureExtractor,
     advance: Callable[[int], None],
 ) -> PseudoLabelSource:
-    """With features of the backbone before training, computed once for all runs."""
+    """With features of the backbone before training, computed once for all draws."""
     features = extractor.features(task.loaded.train, advance).numpy()
     if task.pool is not None:
         extra = extractor.features(task.pool.pictures, advance).numpy()

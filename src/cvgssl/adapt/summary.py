@@ -1,4 +1,4 @@
-"""What all runs together say: the last epoch first, the optimistic figure marked as such."""
+"""What all draws together say: the last epoch first, the optimistic figure marked as such."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 import pydantic
 
 from cvgssl.adapt.config import AdaptConfig, FinetuneConfig
-from cvgssl.adapt.training import RunResult
+from cvgssl.adapt.training import DrawResult
 from cvgssl.heads.metrics import MeanInterval, accuracy, macro_recall, mean_interval, recalls
 from cvgssl.runtime.parsing import parsing, read_text
 
@@ -20,7 +20,7 @@ MAYBE_TRANSDUCTIVE = "transductive if pre-training saw these test pictures"
 class Scores:
     """Figures of one set of weights over the draws, per cent.
 
-    runs: accuracy and macro-recall of each draw, for paired comparisons.
+    by_draw: accuracy and macro-recall of each, for paired comparisons.
     class_recall: mean recall of each class (None: no test pictures).
     confusion: counts [K, K] summed over the draws, row true class.
     """
@@ -28,7 +28,7 @@ class Scores:
     accuracy: MeanInterval
     macro_recall: MeanInterval
     class_recall: dict[str, float | None]
-    runs: list[dict[str, float]]
+    by_draw: list[dict[str, float]]
     confusion: list[list[int]]
 
 
@@ -41,7 +41,7 @@ class Summary:
     last_epoch: the headline. ema_last_epoch: the same of averaged weights, if there are any.
     best_on_test: mean over the draws of the best epoch's accuracy, chosen by looking at the test
         pictures: optimistic, printed because published logs have it.
-    pseudo_labels, pseudo_right: pseudo-labelled pictures trained on in each run, and how many of
+    pseudo_labels, pseudo_right: pseudo-labelled pictures trained on in each draw, and how many of
         their labels agree with the class folders, per cent; None without them.
     """
 
@@ -81,22 +81,22 @@ def read_summary(path: Path) -> Summary:
 def scores(matrices: Sequence[list[list[int]]], classes: Sequence[str]) -> Scores:
     """Summarise one confusion matrix [K, K] per draw."""
     counts = [np.array(matrix, dtype=np.int64) for matrix in matrices]
-    runs = [{"accuracy": accuracy(c), "macro_recall": macro_recall(c)} for c in counts]
+    by_draw = [{"accuracy": accuracy(c), "macro_recall": macro_recall(c)} for c in counts]
     by_class = np.stack([recalls(c) for c in counts]).mean(axis=0)
     return Scores(
-        mean_interval([run["accuracy"] for run in runs]),
-        mean_interval([run["macro_recall"] for run in runs]),
+        mean_interval([each["accuracy"] for each in by_draw]),
+        mean_interval([each["macro_recall"] for each in by_draw]),
         {
             name: None if np.isnan(value) else float(value)
             for name, value in zip(classes, by_class, strict=True)
         },
-        runs,
+        by_draw,
         sum(counts, np.zeros_like(counts[0])).tolist(),
     )
 
 
-def score_runs(
-    results: Sequence[RunResult], classes: Sequence[str]
+def score_draws(
+    results: Sequence[DrawResult], classes: Sequence[str]
 ) -> tuple[Scores, Scores | None, MeanInterval]:
     """Last epoch, last epoch of averaged weights if any, and best on test, over the draws."""
     averaged = [r.ema_confusion for r in results if r.ema_confusion is not None]

@@ -48,21 +48,21 @@ class LabelledInputs:
 
 
 @dataclass(frozen=True)
-class Draw:
-    """What one run is trained and measured on.
+class DrawInputs:
+    """What is trained and measured on.
 
-    run: its number, from 1. train: the support. pool: pictures with pseudo-labels beside it.
+    draw: its number, from 1. train: the support. pool: pictures with pseudo-labels beside it.
     """
 
-    run: int
+    draw: int
     train: LabelledInputs
     test: LabelledInputs
     pool: PseudoLabelPool | None = None
 
 
 @dataclass
-class RunResult:
-    """What one run ended with.
+class DrawResult:
+    """What one draw ended with.
 
     confusion: counts [K, K] on test/ after the last epoch (row: true class), of the raw weights;
     ema_confusion: the same of the averaged weights, None without them.
@@ -72,7 +72,7 @@ class RunResult:
         with the class folders, per cent; None without them.
     """
 
-    run: int
+    draw: int
     confusion: list[list[int]] = field(default_factory=list)
     ema_confusion: list[list[int]] | None = None
     best_accuracy: float = -1.0
@@ -91,26 +91,26 @@ class Evaluation:
 
 
 class Trainer:
-    """One run's model, optimizer and averaged weights, from its first epoch to its last."""
+    """One draw's model, optimizer and averaged weights, from its first epoch to its last."""
 
     def __init__(
         self,
-        draw: Draw,
+        inputs: DrawInputs,
         model: nn.Module,
         config: AdaptConfig,
         accelerator: Accelerator,
         least: int = 1,
     ) -> None:
-        run, train, pool = draw.run, draw.train, draw.pool
-        self.run, self.train, self.test, self.pool = run, train, draw.test, pool
+        train, pool = inputs.train, inputs.pool
+        self.draw, self.train, self.test, self.pool = inputs.draw, train, inputs.test, pool
         self.least = least  # labelled pictures of a batch
         self.config, self.accelerator = config, accelerator
         self.epoch = config.start_epoch  # the next one to train, from 0
-        self.result = RunResult(run)
+        self.result = DrawResult(self.draw)
         if pool is not None:
             self.result.pseudo_labels = len(pool.guesses.rows)
             self.result.pseudo_right = pool.agreement
-        if accelerator.scaler is not None:  # one for all runs; each begins with it as new
+        if accelerator.scaler is not None:  # one for all draws; each begins with it as new
             new = torch.amp.GradScaler(accelerator.device.type)
             accelerator.scaler.load_state_dict(new.state_dict())
         model = model.to(accelerator.device)
@@ -144,11 +144,11 @@ class Trainer:
             set_learning_rate(self.optimizer, self.epoch, epochs)
             loss, correct = self._train_epoch()
             self.epoch += 1
-            row: dict[str, Any] = {"run": self.run, "epoch": self.epoch}
+            row: dict[str, Any] = {"draw": self.draw, "epoch": self.epoch}
             row |= {"train_loss": loss, "train_acc": correct}
             if not np.isfinite(loss):
                 raise UserError(
-                    f"run {self.run}, epoch {self.epoch}: the loss is {loss}; lower --lr or use "
+                    f"draw {self.draw}, epoch {self.epoch}: the loss is {loss}; lower --lr or use "
                     "--precision fp32"
                 )
             if self.epoch % self.config.eval_every == 0 or self.epoch == epochs:
@@ -161,7 +161,7 @@ class Trainer:
                 saved = time.monotonic()
             if stop and self.epoch < epochs:
                 raise Stopped(folder.path)
-        folder.log(f"[Run {self.run}] Best Val Acc: {self.result.best_accuracy:.2f}%")
+        folder.log(f"[Run {self.draw}] Best Val Acc: {self.result.best_accuracy:.2f}%")
         return stop
 
     def state(self) -> dict[str, Any]:
@@ -185,7 +185,7 @@ class Trainer:
             self.average.load_state_dict(state["average"])
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
-        self.result = RunResult(**json.loads(state["result"]))
+        self.result = DrawResult(**json.loads(state["result"]))
 
     def _train_epoch(self) -> tuple[float, float]:
         """One pass over the support, with the pool's pictures.
@@ -194,9 +194,9 @@ class Trainer:
         """
         config, device = self.config, self.accelerator.device
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
-        seed = seed_for(config.seed, "order", self.run, self.epoch)
+        seed = seed_for(config.seed, "order", self.draw, self.epoch)
         order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(seed))
-        torch.manual_seed(seed_for(config.seed, "dropout", self.run, self.epoch, rank))
+        torch.manual_seed(seed_for(config.seed, "dropout", self.draw, self.epoch, rank))
         inputs = self._augmented()
         batches = split_batches(order, config.batch_size, self.least)
         train_mode(self.wrapped)
@@ -233,7 +233,7 @@ class Trainer:
             return [None] * len(batches)
         assert isinstance(self.config, FinetuneConfig)
         counts = [beside(len(rows), self.config.labelled_share) for rows in batches]
-        drawn = self.pool.drawn(sum(counts), self.run, self.epoch, self.config)
+        drawn = self.pool.drawn(sum(counts), self.draw, self.epoch, self.config)
         ends = np.cumsum(counts)
         return [drawn.take(slice(end - n, end)) for n, end in zip(counts, ends, strict=True)]
 
@@ -250,7 +250,7 @@ class Trainer:
             return self.train.inputs
         pixels = self.train.inputs
         assert not isinstance(pixels, Tensor)
-        seed = seed_for(self.config.seed, "augment", self.run)
+        seed = seed_for(self.config.seed, "augment", self.draw)
         return augmented_views(torch.from_numpy(pixels), seed, self.epoch).numpy()
 
     def _evaluate(self) -> dict[str, float]:
@@ -280,7 +280,7 @@ class Trainer:
 
     def _report(self, row: dict[str, Any], folder: RunFolder) -> None:
         """The published log lines, metrics.jsonl and the trackers."""
-        head = f"[Run {self.run}] Epoch [{row['epoch']}/{self.config.epochs}]"
+        head = f"[Run {self.draw}] Epoch [{row['epoch']}/{self.config.epochs}]"
         line = f"{head} Train Loss: {row['train_loss']:.4f}, Acc: {row['train_acc']:.2f}%"
         if "val_loss" in row:
             line += f" | Val Loss: {row['val_loss']:.4f}, Acc: {row['val_acc']:.2f}%"
@@ -289,8 +289,8 @@ class Trainer:
             loss, value = row["ema_val_loss"], row["ema_val_acc"]
             folder.log(f"{head} EMA Val Loss: {loss:.4f}, Acc: {value:.2f}%")
         folder.metrics(row)
-        values = {name: value for name, value in row.items() if name not in ("run", "epoch")}
-        track(self.accelerator, self.run, row["epoch"], values)
+        values = {name: value for name, value in row.items() if name not in ("draw", "epoch")}
+        track(self.accelerator, self.draw, row["epoch"], values)
 
 
 def _cat_pictures(first: Tensor, second: Tensor) -> Tensor:

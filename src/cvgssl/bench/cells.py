@@ -27,14 +27,14 @@ from cvgssl.heads.base import takes_views
 from cvgssl.runtime.files import read_sealed_json, write_sealed_json
 
 CELLS = "cells"
-FORM = 2  # raise when a cell's file or the way it is computed changes
+FORM = 3  # raise when a cell's file or the way it is computed changes
 
 
 @dataclass(frozen=True)
 class Cell:
     """What is to be computed.
 
-    draws: digest of its draws. chosen: who chose the labelled pictures; empty: drawn at random.
+    draws_digest: of its draws. chosen: who chose the labelled pictures; empty: drawn at random.
     """
 
     source: Source
@@ -42,7 +42,7 @@ class Cell:
     setting: str
     shot: int
     preparation: PreparationMode
-    draws: str
+    draws_digest: str
     chosen: str = ""
 
     @property
@@ -61,7 +61,7 @@ class Cell:
         parts = {
             "form": FORM,
             "features": self.source.digest,
-            "draws": self.draws,
+            "draws": self.draws_digest,
             "head": self.choice.head,
             "params": parameters(self.choice),
             "setting": self.setting,
@@ -93,7 +93,7 @@ class Cell:
 class CellResult:
     """What was measured in a cell.
 
-    draws: digest of who was labelled and asked: cells of the same digest are paired.
+    draws_digest: of who was labelled and asked: cells of the same digest are paired.
     uses_unlabelled: whether the head looks at pictures without a label.
     accuracy, macro_recall: per cent, for each draw. seconds: of fit and prediction, for each.
     confusion: counts [K, K] summed over the draws, row true class.
@@ -108,7 +108,7 @@ class CellResult:
     head: str
     setting: str
     shot: int
-    draws: str
+    draws_digest: str
     uses_unlabelled: bool
     params: dict[str, Any]
     accuracy: list[float]

@@ -8,11 +8,11 @@ from pathlib import Path
 from cvgssl.bench.cells import Cell, CellResult, read_cell, write_cell
 from cvgssl.bench.config import BenchConfig
 from cvgssl.bench.embedding import all_features
-from cvgssl.bench.recorded import Chosen, Recorded, chosen_supports, digest_of, record
+from cvgssl.bench.recorded import Chosen, Recorded, chosen_draws, digest_of, record
 from cvgssl.bench.running import CellJob, run_all
 from cvgssl.bench.sources import Source, load_sources, read_table
 from cvgssl.bench.statistics import ResultRow, summarize
-from cvgssl.bench.tables import Table, runs_to_csv, tables_of, to_csv, to_latex, to_markdown
+from cvgssl.bench.tables import Table, draws_to_csv, tables_of, to_csv, to_latex, to_markdown
 from cvgssl.bench.texts import with_texts
 from cvgssl.bench.tuning import Tuning, plan_tunings
 from cvgssl.heads import TEXT_HEADS
@@ -185,27 +185,27 @@ def _plan(
         if source.data not in recorded:
             table = read_table(source.file)
             lists = [listed for listed in config.chosen if listed.data in (source.data, "")]
-            chosen[source.data] = chosen_supports(table, lists)
+            chosen[source.data] = chosen_draws(table, lists)
             recorded[source.data] = record(table, source.data, config)
             for shot, reason in recorded[source.data].skipped.items():
                 skipped.append(f"{source.data}: shot {shot} left out: {reason}")
-        draws = recorded[source.data]
+        of_data = recorded[source.data]
         # cells that share a graph follow each other, so that a process can use it again
         for setting in config.settings:
-            queries = draws.queries.get(setting)
-            digests = {shot: digest_of(drawn, queries) for shot, drawn in draws.supports.items()}
+            queries = of_data.queries.get(setting)
+            digests = {shot: digest_of(draws, queries) for shot, draws in of_data.draws.items()}
             for choice in config.choices():
                 texts = choice.head in TEXT_HEADS
                 if texts and source.anchors is None:
                     continue
                 prepared = "none" if texts else config.preparation
-                for shot, supports in draws.supports.items():
+                for shot, draws in of_data.draws.items():
                     cell = Cell(source, choice, setting, shot, prepared, digests[shot])
-                    cell_jobs.append(CellJob(cell, supports, queries))
+                    cell_jobs.append(CellJob(cell, draws, queries))
                 for picked in chosen[source.data]:
-                    digest = digest_of(picked.supports, queries)
+                    digest = digest_of(picked.draws, queries)
                     cell = Cell(source, choice, setting, picked.shot, prepared, digest, picked.name)
-                    cell_jobs.append(CellJob(cell, picked.supports, queries))
+                    cell_jobs.append(CellJob(cell, picked.draws, queries))
     return cell_jobs, recorded, skipped
 
 
@@ -234,4 +234,4 @@ def _write_tables(bench: Bench) -> None:
     write_text(folder / "results.md", to_markdown(bench.tables, bench.baseline, bench.notes()))
     write_text(folder / "results.tex", to_latex(bench.tables, bench.baseline))
     write_text(folder / "results.csv", to_csv(bench.rows))
-    write_text(folder / "runs.csv", runs_to_csv(bench.results))
+    write_text(folder / "draws.csv", draws_to_csv(bench.results))

@@ -1,6 +1,6 @@
 """Draws of labelled and of test pictures, recorded in files so that all cells share them.
 
-The choice comes from hashes of (seed, setting, run, name), as the draws of labelled pictures do:
+The choice comes from hashes of (seed, setting, draw, name), as the draws of labelled pictures do:
 the same on every machine and library version. All methods share it.
 """
 
@@ -27,27 +27,29 @@ from cvgssl.runtime.files import write_json
 BALANCED, DIRICHLET = "transductive-balanced", "transductive-dirichlet"
 
 
-def balanced_queries(test: FeatureTable, runs: int, seed: int) -> list[list[str]]:
-    """For each run names of as many test pictures of every class as the smallest class has."""
+def balanced_queries(test: FeatureTable, count: int, seed: int) -> list[list[str]]:
+    """For each draw names of as many test pictures of every class as the smallest class has."""
     by_class = _by_class(test)
     least = min(map(len, by_class))
-    return [_pick(by_class, [least] * len(by_class), (seed, BALANCED, run)) for run in range(runs)]
+    return [
+        _pick(by_class, [least] * len(by_class), (seed, BALANCED, draw)) for draw in range(count)
+    ]
 
 
 def dirichlet_queries(
-    test: FeatureTable, runs: int, seed: int, alpha: float, per_class: int
+    test: FeatureTable, count: int, seed: int, alpha: float, per_class: int
 ) -> list[list[str]]:
-    """For each run names of test pictures whose class shares come from Dirichlet(alpha).
+    """For each draw names of test pictures whose class shares come from Dirichlet(alpha).
 
     Veilleux, Boudiaf, Piantanida, Ben Ayed 2021 (NeurIPS), "Realistic evaluation of transductive
-    few-shot learning", with alpha = 2. A run asks classes * per_class pictures; fewer, with the
-    same shares, where a class has not so many. Classes may be absent from a run.
+    few-shot learning", with alpha = 2. A draw asks classes * per_class pictures; fewer, with the
+    same shares, where a class has not so many. Classes may be absent from a draw.
     """
     by_class = _by_class(test)
     having = np.array([len(names) for names in by_class])
     drawn = []
-    for run in range(runs):
-        key = (seed, DIRICHLET, run)
+    for number in range(count):
+        key = (seed, DIRICHLET, number)
         uniform = [_uniform(*key, "share", label) for label in range(len(by_class))]
         shares = gammaincinv(alpha, uniform)  # gamma variates; divided by their sum: Dirichlet
         shares = shares / shares.sum()
@@ -104,12 +106,12 @@ DRAWS = "draws"
 class Recorded:
     """The draws of one data set.
 
-    supports: labelled pictures by shot. skipped: why a shot that was asked for is not there.
-    queries: names of the test pictures of each run, by setting; a setting that is not there asks
+    draws: of labelled pictures, by shot. skipped: why a shot that was asked for is not there.
+    queries: names of the test pictures of each draw, by setting; a setting that is not there asks
         all of them.
     """
 
-    supports: dict[int, Draws]
+    draws: dict[int, Draws]
     skipped: dict[int, str]
     queries: dict[str, list[list[str]]]
 
@@ -120,12 +122,12 @@ class Chosen:
 
     name: str
     shot: int
-    supports: Draws
+    draws: Draws
 
 
 def record(table: FeatureTable, data: str, config: BenchConfig) -> Recorded:
     """Draw for every shot and setting, and write the draws to `out/draws/DATA/`."""
-    supports, skipped = supports_of(table, config.shots, config.num_draws, config.seed)
+    draws, skipped = draws_of(table, config.shots, config.num_draws, config.seed)
     test = table.part("test")
     queries = dict[str, list[list[str]]]()
     if BALANCED in config.settings:
@@ -135,15 +137,15 @@ def record(table: FeatureTable, data: str, config: BenchConfig) -> Recorded:
             test, config.num_draws, config.seed, config.alpha, config.queries_per_class
         )
     folder = config.out / DRAWS / file_name(data)
-    for shot, draws in supports.items():
-        save_draws(draws, folder / f"shot_{shot}.json")
-    for setting, runs in queries.items():
-        write_json(folder / f"queries_{setting}.json", {"seed": config.seed, "runs": runs})
-    return Recorded(supports, skipped, queries)
+    for shot, of_shot in draws.items():
+        save_draws(of_shot, folder / f"shot_{shot}.json")
+    for setting, names in queries.items():
+        write_json(folder / f"queries_{setting}.json", {"seed": config.seed, "queries": names})
+    return Recorded(draws, skipped, queries)
 
 
-def supports_of(
-    table: FeatureTable, shots: Sequence[int], runs: int, seed: int
+def draws_of(
+    table: FeatureTable, shots: Sequence[int], count: int, seed: int
 ) -> tuple[dict[int, Draws], dict[int, str]]:
     """The very draws of `adapt.draws.draw`, and a reason for each shot that cannot be drawn."""
     dataset = table.dataset()
@@ -158,54 +160,57 @@ def supports_of(
     usable = [shot for shot in shots if shot not in skipped]
     if not usable:
         return {}, skipped
-    largest = draw(dataset, max(usable), runs, seed)
+    largest = draw(dataset, max(usable), count, seed)
     # a support is contained in the larger ones, so one drawing serves all
-    supports = {
+    draws = {
         shot: Draws(
-            tuple({name: paths[:shot] for name, paths in run.items()} for run in largest.runs),
+            tuple(
+                {name: paths[:shot] for name, paths in support.items()}
+                for support in largest.supports
+            ),
             shot,
             largest.imbalance,
             seed,
         )
         for shot in usable
     }
-    return supports, skipped
+    return draws, skipped
 
 
-def chosen_supports(table: FeatureTable, chosen: Sequence[ChosenLabels]) -> list[Chosen]:
+def chosen_draws(table: FeatureTable, chosen: Sequence[ChosenLabels]) -> list[Chosen]:
     """The lists, each with the number of labels per class that it comes nearest to.
 
     Raises UserError, one line per problem, for pictures or classes that are not in train.
     """
     train = table.dataset().train
-    supports, problems = [], []
-    for lists in chosen:
-        runs = list[dict[str, tuple[str, ...]]]()
-        for file in lists.files:
+    lists_found, problems = [], []
+    for choice in chosen:
+        supports = list[dict[str, tuple[str, ...]]]()
+        for file in choice.files:
             try:
                 draws = (load_labels if file.suffix.lower() == ".csv" else load_draws)(
                     file, table.classes
                 ).named(train, table.root)
-                for run in range(len(draws.runs)):
-                    draws.rows(run, train, Path())  # checks pictures and their classes
-                runs += draws.runs
+                for number in range(len(draws.supports)):
+                    draws.rows(number, train, Path())  # checks pictures and their classes
+                supports += draws.supports
             except UserError as error:
-                where = f"chosen {lists.name}, {file}: "
+                where = f"chosen {choice.name}, {file}: "
                 for line in str(error).splitlines():
                     plain = line.removeprefix("--draws").removeprefix("--labels")
                     plain = plain.removeprefix(f" {file}").lstrip(": ")
                     problems.append(where + plain)
-        labels = sum(len(paths) for run in runs for paths in run.values())
-        shot = max(1, round(labels / max(1, len(runs)) / len(table.classes)))
-        supports.append(Chosen(lists.name, shot, Draws(tuple(runs))))
+        labels = sum(len(paths) for support in supports for paths in support.values())
+        shot = max(1, round(labels / max(1, len(supports)) / len(table.classes)))
+        lists_found.append(Chosen(choice.name, shot, Draws(tuple(supports))))
     if problems:
         raise UserError("\n".join(problems))
-    return supports
+    return lists_found
 
 
-def digest_of(supports: Draws, queries: Sequence[Sequence[str]] | None) -> str:
-    """SHA-256 of who is labelled and who is asked in every run."""
-    text = json.dumps([supports.runs, queries], sort_keys=True)
+def digest_of(draws: Draws, queries: Sequence[Sequence[str]] | None) -> str:
+    """SHA-256 of who is labelled and who is asked in every draw."""
+    text = json.dumps([draws.supports, queries], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -35,10 +35,10 @@ Timed = tuple[float, Labels]  # when fitting began, as of `time.perf_counter`; p
 
 @dataclass(frozen=True)
 class CellJob:
-    """A cell with its draws. queries: names asked in each run; None: all labelled test pictures."""
+    """A cell with its draws. queries: names asked in each; None: all labelled test pictures."""
 
     cell: Cell
-    supports: Draws
+    draws: Draws
     queries: list[list[str]] | None
 
 
@@ -92,9 +92,9 @@ def compute_cell(job: CellJob) -> CellResult:
     predict = PREDICT[cell.setting]
     seconds, matrices, decisions = [], [], []
     votes = np.zeros((len(test), classes), dtype=np.int64)
-    for run, support in enumerate(job.supports.runs):
+    for number, support in enumerate(job.draws.supports):
         rows = np.array([names[name] for paths in support.values() for name in paths])
-        queries = query_sets[run % len(query_sets)]
+        queries = query_sets[number % len(query_sets)]
         head = cell.head()
         begun, predicted = predict(cell, head, rows, queries)
         seconds.append(time.perf_counter() - begun)
@@ -108,7 +108,7 @@ def compute_cell(job: CellJob) -> CellResult:
         cell.label,
         cell.setting,
         cell.shot,
-        cell.draws,
+        cell.draws_digest,
         ALL_HEADS[cell.choice.head].uses_unlabelled,
         parameters(cell.choice),
         [accuracy(counts) for counts in matrices],

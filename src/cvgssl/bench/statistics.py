@@ -55,7 +55,9 @@ def summarize(results: Sequence[CellResult], baseline: str) -> list[ResultRow]:
         compared = [
             cell
             for cell in family
-            if cell.head != baseline and cell.shot in base and cell.draws == base[cell.shot].draws
+            if cell.head != baseline
+            and cell.shot in base
+            and cell.draws_digest == base[cell.shot].draws_digest
         ]
         raw = [_paired(cell, base[cell.shot]) for cell in compared]
         corrected = holm([p for _, p in raw])

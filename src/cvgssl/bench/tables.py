@@ -147,16 +147,16 @@ def to_csv(rows: Sequence[ResultRow]) -> str:
     return _csv(header, lines)
 
 
-def runs_to_csv(results: Sequence[CellResult]) -> str:
+def draws_to_csv(results: Sequence[CellResult]) -> str:
     """One line for each draw of each cell."""
-    header = ["data", "encoder", "setting", "head", "shot", "run", "accuracy", "macro_recall",
+    header = ["data", "encoder", "setting", "head", "shot", "draw", "accuracy", "macro_recall",
               "seconds"]  # fmt: skip
     lines: list[list[CsvValue]] = []
     for cell in results:
         figures = zip(cell.accuracy, cell.macro_recall, cell.seconds, strict=True)
-        for run, numbers in enumerate(figures, start=1):
+        for draw, numbers in enumerate(figures, start=1):
             lines.append(
-                [cell.data, cell.encoder, cell.setting, cell.head, cell.shot, run, *numbers]
+                [cell.data, cell.encoder, cell.setting, cell.head, cell.shot, draw, *numbers]
             )
     return _csv(header, lines)
 

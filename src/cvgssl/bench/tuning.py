@@ -31,20 +31,20 @@ _REMEDY = "remove its folder to run it again"
 
 @dataclass(frozen=True)
 class Tuning:
-    """One data set, one way of fine-tuning, one shot. draws: digest of all the heads' draws."""
+    """One data set, one way of fine-tuning, one shot. draws_digest: of all the draws of heads."""
 
     source: Source
     choice: FinetuneChoice
     shot: int
-    supports: Draws
-    draws: str
+    draws: Draws
+    draws_digest: str
 
     def key(self) -> str:
         """SHA-256 of pictures' names, draws, options and weights."""
         named = self.choice.options.get("pretrained", "")
         weights = weights_digest(Path(named)) if named and Path(named).is_file() else named
         options = to_dict(self._config()) | {"out": None, "draws": None, "resume": None}
-        parts = [1, self.source.digest, self.supports.runs, options, weights]
+        parts = [1, self.source.digest, self.draws.supports, options, weights]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def path(self, out: Path) -> Path:
@@ -68,10 +68,10 @@ class Tuning:
         name = f"{file_name(self.source.data)}_{file_name(self.choice.name)}_{self.shot}"
         folder = out / RUNS / f"{name}_{self.key()[:8]}"
         if not (folder / SUMMARY).is_file():
-            draws = out / RUNS / f"{name}_draws.json"
-            save_draws(self.supports, draws)
+            file = out / RUNS / f"{name}_draws.json"
+            save_draws(self.draws, file)
             resume = folder if (folder / CONFIG).is_file() else None
-            config = self._config(draws=draws, out=folder, resume=resume)
+            config = self._config(draws=file, out=folder, resume=resume)
             with contextlib.redirect_stdout(sys.stderr):
                 adapt(config)
         summary = parse_json(folder / SUMMARY, "a run's summary", _REMEDY)
@@ -84,7 +84,7 @@ class Tuning:
 
     def _result(self, summary: dict[str, Any]) -> CellResult:
         scores = summary["last_epoch"]
-        runs = scores["runs"]
+        by_draw = scores["by_draw"]
         known = {"setting": summary["setting"]}  # says if pre-training may have seen test pictures
         return CellResult(
             self.key(),
@@ -93,12 +93,12 @@ class Tuning:
             self.choice.name,
             tuning_setting(self.choice),
             self.shot,
-            self.draws,
+            self.draws_digest,
             _uses_unlabelled(self.choice),
             self.choice.options | known,
-            [run["accuracy"] for run in runs],
-            [run["macro_recall"] for run in runs],
-            [summary["seconds"] / len(runs)] * len(runs),
+            [each["accuracy"] for each in by_draw],
+            [each["macro_recall"] for each in by_draw],
+            [summary["seconds"] / len(by_draw)] * len(by_draw),
             summary["classes"],
             scores["confusion"],
             {},
@@ -137,9 +137,9 @@ def plan_tunings(
                 + (f" of the encoder {choice.encoder}" if choice.encoder else "")
             )
         for source in {source.data: source for source in reversed(fitting)}.values():
-            for shot, draws in recorded[source.data].supports.items():
+            for shot, draws in recorded[source.data].draws.items():
                 first = Draws(
-                    draws.runs[: config.num_finetune_draws], shot, draws.imbalance, draws.seed
+                    draws.supports[: config.num_finetune_draws], shot, draws.imbalance, draws.seed
                 )
                 tunings.append(Tuning(source, choice, shot, first, digest_of(draws, None)))
     if problems:

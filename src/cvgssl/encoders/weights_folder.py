@@ -16,7 +16,7 @@ from cvgssl.runtime.parsing import check_file
 ENVIRONMENT = "CVGSSL_WEIGHTS"
 ENDINGS = (".safetensors", ".pth.tar", ".pth", ".pt", ".bin", ".ckpt", ".tar",
            f".safetensors{INDEX}", f".bin{INDEX}")  # fmt: skip
-_IN_RUNS = ("backbone.safetensors", "weights/run_1.safetensors")
+_IN_RUNS = ("backbone.safetensors", "weights/draw_1.safetensors")
 
 
 def weights_folder(folder: Path | None = None) -> Path:

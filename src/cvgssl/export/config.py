@@ -25,7 +25,7 @@ class ExportConfig(CheckedOptions):
         "file from its weights/"
     )
     out: Annotated[Path, Written()] = Field(description="file to write, .onnx or .xml")
-    run: int = Field(
+    draw: int = Field(
         default=1, ge=1, description="which draw of a run of linear or finetune, from 1"
     )
     checkpoint: Literal["last", "ema"] = Field(

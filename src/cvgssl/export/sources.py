@@ -66,9 +66,9 @@ class Source(Protocol):
 def open_source(config: ExportConfig) -> Source:
     """The recognizer that is to be exported; raises UserError where it cannot be."""
     if is_fitted(config.recognizer):
-        if config.run != 1 or config.checkpoint != "last":
+        if config.draw != 1 or config.checkpoint != "last":
             raise UserError(
-                f"{config.recognizer}: is of `cvgssl fit`, without --run and --checkpoint; leave "
+                f"{config.recognizer}: is of `cvgssl fit`, without --draw and --checkpoint; leave "
                 "them out"
             )
         return FittedSource(config)
@@ -90,7 +90,7 @@ def predict_options(config: ExportConfig, verdicts: bool) -> PredictOptions:
     return PredictOptions(
         recognizer=config.recognizer,
         pictures=(config.recognizer,),
-        run=config.run,
+        draw=config.draw,
         checkpoint=config.checkpoint,
         encoder=config.encoder,
         unknown=verdicts,
@@ -173,7 +173,7 @@ class TrainedSource:
     outputs = ("probabilities", "embedding")
 
     def __init__(self, config: ExportConfig) -> None:
-        file = find_model(config.recognizer, config.run, config.checkpoint)
+        file = find_model(config.recognizer, config.draw, config.checkpoint)
         self.recognizer = load_trained(file, predict_options(config, verdicts=False))
         (geometry,) = self.recognizer.geometries
         self.bit_depth = geometry.bit_depth

@@ -144,7 +144,7 @@ class PredictOptions(CheckedOptions, GpuOption, RuntimeOption, BatchOptions):
     pictures: tuple[Path, ...] = Field(
         min_length=1, description="picture files, and folders to be searched for pictures"
     )
-    run: int = Field(
+    draw: int = Field(
         default=1, ge=1, description="which draw of a run of linear or finetune, from 1"
     )
     checkpoint: Literal["last", "ema"] = Field(

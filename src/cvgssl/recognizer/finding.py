@@ -41,13 +41,13 @@ def find_recognizer(options: PredictOptions) -> Path:
             },
         )
         return path
-    file = find_model(path, options.run, options.checkpoint)
+    file = find_model(path, options.draw, options.checkpoint)
     _check_unused(file, "holds its own weights", {"--encoder": bool(options.encoder)})
     return file
 
 
 def _runs(options: PredictOptions) -> dict[str, bool]:
-    return {"--run": options.run != 1, "--checkpoint": options.checkpoint != "last"}
+    return {"--draw": options.draw != 1, "--checkpoint": options.checkpoint != "last"}
 
 
 def _check_unused(file: Path, what: str, given: Mapping[str, bool]) -> None:
@@ -56,7 +56,7 @@ def _check_unused(file: Path, what: str, given: Mapping[str, bool]) -> None:
         raise UserError(f"{file}: {what}; leave {', '.join(flags)} out")
 
 
-def find_model(recognizer: Path, run: int = 1, checkpoint: str = "last") -> Path:
+def find_model(recognizer: Path, draw: int = 1, checkpoint: str = "last") -> Path:
     """The model file that is meant; raises UserError that says which there are."""
     if recognizer.exists() and not recognizer.is_dir():
         check_file(recognizer)
@@ -64,19 +64,19 @@ def find_model(recognizer: Path, run: int = 1, checkpoint: str = "last") -> Path
     if not recognizer.exists():
         raise UserError(f"{recognizer}: no such run folder or model file")
     folder = recognizer / "weights"
-    path = folder / f"run_{run}{'_ema' if checkpoint == 'ema' else ''}.safetensors"
+    path = folder / f"draw_{draw}{'_ema' if checkpoint == 'ema' else ''}.safetensors"
     if not path.is_file():
-        raise UserError(f"{path}: no such file; {_hint(folder, run)}")
+        raise UserError(f"{path}: no such file; {_hint(folder, draw)}")
     return path
 
 
-def _hint(folder: Path, run: int) -> str:
+def _hint(folder: Path, draw: int) -> str:
     names = sorted(file.name for file in folder.glob("*.safetensors"))
     if not names:
-        return "no run is finished there"
-    hint = f"there are {', '.join(names)} (--run, --checkpoint)"
-    if run > 1 and not any(name.startswith((f"run_{run}.", f"run_{run}_")) for name in names):
-        hint += "; only --save-weights all keeps those of runs after the first"
+        return "no draw is finished there"
+    hint = f"there are {', '.join(names)} (--draw, --checkpoint)"
+    if draw > 1 and not any(name.startswith((f"draw_{draw}.", f"draw_{draw}_")) for name in names):
+        hint += "; only --save-weights all keeps those of draws after the first"
     return hint
 
 

@@ -111,7 +111,7 @@ def _drawn(shot: int, seed: int, table: FeatureTable) -> dict[str, str]:
     """Picture -> class of a draw, the first of `adapt.draws.draw`."""
     if not table.classes:
         raise UserError(f"--shot {shot}: DATA has no class folders to draw from; use --labels FILE")
-    (support,) = draw(table.dataset(), shot, 1, seed).runs
+    (support,) = draw(table.dataset(), shot, 1, seed).supports
     return {name: label for label, names in support.items() for name in names}
 
 

@@ -78,7 +78,7 @@ def predict(
     recognizer: Path,
     pictures: Sequence[Path],
     *,
-    run: int = 1,
+    draw: int = 1,
     checkpoint: Literal["last", "ema"] = "last",
     batch_size: int = 64,
     skip_corrupt: bool = False,
@@ -92,7 +92,7 @@ def predict(
 ) -> list[Prediction]:
     """Recognize picture files, and all pictures in folders, in the order given.
 
-    recognizer: a run folder (the last or averaged weights of its run `run`, from 1), a
+    recognizer: a run folder (the last or averaged weights of its draw `draw`, from 1), a
         .safetensors file that a run wrote, a folder of `cvgssl.fit`, or a file of
         `cvgssl.export_recognizer`, which needs no torch.
     A GPU is used if there is one, but not by exported files; gpu: its number. Pictures are decoded
@@ -113,7 +113,7 @@ def predict(
     options = PredictOptions(
         recognizer=recognizer,
         pictures=tuple(pictures),
-        run=run,
+        draw=draw,
         checkpoint=checkpoint,
         batch_size=batch_size,
         skip_corrupt=skip_corrupt,

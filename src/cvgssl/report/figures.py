@@ -30,7 +30,7 @@ def confusion_figure(
 ) -> None:
     """Draw a confusion matrix, in percent of each true class, to the PNG file `path`.
 
-    counts: [C, C] pictures, rows = true class, columns = predicted class; may be summed over runs.
+    counts: [C, C] pictures, rows = true class, columns = predicted class; may be summed over draws.
     Cells hold the percentage, and the count below it up to 15 classes. A class name that no
     installed font can write becomes `class 3`, and a warning says which names those are.
     """
@@ -81,9 +81,9 @@ def confusion_figure(
 def learning_curves(rows: Sequence[Mapping[str, Any]], path: Path, title: str = "") -> None:
     """Draw loss and accuracy over the epochs to the PNG file `path`.
 
-    rows: one per run and epoch, with keys run, epoch, train_loss, train_acc and, in epochs with an
-    evaluation, val_loss, val_acc, ema_val_acc; accuracies in percent. Thin lines are single runs,
-    thick lines the mean of the runs, bands one standard deviation to either side.
+    rows: one per draw and epoch, with keys draw, epoch, train_loss, train_acc and, in epochs with
+    an evaluation, val_loss, val_acc, ema_val_acc; accuracies in percent. Thin lines are single
+    draws, thick lines the mean of the draws, bands one standard deviation to either side.
     """
     families, missing = families_for([title])
     figure = Figure(figsize=(11, 4.6), layout=ConstrainedLayoutEngine(h_pad=0.1, w_pad=0.1))
@@ -107,8 +107,8 @@ def learning_curves(rows: Sequence[Mapping[str, Any]], path: Path, title: str = 
         axes.spines[["top", "right"]].set_visible(False)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(frameon=False, loc="best" if axes is loss else "lower right")
-    runs = len({row["run"] for row in rows})
-    note = f"mean of {runs} runs ± 1 standard deviation" if runs > 1 else "one run"
+    draws = len({row["draw"] for row in rows})
+    note = f"mean of {draws} draws ± 1 standard deviation" if draws > 1 else "one draw"
     title = _title(f"{title} ({note})" if title else note, missing, figure)
     figure.suptitle(title, fontsize=12, fontfamily=families)
     _save(figure, path)
@@ -117,23 +117,23 @@ def learning_curves(rows: Sequence[Mapping[str, Any]], path: Path, title: str = 
 def _curves(
     axes: Axes, rows: Sequence[Mapping[str, Any]], key: str, label: str, color: str
 ) -> None:
-    runs: dict[Any, dict[int, float]] = {}
+    draws: dict[Any, dict[int, float]] = {}
     for row in rows:
         value = row.get(key)
         if value is not None:
-            runs.setdefault(row["run"], {})[row["epoch"]] = value
-    if not runs:
+            draws.setdefault(row["draw"], {})[row["epoch"]] = value
+    if not draws:
         return
-    # A mean over other runs at every epoch would jump where a run starts or ends.
-    shared = sorted(set.intersection(*(set(curve) for curve in runs.values())))
+    # A mean over other draws at every epoch would jump where a draw starts or ends.
+    shared = sorted(set.intersection(*(set(curve) for curve in draws.values())))
     marker = "o" if len(shared) <= 25 else ""
-    if len(runs) > 1:
-        for curve in runs.values():
+    if len(draws) > 1:
+        for curve in draws.values():
             axes.plot(*zip(*sorted(curve.items()), strict=True), color=color, lw=0.6, alpha=0.35)
-    values = np.array([[curve[epoch] for epoch in shared] for curve in runs.values()], float)
+    values = np.array([[curve[epoch] for epoch in shared] for curve in draws.values()], float)
     mean = values.mean(axis=0)
     axes.plot(shared, mean, color=color, lw=2, marker=marker, ms=3.5, label=label)
-    if len(runs) > 1:
+    if len(draws) > 1:
         spread = values.std(axis=0, ddof=1)
         axes.fill_between(shared, mean - spread, mean + spread, color=color, alpha=0.15, lw=0)
 

@@ -55,7 +55,7 @@ class RunFolder:
             self._append(METRICS, json.dumps(row))
 
     def rows(self) -> list[dict[str, Any]]:
-        """The rows of metrics.jsonl: run, epoch, and figures or None; raises UserError."""
+        """The rows of metrics.jsonl: draw, epoch, and figures or None; raises UserError."""
         path, kind = self.path / METRICS, "rows of metrics"
         lines = read_text(path, kind).splitlines()
         with parsing(path, kind, "the run cannot go on; start a new one"):
@@ -253,8 +253,8 @@ class Clock:
 
 def _checked_row(row: dict[str, Any]) -> dict[str, Any]:
     """A row of metrics as it is; raises ValueError for one without a place, or of other values."""
-    if any(type(row[key]) is not int or not 0 <= row[key] < 2**31 for key in ("run", "epoch")):
-        raise ValueError("run and epoch must be whole numbers")
+    if any(type(row[key]) is not int or not 0 <= row[key] < 2**31 for key in ("draw", "epoch")):
+        raise ValueError("draw and epoch must be whole numbers")
     figures = [value for value in row.values() if value is not None]
     if any(isinstance(value, bool | str) or float(value) > LARGEST for value in figures):
         raise ValueError("figures must be numbers")
