@@ -2,11 +2,11 @@
 
     python -m benchmarks.station rec steel/test --clients 16 --seconds 60 --json station.json
 
-RECOGNIZER is what `cvgssl station --model` takes. Bare: the same recognizer in this process, asked
-about batches of decoded pictures, decoding included, as many threads as cores. Both run in turns,
-so that a busy machine slows both: the station for `--turn` seconds, the other for 20, or a third of
-`--seconds` each where that is less. Clients keep their connections and send one picture at a time.
-Memory and processor time are those of the station's process.
+RECOGNIZER is what `cvgssl station --recognizer` takes. Bare: the same recognizer in this process,
+asked about batches of decoded pictures, decoding included, as many threads as cores. Both run in
+turns, so that a busy machine slows both: the station for `--turn` seconds, the other for 20, or a
+third of `--seconds` each where that is less. Clients keep their connections and send one picture
+at a time. Memory and processor time are those of the station's process.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def main() -> None:
     files = [path.read_bytes() for path in list_pictures(options.pictures)]
     bare = Bare(options.recognizer, options.batch_size)
     with tempfile.TemporaryDirectory() as folder:
-        words = ["--model", options.recognizer, "--batch-size", str(options.batch_size)]
+        words = ["--recognizer", options.recognizer, "--batch-size", str(options.batch_size)]
         station = subprocess.Popen(
             [sys.executable, "-m", "cvgssl", "station", folder, "--port", "0", *words],
             stdout=subprocess.PIPE,

@@ -111,7 +111,8 @@ def main() -> int:
 
 def start(folder: Path, recognizer: Path, log: Path) -> tuple["subprocess.Popen[str]", int]:
     """A station at a free port."""
-    words = ["--model", recognizer, "--timeout-seconds", "3", "--max-megabytes", "4", "--port", "0"]
+    words = ["--recognizer", recognizer, "--port", "0"]
+    words += ["--timeout-seconds", "3", "--max-megabytes", "4"]
     station = subprocess.Popen(
         [sys.executable, "-m", "cvgssl", "station", folder, *map(str, words)],
         stdout=subprocess.PIPE,

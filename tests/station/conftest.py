@@ -90,7 +90,7 @@ Start = Callable[..., contextlib.AbstractContextManager[Running]]
 
 @pytest.fixture(scope="session")
 def start(python: str) -> Start:
-    """`with start(FOLDER, "--model", ...) as running`: a station at a free port."""
+    """`with start(FOLDER, "--recognizer", ...) as running`: a station at a free port."""
 
     @contextlib.contextmanager
     def starting(folder: Path, *words: str | Path) -> Iterator[Running]:

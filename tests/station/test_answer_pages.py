@@ -51,7 +51,7 @@ def at_work(
 ) -> Iterator[Running]:
     """A station with these versions, the last of them live."""
     for model in models:
-        with start(folder, "--model", model):
+        with start(folder, "--recognizer", model):
             pass
     with start(folder, "--review-share", "1", *words) as running:
         yield running

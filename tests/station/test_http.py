@@ -29,7 +29,7 @@ def running(
 ) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("one") / "station"
     words = ("--queue", "40", "--max-megabytes", "2", "--timeout-seconds", "3")
-    with start(folder, "--model", recognizer, *words) as station:
+    with start(folder, "--recognizer", recognizer, *words) as station:
         yield station
 
 
@@ -273,7 +273,8 @@ def test_the_log_has_a_line_for_each_request(running: Running, pictures: list[Pa
 def test_it_ends_after_what_it_took(
     start: Start, recognizer: Path, pictures: list[Path], tmp_path: Path
 ) -> None:
-    with start(tmp_path / "station", "--model", recognizer, "--batch-wait-ms", "1000") as station:
+    words = ("--recognizer", recognizer, "--batch-wait-ms", "1000")
+    with start(tmp_path / "station", *words) as station:
         data, answers = pictures[0].read_bytes(), []
         asking = threading.Thread(target=lambda: answers.append(station.predict(data)))
         asking.start()
@@ -290,7 +291,8 @@ def test_it_ends_after_what_it_took(
 def test_a_token(start: Start, recognizer: Path, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("correct-horse-battery\n")
     (tmp_path / "token").chmod(0o644)
-    words = ("--model", recognizer, "--token-file", tmp_path / "token", "--allow-host", "Line3")
+    words = ("--recognizer", recognizer, "--allow-host", "Line3", "--token-file")
+    words += (tmp_path / "token",)
     with start(tmp_path / "station", *words) as station:
         right = {"Authorization": "Bearer correct-horse-battery", "Host": "line3:80"}
         assert station.ask("GET", "/v1/models", **right).status == 200
@@ -317,7 +319,7 @@ def test_versions(start: Start, recognizer: Path, pictures: list[Path], tmp_path
     other = Path(shutil.copytree(recognizer, tmp_path / "other"))
     (other / "note.txt").write_text("another file")
     for model, live, versions in ((recognizer, 1, 1), (other, 2, 2), (recognizer, 1, 2)):
-        with start(tmp_path / "station", "--model", model) as station:
+        with start(tmp_path / "station", "--recognizer", model) as station:
             listed = station.ask("GET", "/v1/models").json["models"]
             assert [each["version"] for each in listed if each["live"]] == [live]
             assert len(listed) == versions
@@ -334,9 +336,9 @@ def test_a_version_that_cannot_be_used(
 
     damaged = Path(shutil.copytree(recognizer, tmp_path / "damaged"))
     (damaged / "train.npz").write_bytes(b"no features")
-    with start(tmp_path / "station", "--model", recognizer):
+    with start(tmp_path / "station", "--recognizer", recognizer):
         pass
-    words = ["station", tmp_path / "station", "--model", damaged, "--port", "0"]
+    words = ["station", tmp_path / "station", "--recognizer", damaged, "--port", "0"]
     done = subprocess.run(
         [python, "-m", "cvgssl", *map(str, words)], capture_output=True, text=True
     )
@@ -353,8 +355,8 @@ def test_a_version_that_cannot_be_used(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--headless",), "folder: is no station yet; name a recognizer by --model"),
-        (("--model", "missing"), "missing"),
+        (("--headless",), "folder: is no station yet; name a recognizer by --recognizer"),
+        (("--recognizer", "missing"), "missing"),
         (("--host", "0.0.0.0"), "others can reach it; name a --token-file"),
         (
             ("--token-file", "short"),
@@ -384,7 +386,7 @@ def test_mistakes_are_one_line(
 def test_a_port_that_is_taken(recognizer: Path, tmp_path: Path, python: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
-        words = ["station", tmp_path / "s", "--model", recognizer, "--port", port]
+        words = ["station", tmp_path / "s", "--recognizer", recognizer, "--port", port]
         done = subprocess.run(
             [python, "-m", "cvgssl", *map(str, words)], capture_output=True, text=True
         )

@@ -257,7 +257,7 @@ def test_places_of_this_machine_are_not_told(start: Start, place: Path, recogniz
     said += f"; {weights}: damaged; {table}: full"
     log.append("job ended", "station", job=number, state="failed", said=said)
     log.close()
-    words = ("--model", recognizer, "--pictures", place / "line1")
+    words = ("--recognizer", recognizer, "--pictures", place / "line1")
     words = (*words, "--encoder", f"test_vit={weights}", "--to-csv", table)
     table.parent.mkdir()
     with start(station, *words) as running:

@@ -36,7 +36,7 @@ def two_versions(start: Start, recognizer: Path, tmp_path: Path) -> Path:
     (other / "note.txt").write_text("another file")
     folder = tmp_path / "station"
     for model in (recognizer, other):
-        with start(folder, "--model", model) as running:
+        with start(folder, "--recognizer", model) as running:
             assert running.end() == 0
     return folder
 

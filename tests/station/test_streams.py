@@ -21,7 +21,7 @@ from cvgssl.recognizer.changes import ChangeAlarm, ChangeLog, identity
 from cvgssl.recognizer.config import AlarmOptions
 from cvgssl.recognizer.measuring import Arrival
 from cvgssl.runtime.errors import MachineError
-from cvgssl.station.answering import Answering, Loaded, Picture
+from cvgssl.station.answering import Answering, Loaded, SentPicture
 from cvgssl.station.answers import Answers
 from cvgssl.station.config import StationConfig
 from cvgssl.station.events import LOG, EventLog
@@ -79,7 +79,7 @@ def test_a_lamp_fails_behind_programs_and_the_station_is_killed(
 ) -> None:
     folder = tmp_path / "station"
     words = ("--false-alarm-every", "1000", "--unknown", "false")
-    with start(folder, "--model", recognizer, *words) as running:
+    with start(folder, "--recognizer", recognizer, *words) as running:
         until(lambda: change_log(folder, "program", 1).exists())
         until(lambda: send(running, range(1000, 1001)) and compared(folder))
         assert running.predict(png(1001), "?version=1").status == 200  # the live one by its number
@@ -139,7 +139,7 @@ def watching(tmp_path: Path) -> Iterator[Callable[..., tuple[Watching, Answering
 async def ask(answering: Answering, work: Watching, number: int) -> Any:
     assert answering.live is not None
     loaded = work.programs.asked(answering.live)
-    (told,) = await answering.answer([Picture("", png(number))], loaded)
+    (told,) = await answering.answer([SentPicture("", png(number))], loaded)
     return told
 
 

@@ -22,8 +22,15 @@ def test_from_the_first_picture_to_a_settled_alarm(
 ) -> None:
     line, folder = tmp_path / "line", tmp_path / "station"
     line.mkdir()
-    words = ["--model", recognizer, "--unknown", "false", "--watch", line, "--poll-seconds", "0.1"]
-    words += ["--false-alarm-every", "1000", "--to-csv", tmp_path / "answers.csv"]
+    words = ["--recognizer", recognizer, "--unknown", "false", "--watch", line]
+    words += [
+        "--poll-seconds",
+        "0.1",
+        "--false-alarm-every",
+        "1000",
+        "--to-csv",
+        tmp_path / "answers.csv",
+    ]
     with start(folder, *words) as running, opened(browser, running.port) as page:
         page.goto("/watch")
         expect(page.get_by_text("No answers yet.")).to_be_visible()

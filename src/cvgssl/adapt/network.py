@@ -42,7 +42,7 @@ def new_head(features: int, classes: int, generator: torch.Generator | None = No
 
 
 @dataclass(frozen=True)
-class Part:
+class TrainablePart:
     """The part of a backbone that is trained.
 
     tensors: names of parameters of the backbone's body that change themselves.
@@ -55,21 +55,21 @@ class Part:
     alpha: float = 0.0
 
 
-def choose_part(backbone: Backbone, trainable: Trainable, alpha: float) -> Part:
+def choose_part(backbone: Backbone, trainable: Trainable, alpha: float) -> TrainablePart:
     """What `--trainable` means for this network; raises UserError where it means nothing."""
     body, arch = backbone.body, backbone.arch
     could = {name for name, tensor in body.named_parameters() if tensor.requires_grad}
     if trainable.kind == "lora":
         layers = attention_layers(body, arch, trainable.number)
-        return Part(frozenset(), layers, trainable.number, alpha)
+        return TrainablePart(frozenset(), layers, trainable.number, alpha)
     if trainable.kind == "norm":
-        return Part(frozenset(_normalization(body, arch) & could))
+        return TrainablePart(frozenset(_normalization(body, arch) & could))
     if trainable.kind == "blocks":
-        return Part(frozenset(_last_blocks(body, arch, trainable.number) & could))
-    return Part(frozenset(could if trainable.kind == "all" else ()))
+        return TrainablePart(frozenset(_last_blocks(body, arch, trainable.number) & could))
+    return TrainablePart(frozenset(could if trainable.kind == "all" else ()))
 
 
-def train_only(recognizer: Recognizer, part: Part, generator: torch.Generator) -> None:
+def train_only(recognizer: Recognizer, part: TrainablePart, generator: torch.Generator) -> None:
     """Freeze, in place, all of the backbone but `part`; low-rank updates begin at zero."""
     body = recognizer.backbone.body
     for name, tensor in body.named_parameters():

@@ -19,7 +19,7 @@ import cvgssl
 from cvgssl.bench.anchor_file import read_anchors
 from cvgssl.bench.entries import HeadChoice
 from cvgssl.bench.recorded import file_name
-from cvgssl.bench.sources import Source
+from cvgssl.bench.sources import LoadedSource
 from cvgssl.features.preparation_modes import PreparationMode
 from cvgssl.heads import ALL_HEADS, TEXT_HEADS, FewShotHead
 from cvgssl.heads.auto import AutoDecision
@@ -37,7 +37,7 @@ class Cell:
     draws_digest: of its draws. chosen: who chose the labelled pictures; empty: drawn at random.
     """
 
-    source: Source
+    source: LoadedSource
     choice: HeadChoice
     setting: str
     shot: int

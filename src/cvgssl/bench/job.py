@@ -10,7 +10,7 @@ from cvgssl.bench.config import BenchConfig
 from cvgssl.bench.embedding import all_features
 from cvgssl.bench.recorded import Chosen, Recorded, chosen_draws, digest_of, record
 from cvgssl.bench.running import CellJob, run_all
-from cvgssl.bench.sources import Source, load_sources, read_table
+from cvgssl.bench.sources import LoadedSource, load_sources, read_table
 from cvgssl.bench.statistics import ResultRow, summarize
 from cvgssl.bench.tables import Table, draws_to_csv, tables_of, to_csv, to_latex, to_markdown
 from cvgssl.bench.texts import with_texts
@@ -36,7 +36,7 @@ class Bench:
     """
 
     config: BenchConfig
-    sources: list[Source]
+    sources: list[LoadedSource]
     results: list[CellResult]
     rows: list[ResultRow]
     tables: list[Table]
@@ -175,7 +175,7 @@ def _tuned(config: BenchConfig, tunings: list[Tuning]) -> list[CellResult]:
 
 
 def _plan(
-    config: BenchConfig, sources: list[Source]
+    config: BenchConfig, sources: list[LoadedSource]
 ) -> tuple[list[CellJob], dict[str, Recorded], list[str]]:
     """All heads' cells, the draws by data set, and a line for each shot that cannot be drawn."""
     cell_jobs, skipped = [], []
@@ -209,7 +209,7 @@ def _plan(
     return cell_jobs, recorded, skipped
 
 
-def _check_names(config: BenchConfig, sources: list[Source]) -> None:
+def _check_names(config: BenchConfig, sources: list[LoadedSource]) -> None:
     names = list(dict.fromkeys(source.data for source in sources))
     strange = [listed for listed in config.chosen if listed.data not in names]
     if strange and not (len(names) == 1 and all(listed.data == "" for listed in strange)):

@@ -18,7 +18,7 @@ from cvgssl.runtime.parsing import printable
 
 
 @dataclass(frozen=True)
-class Source:
+class LoadedSource:
     """One data set as one encoder sees it.
 
     digest: SHA-256 of all that the features file says, except `about`.
@@ -42,9 +42,9 @@ class Source:
     anchors_digest: str = ""
 
 
-def load_sources(entries: Sequence[FeatureSource]) -> list[Source]:
+def load_sources(entries: Sequence[FeatureSource]) -> list[LoadedSource]:
     """Read every file once; raises UserError that lists all that do not fit together."""
-    sources = list[Source]()
+    sources = list[LoadedSource]()
     problems = list[str]()
     pictures = dict[str, tuple[Path, str]]()
     for entry in entries:
@@ -90,7 +90,7 @@ def _parts(file: Path, _changed: int, _size: int) -> tuple[FeatureTable, Feature
     return table.part("train"), table.part("test")
 
 
-def _source(entry: FeatureSource, table: FeatureTable) -> Source:
+def _source(entry: FeatureSource, table: FeatureTable) -> LoadedSource:
     about = table.about
     data = printable(entry.data or Path(str(about.get("data", ""))).name or entry.file.stem)
     encoder = printable(entry.encoder or str(about.get("encoder", "")) or entry.file.stem)
@@ -104,7 +104,7 @@ def _source(entry: FeatureSource, table: FeatureTable) -> Source:
         "unlabelled_train": int((train.labels == UNLABELLED).sum()),
         "about": about,
     }
-    source = Source(data, encoder, entry.file.resolve(), _digest(table), folder, facts)
+    source = LoadedSource(data, encoder, entry.file.resolve(), _digest(table), folder, facts)
     if entry.mirrored is None:
         return source
     mirrored = read_table(entry.mirrored)

@@ -10,7 +10,7 @@ from cvgssl.bench.config import BenchConfig
 from cvgssl.bench.embedding import FEATURES
 from cvgssl.bench.entries import FeatureSource
 from cvgssl.bench.recorded import file_name
-from cvgssl.bench.sources import Source
+from cvgssl.bench.sources import LoadedSource
 from cvgssl.heads import TEXT_HEADS
 from cvgssl.runtime.errors import UserError
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 def with_texts(
-    config: BenchConfig, entries: Sequence[FeatureSource], sources: Sequence[Source]
-) -> tuple[list[Source], list[str]]:
+    config: BenchConfig, entries: Sequence[FeatureSource], sources: Sequence[LoadedSource]
+) -> tuple[list[LoadedSource], list[str]]:
     """The sources, with text embeddings of their classes where heads want them and they can be had.
 
     entries: where each source comes from. Also gives a line for each source that has to do without.
@@ -56,7 +56,7 @@ def with_texts(
 
 
 def _anchors(
-    entry: FeatureSource, source: Source, towers: "dict[str, TextTower | TextTowerError]"
+    entry: FeatureSource, source: LoadedSource, towers: "dict[str, TextTower | TextTowerError]"
 ) -> "TextAnchors":
     from cvgssl.encoders.text_anchors import check_joint_space, text_anchors
     from cvgssl.encoders.text_tower import TextTowerError, load_text_tower

@@ -19,7 +19,7 @@ from cvgssl.bench.cells import CELLS, CellResult
 from cvgssl.bench.config import BenchConfig, Setting
 from cvgssl.bench.entries import FinetuneChoice
 from cvgssl.bench.recorded import Recorded, digest_of, file_name
-from cvgssl.bench.sources import Source
+from cvgssl.bench.sources import LoadedSource
 from cvgssl.encoders.shards import weights_digest
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.options import CONFIG, to_dict
@@ -33,7 +33,7 @@ _REMEDY = "remove its folder to run it again"
 class Tuning:
     """One data set, one way of fine-tuning, one shot. draws_digest: of all the draws of heads."""
 
-    source: Source
+    source: LoadedSource
     choice: FinetuneChoice
     shot: int
     draws: Draws
@@ -116,7 +116,7 @@ def _uses_unlabelled(choice: FinetuneChoice) -> bool:
 
 
 def plan_tunings(
-    config: BenchConfig, sources: list[Source], recorded: dict[str, Recorded]
+    config: BenchConfig, sources: list[LoadedSource], recorded: dict[str, Recorded]
 ) -> list[Tuning]:
     """All fine-tuning cells; raises UserError for those that have no pictures to tune on."""
     tunings, problems = [], []

@@ -264,7 +264,7 @@ def _summarize(
 def _station(folder: Path) -> list[str]:
     """The words of the command that opens a station on the demo's plant."""
     words = ["station", folder / STATION, "--pictures", folder / PLANT]
-    return [*map(str, words), "--model", str(folder / RECOGNIZER)]
+    return [*map(str, words), "--recognizer", str(folder / RECOGNIZER)]
 
 
 def _step(number: int, text: str) -> None:

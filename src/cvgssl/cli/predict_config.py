@@ -6,14 +6,20 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from cvgssl.recognizer.config import PICTURES_BETWEEN, AlarmOptions, PredictOptions, SortMode
+from cvgssl.recognizer.config import (
+    PICTURES_BETWEEN,
+    AlarmOptions,
+    PredictOptions,
+    SortMode,
+    WatchedFolder,
+)
 from cvgssl.runtime.options import STRICT, Written
 
 STDOUT = Path("-")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class PredictConfig(PredictOptions, AlarmOptions):
+class PredictConfig(PredictOptions, AlarmOptions, WatchedFolder):
     """Name the class of pictures with a recognizer, with probabilities.
 
     Prints a table, or writes CSV, JSON or Parquet with the probabilities of all classes. Files grow
@@ -25,18 +31,6 @@ class PredictConfig(PredictOptions, AlarmOptions):
 
     pictures: tuple[Path, ...] = Field(
         default=(), description="picture files, and folders to be searched for pictures"
-    )
-    watch: Path | None = Field(
-        default=None,
-        description="instead of PICTURES: name pictures as they arrive in this folder and below, "
-        "until Ctrl-C",
-    )
-    poll_seconds: float = Field(
-        default=1.0,
-        gt=0,
-        le=3600,
-        description="with --watch: time between two looks at the folder; a picture is named when "
-        "it is the same at both",
     )
     alarm: Annotated[Path | None, Written()] = Field(
         default=None,
@@ -77,8 +71,6 @@ class PredictConfig(PredictOptions, AlarmOptions):
             problems.append("PICTURES is needed (or --watch FOLDER)")
         if self.pictures and self.watch is not None:
             problems.append("PICTURES, --watch: name one of them")
-        if self.watch is None and self.poll_seconds != 1:
-            problems.append("--poll-seconds: has no effect without --watch")
         if self.alarm is not None and self.watch is None:
             problems.append("--alarm: has no effect without --watch")
         if self.alarm is None:

@@ -27,7 +27,7 @@ from cvgssl.export.int8 import (
     check_changes,
     quantized,
 )
-from cvgssl.export.sources import Source, open_source, predict_options
+from cvgssl.export.sources import ExportSource, open_source, predict_options
 from cvgssl.features.reading import Reading
 from cvgssl.images.reader import read_picture
 from cvgssl.recognizer.config import ONNX_SUFFIX, WEIGHTS_SUFFIX, PredictOptions
@@ -185,7 +185,7 @@ def _openvino_model(graph: nn.Module, outputs: Sequence[str]) -> Any:
         return import_package(OPENVINO).Core().read_model(path)
 
 
-def _int8_model(source: Source, pictures: Sequence[Path]) -> Any:
+def _int8_model(source: ExportSource, pictures: Sequence[Path]) -> Any:
     """The same with encoders in int8, calibrated on `pictures`."""
     graph = source.graph()
     assert isinstance(graph, RecognizerGraph), "models that were trained name no pictures"
@@ -204,7 +204,7 @@ def _answered(model: Any, golden: Sequence[Golden]) -> list[Golden]:
     ]
 
 
-def _golden(source: Source, options: PredictOptions) -> list[Golden]:
+def _golden(source: ExportSource, options: PredictOptions) -> list[Golden]:
     """The made-up pictures, and what the recognizer says of them as files."""
     samples = golden_samples(source.bit_depth)
     with tempfile.TemporaryDirectory(prefix="cvgssl-export-") as folder:
@@ -255,7 +255,7 @@ def _answers(exported: ExportedFile, paths: Iterable[Path], bit_depth: int) -> d
     return answers
 
 
-def _metadata(source: Source, golden: Sequence[Golden], int8: bool) -> dict[str, str]:
+def _metadata(source: ExportSource, golden: Sequence[Golden], int8: bool) -> dict[str, str]:
     """What the file says of itself, JSON texts by name; docs/export.md explains them."""
     values: dict[str, Any] = {
         "format": FORMAT,

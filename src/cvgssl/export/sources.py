@@ -32,7 +32,7 @@ from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import sha256_file
 
 
-class Source(Protocol):
+class ExportSource(Protocol):
     """A recognizer that can be exported.
 
     bit_depth: of 16-bit files. pool: train pictures that are still where they were. labelled:
@@ -63,7 +63,7 @@ class Source(Protocol):
         """The network from picture to answer, on the CPU."""
 
 
-def open_source(config: ExportConfig) -> Source:
+def open_source(config: ExportConfig) -> ExportSource:
     """The recognizer that is to be exported; raises UserError where it cannot be."""
     if is_fitted(config.recognizer):
         if config.draw != 1 or config.checkpoint != "last":
@@ -101,7 +101,7 @@ def predict_options(config: ExportConfig, verdicts: bool) -> PredictOptions:
 
 
 class FittedSource:
-    """A folder of `cvgssl fit`; see `Source`."""
+    """A folder of `cvgssl fit`; see `ExportSource`."""
 
     outputs = ("probabilities", "embedding", "score", "nearest", "similarity")
 
@@ -154,13 +154,13 @@ class FittedSource:
         return head
 
     def measures(self, squares: Sequence[Sequence[Square]]) -> dict[str, NDArray[Any]]:
-        """See `Source`."""
+        """See `ExportSource`."""
         values = self._fitted.embed(squares)
         prepared = self._fitted.head.preparation.transform(values)
         return {"embedding": values, "score": self._head.score_samples(prepared)}
 
     def graph(self) -> nn.Module:
-        """See `Source`."""
+        """See `ExportSource`."""
         for run in self._fitted.runs:
             run.cpu()
         labelled = self._fitted.head.preparation.transform(self._labelled.values)
@@ -168,7 +168,7 @@ class FittedSource:
 
 
 class TrainedSource:
-    """A run of `linear` or `finetune`, or one of its model files; see `Source`."""
+    """A run of `linear` or `finetune`, or one of its model files; see `ExportSource`."""
 
     outputs = ("probabilities", "embedding")
 
@@ -186,9 +186,9 @@ class TrainedSource:
         }
 
     def measures(self, squares: Sequence[Sequence[Square]]) -> dict[str, NDArray[Any]]:
-        """See `Source`."""
+        """See `ExportSource`."""
         return {"embedding": self.recognizer.features(squares)}
 
     def graph(self) -> nn.Module:
-        """See `Source`."""
+        """See `ExportSource`."""
         return TrainedGraph(self.recognizer)

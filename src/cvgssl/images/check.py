@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from cvgssl.images.check_facts import (
+    CheckedPicture,
     Finding,
     FolderContents,
     Listed,
-    Picture,
     Severity,
     below,
     list_contents,
@@ -84,7 +84,7 @@ def check_data(data: Path, max_megapixels: int = MAX_MEGAPIXELS) -> CheckReport:
         if isinstance(fact, str):
             unreadable.append([shown, fact])
         else:
-            readable.append(Picture(entry, fact, shown))
+            readable.append(CheckedPicture(entry, fact, shown))
     masks = masks_of(readable)
     pictures = [picture for picture in readable if picture not in masks]
     findings = [
@@ -209,7 +209,7 @@ def _imbalance(sizes: dict[str, int]) -> Iterator[Finding]:
         )
 
 
-def _extensions(pictures: Sequence[Picture]) -> Iterator[Finding]:
+def _extensions(pictures: Sequence[CheckedPicture]) -> Iterator[Finding]:
     wrong = [
         [picture.shown, f"is {picture.facts.kind}"]
         for picture in pictures
@@ -220,7 +220,7 @@ def _extensions(pictures: Sequence[Picture]) -> Iterator[Finding]:
         yield Finding("extension", "warning", text, wrong)
 
 
-def _shortcuts(pictures: Sequence[Picture]) -> Iterator[Finding]:
+def _shortcuts(pictures: Sequence[CheckedPicture]) -> Iterator[Finding]:
     """A file property that only one class has, while others exist, gives the label away."""
     labelled = [picture for picture in pictures if picture.entry.label]
     if len({picture.entry.label for picture in labelled}) < 2:
@@ -242,7 +242,7 @@ def _shortcuts(pictures: Sequence[Picture]) -> Iterator[Finding]:
                 yield Finding(f"{name}_shortcut", "warning", text, [[p.shown] for p in holders])
 
 
-def _sizes(pictures: Sequence[Picture]) -> Iterator[Finding]:
+def _sizes(pictures: Sequence[CheckedPicture]) -> Iterator[Finding]:
     sizes = Counter(picture.facts.size for picture in pictures)
     if len(sizes) > 1:
         (height, width), count = sizes.most_common(1)[0]
@@ -255,7 +255,7 @@ def _sizes(pictures: Sequence[Picture]) -> Iterator[Finding]:
         yield Finding("sizes", "hint", text, other)
 
 
-def _bit_depth(pictures: Sequence[Picture]) -> Iterator[Finding]:
+def _bit_depth(pictures: Sequence[CheckedPicture]) -> Iterator[Finding]:
     deep = [p for p in pictures if p.facts.brightest is not None]
     brightest = max((p.facts.brightest or 0 for p in deep), default=0)
     bits = next((bits for bits in CAMERA_BITS if brightest < 2**bits), None)

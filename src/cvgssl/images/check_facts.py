@@ -196,7 +196,7 @@ class Finding:
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class CheckedPicture:
     """A readable file: how it is listed and what is in it."""
 
     entry: Listed

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cvgssl.images.check_facts import Finding, Picture
+from cvgssl.images.check_facts import CheckedPicture, Finding
 from cvgssl.images.duplicates import LEAST_DETAIL
 from cvgssl.images.likeness import detail_correlations
 from cvgssl.images.names import comparable
@@ -18,21 +18,21 @@ _MASK_WORDS = re.compile(
 )
 
 
-def masks_of(pictures: Sequence[Picture]) -> dict[Picture, Picture]:
+def masks_of(pictures: Sequence[CheckedPicture]) -> dict[CheckedPicture, CheckedPicture]:
     """The masks among pictures, each with the picture that it belongs to.
 
     A mask looks like one (`label_maps`) and has the name of a picture that does not, as `x.png`
     or `x_mask.png` has beside `x.jpg`. In another folder than its picture it counts only where
     such files are at least half of the folder, since `1.png` is a common name.
     """
-    by_name: defaultdict[str, list[Picture]] = defaultdict(list)
+    by_name: defaultdict[str, list[CheckedPicture]] = defaultdict(list)
     sizes: defaultdict[Path, int] = defaultdict(int)
     for picture in pictures:
         sizes[picture.entry.path.parent] += 1
         if not picture.facts.map_like:
             by_name[_stem(picture)].append(picture)
-    masks: dict[Picture, Picture] = {}
-    elsewhere: defaultdict[Path, list[tuple[Picture, Picture]]] = defaultdict(list)
+    masks: dict[CheckedPicture, CheckedPicture] = {}
+    elsewhere: defaultdict[Path, list[tuple[CheckedPicture, CheckedPicture]]] = defaultdict(list)
     for picture in pictures:
         partners = by_name[_picture_stem(picture)] if picture.facts.map_like else []
         folder = picture.entry.path.parent
@@ -48,7 +48,7 @@ def masks_of(pictures: Sequence[Picture]) -> dict[Picture, Picture]:
     return masks
 
 
-def mask_findings(masks: dict[Picture, Picture]) -> Iterator[Finding]:
+def mask_findings(masks: dict[CheckedPicture, CheckedPicture]) -> Iterator[Finding]:
     """Masks spoil a result where they count as pictures of a class."""
     if masks:
         labelled = any(mask.entry.label for mask in masks)
@@ -64,7 +64,7 @@ def mask_findings(masks: dict[Picture, Picture]) -> Iterator[Finding]:
         )
 
 
-def constant_pictures(pictures: Sequence[Picture]) -> Iterator[Finding]:
+def constant_pictures(pictures: Sequence[CheckedPicture]) -> Iterator[Finding]:
     """Pictures with one value all over."""
     constant = [p for p in pictures if p.facts.constant is not None]
     if constant:
@@ -76,9 +76,9 @@ def constant_pictures(pictures: Sequence[Picture]) -> Iterator[Finding]:
         yield Finding("constant", "warning", text, items)
 
 
-def same_names(pictures: Sequence[Picture]) -> Iterator[Finding]:
+def same_names(pictures: Sequence[CheckedPicture]) -> Iterator[Finding]:
     """Pictures in one folder whose names differ in the ending only, and that are no masks."""
-    groups: defaultdict[tuple[Path, str], list[Picture]] = defaultdict(list)
+    groups: defaultdict[tuple[Path, str], list[CheckedPicture]] = defaultdict(list)
     for picture in pictures:
         groups[picture.entry.path.parent, _stem(picture)].append(picture)
     pairs = [
@@ -110,10 +110,10 @@ def same_names(pictures: Sequence[Picture]) -> Iterator[Finding]:
         yield Finding("same_name_unlike", "warning", text, unlike)
 
 
-def _stem(picture: Picture) -> str:
+def _stem(picture: CheckedPicture) -> str:
     return comparable(picture.entry.path.stem).casefold()
 
 
-def _picture_stem(mask: Picture) -> str:
+def _picture_stem(mask: CheckedPicture) -> str:
     """The stem of the picture that a mask of this name belongs to."""
     return _MASK_WORDS.sub("", _stem(mask))

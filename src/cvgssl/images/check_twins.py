@@ -11,19 +11,19 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cvgssl.images.check_facts import Finding, Picture, Severity
+from cvgssl.images.check_facts import CheckedPicture, Finding, Severity
 from cvgssl.images.duplicates import near_pairs
 from cvgssl.runtime.parsing import counted
 
 MANY_TWINS = 0.05  # share of the pictures in question, from which on twins spoil a result
 HANDFUL = 3  # fewer pictures than this never do
 
-Twins = tuple[Picture, Picture]
+Twins = tuple[CheckedPicture, CheckedPicture]
 
 
-def exact_duplicates(pictures: Sequence[Picture]) -> Iterator[Finding]:
+def exact_duplicates(pictures: Sequence[CheckedPicture]) -> Iterator[Finding]:
     """The same pixels in train and test, under two labels, or more than once."""
-    groups: defaultdict[str, list[Picture]] = defaultdict(list)
+    groups: defaultdict[str, list[CheckedPicture]] = defaultdict(list)
     for picture in pictures:
         groups[picture.facts.content].append(picture)
     shared, two_labels, copies = [], [], []
@@ -50,7 +50,7 @@ def exact_duplicates(pictures: Sequence[Picture]) -> Iterator[Finding]:
         yield Finding("exact_duplicates", "warning", text, copies)
 
 
-def near_duplicates(pictures: Sequence[Picture]) -> Iterator[Finding]:
+def near_duplicates(pictures: Sequence[CheckedPicture]) -> Iterator[Finding]:
     """Near duplicates between test and train, and within each split; copies are left out."""
     one_each = {(p.entry.split, p.facts.content): p for p in reversed(pictures)}
     distinct = list(one_each.values())[::-1]
@@ -83,7 +83,7 @@ def near_duplicates(pictures: Sequence[Picture]) -> Iterator[Finding]:
 
 
 def twins(
-    pictures: Sequence[Picture], rows: NDArray[np.intp], columns: NDArray[np.intp]
+    pictures: Sequence[CheckedPicture], rows: NDArray[np.intp], columns: NDArray[np.intp]
 ) -> list[Twins]:
     """Near twins between the pictures at `rows` and at `columns`, best first, without copies.
 

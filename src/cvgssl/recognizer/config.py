@@ -133,6 +133,29 @@ class AlarmOptions:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class WatchedFolder(CheckedOptions):
+    """A folder that is watched."""
+
+    watch: Path | None = Field(
+        default=None,
+        description="name pictures as they arrive in this folder and below, until Ctrl-C",
+    )
+    poll_seconds: float = Field(
+        default=1.0,
+        gt=0,
+        le=3600,
+        description="with --watch: time between two looks at the folder; a picture is named when "
+        "it is the same at both",
+    )
+
+    def _problems(self) -> list[str]:
+        problems = super()._problems()
+        if self.watch is None and self.poll_seconds != 1:
+            problems.append("--poll-seconds: has no effect without --watch")
+        return problems
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class PredictOptions(CheckedOptions, GpuOption, RuntimeOption, BatchOptions):
     """Which pictures are named by which run, and how."""
 

@@ -9,7 +9,7 @@ from cvgssl import __version__
 from cvgssl.bench.decisions import EXPLANATION, decision_table
 from cvgssl.bench.job import Bench
 from cvgssl.bench.recorded import file_name
-from cvgssl.bench.sources import Source, read_table
+from cvgssl.bench.sources import LoadedSource, read_table
 from cvgssl.bench.tables import EXPLAINED, Table, captions, grid
 from cvgssl.features.picture_folder import not_shown
 from cvgssl.heads.metrics import recalls
@@ -146,7 +146,7 @@ def _best(table: Table) -> frozenset[tuple[int, int]]:
     return frozenset(best)
 
 
-def _maps(page: Page, bench: Bench, source: Source, name: str) -> None:
+def _maps(page: Page, bench: Bench, source: LoadedSource, name: str) -> None:
     page.heading("Map of the features", level=3)
     stem = f"map_{file_name(source.data)}_{file_name(source.encoder)}"
     table = read_table(source.file)
@@ -154,7 +154,7 @@ def _maps(page: Page, bench: Bench, source: Source, name: str) -> None:
     page.image(png, "Dots: train, triangles: test. For looking at only; nothing was chosen by it.")
 
 
-def _mistakes(page: Page, bench: Bench, source: Source, name: str) -> None:
+def _mistakes(page: Page, bench: Bench, source: LoadedSource, name: str) -> None:
     cells = [
         cell for cell in bench.results if (cell.data, cell.encoder) == (source.data, source.encoder)
     ]

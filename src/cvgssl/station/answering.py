@@ -22,7 +22,7 @@ _KEPT = 2  # versions that are in memory beside the live one
 
 
 @dataclass(frozen=True)
-class Picture:
+class SentPicture:
     """A file of a request. name: as the client calls it, for the answer alone."""
 
     name: str
@@ -99,7 +99,7 @@ class Answering:
         loop = asyncio.get_running_loop()
         return await asyncio.shield(loop.run_in_executor(self._opening, self.load, number))
 
-    async def answer(self, pictures: Sequence[Picture], loaded: Loaded) -> list[dict[str, Any]]:
+    async def answer(self, pictures: Sequence[SentPicture], loaded: Loaded) -> list[dict[str, Any]]:
         """What is said of each picture, as JSON values; raises BusyError."""
         with self.gatherer.place_for(len(pictures)):
             asked = [asyncio.ensure_future(self._one(each, loaded)) for each in pictures]
@@ -110,7 +110,7 @@ class Answering:
                     each.cancel()
                 await asyncio.gather(*asked, return_exceptions=True)
 
-    async def _one(self, picture: Picture, loaded: Loaded) -> dict[str, Any]:
+    async def _one(self, picture: SentPicture, loaded: Loaded) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
         with self.gatherer.decoding():
             squares = await loop.run_in_executor(self._decoding, self._decode, picture, loaded)
@@ -121,7 +121,7 @@ class Answering:
         said = await asyncio.wrap_future(self.gatherer.ask(loaded.recognizer, squares))
         return about | _values(loaded.recognizer.classes, said)
 
-    def _decode(self, picture: Picture, loaded: Loaded) -> list[Square]:
+    def _decode(self, picture: SentPicture, loaded: Loaded) -> list[Square]:
         # names of clients reach neither the disk nor messages
         return [
             decode_bytes(picture.data, geometry, self.config.max_megapixels, Path("picture"))

@@ -45,7 +45,7 @@ _SIGNED_IN = 12 * 3600  # seconds
 Failure = Callable[[Request, HTTPException], Awaitable[Response]]
 
 
-class Page(Protocol):
+class StationPage(Protocol):
     """A page, with what its scripts ask for."""
 
     def routes(self) -> list[BaseRoute]:
@@ -110,7 +110,7 @@ class Station:
         )
         self._to_close += [pool.close, reviews.close, approvals.close, models.close]
         self._to_close += [labelling.close, jobs.close, keys.close]
-        pages: list[Page] = [
+        pages: list[StationPage] = [
             StartPage(shell, config, pool, jobs),
             LabelPage(shell, pool, labelling, fitting, keys),
             recognize,

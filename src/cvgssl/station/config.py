@@ -21,7 +21,7 @@ class StationConfig(WatchOptions, RuntimeOption, SizeLimit):
     """
 
     folder: Path = Field(description="folder of the station; made if it is not there")
-    model: Path | None = Field(
+    recognizer: Path | None = Field(
         default=None,
         description="recognizer that becomes the newest version and live: a folder of `cvgssl "
         "fit`, a file of `cvgssl export`, or a model file of `linear` or `finetune`; copied",

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from cvgssl.runtime.errors import MachineError, UserError
 from cvgssl.runtime.parsing import one_line
-from cvgssl.station.answering import Answering, Loaded, Picture
+from cvgssl.station.answering import Answering, Loaded, SentPicture
 from cvgssl.station.answers import PROGRAM, Answers, Source
 from cvgssl.station.config import StationConfig
 from cvgssl.station.figures import Figures
@@ -71,7 +71,7 @@ class Routes:
         return JSONResponse({"version": loaded.version.number, "pictures": answers})
 
     async def answer(
-        self, pictures: Sequence[Picture], loaded: Loaded, source: Source, who: str
+        self, pictures: Sequence[SentPicture], loaded: Loaded, source: Source, who: str
     ) -> list[dict[str, Any]]:
         """What a version says of pictures, counted; raises HTTPException where busy.
 
@@ -92,7 +92,7 @@ class Routes:
 
     def _keep(
         self,
-        pictures: Sequence[Picture],
+        pictures: Sequence[SentPicture],
         told: Sequence[dict[str, Any]],
         loaded: Loaded,
         source: Source,
@@ -126,12 +126,12 @@ class Routes:
             write_line(level="error", message=one_line(error))
             raise HTTPException(503, f"version {int(text)}: cannot be used; see the log") from error
 
-    async def _pictures(self, request: Request) -> list[Picture]:
+    async def _pictures(self, request: Request) -> list[SentPicture]:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind == "multipart/form-data":
             pictures = await uploaded(request, self._config)
         elif kind == "application/octet-stream" or kind.startswith("image/"):
-            pictures = [Picture("", await request.body())]
+            pictures = [SentPicture("", await request.body())]
         else:
             raise HTTPException(
                 415, "Content-Type: must be image/..., application/octet-stream or a form"
@@ -215,7 +215,7 @@ class Routes:
         return logged
 
 
-async def uploaded(request: Request, config: StationConfig) -> list[Picture]:
+async def uploaded(request: Request, config: StationConfig) -> list[SentPicture]:
     """The files of a form; raises HTTPException for what is none."""
     try:
         form = await request.form(
@@ -228,7 +228,7 @@ async def uploaded(request: Request, config: StationConfig) -> list[Picture]:
         raise HTTPException(status, f"no form: {error.detail}") from error
     try:
         files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
-        return [Picture(_own_name(file.filename), await file.read()) for file in files]
+        return [SentPicture(_own_name(file.filename), await file.read()) for file in files]
     finally:
         await form.close()  # large files are on the disk meanwhile
 

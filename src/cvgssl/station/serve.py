@@ -78,10 +78,10 @@ def own_folder(config: StationConfig) -> Lock:
 
     Raises UserError for one that is no place for a station, or has one at work.
     """
-    if config.model is not None:
-        files_of(config.model)  # before anything is made
+    if config.recognizer is not None:
+        files_of(config.recognizer)  # before anything is made
     elif config.headless and not (config.folder / LOG).is_file():
-        raise UserError(f"{config.folder}: is no station yet; name a recognizer by --model")
+        raise UserError(f"{config.folder}: is no station yet; name a recognizer by --recognizer")
     for folder in config.pictures:
         if not folder.is_dir():
             raise UserError(f"--pictures {folder}: no such folder")
@@ -100,17 +100,17 @@ def own_folder(config: StationConfig) -> Lock:
 
 
 def open_station(config: StationConfig) -> tuple[EventLog, Version | None]:
-    """The log of the folder, and the version that is to answer: `config.model`, or the live one.
+    """The log of the folder, and the version that is to answer: a new one, or the live one.
 
     Raises UserError where there is neither and no page on which one could be made.
     """
     log = EventLog(config.folder / LOG)
     models = Models(config.folder, log)
-    if config.model is not None:
-        return log, models.add(config.model, _AGENT)
+    if config.recognizer is not None:
+        return log, models.add(config.recognizer, _AGENT)
     live = models.live()
     if live is None and config.headless:
-        raise UserError(f"{config.folder}: has no recognizer yet; name one by --model")
+        raise UserError(f"{config.folder}: has no recognizer yet; name one by --recognizer")
     return log, live
 
 
@@ -124,7 +124,7 @@ def _begin(answering: "Answering", meant: Version) -> None:
     try:
         answering.use(meant.number)
     except UserError as error:
-        if config.headless or config.model is not None:
+        if config.headless or config.recognizer is not None:
             raise
         write_line(level="error", message=one_line(error))
         answering.problem = f"version {meant.number} cannot be used; make another one live"

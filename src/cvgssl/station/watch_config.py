@@ -6,27 +6,16 @@ from urllib.parse import urlsplit
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from cvgssl.recognizer.config import AlarmOptions
-from cvgssl.runtime.options import STRICT, CheckedOptions
+from cvgssl.recognizer.config import AlarmOptions, WatchedFolder
+from cvgssl.runtime.options import STRICT
 
 WEB, BROKER = ("http", "https"), ("mqtt", "mqtts")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class WatchOptions(CheckedOptions, AlarmOptions):
+class WatchOptions(AlarmOptions, WatchedFolder):
     """A folder that is watched, and where all answers of a station go."""
 
-    watch: Path | None = Field(
-        default=None,
-        description="name pictures as they arrive in this folder and below, with the live version",
-    )
-    poll_seconds: float = Field(
-        default=1.0,
-        gt=0,
-        le=3600,
-        description="with --watch: time between two looks at the folder; a picture is named when "
-        "it is the same at both",
-    )
     to_csv: Path | None = Field(
         default=None, description="append every answer to this CSV file, a row for each, once"
     )
@@ -66,8 +55,6 @@ class WatchOptions(CheckedOptions, AlarmOptions):
                 problems.append(f"--to-mqtt {self.to_mqtt}: + and # cannot be in a topic")
         elif self.mqtt_user is not None or self.mqtt_password_file is not None:
             problems.append("--mqtt-user, --mqtt-password-file: have no effect without --to-mqtt")
-        if self.watch is None and self.poll_seconds != 1:
-            problems.append("--poll-seconds: has no effect without --watch")
         if self.watch is not None and self.to_folders is not None:
             place = self.to_folders.resolve()
             if place.is_relative_to(self.watch.resolve()):

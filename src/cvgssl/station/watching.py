@@ -27,7 +27,7 @@ from cvgssl.recognizer.watching import Arrivals
 from cvgssl.runtime.errors import MachineError, UserError
 from cvgssl.runtime.files import sha256_file
 from cvgssl.runtime.parsing import one_line
-from cvgssl.station.answering import Answering, Loaded, Picture
+from cvgssl.station.answering import Answering, Loaded, SentPicture
 from cvgssl.station.answers import WATCH, Answer, Answers, Judged, Source, Wanted
 from cvgssl.station.config import StationConfig
 from cvgssl.station.delivery import Delivery, deliveries
@@ -313,13 +313,13 @@ class Watching:
     def _name(self, paths: Sequence[Path], claim: Callable[[Path], bool]) -> dict[Path, str]:
         """Answer pictures; gives the unreadable ones with the reason."""
         reasons: dict[Path, str] = {}
-        pictures: list[tuple[Path, Picture]] = []
+        pictures: list[tuple[Path, SentPicture]] = []
         for path in paths:
             try:
                 if path.stat().st_size > self._most_bytes:
                     reasons[path] = f"over {self._most_bytes // 10**6} MB; see --max-megabytes"
                     continue
-                pictures.append((path, Picture(self._name_of(path), path.read_bytes())))
+                pictures.append((path, SentPicture(self._name_of(path), path.read_bytes())))
             except OSError as error:
                 reasons[path] = one_line(error.strerror or error)
         if not pictures:
@@ -374,7 +374,7 @@ class Watching:
                 if self._ending.is_set():
                     return False
 
-    def _asked(self, pictures: Sequence[Picture], loaded: Loaded) -> list[dict[str, Any]]:
+    def _asked(self, pictures: Sequence[SentPicture], loaded: Loaded) -> list[dict[str, Any]]:
         """Answers, a few pictures at a time where others ask, too."""
         made: list[dict[str, Any]] = []
         size, until = len(pictures), time.monotonic() + _TRIES

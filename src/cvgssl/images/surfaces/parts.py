@@ -29,8 +29,11 @@ _SHIFT = 4  # pixels at most from an exposure to the first
 
 
 @dataclass(frozen=True)
-class Picture:
-    """pixels: uint8 [size, size]. boxes: kind and box of every defect, largest first."""
+class Exposure:
+    """A picture of a part.
+
+    pixels: uint8 [size, size]. boxes: kind and box of every defect, largest first.
+    """
 
     pixels: NDArray[np.uint8]
     boxes: tuple[tuple[str, Box], ...]
@@ -46,7 +49,7 @@ def generate_surface(kind: str, seed: int, index: int, size: int = SIDE) -> NDAr
     return picture.pixels
 
 
-def draw_part(part: Part, plant: Plant, seed: int, size: int = SIDE) -> Iterator[Picture]:
+def draw_part(part: Part, plant: Plant, seed: int, size: int = SIDE) -> Iterator[Exposure]:
     """The exposures of a part, each uint8 [size, size] with its boxes."""
     rng = generator(seed, part.label, PICTURE, part.index)
     coil = _coil(part, seed)
@@ -102,7 +105,7 @@ def _exposure_again(
     coil: Coil,
     rng: np.random.Generator,
     size: int,
-) -> Picture:
+) -> Exposure:
     """The same surface a little shifted, in another light."""
     down, right = map(int, rng.integers(-_SHIFT, _SHIFT + 1, 2))
     wide = np.pad(surface, _SHIFT, mode="reflect")
@@ -118,11 +121,11 @@ def _moved(box: Box, down: int, right: int) -> Box:
     return (int(columns[0]), int(rows[0]), int(columns[1]), int(rows[1]))
 
 
-def _picture(pixels: NDArray[np.uint8], boxes: tuple[tuple[str, Box], ...], size: int) -> Picture:
+def _picture(pixels: NDArray[np.uint8], boxes: tuple[tuple[str, Box], ...], size: int) -> Exposure:
     if size == SIDE:
-        return Picture(pixels, boxes)
+        return Exposure(pixels, boxes)
     small = Image.fromarray(pixels).resize((size, size), Image.Resampling.LANCZOS)
-    return Picture(np.asarray(small), tuple((kind, _resized(box, size)) for kind, box in boxes))
+    return Exposure(np.asarray(small), tuple((kind, _resized(box, size)) for kind, box in boxes))
 
 
 def _resized(box: Box, size: int) -> Box:

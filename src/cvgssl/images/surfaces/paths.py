@@ -13,7 +13,7 @@ from cvgssl.images.surfaces.texture import SIDE, Field
 
 
 @dataclass(frozen=True)
-class Nearest:
+class NearestPoints:
     """For every pixel, the nearest point of any curve.
 
     curve: index of the curve, int64 [SIDE, SIDE].
@@ -48,7 +48,7 @@ def walk(
     return points
 
 
-def nearest_curve(points: Field, lengths: NDArray[np.int64]) -> Nearest | None:
+def nearest_curve(points: Field, lengths: NDArray[np.int64]) -> NearestPoints | None:
     """Distances of all pixels from the curves `points` [N, L, 2], of which `lengths` [N] count.
 
     None when no curve crosses the picture.
@@ -74,4 +74,4 @@ def nearest_curve(points: Field, lengths: NDArray[np.int64]) -> Nearest | None:
     across = offset_x * tangent_y - offset_y * tangent_x
     # Half a step along the curve is due to the spacing of its points, not to its end.
     beyond = np.maximum(np.abs(lead) - 0.75, 0)
-    return Nearest(curve[point], order[point] + lead, across, np.hypot(across, beyond))
+    return NearestPoints(curve[point], order[point] + lead, across, np.hypot(across, beyond))
