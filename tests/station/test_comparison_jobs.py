@@ -45,7 +45,7 @@ class Parts:
         while not (job := self.comparisons.job(before.number, after.number)) or not job.is_over:
             assert time.monotonic() < end
             time.sleep(0.1)
-        assert job.state == "done", job.said
+        assert job.state == "done", job.message
 
 
 @pytest.fixture

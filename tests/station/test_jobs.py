@@ -54,7 +54,7 @@ def test_one_after_the_other_and_what_follows(jobs: Jobs, tmp_path: Path, steel:
     assert jobs.job(check).state == "done" and findings.is_file()
     assert [job.number for job in seen] == [check]
     failed = jobs.job(wrong)
-    assert failed.state == "failed" and "nowhere" in failed.said and failed.who == "Li"
+    assert failed.state == "failed" and "nowhere" in failed.message and failed.who == "Li"
     with pytest.raises(LookupError):
         jobs.job(99)
 
@@ -75,7 +75,7 @@ def test_what_waits_is_done_where_the_station_has_been_moved_to(
     after = Jobs(tmp_path / "new", tmp_path / "new" / LOG)
     after.begin()
     until(lambda: is_over(after, number))
-    assert after.job(number).state == "done", after.job(number).said
+    assert after.job(number).state == "done", after.job(number).message
     assert (tmp_path / "new" / "pool" / "check.json").is_file()
     after.close()
 
@@ -109,7 +109,7 @@ def test_what_follows_may_fail(jobs: Jobs, steel: Path) -> None:
     jobs.begin()
     number = jobs.ask("check", ["data", "check", steel], "Li")
     until(lambda: is_over(jobs, number))
-    assert (jobs.job(number).state, jobs.job(number).said) == ("failed", "this cannot be used")
+    assert (jobs.job(number).state, jobs.job(number).message) == ("failed", "this cannot be used")
 
 
 def test_cancelling_what_runs_and_what_waits(jobs: Jobs, tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ sys.executable, folder, log, *words = sys.argv[1:]
 jobs = Jobs(Path(folder), Path(log))
 jobs.ask("synth", words, "Li")
 jobs.begin()
-while not (jobs._process and jobs.said(1)):
+while not (jobs._process and jobs.output(1)):
     time.sleep(0.01)
 print(jobs._process.pid, flush=True)
 time.sleep(60)

@@ -255,7 +255,7 @@ def test_places_of_this_machine_are_not_told(start: Start, place: Path, recogniz
     weights, table = place / "weights" / "v.pth", place / "tables" / "a.csv"
     said = f"{station.resolve()}/fits/3/x: and {place / 'line1'}; {place / 'line1-old'}"
     said += f"; {weights}: damaged; {table}: full"
-    log.append("job ended", "station", job=number, state="failed", said=said)
+    log.append("job ended", "station", job=number, state="failed", message=said)
     log.close()
     words = ("--recognizer", recognizer, "--pictures", place / "line1")
     words = (*words, "--encoder", f"test_vit={weights}", "--to-csv", table)
@@ -264,7 +264,7 @@ def test_places_of_this_machine_are_not_told(start: Start, place: Path, recogniz
         visitor = Visitor(running)
         visitor.page("/label")
         fit = visitor.get("/label/state").json["fit"]
-        assert fit["said"] == (
+        assert fit["message"] == (
             f"fits/3/x: and line1; {place / 'line1-old'}; v.pth: damaged; a.csv: full"
         )
         (station / "models" / "0001").rename(station / "away")

@@ -94,12 +94,12 @@ def taught_part(
     maps = Maps()
     score = ScorePart(head.score_, maps)
     asked = rows[np.concatenate([held_out, examples])]
-    right = torch.from_numpy(head.predict_proba(asked)).float()
+    wanted = torch.from_numpy(head.predict_proba(asked)).float()
     seen = torch.cat([_seen(maps, asked[at : at + _CHUNK]) for at in range(0, len(asked), _CHUNK)])
-    part = _taught(seen[count:], right[count:]).double().eval()
+    part = _taught(seen[count:], wanted[count:]).double().eval()
     with torch.no_grad():
         answered = part([seen[:count].double()]).numpy()
-    teaching = _measured(name, len(examples), answered, right[:count].numpy(), head)
+    teaching = _measured(name, len(examples), answered, wanted[:count].numpy(), head)
     if teaching.same_class < LEAST_SAME:
         raise UserError(
             f"{needs} gives {100 * (1 - teaching.same_class):.1f} % of {count} pictures that were "

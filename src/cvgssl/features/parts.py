@@ -75,8 +75,8 @@ def _files(folder: Path) -> list[Path]:
     if not kinds:
         raise UserError(f"{folder}: is a folder without parts of features; name a features file")
     if len(kinds) > 1:
-        found = ", ".join(f"part-*-of-{of:05d}{ending}" for of, ending in kinds)
-        raise UserError(f"{folder}: has parts of several tables ({found}); remove the older ones")
+        endings = ", ".join(f"part-*-of-{of:05d}{ending}" for of, ending in kinds)
+        raise UserError(f"{folder}: has parts of several tables ({endings}); remove the older ones")
     ((of, ending),) = kinds
     absent = (number for number in range(of) if (of, ending, number) not in every)
     missing = list(islice(absent, 11))  # a name can say any number of parts

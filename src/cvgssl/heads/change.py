@@ -290,7 +290,7 @@ class ChangeDetector:
 
     def _value(self) -> float:
         kinds = (self._strange, self._light, self._moved, self._shares)
-        return sum(sum(one.value for one in kind) / len(kind) for kind in kinds) / len(kinds)
+        return sum(sum(each.value for each in kind) / len(kind) for kind in kinds) / len(kinds)
 
     def _rarity(self, known: _Class) -> float:
         """Share of the pictures whose class is rarer than this one, ties at random."""

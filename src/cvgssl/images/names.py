@@ -82,14 +82,14 @@ class KnownNames:
         for text in texts:
             if text in self._names:
                 return self._names[text]
-        found = None
+        name = None
         if self._below is not None and self._root is not None and texts[-1]:
             known = (inside for inside in self._below.places(texts[-1]) if inside in self._names)
             inside = next(known, None)
-            found = self._by_file(texts[-1], self._root) if inside is None else self._names[inside]
-        if found is None:
+            name = self._by_file(texts[-1], self._root) if inside is None else self._names[inside]
+        if name is None:
             self._missing.add(written)
-        return found
+        return name
 
     def _by_file(self, path: str, root: Path) -> str | None:
         """The name of the real file that `path` leads to; all names are resolved once for it."""
@@ -131,10 +131,10 @@ class FilesBelow:
             if text and os.path.isfile(os.path.join(self._base, text)):  # noqa: PTH113, PTH118
                 return self._folder / text
         by_form = (self._by_form(text) for text in texts if not text.isascii())
-        found = next((path for path in by_form if path is not None), None)
-        if found is None:
+        path = next((path for path in by_form if path is not None), None)
+        if path is None:
             self._missing.add(written)
-        return found
+        return path
 
     def _by_form(self, text: str) -> Path | None:
         """Part by part, the entry with the same composed form."""

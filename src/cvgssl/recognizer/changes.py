@@ -136,26 +136,26 @@ class ChangeLog:
         """Have the detector look at pictures that are on the disk: number, class and values."""
         told = []
         for number, label, values in pictures:
-            found = self.detector.observe(label, values)
-            alarm = None if found is None else self._tell(found, number)
+            noticed = self.detector.observe(label, values)
+            alarm = None if noticed is None else self._tell(noticed, number)
             told += [] if alarm is None else [alarm]
             if alarm is not None or self.detector.count % _KEEP == 0:
                 self._keep(alarm, number)
         return told
 
-    def _tell(self, found: Alarm, number: int) -> ChangeAlarm:
+    def _tell(self, alarm: Alarm, number: int) -> ChangeAlarm:
         """number: of the last picture before the alarm."""
-        first = found.since * self._run
+        first = alarm.since * self._run
         rows = self._file.select(
             "select name, nearest, measured from pictures"
             " where number between ? and ? and measured is not null order by number",
             (first, number),
         )
-        changed = [float(np.frombuffer(row[2]) @ found.direction) for row in rows]
+        changed = [float(np.frombuffer(row[2]) @ alarm.direction) for row in rows]
         most = np.argsort(changed)[::-1][:EXAMPLES]
         examples = tuple(ChangedPicture(rows[i][0], self._train[rows[i][1]]) for i in most)
         return ChangeAlarm(
-            found.kind, found.words, _now(), number, number - first + 1, rows[0][0], examples
+            alarm.kind, alarm.words, _now(), number, number - first + 1, rows[0][0], examples
         )
 
     def _keep(self, told: ChangeAlarm | None, number: int) -> None:
@@ -267,13 +267,13 @@ class NamedEmbeddings(NamedTuple):
 
     def rows(self) -> dict[str, int]:
         """A row for each name; not for one that several different pictures have."""
-        found: dict[str, int] = {}
+        by_name: dict[str, int] = {}
         unlike = set()
         for row, name in enumerate(self.names):
-            first = found.setdefault(name, row)
+            first = by_name.setdefault(name, row)
             if first != row and not np.array_equal(self.values[first], self.values[row]):
                 unlike.add(name)
-        return {name: row for name, row in found.items() if name not in unlike}
+        return {name: row for name, row in by_name.items() if name not in unlike}
 
 
 def embeddings_around(

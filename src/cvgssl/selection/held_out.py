@@ -36,8 +36,9 @@ class HeldOutLabels:
     """How labels are named when they are held out in turn.
 
     held_out: labels of classes of two labels or more; a class of one is lost without it, so
-    nothing can be said of it. right: named as labelled. low, high: 95 % interval of the accuracy,
-    per cent (Wilson 1927); None where no label is held out. suspects: the most suspected first.
+    nothing can be predicted of it. right: named as labelled. low, high: 95 % interval of the
+    accuracy, per cent (Wilson 1927); None where no label is held out. suspects: the most suspected
+    first.
     """
 
     held_out: int
@@ -72,25 +73,25 @@ def held_out_labels(head: CalibratedHead, target: NDArray[np.int64]) -> HeldOutL
     The estimate is for pictures such as the labelled ones: where those were chosen for being odd
     or doubtful, others are named right more often.
     """
-    said, rows = head.held_out_, head.held_out_rows_
+    predicted, rows = head.held_out_, head.held_out_rows_
     counts = np.bincount(target[target >= 0])
     if not len(rows) or len(counts) < 2:
         return HeldOutLabels(0, 0, None, None, ())
     truth = target[rows]
-    right = int((said.argmax(axis=1) == truth).sum())
+    right = int((predicted.argmax(axis=1) == truth).sum())
     low, high = wilson_interval(right, len(rows))
-    suspects = _suspects(said, truth, rows, counts)
+    suspects = _suspects(predicted, truth, rows, counts)
     return HeldOutLabels(len(rows), right, low, high, suspects)
 
 
 def _suspects(
-    said: NDArray[np.float64],
+    predicted: NDArray[np.float64],
     truth: NDArray[np.int64],
     rows: NDArray[np.intp],
     counts: NDArray[np.intp],
 ) -> tuple[Suspect, ...]:
-    own = said[np.arange(len(rows)), truth]
-    often = np.where(counts >= LEAST_LABELS, said, -1.0)
+    own = predicted[np.arange(len(rows)), truth]
+    often = np.where(counts >= LEAST_LABELS, predicted, -1.0)
     instead, probability = often.argmax(axis=1), often.max(axis=1)
     by_mistake = MISTAKES * (1 - own) / (len(counts) - 1)
     suspected = (by_mistake > (1 - MISTAKES) * own) & (counts[truth] >= LEAST_LABELS)

@@ -15,7 +15,7 @@ from cvgssl.recognizer.finding import find_recognizer
 from cvgssl.recognizer.predict import Recognizing, open_recognizer
 from cvgssl.runtime.errors import UserError
 from cvgssl.station.config import StationConfig
-from cvgssl.station.gathering import Gatherer, Said
+from cvgssl.station.gathering import Gatherer, Recognition
 from cvgssl.station.models import FOLDER, Models, Version
 
 _KEPT = 2  # versions that are in memory beside the live one
@@ -118,8 +118,8 @@ class Answering:
         reason = next((square.reason for square in squares if square.pixels is None), "")
         if reason:
             return about | {"error": reason}
-        said = await asyncio.wrap_future(self.gatherer.ask(loaded.recognizer, squares))
-        return about | _values(loaded.recognizer.classes, said)
+        recognition = await asyncio.wrap_future(self.gatherer.ask(loaded.recognizer, squares))
+        return about | _values(loaded.recognizer.classes, recognition)
 
     def _decode(self, picture: SentPicture, loaded: Loaded) -> list[Square]:
         # names of clients reach neither the disk nor messages
@@ -155,15 +155,15 @@ class Answering:
             raise
 
 
-def _values(classes: Sequence[str], said: Said) -> dict[str, Any]:
-    best = int(said.probabilities.argmax())
+def _values(classes: Sequence[str], recognition: Recognition) -> dict[str, Any]:
+    best = int(recognition.probabilities.argmax())
     label = classes[best]
     return {
-        "answer": label if said.verdict in (None, KNOWN) else said.verdict,
+        "answer": label if recognition.verdict in (None, KNOWN) else recognition.verdict,
         "class": label,
-        "probability": round(float(said.probabilities[best]), 6),
+        "probability": round(float(recognition.probabilities[best]), 6),
         "probabilities": {
             name: round(float(number), 6)
-            for name, number in zip(classes, said.probabilities, strict=True)
+            for name, number in zip(classes, recognition.probabilities, strict=True)
         },
     }

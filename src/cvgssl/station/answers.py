@@ -173,10 +173,10 @@ class Answers:
 
     def get(self, number: int) -> Answer:
         """The answer of that number; raises LookupError where there is none."""
-        found = self._select("and e.number = ?", [number], 1)
-        if not found:
+        answers = self._select("and e.number = ?", [number], 1)
+        if not answers:
             raise LookupError(f"answer {number}: there is none")
-        return found[0]
+        return answers[0]
 
     def page(self, wanted: Wanted, before: int | None = None, most: int = 50) -> list[Answer]:
         """The newest answers, those with numbers below `before`; the last number asks for more."""

@@ -44,8 +44,8 @@ class ClassKeys:
                 self._note(event)
                 self._last = event.number
             used = self._used()
-            found = [(name, place) for name, place in self._places.items() if name in used]
-        return sorted(found, key=lambda item: item[1])
+            keys = [(name, place) for name, place in self._places.items() if name in used]
+        return sorted(keys, key=lambda item: item[1])
 
     def close(self) -> None:
         """Let go of the log."""

@@ -121,7 +121,7 @@ class ComparisonJobs:
     def _linked(self, told: Mapping[str, Told], folder: Path) -> dict[str, Told]:
         """The pictures in a folder by their hashes, which stay while room is made elsewhere."""
         folder.mkdir()
-        found = {}
+        linked = {}
         for sha256, each in told.items():
             path = self._answers.pictures.path(sha256)
             if path is None:
@@ -130,8 +130,8 @@ class ComparisonJobs:
                 os.link(path, folder / sha256)
             except OSError:  # a file system without links
                 shutil.copyfile(path, folder / sha256)
-            found[sha256] = each
-        return found
+            linked[sha256] = each
+        return linked
 
     def _clear(self, job: Job) -> None:
         """Remove the links, without which the pictures can make room; what was said stays."""

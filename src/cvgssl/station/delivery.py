@@ -111,12 +111,12 @@ class Delivery:
 
     def _deliver(self, log: EventLog) -> bool:
         """Whether there was something."""
-        found = list(islice(log.events(*self.sink.kinds, after=self.after), _AT_ONCE))
-        if not found:
+        events = list(islice(log.events(*self.sink.kinds, after=self.after), _AT_ONCE))
+        if not events:
             return False
-        state = self.sink.deliver(found, self._state)
-        write_json(self._kept, {"after": found[-1].number, "state": state})
-        self._state, self.after = state, found[-1].number
+        state = self.sink.deliver(events, self._state)
+        write_json(self._kept, {"after": events[-1].number, "state": state})
+        self._state, self.after = state, events[-1].number
         return True
 
     def _tell(self, trouble: str) -> None:

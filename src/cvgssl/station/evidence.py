@@ -150,9 +150,11 @@ class Evidence:
         loaded = self._answering.load(number)
         squares = self._squares(data, loaded)
         with self._answering.gatherer.place_for(1):
-            said = self._answering.gatherer.ask(loaded.recognizer, squares).result()
+            recognition = self._answering.gatherer.ask(loaded.recognizer, squares).result()
         classes = loaded.recognizer.classes
-        return Prediction(Path("picture"), tuple(classes), said.probabilities, said.verdict)
+        return Prediction(
+            Path("picture"), tuple(classes), recognition.probabilities, recognition.verdict
+        )
 
     def nearest(self, data: bytes, number: int) -> Sequence[Neighbour]:
         """The labelled pictures of version `number` that are most like a picture.

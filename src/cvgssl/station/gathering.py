@@ -32,7 +32,7 @@ class BusyError(Exception):
 
 
 @dataclass(frozen=True)
-class Said:
+class Recognition:
     """Of one picture. probabilities: float32 [K]. verdict: None where there are none.
 
     nearest: labelled pictures, by who names them.
@@ -49,7 +49,7 @@ class _Asked:
 
     recognizer: Recognizing | Nearest
     squares: Sequence[Square]
-    said: Future[Said] = field(default_factory=Future)
+    answer: Future[Recognition] = field(default_factory=Future)
 
 
 class Gatherer:
@@ -95,7 +95,9 @@ class Gatherer:
             with self._lock:
                 self._decoding -= 1
 
-    def ask(self, recognizer: Recognizing | Nearest, squares: Sequence[Square]) -> "Future[Said]":
+    def ask(
+        self, recognizer: Recognizing | Nearest, squares: Sequence[Square]
+    ) -> "Future[Recognition]":
         """What is said of a picture, in its time; inside `place_for`. Raises BusyError."""
         asked = _Asked(recognizer, squares)
         size = sum(square.pixels.nbytes for square in squares if square.pixels is not None)
@@ -104,13 +106,13 @@ class Gatherer:
                 raise self._busy()
             self._bytes += size
 
-        def let_go(_: Future[Said]) -> None:
+        def let_go(_: Future[Recognition]) -> None:
             with self._lock:
                 self._bytes -= size
 
-        asked.said.add_done_callback(let_go)
+        asked.answer.add_done_callback(let_go)
         self._waiting.put(asked)
-        return asked.said
+        return asked.answer
 
     def _busy(self) -> BusyError:
         return BusyError(max(1, math.ceil(self.taken * self._seconds / 2)))
@@ -149,14 +151,14 @@ class Gatherer:
 
 def _answer(recognizer: Recognizing | Nearest, asked: Sequence[_Asked]) -> None:
     """Give every picture what is said of it, or the error."""
-    going = [each for each in asked if each.said.set_running_or_notify_cancel()]
+    going = [each for each in asked if each.answer.set_running_or_notify_cancel()]
     if not going:
         return
     try:
-        by_geometry = [list(each) for each in zip(*(one.squares for one in going), strict=True)]
+        by_geometry = [list(each) for each in zip(*(other.squares for other in going), strict=True)]
         for each, *words in zip(going, *recognizer(by_geometry), strict=True):
-            each.said.set_result(Said(*words))
+            each.answer.set_result(Recognition(*words))
     except BaseException as error:
         for each in going:
-            if not each.said.done():
-                each.said.set_exception(error)
+            if not each.answer.done():
+                each.answer.set_exception(error)

@@ -34,7 +34,7 @@ _HERE = "{station}/"  # how the log calls the station's folder
 _CANCELLED = "cancelled"
 _LEFT = 30.0  # seconds in which what is left of an earlier process ends
 _LOOK = 0.1  # seconds between looks whether it has
-_TAIL = 4000  # bytes of what it said that are looked at
+_TAIL = 4000  # bytes of its output that are looked at
 # a line of `runtime.progress`
 _PROGRESS = re.compile(r"^(.+): (\d+) of (\d+), ([\d.]+)/s, (\d+) s left", re.MULTILINE)
 
@@ -53,7 +53,7 @@ class Progress:
 class Job:
     """number: of its event. task: what for. words: of the command. who: asked.
 
-    state: waiting, running, done, failed or cancelled. said: the last line, where it failed.
+    state: waiting, running, done, failed or cancelled. message: the last line, where it failed.
     """
 
     number: int
@@ -61,7 +61,7 @@ class Job:
     words: tuple[str, ...]
     who: str
     state: str
-    said: str = ""
+    message: str = ""
     progress: Progress | None = None
 
     @property
@@ -113,10 +113,10 @@ class Jobs:
 
     def job(self, number: int) -> Job:
         """Raises LookupError where there is none."""
-        found = next((job for job in self.jobs() if job.number == number), None)
-        if found is None:
+        job = next((job for job in self.jobs() if job.number == number), None)
+        if job is None:
             raise LookupError(number)
-        return found
+        return job
 
     def cancel(self, number: int) -> None:
         """End a job that is not over; raises LookupError where there is none."""
@@ -138,8 +138,8 @@ class Jobs:
             self._thread.join()
         self._log.close()
 
-    def said(self, number: int) -> str:
-        """The end of what its command said."""
+    def output(self, number: int) -> str:
+        """The end of what its command printed."""
         return _tail(self._place(number))
 
     def _jobs(self) -> list[Job]:
@@ -155,13 +155,13 @@ class Jobs:
     def _job(self, asked: Event, ended: Event | None) -> Job:
         number, facts = asked.number, asked.facts
         if ended is not None:
-            state, said, progress = ended.facts["state"], ended.facts["said"], None
+            state, message, progress = ended.facts["state"], ended.facts["message"], None
         elif self._running == number:
-            state, said, progress = "running", "", _progress(self.said(number))
+            state, message, progress = "running", "", _progress(self.output(number))
         else:
-            state, said, progress = "waiting", "", None
+            state, message, progress = "waiting", "", None
         words = tuple(self._meant(word) for word in facts["words"])
-        return Job(number, facts["task"], words, asked.who, state, said, progress)
+        return Job(number, facts["task"], words, asked.who, state, message, progress)
 
     def _kept(self, word: str) -> str:
         """A word as the log has it: paths in the station's folder stay right when that is moved."""
@@ -183,21 +183,21 @@ class Jobs:
                     return
                 self._running = job.number
             try:
-                state, said = self._run(job)
+                state, message = self._run(job)
             except (UserError, MachineError, OSError) as error:
-                state, said = "failed", one_line(error)
+                state, message = "failed", one_line(error)
             with self._lock:
                 self._running = self._process = None
                 if self._ending:
                     return
-                self._log.append(ENDED, "station", job=job.number, state=state, said=said)
+                self._log.append(ENDED, "station", job=job.number, state=state, message=message)
 
     def _next(self) -> Job | None:
         """The first that is not over, waited for; None at the end."""
         while not self._ending:
-            found = next((job for job in self._jobs() if not job.is_over), None)
-            if found is not None:
-                return found
+            job = next((job for job in self._jobs() if not job.is_over), None)
+            if job is not None:
+                return job
             self._lock.wait()
         return None
 
@@ -221,11 +221,11 @@ class Jobs:
                 )
             with process:
                 code = process.wait()
-        said = next(reversed(_tail(place).strip().splitlines()), "")
+        message = next(reversed(_tail(place).strip().splitlines()), "")
         if job.number in self._cancelled:
             return _CANCELLED, ""
         if code not in _GOOD.get(job.words[0], (0,)):
-            return "failed", said or f"exit code {code}"
+            return "failed", message or f"exit code {code}"
         if not self._ending and job.task in self.after:
             self.after[job.task](job)
         return "done", ""
@@ -273,8 +273,8 @@ def _tail(path: Path) -> str:
 
 
 def _progress(text: str) -> Progress | None:
-    found = _PROGRESS.findall(text)
-    if not found:
+    lines = _PROGRESS.findall(text)
+    if not lines:
         return None
-    _, done, total, rate, left = found[-1]
+    _, done, total, rate, left = lines[-1]
     return Progress(int(done), int(total), float(rate), int(left))

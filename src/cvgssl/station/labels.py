@@ -47,12 +47,12 @@ class LabelConflictError(Exception):
     """Somebody labelled the picture meanwhile; `now`: what counts, None where it was undone."""
 
     def __init__(self, picture: str, now: Label | None) -> None:
-        said = "its label was undone"
+        what = "its label was undone"
         if now is not None:
-            said = f"{now.who} " + (
+            what = f"{now.who} " + (
                 f"labelled it {now.label}" if now.label else "took its label back"
             )
-        super().__init__(f"{one_line(picture)}: {said} meanwhile")
+        super().__init__(f"{one_line(picture)}: {what} meanwhile")
         self.now = now
 
 
@@ -189,7 +189,9 @@ class Labels:
         self._last = event.number
         if event.kind == UNDO:
             self._undone.add(facts["label"])
-            undone = next((one for one in self._by[who] if one.number == facts["label"]), None)
+            undone = next(
+                (label for label in self._by[who] if label.number == facts["label"]), None
+            )
             if undone is not None:
                 self._redoable[who].append(undone)
             return

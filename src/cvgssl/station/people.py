@@ -76,26 +76,26 @@ class People:
 
     def enter(self, session: dict[str, Any], given: str) -> Person | None:
         """Sign in by a secret; None where no person has it."""
-        found = self._find(given.strip())
-        if found is None or found[1].role == "program":
+        owner = self._find(given.strip())
+        if owner is None or owner[1].role == "program":
             return None
         session.clear()  # what was begun before belongs to nobody
-        session[_BY] = self._ids[found[0]]
+        session[_BY] = self._ids[owner[0]]
         csrf_token(session)  # which tells it from others of the same person
-        return found[1]
+        return owner[1]
 
     def person(self, session: dict[str, Any]) -> Person | None:
         """Who has this session; None before signing in, and once the secret is gone."""
-        found: Person | None = Person(session.get(_NAME, ""), "reviewer")
+        person: Person | None = Person(session.get(_NAME, ""), "reviewer")
         if self.sign_in:
-            found = self._by_id.get(str(session.get(_BY)))
+            person = self._by_id.get(str(session.get(_BY)))
             if _CSRF not in session or _digest(str(session[_CSRF])) in self._left:
                 return None
-        if found is None or found.role == "program":  # which the file may say since it signed in
+        if person is None or person.role == "program":  # which the file may say since it signed in
             return None
-        if found.name:
-            return found
-        return replace(found, name=f"{GUEST} {_digest(csrf_token(session))[:4]}", is_named=False)
+        if person.name:
+            return person
+        return replace(person, name=f"{GUEST} {_digest(csrf_token(session))[:4]}", is_named=False)
 
     def leave(self, session: dict[str, Any], who: str) -> None:
         """Sign out: this session, wherever its cookie was copied to, is nobody's from now on."""
@@ -120,8 +120,8 @@ class People:
     def _find(self, given: str) -> tuple[str, Person] | None:
         # digests of one length, all of them compared: time tells nothing about secrets
         digest = _digest(given)
-        found = [each for each in self._by_digest if hmac.compare_digest(each, digest)]
-        return (found[0], self._by_digest[found[0]]) if found else None
+        equal = [each for each in self._by_digest if hmac.compare_digest(each, digest)]
+        return (equal[0], self._by_digest[equal[0]]) if equal else None
 
 
 def read_secrets(path: Path) -> dict[str, Person]:
@@ -130,8 +130,8 @@ def read_secrets(path: Path) -> dict[str, Person]:
     for number, line in enumerate(_lines(path), 1):
         words = line.split()
         name, role, secret = words if len(words) == 3 else ("", "reviewer", words[0])
-        right = len(words) in (1, 3) and role in get_args(Role)
-        if not right or not _SHORTEST <= len(secret) <= _LONGEST or not secret.isascii():
+        is_complete = len(words) in (1, 3) and role in get_args(Role)
+        if not is_complete or not _SHORTEST <= len(secret) <= _LONGEST or not secret.isascii():
             raise UserError(
                 f"--token-file {path}: line {number} must be a secret, or NAME "
                 f"{'|'.join(get_args(Role))} SECRET; a secret is one word of {_SHORTEST} to "

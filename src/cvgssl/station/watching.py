@@ -178,8 +178,8 @@ class Watching:
     def example(self, alarm: ToldAlarm, name: str) -> Answer | None:
         """The newest answer to a picture that an alarm names; None where there is none."""
         if alarm.source == WATCH:
-            found = self._answers.page(Wanted(name=name, source=WATCH))
-            return next((each for each in found if each.name == name), None)
+            answers = self._answers.page(Wanted(name=name, source=WATCH))
+            return next((each for each in answers if each.name == name), None)
         return next(
             iter(self._answers.page(Wanted(sha256=name, source=alarm.source), None, 1)), None
         )
@@ -286,9 +286,9 @@ class Watching:
         arrivals = Arrivals(watched, self._is_answered)
         while not self._ending.is_set():
             try:
-                found = arrivals.poll()
-                for at in range(0, len(found), self._batch):
-                    arrivals.give_up(self._name(found[at : at + self._batch], arrivals.claim))
+                arrived = arrivals.poll()
+                for at in range(0, len(arrived), self._batch):
+                    arrivals.give_up(self._name(arrived[at : at + self._batch], arrivals.claim))
                     if self._ending.is_set():
                         break
             except (UserError, OSError) as error:  # a share is away, a disk is full
@@ -359,9 +359,11 @@ class Watching:
 
     def _compare(self, pictures: Sequence[tuple[str, str]]) -> None:
         """pictures: name and SHA-256 of those whose answers are kept."""
-        found = [(name, *self._seen[sha256]) for name, sha256 in pictures if sha256 in self._seen]
-        if found:
-            names, batches, places = zip(*found, strict=True)
+        pictures_seen = [
+            (name, *self._seen[sha256]) for name, sha256 in pictures if sha256 in self._seen
+        ]
+        if pictures_seen:
+            names, batches, places = zip(*pictures_seen, strict=True)
             self._stream.take(names, _chosen(batches, places))
 
     def _is_kept(self, number: Future[int]) -> bool:

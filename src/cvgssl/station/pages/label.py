@@ -113,7 +113,7 @@ class LabelPage:
         job = self._fitting.last()
         return state | {
             "last": engine.labels.last,
-            "fit": None if job is None else {"state": job.state, "said": job.said},
+            "fit": None if job is None else {"state": job.state, "message": job.message},
         }
 
     def _next(self, engine: Labelling, who: str, facts: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002

@@ -142,7 +142,7 @@ class ModelsPage:
         if job.state != "done":
             return ""
         name = Path(job.words[2]).name
-        lines = self._jobs.said(job.number).splitlines()
+        lines = self._jobs.output(job.number).splitlines()
         # the station may have been at another place then
         place = re.compile(rf"^\S.*?(?={re.escape(name)}: )")
         first = next((row for row, line in enumerate(lines) if f"{name}: " in line), 0)
@@ -212,11 +212,11 @@ class ModelsPage:
         facts: dict[str, Any] = {"job": None if job is None else _job(job), "result": None}
         if job is None or job.state != "done":
             return facts
-        found = self._comparisons.result(
+        compared = self._comparisons.result(
             known, (before, after), self._reviews.truths(), self._labels()
         )
-        if found is not None:
-            facts["result"] = _comparison(found.comparison, found.of_kept)
+        if compared is not None:
+            facts["result"] = _comparison(compared.comparison, compared.of_kept)
         return facts
 
     def _labels(self) -> dict[str, tuple[str, str]]:
@@ -239,7 +239,7 @@ class ModelsPage:
 
 def _job(job: Job) -> dict[str, Any]:
     progress = None if job.progress is None else asdict(job.progress)
-    return {"state": job.state, "said": job.said, "progress": progress}
+    return {"state": job.state, "message": job.message, "progress": progress}
 
 
 def _comparison(found: Comparison, of_kept: bool) -> dict[str, Any]:

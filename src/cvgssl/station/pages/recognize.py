@@ -111,10 +111,10 @@ class RecognizePage:
         return JSONResponse(await run_in_threadpool(self._found, wanted_of(query), before, counted))
 
     def _found(self, wanted: Wanted, before: int | None, counted: bool) -> dict[str, Any]:
-        found = self._answers.page(wanted, before, _LISTED)
+        answers = self._answers.page(wanted, before, _LISTED)
         facts: dict[str, Any] = {
-            "answers": [self.shown(each) for each in found],
-            "more": found[-1].number if len(found) == _LISTED else None,
+            "answers": [self.shown(each) for each in answers],
+            "more": answers[-1].number if len(answers) == _LISTED else None,
         }
         if counted:
             # answers to choose from are those of the other filters
@@ -214,7 +214,7 @@ def wanted_of(query: Mapping[str, str]) -> Wanted:
 
 def number_of(text: object) -> int:
     """A number of a request; raises HTTPException for what is none."""
-    found = str(text)
-    if not (found.isascii() and found.isdigit() and len(found) < 16):
+    digits = str(text)
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 16):
         raise HTTPException(400, "a number is expected")
-    return int(found)
+    return int(digits)

@@ -277,12 +277,12 @@ register_url_convertor("number", _Number())
 async def json_object(request: Request) -> dict[str, Any]:
     """The JSON object of a request's body; raises HTTPException for what is none."""
     try:
-        found = await request.json()
+        body = await request.json()
     except (ValueError, RecursionError) as error:
         raise HTTPException(400, "the body is no JSON") from error
-    if not isinstance(found, dict):
+    if not isinstance(body, dict):
         raise HTTPException(400, "the body is no JSON object")
-    return found
+    return body
 
 
 class Words:
@@ -293,8 +293,8 @@ class Words:
 
     def __call__(self, text: str, **values: object) -> str:
         """The text with `values` in place of its {names}."""
-        found = self._by_english.get(text, text)
-        return found.format(**values) if values else found
+        translated = self._by_english.get(text, text)
+        return translated.format(**values) if values else translated
 
     def all(self) -> Mapping[str, str]:
         """All that differ from the English ones, for JavaScript."""

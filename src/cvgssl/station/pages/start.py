@@ -139,6 +139,6 @@ class StartPage:
 def _shown(job: Job) -> dict[str, Any]:
     return {
         "state": job.state,
-        "said": job.said,
+        "message": job.message,
         "progress": None if job.progress is None else asdict(job.progress),
     }

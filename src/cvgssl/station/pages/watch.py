@@ -51,14 +51,14 @@ class WatchPage:
         ]
 
     async def _page(self, request: Request, person: Person) -> Response:
-        found = await run_in_threadpool(self._found)
-        return self._shell.render(request, "watch.html", person, **found)
+        facts = await run_in_threadpool(self._facts)
+        return self._shell.render(request, "watch.html", person, **facts)
 
     async def _now(self, request: Request, person: Person) -> Response:
-        found = await run_in_threadpool(self._found)
-        return self._shell.render(request, "watch_now.html", person, **found)
+        facts = await run_in_threadpool(self._facts)
+        return self._shell.render(request, "watch_now.html", person, **facts)
 
-    def _found(self) -> dict[str, Any]:
+    def _facts(self) -> dict[str, Any]:
         hours, counts = self._watching.counts(_HOURS)
         alarms = self._watching.alarms()[:_ALARMS]
         open_alarm = next((each for each in alarms if each.settled is None), None)

@@ -163,7 +163,7 @@ if (document.getElementById("labelling")) {
     if (place.dataset.state === (job?.state ?? "")) return; // what has the focus stays
     place.dataset.state = job?.state ?? "";
     if (!job || job.state === "cancelled") return place.replaceChildren();
-    if (job.state === "failed") return place.replaceChildren(make("p", { class: "bad" }, job.said));
+    if (job.state === "failed") return place.replaceChildren(make("p", { class: "bad" }, job.message));
     if (job.state === "done") {
       const link = make("a", { class: "button", id: "see", href: "/models" }, t("See it and make it live"), " ", make("kbd", {}, "L"));
       return place.replaceChildren(make("p", { class: "good" }, t("The recognizer is there.")), link);

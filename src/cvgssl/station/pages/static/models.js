@@ -32,7 +32,7 @@
     byId("models").hidden = !state.versions.length;
     byId("versions").replaceChildren(...state.versions.map(card));
     byId("fitting").replaceChildren(...(isOver(state.fit) ? [] : [progress(state.fit), t("The recognizer is being made.")]));
-    if (state.fit?.state === "failed") byId("fitting").replaceChildren(make("span", { class: "bad" }, state.fit.said));
+    if (state.fit?.state === "failed") byId("fitting").replaceChildren(make("span", { class: "bad" }, state.fit.message));
     byId("history").replaceChildren(...state.history.map((each) => make("li", {}, make("b", {}, t("version {n}", { n: each.version })), ` ${answers.who(each.who)} `, make("span", { class: "quiet" }, when(each.at)))));
     showProposals();
     choices();
@@ -102,7 +102,7 @@
     const job = each.export;
     if (!job) return "";
     if (!isOver(job)) return make("p", { class: "row" }, progress(job), t("The file is being made and checked."));
-    if (job.state === "failed") return make("p", { class: "bad" }, job.said);
+    if (job.state === "failed") return make("p", { class: "bad" }, job.message);
     if (job.state !== "done") return "";
     return make("details", {}, make("summary", {}, t("The file answers as this version: its proof")), make("pre", {}, job.proof));
   }
@@ -186,7 +186,7 @@
     const place = byId("comparison");
     byId("changes-card").hidden = !result?.changed;
     if (!result) {
-      if (isOver(job)) place.replaceChildren(make("p", { class: "bad" }, job?.said || t("There is no comparison.")));
+      if (isOver(job)) place.replaceChildren(make("p", { class: "bad" }, job?.message || t("There is no comparison.")));
       else place.replaceChildren(progress(job), make("p", { class: "quiet" }, t("Pictures are being recognized by version {n}.", { n: compared[1] })));
       return;
     }

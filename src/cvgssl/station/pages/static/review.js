@@ -4,7 +4,7 @@
   const byId = (id) => document.getElementById(id);
   const may = Boolean(byId("reviewing").dataset.may);
   let queue = []; // answers to look at, the one that is shown at the head
-  const done = new Set(); // hashes of what was said or skipped here; a request may still bring them
+  const done = new Set(); // hashes of what was given or skipped here; a request may still bring them
   let keys = []; // pairs of a class and its place, as on Label
   let kind = "";
   let sending = false;
@@ -72,13 +72,13 @@
     } catch (error) { say(error.message); }
   }
 
-  async function give(said) {
+  async function give(given) {
     const now = queue[0];
     if (!now || sending) return;
     sending = true;
     try {
-      await ask("/review/give", { number: now.number, replaces: now.review?.number ?? null, ...said });
-      const isNew = said.label && said.label !== "?" && !keys.some(([name]) => name === said.label);
+      await ask("/review/give", { number: now.number, replaces: now.review?.number ?? null, ...given });
+      const isNew = given.label && given.label !== "?" && !keys.some(([name]) => name === given.label);
       advance();
       if (isNew) refill(); // its key
       figures();

@@ -33,7 +33,7 @@
 
   function jobLines(job, done) {
     if (job.state === "done") return [make("p", { class: "good" }, done)];
-    if (job.state === "failed") return [make("p", { class: "bad", role: "alert" }, job.said)];
+    if (job.state === "failed") return [make("p", { class: "bad", role: "alert" }, job.message)];
     if (job.state === "cancelled") return [make("p", { class: "quiet" }, t("Cancelled."))];
     const p = job.progress;
     const bar = p ? make("progress", { max: p.total, value: p.done, "aria-label": t("progress") })
