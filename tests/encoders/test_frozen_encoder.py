@@ -75,7 +75,7 @@ def test_torchvision_names(folder: Path) -> None:
     assert (teacher.dim, teacher.image_size, teacher.weight) == (512, 224, 2.0)
     assert teacher.interpolation == "bilinear"
     assert "weight 2" in teacher.summary()
-    assert load("torchvision:squeezenet1_1", folder).file == "squeeze.pth"  # by its content
+    assert load("torchvision:squeezenet1_1", folder).source.file == "squeeze.pth"  # by its content
 
 
 def test_hash_and_identity(folder: Path, tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_random_weights_are_called_random(folder: Path) -> None:
     assert torch.equal(torch.rand(3), wanted)  # nobody else's random numbers change
     assert (first.dim, vit.dim) == (1024, 512) and first.image_size == vit.image_size == 224
     assert "random weights" in first.summary()
-    assert first.identity()["sha256"] is None and first.file is None
+    assert first.identity()["sha256"] is None and first.source.file is None
     assert vit.identity()["activation"] == "quick_gelu"
     again = load("RN50=random", folder)
     views = torch.rand(1, 3, 224, 224)
@@ -215,7 +215,8 @@ def test_hub_names_say_what_the_weights_need(
         teacher = load(name, tmp_path)
         assert teacher.identity()["activation"] == "quick_gelu" and teacher.dim == 512
         assert teacher.normalization == CLIP
-        assert teacher.file in teacher.summary() and teacher.file.endswith("_224.openai")
+        file = teacher.source.file
+        assert file in teacher.summary() and file.endswith("_224.openai")
         got, right = teacher(views), wanted(views)
         assert (got - right).abs().max() < 0.01 * right.abs().max()  # float16 in the file
     assert "QuickGELU, as timm says" in teacher.summary()

@@ -107,7 +107,7 @@ def test_class_token(
     built = model(kind, config, **options)
     path = save(built, tmp_path / "model") / "model.safetensors"
     encoder = of_file(path)
-    assert encoder.layout == layout and encoder.normalization == normalization
+    assert encoder.source.layout == layout and encoder.normalization == normalization
     assert difference(encoder, pooled(built), normalization) < 1e-5
     assert inspect_weights(path).layout == layout
     memory = tmp_path / "memory.pt"  # names inside transformers 5 differ from those of its files
@@ -133,7 +133,7 @@ def test_network_inside_another(
     inner = getattr(built, part)
     path = save(built, tmp_path) / "model.safetensors"
     encoder = of_file(path)
-    assert encoder.layout == layout
+    assert encoder.source.layout == layout
     if "MAE" in kind:
         inner.config.mask_ratio = 0.0
         noise = torch.arange(16).expand(3, -1)  # keeps the order of the patches
@@ -151,7 +151,7 @@ def test_clip_and_its_projection(tmp_path: Path, act: str) -> None:
     built = model("CLIPModel", "CLIPConfig", **options)
     path = save(built, tmp_path) / "model.safetensors"
     encoder = of_file(path)
-    assert encoder.layout == "transformers CLIP" and encoder.dim == 48
+    assert encoder.source.layout == "transformers CLIP" and encoder.dim == 48
     assert encoder.identity()["activation"] == act
     assert difference(encoder, images(built), CLIP) < 1e-5
 
@@ -174,14 +174,14 @@ def test_siglip(tmp_path: Path) -> None:
     built = model("SiglipModel", "SiglipConfig", vision_config=VISION, text_config=TEXT)
     path = save(built, tmp_path) / "model.safetensors"
     encoder = of_file(path)
-    assert encoder.layout == "transformers SigLIP" and encoder.normalization == HALF
+    assert encoder.source.layout == "transformers SigLIP" and encoder.normalization == HALF
     assert encoder.identity()["activation"] == "gelu_tanh"
     assert difference(encoder, images(built), HALF) < 1e-5
     (tmp_path / "config.json").unlink()
     arch = "vit_base_patch16_siglip_224,patch_size=8,embed_dim=64,depth=2,num_heads=2,mlp_ratio=2.5"
     named = load_encoders([f"{arch}={path}"], size=SIZE)[0]
     assert difference(named, images(built), HALF) < 1e-5
-    assert any("no config.json" in note for note in named.notes), named.notes
+    assert any("no config.json" in note for note in named.source.notes), named.source.notes
 
 
 def test_names_of_people_and_the_configuration(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_several_files_and_their_index(tmp_path: Path) -> None:
     for source in (index, folder):
         encoder = load_encoders([f"{arch}={source}"], size=SIZE)[0]
         assert difference(encoder, pooled(built), IMAGENET) < 1e-5
-        assert encoder.sha256 == weights_digest(index)
+        assert encoder.source.sha256 == weights_digest(index)
     assert inspect_weights(index).tensors == inspect_weights(whole / "model.safetensors").tensors
     before = weights_digest(index)
     state = load_file(first)

@@ -99,7 +99,7 @@ def test_what_a_card_tells_is_used(tmp_path: Path, recognizer: dict[str, torch.T
     card = read_contents(path).card
     assert (card.arch, card.size, card.resampling, card.resize) == (ARCH, 32, "bicubic", "pad")
     (encoder,) = load_encoders([str(path)])
-    assert (encoder.name, encoder.image_size, encoder.card) == (ARCH, 32, card)
+    assert (encoder.name, encoder.image_size, encoder.source.card) == (ARCH, 32, card)
     student = {
         "arch": "resnet18",
         "image_size": 96,

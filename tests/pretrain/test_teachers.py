@@ -30,7 +30,7 @@ def test_the_installed_encoder_where_nothing_else_is(folder: Path) -> None:
 @pytest.mark.usefixtures("folder")
 def test_named_teacher_comes_first() -> None:
     (teacher,) = choose_teachers(["resnet10t=resnet.safetensors"])
-    assert teacher.file == "resnet.safetensors"
+    assert teacher.source.file == "resnet.safetensors"
     (installed,) = choose_teachers(["tf_efficientnet_lite0"])
     assert "default" not in installed.summary()
 
@@ -41,7 +41,7 @@ def test_clip_file_comes_before_the_installed_encoder(folder: Path) -> None:
     weights = {f"visual.{name}": tensor for name, tensor in tower.state_dict().items()}
     save_file(weights, folder / "clip.safetensors")
     (teacher,) = choose_teachers([])
-    assert (teacher.name, teacher.file) == ("RN50", "clip.safetensors")
+    assert (teacher.name, teacher.source.file) == ("RN50", "clip.safetensors")
     (folder / "copy.safetensors").hardlink_to(folder / "clip.safetensors")
     with pytest.raises(UserError, match=r"name one or more .*RN50=.*clip.*, RN50=.*copy"):
         choose_teachers([])

@@ -13,7 +13,7 @@ from cvgssl.encoders.backbone_file import BackboneFile
 from cvgssl.encoders.clip_names import clip_name, clip_tower
 from cvgssl.encoders.encoder_spec import EncoderSpec
 from cvgssl.encoders.extent import bounded_by, undrawn
-from cvgssl.encoders.frozen_encoder import FrozenEncoder
+from cvgssl.encoders.frozen_encoder import FrozenEncoder, WeightsSource
 from cvgssl.encoders.hub import PREFIX
 from cvgssl.encoders.normalization import Normalization
 from cvgssl.encoders.preprocessing import file_size, open_clip_config, published_config
@@ -57,19 +57,17 @@ def encoder_from(
     interpolation = beside.interpolation or backbone_file.described.interpolation
     stated = interpolation or backbone_file.card.resampling
     usual = "bicubic" if backbone_file.layout.clip else config.get("interpolation")
-    return FrozenEncoder(
-        spec.label,
-        backbone,
-        projector,
-        _filter(stated or usual),
-        spec.weight,
+    source = WeightsSource(
         file=path.name if hub is None or spec.file else PREFIX + hub,
         sha256=report.sha256,
         layout=report.layout,
-        notes=(*(note for note in report.notes if "plain GELU" not in note), *notes),
         card=backbone_file.card,
         network=backbone_file.network,
         remarks=backbone_file.notes,
+        notes=(*(note for note in report.notes if "plain GELU" not in note), *notes),
+    )
+    return FrozenEncoder(
+        spec.label, backbone, projector, _filter(stated or usual), spec.weight, source
     )
 
 

@@ -4,6 +4,7 @@ Shape letters: B views, C channels (1 gray or 3), s side of a view, D numbers of
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
 import torch
@@ -29,17 +30,32 @@ class Pools(Protocol):
         """Float32 [B, D] from a run that shows these layers."""
 
 
+@dataclass(frozen=True)
+class WeightsSource:
+    """Where the weights of an encoder are from; they are random without a file.
+
+    file, sha256, layout: of the weights. card: what cvgssl wrote into the file.
+    network: which copy of a checkpoint that holds several, else empty. remarks: what every command
+        says of the file: that choice, and what had to be assumed.
+    notes: what was decided on loading, for the log.
+    """
+
+    file: str | None = None
+    sha256: str | None = None
+    layout: str | None = None
+    card: WeightsCard = field(default_factory=WeightsCard)
+    network: str = ""
+    remarks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
 class FrozenEncoder(nn.Module):
     """Views to embeddings: resized to its own size, normalised, encoded; never trained.
 
     name: as asked for, `ViT-B/32` for example. weight: of its loss terms.
     widths: of the parts of an embedding, several where inner layers are pooled; their sum is D.
-    file, sha256, layout: of the weights; None for random ones.
-    interpolation: `bicubic` or `bilinear`. notes: what was decided on loading, for the log.
-    card: what cvgssl wrote into the file.
+    interpolation: `bicubic` or `bilinear`.
     runs: all of the backbone. run: that of `forward`, by torch until `choose_runtime`.
-    network: which copy of a checkpoint that holds several, else empty. remarks: what every command
-        says of the file: that choice, and what had to be assumed.
     """
 
     def __init__(
@@ -49,22 +65,14 @@ class FrozenEncoder(nn.Module):
         projection: nn.Module | None = None,
         interpolation: str = "bicubic",
         weight: float = 1.0,
-        file: str | None = None,
-        sha256: str | None = None,
-        layout: str | None = None,
-        notes: tuple[str, ...] = (),
-        card: WeightsCard | None = None,
-        network: str = "",
-        remarks: tuple[str, ...] = (),
+        source: WeightsSource | None = None,
     ) -> None:
         assert interpolation in ("bicubic", "bilinear")
         super().__init__()
         self.backbone = backbone
         self.projection = projection or nn.Identity()
         self.name, self.weight, self.interpolation = name, weight, interpolation
-        self.file, self.sha256, self.layout, self.notes = file, sha256, layout, notes
-        self.card = card or WeightsCard()
-        self.network, self.remarks = network, remarks
+        self.source = source or WeightsSource()
         for child in self.children():
             child.requires_grad_(False).eval()
         self.training = False
@@ -125,12 +133,12 @@ class FrozenEncoder(nn.Module):
 
     def identity(self) -> dict[str, Any]:
         """All that decides its embeddings, as JSON values, to be recorded and compared."""
-        copy = {"network": self.network} if self.network else {}
+        copy = {"network": self.source.network} if self.source.network else {}
         return (
             {
                 "name": self.name,
                 "arch": self.arch,
-                "sha256": self.sha256,
+                "sha256": self.source.sha256,
                 "size": self.image_size,
                 "mean": list(self.normalization.mean),
                 "std": list(self.normalization.std),
@@ -144,17 +152,17 @@ class FrozenEncoder(nn.Module):
 
     def summary(self) -> str:
         """One line for the log."""
-        source = "random weights, for measuring speed only"
-        if self.file is not None:
-            source = f"{self.file} ({self.layout} layout, sha256 {(self.sha256 or '')[:8]})"
+        weights, source = "random weights, for measuring speed only", self.source
+        if source.file is not None:
+            weights = f"{source.file} ({source.layout} layout, sha256 {(source.sha256 or '')[:8]})"
         mean = ", ".join(f"{value:.3g}" for value in self.normalization.mean)
         parts = [
-            f"{self.name}: {source}, {self.arch}, {self.dim} numbers from "
+            f"{self.name}: {weights}, {self.arch}, {self.dim} numbers from "
             f"{self.image_size} px {self.interpolation}, mean {mean}"
         ]
         if self.weight != 1:
             parts.append(f"weight {self.weight:g}")
-        return "; ".join([*parts, *self.notes])
+        return "; ".join([*parts, *source.notes])
 
 
 def check_identity(recorded: Mapping[str, Any], encoder: FrozenEncoder) -> None:

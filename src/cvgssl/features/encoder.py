@@ -55,7 +55,7 @@ class Encoder:
     def geometry(self) -> Geometry:
         """How its pictures become squares; as the weights were fine-tuned unless options differ."""
         config = self.config
-        resize = self.frozen.card.resize if config.resize == "auto" else config.resize
+        resize = self.frozen.source.card.resize if config.resize == "auto" else config.resize
         chosen = config.interpolation
         interpolation = self.frozen.interpolation if chosen == "auto" else chosen
         return Geometry(
@@ -84,7 +84,8 @@ class Encoder:
         if self.program != TORCH:
             facts["runtime"] = self.program
         widths = self.pooling.widths if self.pooling else ()
-        return EncoderRecord(self.name, frozen.file, self.weight, widths, facts, frozen.remarks)
+        file, remarks = frozen.source.file, frozen.source.remarks
+        return EncoderRecord(self.name, file, self.weight, widths, facts, remarks)
 
     def take(self, output: Tensor | None, shown: Mapping[int, Tokens]) -> Tensor:
         """Float32 [B, D] from a run: the backbone's own output, or layers that are shown."""

@@ -1,6 +1,7 @@
 """Which frozen encoders guide a run."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from cvgssl.encoders.encoder_spec import EncoderSpec, parse_encoder
 from cvgssl.encoders.frozen_encoder import FrozenEncoder
@@ -58,5 +59,6 @@ def _named_or_default(named: Sequence[EncoderSpec]) -> tuple[FrozenEncoder, ...]
     if available:
         return tuple(load_encoders(available))
     (default,) = load_encoders([INSTALLED])
-    default.notes += (f"the default, as no --teacher is named and {folder} holds no CLIP file",)
+    why = f"the default, as no --teacher is named and {folder} holds no CLIP file"
+    default.source = replace(default.source, notes=(*default.source.notes, why))
     return (default,)
