@@ -91,13 +91,19 @@ def build(args: argparse.Namespace) -> tuple[nn.Module, dict[str, Any]]:
 
 
 def score(
-    train: Tensor, test: Tensor, dataset: Dataset, shots: list[int], draws: int
+    train: Tensor,
+    test: Tensor,
+    dataset: Dataset,
+    shots: list[int],
+    draws: int,
+    only: str = "",
 ) -> dict[str, dict[str, list[float]]]:
-    """Macro-recall of both heads, by shot, one figure per draw."""
+    """Macro-recall of both heads, or of one of them, by shot, one figure per draw."""
     centre = train.mean(0)
     train, test = F.normalize(train - centre, dim=1), F.normalize(test - centre, dim=1)
     labels, classes = torch.from_numpy(dataset.train.labels), len(dataset.train.classes)
     heads = {"nearest class mean": nearest_mean, "logistic regression": logistic}
+    heads = {name: head for name, head in heads.items() if only in ("", name)}
     found: dict[str, dict[str, list[float]]] = {name: {} for name in heads}
     for shot in shots:
         drawn = draw(dataset, shot, draws, seed=0)

@@ -23,6 +23,7 @@ settings.load_profile("repeatable")
 ROOT = Path(__file__).parents[1]
 PYTHON = "CVGSSL_TEST_PYTHON"
 COMPILED = "CVGSSL_TEST_COMPILED"
+IMPORTED = pytest.StashKey[int]()  # modules, when the collector was last spared them
 Command = Callable[..., subprocess.CompletedProcess[str]]
 MadeOnce = Callable[[str, Callable[[Path], object]], Path]
 
@@ -119,10 +120,17 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(over)
 
 
-def pytest_collection_finish() -> None:
+def pytest_collection_finish(session: pytest.Session) -> None:
     """Spare every later run of the garbage collector what imports and collecting have made."""
     gc.collect()
     gc.freeze()
+    session.stash[IMPORTED] = len(sys.modules)
+
+
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """The same of what tests import first, such as torch's compiler."""
+    if len(sys.modules) > item.session.stash[IMPORTED] + 200:
+        pytest_collection_finish(item.session)
 
 
 @pytest.fixture(scope="session")

@@ -55,6 +55,8 @@ def main(section: Section) -> None:
             32,
             "--out-dim",
             16,
+            "--runtime",  # on the CPU too, where it is only tried
+            "torch",
         ]
     else:
         words += ["--precision", "bf16"]
@@ -115,6 +117,6 @@ def _macro_recall(
         for part in (loaded.train, loaded.test)
     )
     shots = [1, min(4, len(loaded.train) // 6)]
-    found = score(train, test, loaded.dataset, shots, 10)["nearest class mean"]
+    (found,) = score(train, test, loaded.dataset, shots, 10, "nearest class mean").values()
     spreads = {shot: mean_interval(values) for shot, values in found.items()}
     return {f"{shot} label(s)": [s.mean, s.ci95] for shot, s in spreads.items()}

@@ -24,7 +24,7 @@ WEIGHTS = ("backbone.safetensors", "backbone_ema.safetensors")
 def main(section: Section) -> None:
     """The curves, then the interruption."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
-    steps = 9 if section.tiny else 50
+    steps = 6 if section.tiny else 50
     options = _options(section, steps)
     on_gpu = device().type == "cuda"
     first: list[float] = []

@@ -61,7 +61,7 @@ def plain_linear_evaluation(config: LinearConfig) -> list[dict[str, float]]:
     return rows
 
 
-@pytest.mark.parametrize(("arch", "lr"), [("resnet18", 0.3), ("vit_tiny_patch16_224", 0.01)])
+@pytest.mark.parametrize(("arch", "lr"), [("test_resnet", 5.0), ("test_vit", 0.01)])
 def test_cached_features_give_the_numbers_of_the_plain_loop(
     arch: str, lr: float, steel: Path, tmp_path: Path
 ) -> None:
@@ -91,7 +91,8 @@ def test_backbone_stays_as_it_was(steel: Path, tmp_path: Path) -> None:
     """Batch norm must not drift while the head trains."""
     from cvgssl.adapt.model_file import load_model
 
-    config = LinearConfig(data=steel, num_draws=1, epochs=3, image_size=32, out=tmp_path / "run")
+    small = {"arch": "test_resnet", "image_size": 32}
+    config = LinearConfig(data=steel, num_draws=1, epochs=3, **small, out=tmp_path / "run")
     folder, _ = adapt(config)
     model, card = load_model(folder / "weights" / "draw_1.safetensors")
     fresh = ModelSource(config, card.classes, card.geometry).frozen().state_dict()

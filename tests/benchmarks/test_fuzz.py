@@ -20,7 +20,7 @@ LEFT_OUT = {"exported", "station", "answers"}
     ("files", "only"),
     [
         (22, tuple(group for group in SHARES if group not in LEFT_OUT)),
-        (90, ("pictures", "lists", "settings")),
+        (45, ("pictures", "lists", "settings")),
     ],
 )
 def test_mutated_files(tmp_path: Path, python: str, files: int, only: tuple[str, ...]) -> None:

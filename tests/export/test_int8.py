@@ -50,12 +50,11 @@ def test_encoders_are_of_integers_and_nothing_else_is(
 ) -> None:
     assert kinds(in_int8.file)["FakeQuantize"] > 10
     assert "FakeQuantize" not in kinds(for_openvino.file)
-    assert ExportedFile(in_int8.file).int8 and not ExportedFile(for_openvino.file).int8
-    right = [(61, 97), (600, 9)]
-    for shape in right:  # its own resize, of any size
+    ours, other = ExportedFile(in_int8.file), ExportedFile(for_openvino.file)
+    assert ours.int8 and not other.int8
+    for shape in [(61, 97), (600, 9)]:  # its own resize, of any size
         picture = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-        answer = ExportedFile(in_int8.file)(picture, 255)
-        assert answer.keys() == ExportedFile(for_openvino.file)(picture, 255).keys()
+        assert ours(picture, 255).keys() == other(picture, 255).keys()
 
 
 def test_others_are_checked_than_it_was_measured_on() -> None:

@@ -1,19 +1,21 @@
 """The graph's resize is Pillow's, pixel for pixel."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import openvino
 import pytest
 import torch
 
-from cvgssl.export.graph import write_graph
 from cvgssl.export.squares import Squares, eight_bits, pillow_weights, spread
 from cvgssl.images.decoding import square_of_pixels
 from cvgssl.images.deep import to_eight_bits
 from cvgssl.images.geometry import Geometry, Interpolation, ResizeMode
-from cvgssl.recognizer.exported_file import inputs_of
+from cvgssl.recognizer.exported_file import ExportedFile, inputs_of
+from tests.export.conftest import Exported
 
 SIZES = [(8, 8), (1, 1), (37, 53), (48, 48), (48, 301), (199, 60), (500, 400), (9, 2500),
          (5000, 11), (700, 375), (700, 365)]  # fmt: skip
@@ -69,14 +71,26 @@ def test_weights_are_the_same_in_single_precision(interpolation: Interpolation) 
 
 
 @pytest.mark.slow
-def test_programs_resize_as_pillow(tmp_path: Path) -> None:
-    geometry = Geometry(48, "crop", "bicubic")
-    write_graph(Squares(geometry), ["square"], {}, tmp_path / "it.onnx")
+def test_programs_resize_as_pillow(of_labels: Exported, tmp_path: Path) -> None:
+    """Those of an exported recognizer, whose graph is made already."""
+    geometry = Geometry(48, "crop", "bicubic", 12)
+    assert ExportedFile(of_labels.file).metadata["geometries"] == [asdict(geometry)]
+    whole = onnx.load(of_labels.file)
+    *_, last = (
+        node
+        for node in whole.graph.node
+        if any("squares.Squares" in entry.value for entry in node.metadata_props)
+    )
+    whole.graph.ClearField("output")
+    kind = onnx.TensorProto.FLOAT
+    whole.graph.output.append(onnx.helper.make_tensor_value_info(last.output[0], kind, (3, 48, 48)))
+    path = tmp_path / "it.onnx"
+    onnx.save(whole, path)
     reader = openvino.Core()
     model = reader.compile_model(
-        reader.read_model(tmp_path / "it.onnx"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+        reader.read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )
-    session = onnxruntime.InferenceSession(tmp_path / "it.onnx")
+    session = onnxruntime.InferenceSession(path)
     rng = np.random.default_rng(1)
     for height, width in SIZES:
         pixels = rng.integers(0, 256, (height, width), dtype=np.uint8)

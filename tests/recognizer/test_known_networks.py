@@ -43,17 +43,15 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def fitted(steel: Path, teacher_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Fitted:
-    """Makes a folder of `fit` with these encoders."""
+    """Makes a folder of `fit` with these encoders, which has no program's network."""
     place = tmp_path_factory.mktemp("known")
 
     def folder(name: str, *encoders: str) -> Path:
         named = tuple(f"{encoder}={teacher_file}" for encoder in encoders)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("CVGSSL_CACHE", str(place / "cache"))
-            config = FitConfig(
-                data=steel, encoder=named, image_size=32, shot=2, head="ridge", out=place / name
-            )
-            return fit(config)[0]
+            options = {"image_size": 32, "shot": 2, "head": "ridge", "runtime": "torch"}
+            return fit(FitConfig(data=steel, encoder=named, out=place / name, **options))[0]
 
     return folder
 

@@ -27,6 +27,7 @@ from cvgssl.runtime.errors import UserError
 Command = Callable[..., CompletedProcess[str]]
 KINDS = ("columns", "rows", "squares")
 SHOTS = 8
+ARCH = "resnet10t"
 
 
 def picture(kind: str, generator: np.random.Generator) -> NDArray[np.uint8]:
@@ -49,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("open_set")
     generator = np.random.default_rng(0)
     torch.manual_seed(0)
-    model = Recognizer(build_backbone("resnet18", 48), 3).eval()
+    model = Recognizer(build_backbone(ARCH, 48), 3).eval()
     squares = np.stack([picture(kind, generator) for kind in KINDS for _ in range(SHOTS)])
     with torch.no_grad():
         features = model.backbone(torch.from_numpy(squares)[:, None])
@@ -57,7 +58,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         scale = 60 / (means - means.mean(0)).square().sum(1).mean()
         model.head.weight.copy_(scale * means)
         model.head.bias.copy_(-scale / 2 * means.square().sum(1))
-    card = ModelCard("resnet18", KINDS, Geometry(48, "pad"), HALF)
+    card = ModelCard(ARCH, KINDS, Geometry(48, "pad"), HALF)
     support = Support(features.numpy(), np.arange(3).repeat(SHOTS))
     save_model(folder / "weights" / "draw_1.safetensors", model, card, support)
     for kind in (*KINDS, "half"):

@@ -132,6 +132,7 @@ def test_predictions_are_those_of_the_evaluation_in_training(
 ) -> None:
     config = kind(
         data=steel,
+        arch="test_resnet",
         shot=3,
         num_draws=1,
         epochs=3,
