@@ -26,7 +26,7 @@ OPTIONS = [
     "--num-draws",
     "2",
     "--epochs",
-    "5",
+    "4",
     "--ema",
     "0.9",
 ]
@@ -80,7 +80,7 @@ def undisturbed(steel: Path, tmp_path_factory: pytest.TempPathFactory, start: St
     ("line", "sign"),
     [
         ("[Run 1] Epoch [3/", signal.SIGTERM),
-        ("[Run 1] Epoch [2/5] Train", signal.SIGINT),
+        ("[Run 1] Epoch [2/4] Train", signal.SIGINT),
         ("[Run 1] Best", signal.SIGHUP),
         ("[Run 2] Epoch [3/", signal.SIGKILL),
     ],
@@ -158,7 +158,7 @@ def test_crash_between_snapshots(
 
     def failing(self: RunFolder, line: str) -> None:
         log(self, line)
-        if line.startswith("[Run 2] Epoch [4/"):
+        if line.startswith("[Run 2] Epoch [3/"):
             raise OSError("pulled the plug")
 
     monkeypatch.setattr(RunFolder, "log", failing)
@@ -195,7 +195,7 @@ def _config(data: Path, out: Path | None, resume: Path | None = None) -> Finetun
         arch="test_resnet",
         shot=3,
         num_draws=2,
-        epochs=5,
+        epochs=4,
         ema=0.9,
         image_size=32,
         batch_size=8,

@@ -21,7 +21,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 SMALL = ["--arch", "test_resnet", "--image-size", "48", "--view-size", "32", "--batch-size", "8"]
 SMALL += ["--epochs", "2", "--warmup-epochs", "1", "--mlp-dim", "32", "--out-dim", "16"]
 SMALL += ["--save-freq", "1", "--keep", "1", "--monitor-every", "1"]
-SHALLOW = "vit_tiny_patch16_224,depth=1,embed_dim=16,num_heads=1"  # little for a compiler to do
+SHALLOW = "vit_tiny_patch16_224,depth=0,embed_dim=16,num_heads=1"  # little for a compiler to do
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 from ends_itself import AT_FILE, AT_LINE, MAIN
 
 OPTIONS = ["--arch", "test_resnet", "--image-size", "48", "--view-size", "32", "--batch-size", "6"]
-OPTIONS += ["--epochs", "4", "--warmup-epochs", "1", "--mlp-dim", "32", "--out-dim", "16"]
+OPTIONS += ["--epochs", "3", "--warmup-epochs", "1", "--mlp-dim", "32", "--out-dim", "16"]
 OPTIONS += ["--nmb-crops", "1", "--min-scale-crops", "0.2", "--max-scale-crops", "1"]
 OPTIONS += ["--print-freq", "2", "--ema", "0.9", "--save-freq", "2", "--guidance", "published"]
 # snapshots at every look instead of once a minute, so that kills fall between and into them
@@ -78,7 +78,7 @@ def test_killed_again_and_again(
 ) -> None:
     out = tmp_path / "run"
     chance = random.Random(3)
-    for _ in range(7):
+    for _ in range(5):
         begun = (out / "config.yaml").exists()
         process = start(
             *(["--resume", out] if begun else [*words, "--out", out]),

@@ -1,6 +1,5 @@
 import os
 import subprocess
-import sys
 import textwrap
 from importlib.util import find_spec
 from pathlib import Path
@@ -55,7 +54,7 @@ LOGGED = {(1, 1): 11.125, (1, 2): 12.125, (2, 1): 21.125, (2, 2): 22.125}  # (dr
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def root(tmp_path_factory: pytest.TempPathFactory, python: str) -> Path:
     """Two jobs in one process, without an account and without a network."""
     root = tmp_path_factory.mktemp("trackers")
     (root / "started here").mkdir()
@@ -66,7 +65,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if not name.startswith(("WANDB_", "MLFLOW_", "PYTEST_", "CI", "GITHUB_"))
     }
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(JOBS), str(root)],
+        [python, "-c", textwrap.dedent(JOBS), str(root)],
         capture_output=True,
         text=True,
         cwd=root / "started here",
