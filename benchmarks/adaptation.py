@@ -75,7 +75,7 @@ def same_accuracy(args: argparse.Namespace) -> dict[str, Any]:
         output = Path(folder) / "plain.json"
         run_plain(args, "linear", *SHORT, "--json", str(output))
         plain = json.loads(output.read_text())["final_accuracy"]
-    return {"ours": [run["accuracy"] for run in summary["last_epoch"]["by_draw"]], "plain": plain}
+    return {"ours": [each["accuracy"] for each in summary["last_epoch"]["by_draw"]], "plain": plain}
 
 
 def cvgssl(args: argparse.Namespace, mode: str, *options: str) -> tuple[float, dict[str, Any]]:

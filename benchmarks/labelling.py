@@ -116,9 +116,9 @@ def told(features: Path, labelled: dict[str, str], name: str) -> dict[str, float
         HEADS[name]().fit(rows, target)
         begun = time.process_time()
         head = HEADS[name]().fit(rows, target)
-        said = head.predict(rows[others])
+        predicted = head.predict(rows[others])
         seconds = time.process_time() - begun
-    counts = confusion(table.labels[others], said, len(table.classes))
+    counts = confusion(table.labels[others], predicted, len(table.classes))
     return {
         "accuracy": round(float(np.trace(counts) / counts.sum() * 100), 1),
         "macro-recall": round(macro_recall(counts), 1),

@@ -123,20 +123,20 @@ def judge(
     transductive: bool,
 ) -> dict[str, float]:
     """Macro-recall of every candidate and rule."""
-    likely, said = [], []
+    likely, predicted = [], []
     for name in CANDIDATES:
         held_out, rows = held_out_predictions(HEADS[name](), pool, target)
         temperature = fit_temperature(held_out, target[rows])
         scaled = scale_temperature(held_out, temperature)
         likely.append(np.exp(log_likelihoods(scaled, target[rows])))
         head = clone(HEADS[name]()).fit(pool, target)
-        rows_said = head.predict_proba(query)
+        rows_predicted = head.predict_proba(query)
         if transductive and head.uses_unlabelled:
-            rows_said = head.label_distributions_[-len(query) :]
-        said.append(scale_temperature(rows_said, temperature))
-    answers = dict(zip(CANDIDATES, said, strict=True))
+            rows_predicted = head.label_distributions_[-len(query) :]
+        predicted.append(scale_temperature(rows_predicted, temperature))
+    answers = dict(zip(CANDIDATES, predicted, strict=True))
     for name, rule in RULES.items():
-        answers[name] = np.tensordot(rule(np.array(likely), shot), np.array(said), axes=1)
+        answers[name] = np.tensordot(rule(np.array(likely), shot), np.array(predicted), axes=1)
     classes = int(truth.max()) + 1
     return {
         name: macro_recall(confusion(truth, values.argmax(axis=1), classes))

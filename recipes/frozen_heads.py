@@ -109,8 +109,8 @@ def score(
         drawn = draw(dataset, shot, draws, seed=0)
         for name, head in heads.items():
             found[name][str(shot)] = []
-            for run in range(draws):
-                rows = torch.from_numpy(drawn.rows(run, dataset.train, dataset.root))
+            for number in range(draws):
+                rows = torch.from_numpy(drawn.rows(number, dataset.train, dataset.root))
                 predicted = head(train[rows], labels[rows], test, classes)
                 counts = confusion(dataset.test.labels, predicted.numpy(), classes)
                 found[name][str(shot)].append(macro_recall(counts))

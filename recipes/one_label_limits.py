@@ -35,12 +35,12 @@ def main() -> None:
     drawn = draw(dataset, 1, args.draws, seed=0)
     found, chosen = [], []
     with progress("draws", args.draws) as advance:
-        for run in range(args.draws):
-            rows = drawn.rows(run, dataset.train, dataset.root)
+        for number in range(args.draws):
+            rows = drawn.rows(number, dataset.train, dataset.root)
             target = np.full(len(train), UNLABELLED)
             target[rows] = train.labels[rows]
-            said = HEADS["auto"]().fit(known, target).predict(query)
-            counts = confusion(test.labels, said, len(table.classes))
+            predicted = HEADS["auto"]().fit(known, target).predict(query)
+            counts = confusion(test.labels, predicted, len(table.classes))
             found.append(recalls(counts))
             chosen.append(rows[np.argsort(train.labels[rows])])
             advance(1)

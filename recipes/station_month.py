@@ -223,7 +223,7 @@ def month(
     coming = arrivals(table, lamp, lights, others, np.flatnonzero(table.labels == new), rng, args)
     quiet = arrivals(table, table, [lights[0]] * 2, others, np.zeros(0, np.intp), rng, args)
     prepared = preparation.transform(coming.values)
-    answers, named = said(head, prepared)
+    answers, named = named_by(head, prepared)
     calm = preparation.transform(quiet.values)
     alarms = watched(reference.measure(prepared, coming.light).values, named)
     facts = {
@@ -251,7 +251,7 @@ def month(
         since = slice(noticed["since"] - 1, noticed["number"] + SETTLE)
         after = slice(noticed["number"] + SETTLE, len(coming))
         centred = recentred(preparation, coming.values[since]).transform(coming.values[after])
-        anew, truth = said(head, centred)[0], coming.truth[after]
+        anew, truth = named_by(head, centred)[0], coming.truth[after]
         facts["after the alarm"] = {
             "as it was": costs(answers[after], truth, good, new),
             "centred anew": costs(anew, truth, good, new),
@@ -260,7 +260,7 @@ def month(
     return facts
 
 
-def said(head: OpenSetHead, rows: Floats) -> tuple[NDArray[Any], Ints]:
+def named_by(head: OpenSetHead, rows: Floats) -> tuple[NDArray[Any], Ints]:
     """Answers [M] with "unknown" and "not sure", and the places of the likeliest classes [M]."""
     with graph_cache():  # the map of the same rows, for each of them
         return head.answers(rows), head.predict_proba(rows).argmax(axis=1)
@@ -369,7 +369,7 @@ def taught(
         target = np.concatenate([labels, np.full(number, new)])
         grown = OpenSetHead(HEADS["auto"]()).fit(more, target)
         after = slice(int(learned[-1]) + 1, None)
-        told, left = said(grown, others[after]), truth[after]
+        told, left = named_by(grown, others[after]), truth[after]
         facts[f"{number} labels"] = {
             "recall": share(grown.classes_[told[1]][left == new] == new),
             "answers": costs(told[0], left, good, new)["new kind"],

@@ -143,8 +143,8 @@ def over_draws(
     figures: dict[str, list[Figures]] = {}
     for shot in args.shots:
         drawn = draw(dataset, shot, args.draws, seed=0)
-        for run in range(args.draws):
-            rows = drawn.rows(run, dataset.train, dataset.root)
+        for number in range(args.draws):
+            rows = drawn.rows(number, dataset.train, dataset.root)
             rows = rows[train.labels[rows] != left_out]
             kept = rows if case == INDUCTIVE else pool
             target = np.where(np.isin(kept, rows), train.labels[kept], UNLABELLED)

@@ -20,7 +20,7 @@ def make_station(folder: Path) -> None:
 
     station = folder / _STATION
     station.mkdir()
-    log, version = open_station(StationConfig(folder=station, model=folder / "tiny.onnx"))
+    log, version = open_station(StationConfig(folder=station, recognizer=folder / "tiny.onnx"))
     Models(station, log).go_live(version.number, "fuzz")
     log.close()
 

@@ -26,7 +26,7 @@ def dataset(counts: dict[str, int] = COUNTS, root: Path = ROOT) -> Dataset:
     return Dataset(root, table, table.take(np.arange(0)))
 
 
-def test_every_run_has_shot_different_pictures_of_every_class_and_its_own_ones() -> None:
+def test_every_draw_has_shot_different_pictures_of_every_class_and_its_own_ones() -> None:
     draws = draw(dataset(), shot=4, count=10, seed=0)
     assert len(draws.supports) == 10
     for support in draws.supports:
@@ -136,17 +136,17 @@ def test_saved_draws_come_back_equal(tmp_path: Path) -> None:
         assert load_draws(tmp_path / "draws.json", tuple(draws.supports[0])) == draws
 
 
-RUN = {"a": ["1.png"], "b": ["2.png"]}
+SUPPORT = {"a": ["1.png"], "b": ["2.png"]}
 
 
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        ({"supports": [RUN, {"a": ["1.png"]}]}, "draw 2 has the classes a; the data have a, b"),
-        ({"supports": [RUN | {"c": ["3.png"]}]}, "draw 1 has the classes a, b, c"),
-        ({"supports": [RUN | {"b": []}]}, "each needs a picture"),
-        ({"supports": [RUN | {"b": ["2.png", "2.png"]}]}, "draw 1 has 2.png 2 times"),
-        ({"supports": [RUN, RUN | {"b": ["1.png"]}]}, "draw 2 has 1.png 2 times"),
+        ({"supports": [SUPPORT, {"a": ["1.png"]}]}, "draw 2 has the classes a; the data have a, b"),
+        ({"supports": [SUPPORT | {"c": ["3.png"]}]}, "draw 1 has the classes a, b, c"),
+        ({"supports": [SUPPORT | {"b": []}]}, "each needs a picture"),
+        ({"supports": [SUPPORT | {"b": ["2.png", "2.png"]}]}, "draw 1 has 2.png 2 times"),
+        ({"supports": [SUPPORT, SUPPORT | {"b": ["1.png"]}]}, "draw 2 has 1.png 2 times"),
         ({"supports": []}, "holds no draws"),
         ({"supports": 3}, "not a draws file"),
         ({"supports": [3]}, "not a draws file"),
@@ -172,7 +172,7 @@ def test_a_missing_or_broken_file(tmp_path: Path) -> None:
         load_draws(tmp_path / "draws.json", ("a",))
 
 
-def test_numbers_beside_the_runs_are_checked(tmp_path: Path) -> None:
+def test_numbers_beside_the_supports_are_checked(tmp_path: Path) -> None:
     path = tmp_path / "draws.json"
     path.write_text('{"supports": [{"a": ["1.png"]}], "shot": "x", "imbalance": NaN, "seed": 1.5}')
     assert load_draws(path, ("a",)) == Draws(({"a": ("1.png",)},))

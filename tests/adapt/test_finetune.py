@@ -83,7 +83,7 @@ def test_same_options_give_the_same_numbers(steel: Path, tmp_path: Path) -> None
     assert rows(first) == rows(second)
 
 
-def test_dropout_is_that_of_run_and_epoch(steel: Path, tmp_path: Path) -> None:
+def test_dropout_is_that_of_draw_and_epoch(steel: Path, tmp_path: Path) -> None:
     metrics = []
     for seed in (1, 2):
         torch.manual_seed(seed)
@@ -94,7 +94,7 @@ def test_dropout_is_that_of_run_and_epoch(steel: Path, tmp_path: Path) -> None:
     assert metrics[0] == metrics[1]
 
 
-def test_every_run_begins_with_the_scaler_as_new() -> None:
+def test_every_draw_begins_with_the_scaler_as_new() -> None:
     accelerator = launch()
     accelerator.scaler = torch.amp.GradScaler("cpu")  # as --precision fp16 has on a GPU
     split = LabelledInputs(torch.zeros(4, 3), torch.tensor([0, 1, 0, 1]))
@@ -153,8 +153,8 @@ def test_layer_decay_lowers_rates_towards_the_input() -> None:
 def test_whole_support_and_long_tail(steel: Path, tmp_path: Path) -> None:
     options = SMALL | {"shot": 6, "imbalance": 6, "num_draws": 2, "epochs": 1}
     folder, summary = adapt(FinetuneConfig(data=steel, **options, out=tmp_path / "run"))
-    runs = json.loads((folder / "draws.json").read_text())["supports"]
-    assert [len(paths) for paths in runs[1].values()] == [6, 4, 3, 2, 1, 1]
+    supports = json.loads((folder / "draws.json").read_text())["supports"]
+    assert [len(paths) for paths in supports[1].values()] == [6, 4, 3, 2, 1, 1]
     assert summary.imbalance == 6
 
 

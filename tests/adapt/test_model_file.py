@@ -129,8 +129,8 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_another_format_is_refused(saved: Path) -> None:
-    edit_header(saved, format=3)
-    with pytest.raises(UserError, match="has model format 3, this version of cvgssl reads 1 and 2"):
+    edit_header(saved, format=5)
+    with pytest.raises(UserError, match="has model format 5, this version of cvgssl reads 3 and 4"):
         load_model(saved)
 
 

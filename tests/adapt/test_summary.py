@@ -10,15 +10,15 @@ FIRST, SECOND = [[3, 1], [0, 4]], [[2, 2], [0, 4]]  # 87.5 and 75 per cent
 
 
 def test_the_headline_is_the_last_epoch_and_the_best_stands_apart() -> None:
-    runs = [
+    results = [
         DrawResult(1, FIRST, None, best_accuracy=100.0, best_epoch=2),
         DrawResult(2, SECOND, None, best_accuracy=87.5, best_epoch=5),
     ]
-    last, averaged, best = score_draws(runs, ["crack", "pit"])
+    last, averaged, best = score_draws(results, ["crack", "pit"])
     assert last.accuracy.mean == pytest.approx(81.25)
     assert last.macro_recall.mean == pytest.approx(81.25)
     assert last.class_recall == {"crack": pytest.approx(62.5), "pit": pytest.approx(100)}
-    assert [support["accuracy"] for support in last.by_draw] == [87.5, 75.0]
+    assert [each["accuracy"] for each in last.by_draw] == [87.5, 75.0]
     assert last.confusion == [[5, 3], [0, 8]]
     assert best.mean == pytest.approx(93.75)
     assert averaged is None

@@ -13,21 +13,21 @@ def counts(names: list[str]) -> Counter[str]:
 
 def test_balanced_queries_have_as_many_of_each_class() -> None:
     test = clouds().part("test")
-    runs = balanced_queries(test, 5, seed=0)
-    assert all(set(counts(names).values()) == {4} and len(names) == 12 for names in runs)
-    assert len({tuple(names) for names in runs}) > 1, "larger classes are drawn anew"
-    assert runs == balanced_queries(test, 5, seed=0)
-    assert runs != balanced_queries(test, 5, seed=1)
+    queries = balanced_queries(test, 5, seed=0)
+    assert all(set(counts(names).values()) == {4} and len(names) == 12 for names in queries)
+    assert len({tuple(names) for names in queries}) > 1, "larger classes are drawn anew"
+    assert queries == balanced_queries(test, 5, seed=0)
+    assert queries != balanced_queries(test, 5, seed=1)
 
 
 def test_dirichlet_shares_have_the_mean_and_spread_of_the_distribution() -> None:
     test = clouds(test=(400, 400, 400)).part("test")
-    runs = dirichlet_queries(test, 400, seed=0, alpha=2.0, per_class=100)
-    shares = np.array([[counts(names)[c] for c in test.classes] for names in runs]) / 300
+    queries = dirichlet_queries(test, 400, seed=0, alpha=2.0, per_class=100)
+    shares = np.array([[counts(names)[c] for c in test.classes] for names in queries]) / 300
     assert shares.mean(axis=0) == pytest.approx(1 / 3, abs=0.03)
     # variance of Dirichlet(2, 2, 2): 2 * 4 / (6 * 6 * 7)
     assert shares.std(axis=0) == pytest.approx((8 / 252) ** 0.5, abs=0.02)
-    assert {len(names) for names in runs} == {300}
+    assert {len(names) for names in queries} == {300}
 
 
 def test_a_small_class_limits_the_number_and_not_the_shares() -> None:

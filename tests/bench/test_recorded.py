@@ -75,5 +75,5 @@ def test_chosen_labels_are_read_and_checked(tmp_path: Path) -> None:
     (tmp_path / "wrong.csv").write_text(
         "path,label\ntrain/dent/000.png,pit\nx.png,dent\ntrain/scratch/001.png,scratch\n"
     )
-    with pytest.raises(UserError, match=r"chosen select, .*wrong\.csv: draw 1 has train/dent/000"):
+    with pytest.raises(UserError, match=r"chosen select, .*wrong\.csv: has train/dent/000"):
         chosen_draws(clouds(), [ChosenLabels(name="select", files=(tmp_path / "wrong.csv",))])

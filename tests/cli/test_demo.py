@@ -25,7 +25,9 @@ def test_the_demo_prints_figures_and_writes_its_page(
     assert "docs/results.md" in printed and "generated" in printed
     command = printed.splitlines()[-1].partition("$ cvgssl station ")[2].split()
     config = STATION.parse(command, "cvgssl station")
-    assert config.pictures[0].is_dir() and config.model is not None and config.model.is_dir()
+    assert (
+        config.pictures[0].is_dir() and config.recognizer is not None and config.recognizer.is_dir()
+    )
     assert not (tmp_path / "out" / "plant" / "train" / "scratches").exists()
     text = page.read_text()
     for part in ("How good it is", "95 % interval", "What is named wrongly", "Round 2,",

@@ -229,7 +229,7 @@ def test_chosen_labels_stand_beside_random_ones(here: Here, tmp_path: Path) -> N
     code, out, said = here("bench.yaml", "--shots", "1")
     assert code == 0, said
     (row,) = re.findall(r"^ridge, picked +(.*?) *$", out, re.MULTILINE)
-    assert re.fullmatch(r"\d+\.\d\d", row), "one run has no interval"
+    assert re.fullmatch(r"\d+\.\d\d", row), "one support has no interval"
     chosen[0] |= {"data": "elsewhere"}
     (tmp_path / "bench.yaml").write_text(yaml.safe_dump(options | {"chosen": chosen}))
     code, _, said = here("bench.yaml")

@@ -64,7 +64,7 @@ def test_two_processes_give_the_result_of_one(
     summary = json.loads((two / "summary.json").read_text())
     assert summary["processes"] == 2
     pictures = sum(map(sum, summary["last_epoch"]["confusion"]))
-    assert pictures == 2 * summary["test_pictures"] == 36, "every test picture once in each run"
+    assert pictures == 2 * summary["test_pictures"] == 36, "every test picture once in each draw"
     written = {path.relative_to(two).as_posix() for path in two.rglob("*") if path.is_file()}
     alone = {path.relative_to(one).as_posix() for path in one.rglob("*") if path.is_file()}
     assert written == alone

@@ -58,7 +58,7 @@ def test_from_a_folder_to_class_names(command: Command, steel: Path, tmp_path: P
     words = ["embed", steel, "--encoder", SMALL, "--flips", "both", "--out", "f.npz"]
     computed(command(*words))
     table = load_features(tmp_path / "f.npz")
-    assert table.about["encoder"] == f"{SMALL}, 4 turns"
+    assert table.about["encoder"] == f"{SMALL}, flips both"
     train, test = table.part("train"), table.part("test")
     dataset = table.dataset()
     rows = draw(dataset, 3, 1, 0).rows(0, dataset.train, dataset.root)

@@ -88,8 +88,10 @@ def test_choose_label_choose_more_and_train(
     fill(second)
     done = command(*words, "--labels", second, "--out", "run")
     assert done.returncode == 0, done.stderr
-    (run,) = json.loads((tmp_path / "run/draws.json").read_text())["supports"]
-    assert sorted(name for names in run.values() for name in names) == sorted(n for n, _ in more)
+    (support,) = json.loads((tmp_path / "run/draws.json").read_text())["supports"]
+    assert sorted(name for names in support.values() for name in names) == sorted(
+        n for n, _ in more
+    )
 
 
 def test_a_folder_of_pictures_is_embedded_first(

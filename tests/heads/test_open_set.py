@@ -1,4 +1,4 @@
-"""The head that may refuse: what it calls unknown, what it is not sure of, what it answers."""
+"""The head that may reject: what it calls unknown, what it is not sure of, what it answers."""
 
 from unittest import SkipTest
 

@@ -56,7 +56,7 @@ def test_lists_that_cannot_be_read(tmp_path: Path, content: bytes, told: str) ->
         read_labels(tmp_path / "none.csv", "--labels")
 
 
-def test_a_filled_list_is_a_single_run_of_draws(tmp_path: Path) -> None:
+def test_a_filled_list_is_a_single_support(tmp_path: Path) -> None:
     path = tmp_path / "list.csv"
     path.write_text("path,label\na,pit\nb,crack\nc,pit\nd,?\n")
     draws = load_labels(path, CLASSES)

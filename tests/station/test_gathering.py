@@ -45,8 +45,8 @@ def test_each_gets_its_own_answer() -> None:
     gatherer, mean = Gatherer(most=100, batch=8, wait=0.05), Mean()
     asked = [gatherer.ask(mean, square(level)) for level in range(1, 31)]
     mean.go.set()
-    for level, said in zip(range(1, 31), asked, strict=True):
-        assert said.result(30).probabilities[1] == pytest.approx(level / 255)
+    for level, answer in zip(range(1, 31), asked, strict=True):
+        assert answer.result(30).probabilities[1] == pytest.approx(level / 255)
     gatherer.close()
     assert sum(mean.sizes) == 30 and max(mean.sizes) == 8
 
@@ -55,8 +55,8 @@ def test_two_recognizers_are_never_in_one_batch() -> None:
     gatherer, first, second = Gatherer(100, 8, 0.05), Mean(), Mean()
     first.go.set(), second.go.set()
     asked = [gatherer.ask((first, second)[n % 2], square(n + 1)) for n in range(8)]
-    for number, said in enumerate(asked):
-        assert said.result(30).probabilities[1] == pytest.approx((number + 1) / 255)
+    for number, answer in enumerate(asked):
+        assert answer.result(30).probabilities[1] == pytest.approx((number + 1) / 255)
     gatherer.close()
     assert sum(first.sizes) == sum(second.sizes) == 4
 
@@ -118,7 +118,7 @@ def test_what_was_asked_is_finished_at_the_end() -> None:
     ending.start()
     mean.go.set()
     ending.join()
-    assert all(said.done() for said in asked)
+    assert all(answer.done() for answer in asked)
 
 
 def test_who_has_gone_costs_nothing() -> None:

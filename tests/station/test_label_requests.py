@@ -253,9 +253,9 @@ def test_places_of_this_machine_are_not_told(start: Start, place: Path, recogniz
     log = EventLog(station / LOG)
     number = log.append("job", "Li", task="fit", words=["fit", str(place / "line1")]).number
     weights, table = place / "weights" / "v.pth", place / "tables" / "a.csv"
-    said = f"{station.resolve()}/fits/3/x: and {place / 'line1'}; {place / 'line1-old'}"
-    said += f"; {weights}: damaged; {table}: full"
-    log.append("job ended", "station", job=number, state="failed", message=said)
+    message = f"{station.resolve()}/fits/3/x: and {place / 'line1'}; {place / 'line1-old'}"
+    message += f"; {weights}: damaged; {table}: full"
+    log.append("job ended", "station", job=number, state="failed", message=message)
     log.close()
     words = ("--recognizer", recognizer, "--pictures", place / "line1")
     words = (*words, "--encoder", f"test_vit={weights}", "--to-csv", table)

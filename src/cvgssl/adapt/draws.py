@@ -28,7 +28,7 @@ from cvgssl.selection.label_list import UNSURE, read_labels
 
 @dataclass(frozen=True)
 class Draws:
-    """The supports of all draws.
+    """Draws of labelled pictures: a support for each.
 
     supports: one mapping per draw, class name -> paths relative to the data folder (posix).
     shot, imbalance, seed: how they were drawn; None in a file that somebody else wrote.
@@ -60,8 +60,8 @@ class Draws:
             for name, times in Counter(chain.from_iterable(support.values())).items():
                 if times > 1:
                     raise UserError(
-                        f"{self.flag}: draw {number} has {one_line(name)} {times} times, under "
-                        "different spellings"
+                        f"{self._place(number)}has {one_line(name)} {times} times, under different "
+                        "spellings"
                     )
         return replace(self, supports=supports)
 
@@ -79,18 +79,22 @@ class Draws:
                     missing.append(name)
                 elif table.classes[table.labels[row]] != label:
                     raise UserError(
-                        f"{self.flag}: draw {number + 1} has {one_line(name)} under {label}, but "
+                        f"{self._place(number + 1)}has {one_line(name)} under {label}, but "
                         f"its class is {table.classes[table.labels[row]]}"
                     )
                 else:
                     rows.append(row)
         if missing:
             raise UserError(
-                f"{self.flag}: draw {number + 1} names {len(missing)} pictures that are not in the "
-                f"training data, the first {one_line(missing[0])}; draw again or use the folder "
-                "it was drawn from"
+                f"{self._place(number + 1)}names {len(missing)} pictures that are not "
+                f"in the training data, the first {one_line(missing[0])}; correct the paths, or "
+                "use the folder that they are of"
             )
         return np.array(rows, dtype=np.intp)
+
+    def _place(self, number: int) -> str:
+        """What a message begins with; without a number for a list of labels, which is one."""
+        return f"{self.flag}: " + ("" if self.flag.startswith("--labels") else f"draw {number} ")
 
 
 def shots_per_class(shot: int, classes: int, imbalance: float) -> NDArray[np.int64]:

@@ -2,7 +2,7 @@
 
 Linear evaluation trains on them, pseudo-labels are guessed from them. They are kept in the cache
 of embeddings batch by batch: a batch of the same pictures has its numbers from there, to the last
-bit, however far an earlier run came and whatever others computed.
+bit, however far an earlier run came and whatever other runs computed.
 
 Shape letters: N pictures, B of a batch, C channels, S side in pixels, D features.
 """

@@ -1,8 +1,8 @@
 """A trained recognizer as one safetensors file: weights and all that is needed to use them.
 
 The header's metadata holds one JSON text under the key `cvgssl`: format number, model card and a
-SHA-256 over card and tensors, so neither can change unnoticed. Nothing in it is executed. Format 2
-also holds the features of the labelled pictures; a file without them has format 1.
+SHA-256 over card and tensors, so neither can change unnoticed. Nothing in it is executed. Format 4
+also holds the features of the labelled pictures; a file without them has format 3.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from cvgssl.adapt.network import Recognizer
 
-FORMAT, WITH_SUPPORT = 1, 2
+FORMAT, WITH_SUPPORT = 3, 4
 SUPPORT = ("support.features", "support.labels")
 
 

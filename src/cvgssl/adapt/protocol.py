@@ -121,7 +121,7 @@ class DrawHistory:
 
 @dataclass(frozen=True)
 class Material:
-    """What is trained on.
+    """What all draws train and are measured on.
 
     train: pixels of all training pictures, or features of those in a draw, as an array that draws
         index. test: the same of the test pictures.

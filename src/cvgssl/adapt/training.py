@@ -49,7 +49,7 @@ class LabelledInputs:
 
 @dataclass(frozen=True)
 class DrawInputs:
-    """What is trained and measured on.
+    """What one draw is trained and measured on.
 
     draw: its number, from 1. train: the support. pool: pictures with pseudo-labels beside it.
     """

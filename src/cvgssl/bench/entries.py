@@ -67,8 +67,8 @@ class ChosenLabels:
     """Labelled pictures that somebody chose, in place of random draws: rows of their own.
 
     name: what tables add to the head's name. files: draws as JSON, or filled-in lists as CSV (what
-    `cvgssl select` writes), each a draw or several. data: the data set they are of; may be empty
-    when there is only one.
+    `cvgssl select` writes), each one support or several. data: the data set they are of; may be
+    empty when there is only one.
     """
 
     name: str

@@ -183,7 +183,7 @@ def chosen_draws(table: FeatureTable, chosen: Sequence[ChosenLabels]) -> list[Ch
     Raises UserError, one line per problem, for pictures or classes that are not in train.
     """
     train = table.dataset().train
-    lists_found, problems = [], []
+    made, problems = [], []
     for choice in chosen:
         supports = list[dict[str, tuple[str, ...]]]()
         for file in choice.files:
@@ -202,10 +202,10 @@ def chosen_draws(table: FeatureTable, chosen: Sequence[ChosenLabels]) -> list[Ch
                     problems.append(where + plain)
         labels = sum(len(paths) for support in supports for paths in support.values())
         shot = max(1, round(labels / max(1, len(supports)) / len(table.classes)))
-        lists_found.append(Chosen(choice.name, shot, Draws(tuple(supports))))
+        made.append(Chosen(choice.name, shot, Draws(tuple(supports))))
     if problems:
         raise UserError("\n".join(problems))
-    return lists_found
+    return made
 
 
 def digest_of(draws: Draws, queries: Sequence[Sequence[str]] | None) -> str:

@@ -31,7 +31,7 @@ _REMEDY = "remove its folder to run it again"
 
 @dataclass(frozen=True)
 class Tuning:
-    """One data set, one way of fine-tuning, one shot. draws_digest: of all the draws of heads."""
+    """One data set, one way of fine-tuning, one shot. draws_digest: of the heads' draws."""
 
     source: LoadedSource
     choice: FinetuneChoice

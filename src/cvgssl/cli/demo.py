@@ -49,7 +49,7 @@ class Scale:
 
 @dataclass(frozen=True, config=STRICT)
 class DemoConfig:
-    """Generate a plant's pictures, check, choose what to label, make a recognizer.
+    """Generate a plant's pictures, check, choose what to label, make a recognizer, reject.
 
     The pictures are generated and so are their labels; the last lines say how good the recognizer
     is and name the page that shows it.

@@ -54,7 +54,7 @@ class FrozenEncoder(nn.Module):
 
     name: as asked for, `ViT-B/32` for example. weight: of its loss terms.
     widths: of the parts of an embedding, several where inner layers are pooled; their sum is D.
-    interpolation: `bicubic` or `bilinear`.
+    interpolation: `bicubic` or `bilinear`. source: where its weights are from.
     runs: all of the backbone. run: that of `forward`, by torch until `choose_runtime`.
     """
 

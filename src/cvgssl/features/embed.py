@@ -181,5 +181,5 @@ def _label(records: Sequence[EncoderRecord], config: EmbedConfig) -> str:
     if config.crops > 1:
         words.append(f"{config.crops} crops")
     if config.flips != "none":
-        words.append({"horizontal": "2", "both": "4", "rotations": "8"}[config.flips] + " turns")
+        words.append(f"flips {config.flips}")
     return ", ".join(words)

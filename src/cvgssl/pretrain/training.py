@@ -134,7 +134,7 @@ class Training:
             self.folder.log(f"WARNING: {problem}")
         self.folder.metrics(row)
         values = {name: value for name, value in row.items() if name != "epoch"}
-        track(self.inputs.accelerator, 1, epoch, values)
+        track(self.inputs.accelerator, None, epoch, values)
 
     def _save_checkpoint(self) -> None:
         self._check_finite()

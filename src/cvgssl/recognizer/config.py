@@ -138,7 +138,8 @@ class WatchedFolder(CheckedOptions):
 
     watch: Path | None = Field(
         default=None,
-        description="name pictures as they arrive in this folder and below, until Ctrl-C",
+        description="name pictures as they arrive in this folder and below; `predict`: in place of "
+        "PICTURES, until Ctrl-C; `station`: by the live version",
     )
     poll_seconds: float = Field(
         default=1.0,
@@ -157,7 +158,7 @@ class WatchedFolder(CheckedOptions):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PredictOptions(CheckedOptions, GpuOption, RuntimeOption, BatchOptions):
-    """Which pictures are named by which run, and how."""
+    """Which pictures are named by which recognizer, and how."""
 
     recognizer: Path = Field(
         description="folder of `cvgssl fit`, run folder of finetune or linear, a .safetensors "

@@ -19,7 +19,7 @@ from cvgssl.recognizer.exported_session import OnnxSession, OpenvinoSession, Ses
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import check_file, parsing
 
-FORMAT = 1
+FORMAT = 2
 INPUTS = ("picture", "white")
 _REMEDY = "export it again"
 _LARGEST_SQUARE = 2**13  # pixels of a side

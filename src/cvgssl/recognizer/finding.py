@@ -24,7 +24,7 @@ def find_recognizer(options: PredictOptions) -> Path:
     """
     path = options.recognizer
     if is_fitted(path):
-        _check_unused(path, "is of `cvgssl fit`", _runs(options))
+        _check_unused(path, "is of `cvgssl fit`", _flags_of_runs(options))
         return path / CARD
     if path.suffix.lower() in EXPORTED and not path.is_dir():
         check_file(path)
@@ -33,7 +33,7 @@ def find_recognizer(options: PredictOptions) -> Path:
             path,
             "is of `cvgssl export`, with weights and thresholds in it, for the processor",
             {
-                **_runs(options),
+                **_flags_of_runs(options),
                 "--encoder": bool(options.encoder),
                 "--false-rejection-rate": rate,
                 "--gpu": options.gpu is not None,
@@ -46,7 +46,7 @@ def find_recognizer(options: PredictOptions) -> Path:
     return file
 
 
-def _runs(options: PredictOptions) -> dict[str, bool]:
+def _flags_of_runs(options: PredictOptions) -> dict[str, bool]:
     return {"--draw": options.draw != 1, "--checkpoint": options.checkpoint != "last"}
 
 

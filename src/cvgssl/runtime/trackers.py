@@ -57,9 +57,10 @@ def start_trackers(accelerator: Accelerator, folder: Path, options: dict[str, An
         accelerator.get_tracker("wandb", unwrap=True).define_metric("*", step_metric="epoch")
 
 
-def track(accelerator: Accelerator, draw: int, epoch: int, values: dict[str, float]) -> None:
-    """Log the figures of one epoch, from 1, of one draw, from 1, as `draw_1/val_acc` and so on."""
-    named = {f"draw_{draw}/{name}": value for name, value in values.items()}
+def track(accelerator: Accelerator, draw: int | None, epoch: int, values: dict[str, float]) -> None:
+    """Log the figures of one epoch, from 1: `draw_1/val_acc` and so on; `loss` without a draw."""
+    before = "" if draw is None else f"draw_{draw}/"
+    named = {before + name: value for name, value in values.items()}
     for tracker in accelerator.trackers:
         if tracker.name == "wandb":  # drops what comes at an earlier step, as every new draw does
             tracker.log(named | {"epoch": epoch})

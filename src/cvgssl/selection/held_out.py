@@ -36,7 +36,7 @@ class HeldOutLabels:
     """How labels are named when they are held out in turn.
 
     held_out: labels of classes of two labels or more; a class of one is lost without it, so
-    nothing can be predicted of it. right: named as labelled. low, high: 95 % interval of the
+    nothing can be said of it. right: named as labelled. low, high: 95 % interval of the
     accuracy, per cent (Wilson 1927); None where no label is held out. suspects: the most suspected
     first.
     """

@@ -15,7 +15,7 @@ from cvgssl.recognizer.finding import find_recognizer
 from cvgssl.recognizer.predict import Recognizing, open_recognizer
 from cvgssl.runtime.errors import UserError
 from cvgssl.station.config import StationConfig
-from cvgssl.station.gathering import Gatherer, Recognition
+from cvgssl.station.gathering import Gatherer, RecognizedPicture
 from cvgssl.station.models import FOLDER, Models, Version
 
 _KEPT = 2  # versions that are in memory beside the live one
@@ -155,7 +155,7 @@ class Answering:
             raise
 
 
-def _values(classes: Sequence[str], recognition: Recognition) -> dict[str, Any]:
+def _values(classes: Sequence[str], recognition: RecognizedPicture) -> dict[str, Any]:
     best = int(recognition.probabilities.argmax())
     label = classes[best]
     return {

@@ -122,7 +122,7 @@ def compare(
     moves = Counter((each.before.answer, each.after.answer) for each in changes)
     named = [picture for picture in common if picture in truths]
     fair = [picture for picture in named if picture not in learned]
-    is_right_by_version = [
+    right_before_and_after = [
         tuple(
             is_right(told[picture], truths[picture], known)
             for told, known in zip((before, after), classes, strict=True)
@@ -135,7 +135,7 @@ def compare(
         dict(Counter(after[picture].answer for picture in common).most_common()),
         dict(moves.most_common()),
         tuple(changes),
-        _paired(is_right_by_version) if is_right_by_version else None,
+        _paired(right_before_and_after) if right_before_and_after else None,
         len(named) - len(fair),
     )
 

@@ -32,7 +32,7 @@ class BusyError(Exception):
 
 
 @dataclass(frozen=True)
-class Recognition:
+class RecognizedPicture:
     """Of one picture. probabilities: float32 [K]. verdict: None where there are none.
 
     nearest: labelled pictures, by who names them.
@@ -49,7 +49,7 @@ class _Asked:
 
     recognizer: Recognizing | Nearest
     squares: Sequence[Square]
-    answer: Future[Recognition] = field(default_factory=Future)
+    answer: Future[RecognizedPicture] = field(default_factory=Future)
 
 
 class Gatherer:
@@ -97,7 +97,7 @@ class Gatherer:
 
     def ask(
         self, recognizer: Recognizing | Nearest, squares: Sequence[Square]
-    ) -> "Future[Recognition]":
+    ) -> "Future[RecognizedPicture]":
         """What is said of a picture, in its time; inside `place_for`. Raises BusyError."""
         asked = _Asked(recognizer, squares)
         size = sum(square.pixels.nbytes for square in squares if square.pixels is not None)
@@ -106,7 +106,7 @@ class Gatherer:
                 raise self._busy()
             self._bytes += size
 
-        def let_go(_: Future[Recognition]) -> None:
+        def let_go(_: Future[RecognizedPicture]) -> None:
             with self._lock:
                 self._bytes -= size
 
@@ -155,9 +155,11 @@ def _answer(recognizer: Recognizing | Nearest, asked: Sequence[_Asked]) -> None:
     if not going:
         return
     try:
-        by_geometry = [list(each) for each in zip(*(other.squares for other in going), strict=True)]
+        by_geometry = [
+            list(squares) for squares in zip(*(each.squares for each in going), strict=True)
+        ]
         for each, *words in zip(going, *recognizer(by_geometry), strict=True):
-            each.answer.set_result(Recognition(*words))
+            each.answer.set_result(RecognizedPicture(*words))
     except BaseException as error:
         for each in going:
             if not each.answer.done():

@@ -73,13 +73,13 @@ class Models:
             number = len(versions) + 1
             place = self._place(number)
             shutil.rmtree(place, ignore_errors=True)  # of a copy that was never told of
-            with new_folder(place, "--recognizer") as aside:
+            with new_folder(place, "version") as aside:
                 copies = {name: aside / name for name in files}
                 for name, path in files.items():
                     copies[name].parent.mkdir(parents=True, exist_ok=True)
                     shutil.copy2(path, copies[name])
                 if digest_of(copies) != digest:
-                    raise UserError(f"--recognizer {source}: was changed while it was copied")
+                    raise UserError(f"{source}: was changed while it was copied")
             added = self.log.append(
                 ADDED,
                 who,

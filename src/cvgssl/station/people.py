@@ -79,10 +79,11 @@ class People:
         owner = self._find(given.strip())
         if owner is None or owner[1].role == "program":
             return None
+        digest, person = owner
         session.clear()  # what was begun before belongs to nobody
-        session[_BY] = self._ids[owner[0]]
+        session[_BY] = self._ids[digest]
         csrf_token(session)  # which tells it from others of the same person
-        return owner[1]
+        return person
 
     def person(self, session: dict[str, Any]) -> Person | None:
         """Who has this session; None before signing in, and once the secret is gone."""
@@ -120,8 +121,8 @@ class People:
     def _find(self, given: str) -> tuple[str, Person] | None:
         # digests of one length, all of them compared: time tells nothing about secrets
         digest = _digest(given)
-        equal = [each for each in self._by_digest if hmac.compare_digest(each, digest)]
-        return (equal[0], self._by_digest[equal[0]]) if equal else None
+        matching = [each for each in self._by_digest if hmac.compare_digest(each, digest)]
+        return (matching[0], self._by_digest[matching[0]]) if matching else None
 
 
 def read_secrets(path: Path) -> dict[str, Person]:
@@ -130,8 +131,8 @@ def read_secrets(path: Path) -> dict[str, Person]:
     for number, line in enumerate(_lines(path), 1):
         words = line.split()
         name, role, secret = words if len(words) == 3 else ("", "reviewer", words[0])
-        is_complete = len(words) in (1, 3) and role in get_args(Role)
-        if not is_complete or not _SHORTEST <= len(secret) <= _LONGEST or not secret.isascii():
+        is_well_formed = len(words) in (1, 3) and role in get_args(Role)
+        if not is_well_formed or not _SHORTEST <= len(secret) <= _LONGEST or not secret.isascii():
             raise UserError(
                 f"--token-file {path}: line {number} must be a secret, or NAME "
                 f"{'|'.join(get_args(Role))} SECRET; a secret is one word of {_SHORTEST} to "

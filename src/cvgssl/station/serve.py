@@ -100,7 +100,7 @@ def own_folder(config: StationConfig) -> Lock:
 
 
 def open_station(config: StationConfig) -> tuple[EventLog, Version | None]:
-    """The log of the folder, and the version that is to answer: a new one, or the live one.
+    """The log of the folder, and the version that is to answer: of --recognizer, or the live one.
 
     Raises UserError where there is neither and no page on which one could be made.
     """

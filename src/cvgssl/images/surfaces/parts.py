@@ -66,7 +66,7 @@ def draw_part(part: Part, plant: Plant, seed: int, size: int = SIDE) -> Iterator
         for _, defect in defects:
             surface = surface * (1 + defect.change)
         boxes = tuple((kind, defect.box) for kind, defect in defects)
-    yield _picture(expose(surface, coil, rng), boxes, size)
+    yield _resized_exposure(expose(surface, coil, rng), boxes, size)
     for number in range(1, plant.exposures):
         again = generator(seed, part.label, EXPOSURE, part.index, number)
         yield _exposure_again(surface, boxes, coil, again, size)
@@ -112,7 +112,9 @@ def _exposure_again(
     shifted = wide[_SHIFT - down :, _SHIFT - right :][:SIDE, :SIDE]
     contrast = np.exp(rng.normal(0, 0.15))
     pixels = expose(np.maximum(1 + contrast * (shifted - 1), 0), coil, rng)
-    return _picture(pixels, tuple((kind, _moved(box, down, right)) for kind, box in boxes), size)
+    return _resized_exposure(
+        pixels, tuple((kind, _moved(box, down, right)) for kind, box in boxes), size
+    )
 
 
 def _moved(box: Box, down: int, right: int) -> Box:
@@ -121,7 +123,9 @@ def _moved(box: Box, down: int, right: int) -> Box:
     return (int(columns[0]), int(rows[0]), int(columns[1]), int(rows[1]))
 
 
-def _picture(pixels: NDArray[np.uint8], boxes: tuple[tuple[str, Box], ...], size: int) -> Exposure:
+def _resized_exposure(
+    pixels: NDArray[np.uint8], boxes: tuple[tuple[str, Box], ...], size: int
+) -> Exposure:
     if size == SIDE:
         return Exposure(pixels, boxes)
     small = Image.fromarray(pixels).resize((size, size), Image.Resampling.LANCZOS)

@@ -4,7 +4,7 @@
   const byId = (id) => document.getElementById(id);
   const may = Boolean(byId("reviewing").dataset.may);
   let queue = []; // answers to look at, the one that is shown at the head
-  const done = new Set(); // hashes of what was given or skipped here; a request may still bring them
+  const done = new Set(); // hashes of pictures that were reviewed or skipped here; a request may still bring them
   let keys = []; // pairs of a class and its place, as on Label
   let kind = "";
   let sending = false;
