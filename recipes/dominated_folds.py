@@ -69,7 +69,8 @@ def main() -> None:
                 texts = (f"{value:>{len(column)}.1f}" for column, value in cell.items())
                 print(f"{name:<28}{'  '.join(texts)}", flush=True)
                 facts = {"features": file.stem, "share": share, "shot": shot, "cases": len(figures)}
-                rows.append(facts | cell)
+                known = {name: None if np.isnan(value) else value for name, value in cell.items()}
+                rows.append(facts | known)  # JSON has no NaN
     if args.json:
         write_json(args.json, rows)
 
