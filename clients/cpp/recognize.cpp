@@ -143,7 +143,7 @@ class Recognizer {
     const std::string model = contents(path);
     check(api_->CreateSessionFromArray(environment, model.data(), model.size(), options, &session_));
     check(api_->CreateCpuMemoryInfo(OrtArenaAllocator, OrtMemTypeDefault, &memory_));
-    if (metadata("format") != "1") stop(path + ": not a file of `cvgssl export` that this knows");
+    if (metadata("format") != "2") stop(path + ": not a file of `cvgssl export` that this knows");
     classes = strings(metadata("classes"));
     bit_depth = std::stoi(metadata("bit_depth"));
     has_score = !metadata("unknown_below").empty();

@@ -32,7 +32,7 @@ internal static class Recognize
             OrtEnv.Instance().DisableTelemetryEvents(); // of builds for Windows
             using var session = new InferenceSession(words[0]);
             Dictionary<string, string> about = session.ModelMetadata.CustomMetadataMap;
-            if (!about.TryGetValue("format", out string? format) || format != "1")
+            if (!about.TryGetValue("format", out string? format) || format != "2")
             {
                 throw new InvalidDataException("not a file of `cvgssl export` that this knows");
             }

@@ -82,7 +82,7 @@ function read(path) {
 async function main(file, paths) {
   const model = fs.readFileSync(file);
   const about = metadata(model); // before ONNX Runtime sees it, which prints more than a line
-  if (about.format !== 1) {
+  if (about.format !== 2) {
     stop(`${file}: not a file of \`cvgssl export\` that this program knows`);
   }
   const session = await ort.InferenceSession.create(model, { logSeverityLevel: 3 });

@@ -40,7 +40,7 @@ def main(file: str, *paths: str) -> None:
         sys.exit(f"{file}: {str(error).splitlines()[0]}")
     texts = session.get_modelmeta().custom_metadata_map
     about = {name: json.loads(text) for name, text in texts.items()}
-    if about.get("format") != 1:
+    if about.get("format") != 2:
         sys.exit(f"{file}: not a file of `cvgssl export` that this program knows")
     names = [output.name for output in session.get_outputs()]
     for path in paths:

@@ -21,7 +21,7 @@ LOAD = """
 import json, resource, sys
 from pathlib import Path
 from cvgssl import load_model
-from cvgssl.adapt.model_file import _digest
+from cvgssl.adapt.model_file import FORMAT, _digest
 from cvgssl.encoders.loading import load_encoders
 from cvgssl.runtime.errors import UserError
 from safetensors.numpy import load_file, save_file
@@ -35,7 +35,7 @@ for name in sys.argv[1:]:
     except UserError as error:
         print(error)
     tensors = load_file(name)
-    header = {"format": 1, "sha256": _digest(card, tensors), "card": card}
+    header = {"format": FORMAT, "sha256": _digest(card, tensors), "card": card}
     save_file(tensors, name, {"cvgssl": json.dumps(header)})
     try:
         load_model(Path(name))
