@@ -6,8 +6,10 @@
 Splits: 60 % of every class in the order of the numbers in file names are the pool, the rest are
 queries; near twins stay on one side. Then, for each of the two largest classes, the other classes
 of the pool are thinned (at least 5 pictures of each are left, or as many as there are labels) until
-that class has 50, 70 and 90 % of it. Where FILE.mirrored.npz is beside FILE.npz, heads that learn
-from labels alone see mirror images of the labelled pictures, as in `cvgssl fit`.
+that class would have 50, 70 and 90 % of it. It has less where so few pictures of the others cannot
+be left: `largest` is what the largest class has, per cent, mean over the pools. Where
+FILE.mirrored.npz is beside FILE.npz, heads that learn from labels alone see mirror images of the
+labelled pictures, as in `cvgssl fit`.
 
 Figures are per cent, mean over splits, dominating classes and draws. First macro-recall on the
 queries; then the agreement by which `auto` decides; then of what `fit` makes of `auto`, on queries
@@ -55,11 +57,10 @@ def main() -> None:
         table, mirrored = load_train(file)
         for share in (0.0, *SHARES):
             for shot in args.shots:
-                figures = [
-                    figures
-                    for _, pool, query in pools(table, share, args.splits, max(LEAST, shot))
-                    for figures in judged(table, mirrored, pool, query, shot, args.draws)
-                ]
+                figures, largest = [], []
+                for _, pool, query in pools(table, share, args.splits, max(LEAST, shot)):
+                    largest.append(100 * np.bincount(table.labels[pool]).max() / len(pool))
+                    figures += judged(table, mirrored, pool, query, shot, args.draws)
                 if not figures:
                     continue
                 with warnings.catch_warnings(action="ignore"):  # of columns that are all NaN
@@ -69,6 +70,7 @@ def main() -> None:
                 texts = (f"{value:>{len(column)}.1f}" for column, value in cell.items())
                 print(f"{name:<28}{'  '.join(texts)}", flush=True)
                 facts = {"features": file.stem, "share": share, "shot": shot, "cases": len(figures)}
+                facts["largest"] = round(float(np.mean(largest)), 1)
                 known = {name: None if np.isnan(value) else value for name, value in cell.items()}
                 rows.append(facts | known)  # JSON has no NaN
     if args.json:

@@ -121,6 +121,7 @@ def test_what_a_card_tells_is_used(tmp_path: Path, recognizer: dict[str, torch.T
         ({"normalization": {"mean": [0.5] * 3, "std": [0.5, 0, 0.5]}}, "normalization.std.1"),
         ({"normalization": {"mean": [float("nan")] * 3, "std": [1] * 3}}, "normalization.mean.0"),
         ([1], "its card is wrong"),
+        ({"arch": "resnet18", "held_out": False}, "of an earlier version; pre-train again"),
     ],
 )
 def test_damaged_cards_are_named(tmp_path: Path, card: Any, told: str) -> None:

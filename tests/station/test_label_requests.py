@@ -255,7 +255,7 @@ def test_places_of_this_machine_are_not_told(start: Start, place: Path, recogniz
     weights, table = place / "weights" / "v.pth", place / "tables" / "a.csv"
     message = f"{station.resolve()}/fits/3/x: and {place / 'line1'}; {place / 'line1-old'}"
     message += f"; {weights}: damaged; {table}: full"
-    log.append("job ended", "station", job=number, state="failed", message=message)
+    log.append("job ended", "station", job=number, state="failed", said=message)
     log.close()
     words = ("--recognizer", recognizer, "--pictures", place / "line1")
     words = (*words, "--encoder", f"test_vit={weights}", "--to-csv", table)

@@ -75,6 +75,8 @@ def read_card(metadata: Mapping[str, str], tree: Mapping[str, Any]) -> WeightsCa
         return WeightsCard()
     value = json.loads(text)
     try:
+        if "held_out" in value["card"]:  # of before a release: it may mean that test/ was seen
+            raise ValueError("its card is of an earlier version; pre-train again")
         return pydantic.TypeAdapter(WeightsCard).validate_python(value["card"])
     except (KeyError, TypeError):
         raise ValueError("what cvgssl wrote about it is incomplete") from None

@@ -155,7 +155,7 @@ class Jobs:
     def _job(self, asked: Event, ended: Event | None) -> Job:
         number, facts = asked.number, asked.facts
         if ended is not None:
-            state, message, progress = ended.facts["state"], ended.facts["message"], None
+            state, message, progress = ended.facts["state"], ended.facts["said"], None
         elif self._running == number:
             state, message, progress = "running", "", _progress(self.output(number))
         else:
@@ -190,7 +190,7 @@ class Jobs:
                 self._running = self._process = None
                 if self._ending:
                     return
-                self._log.append(ENDED, "station", job=job.number, state=state, message=message)
+                self._log.append(ENDED, "station", job=job.number, state=state, said=message)
 
     def _next(self) -> Job | None:
         """The first that is not over, waited for; None at the end."""
