@@ -4,12 +4,12 @@ Every picture is opened and resized by PIL in a DataLoader with two workers, in 
 backbone runs in every epoch, frozen or not; all of test/ is evaluated after every epoch. Nothing
 is made slow on purpose: a frozen backbone stays in eval mode and builds no graph, and evaluation
 runs without gradient. Draws, initial weights and head are those of cvgssl with the same options, so
-that accuracies can be compared run by run.
+that accuracies can be compared draw by draw.
 
     python benchmarks/plain_recipe.py DATA --mode linear --arch resnet18 --shot 4 --n 5
 
-With `--limit-epochs K` only K epochs of the first run are run. The time of the whole job is then
-an extrapolation (median epoch times all epochs of all runs) and is called so in print and JSON;
+With `--limit-epochs K` only K epochs of the first draw are trained. The time of the whole job is
+then an extrapolation (median epoch times all epochs of all draws), called so in print and JSON;
 there is no final accuracy.
 """
 
@@ -67,15 +67,16 @@ def main() -> None:
     train_table, test = dataset.train, samples(dataset.test)
     draws = draw(dataset, args.shot, args.n, args.seed)
     source = ModelSource(options(args), train_table.classes, Geometry(args.size))
-    runs = []
-    for run in range(1, 2 if args.limit_epochs else args.n + 1):
-        rows = draws.rows(run - 1, train_table, dataset.root)
-        recognizer = source.recognizer(run)
+    trained = []
+    for number in range(1, 2 if args.limit_epochs else args.n + 1):
+        rows = draws.rows(number - 1, train_table, dataset.root)
+        recognizer = source.recognizer(number)
         if args.mode == "linear":
             recognizer.backbone = source.frozen()
         body = recognizer.backbone.body.to(memory_format=torch.contiguous_format)
-        runs.append(train(args, run, body, recognizer.head, samples(train_table.take(rows)), test))
-    report(args, runs, time.perf_counter() - began)
+        support = samples(train_table.take(rows))
+        trained.append(train(args, number, body, recognizer.head, support, test))
+    report(args, trained, time.perf_counter() - began)
 
 
 def options(args: argparse.Namespace) -> LinearConfig | FinetuneConfig:
@@ -89,13 +90,13 @@ def samples(table: ImageTable) -> list[Sample]:
 
 def train(
     args: argparse.Namespace,
-    run: int,
+    number: int,
     backbone: nn.Module,
     head: nn.Linear,
     support: list[Sample],
     test: list[Sample],
 ) -> dict[str, Any]:
-    """One run: seconds of every epoch, and accuracy on test/ in per cent after every epoch."""
+    """One draw: seconds of every epoch, and accuracy on test/ in per cent after every epoch."""
     model = nn.Sequential(backbone, head).to(args.device)
     frozen = args.mode == "linear"
     backbone.requires_grad_(not frozen)
@@ -121,7 +122,7 @@ def train(
         seconds.append(time.perf_counter() - start)
         accuracies.append(val_acc)
         print(
-            f"[Run {run}] Epoch [{epoch}/{args.epochs}] "
+            f"[Run {number}] Epoch [{epoch}/{args.epochs}] "
             f"Train Loss: {train_loss:.4f}, Acc: {train_acc:.2f}% | "
             f"Val Loss: {val_loss:.4f}, Acc: {val_acc:.2f}%  ({seconds[-1]:.2f} s)",
             flush=True,
@@ -151,29 +152,29 @@ def one_pass(
     return loss_sum / total, 100 * correct / total
 
 
-def report(args: argparse.Namespace, runs: list[dict[str, Any]], seconds: float) -> None:
+def report(args: argparse.Namespace, draws: list[dict[str, Any]], seconds: float) -> None:
     """Print and write what was measured and, apart from it, what was extrapolated."""
-    epochs = [second for run in runs for second in run["epoch_seconds"]]
+    epochs = [second for draw in draws for second in draw["epoch_seconds"]]
     median = statistics.median(epochs)
     print(f"measured: {len(epochs)} epochs, {sum(epochs):.1f} s, median epoch {median:.3f} s")
     result: dict[str, Any] = {
         "options": {name: value for name, value in vars(args).items() if name != "json"},
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
-        "runs": runs,
+        "draws": draws,
         "median_epoch_seconds": median,
     }
     if args.limit_epochs:
         result["job_seconds_extrapolated"] = median * args.epochs * args.n
         print(
-            f"EXTRAPOLATED job: {args.n} runs of {args.epochs} epochs would take "
+            f"EXTRAPOLATED job: {args.n} draws of {args.epochs} epochs would take "
             f"{result['job_seconds_extrapolated']:.1f} s; no final accuracy"
         )
     else:
-        final = [run["test_accuracy"][-1] for run in runs]
+        final = [draw["test_accuracy"][-1] for draw in draws]
         result |= {"job_seconds": seconds, "final_accuracy": final}
         print(f"job: {seconds:.1f} s (measured)")
-        print(f"final accuracy: {statistics.mean(final):.2f}%, runs {final}")
+        print(f"final accuracy: {statistics.mean(final):.2f}%, draws {final}")
     if args.json:
         write_json(args.json, json.loads(json.dumps(result, default=str)))
 
@@ -185,9 +186,11 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--arch", default="resnet18", help="a timm model")
     parser.add_argument("--pretrained", default="", help="weights, as for cvgssl")
     parser.add_argument("--shot", type=int, default=4)
-    parser.add_argument("--n", type=int, default=5, help="runs")
+    parser.add_argument("--n", type=int, default=5, help="draws")
     parser.add_argument("--epochs", type=int, default=100)
-    parser.add_argument("--limit-epochs", type=int, help="run so many epochs of the first run")
+    parser.add_argument(
+        "--limit-epochs", type=int, help="train so many epochs of the first draw alone"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lr", type=float, default=0.003)
     parser.add_argument("--batch-size", type=int, default=256)

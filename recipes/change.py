@@ -1,4 +1,4 @@
-"""How seldom and how soon `predict --watch --alarm` tells that pictures change, and what mends it.
+"""How seldom and how soon `predict --watch --alarm` tells that pictures change, and what helps.
 
     cvgssl data synth plant --parts 2000 --good-share 0.9 --defect-area 0.05 \
         --format png --seed 5
@@ -17,170 +17,36 @@ labels of each class in it make a head (kernel ridge), the rest comes as a strea
 - new defect: one class is neither in the reference nor in the first half of the stream; in the
   second it has a share of the pictures.
 - strangeness: how odd the pictures of such a class are; and what a made-up one needs to be noticed.
-- mending: accuracy (balanced) on half of the changed pictures, where the other half is known
+- remedies: accuracy (balanced) on half of the changed pictures, where the other half is known
   without labels: nothing done; re-centred; 3 labels for the least sure or for random ones.
 """
 
 import argparse
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from change_tables import draw_figure, show, show_needed
+from changed_pictures import CHANGED, Draw, Set, Stream, head_of
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
 
-from cvgssl.features.config import EmbedConfig
-from cvgssl.features.embed import embed
 from cvgssl.features.preparation import Preparation
-from cvgssl.features.reading import Reading
-from cvgssl.features.table import FeatureTable, load_features, save_features
-from cvgssl.heads import HEADS
-from cvgssl.heads.change import SHARES, ChangeDetector, Reference, light_of
+from cvgssl.features.table import FeatureTable
+from cvgssl.heads.change import ChangeDetector
 from cvgssl.heads.metrics import mean_interval
-from cvgssl.images.geometry import Geometry
 from cvgssl.images.surfaces.plan import Plant, plan_plant
 from cvgssl.recognizer.recentring import recentred
 from cvgssl.runtime.environment import hardware
 from cvgssl.runtime.files import write_json
 
-CHANGED = 250  # pictures of each set
-LABELS, SETTLING = 8, 3
+SETTLING = 3  # labels of changed pictures
 RARE_EVERY = 2000  # pictures between false alarms in the streams without a change
 SHARES_OF_NEW = (0.1, 0.03)
 SHARES_NEEDED, ODD = (0.3, 0.1, 0.03, 0.01), (0.0, 0.05, 0.2)
 RUNS = (1, 10, 25)
-Picture = Image.Image
-Rows = NDArray[np.intp]
-Stream = list[tuple[int, NDArray[np.float64]]]
-
-
-def levels(change: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Callable[..., Picture]:
-    def changed(picture: Picture) -> Picture:
-        values = change(np.asarray(picture, dtype=np.float64))
-        return Image.fromarray(values.clip(0, 255).round().astype(np.uint8))
-
-    return changed
-
-
-def gradient(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    across = np.linspace(0.75, 1.15, values.shape[1])
-    return values * (across if values.ndim == 2 else across[:, None])
-
-
-def noise(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return values + np.random.default_rng(int(values.sum())).normal(0, 6, values.shape)
-
-
-def blur(share: float) -> Callable[[Picture], Picture]:
-    return lambda picture: picture.filter(ImageFilter.GaussianBlur(share * max(picture.size)))
-
-
-def camera(angle: float, zoom: float) -> Callable[[Picture], Picture]:
-    def changed(picture: Picture) -> Picture:
-        (width, height), border = picture.size, int(0.3 * max(picture.size))
-        values = np.asarray(picture)
-        sides = [(border, border)] * 2 + [(0, 0)] * (values.ndim - 2)
-        large = Image.fromarray(np.pad(values, sides, mode="reflect"))
-        large = large.rotate(angle, Image.Resampling.BICUBIC)
-        x, y = (large.width - width / zoom) / 2, (large.height - height / zoom) / 2
-        box = (x, y, x + width / zoom, y + height / zoom)
-        return large.resize((width, height), Image.Resampling.BICUBIC, box=box)
-
-    return changed
-
-
-CHANGES: dict[str, Callable[[Picture], Picture]] = {
-    "gain 0.9": levels(lambda values: 0.9 * values),
-    "gain 0.75": levels(lambda values: 0.75 * values),
-    "gamma 1.4": levels(lambda values: 255 * (values / 255) ** 1.4),
-    "gradient": levels(gradient),
-    "blur 1 %": blur(0.01),
-    "rotation 5": camera(5, 1),
-    "zoom 1.1": camera(0, 1.1),
-    "noise 6": levels(noise),
-}
-
-
-class Set:
-    """A data set as embeddings and light, as it is and changed; rows of a change are `changed`."""
-
-    def __init__(self, data: Path, work: Path) -> None:
-        self.table, self.light = measured(data, work / f"{data.name}.npz")
-        self.changed = np.random.default_rng(1).permutation(len(self.table))[:CHANGED]
-        self.others = np.setdiff1d(np.arange(len(self.table)), self.changed)
-        self.after: dict[str, tuple[FeatureTable, NDArray[np.float64]]] = {}
-        self._draws: dict[int, Draw] = {}
-        names = [self.table.names[row] for row in self.changed]
-        for word, change in CHANGES.items():
-            folder = work / f"{data.name} {word}"
-            for number, name in enumerate(names):
-                made = folder / f"{number:04}.png"
-                if not made.exists():
-                    folder.mkdir(parents=True, exist_ok=True)
-                    with Image.open(data / name) as picture:
-                        plain = picture if picture.mode in ("L", "RGB") else picture.convert("RGB")
-                        change(plain).save(made, compress_level=1)
-            table, light = measured(folder, work / f"{folder.name}.npz")
-            self.after[word] = replace(table, labels=self.table.labels[self.changed]), light
-
-    def draw(self, seed: int) -> "Draw":
-        """The draw of this number, made once."""
-        if seed not in self._draws:
-            self._draws[seed] = Draw(self, seed)
-        return self._draws[seed]
-
-
-def measured(data: Path, kept: Path) -> tuple[FeatureTable, NDArray[np.float64]]:
-    lights = kept.with_name(f"{kept.stem}.light.npy")
-    if not lights.exists():
-        table = embed(EmbedConfig(data=data))
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        save_features(table, kept)
-        reading = Reading(
-            [data / name for name in table.names], (Geometry(224),), EmbedConfig(data=data)
-        )
-        light = np.zeros((len(table), 3))
-        for batch in reading.batches(lambda _: None):
-            for place, square in zip(batch.places, batch.squares[0], strict=True):
-                assert square.pixels is not None
-                light[place] = light_of(square.pixels)
-        np.save(lights, light)
-    return load_features(kept), np.load(lights)
-
-
-class Draw:
-    """A reference and a head; `rest` are the rows for the stream, in random order."""
-
-    def __init__(self, data: Set, seed: int, without: int | None = None) -> None:
-        self.data, table = data, data.table
-        rows = np.random.default_rng(seed).permutation(data.others)
-        rows = rows[table.labels[rows] != without]
-        self.train, self.rest = rows[: len(rows) // 3], rows[len(rows) // 3 :]
-        self.labels = np.full(len(self.train), -1)
-        for label in range(len(table.classes)):
-            self.labels[np.flatnonzero(table.labels[self.train] == label)[:LABELS]] = label
-        self.preparation = Preparation().fit(table.values[self.train])
-        prepared = self.preparation.transform(table.values[self.train])
-        self.reference = Reference(prepared)
-        self.head = head_of(prepared, self.labels)
-
-    def stream(self, values: Any, light: NDArray[np.float64], rows: Rows) -> Stream:
-        """What the detector is given of pictures."""
-        prepared = self.preparation.transform(values[rows])
-        labels = self.head.predict(prepared).tolist()
-        return list(zip(labels, self.reference.measure(prepared, light[rows]).values, strict=True))
-
-    def usual(self, rows: Rows) -> Stream:
-        """The same of unchanged ones."""
-        return self.stream(self.data.table.values, self.data.light, rows)
-
-
-def head_of(prepared: Any, labels: Any) -> Any:
-    return HEADS["kernel-ridge"]().fit(prepared[labels >= 0], labels[labels >= 0])
 
 
 def alarms(stream: Stream, every: float, seed: int, run: int = 1) -> list[Any]:
@@ -340,13 +206,13 @@ def score(head: Any, prepared: Any, truth: NDArray[np.int64]) -> float:
     return 100 * float(np.mean([right[truth == label].mean() for label in np.unique(truth)]))
 
 
-def mending(data: Set, draws: int) -> dict[str, Any]:
+def remedies(data: Set, draws: int) -> dict[str, Any]:
     """Change -> what was done -> mean accuracy and paired difference from doing nothing."""
     made = {}
     for word, (table, _) in data.after.items():
         values: dict[str, list[float]] = {}
         for seed in range(draws):
-            for name, figure in mended(data.draw(seed), table, seed):
+            for name, figure in after_remedies(data.draw(seed), table, seed):
                 values.setdefault(name, []).append(figure)
         nothing = np.array(values["nothing"])
         made[word] = {
@@ -360,7 +226,7 @@ def mending(data: Set, draws: int) -> dict[str, Any]:
     return made
 
 
-def mended(draw: Draw, table: FeatureTable, seed: int) -> Iterator[tuple[str, float]]:
+def after_remedies(draw: Draw, table: FeatureTable, seed: int) -> Iterator[tuple[str, float]]:
     rng, data = np.random.default_rng(seed), draw.data
     order = rng.permutation(CHANGED)
     known, asked = order[: CHANGED // 2], order[CHANGED // 2 :]
@@ -415,7 +281,7 @@ def main() -> None:
                 "delays": delays(data, args.draws),
                 "new_defect": new_defect(data, max(1, args.draws // 3)),
                 "strangeness": strangeness(data),
-                "mending": mending(data, args.draws),
+                "remedies": remedies(data, args.draws),
             }
             if folder.name == "plant":
                 made[folder.name]["coils"] = coils(data, args.draws)
@@ -425,86 +291,7 @@ def main() -> None:
     result = json.loads(args.json.read_text(encoding="utf-8"))
     draw_figure(result["data"], args.json.with_suffix(".png"))
     show(result["data"])
-    print("\n| share of the pictures | " + " | ".join(map(str, ODD)) + " |" + "\n|---" * 1, end="")
-    print("|---" * len(ODD) + "|")
-    for share in SHARES_NEEDED:
-        row = [result["needed"][str(odd)][str(share)] for odd in ODD]
-        print(
-            f"| {100 * share:g} % | {' | '.join('not' if x is None else f'{x:g}' for x in row)} |"
-        )
-
-
-def draw_figure(found: dict[str, Any], path: Path) -> None:
-    """Gains over doing nothing, a panel for each set."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
-    shown = ("re-centred", "re-centred by other shares", "3 labels, least sure",
-             "3 labels, least sure, re-centred")  # fmt: skip
-    figure, panels = pyplot.subplots(
-        1, len(found), figsize=(5 * len(found), 4.6), sharey=True, squeeze=False
-    )
-    for panel, (name, result) in zip(panels[0], found.items(), strict=True):
-        for place, word in enumerate(shown):
-            at = np.arange(len(CHANGES)) + 0.18 * (place - 1.5)
-            each = [result["mending"][change][word] for change in CHANGES]
-            gain, wide = ([one[key] for one in each] for key in ("gain", "ci95"))
-            panel.errorbar(gain, at, xerr=wide, fmt="o", markersize=4, capsize=2, label=word)
-        panel.axvline(0, color="gray", linewidth=1)
-        panel.set(title=name, yticks=range(len(CHANGES)), yticklabels=list(CHANGES))
-        panel.set_xlabel("points of balanced accuracy gained")
-    panels[0][0].invert_yaxis()
-    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="lower center", ncols=2)
-    figure.tight_layout(rect=(0, 0.11, 1, 1))
-    figure.savefig(path, dpi=110)
-
-
-def show(found: dict[str, Any]) -> None:
-    """Markdown tables."""
-    print(
-        "\n| set | stream | pictures | false alarms | allowed | kind shares |\n" + "|---" * 6 + "|"
-    )
-    for name, result in found.items():
-        streams = result["false_alarms"] | {
-            f"coil after coil, --run-length {run}": each
-            for run, each in result.get("coils", {}).items()
-        }
-        for word, each in streams.items():
-            shares = each["alarms"].get(SHARES, 0)
-            others = sum(each["alarms"].values()) - shares
-            print(
-                f"| {name} | {word} | {each['pictures']} | {others} | {each['allowed']:.0f} |"
-                f" {shares} |"
-            )
-    print("\n| change | " + " | ".join(found) + " |\n|---" + "|---" * len(found) + "|")
-    for change in CHANGES:
-        cells = []
-        for result in found.values():
-            each = result["delays"][change]
-            before, after = each["accuracy"]
-            delay = "not" if each["delay"] is None else f"**{each['delay']}**"
-            cells.append(f"{delay} ({100 * each['noticed']:.0f} %), {before:.0f} → {after:.0f}")
-        print(f"| {change} | {' | '.join(cells)} |")
-    print("\n| set | share of a new defect | noticed | median delay |\n|---|---|---|---|")
-    for name, result in found.items():
-        for share, each in result["new_defect"].items():
-            print(
-                f"| {name} | {100 * float(share):g} % | {100 * each['noticed']:.0f} % |"
-                f" {each['delay']} |"
-            )
-    done = list(next(iter(found.values()))["mending"]["noise 6"])
-    print("\n| set | change | " + " | ".join(done) + " |\n|---|---" + "|---" * len(done) + "|")
-    for name, result in found.items():
-        for change, each in result["mending"].items():
-            cells = [
-                f"{one['mean']:.1f}"
-                if word in done[:2]
-                else f"{one['gain']:+.1f} ± {one['ci95']:.1f}"
-                for word, one in each.items()
-            ]
-            print(f"| {name} | {change} | {' | '.join(cells)} |")
+    show_needed(result["needed"])
 
 
 if __name__ == "__main__":

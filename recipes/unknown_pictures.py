@@ -204,7 +204,7 @@ def summary(shots: dict[str, list[list[Figures]]]) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for shot, groups in shots.items():
         means = {
-            name: np.mean([[one[name] for one in runs] for runs in groups], axis=0)
+            name: np.mean([[figures[name] for figures in draws] for draws in groups], axis=0)
             for name in groups[0][0]
         }
         if "wrong" in means:  # of all pictures until here
@@ -228,8 +228,8 @@ def by_class(
         for shot, groups in shots.items():
             found = made.setdefault(case, {}).setdefault(shot, {})
             for label, name in enumerate(classes):
-                runs = groups[label :: len(classes)]  # the folds of this class
-                found[name] = float(np.mean([[one["auroc"] for one in draws] for draws in runs]))
+                folds = groups[label :: len(classes)]  # with this class left out
+                found[name] = float(np.mean([[one["auroc"] for one in draws] for draws in folds]))
     return made
 
 

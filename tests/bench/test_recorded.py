@@ -7,7 +7,7 @@ from clouds import CLASSES, clouds
 from cvgssl.adapt.draws import draw, load_draws
 from cvgssl.bench.config import BenchConfig
 from cvgssl.bench.entries import ChosenLabels
-from cvgssl.bench.recorded import chosen_draws, digest_of, draws_of, file_name, record
+from cvgssl.bench.recorded import digest_of, draws_of, file_name, read_chosen, record
 from cvgssl.runtime.errors import UserError
 
 
@@ -67,7 +67,7 @@ def test_chosen_labels_are_read_and_checked(tmp_path: Path) -> None:
         "path,label\ntrain/dent/000.png,dent\ntrain/pit/003.png,pit\ntrain/pit/004.png,pit\n"
         "train/scratch/001.png,scratch\ntrain/scratch/002.png,?\ntrain/dent/009.png,dent\n"
     )
-    (one,) = chosen_draws(
+    (one,) = read_chosen(
         clouds(), [ChosenLabels(name="select", files=(tmp_path / "list.csv",) * 2)]
     )
     assert (one.name, one.shot, len(one.draws.supports)) == ("select", 2, 2)
@@ -76,4 +76,4 @@ def test_chosen_labels_are_read_and_checked(tmp_path: Path) -> None:
         "path,label\ntrain/dent/000.png,pit\nx.png,dent\ntrain/scratch/001.png,scratch\n"
     )
     with pytest.raises(UserError, match=r"chosen select, .*wrong\.csv: has train/dent/000"):
-        chosen_draws(clouds(), [ChosenLabels(name="select", files=(tmp_path / "wrong.csv",))])
+        read_chosen(clouds(), [ChosenLabels(name="select", files=(tmp_path / "wrong.csv",))])

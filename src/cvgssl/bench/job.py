@@ -8,7 +8,7 @@ from pathlib import Path
 from cvgssl.bench.cells import Cell, CellResult, read_cell, write_cell
 from cvgssl.bench.config import BenchConfig
 from cvgssl.bench.embedding import all_features
-from cvgssl.bench.recorded import Chosen, Recorded, chosen_draws, digest_of, record
+from cvgssl.bench.recorded import Chosen, Recorded, digest_of, read_chosen, record
 from cvgssl.bench.running import CellJob, run_all
 from cvgssl.bench.sources import LoadedSource, load_sources, read_table
 from cvgssl.bench.statistics import ResultRow, summarize
@@ -185,7 +185,7 @@ def _plan(
         if source.data not in recorded:
             table = read_table(source.file)
             lists = [listed for listed in config.chosen if listed.data in (source.data, "")]
-            chosen[source.data] = chosen_draws(table, lists)
+            chosen[source.data] = read_chosen(table, lists)
             recorded[source.data] = record(table, source.data, config)
             for shot, reason in recorded[source.data].skipped.items():
                 skipped.append(f"{source.data}: shot {shot} left out: {reason}")

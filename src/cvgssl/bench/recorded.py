@@ -177,7 +177,7 @@ def draws_of(
     return draws, skipped
 
 
-def chosen_draws(table: FeatureTable, chosen: Sequence[ChosenLabels]) -> list[Chosen]:
+def read_chosen(table: FeatureTable, chosen: Sequence[ChosenLabels]) -> list[Chosen]:
     """The lists, each with the number of labels per class that it comes nearest to.
 
     Raises UserError, one line per problem, for pictures or classes that are not in train.

@@ -71,7 +71,7 @@ def find_model(recognizer: Path, draw: int = 1, checkpoint: str = "last") -> Pat
 
 
 def _hint(folder: Path, draw: int) -> str:
-    names = sorted(file.name for file in folder.glob("*.safetensors"))
+    names = sorted(file.name for file in folder.glob("draw_*.safetensors"))
     if not names:
         return "no draw is finished there"
     hint = f"there are {', '.join(names)} (--draw, --checkpoint)"
