@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=64, help="of the pictures, pixels")
     parser.add_argument("--json", type=Path, help="write the result here")
     args = parser.parse_args()
-    result = {"encoder": args.encoder, "side": args.side, "hardware": hardware()}
+    result = {"encoder": args.encoder.rsplit("/", 1)[-1], "side": args.side, "hardware": hardware()}
     with tempfile.TemporaryDirectory() as folder:
         few, many = Path(folder) / "few", Path(folder) / "many"
         write_pictures(few, args.pictures // 10, args.side, seed=1)

@@ -57,7 +57,10 @@ def main() -> None:
                 kinds[kind] = {"pictures": count} | profile(paths, args.encoder)
                 print(kind, kinds[kind], flush=True)
     if args.json:
-        write_json(args.json, {"encoder": args.encoder, "hardware": hardware(), "kinds": kinds})
+        write_json(
+            args.json,
+            {"encoder": args.encoder.rsplit("/", 1)[-1], "hardware": hardware(), "kinds": kinds},
+        )
 
 
 def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:

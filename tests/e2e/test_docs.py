@@ -77,6 +77,13 @@ def test_links_lead_somewhere() -> None:
     assert not missing
 
 
+def test_results_name_no_folder_of_a_machine() -> None:
+    paths = re.compile(r"""["'= (]/\w+/""")
+    files = [path for path in (ROOT / "docs").rglob("*") if path.suffix in (".json", ".csv")]
+    assert len(files) > 30
+    assert not [path for path in files if paths.search(path.read_text(encoding="utf-8"))]
+
+
 def anchors(page: Path) -> set[str]:
     """What links to the headings of a page end in."""
     titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
