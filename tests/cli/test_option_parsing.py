@@ -14,6 +14,7 @@ from cvgssl.adapt.config import FinetuneConfig, LinearConfig
 from cvgssl.bench.config import BenchConfig
 from cvgssl.cli.command import parse
 from cvgssl.cli.published_finetune import PublishedConfig
+from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.options import OneOf, to_yaml
 
@@ -277,10 +278,12 @@ class TestResume:
     def run(self, tmp_path: Path) -> Path:
         config = FinetuneConfig(data=Path("d"), shot=8, track=("wandb",), ema=0.5)
         (tmp_path / "config.yaml").write_text(to_yaml(config))
+        (tmp_path / "environment.json").write_text('{"started_by": "finetune"}')
         return tmp_path
 
     def parse(self, *words: Any) -> FinetuneConfig:
-        return parse(FinetuneConfig, list(map(str, words)), "prog", positional=("data",))
+        words = tuple(map(str, words))
+        return parse(FinetuneConfig, words, "cvgssl finetune", positional=("data",))
 
     def test_takes_the_options_of_the_run(self, run: Path) -> None:
         made = self.parse("--resume", run)
@@ -304,6 +307,13 @@ class TestResume:
             assert str(caught.value) == (
                 f"--resume {place}: not a run folder, it has no config.yaml"
             )
+
+    def test_a_run_of_another_command_is_named_in_one_line(self, run: Path) -> None:
+        with pytest.raises(UserError) as caught:
+            parse(PretrainConfig, ["--resume", str(run)], "cvgssl pretrain")
+        assert str(caught.value) == (
+            f"--resume {run}: was started by `cvgssl finetune`; resume it with that"
+        )
 
     def test_another_file_of_options_is_not_ignored(self, run: Path) -> None:
         with pytest.raises(UserError, match="--config: leave it out"):

@@ -99,6 +99,8 @@ def parse(
         flags["resume"] = run = _run_folder(Path(flags["resume"]))
         file = str(run / CONFIG)
     values = read_options(Path(file)) if file else {}
+    if "resume" in flags and not values.keys() <= fields.keys():
+        _check_command(flags["resume"], prog)
     preset = flags.get("preset", values.get("preset"))
     for known in presets.glob("*.yaml") if presets is not None else ():
         if known.stem == preset:
@@ -138,6 +140,13 @@ def _run_folder(named: Path) -> Path:
     if not (run / CONFIG).is_file():
         raise UserError(f"--resume {named}: not a run folder, it has no {CONFIG}")
     return run
+
+
+def _check_command(run: Path, prog: str) -> None:
+    """Raise UserError where another command started the run, whose options are not known here."""
+    from cvgssl.runtime.run import check_command
+
+    check_command(run, prog.split()[-1])
 
 
 def _changes(before: Any, after: Any, names: Iterable[str]) -> list[str]:

@@ -191,21 +191,30 @@ def open_run(
     return RunFolder(path, writes, lock)
 
 
-def _check_resumable(path: Path, kind: RunKind) -> None:
+def check_command(path: Path, command: str) -> None:
+    """Raise UserError where not `command` but another one started the run in `path`."""
+    started_by = _record(path).get("started_by")
+    if started_by != command:
+        raise UserError(
+            f"--resume {path}: was started by `cvgssl {started_by}`; resume it with that"
+            if started_by
+            else f"--resume {path}: does not say which command started it; start a new run"
+        )
+
+
+def _record(path: Path) -> dict[str, Any]:
     recorded = parse_json(path / ENVIRONMENT, "a run's record", "start a new run")
     if not isinstance(recorded, dict):
         raise UserError(f"{path / ENVIRONMENT}: is no run's record; start a new run")
-    command = recorded.get("started_by")
-    if command != kind.command:
-        raise UserError(
-            f"--resume {path}: was started by `cvgssl {command}`; resume it with that"
-            if command
-            else f"--resume {path}: does not say which command started it; start a new run"
-        )
+    return recorded
+
+
+def _check_resumable(path: Path, kind: RunKind) -> None:
+    check_command(path, kind.command)
     if (path / SUMMARY).exists():
         raise UserError(f"--resume {path}: this run is finished; its result is in {SUMMARY}")
     with parsing(path / ENVIRONMENT, "a run's record", "start a new run"):
-        kind.check(recorded)
+        kind.check(_record(path))
 
 
 def _new_path(out: Path | None, log_dir: Path, name: str) -> Path:
