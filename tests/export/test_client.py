@@ -58,7 +58,7 @@ def test_the_python_client(
     lines = [line.split("\t") for line in done.stdout.splitlines()]
     right = predict(made.folder, paths, unknown=True)
     assert [line[0] for line in lines] == list(map(str, paths))
-    assert [line[1] for line in lines] == [each.label for each in right]
+    assert [line[1] for line in lines] == [each.predicted_class for each in right]
     answered = [float(line[2]) for line in lines]
     np.testing.assert_allclose(answered, [each.probability for each in right], atol=1e-4)
     assert [line[3] for line in lines] == [each.verdict for each in right]

@@ -85,7 +85,7 @@ def test_fifty_pictures(
     assert [line[0] for line in lines] == list(map(str, paths))
     answered = [float(line[2]) for line in lines]
     np.testing.assert_allclose(answered, [each.probability for each in right], atol=1e-5)
-    assert [line[1] for line in lines] == [each.label for each in right]
+    assert [line[1] for line in lines] == [each.predicted_class for each in right]
     assert [line[3] for line in lines] == [each.verdict for each in right]
 
 
@@ -97,7 +97,7 @@ def test_a_trained_run_has_no_verdicts(
     done = subprocess.run(words, capture_output=True, text=True, encoding="utf-8")
     lines = [line.split("\t") for line in done.stdout.splitlines()]
     right = predict(trained.file, paths)
-    assert [line[1] for line in lines] == [each.label for each in right]
+    assert [line[1] for line in lines] == [each.predicted_class for each in right]
     assert {line[3] for line in lines} == {""}
 
 

@@ -38,7 +38,7 @@ def test_it_answers_nearly_as_the_folder(
     now = predict(in_int8.file, [plates / "train"], unknown=True)
     before = predict(in_int8.folder, [plates / "train"], unknown=True)
     pairs = list(zip(now, before, strict=True))
-    assert sum(a.label == b.label for a, b in pairs) >= 119
+    assert sum(a.predicted_class == b.predicted_class for a, b in pairs) >= 119
     apart = [np.abs(np.subtract(a.probabilities, b.probabilities)).max() for a, b in pairs]
     assert 1e-4 < max(apart) < 0.5
     assert main(["verify", str(in_int8.file)]) == 0

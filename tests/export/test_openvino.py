@@ -23,7 +23,9 @@ def test_it_answers_as_the_folder(for_openvino: Exported, tmp_path: Path) -> Non
     paths = fifty(tmp_path, 4095)
     right = predict(for_openvino.folder, paths, unknown=True)
     for now, before in zip(predict(for_openvino.file, paths, unknown=True), right, strict=True):
-        assert (now.label, now.verdict) == (before.label, before.verdict), now.path
+        assert (now.predicted_class, now.verdict) == (before.predicted_class, before.verdict), (
+            now.path
+        )
         np.testing.assert_allclose(now.probabilities, before.probabilities, atol=1e-4)
 
 

@@ -63,7 +63,9 @@ def test_it_answers_as_the_folder(
     answered = predict(made.file, paths, unknown=True)
     assert [each.path for each in answered] == paths
     for now, before in zip(answered, right, strict=True):
-        assert (now.label, now.verdict) == (before.label, before.verdict), now.path
+        assert (now.predicted_class, now.verdict) == (before.predicted_class, before.verdict), (
+            now.path
+        )
         np.testing.assert_allclose(now.probabilities, before.probabilities, atol=1e-4)
     assert {each.verdict for each in predict(made.file, paths[:2])} == {None}
 
@@ -86,7 +88,9 @@ def test_whole_pictures_for_encoders_that_see_them_in_several_ways(
         np.testing.assert_array_equal(square.pixels, whole)
     right = predict(of_labels.folder, paths, unknown=True)
     for now, before in zip(predict(file, paths, unknown=True), right, strict=True):
-        assert (now.label, now.verdict) == (before.label, before.verdict), now.path
+        assert (now.predicted_class, now.verdict) == (before.predicted_class, before.verdict), (
+            now.path
+        )
         np.testing.assert_allclose(now.probabilities, before.probabilities, atol=1e-4)
 
 

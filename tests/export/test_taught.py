@@ -133,7 +133,9 @@ def test_the_commands_say_how_well_it_agrees(
     about = ExportedFile(file).taught
     assert about is not None and str(about) in told
     right, now = (predict(model, [plates / "test"], unknown=True) for model in (folder, file))
-    same = np.mean([one.label == two.label for one, two in zip(right, now, strict=True)])
+    same = np.mean(
+        [one.predicted_class == two.predicted_class for one, two in zip(right, now, strict=True)]
+    )
     unknown = [[each.verdict == "unknown" for each in answers] for answers in (right, now)]
     assert same >= 0.5 and unknown[0] == unknown[1]  # what is unknown says the rule itself
     assert main(["verify", str(file)]) == 0

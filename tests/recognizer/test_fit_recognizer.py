@@ -58,7 +58,7 @@ def fitted(
 
 
 def answers(found: list[Prediction]) -> list[str]:
-    return [one.label for one in found]
+    return [one.predicted_class for one in found]
 
 
 def test_it_is_the_semi_supervised_head_of_the_benchmark(
@@ -91,7 +91,7 @@ def test_it_is_the_semi_supervised_head_of_the_benchmark(
     counts = np.zeros((6, 6), np.int64)
     for one in predict(folder, [plates / "test"], batch_size=7):
         true = summary.classes.index(one.path.parent.name)
-        counts[true, summary.classes.index(one.label)] += 1
+        counts[true, summary.classes.index(one.predicted_class)] += 1
     assert counts.tolist() == cell.confusion
     assert 0 < np.trace(counts) < 24, "the test needs mistakes too"
 
@@ -182,7 +182,7 @@ def test_a_folder_that_nobody_has_sorted(fitted: Fit, plates: Path, tmp_path: Pa
     assert summary.labelled == sum(name[:2] in known for name in names[::4])
     assert summary.labelled + summary.unlabelled == len(names) == 66
     found = predict(folder, [plates / "test/crazing", plates / "test/patches"])
-    right = [one.label.startswith(one.path.name[:2].lower()) for one in found]
+    right = [one.predicted_class.startswith(one.path.name[:2].lower()) for one in found]
     assert sum(right) >= 7
 
 
@@ -204,7 +204,7 @@ def test_several_encoders_that_see_pictures_differently(
     table = embed(FitConfig(data=plates, encoder=specs, shot=1, out=folder / "x").embedding())
     test = table.part("test")
     assert [one.path for one in together] == [plates / name for name in test.names]
-    right = sum(one.label == one.path.parent.name for one in together)
+    right = sum(one.predicted_class == one.path.parent.name for one in together)
     assert summary.test is not None
     assert summary.test.accuracy == pytest.approx(100 * right / len(together))
     for one in together[::9]:
@@ -352,6 +352,9 @@ def test_a_class_that_is_called_like_a_verdict(fitted: Fit, plates: Path, tmp_pa
     ]
     labels.write_text("\n".join(["path,label", *rows]))
     folder, _ = fitted(labels=labels, class_folders=False)
-    assert {each.label for each in predict(folder, [plates / "test"])} <= {"Unknown", "other"}
+    assert {each.predicted_class for each in predict(folder, [plates / "test"])} <= {
+        "Unknown",
+        "other",
+    }
     with pytest.raises(UserError, match=r"--unknown: .* has a class called 'Unknown'"):
         predict(folder, [plates / "test"], unknown=True)

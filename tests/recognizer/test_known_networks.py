@@ -27,7 +27,7 @@ import sys
 from pathlib import Path
 from cvgssl.recognizer.predict import predict
 for each in predict(Path(sys.argv[1]), [Path(sys.argv[2])], runtime=sys.argv[3]):
-    print(each.label)
+    print(each.predicted_class)
 slow = [name for name in ("torch", "timm", "accelerate", "scipy.stats") if name in sys.modules]
 assert not slow, slow
 """
@@ -97,7 +97,7 @@ def test_fitted(fitted: Fitted, pictures: Path) -> None:
         [sys.executable, "-c", STARTED, folder, pictures, "auto"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [each.label for each in first]
+    assert done.stdout.split() == [each.predicted_class for each in first]
 
 
 @pytest.mark.usefixtures("cache")

@@ -77,7 +77,7 @@ def test_strange_pictures_are_called_unknown(folder: Path) -> None:
     assert named[kinds != "half"].mean() > 0.6
     assert (answers == kinds)[named].all()
     plain = predict(folder, [folder / "new"])
-    assert all(one.verdict is None and one.answer == one.label for one in plain)
+    assert all(one.verdict is None and one.answer == one.predicted_class for one in plain)
     for one, other in zip(found, plain, strict=True):
         np.testing.assert_array_equal(one.probabilities, other.probabilities)
 
@@ -125,7 +125,7 @@ def test_outputs_have_the_answer(folder: Path, tmp_path: Path, command: Command)
     objects = json.loads(done.stdout)
     for row, entry, one in zip(rows, objects, expected, strict=True):
         assert row[1] == entry["answer"] == one.answer
-        assert row[2] == entry["class"] == one.label
+        assert row[2] == entry["class"] == one.predicted_class
     assert "unknown 1" in done.stderr, "ten or more are counted"
     unknown = sum(one.answer == "unknown" for one in expected)
     assert f"{unknown} of 40 are unknown, more than the 10 % that" in done.stderr

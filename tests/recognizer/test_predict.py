@@ -30,7 +30,7 @@ def test_probabilities_are_those_of_the_model_on_stored_pictures(
     found = np.stack([prediction.probabilities for prediction in predictions])
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert found.std() > 0.1, "the test needs probabilities that differ"
-    assert [p.label for p in predictions] == [card.classes[i] for i in expected.argmax(1)]
+    assert [p.predicted_class for p in predictions] == [card.classes[i] for i in expected.argmax(1)]
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 64])
@@ -46,7 +46,7 @@ def test_gray_and_colour_in_one_batch_do_not_touch_each_other(
 def test_ranking_and_best(run_folder: Path, pictures: Path) -> None:
     (prediction,) = predict(run_folder, [pictures / "gray_1.bmp"])
     ranked = prediction.ranked()
-    assert ranked[0] == (prediction.label, prediction.probability)
+    assert ranked[0] == (prediction.predicted_class, prediction.probability)
     assert [p for _, p in ranked] == sorted(prediction.probabilities.tolist(), reverse=True)
     assert sum(p for _, p in ranked) == pytest.approx(1)
 
@@ -149,7 +149,7 @@ def test_predictions_are_those_of_the_evaluation_in_training(
     for weights, scores in (("last", summary.last_epoch), ("ema", averaged)):
         predictions = predict(folder, test, checkpoint=weights)  # type: ignore[arg-type]
         labels = [summary.classes.index(p.path.parent.name) for p in predictions]
-        found = [summary.classes.index(p.label) for p in predictions]
+        found = [summary.classes.index(p.predicted_class) for p in predictions]
         counts = confusion(np.array(labels), np.array(found), len(summary.classes))
         assert counts.tolist() == scores.confusion
 

@@ -26,7 +26,7 @@ def test_table_csv_and_json_agree_with_the_python_call(
     assert len(rows) == len(objects) == len(expected) == 7
     for row, entry, prediction in zip(rows, objects, expected, strict=True):
         assert row[0] == entry["path"] == str(prediction.path)
-        assert row[1] == entry["class"] == prediction.label
+        assert row[1] == entry["class"] == prediction.predicted_class
         assert abs(float(row[2]) - prediction.probability) < 1e-5
         assert abs(entry["probability"] - prediction.probability) < 1e-5
         np.testing.assert_allclose(list(map(float, row[3:])), prediction.probabilities, atol=1e-5)
@@ -63,7 +63,7 @@ def test_table(run_folder: Path, pictures: Path, command: Command) -> None:
     (prediction,) = predict(run_folder, [pictures / "gray_0.bmp"])
     (_, first), (second, p), _ = prediction.ranked()
     assert header.split() == ["path", "class", "probability", "runner-up"]
-    assert row.startswith(f"{pictures / 'gray_0.bmp'}  {prediction.label}")
+    assert row.startswith(f"{pictures / 'gray_0.bmp'}  {prediction.predicted_class}")
     assert f"{100 * first:.1f} %" in row and row.endswith(f"{second} {100 * p:.1f} %")
 
 

@@ -26,7 +26,7 @@ def test_the_worst_over_all_cells_come_first() -> None:
             cell({"c.png": (2, 0, 99, 100)}, "transductive-dirichlet"),  # asks others: not counted
         ]
     )
-    assert [(one.name, one.label, one.named) for one in found] == [
+    assert [(one.name, one.label, one.predicted_class) for one in found] == [
         ("a.png", "dent", "pit"),
         ("b.png", "dent", "rust"),
         ("c.png", "rust", "dent"),

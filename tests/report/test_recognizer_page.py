@@ -18,7 +18,11 @@ def test_fit_from_python_writes_a_page_with_figures_and_mistakes(
     assert summary.test is not None
     text = (folder / PAGE).read_text()
     assert f"<td>{summary.test.macro_recall:.1f}</td>" in text
-    wrong = [each for each in read_test_answers(folder / "test.csv") if each.named != each.label]
+    wrong = [
+        each
+        for each in read_test_answers(folder / "test.csv")
+        if each.predicted_class != each.label
+    ]
     right = summary.test.pictures - len(wrong)
     assert summary.test.accuracy == pytest.approx(100 * right / summary.test.pictures)
     assert wrong and all(each.name in text for each in wrong), "an untrained encoder errs"

@@ -57,7 +57,7 @@ def test_an_answer_comes_back_with_its_picture(answers: Answers, keep: Keep) -> 
     (found,) = answers.page(Wanted())
     assert found == answers.get(number)
     assert (found.who, found.source, found.version, found.ms) == ("anna", "page", 3, 12.5)
-    assert (found.answer, found.label, found.probability) == ("crack", "crack", 0.75)
+    assert (found.answer, found.predicted_class, found.probability) == ("crack", "crack", 0.75)
     assert found.probabilities == {"crack": 0.75, "pit / 点": 0.25}
     assert answers.pictures.read(found.sha256) == b"one"
     assert found.right is None

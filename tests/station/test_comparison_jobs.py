@@ -88,7 +88,7 @@ def test_on_the_pool_and_on_answers(parts: Parts, steel: Path) -> None:
             "name": path.name,
             "sha256": hashlib.sha256(data).hexdigest(),
             "answer": "unknown" if path == pictures[0] else said.answer,
-            "class": said.label,
+            "class": said.predicted_class,
             "probability": said.probability,
             "probabilities": dict(said.ranked()),
         }

@@ -57,7 +57,7 @@ def test_answers_are_those_of_predict(
     wanted = predict(recognizer, pictures, unknown=True)
     assert [each["name"] for each in given] == [path.name for path in pictures]
     for mine, theirs in zip(given, wanted, strict=True):
-        assert (mine["class"], mine["answer"]) == (theirs.label, theirs.answer)
+        assert (mine["class"], mine["answer"]) == (theirs.predicted_class, theirs.answer)
         assert list(mine["probabilities"]) == list(theirs.classes)
         assert list(mine["probabilities"].values()) == pytest.approx(
             theirs.probabilities.tolist(), abs=1e-4

@@ -43,7 +43,7 @@ class Station:
             "name": path.name,
             "sha256": sha256(data),
             "answer": said.answer,
-            "class": said.label,
+            "class": said.predicted_class,
             "probability": round(said.probability, 6),
             "probabilities": {name: round(p, 6) for name, p in said.ranked()},
         }
@@ -108,9 +108,15 @@ def test_what_cannot_be_computed_again(station: Station, pictures: list[Path]) -
 def test_another_answer_is_told(station: Station, pictures: list[Path]) -> None:
     """Of a row that says something else than the version does."""
     answer = station.answers.get(station.ask(pictures[0]))
-    said = {"name": "x", "sha256": answer.sha256, "answer": "unknown", "class": answer.label}
+    said = {
+        "name": "x",
+        "sha256": answer.sha256,
+        "answer": "unknown",
+        "class": answer.predicted_class,
+    }
     less = {
-        name: p - 2e-4 if name == answer.label else p for name, p in answer.probabilities.items()
+        name: p - 2e-4 if name == answer.predicted_class else p
+        for name, p in answer.probabilities.items()
     }
     said |= {"probability": answer.probability, "probabilities": less}
     number = station.answers.keep(said, None, version=1, source=PROGRAM).result(30)
@@ -184,7 +190,9 @@ def test_from_a_mistake_to_the_next_version(
     for path in (*scratches[:2], others[0]):
         answer = station.answers.get(numbers[path])
         truth = path.parent.name
-        right = truth == answer.label if answer.answer != "unknown" else truth not in classes
+        right = (
+            truth == answer.predicted_class if answer.answer != "unknown" else truth not in classes
+        )
         reviews.review(answer.number, "bo", right, truth)
     write_learned(known, reviews.learned(), labels)
     second = station.models.add(fitted("second"), "anna")
@@ -193,18 +201,22 @@ def test_from_a_mistake_to_the_next_version(
     before = told_before(station.answers, first)
     paths = [station.answers.pictures.path(each) for each in before]
     said = predict(second.path, [path for path in paths if path], unknown=True)
-    after = {each.path.name: Told(each.answer, each.label, each.probability) for each in said}
+    after = {
+        each.path.name: Told(each.answer, each.predicted_class, each.probability) for each in said
+    }
     assert before.keys() == after.keys() and len(before) == len(pictures)
     # random weights make all answers "not sure"; the likely classes are compared
-    before = {picture: each._replace(answer=each.label) for picture, each in before.items()}
-    after = {picture: each._replace(answer=each.label) for picture, each in after.items()}
+    before = {
+        picture: each._replace(answer=each.predicted_class) for picture, each in before.items()
+    }
+    after = {picture: each._replace(answer=each.predicted_class) for picture, each in after.items()}
     learned = learned_pictures(kept, {each.path: each.sha256 for each in known})
     assert {sha256(path.read_bytes()) for path in (*scratches[:2], others[0])} < learned
     found = compare(before, after, (tuple(classes), kept.classes), reviews.truths(), learned)
     assert found.pictures == len(pictures) and found.learned == 3 and found.paired is None
     changed = {each.picture for each in found.changes}
     for path in scratches[:2]:  # what was learned is named so now
-        assert after[sha256(path.read_bytes())].label == new.name
+        assert after[sha256(path.read_bytes())].predicted_class == new.name
         assert sha256(path.read_bytes()) in changed
     reviews.close()
 

@@ -141,7 +141,7 @@ def _recentred_with_labels(work: Watching, folder: Path, alarm: ToldAlarm) -> No
     card, kept = load_recognizer(place)
     listed = dict(zip(kept.train.names, kept.train.labels, strict=True))
     named = {Path(name).name: card.classes[label] for name, label in listed.items() if label >= 0}
-    assert named[dark.sha256] == "burr" and named[other.sha256] == other.label
+    assert named[dark.sha256] == "burr" and named[other.sha256] == other.predicted_class
     assert not {bright.sha256, unsure.sha256} & {*named} and "burr" in card.classes
     assert next(each for each in work.alarms()).settled == "recentred"
     reviews.close()

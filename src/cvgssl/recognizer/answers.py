@@ -61,7 +61,9 @@ class CsvFormat:
             for each in prediction.nearest or ()
             for cell in (each.name, each.label, f"{each.similarity:.6f}")
         ]
-        return csv_line([path_text(prediction.path), *answer, prediction.label, *numbers, *near])
+        return csv_line(
+            [path_text(prediction.path), *answer, prediction.predicted_class, *numbers, *near]
+        )
 
     def remark(self, facts: dict[str, Any]) -> str:  # noqa: ARG002
         """Nothing: all rows are about pictures."""
@@ -137,7 +139,7 @@ def _values(prediction: Prediction) -> dict[str, Any]:
     return {
         "path": path_text(prediction.path),
         **answer,
-        "class": prediction.label,
+        "class": prediction.predicted_class,
         "probability": round(prediction.probability, 6),
         "probabilities": dict(zip(prediction.classes, numbers, strict=True)),
         **near,

@@ -26,11 +26,11 @@ _COLUMNS = ("path", "label", "class", "probability")
 
 
 class AnswerOnTest(NamedTuple):
-    """A test picture by its name in the data set, its class, the class named, its probability."""
+    """A test picture by its name in the data set, its class, the predicted one, its probability."""
 
     name: str
     label: str
-    named: str
+    predicted_class: str
     probability: float
 
 

@@ -54,14 +54,14 @@ class Prediction:
     nearest: tuple[Neighbour, ...] | None = None
 
     @property
-    def label(self) -> str:
+    def predicted_class(self) -> str:
         """The most likely class."""
         return self.classes[int(self.probabilities.argmax())]
 
     @property
     def answer(self) -> str:
         """The most likely class, or "unknown" or "not sure" where that is the verdict."""
-        return self.label if self.verdict in (None, "known") else str(self.verdict)
+        return self.predicted_class if self.verdict in (None, "known") else str(self.verdict)
 
     @property
     def probability(self) -> float:

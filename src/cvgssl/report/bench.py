@@ -188,7 +188,7 @@ def _mistakes(page: Page, bench: Bench, source: LoadedSource, name: str) -> None
     page.table(
         ["picture", "is", "is mistaken for", "in % of answers"],
         [
-            [mistake.name, mistake.label, mistake.named, f"{100 * mistake.share:.0f}"]
+            [mistake.name, mistake.label, mistake.predicted_class, f"{100 * mistake.share:.0f}"]
             for mistake in mistakes
         ],
         folded="their names",

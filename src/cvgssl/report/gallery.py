@@ -56,7 +56,7 @@ class Judged:
 
     pixels: NDArray[np.uint8]
     label: str
-    named: str
+    predicted_class: str
     probability: float | None
 
 
@@ -68,7 +68,7 @@ def gallery_figure(
     names: of the rows, written beside them.
     """
     columns = max(map(len, rows))
-    written = {judged.named for row in rows for judged in row}
+    written = {judged.predicted_class for row in rows for judged in row}
     families, missing = families_for([*sorted(written), *names, title])
     figure = Figure(figsize=(1.45 * columns, 1.72 * len(rows) + 0.4), layout="constrained")
     grid = figure.subplots(len(rows), columns, squeeze=False)
@@ -82,9 +82,9 @@ def gallery_figure(
             share = "" if judged.probability is None else f" {100 * judged.probability:.0f} %"
             axis.imshow(judged.pixels, cmap="gray", vmin=0, vmax=255)
             axis.set_title(
-                drawable(judged.named, missing) + share,
+                drawable(judged.predicted_class, missing) + share,
                 fontsize=7.5,
-                color=RIGHT if judged.named == judged.label else WRONG,
+                color=RIGHT if judged.predicted_class == judged.label else WRONG,
                 family=families,
                 pad=3,
             )

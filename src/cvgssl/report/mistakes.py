@@ -28,7 +28,7 @@ class Mistake:
 
     name: str
     label: str
-    named: str
+    predicted_class: str
     share: float
 
 
@@ -80,7 +80,7 @@ def mistakes_figure(
     if not pictures:
         return None
     families, missing = families_for(
-        [title, *(f"{mistake.label}{mistake.named}" for mistake in mistakes)]
+        [title, *(f"{mistake.label}{mistake.predicted_class}" for mistake in mistakes)]
     )
 
     def short(text: str, width: int = 22) -> str:
@@ -96,7 +96,7 @@ def mistakes_figure(
         axes.imshow(pixels, cmap="gray", vmin=0, vmax=255)
         shared = {"fontsize": 7, "fontfamily": families, "ha": "center"}
         axes.text(0.5, 1.14, short(mistake.label), color=RIGHT, transform=axes.transAxes, **shared)
-        text = f"{short(mistake.named, 17)} {100 * mistake.share:.0f} %"
+        text = f"{short(mistake.predicted_class, 17)} {100 * mistake.share:.0f} %"
         axes.text(0.5, 1.02, text, color=WRONG, transform=axes.transAxes, **shared)
     figure.suptitle(short(title, 200), fontsize=10, fontfamily=families)
     with writing(path) as aside:

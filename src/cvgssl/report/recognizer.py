@@ -94,7 +94,7 @@ def _mistakes(
     wrong = [
         answer
         for answer in read_test_answers(folder / TEST_ANSWERS)
-        if answer.named != answer.label
+        if answer.predicted_class != answer.label
     ]
     if not wrong:
         page.text("No test picture.")
@@ -108,7 +108,7 @@ def _mistakes(
     _pictures(page, config, folder, wrong[:SHOWN])
     page.table(
         ["picture", "is", "is named", "probability, %"],
-        [[each.name, each.label, each.named, f"{100 * each.probability:.0f}"]
+        [[each.name, each.label, each.predicted_class, f"{100 * each.probability:.0f}"]
          for each in wrong[:LISTED]],
         folded="their names" if len(wrong) <= LISTED else f"the names of the first {LISTED}",
     )  # fmt: skip

@@ -60,8 +60,9 @@ class Answer:
     """An answer that was kept.
 
     number: of its row. at: UTC, ISO 8601. who: a person's name, or "program". name: the client's
-    for the picture. version: that answered. answer: a class, "unknown" or "not sure". label: the
-    most likely class, `probability` its own, 0..1. ms: milliseconds that it took, or None.
+    for the picture. version: that answered. answer: a class, "unknown" or "not sure".
+    predicted_class: the most likely one, `probability` its own, 0..1. ms: milliseconds that it
+    took, or None.
     right: what the last review says, None where there is none. truth: the class that it names, or
     "".
     """
@@ -73,7 +74,7 @@ class Answer:
     sha256: str
     version: int
     answer: str
-    label: str
+    predicted_class: str
     probability: float
     probabilities: dict[str, float]
     source: str
@@ -84,8 +85,9 @@ class Answer:
     def row(self) -> list[str | float | None]:
         """The cells of `COLUMNS`."""
         judged = None if self.right is None else "right" if self.right else "wrong"
-        return [self.number, self.at, self.name, self.sha256, self.version, self.answer, self.label,
-                self.probability, self.source, self.who, self.ms, judged, self.truth]  # fmt: skip
+        return [self.number, self.at, self.name, self.sha256, self.version, self.answer,
+                self.predicted_class, self.probability, self.source, self.who, self.ms, judged,
+                self.truth]  # fmt: skip
 
 
 @dataclass(frozen=True)

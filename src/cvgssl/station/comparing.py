@@ -23,11 +23,11 @@ _LOOKED = 10  # times as many answers are looked at, whose pictures may be gone
 class Told(NamedTuple):
     """What a version says of a picture.
 
-    answer: a class, "unknown" or "not sure". label: the most likely class.
+    answer: a class, "unknown" or "not sure". predicted_class: the most likely one.
     """
 
     answer: str
-    label: str
+    predicted_class: str
     probability: float
 
 
@@ -148,7 +148,7 @@ def is_right(told: Told, truth: str, classes: Collection[str]) -> bool:
     """
     if told.answer == UNKNOWN:
         return truth not in classes
-    return truth == (told.label if told.answer == NOT_SURE else told.answer)
+    return truth == (told.predicted_class if told.answer == NOT_SURE else told.answer)
 
 
 def told_before(answers: Answers, version: int, most: int = MOST) -> dict[str, Told]:
@@ -159,7 +159,7 @@ def told_before(answers: Answers, version: int, most: int = MOST) -> dict[str, T
         left -= len(page)
         for each in page:
             if each.sha256 not in told and answers.pictures.path(each.sha256):
-                told[each.sha256] = Told(each.answer, each.label, each.probability)
+                told[each.sha256] = Told(each.answer, each.predicted_class, each.probability)
             if len(told) == most:
                 return told
         before = page[-1].number

@@ -80,6 +80,7 @@ def compare(answer: Answer, prediction: Prediction) -> Again:
     return Again(
         prediction,
         difference,
-        same=prediction.label == answer.label and difference <= TOLERANCE + _ROUNDING,
+        same=prediction.predicted_class == answer.predicted_class
+        and difference <= TOLERANCE + _ROUNDING,
         same_answer=prediction.answer == answer.answer,
     )

@@ -378,7 +378,7 @@ def verdict(answer: Answer, label: str) -> bool | None:
         return None
     if answer.answer == UNKNOWN:
         return label not in answer.probabilities
-    return label == answer.label
+    return label == answer.predicted_class
 
 
 def _label(answer: Answer, right: bool | None, label: str) -> str:
@@ -396,10 +396,10 @@ def _label(answer: Answer, right: bool | None, label: str) -> str:
             )
         return label
     if right and not label:
-        return answer.label
-    if right != (label == answer.label):
+        return answer.predicted_class
+    if right != (label == answer.predicted_class):
         raise UserError(
-            f"the most likely class is {one_line(answer.label)!r}; then the answer is "
+            f"the most likely class is {one_line(answer.predicted_class)!r}; then the answer is "
             f"{'wrong' if right else 'right'}"
         )
     return label

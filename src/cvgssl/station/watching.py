@@ -192,7 +192,7 @@ class Watching:
         unsure = sorted(self._since(alarm, "none"), key=lambda each: each.probability)
         chosen: list[Answer] = []
         for each in unsure:
-            if each.label not in [other.label for other in chosen]:
+            if each.predicted_class not in [other.predicted_class for other in chosen]:
                 chosen.append(each)
         chosen += [each for each in unsure if each not in chosen]
         return chosen[:_TO_LABEL]

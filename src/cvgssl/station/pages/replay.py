@@ -86,7 +86,7 @@ def _shown(found: Replayed) -> dict[str, Any]:
         rows = [[name, before.get(name), share] for name, share in now.ranked()]
         facts["again"] = {
             "answer": now.answer,
-            "class": now.label,
+            "class": now.predicted_class,
             "probability": now.probability,
             "difference": again.difference,
             "same": again.same,

@@ -150,7 +150,7 @@ def _shown(answer: Answer) -> dict[str, Any]:
         "number": answer.number,
         "name": answer.name,
         "sha256": answer.sha256,
-        "label": answer.label,
+        "predicted_class": answer.predicted_class,
         "answer": answer.answer,
         "probability": answer.probability,
         "truth": answer.truth,
