@@ -2,7 +2,7 @@
 
 Nearest neighbours on raw pixels and on brightness must do badly (else brightness or position
 gives the class away) and texture statistics must do well (else there is nothing to recognize).
-All of train/ is used, all of test/ is scored; figures are balanced accuracies in per cent.
+All of train/ is used, all of test/ is scored; figures are macro-recalls in per cent.
 
     python benchmarks/synth_difficulty.py --json synth_difficulty.json
     python benchmarks/synth_difficulty.py --data NEU-CLS      # the same for real pictures
@@ -52,7 +52,7 @@ def main() -> None:
     if options.json:
         setting = {"data": "generated" if options.data is None else options.data.name}
         setting |= {"train": len(train[1]), "test": len(test[1]), "seed": options.seed}
-        write_json(options.json, setting | {"seconds": seconds, "balanced_accuracy": figures})
+        write_json(options.json, setting | {"seconds": seconds, "macro_recall": figures})
 
 
 def load(folder: Path) -> Split:
@@ -65,7 +65,7 @@ def load(folder: Path) -> Split:
     return pictures, np.array(labels)
 
 
-def balanced_accuracy(found: NDArray[np.int64], labels: NDArray[np.int64]) -> float:
+def macro_recall(found: NDArray[np.int64], labels: NDArray[np.int64]) -> float:
     recalls = [np.mean(found[labels == c] == c) for c in np.unique(labels)]
     return round(100 * float(np.mean(recalls)), 1)
 
@@ -75,7 +75,7 @@ def nearest_neighbour(describe: Callable[[Picture], Rows]) -> Callable[[Split, S
 
     def run(train: Split, test: Split) -> float:
         known, asked = _describe(describe, train), _describe(describe, test)
-        return balanced_accuracy(train[1][_distances(asked, known).argmin(axis=1)], test[1])
+        return macro_recall(train[1][_distances(asked, known).argmin(axis=1)], test[1])
 
     return run
 
@@ -88,7 +88,7 @@ def nearest_mean(describe: Callable[[Picture], Rows]) -> Callable[[Split, Split]
         centre, spread = known.mean(axis=0), known.std(axis=0) + 1e-9
         known, asked = (known - centre) / spread, (asked - centre) / spread
         means = np.stack([known[train[1] == c].mean(axis=0) for c in np.unique(train[1])])
-        return balanced_accuracy(_distances(asked, means).argmin(axis=1), test[1])
+        return macro_recall(_distances(asked, means).argmin(axis=1), test[1])
 
     return run
 
@@ -105,7 +105,7 @@ def discriminant(describe: Callable[[Picture], Rows]) -> Callable[[Split, Split]
         shrunk = 0.7 * within + 0.3 * np.eye(len(within))
         whiten = np.linalg.inv(np.linalg.cholesky(shrunk)).T
         found = _distances(asked @ whiten, means @ whiten).argmin(axis=1)
-        return balanced_accuracy(found, test[1])
+        return macro_recall(found, test[1])
 
     return run
 
@@ -188,7 +188,7 @@ def few_shot(train: Split, test: Split, weights: Path) -> dict[str, float]:
             means = np.stack([(known[r] - known.mean(axis=0)).mean(axis=0) for r in rows])
             means /= np.linalg.norm(means, axis=1, keepdims=True)
             scores = (asked - known.mean(axis=0)) @ means.T
-            accuracies.append(balanced_accuracy(scores.argmax(axis=1), test[1]))
+            accuracies.append(macro_recall(scores.argmax(axis=1), test[1]))
         figures[f"frozen ViT-Tiny, nearest mean, {shots} shot"] = round(
             float(np.mean(accuracies)), 1
         )

@@ -12,12 +12,12 @@ encoder, once, into the folder `--work`. Each draw makes a third of the others t
 labels of each class in it make a head (kernel ridge), the rest comes as a stream in random order.
 
 - false alarms: streams without a change, and streams whose second half has 15 % of the pictures of
-  all classes but the commonest; `plant` also coil after coil, with --run-length 1, 10, 25.
+  all classes but the commonest; `plant` also coil after coil, with --pictures-per-part 1, 10, 25.
 - delay: the stream, then the changed pictures; with the default, one false alarm in 100,000.
 - new defect: one class is neither in the reference nor in the first half of the stream; in the
   second it has a share of the pictures.
 - strangeness: how odd the pictures of such a class are; and what a made-up one needs to be noticed.
-- remedies: accuracy (balanced) on half of the changed pictures, where the other half is known
+- remedies: macro-recall on half of the changed pictures, where the other half is known
   without labels: nothing done; re-centred; 3 labels for the least sure or for random ones.
 """
 

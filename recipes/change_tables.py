@@ -29,7 +29,7 @@ def draw_figure(found: dict[str, Any], path: Path) -> None:
             panel.errorbar(gain, at, xerr=wide, fmt="o", markersize=4, capsize=2, label=word)
         panel.axvline(0, color="gray", linewidth=1)
         panel.set(title=name, yticks=range(len(CHANGES)), yticklabels=list(CHANGES))
-        panel.set_xlabel("points of balanced accuracy gained")
+        panel.set_xlabel("points of macro-recall gained")
     panels[0][0].invert_yaxis()
     figure.legend(*panels[0][0].get_legend_handles_labels(), loc="lower center", ncols=2)
     figure.tight_layout(rect=(0, 0.11, 1, 1))
@@ -43,7 +43,7 @@ def show(found: dict[str, Any]) -> None:
     )
     for name, result in found.items():
         streams = result["false_alarms"] | {
-            f"coil after coil, --run-length {run}": each
+            f"coil after coil, --pictures-per-part {run}": each
             for run, each in result.get("coils", {}).items()
         }
         for word, each in streams.items():

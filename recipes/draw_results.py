@@ -230,12 +230,12 @@ def generated(results: Path) -> Figure:
     figure = Figure(figsize=(8, 3.6), layout="constrained")
     axes = figure.subplots()
     for file, name, colour, marker in files:
-        found = json.loads((results / f"{file}.json").read_text())["balanced_accuracy"]
+        found = json.loads((results / f"{file}.json").read_text())["macro_recall"]
         values = [(value, 0.0) for value in found.values()][::-1]
         dots(axes, values, 0, colour, marker, name)
     axes.set_yticks(range(len(found)), list(found)[::-1], fontsize=9)
     axes.axvline(100 / 6, color=GRAY, lw=1, ls="--")
-    finish(axes, "", "balanced accuracy, %; dashed: guessing")
+    finish(axes, "", "macro-recall, %; dashed: guessing")
     legend(figure, axes, 2)
     return figure
 

@@ -59,7 +59,9 @@ def steel(made_once: MadeOnce) -> Path:
     """A small generated data set: six classes, 7 training and 3 test pictures each, 64 px."""
     from cvgssl.images.surfaces import synthesize
 
-    return made_once("steel", lambda to: synthesize(to, 10, seed=1, size=64, test_fraction=0.3))
+    return made_once(
+        "steel", lambda to: synthesize(to, 10, seed=1, image_size=64, test_fraction=0.3)
+    )
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +69,9 @@ def plates(made_once: MadeOnce) -> Path:
     """Six classes, 22 training and 4 test pictures each, 48 px."""
     from cvgssl.images.surfaces import synthesize
 
-    return made_once("plates", lambda to: synthesize(to, 26, seed=3, size=48, test_fraction=4 / 26))
+    return made_once(
+        "plates", lambda to: synthesize(to, 26, seed=3, image_size=48, test_fraction=4 / 26)
+    )
 
 
 @pytest.fixture(scope="session")

@@ -43,7 +43,7 @@ def test_learns_its_support(steel: Path, tmp_path: Path) -> None:
     options = SMALL | {"epochs": 25, "lr": 0.05, "eval_every": 10}
     folder, summary = adapt(FinetuneConfig(data=steel, **options, out=tmp_path / "run"))
     assert rows(folder)[-1]["train_acc"] > 80
-    evaluated = [row["epoch"] for row in rows(folder) if "val_acc" in row]
+    evaluated = [row["epoch"] for row in rows(folder) if "test_acc" in row]
     assert evaluated == [10, 20, 25], "every tenth epoch and the last"
     assert summary.best_on_test.mean >= summary.last_epoch.accuracy.mean
     assert summary.setting == "inductive"
@@ -170,7 +170,7 @@ def test_draws_of_another_run_are_used_again(steel: Path, tmp_path: Path) -> Non
     second, summary = adapt(config)
     wanted, used = (json.loads((f / "draws.json").read_text()) for f in (first, second))
     assert used["supports"] == wanted["supports"]
-    assert (summary.shot, summary.draws) == (3, 3)
+    assert (summary.shot, summary.num_draws) == (3, 3)
     weights = sorted(path.name for path in (second / "weights").iterdir())
     assert weights == ["draw_1.safetensors", "draw_2.safetensors", "draw_3.safetensors"]
 

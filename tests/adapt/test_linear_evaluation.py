@@ -54,8 +54,8 @@ def plain_linear_evaluation(config: LinearConfig) -> list[dict[str, float]]:
                     "epoch": epoch + 1,
                     "train_loss": losses / len(support),
                     "train_acc": 100 * correct / len(support),
-                    "val_loss": F.cross_entropy(logits, task.test_labels).item(),
-                    "val_acc": 100 * (logits.argmax(1) == task.test_labels).float().mean().item(),
+                    "test_loss": F.cross_entropy(logits, task.test_labels).item(),
+                    "test_acc": 100 * (logits.argmax(1) == task.test_labels).float().mean().item(),
                 }
             )
     return rows
@@ -84,7 +84,7 @@ def test_cached_features_give_the_numbers_of_the_plain_loop(
     for row, plain in zip(rows, expected, strict=True):
         assert row == pytest.approx(plain, abs=1e-5)
     assert expected[0]["train_loss"] > 1.1 * expected[5]["train_loss"], "nothing was learned"
-    assert summary.last_epoch.by_draw[1]["accuracy"] == pytest.approx(expected[-1]["val_acc"])
+    assert summary.last_epoch.by_draw[1]["accuracy"] == pytest.approx(expected[-1]["test_acc"])
 
 
 def test_backbone_stays_as_it_was(steel: Path, tmp_path: Path) -> None:

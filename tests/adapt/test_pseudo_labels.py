@@ -233,7 +233,7 @@ def test_what_does_not_go_together_is_told(options: dict[str, Any], message: str
 def test_a_folder_of_further_pictures(steel: Path, tmp_path: Path, options: dict[str, Any]) -> None:
     """Copies of known pictures are left out; colour beside gray is understood."""
     pool = tmp_path / "pool"
-    synthesize(tmp_path / "more", per_class=3, seed=9, size=64, test_fraction=0.34)
+    synthesize(tmp_path / "more", per_class=3, seed=9, image_size=64, test_fraction=0.34)
     shutil.copytree(tmp_path / "more", pool)
     shutil.copytree(steel / "test", pool / "copied from test")
     shutil.copytree(steel / "train" / "patches", pool / "copied from train")
@@ -262,7 +262,7 @@ def test_train_pictures_and_the_folder_together(
     steel: Path, tmp_path: Path, options: dict[str, Any]
 ) -> None:
     pool = tmp_path / "pool"
-    synthesize(pool, per_class=2, seed=9, size=64, test_fraction=0.5)
+    synthesize(pool, per_class=2, seed=9, image_size=64, test_fraction=0.5)
     config = FinetuneConfig(
         data=steel, **options | {"unlabelled_share": 1.0}, unlabelled=pool, out=tmp_path / "run"
     )

@@ -29,7 +29,7 @@ def test_whole_distribution(command: Command, tmp_path: Path) -> None:
     assert len(list((tmp_path / "neu/train/scratches").iterdir())) == 240
     again = command("data", "import", "neu-cls", "NEU-CLS", "neu")
     assert again.returncode == 2
-    assert again.stderr == "cvgssl data import: DST neu: not empty; name a new folder or empty it\n"
+    assert again.stderr == "cvgssl data import: OUT neu: not empty; name a new folder or empty it\n"
 
 
 def test_incomplete_distribution_is_imported_and_told(command: Command, tmp_path: Path) -> None:

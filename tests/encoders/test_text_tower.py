@@ -188,7 +188,7 @@ def test_features_of_another_space_are_told_apart(file: Path) -> None:
     anchors = text_anchors(("pit", "scratch"), f"ViT-B/32={file}")
     assert isinstance(anchors, TextAnchors)
     sha256 = anchors.about["sha256"]
-    own = {"encoders": [{"encoder": {"sha256": sha256}, "pool": []}]}
+    own = {"encoders": [{"encoder": {"sha256": sha256}, "pooling": []}]}
     check_joint_space(anchors, own, 48)
     check_joint_space(anchors, {}, 48)
     check_joint_space(anchors, {"encoders": ["theirs"]}, 48)
@@ -196,7 +196,11 @@ def test_features_of_another_space_are_told_apart(file: Path) -> None:
     for about, width, message in (
         ({}, 64, "have 64 numbers, the texts of clip.safetensors 48: not one space"),
         (own | {"encoders": own["encoders"] * 2}, 48, "of several encoders"),
-        ({"encoders": [{"encoder": {"sha256": sha256}, "pool": ["cls"]}]}, 48, "without --pooling"),
+        (
+            {"encoders": [{"encoder": {"sha256": sha256}, "pooling": ["cls"]}]},
+            48,
+            "without --pooling",
+        ),
         ({"encoders": [{"encoder": {"sha256": "other"}}]}, 48, "are not of clip.safetensors"),
     ):
         with pytest.raises(TextTowerError, match=message):

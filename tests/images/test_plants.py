@@ -40,7 +40,9 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 def write_exposed(target: Path, workers: int) -> None:
     plant = Plant(defect_area=0.05, defects_per_picture=2, exposures=2)
-    counts = synthesize(target, 2, seed=0, size=64, test_fraction=0.5, workers=workers, plant=plant)
+    counts = synthesize(
+        target, 2, seed=0, image_size=64, test_fraction=0.5, workers=workers, plant=plant
+    )
     assert counts == dict.fromkeys(KINDS, 4)
 
 
@@ -181,7 +183,7 @@ def test_lists_name_every_picture_and_the_boxes_of_defects(exposed: Path) -> Non
 def test_a_plant_is_loaded_as_any_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = tmp_path / "plant"
     plant = Plant(good_share=0.15, parts=36)
-    counts = synthesize(folder, per_class=0, seed=3, size=64, plant=plant)
+    counts = synthesize(folder, per_class=0, seed=3, image_size=64, plant=plant)
     assert counts[GOOD] == 5
     assert sum(counts.values()) == 36
     with caplog.at_level(logging.WARNING):
@@ -210,7 +212,7 @@ def test_pictures_that_defects_fill_stay_what_they_were(tmp_path: Path) -> None:
     assert hashlib.sha256(pictures).hexdigest() == (
         "263ce68d7c07cd32d73747da03406cc080cf8b3cc552cc330032fa8d720b5fb9"
     )
-    synthesize(tmp_path / "steel", per_class=2, seed=0, size=64, test_fraction=0.5)
+    synthesize(tmp_path / "steel", per_class=2, seed=0, image_size=64, test_fraction=0.5)
     assert {Path(name).suffix for name in hashes(tmp_path / "steel")} == {".bmp"}
 
 

@@ -144,9 +144,9 @@ def test_workers_and_number_of_pictures_change_no_byte(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(synthesize.__globals__, "_WORTH", 12)  # so that 24 pictures have 2 workers
-    synthesize(tmp_path / "alone", per_class=4, seed=7, size=64)
-    synthesize(tmp_path / "together", per_class=4, seed=7, size=64, workers=2)
-    synthesize(tmp_path / "fewer", per_class=2, seed=7, size=64, test_fraction=0.5)
+    synthesize(tmp_path / "alone", per_class=4, seed=7, image_size=64)
+    synthesize(tmp_path / "together", per_class=4, seed=7, image_size=64, workers=2)
+    synthesize(tmp_path / "fewer", per_class=2, seed=7, image_size=64, test_fraction=0.5)
     alone = hashes(tmp_path / "alone")
     assert alone == hashes(tmp_path / "together")
     fewer = {Path(name).name: code for name, code in hashes(tmp_path / "fewer").items()}
@@ -163,7 +163,7 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
 def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     target = tmp_path / "empty"
     target.mkdir()
-    synthesize(target, per_class=2, seed=0, size=32, test_fraction=0.5, image_format="png")
+    synthesize(target, per_class=2, seed=0, image_size=32, test_fraction=0.5, format="png")
     assert len(list(target.rglob("*.png"))) == 12
 
 

@@ -121,13 +121,13 @@ def test_many_at_once_are_as_one_after_the_other(
 
 
 def test_one_of_a_run_is_compared(opened: Open) -> None:
-    log = opened(run_length=3)
+    log = opened(pictures_per_part=3)
     feed(log, range(600))
     assert log.detector.count == 200 and log.count == 600
     (alarm,) = feed(log, range(600, 700), level=4.0)
     assert abs(alarm.pictures - alarm.since - 600) < 60
-    with pytest.raises(UserError, match="--run-length 3"):
-        opened(run_length=4)
+    with pytest.raises(UserError, match="--pictures-per-part 3"):
+        opened(pictures_per_part=4)
 
 
 def test_it_does_not_grow_without_end(opened: Open, tmp_path: Path) -> None:
@@ -223,8 +223,10 @@ def test_a_lamp_fails_while_the_program_is_away(
 def test_what_cannot_be_asked_for(command: Command, run_folder: Path, recognizer: Path) -> None:
     done = command("predict", recognizer, "x", "--alarm", "a")
     assert done.returncode == 2 and "--alarm: has no effect without --watch" in done.stderr
-    done = command("predict", recognizer, "--watch", "x", "--run-length", "4")
-    assert done.returncode == 2 and "--run-length: has no effect without --alarm" in done.stderr
+    done = command("predict", recognizer, "--watch", "x", "--pictures-per-part", "4")
+    assert (
+        done.returncode == 2 and "--pictures-per-part: has no effect without --alarm" in done.stderr
+    )
     Path(recognizer).parent.joinpath("line").mkdir(exist_ok=True)
     done = command(
         "predict", run_folder, "--watch", Path(recognizer).parent / "line", "--alarm", "a"

@@ -123,7 +123,7 @@ def rows(draws: int, epochs: int, every: int) -> list[dict[str, Any]]:
                 "train_acc": 50.0 + epoch,
             }
             if epoch % every == 0:
-                row |= {"val_loss": 1.2 / epoch, "val_acc": 40.0 + epoch + draw}
+                row |= {"test_loss": 1.2 / epoch, "test_acc": 40.0 + epoch + draw}
             made.append(row)
     return made
 
@@ -141,7 +141,7 @@ def test_learning_curves(tmp_path: Path, draws: int, epochs: int, every: int) ->
 def test_learning_curves_of_an_unfinished_run_and_lost_numbers(tmp_path: Path) -> None:
     unfinished = rows(2, 4, 1)[:-2]
     unfinished[0]["train_loss"] = float("nan")
-    unfinished[1]["val_acc"] = None
+    unfinished[1]["test_acc"] = None
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         learning_curves(unfinished, tmp_path / "curves.png")

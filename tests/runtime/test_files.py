@@ -198,7 +198,7 @@ def test_a_full_device_is_told_with_its_name() -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
 def test_a_full_disk_is_told_with_the_name_that_a_new_folder_gets(tmp_path: Path) -> None:
     def nameless() -> None:
-        with new_folder(tmp_path / "made", "DST"), Path("/dev/full").open("w") as full:
+        with new_folder(tmp_path / "made", "OUT"), Path("/dev/full").open("w") as full:
             full.write("x")
 
     with pytest.raises(OSError, match="No space") as nameless_error:
@@ -206,7 +206,7 @@ def test_a_full_disk_is_told_with_the_name_that_a_new_folder_gets(tmp_path: Path
     assert nameless_error.value.filename == str(tmp_path / "made")
 
     def named() -> None:
-        with new_folder(tmp_path / "made", "DST") as folder:
+        with new_folder(tmp_path / "made", "OUT") as folder:
             (folder / "train" / "a.png").write_bytes(b"")
 
     with pytest.raises(FileNotFoundError) as named_error:

@@ -308,7 +308,7 @@ def test_an_edited_record_is_an_error_that_names_it(tmp_path: Path, text: str) -
     ],
 )
 def test_an_edited_row_of_metrics_is_an_error_that_names_it(tmp_path: Path, line: str) -> None:
-    sound = '{"draw": 1, "epoch": 1, "train_loss": 0.5, "val_acc": null}\n'
+    sound = '{"draw": 1, "epoch": 1, "train_loss": 0.5, "test_acc": null}\n'
     (tmp_path / METRICS).write_text(sound)
     assert RunFolder(tmp_path).rows() == [json.loads(sound)]
     (tmp_path / METRICS).write_text(sound + line + "\n")

@@ -44,7 +44,7 @@ JOBS = """
         start_trackers(accelerator, folder, to_dict(FinetuneConfig(data="surfaces", lr=0.0625)))
         for draw in (1, 2):
             for epoch in (1, 2):
-                track(accelerator, draw, epoch, {"val_acc": 10 * draw + epoch + 0.125})
+                track(accelerator, draw, epoch, {"test_acc": 10 * draw + epoch + 0.125})
         accelerator.end_training()
 
     job(root / "first", ["tensorboard", "wandb", "mlflow"])
@@ -95,7 +95,7 @@ def test_tensorboard_has_every_epoch_of_every_draw_and_the_options(root: Path) -
     found = {
         (draw, event.step): event.value
         for draw in (1, 2)
-        for event in events.Scalars(f"draw_{draw}/val_acc")
+        for event in events.Scalars(f"draw_{draw}/test_acc")
     }
     assert found == LOGGED
     (options,) = root.glob("first/cvgssl/*/hparams.yml")
@@ -106,7 +106,7 @@ def test_tensorboard_has_every_epoch_of_every_draw_and_the_options(root: Path) -
 def test_mlflow_keeps_each_job_in_its_own_folder(root: Path, job: str) -> None:
     store = root / job / "mlruns"
     found = {}
-    for path in store.glob("*/*/metrics/draw_*/val_acc"):
+    for path in store.glob("*/*/metrics/draw_*/test_acc"):
         for line in path.read_text().splitlines():
             _time, value, step = line.split()[:3]
             found[int(path.parent.name.removeprefix("draw_")), int(step)] = float(value)
@@ -119,7 +119,7 @@ def test_wandb_drops_no_epoch(root: Path) -> None:
     (path,) = root.glob("first/wandb/offline-run-*/run-*.wandb")
     written = path.read_bytes()
     for draw in (1, 2):
-        assert f"draw_{draw}/val_acc".encode() in written
+        assert f"draw_{draw}/test_acc".encode() in written
     for value in LOGGED.values():
         assert str(value).encode() in written
     assert b"0.0625" in written

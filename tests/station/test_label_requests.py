@@ -258,7 +258,7 @@ def test_places_of_this_machine_are_not_told(start: Start, place: Path, recogniz
     log.append("job ended", "station", job=number, state="failed", said=message)
     log.close()
     words = ("--recognizer", recognizer, "--pictures", place / "line1")
-    words = (*words, "--encoder", f"test_vit={weights}", "--to-csv", table)
+    words = (*words, "--encoder", f"test_vit={weights}", "--csv", table)
     table.parent.mkdir()
     with start(station, *words) as running:
         visitor = Visitor(running)

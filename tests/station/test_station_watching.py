@@ -73,7 +73,7 @@ def test_pictures_of_a_folder_are_answered_once(
     line = tmp_path / "line"
     picture(line / "shift 1" / "0.png", 0)
     (line / "bad.png").write_bytes(b"no picture")
-    first = watching(to_csv=tmp_path / "a.csv")
+    first = watching(csv=tmp_path / "a.csv")
     until(lambda: len(answered(folder)) == 1)
     picture(line / "1.png", 1)
     until(lambda: len(answered(folder)) == 2)
@@ -149,12 +149,12 @@ def _recentred_with_labels(work: Watching, folder: Path, alarm: ToldAlarm) -> No
     store.close()
 
 
-def test_another_run_length_begins_anew_and_spoils_nothing(
+def test_another_pictures_per_part_begins_anew_and_spoils_nothing(
     watching: Callable[..., Watching], folder: Path, tmp_path: Path
 ) -> None:
     line = tmp_path / "line"
-    for at, (run_length, seen) in enumerate([(1, 1), (25, 1), (1, 2)]):
-        work = watching(run_length=run_length)
+    for at, (pictures_per_part, seen) in enumerate([(1, 1), (25, 1), (1, 2)]):
+        work = watching(pictures_per_part=pictures_per_part)
         picture(line / f"{at}.png", at)
         until(lambda at=at: len(answered(folder)) == at + 1)
         until(lambda work=work, seen=seen: work.sources()[0].pictures == seen)
@@ -164,7 +164,7 @@ def test_another_run_length_begins_anew_and_spoils_nothing(
             work._alarm("watch", 1, [alarm])
         work.close()
         with contextlib.closing(EventLog(folder / LOG)) as log:
-            runs = [event.facts["run_length"] for event in log.events(ALARM)]
+            runs = [event.facts["pictures_per_part"] for event in log.events(ALARM)]
         assert runs == [1, 25][: at + 1]
 
 
@@ -222,7 +222,7 @@ def test_a_folder_that_is_away_for_a_while(
         ({"to_mqtt": "mqtt://x/a/#"}, r"\+ and # cannot"),
         ({"mqtt_user": "me"}, "have no effect without --to-mqtt"),
         ({"poll_seconds": 2}, "no effect without --watch"),
-        ({"watch": "x", "to_folders": "x/y"}, "is inside x"),
+        ({"watch": "x", "sort_into": "x/y"}, "is inside x"),
     ],
 )
 def test_options_that_cannot_be(options: dict[str, Any], message: str) -> None:

@@ -28,7 +28,7 @@ def test_from_the_first_picture_to_a_settled_alarm(
         "0.1",
         "--false-alarm-every",
         "1000",
-        "--to-csv",
+        "--csv",
         tmp_path / "answers.csv",
     ]
     with start(folder, *words) as running, opened(browser, running.port) as page:

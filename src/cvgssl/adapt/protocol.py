@@ -300,7 +300,7 @@ def _summarize(job: AdaptJob, history: DrawHistory) -> Summary:
         shot=task.draws.shot,
         imbalance=task.draws.imbalance,
         seed=task.draws.seed,
-        draws=len(results),
+        num_draws=len(results),
         epochs=config.epochs,
         hardware=hardware(job.accelerator.device),
         processes=job.accelerator.num_processes,

@@ -59,7 +59,7 @@ class Summary:
     shot: int | None
     imbalance: float | None
     seed: int | None
-    draws: int
+    num_draws: int
     epochs: int
     hardware: str
     processes: int

@@ -259,11 +259,11 @@ class Trainer:
         if raw.accuracy > self.result.best_accuracy:
             self.result.best_accuracy, self.result.best_epoch = raw.accuracy, self.epoch
         self.result.confusion = raw.confusion.tolist()
-        row = {"val_loss": raw.loss, "val_acc": raw.accuracy}
+        row = {"test_loss": raw.loss, "test_acc": raw.accuracy}
         if self.average is not None:
             averaged = self._evaluation(self.average.module)
             self.result.ema_confusion = averaged.confusion.tolist()
-            row |= {"ema_val_loss": averaged.loss, "ema_val_acc": averaged.accuracy}
+            row |= {"ema_test_loss": averaged.loss, "ema_test_acc": averaged.accuracy}
         return row
 
     def _evaluation(self, model: nn.Module) -> Evaluation:
@@ -282,11 +282,11 @@ class Trainer:
         """The published log lines, metrics.jsonl and the trackers."""
         head = f"[Run {self.draw}] Epoch [{row['epoch']}/{self.config.epochs}]"
         line = f"{head} Train Loss: {row['train_loss']:.4f}, Acc: {row['train_acc']:.2f}%"
-        if "val_loss" in row:
-            line += f" | Val Loss: {row['val_loss']:.4f}, Acc: {row['val_acc']:.2f}%"
+        if "test_loss" in row:
+            line += f" | Val Loss: {row['test_loss']:.4f}, Acc: {row['test_acc']:.2f}%"
         folder.log(line)
-        if "ema_val_loss" in row:
-            loss, value = row["ema_val_loss"], row["ema_val_acc"]
+        if "ema_test_loss" in row:
+            loss, value = row["ema_test_loss"], row["ema_test_acc"]
             folder.log(f"{head} EMA Val Loss: {loss:.4f}, Acc: {value:.2f}%")
         folder.metrics(row)
         values = {name: value for name, value in row.items() if name not in ("draw", "epoch")}

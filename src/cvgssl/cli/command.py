@@ -221,7 +221,8 @@ def choices_of(field: FieldInfo) -> list[str]:
         if isinstance(each, OneOf):
             return list(each.names)
     kind, _ = _plain_type(field.annotation)
-    return list(map(str, get_args(kind))) if get_origin(kind) is Literal else []
+    words = map(str, get_args(kind)) if get_origin(kind) is Literal else ()
+    return [word for word in words if word]  # "" is the default of an option that is left out
 
 
 def _summary(config: type) -> str:

@@ -17,7 +17,7 @@ EXAMPLES = 3  # file names shown per kind of oddity; import.json has all
 
 @pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class ImportConfig(SizeLimit):
-    """Bring a public data set, as distributed, to DST/train/CLASS and DST/test/CLASS.
+    """Bring a public data set, as distributed, to OUT/train/CLASS and OUT/test/CLASS.
 
     NEU-CLS, NEU-DET and X-SDD are split by a list that comes with cvgssl, so that two people get
     the same split; GC10-DET has no customary one and is split by the series in its
@@ -28,7 +28,7 @@ class ImportConfig(SizeLimit):
         description="neu-cls, neu-det, x-sdd or gc10-det"
     )
     src: Path = Field(description="the unpacked data set, in any nesting of folders")
-    dst: Annotated[Path, Written(folder=True)] = Field(description="new or empty folder to write")
+    out: Annotated[Path, Written(folder=True)] = Field(description="new or empty folder to write")
     boxes: Literal["whole", "crop"] = Field(
         "whole",
         description="whole: pictures unchanged, of the class with the largest total box area; "
@@ -43,7 +43,7 @@ class ImportConfig(SizeLimit):
     seed: int = Field(0, ge=0, description="seed of the split (gc10-det)")
 
 
-COMMAND = Command(ImportConfig, positional=("dataset", "src", "dst"))
+COMMAND = Command(ImportConfig, positional=("dataset", "src", "out"))
 
 
 def run(argv: Sequence[str], prog: str) -> int:
@@ -56,7 +56,7 @@ def run(argv: Sequence[str], prog: str) -> int:
     report = import_dataset(
         config.dataset,
         config.src,
-        config.dst,
+        config.out,
         boxes=config.boxes,
         margin=config.crop_margin,
         test_fraction=config.test_fraction,
@@ -66,12 +66,12 @@ def run(argv: Sequence[str], prog: str) -> int:
     rows = [[name, str(train), str(test)] for name, (train, test) in report.counts.items()]
     train, test = (sum(pair[i] for pair in report.counts.values()) for i in (0, 1))
     rows.append(["all", str(train), str(test)])
-    print_table(f"{config.dataset}: {config.dst}", ["class", "train", "test"], rows)
+    print_table(f"{config.dataset}: {config.out}", ["class", "train", "test"], rows)
     print(f"split: {report.split}")
     for kind, names in report.notes.items():
         shown = ", ".join(names[:EXAMPLES]) + (", ..." if len(names) > EXAMPLES else "")
         print(printable(f"{kind}: {len(names)} ({shown})"))
-    print(f"all of this in {config.dst / 'import.json'}")
+    print(f"all of this in {config.out / 'import.json'}")
     if report.missing:
         print(f"incomplete: {report.missing} pictures of the split list were not found")
         return 1

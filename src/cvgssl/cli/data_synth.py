@@ -1,4 +1,4 @@
-"""`cvgssl data synth DST`: generated pictures, to try everything before real ones are at hand."""
+"""`cvgssl data synth OUT`: generated pictures, to try everything before real ones are at hand."""
 
 import os
 from collections.abc import Sequence
@@ -60,13 +60,13 @@ class PlantOptions:
 class SynthConfig(PlantOptions, CheckedOptions):
     """Generate pictures of hot-rolled steel with six kinds of defect, split into train and test.
 
-    Writes DST/train/CLASS and DST/test/CLASS with 8-bit gray pictures. The same options
-    give the same files, byte for byte. With any option of a plant, DST also has parts.csv
+    Writes OUT/train/CLASS and OUT/test/CLASS with 8-bit gray pictures. The same options
+    give the same files, byte for byte. With any option of a plant, OUT also has parts.csv
     (path,label,part,exposure) and boxes.csv (path,label,x_min,y_min,x_max,y_max: pixels from 0,
     the last two beyond the defect; a row for each).
     """
 
-    dst: Annotated[Path, Written(folder=True)] = Field(description="new or empty folder to write")
+    out: Annotated[Path, Written(folder=True)] = Field(description="new or empty folder to write")
     per_class: int | None = Field(
         None,
         ge=2,
@@ -89,7 +89,7 @@ class SynthConfig(PlantOptions, CheckedOptions):
         return problems
 
 
-COMMAND = Command(SynthConfig, positional=("dst",))
+COMMAND = Command(SynthConfig, positional=("out",))
 
 
 def run(argv: Sequence[str], prog: str) -> int:
@@ -98,7 +98,7 @@ def run(argv: Sequence[str], prog: str) -> int:
     from cvgssl.images.surfaces import Plant, synthesize
 
     counts = synthesize(
-        config.dst,
+        config.out,
         config.per_class or _PER_CLASS,
         config.seed,
         config.image_size,
@@ -113,7 +113,7 @@ def run(argv: Sequence[str], prog: str) -> int:
             config.exposures,
         ),
     )
-    print(f"{sum(counts.values())} pictures of {len(counts)} classes in {config.dst}")
+    print(f"{sum(counts.values())} pictures of {len(counts)} classes in {config.out}")
     if config.good_share:
         print(", ".join(f"{count} {label}" for label, count in counts.items()))
     return 0

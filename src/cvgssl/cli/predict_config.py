@@ -34,8 +34,8 @@ class PredictConfig(PredictOptions, AlarmOptions, WatchedFolder):
     )
     alarm: Annotated[Path | None, Written()] = Field(
         default=None,
-        description="with --watch: also tell when the pictures change (camera, lamp, product), in "
-        "a line on standard error and in --jsonl; earlier pictures are remembered in this file; "
+        description="with --watch: also report when the pictures change (camera, lamp, product), "
+        "in a line on standard error and in --jsonl; earlier pictures are remembered in this file; "
         "for recognizers of `cvgssl fit`",
     )
     sort_into: Annotated[Path | None, Written(folder=True)] = Field(
@@ -76,7 +76,7 @@ class PredictConfig(PredictOptions, AlarmOptions, WatchedFolder):
         if self.alarm is None:
             given = {
                 "--false-alarm-every": self.false_alarm_every != PICTURES_BETWEEN,
-                "--run-length": self.run_length != 1,
+                "--pictures-per-part": self.pictures_per_part != 1,
             }
             problems += [f"{flag}: has no effect without --alarm" for flag in given if given[flag]]
         if self.sort_into is None and self.sort_mode != "copy":

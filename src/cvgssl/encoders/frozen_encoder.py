@@ -1,4 +1,4 @@
-"""A frozen vision encoder that guides a student.
+"""A frozen vision encoder: pixels to embeddings.
 
 Shape letters: B views, C channels (1 gray or 3), s side of a view, D numbers of an embedding.
 """

@@ -169,7 +169,7 @@ def _check(backbone: Backbone, backbone_file: BackboneFile, result: Fit, flag: s
                 f"use {flag}{backbone.arch.split(',')[0]},num_heads={heads}"
             )
     if not all_finite(result.taken):
-        raise UserError("has infinite or undefined numbers; it is damaged")
+        raise UserError("has numbers that are NaN or infinite; it is damaged")
 
 
 def _of_architecture(body: nn.Module) -> Normalization:

@@ -215,7 +215,7 @@ def check_joint_space(anchors: TextAnchors, about: Mapping[str, Any], width: int
     reason = None
     if len(encoders) > 1:
         reason = "are of several encoders; texts belong to one"
-    elif encoders and encoders[0].get("pool"):
+    elif encoders and encoders[0].get("pooling"):
         reason = "are pooled before the projection; embed them without --pooling"
     elif sha256 and sha256 != anchors.about["sha256"]:
         reason = f"are not of {file} (other SHA-256); name the file that made them"

@@ -285,7 +285,7 @@ def _build(
             f"{path.name} has a text tower of another kind than CLIP's ({', '.join(wrong[:3])})"
         )
     if not all_finite(weights):
-        raise UserError(f"{path}: has infinite or undefined numbers; it is damaged")
+        raise UserError(f"{path}: has numbers that are NaN or infinite; it is damaged")
     body.load_state_dict(weights)
     return cast(nn.Module, body)
 

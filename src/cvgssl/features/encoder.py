@@ -73,7 +73,7 @@ class Encoder:
             "reader": [READER, PIL.__version__],
             "encoder": {k: v for k, v in frozen.identity().items() if k != "name"},
             "geometry": asdict(self.geometry),
-            "pool": list(config.pools),
+            "pooling": list(config.pools),
             "layers": list(self.pooling.layers) if self.pooling else [],
             "crops": [config.crops, config.crop_side if config.crops > 1 else 1.0],
             "flips": config.flips,

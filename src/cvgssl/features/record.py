@@ -30,7 +30,7 @@ _READING = 2  # raise when the same weight file is read otherwise
 NOT_IN_KEY = ("data", "out", "mirrored", "encoder", "class_folders", "skip_corrupt", "workers",
               "max_megapixels", "batch_size", "test_fraction", "seed",
               "gpu", "runtime")  # fmt: skip
-TAKEN = ("pool", "layers")  # facts that say what is taken from a run of the network
+TAKEN = ("pooling", "layers")  # facts that say what is taken from a run of the network
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,7 @@ def import_dataset(
     if not items:
         raise UserError(f"SRC {source}: none of its pictures is in the split list of {dataset}")
     missing = len(notes["in the split list but not found"])
-    with new_folder(target, "DST") as aside:
+    with new_folder(target, "OUT") as aside:
         crop = partial(_write_crops, margin=margin, max_megapixels=max_megapixels, notes=notes)
         counts = _write(items, splits, aside, crop if boxes == "crop" else _copy)
         report = ImportReport(rule, counts, _told(notes), missing)
@@ -164,9 +164,9 @@ def _told(notes: Oddities) -> dict[str, list[str]]:
 
 def _refuse_target(target: Path) -> None:
     if target.is_symlink() or (target.exists() and not target.is_dir()):
-        raise UserError(f"DST {target}: not a folder; name a new one")
+        raise UserError(f"OUT {target}: not a folder; name a new one")
     if target.is_dir() and any(target.iterdir()):
-        raise UserError(f"DST {target}: not empty; name a new folder or empty it")
+        raise UserError(f"OUT {target}: not empty; name a new folder or empty it")
 
 
 def _without_copies(items: Sequence[Item], notes: Oddities) -> list[Item]:

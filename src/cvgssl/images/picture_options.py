@@ -88,7 +88,10 @@ class PictureOptions(FileOptions):
     """Which pictures, and how files of any size become squares."""
 
     image_size: int = Field(
-        default=224, ge=16, le=2048, description="side of the input square, pixels"
+        default=224,
+        ge=16,
+        le=2048,
+        description="side of the square that pictures are resized to, pixels",
     )
     resize: ResizeMode = Field(
         default="stretch", description="how a picture that is not square becomes one"

@@ -44,7 +44,7 @@ def _pool_layers(
         pooling = Pooling(teacher.backbone, ways, layers)
     except UserError as error:
         raise UserError(f"{flag}: {str(error).partition(': ')[2]}") from error
-    identity = {"layers": list(pooling.layers), "pool": list(ways)}
+    identity = {"layers": list(pooling.layers), "pooling": list(ways)}
     teacher.pool(pooling, pooling.widths, identity)
 
 

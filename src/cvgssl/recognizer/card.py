@@ -29,7 +29,7 @@ from cvgssl.runtime.options import OneOf, explain, make
 from cvgssl.runtime.parsing import one_line, parse_json
 from cvgssl.runtime.yaml_files import is_text
 
-FORMAT = 4
+FORMAT = 5
 TRAIN, MIRRORED = "train.npz", "mirrored.npz"
 
 

@@ -31,7 +31,7 @@ LOOKED_AT = 2000  # pictures whose embeddings are kept, the newest
 EXAMPLES = 6
 _KEEP = 500  # pictures from one copy of the detector's state to the next
 _TABLES = """
-create table about (recognizer text not null, run_length integer not null);
+create table about (recognizer text not null, pictures_per_part integer not null);
 create table pictures (
     number integer primary key, at text not null, name text not null, label integer not null,
     nearest integer not null, measured blob, embedding blob
@@ -39,7 +39,7 @@ create table pictures (
 create table detector (number integer not null, state blob not null);
 create table alarms (number integer primary key, facts text not null);
 """
-_KIND = SqliteKind("file of --alarm", "another file", 1, _TABLES, "normal")
+_KIND = SqliteKind("file of --alarm", "another file", 2, _TABLES, "normal")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class ChangedPicture:
 
 @dataclass(frozen=True)
 class ChangeAlarm:
-    """What is told of a change; all fields are JSON values.
+    """What is reported about a change; all fields are JSON values.
 
     alarm: kind, see `heads.change`. words: the same for people. pictures: that were seen until
     now. since: how many pictures ago it began, an estimate; first: name of the first of these.
@@ -94,11 +94,11 @@ class ChangeLog:
         Raises UserError for a file that is none, or of another recognizer, and MachineError for a
         disk that does not take rows.
         """
-        self._train, self._run = train_names, options.run_length
-        self.detector = ChangeDetector(max(options.false_alarm_every / self._run, 2))
+        self._train, self._per_part = train_names, options.pictures_per_part
+        self.detector = ChangeDetector(max(options.false_alarm_every / self._per_part, 2))
         self.untold: list[ChangeAlarm] = []
         path.parent.mkdir(parents=True, exist_ok=True)
-        about = ("insert into about values (?, ?)", (recognizer, self._run))
+        about = ("insert into about values (?, ?)", (recognizer, self._per_part))
         self._file = SqliteFile(path, _KIND, [about])
         self._check(recognizer)
         self._go_on()
@@ -113,7 +113,7 @@ class ChangeLog:
         compared, rows = [], []
         for number, each in enumerate(pictures, self._count + 1):
             measured = None
-            if number % self._run == 0:
+            if number % self._per_part == 0:
                 compared.append((number, each.label, each.values))
                 measured = np.asarray(each.values, np.float64).tobytes()
             embedding = np.asarray(each.embedding, np.float32).tobytes()
@@ -145,7 +145,7 @@ class ChangeLog:
 
     def _tell(self, alarm: Alarm, number: int) -> ChangeAlarm:
         """number: of the last picture before the alarm."""
-        first = alarm.since * self._run
+        first = alarm.since * self._per_part
         rows = self._file.select(
             "select name, nearest, measured from pictures"
             " where number between ? and ? and measured is not null order by number",
@@ -166,7 +166,7 @@ class ChangeLog:
             self._file.do("delete from detector")
             self._file.do("insert into detector values (?, ?)", (number, buffer.getvalue()))
             self._file.do(
-                "delete from pictures where number <= ?", (number - LOOKED_AT * self._run,)
+                "delete from pictures where number <= ?", (number - LOOKED_AT * self._per_part,)
             )
             if told is not None:
                 facts = json.dumps(asdict(told), ensure_ascii=False)
@@ -199,15 +199,15 @@ class ChangeLog:
         about = self._file.select("select * from about")
         if len(about) != 1:
             raise self._file.damaged("nothing says of what recognizer")
-        ((known, run_length),) = about
+        ((known, pictures_per_part),) = about
         if known != recognizer:
             raise UserError(
                 f"{self._file.path}: is about the pictures of another recognizer; name another file"
             )
-        if run_length != self._run:
+        if pictures_per_part != self._per_part:
             raise UserError(
-                f"{self._file.path}: was begun with --run-length {run_length}, and goes on with "
-                "that; or name another file"
+                f"{self._file.path}: was begun with --pictures-per-part {pictures_per_part}, and "
+                "goes on with that; or name another file"
             )
 
 

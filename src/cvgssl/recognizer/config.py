@@ -70,7 +70,7 @@ class FitConfig(EncodingOptions):
         default="both",
         description="mirror images of each labelled picture that heads which learn from labels "
         "alone (auto's kernel-ridge too) see besides it: horizontal: 1, both: 3; where "
-        "the direction of a defect is its class, as in scratches along and across, say none",
+        "the direction of a defect is its class, as in scratches along and across, use none",
     )
     preparation: PreparationMode = Field(
         default="power",
@@ -123,12 +123,12 @@ class AlarmOptions:
         description="least mean number of pictures between two false alarms; with 100000 there is "
         "one among the first 1000 pictures with a probability of 1 % at most",
     )
-    run_length: int = Field(
+    pictures_per_part: int = Field(
         default=1,
         ge=1,
         le=100_000,
-        description="pictures in a row that are alike because they show one coil, sheet or part; "
-        "one of this many is compared, or each new coil would be an alarm",
+        description="number of consecutive pictures of one coil, sheet or part; only one of them "
+        "is compared, to avoid an alarm at each new coil",
     )
 
 

@@ -53,7 +53,7 @@ def _title(summary: Summary) -> str:
     start = Path(summary.pretrained).name or "from scratch"
     return (
         f"{Path(summary.data).name}: {summary.mode}, {summary.arch}, {start}, {shots}, "
-        f"{summary.draws} draws, {summary.setting}"
+        f"{summary.num_draws} draws, {summary.setting}"
     )
 
 

@@ -82,17 +82,17 @@ def learning_curves(rows: Sequence[Mapping[str, Any]], path: Path, title: str = 
     """Draw loss and accuracy over the epochs to the PNG file `path`.
 
     rows: one per draw and epoch, with keys draw, epoch, train_loss, train_acc and, in epochs with
-    an evaluation, val_loss, val_acc, ema_val_acc; accuracies in percent. Thin lines are single
+    an evaluation, test_loss, test_acc, ema_test_acc; accuracies in percent. Thin lines are single
     draws, thick lines the mean of the draws, bands one standard deviation to either side.
     """
     families, missing = families_for([title])
     figure = Figure(figsize=(11, 4.6), layout=ConstrainedLayoutEngine(h_pad=0.1, w_pad=0.1))
     loss, accuracy = figure.subplots(1, 2)
     _curves(loss, rows, "train_loss", "training", TRAIN)
-    _curves(loss, rows, "val_loss", "test (watching only)", TEST)
+    _curves(loss, rows, "test_loss", "test (watching only)", TEST)
     _curves(accuracy, rows, "train_acc", "training", TRAIN)
-    _curves(accuracy, rows, "val_acc", "test", TEST)
-    _curves(accuracy, rows, "ema_val_acc", "test, averaged weights", EMA)
+    _curves(accuracy, rows, "test_acc", "test", TEST)
+    _curves(accuracy, rows, "ema_test_acc", "test, averaged weights", EMA)
     loss.set_ylim(bottom=0)
     loss.set_ylabel("cross-entropy loss")
     accuracy.set_ylim(0, 101)

@@ -119,7 +119,7 @@ Tracker = Literal["tensorboard", "wandb", "mlflow"]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class CheckedOptions:
-    """Options that must fit together; all that do not are told of at once."""
+    """Options that must fit together; all that do not are reported at once."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -58,7 +58,7 @@ def start_trackers(accelerator: Accelerator, folder: Path, options: dict[str, An
 
 
 def track(accelerator: Accelerator, draw: int | None, epoch: int, values: dict[str, float]) -> None:
-    """Log the figures of one epoch, from 1: `draw_1/val_acc` and so on; `loss` without a draw."""
+    """Log the figures of one epoch, from 1: `draw_1/test_acc` and so on; `loss` without a draw."""
     before = "" if draw is None else f"draw_{draw}/"
     named = {before + name: value for name, value in values.items()}
     for tracker in accelerator.trackers:

@@ -50,8 +50,8 @@ class StationConfig(WatchOptions, RuntimeOption, SizeLimit):
         default=0.02,
         ge=0,
         le=1,
-        description="share of all pictures that people are asked to look at, drawn at random; how "
-        "often answers are right is told from them",
+        description="share of all pictures that people are asked to look at, drawn at random; the "
+        "share of right answers is estimated from them",
     )
     keep_gigabytes: float = Field(
         default=10,

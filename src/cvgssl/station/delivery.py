@@ -128,10 +128,10 @@ class Delivery:
 def deliveries(options: WatchOptions, folder: Path, pictures: PictureStore) -> list[Delivery]:
     """Those that are asked for; raises UserError for what is missing."""
     sinks: list[tuple[Sink, str]] = []
-    if options.to_csv is not None:
-        sinks.append((CsvSink(options.to_csv), str(options.to_csv.resolve())))
-    if options.to_folders is not None:
-        place = options.to_folders
+    if options.csv is not None:
+        sinks.append((CsvSink(options.csv), str(options.csv.resolve())))
+    if options.sort_into is not None:
+        place = options.sort_into
         sinks.append((FolderSink(place, pictures), str(place.resolve())))
     if options.to_webhook is not None:
         sinks.append((WebhookSink(options.to_webhook), options.to_webhook))

@@ -72,7 +72,7 @@ class Models:
                     return each
             number = len(versions) + 1
             place = self._place(number)
-            shutil.rmtree(place, ignore_errors=True)  # of a copy that was never told of
+            shutil.rmtree(place, ignore_errors=True)  # of a copy that was never in the log
             with new_folder(place, "version") as aside:
                 copies = {name: aside / name for name in files}
                 for name, path in files.items():

@@ -25,16 +25,16 @@ _MOST_WAITING = 16  # batches of pictures
 _AGAIN = 1.0  # seconds after which a disk that took no rows is asked again
 
 Tell = Callable[[Source, int, Sequence[ChangeAlarm]], object]
-"""Takes the alarms of a source and a version; also those again that it was told of before."""
+"""Takes the alarms of a source and a version; also those again that it was given before."""
 
 
-def change_log(folder: Path, source: str, version: int, run_length: int = 1) -> Path:
-    """Where it is in a station's folder, see `ChangeLog`; each `run_length` has a file of its own.
+def change_log(folder: Path, source: str, version: int, pictures_per_part: int = 1) -> Path:
+    """Where it is in a station's folder, see `ChangeLog`; each `pictures_per_part` has its own.
 
     So a station may be started with another one, and again with the first.
     """
-    runs = "" if run_length == 1 else f" runs of {run_length}"
-    return folder / CHANGES / source / f"{version:04}{runs}.alarm"
+    compared = "" if pictures_per_part == 1 else f" one of {pictures_per_part}"
+    return folder / CHANGES / source / f"{version:04}{compared}.alarm"
 
 
 @dataclass(frozen=True)
@@ -132,8 +132,8 @@ class Stream:
             return live
         try:
             measured = self._measures.of(live)
-            number, run_length = live.version.number, self._options.run_length
-            place = change_log(self._folder, self._source, number, run_length)
+            number, pictures_per_part = live.version.number, self._options.pictures_per_part
+            place = change_log(self._folder, self._source, number, pictures_per_part)
             log = ChangeLog(place, measured.identity, measured.names, self._options)
         except MachineError:
             raise

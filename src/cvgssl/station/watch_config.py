@@ -16,10 +16,10 @@ WEB, BROKER = ("http", "https"), ("mqtt", "mqtts")
 class WatchOptions(AlarmOptions, WatchedFolder):
     """A folder that is watched, and where all answers of a station go."""
 
-    to_csv: Path | None = Field(
+    csv: Path | None = Field(
         default=None, description="append every answer to this CSV file, a row for each, once"
     )
-    to_folders: Path | None = Field(
+    sort_into: Path | None = Field(
         default=None,
         description="copy every picture into a folder of its answer below this one, once",
     )
@@ -55,11 +55,11 @@ class WatchOptions(AlarmOptions, WatchedFolder):
                 problems.append(f"--to-mqtt {self.to_mqtt}: + and # cannot be in a topic")
         elif self.mqtt_user is not None or self.mqtt_password_file is not None:
             problems.append("--mqtt-user, --mqtt-password-file: have no effect without --to-mqtt")
-        if self.watch is not None and self.to_folders is not None:
-            place = self.to_folders.resolve()
+        if self.watch is not None and self.sort_into is not None:
+            place = self.sort_into.resolve()
             if place.is_relative_to(self.watch.resolve()):
                 problems.append(
-                    f"--to-folders {self.to_folders}: is inside {self.watch}, whose pictures would "
+                    f"--sort-into {self.sort_into}: is inside {self.watch}, whose pictures would "
                     "be named again; name a place outside"
                 )
         return problems

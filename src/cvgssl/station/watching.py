@@ -1,8 +1,8 @@
-"""What comes from the line, from a folder and over HTTP, and what is told of when it changes.
+"""What comes from the line, from a folder and over HTTP, and what is reported when it changes.
 
 Pictures of the folder are answered as they arrive. Everything is in the log: answers (of the folder
 once for each picture), alarms and what people made of them. A kill may leave out the last pictures
-from what is compared; what is told of is told once.
+from what is compared; each alarm is reported once.
 """
 
 import asyncio
@@ -67,15 +67,15 @@ class SinkState:
 class ToldAlarm:
     """number, at: of its event. source: of the pictures, `facts` name them as `Stream` does.
 
-    version: that was live. run_length: of `AlarmOptions`. settled: what was made of it, or None;
-    who: did.
+    version: that was live. pictures_per_part: of `AlarmOptions`. settled: what was made of it, or
+    None; who: did.
     """
 
     number: int
     at: str
     source: Source
     version: int
-    run_length: int
+    pictures_per_part: int
     facts: dict[str, Any]
     settled: str | None
     who: str | None
@@ -168,10 +168,10 @@ class Watching:
             how = None if by is None else by.facts["how"]
             facts = dict(each.facts)
             source, version = facts.pop("source", WATCH), facts.pop("version")
-            run_length = facts.pop("run_length", 1)
+            pictures_per_part = facts.pop("pictures_per_part", 1)
             who = None if by is None else by.who
             told.append(
-                ToldAlarm(each.number, each.at, source, version, run_length, facts, how, who)
+                ToldAlarm(each.number, each.at, source, version, pictures_per_part, facts, how, who)
             )
         return told
 
@@ -226,7 +226,7 @@ class Watching:
         if alarm is None:
             raise LookupError(f"alarm {number}: there is none")
         loaded = self._answering.load(alarm.version)
-        log = change_log(self._folder, alarm.source, alarm.version, alarm.run_length)
+        log = change_log(self._folder, alarm.source, alarm.version, alarm.pictures_per_part)
         before, after = embeddings_around(log, alarm.facts["pictures"], alarm.facts["since"])
         labelled = self._named(alarm, after, truths)
         made = self._folder / CHANGES / f"version {alarm.version} re-centred"
@@ -392,12 +392,16 @@ class Watching:
 
     def _alarm(self, source: Source, version: int, alarms: Sequence[ChangeAlarm]) -> None:
         """Add to the log what is not there: see `streams.Tell`."""
-        whose = {"source": source, "version": version, "run_length": self._options.run_length}
+        whose = {
+            "source": source,
+            "version": version,
+            "pictures_per_part": self._options.pictures_per_part,
+        }
         with self._lock:
             known = {
                 each.facts["pictures"]
                 for each in self._log.events(ALARM)
-                if ({"source": WATCH, "run_length": 1} | each.facts).items() >= whose.items()
+                if ({"source": WATCH, "pictures_per_part": 1} | each.facts).items() >= whose.items()
             }
             new = [each for each in alarms if each.pictures not in known]
             for alarm in new:

@@ -26,16 +26,16 @@ _WORTH = 40  # pictures that take as long as starting a process
 
 
 def synthesize(
-    dst: Path,
+    out: Path,
     per_class: int,
     seed: int,
-    size: int = SIDE,
+    image_size: int = SIDE,
     test_fraction: float = 0.3,
-    image_format: ImageFormat = "bmp",
+    format: ImageFormat = "bmp",
     workers: int = 1,
     plant: Plant = FILLED,
 ) -> dict[str, int]:
-    """Write `dst`/train/CLASS and `dst`/test/CLASS; gives the number of pictures of each class.
+    """Write `out`/train/CLASS and `out`/test/CLASS; gives the number of pictures of each class.
 
     There are `per_class` parts of each kind of defect or, with `plant.good_share`,
     `plant.parts` parts. Parts are numbered from 1, as NEU's pictures (Cr_1.bmp, with several
@@ -43,13 +43,13 @@ def synthesize(
     and test shows coils that train does not. The same arguments give the same bytes. The folder
     appears whole or not at all.
 
-    With any option of `plant`, `dst` has two lists of its pictures beside train/ and test/:
+    With any option of `plant`, `out` has two lists of its pictures beside train/ and test/:
     parts.csv with the columns path,label,part,exposure, and boxes.csv with
     path,label,x_min,y_min,x_max,y_max, a row per defect: its kind and its box in pixels, from
     0, whose x_max and y_max are beyond it.
 
     workers: processes at most; more than one needs a caller that guards its `__main__`.
-    Raises UserError when `dst` holds something, when a split would be empty, or when a class of
+    Raises UserError when `out` holds something, when a split would be empty, or when a class of
     a plant would have too few parts.
     """
     parts = (
@@ -57,18 +57,18 @@ def synthesize(
         if plant.good_share
         else plan_equal(per_class, test_fraction)
     )
-    with new_folder(dst, "DST") as aside:
+    with new_folder(out, "OUT") as aside:
         for part in parts:
             (aside / _folder(part)).mkdir(parents=True, exist_ok=True)
         batches = [
-            _Batch(aside, parts[i : i + _BATCH], plant, seed, size, image_format)
+            _Batch(aside, parts[i : i + _BATCH], plant, seed, image_size, format)
             for i in range(0, len(parts), _BATCH)
         ]
         total = len(parts) * plant.exposures
         with progress("generating", total) as advance:
             boxes = _run(batches, min(workers, total // _WORTH), advance)
         if plant != FILLED:
-            write_rows(aside / PARTS, PARTS_COLUMNS, _part_rows(parts, plant, image_format))
+            write_rows(aside / PARTS, PARTS_COLUMNS, _part_rows(parts, plant, format))
             write_rows(aside / BOXES, BOXES_COLUMNS, boxes)
     counts: dict[str, int] = {}
     for part in parts:
@@ -84,8 +84,8 @@ class _Batch:
     parts: list[Part]
     plant: Plant
     seed: int
-    size: int
-    image_format: ImageFormat
+    image_size: int
+    format: ImageFormat
 
     @property
     def pictures(self) -> int:
@@ -130,8 +130,8 @@ def _save(batch: _Batch) -> _Rows:
     """Draw and save the pictures of some parts; the rows of their boxes."""
     rows: _Rows = []
     for part in batch.parts:
-        pictures = draw_part(part, batch.plant, batch.seed, batch.size)
-        names = _names(part, batch.plant, batch.image_format)
+        pictures = draw_part(part, batch.plant, batch.seed, batch.image_size)
+        names = _names(part, batch.plant, batch.format)
         for name, picture in zip(names, pictures, strict=True):
             Image.fromarray(picture.pixels).save(batch.folder / name)
             rows += [(name, kind, *box) for kind, box in picture.boxes]

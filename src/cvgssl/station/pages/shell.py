@@ -221,8 +221,8 @@ class Shell:
 
 def _folders(config: StationConfig) -> list[Path]:
     """Those that options name, and those of the files that they name."""
-    named = [config.folder, *config.pictures, config.watch, config.to_folders]
-    files = [config.to_csv]
+    named = [config.folder, *config.pictures, config.watch, config.sort_into]
+    files = [config.csv]
     for each in config.encoder:
         with suppress(UserError):  # it is told when a recognizer is made
             spec = parse_encoder(each, "--encoder")
