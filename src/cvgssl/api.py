@@ -14,7 +14,7 @@ from cvgssl.recognizer import fit as recognizer_fit
 from cvgssl.recognizer.config import FitConfig
 from cvgssl.recognizer.fit import FitSummary
 from cvgssl.report.adaptation import lacks_figures, write_figures
-from cvgssl.report.recognizer import write_report
+from cvgssl.report.recognizer import write_recognizer_page
 from cvgssl.runtime.launch import is_first_process
 from cvgssl.runtime.run import SUMMARY
 
@@ -25,7 +25,7 @@ def fit(config: FitConfig) -> tuple[Path, FitSummary]:
     Where test pictures have labels, report.html in the folder shows figures and mistakes.
     Raises UserError for what is wrong with data, encoders or labels; nothing is written then.
     """
-    return recognizer_fit.fit(config, partial(write_report, config))
+    return recognizer_fit.fit(config, partial(write_recognizer_page, config))
 
 
 def export_recognizer(config: ExportConfig) -> ExportSummary:

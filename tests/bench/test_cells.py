@@ -11,7 +11,7 @@ from clouds import clouds
 from cvgssl.bench.cells import Cell, CellResult, code_files, read_cell, write_cell
 from cvgssl.bench.config import SETTINGS
 from cvgssl.bench.entries import FeatureSource, HeadChoice
-from cvgssl.bench.recorded import digest_of, dirichlet_queries, draws_of
+from cvgssl.bench.recorded import digest_of_draws, dirichlet_queries, draws_of
 from cvgssl.bench.running import CellJob, compute_cell
 from cvgssl.bench.sources import load_sources
 from cvgssl.features.preparation import Preparation
@@ -30,7 +30,7 @@ def work(path: Path, setting: str, head: str, table: FeatureTable, shot: int = 2
         dirichlet_queries(table.part("test"), 6, 0, 2.0, 5) if "dirichlet" in setting else None
     )
     choice = HeadChoice(head=head, label=head, params={})
-    digest = digest_of(draws[shot], queries)
+    digest = digest_of_draws(draws[shot], queries)
     return CellJob(Cell(source, choice, setting, shot, "power", digest), draws[shot], queries)
 
 

@@ -8,7 +8,7 @@ from clouds import clouds
 from cvgssl.bench.cells import Cell, read_cell, write_cell
 from cvgssl.bench.decisions import decision_table
 from cvgssl.bench.entries import FeatureSource, HeadChoice
-from cvgssl.bench.recorded import digest_of, draws_of
+from cvgssl.bench.recorded import digest_of_draws, draws_of
 from cvgssl.bench.running import CellJob, compute_cell
 from cvgssl.bench.sources import load_sources
 from cvgssl.bench.statistics import summarize
@@ -40,7 +40,7 @@ def job(path: Path, head: str, setting: str, train: int = 12) -> CellJob:
     (source,) = load_sources([FeatureSource(file=path, data="steel")])
     draws, _ = draws_of(table, (2,), 3, 0)
     choice = HeadChoice(head=head, label=head, params={})
-    digest = digest_of(draws[2], None)
+    digest = digest_of_draws(draws[2], None)
     return CellJob(Cell(source, choice, setting, 2, "power", digest), draws[2], None)
 
 

@@ -7,7 +7,7 @@ from clouds import CLASSES, clouds
 from cvgssl.adapt.draws import draw, load_draws
 from cvgssl.bench.config import BenchConfig
 from cvgssl.bench.entries import ChosenLabels
-from cvgssl.bench.recorded import digest_of, draws_of, file_name, read_chosen, record
+from cvgssl.bench.recorded import digest_of_draws, draws_of, file_name, read_chosen, record
 from cvgssl.runtime.errors import UserError
 
 
@@ -45,9 +45,9 @@ def test_draws_and_queries_are_written_down(features: Path, tmp_path: Path) -> N
 def test_the_digest_depends_on_labelled_and_asked_pictures() -> None:
     draws, _ = draws_of(clouds(), (1, 2), 2, 0)
     digests = {
-        digest_of(draws[1], None),
-        digest_of(draws[2], None),
-        digest_of(draws[1], [["test/pit/000.png"], ["test/pit/001.png"]]),
+        digest_of_draws(draws[1], None),
+        digest_of_draws(draws[2], None),
+        digest_of_draws(draws[1], [["test/pit/000.png"], ["test/pit/001.png"]]),
     }
     assert len(digests) == 3
 

@@ -10,11 +10,11 @@ import openvino
 import pytest
 import torch
 
-from cvgssl.export.squares import Squares, eight_bits, pillow_weights, spread
+from cvgssl.export.squares import Squares, eight_bits, pillow_weights, spread_weights
 from cvgssl.images.decoding import square_of_pixels
 from cvgssl.images.deep import to_eight_bits
 from cvgssl.images.geometry import Geometry, Interpolation, ResizeMode
-from cvgssl.recognizer.exported_file import ExportedFile, inputs_of
+from cvgssl.recognizer.exported_file import ExportedFile, graph_inputs
 from tests.export.conftest import Exported
 
 SIZES = [(8, 8), (1, 1), (37, 53), (48, 48), (48, 301), (199, 60), (500, 400), (9, 2500),
@@ -66,7 +66,7 @@ def test_weights_are_the_same_in_single_precision(interpolation: Interpolation) 
             sides = (torch.tensor([float(side)], dtype=kind) for side in (before, after))
             places = torch.arange(after, dtype=kind)[None]
             own, pixel = pillow_weights(places, 2, *sides, interpolation)
-            weights.append(spread(own[0], pixel[0], before).double())
+            weights.append(spread_weights(own[0], pixel[0], before).double())
         assert torch.equal(*weights), (before, after)
 
 
@@ -95,7 +95,7 @@ def test_programs_resize_as_pillow(of_labels: Exported, tmp_path: Path) -> None:
     for height, width in SIZES:
         pixels = rng.integers(0, 256, (height, width), dtype=np.uint8)
         right = np.broadcast_to(square_of_pixels(pixels, geometry), (3, 48, 48))
-        inputs = inputs_of(pixels, 255)
+        inputs = graph_inputs(pixels, 255)
         np.testing.assert_array_equal(session.run(None, inputs)[0], right)
         apart = np.abs(model(inputs)[0] - right)  # weights of shrunken pictures may differ a little
         assert apart.max() <= 1 and (apart > 0).mean() < 0.01

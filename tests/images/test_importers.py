@@ -11,7 +11,7 @@ from PIL import Image
 
 from cvgssl.images.importers import NEU, Item, find_items
 from cvgssl.images.importers_write import import_dataset, read_list, split_by_hash
-from cvgssl.images.voc import Box, main_class, read_voc
+from cvgssl.images.voc import ObjectBox, main_class, read_voc
 from cvgssl.runtime.errors import UserError
 
 
@@ -287,8 +287,8 @@ def test_all_broken_annotations_are_named(tmp_path: Path) -> None:
 
 
 def test_main_class_breaks_ties_by_name() -> None:
-    assert main_class([Box("b", 1, 1, 4, 4), Box("a", 1, 1, 4, 4)]) == "a"
-    assert main_class([Box("b", 1, 1, 4, 4), Box("a", 9, 1, 4, 4)]) == "b"
+    assert main_class([ObjectBox("b", 1, 1, 4, 4), ObjectBox("a", 1, 1, 4, 4)]) == "a"
+    assert main_class([ObjectBox("b", 1, 1, 4, 4), ObjectBox("a", 9, 1, 4, 4)]) == "b"
 
 
 def test_shipped_lists_are_complete() -> None:

@@ -11,7 +11,7 @@ from cvgssl.bench.entries import FeatureSource, HeadChoice
 from cvgssl.bench.job import run_bench
 from cvgssl.features.picture_folder import not_shown, shown_folder
 from cvgssl.features.table import FeatureTable, save_features
-from cvgssl.report.bench import write_report
+from cvgssl.report.bench import write_bench_page
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         jobs=1,
         out=folder / "out",
     )
-    write_report(run_bench(config))
+    write_bench_page(run_bench(config))
     return folder
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from cvgssl import FitConfig, fit
 from cvgssl.recognizer.on_test import AnswerOnTest, read_test_answers, write_test_answers
-from cvgssl.report.recognizer import PAGE, write_report
+from cvgssl.report.recognizer import PAGE, write_recognizer_page
 
 
 def test_fit_from_python_writes_a_page_with_figures_and_mistakes(
@@ -26,7 +26,7 @@ def test_fit_from_python_writes_a_page_with_figures_and_mistakes(
     right = summary.test.pictures - len(wrong)
     assert summary.test.accuracy == pytest.approx(100 * right / summary.test.pictures)
     assert wrong and all(each.name in text for each in wrong), "an untrained encoder errs"
-    assert write_report(config, tmp_path, replace(summary, test=None)) is None
+    assert write_recognizer_page(config, tmp_path, replace(summary, test=None)) is None
 
 
 def test_answers_about_test_come_back_as_written(tmp_path: Path) -> None:

@@ -9,13 +9,13 @@ import pytest
 from scipy.stats import binomtest
 
 from cvgssl.runtime.errors import UserError
-from cvgssl.station.comparing import Told, compare, is_right, paired_interval, read_told
+from cvgssl.station.comparing import GivenAnswer, compare, is_right, paired_interval, read_told
 
 BEFORE, AFTER = ("crack", "pit"), ("crack", "dent", "pit")
 
 
-def told(answer: str, label: str = "", probability: float = 0.5) -> Told:
-    return Told(answer, label or answer, probability)
+def told(answer: str, label: str = "", probability: float = 0.5) -> GivenAnswer:
+    return GivenAnswer(answer, label or answer, probability)
 
 
 def test_what_changes() -> None:
@@ -88,7 +88,7 @@ def test_the_interval_of_every_table() -> None:
 def test_files_of_predict(tmp_path: Path) -> None:
     row = {"path": "/x/y/ab.png", "answer": "unknown", "class": "pit", "probability": 0.5}
     (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n")
-    told_then = Told("unknown", "pit", 0.5)
+    told_then = GivenAnswer("unknown", "pit", 0.5)
     assert read_told(tmp_path / "a.jsonl", Path("/x")) == {"y/ab.png": told_then}
     assert read_told(tmp_path / "a.jsonl", Path("/z")) == {"/x/y/ab.png": told_then}
     (tmp_path / "a.jsonl").write_text("{}\n")

@@ -15,7 +15,7 @@ from cvgssl.runtime.errors import UserError
 from cvgssl.selection.label_list import read_labels
 from cvgssl.station.answering import Answering
 from cvgssl.station.answers import PROGRAM, Answers
-from cvgssl.station.comparing import Told, compare, learned_pictures, told_before
+from cvgssl.station.comparing import GivenAnswer, compare, learned_pictures, told_before
 from cvgssl.station.config import StationConfig
 from cvgssl.station.events import EventLog
 from cvgssl.station.evidence import Evidence, about
@@ -202,7 +202,8 @@ def test_from_a_mistake_to_the_next_version(
     paths = [station.answers.pictures.path(each) for each in before]
     said = predict(second.path, [path for path in paths if path], unknown=True)
     after = {
-        each.path.name: Told(each.answer, each.predicted_class, each.probability) for each in said
+        each.path.name: GivenAnswer(each.answer, each.predicted_class, each.probability)
+        for each in said
     }
     assert before.keys() == after.keys() and len(before) == len(pictures)
     # random weights make all answers "not sure"; the likely classes are compared

@@ -8,7 +8,7 @@ from pathlib import Path
 from cvgssl.bench.cells import Cell, CellResult, read_cell, write_cell
 from cvgssl.bench.config import BenchConfig
 from cvgssl.bench.embedding import all_features
-from cvgssl.bench.recorded import Chosen, Recorded, digest_of, read_chosen, record
+from cvgssl.bench.recorded import Chosen, Recorded, digest_of_draws, read_chosen, record
 from cvgssl.bench.running import CellJob, run_all
 from cvgssl.bench.sources import LoadedSource, load_sources, read_table
 from cvgssl.bench.statistics import ResultRow, summarize
@@ -193,7 +193,9 @@ def _plan(
         # cells that share a graph follow each other, so that a process can use it again
         for setting in config.settings:
             queries = of_data.queries.get(setting)
-            digests = {shot: digest_of(draws, queries) for shot, draws in of_data.draws.items()}
+            digests = {
+                shot: digest_of_draws(draws, queries) for shot, draws in of_data.draws.items()
+            }
             for choice in config.choices():
                 texts = choice.head in TEXT_HEADS
                 if texts and source.anchors is None:
@@ -203,7 +205,7 @@ def _plan(
                     cell = Cell(source, choice, setting, shot, prepared, digests[shot])
                     cell_jobs.append(CellJob(cell, draws, queries))
                 for picked in chosen[source.data]:
-                    digest = digest_of(picked.draws, queries)
+                    digest = digest_of_draws(picked.draws, queries)
                     cell = Cell(source, choice, setting, picked.shot, prepared, digest, picked.name)
                     cell_jobs.append(CellJob(cell, picked.draws, queries))
     return cell_jobs, recorded, skipped

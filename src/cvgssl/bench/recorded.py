@@ -208,7 +208,7 @@ def read_chosen(table: FeatureTable, chosen: Sequence[ChosenLabels]) -> list[Cho
     return made
 
 
-def digest_of(draws: Draws, queries: Sequence[Sequence[str]] | None) -> str:
+def digest_of_draws(draws: Draws, queries: Sequence[Sequence[str]] | None) -> str:
     """SHA-256 of who is labelled and who is asked in every draw."""
     text = json.dumps([draws.supports, queries], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

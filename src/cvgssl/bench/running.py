@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from cvgssl.adapt.draws import Draws
 from cvgssl.bench.cells import Cell, CellResult, parameters, write_cell
-from cvgssl.bench.sources import read_parts
+from cvgssl.bench.sources import read_splits
 from cvgssl.features.feature_store import Rows
 from cvgssl.features.graph_cache import GraphCache
 from cvgssl.features.mirrors import SupportViews, mirror_views
@@ -29,8 +29,8 @@ from cvgssl.heads.auto import AutoDecision
 from cvgssl.heads.metrics import accuracy, confusion, macro_recall
 from cvgssl.runtime.errors import UserError
 
-Labels = NDArray[np.int64]
-Timed = tuple[float, Labels]  # when fitting began, as of `time.perf_counter`; predicted classes
+LabelArray = NDArray[np.int64]
+Timed = tuple[float, LabelArray]  # when fitting began, as of `time.perf_counter`; predicted classes
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def _graphs(_source: str) -> GraphCache:
 def compute_cell(job: CellJob) -> CellResult:
     """Fit and test the head on every draw of the cell."""
     cell = job.cell
-    train, test = read_parts(cell.source.file)
+    train, test = read_splits(cell.source.file)
     names = {name: row for row, name in enumerate(train.names)}
     query_sets = _asked(test, job.queries)
     classes = len(test.classes)
@@ -123,7 +123,7 @@ def compute_cell(job: CellJob) -> CellResult:
 
 def _inductive(cell: Cell, head: FewShotHead, support: Rows, queries: Rows) -> Timed:
     """Only the labelled pictures are known; each test picture is classified independently."""
-    train, test = read_parts(cell.source.file)
+    train, test = read_splits(cell.source.file)
     mirrored = _mirrored(cell.source.mirrored)
     mirrored = None if mirrored is None else mirrored.take(support)
     begun = time.perf_counter()
@@ -172,7 +172,7 @@ class _Prepared:
 
     train: NDArray[np.float64]
     test: NDArray[np.float64]
-    labels: Labels
+    labels: LabelArray
     views: SupportViews | None
 
 
@@ -186,7 +186,7 @@ def _prepared(cell: Cell) -> _Prepared:
 def _prepare(
     file: Path, mirrored: Path | None, _digests: tuple[str, str], mode: PreparationMode
 ) -> _Prepared:
-    train, test = read_parts(file)
+    train, test = read_splits(file)
     preparation = Preparation(mode, train.parts).fit(train.values)
     views = mirror_views(preparation, _mirrored(mirrored), range(len(train)))
     return _Prepared(
@@ -199,10 +199,10 @@ def _prepare(
 
 def _mirrored(file: Path | None) -> FeatureTable | None:
     """What the train pictures look like in mirrors, in their order."""
-    return None if file is None else read_parts(file)[0]
+    return None if file is None else read_splits(file)[0]
 
 
-def _only(labels: Labels, support: Rows) -> Labels:
+def _only(labels: LabelArray, support: Rows) -> LabelArray:
     """The labels of the support; all others are unknown."""
     target = np.full(len(labels), UNLABELLED, dtype=np.int64)
     target[support] = labels[support]

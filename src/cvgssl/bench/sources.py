@@ -78,7 +78,7 @@ def read_table(file: Path) -> FeatureTable:
     return table.take(np.argsort(np.array(table.names), kind="stable"))
 
 
-def read_parts(file: Path) -> tuple[FeatureTable, FeatureTable]:
+def read_splits(file: Path) -> tuple[FeatureTable, FeatureTable]:
     """Train and test of `file`; remembered while the file stays as it is."""
     state = file.stat()
     return _parts(file, state.st_mtime_ns, state.st_size)

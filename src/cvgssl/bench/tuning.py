@@ -18,7 +18,7 @@ from cvgssl.adapt.draws import Draws, save_draws
 from cvgssl.bench.cells import CELLS, CellResult
 from cvgssl.bench.config import BenchConfig, Setting
 from cvgssl.bench.entries import FinetuneChoice
-from cvgssl.bench.recorded import Recorded, digest_of, file_name
+from cvgssl.bench.recorded import Recorded, digest_of_draws, file_name
 from cvgssl.bench.sources import LoadedSource
 from cvgssl.encoders.shards import weights_digest
 from cvgssl.runtime.errors import UserError
@@ -141,7 +141,7 @@ def plan_tunings(
                 first = Draws(
                     draws.supports[: config.num_finetune_draws], shot, draws.imbalance, draws.seed
                 )
-                tunings.append(Tuning(source, choice, shot, first, digest_of(draws, None)))
+                tunings.append(Tuning(source, choice, shot, first, digest_of_draws(draws, None)))
     if problems:
         raise UserError("\n".join(problems))
     return tunings

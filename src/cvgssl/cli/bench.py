@@ -18,7 +18,7 @@ def run(argv: Sequence[str], prog: str) -> int:
     config = COMMAND.parse(words, prog)
 
     from cvgssl.bench.job import run_bench
-    from cvgssl.report.bench import print_bench, write_report
+    from cvgssl.report.bench import print_bench, write_bench_page
     from cvgssl.runtime.stopping import Stopped
 
     try:
@@ -26,7 +26,7 @@ def run(argv: Sequence[str], prog: str) -> int:
     except Stopped as stopped:
         print(f"{prog}: stopped in {stopped.folder}; the same command goes on", file=sys.stderr)
         return stopped.exit_code
-    page = write_report(bench)  # before the reader of the table may have gone
+    page = write_bench_page(bench)  # before the reader of the table may have gone
     print(
         f"{bench.computed} cells computed, {bench.reused} found in {config.out}, "
         f"{bench.seconds:.0f} s",

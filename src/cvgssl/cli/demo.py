@@ -223,7 +223,7 @@ def _draw_gallery(
     page: "Page", path: Path, known: Sequence["Prediction"], new: Sequence["Prediction"]
 ) -> None:
     from cvgssl.images.reader import read_picture
-    from cvgssl.report.gallery import Judged, gallery_figure
+    from cvgssl.report.gallery import ShownPicture, gallery_figure
 
     groups: dict[str, list[Prediction]] = {}
     for each in known:
@@ -235,7 +235,7 @@ def _draw_gallery(
         for each in answers[:: max(1, len(answers) // SHOWN)][:SHOWN]:
             right = each.answer if name == NEW_KIND and each.answer in REJECTED else name
             sure = None if each.answer in REJECTED else each.probability
-            row.append(Judged(read_picture(each.path), right, each.answer, sure))
+            row.append(ShownPicture(read_picture(each.path), right, each.answer, sure))
         rows.append(row)
     title = f"Generated test pictures by class, and {HELD_BACK} as a new kind: the answers"
     gallery_figure(rows, path, title, [name.replace("_", " ") for name in groups])

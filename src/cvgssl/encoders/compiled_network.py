@@ -81,7 +81,7 @@ def backend_of(program: str, precision: str, threads: int) -> Backend:
     return OpenVinoBackend(precision, threads)
 
 
-def inputs_of(pictures: Pixels, shape: Sequence[int]) -> Iterator[NDArray[np.float32]]:
+def network_inputs(pictures: Pixels, shape: Sequence[int]) -> Iterator[NDArray[np.float32]]:
     """Each picture as float 0..1 of `shape`; gray ones in all channels."""
     for picture in pictures:
         values = np.empty(shape, np.float32)
@@ -95,7 +95,7 @@ def folder() -> Path:
     return default_cache_dir() / FOLDER
 
 
-def opened(path: Path, backend: Backend) -> CompiledNetwork | None:
+def opened_network(path: Path, backend: Backend) -> CompiledNetwork | None:
     """The compiled network of a cache file; None where there is none that can be used."""
     try:
         data = open_array(path, np.uint8, (-1,))
@@ -127,7 +127,7 @@ def known_network(name: str, runtime: Runtime, precision: str = "fp32") -> Compi
     try:
         facts = read_sealed_json(_known(name, program, precision))
         path = folder() / str(facts["file"])
-        return opened(path, backend_of(program, precision, int(facts["threads"])))
+        return opened_network(path, backend_of(program, precision, int(facts["threads"])))
     except (OSError, ValueError, KeyError, TypeError, ImportError):  # none there, or damaged
         return None
 

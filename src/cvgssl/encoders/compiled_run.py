@@ -25,7 +25,7 @@ from cvgssl.encoders.compiled_network import (
     Outputs,
     backend_of,
     folder,
-    opened,
+    opened_network,
     remember,
 )
 from cvgssl.encoders.network_run import NetworkRun, Taken
@@ -101,7 +101,7 @@ def _unpacked(values: Sequence[Tensor], layers: Sequence[int], with_output: bool
 
 def _compiled(run: NetworkRun, path: Path, backend: Backend) -> CompiledNetwork:
     """The network, from the file `path` if it is there; checked by a picture if it is new."""
-    kept = opened(path, backend)
+    kept = opened_network(path, backend)
     if kept is not None:
         return kept
     side = run.backbone.image_size

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cvgssl.encoders.activations import activation
 from cvgssl.encoders.backbone import Backbone
-from cvgssl.encoders.network_run import Run, Tokens
+from cvgssl.encoders.network_run import LayerTokens, Run
 from cvgssl.encoders.normalization import Normalization
 from cvgssl.encoders.preprocessing import resized
 from cvgssl.encoders.runs import Runs
@@ -26,7 +26,7 @@ class Pools(Protocol):
 
     layers: tuple[int, ...]
 
-    def take(self, shown: Mapping[int, Tokens]) -> Tensor:
+    def take(self, shown: Mapping[int, LayerTokens]) -> Tensor:
         """Float32 [B, D] from a run that shows these layers."""
 
 

@@ -23,11 +23,11 @@ from cvgssl.encoders.renaming import (
     from_torchvision_vit,
 )
 from cvgssl.encoders.transformers_names import (
-    below,
     from_clip,
     from_dinov3,
     from_siglip,
     from_vit,
+    under_prefix,
 )
 
 _WRAPPED = r"wrapped_model\._model\."
@@ -199,7 +199,7 @@ LAYOUTS = (
         _has("embeddings.patch_embeddings.weight", "embeddings.register_tokens"),
         r"backbone\.",
         IMAGENET,
-        translate=below("embeddings.patch_embeddings.weight", from_dinov3),
+        translate=under_prefix("embeddings.patch_embeddings.weight", from_dinov3),
         base="vit_small_patch16_dinov3",
         model_types=frozenset({"dinov3_vit"}),
     ),
@@ -208,7 +208,7 @@ LAYOUTS = (
         _has(_PATCHES, "layer.0.norm1.weight"),
         r"backbone\.",
         IMAGENET,
-        translate=below(_PATCHES, from_vit),
+        translate=under_prefix(_PATCHES, from_vit),
         base="vit_small_patch14_dinov2",
         model_types=frozenset({"dinov2", "dinov2_with_registers"}),
     ),
@@ -217,7 +217,7 @@ LAYOUTS = (
         _has(_PATCHES, "decoder.mask_token"),
         r"backbone\.",
         IMAGENET,
-        translate=below(_PATCHES, from_vit),
+        translate=under_prefix(_PATCHES, from_vit),
         base="vit_base_patch16_224",
         model_types=frozenset({"vit_mae"}),
     ),
@@ -226,7 +226,7 @@ LAYOUTS = (
         _has(_PATCHES),
         r"backbone\.",
         None,
-        translate=below(_PATCHES, from_vit),
+        translate=under_prefix(_PATCHES, from_vit),
         base="vit_base_patch16_224",
         model_types=frozenset({"vit", "vit_mae", "vit_msn", "dinov2"}),
     ),

@@ -13,10 +13,10 @@ from torch import Tensor
 from cvgssl.encoders.backbone import Backbone
 from cvgssl.encoders.programs import TORCH
 
-Tokens = tuple[Tensor, Tensor]
+LayerTokens = tuple[Tensor, Tensor]
 """Of a layer: prefix [B, p, W], where there is one, and patches or places of a map [B, T, W]."""
 
-Taken = tuple[Tensor | None, dict[int, Tokens]]
+Taken = tuple[Tensor | None, dict[int, LayerTokens]]
 """The network's output, if that is wanted, and the tokens of layers by their places from 0."""
 
 
@@ -47,7 +47,7 @@ class NetworkRun:
         """See `Run`."""
         body, normalized = self.backbone.body, self.backbone.normalize(pixels)
         output: Tensor | None = None
-        shown: dict[int, Tokens] = {}
+        shown: dict[int, LayerTokens] = {}
         if self.layers:
             forward = body.forward_intermediates
             output, shown = run_layers(forward, normalized, self.layers, self.output_after)
@@ -60,7 +60,7 @@ class NetworkRun:
 
 def run_layers(
     forward: Callable[..., Any], pixels: Tensor, layers: Iterable[int], with_final: bool = False
-) -> tuple[Tensor | None, dict[int, Tokens]]:
+) -> tuple[Tensor | None, dict[int, LayerTokens]]:
     """Run a network once: the tokens of `layers` (places from 0), each as in a run for it only.
 
     forward: `forward_intermediates` of a model of timm's. pixels: normalised float [B, 3, S, S].
@@ -91,7 +91,7 @@ def output_after(backbone: Backbone) -> bool:
         return False
 
 
-def _tokens(layer: Tensor | tuple[Tensor, Tensor]) -> Tokens:
+def _tokens(layer: Tensor | tuple[Tensor, Tensor]) -> LayerTokens:
     patches, prefix = layer if isinstance(layer, tuple) else (layer, None)
     if patches.ndim == 4:  # maps
         patches = patches.flatten(2).transpose(1, 2)

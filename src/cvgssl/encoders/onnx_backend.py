@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cvgssl.encoders.compiled_network import Check, CompiledNetwork, Pixels, inputs_of
+from cvgssl.encoders.compiled_network import Check, CompiledNetwork, Pixels, network_inputs
 from cvgssl.encoders.programs import ONNXRUNTIME
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class _Network:
         kept = [np.empty((len(pictures), *shape), np.float32) for shape in self._outputs]
 
         def run(row: int) -> None:
-            (values,) = inputs_of(pictures[row : row + 1], self._shape)
+            (values,) = network_inputs(pictures[row : row + 1], self._shape)
             for output, rows in zip(
                 self._session.run(None, {self._name: values}), kept, strict=True
             ):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cvgssl.encoders.compiled_network import Check, CompiledNetwork, Pixels, inputs_of
+from cvgssl.encoders.compiled_network import Check, CompiledNetwork, Pixels, network_inputs
 from cvgssl.encoders.programs import import_openvino
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class _Network:
                 rows[row] = output.data[0]
 
         self._queue.set_callback(keep)
-        for row, values in enumerate(inputs_of(pictures, self._shape)):
+        for row, values in enumerate(network_inputs(pictures, self._shape)):
             self._queue.start_async({0: values}, row)
         self._queue.wait_all()
         return kept

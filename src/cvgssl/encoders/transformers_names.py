@@ -138,7 +138,7 @@ def from_dinov3(weights: Weights) -> dict[str, Tensor]:
     return named
 
 
-def below(key: str, rename: Rename) -> Rename:
+def under_prefix(key: str, rename: Rename) -> Rename:
     """`rename` for what shares the prefix of PREFIX + `key`, put under `backbone.`."""
 
     def renamed(weights: Weights) -> dict[str, Tensor]:

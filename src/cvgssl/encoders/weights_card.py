@@ -19,7 +19,7 @@ MOST_PIXELS = 2048
 """Side of the largest pictures that an encoder sees."""
 
 Arch = Annotated[str, Field(min_length=1, max_length=500)]
-Pixels = Annotated[int, Field(ge=1, le=MOST_PIXELS)]
+SidePixels = Annotated[int, Field(ge=1, le=MOST_PIXELS)]
 _OPEN = ConfigDict(extra="ignore")  # teachers, hashes and the like are for people
 _Filter = Literal["bilinear", "bicubic"]
 
@@ -28,7 +28,7 @@ _Filter = Literal["bilinear", "bicubic"]
 class CardGeometry:
     """How pictures became squares for a recognizer; see `images.geometry.Geometry`."""
 
-    size: Pixels
+    size: SidePixels
     resize: Literal["stretch", "pad", "crop"] = "stretch"
     interpolation: _Filter | None = None
 
@@ -43,7 +43,7 @@ class WeightsCard:
     """
 
     arch: Arch | None = None
-    image_size: Pixels | None = None
+    image_size: SidePixels | None = None
     interpolation: _Filter | None = None
     geometry: CardGeometry | None = None
     normalization: Normalization | None = None

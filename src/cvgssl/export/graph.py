@@ -15,7 +15,7 @@ from cvgssl.encoders.onnx_backend import quiet
 from cvgssl.encoders.programs import ONNXRUNTIME, OPENVINO
 from cvgssl.export.encoder import EncoderPart
 from cvgssl.export.heads import HeadPart, PreparationPart
-from cvgssl.export.row_heads import unit
+from cvgssl.export.row_heads import unit_rows
 from cvgssl.export.squares import Squares
 from cvgssl.recognizer.config import ONNX_SUFFIX
 from cvgssl.recognizer.exported_file import INPUTS
@@ -47,7 +47,7 @@ class RecognizerGraph(nn.Module):
         self.order = [members.index(each) for each in recognizer.encoders]
         self.preparation = PreparationPart(recognizer.head.preparation)
         self.head = head
-        self.register_buffer("labelled", unit(labelled))
+        self.register_buffer("labelled", unit_rows(labelled))
 
     def forward(self, picture: Tensor, white: Tensor) -> tuple[Tensor, ...]:
         """Uint16 [H, W, C] and the white level [] of its format to the answer.
@@ -73,7 +73,7 @@ class RecognizerGraph(nn.Module):
         """An embedding [1, D] to all outputs."""
         rows = self.preparation(values)
         probabilities, score = self.head(rows)
-        cosines = (unit(rows) @ self.labelled.T)[0]
+        cosines = (unit_rows(rows) @ self.labelled.T)[0]
         similarity, nearest = cosines.topk(min(NEAREST, len(self.labelled)))
         return (
             probabilities[0].float(),

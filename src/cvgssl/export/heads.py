@@ -22,7 +22,7 @@ from cvgssl.export.row_heads import (
     discriminant,
     keep,
     logistic,
-    unit,
+    unit_rows,
 )
 from cvgssl.features.diffusion_map import DiffusionMap
 from cvgssl.features.preparation import Preparation
@@ -67,7 +67,7 @@ class PreparationPart(nn.Module):
             rows = rows - self.get_buffer(f"mean_{number}")
             scale = self.get_buffer(f"scale_{number}")
             rows = rows @ scale if scale.ndim == 2 else rows * scale
-            prepared.append(unit(rows) * self.shares[number])
+            prepared.append(unit_rows(rows) * self.shares[number])
         return torch.cat(prepared, dim=1)
 
 
@@ -88,7 +88,7 @@ class MapPart(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """Rows [1, D] of length 1 to [1, E] of length 1."""
         kernel = ((2 * rows @ self.landmarks.T - 2) / self.width).exp()
-        return unit(kernel @ self.dual + self.mean)
+        return unit_rows(kernel @ self.dual + self.mean)
 
 
 class AutoPart(nn.Module):
@@ -223,5 +223,5 @@ class HeadPart(nn.Module):
 
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Prepared rows [1, D] to probabilities [1, K] and scores [1]."""
-        spaces = self.maps(unit(rows))
+        spaces = self.maps(unit_rows(rows))
         return softened(self.head(spaces), self.temperature), self.score(spaces)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cvgssl.encoders.onnx_backend import quiet
 from cvgssl.encoders.programs import OPENVINO
 from cvgssl.images.reader import read_picture
-from cvgssl.recognizer.exported_file import Answer, ExportedFile, inputs_of
+from cvgssl.recognizer.exported_file import ExportedFile, GraphOutputs, graph_inputs
 from cvgssl.recognizer.exported_session import NNCF, compiled, import_package
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import one_line, printable
@@ -80,7 +80,7 @@ def _quantized(encoders: Any, before: Any, pictures: Sequence[Path], bit_depth: 
 
         def seen(path: Path) -> list[NDArray[Any]]:
             advance(1)
-            return list(views(inputs_of(read_picture(path, bit_depth), _WHITE)).values())
+            return list(views(graph_inputs(read_picture(path, bit_depth), _WHITE)).values())
 
         nncf.set_log_level(logging.ERROR)
         # sums of 8-bit weights overflow on processors without VNNI, which the pictures in the file
@@ -121,7 +121,7 @@ def _join(result: Any, parameter: Any) -> None:
 
 def check_changes(
     exported: ExportedFile,
-    answers: Mapping[Path, Answer],
+    answers: Mapping[Path, GraphOutputs],
     wanted: Mapping[Path, NDArray[np.float32]],
     labelled: Sequence[Path],
     pool: Sequence[Path],

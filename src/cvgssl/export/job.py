@@ -31,7 +31,13 @@ from cvgssl.export.sources import ExportSource, open_source, predict_options
 from cvgssl.features.reading import Reading
 from cvgssl.images.reader import read_picture
 from cvgssl.recognizer.config import ONNX_SUFFIX, WEIGHTS_SUFFIX, PredictOptions
-from cvgssl.recognizer.exported_file import FORMAT, Answer, ExportedFile, Teaching, inputs_of
+from cvgssl.recognizer.exported_file import (
+    FORMAT,
+    ExportedFile,
+    GraphOutputs,
+    Teaching,
+    graph_inputs,
+)
 from cvgssl.recognizer.exported_session import compiled, import_package, write_openvino
 from cvgssl.recognizer.golden import (
     Agreement,
@@ -197,7 +203,7 @@ def _int8_model(source: ExportSource, pictures: Sequence[Path]) -> Any:
 def _answered(model: Any, golden: Sequence[Golden]) -> list[Golden]:
     """The same pictures with the answers of OpenVINO's `model`."""
     run = compiled(model)
-    answers = [run(inputs_of(each.samples, each.white)) for each in golden]
+    answers = [run(graph_inputs(each.samples, each.white)) for each in golden]
     return [
         Golden(each.samples, {name: np.array(answer[name]) for name in each.right})
         for each, answer in zip(golden, answers, strict=True)
@@ -245,7 +251,9 @@ def _probabilities(
         }
 
 
-def _answers(exported: ExportedFile, paths: Iterable[Path], bit_depth: int) -> dict[Path, Answer]:
+def _answers(
+    exported: ExportedFile, paths: Iterable[Path], bit_depth: int
+) -> dict[Path, GraphOutputs]:
     pictures = list(paths)
     with progress(exported.program, len(pictures)) as advance:
         answers = {}

@@ -19,7 +19,7 @@ from cvgssl.heads.propagation import LabelPropagation
 from cvgssl.heads.transport import TransportHead
 
 
-def unit(rows: Tensor) -> Tensor:
+def unit_rows(rows: Tensor) -> Tensor:
     """Rows [R, D] scaled to length 1; a row of zeros stays."""
     length = (rows * rows).sum(dim=1, keepdim=True).sqrt()
     return rows / torch.where(length > 0, length, 1.0)
@@ -80,7 +80,7 @@ class LinearPart(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Rows [1, D] to probabilities [1, K]."""
-        return (unit(rows) @ self.weight + self.bias).softmax(dim=1)
+        return (unit_rows(rows) @ self.weight + self.bias).softmax(dim=1)
 
 
 def logistic(head: Logistic) -> LinearPart:

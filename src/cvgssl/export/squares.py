@@ -51,7 +51,7 @@ class Squares(nn.Module):
         places = self._places(after)
         weights, pixel = pillow_weights(places, ratio, before, after, self.geometry.interpolation)
         across, down = (
-            spread(weights[side], pixel[side], picture.shape[1 - side]) for side in (0, 1)
+            spread_weights(weights[side], pixel[side], picture.shape[1 - side]) for side in (0, 1)
         )
         square = self._resize(pixels, across, down, (height, width), (high, wide))
         if self.geometry.resize == "pad":
@@ -139,7 +139,7 @@ def pillow_weights(
     return _shares(high, low), first[..., None] + near
 
 
-def spread(weights: Tensor, pixel: Tensor, count: int) -> Tensor:
+def spread_weights(weights: Tensor, pixel: Tensor, count: int) -> Tensor:
     """Weights [P, count] of all pixels from those of some, both [P, T]; see `pillow_weights`."""
     margin = pixel.shape[1]
     wide = torch.zeros(

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cvgssl.export.heads import HeadPart, Maps, ScorePart, has_part
-from cvgssl.export.row_heads import unit
+from cvgssl.export.row_heads import unit_rows
 from cvgssl.heads import FewShotHead, OpenSetHead
 from cvgssl.heads.propagation import LabelPropagation
 from cvgssl.images.decoding import Square
@@ -110,7 +110,7 @@ def taught_part(
 
 def _seen(maps: Maps, rows: NDArray[np.float64]) -> Tensor:
     """What the network sees of rows [C, D]: float32 [C, I]."""
-    return torch.cat(maps(unit(torch.from_numpy(rows))), dim=1).float()
+    return torch.cat(maps(unit_rows(torch.from_numpy(rows))), dim=1).float()
 
 
 def _taught(seen: Tensor, right: Tensor) -> TaughtPart:

@@ -19,7 +19,7 @@ from cvgssl.encoders.compiled_run import CompiledRun
 from cvgssl.encoders.encoder_spec import EncoderSpec
 from cvgssl.encoders.frozen_encoder import FrozenEncoder
 from cvgssl.encoders.loading import load_frozen_encoder
-from cvgssl.encoders.network_run import Tokens
+from cvgssl.encoders.network_run import LayerTokens
 from cvgssl.encoders.preprocessing import resized
 from cvgssl.encoders.programs import TORCH
 from cvgssl.features.config import AXES, Flips
@@ -87,7 +87,7 @@ class Encoder:
         file, remarks = frozen.source.file, frozen.source.remarks
         return EncoderRecord(self.name, file, self.weight, widths, facts, remarks)
 
-    def take(self, output: Tensor | None, shown: Mapping[int, Tokens]) -> Tensor:
+    def take(self, output: Tensor | None, shown: Mapping[int, LayerTokens]) -> Tensor:
         """Float32 [B, D] from a run: the backbone's own output, or layers that are shown."""
         if self.pooling is not None:
             return self.pooling.take(shown)

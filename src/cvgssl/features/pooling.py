@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cvgssl.encoders.backbone import Backbone
-from cvgssl.encoders.network_run import Tokens, run_layers
+from cvgssl.encoders.network_run import LayerTokens, run_layers
 from cvgssl.runtime.errors import UserError
 
 WAYS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -51,7 +51,7 @@ class Pooling(nn.Module):
         """Float [B, 3, S, S] to float32 [B, L * P * W]."""
         return self.take(run_layers(self.forward_layers, pixels, self.layers)[1])
 
-    def take(self, shown: Mapping[int, Tokens]) -> Tensor:
+    def take(self, shown: Mapping[int, LayerTokens]) -> Tensor:
         """The same from a run of the network that shows at least `layers`."""
         parts = [
             WAYS[way](prefix.float(), patches.float())

@@ -74,7 +74,7 @@ def open_picture(data: bytes, max_megapixels: int, side: int | None = None) -> O
         tiff.check_claims(directory)
     if name in _WITHOUT_SIDE_DATA:
         data = _WITHOUT_SIDE_DATA[name](data)
-    image = opening.opened(data)
+    image = opening.opened_picture(data)
     if image is None and directory is None:
         raise UnusableError("damaged (a TIFF file without a directory)")
     size = image.size if image else directory.size if directory else (0, 0)
@@ -104,7 +104,7 @@ def claimed_size(head: bytes) -> tuple[int, int] | None:
         name = opening.format_of(head)
         if name == "PPM" and (header := pnm.read_header(head)):
             return header.width, header.height
-        image = opening.opened(head) if name in ("BMP", "PNG") else None
+        image = opening.opened_picture(head) if name in ("BMP", "PNG") else None
     except Exception:  # reading the whole file says why
         return None
     return image.size if image else None
@@ -157,7 +157,7 @@ def _files(
     """Bands that are smaller files of the format, or already samples."""
     for file in files:
         if isinstance(file, bytes):
-            yield from _whole(file, opening.opened(file), bit_depth)
+            yield from _whole(file, opening.opened_picture(file), bit_depth)
         elif file.dtype == np.uint8:
             yield file, None
         else:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from cvgssl.images.opening import UnusableError, load, opened, with_rawmode
+from cvgssl.images.opening import UnusableError, load, opened_picture, with_rawmode
 from cvgssl.images.tiff import MOST_SAMPLES, first_directory
 
 _MIN_IS_WHITE = 0
@@ -216,7 +216,7 @@ def _joined(high: NDArray[np.uint8], low: NDArray[np.uint8]) -> NDArray[np.uint1
 
 
 def _with_rawmode(data: bytes, rawmode: str) -> Image.Image:
-    image = opened(data)
+    image = opened_picture(data)
     assert image is not None
     return with_rawmode(image, rawmode)
 

@@ -30,8 +30,8 @@ from PIL import Image
 
 from cvgssl.images.likeness import (
     Gray,
+    GrayValues,
     Pairs,
-    Values,
     detail_correlations,
     texture_correlations,
 )
@@ -56,7 +56,7 @@ def near_pairs(
     columns: NDArray[np.intp],
     hashes: NDArray[np.uint64],
     thumbnails: Gray,
-) -> tuple[Pairs, Values]:
+) -> tuple[Pairs, GrayValues]:
     """Near duplicates between pictures `rows` and `columns` of all N, best first.
 
     hashes: [N]; thumbnails: [N, S, S]. Give the same indices twice for pairs within a set; each

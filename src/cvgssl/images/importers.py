@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from cvgssl.images.listing import Inventory
-from cvgssl.images.voc import Box, main_class, read_voc
+from cvgssl.images.voc import ObjectBox, main_class, read_voc
 from cvgssl.runtime.errors import UserError
 
 Name = Literal["neu-cls", "neu-det", "x-sdd", "gc10-det"]
@@ -68,7 +68,7 @@ class Item:
     name: str
     label: str
     group: str
-    boxes: tuple[Box, ...] = ()
+    boxes: tuple[ObjectBox, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ def _annotation_files(source: Path) -> dict[str, Path]:
     return files
 
 
-def _read_all(files: Iterable[Path]) -> dict[str, tuple[Box, ...]]:
+def _read_all(files: Iterable[Path]) -> dict[str, tuple[ObjectBox, ...]]:
     """Boxes by file stem; all unreadable annotations are reported together."""
     boxes, problems = {}, []
     for path in files:

@@ -34,7 +34,7 @@ _FAINT = 0.1  # gray levels of a smoothed thumbnail that count for little beside
 _LEAST_AREA = 0.25  # root of the share of the area that has texture; less is no evidence
 
 Gray = NDArray[np.uint8]
-Values = NDArray[np.float32]
+GrayValues = NDArray[np.float32]
 Halves = NDArray[np.float16]
 Pairs = NDArray[np.intp]
 
@@ -46,7 +46,7 @@ def thumbnail(picture: Gray) -> Gray:
     return small
 
 
-def detail_correlations(pairs: Pairs, thumbnails: Gray) -> Values:
+def detail_correlations(pairs: Pairs, thumbnails: Gray) -> GrayValues:
     """Correlation of detail at the best shift of up to 1/8 of a side, [P], -1..1; 0 when flat.
 
     pairs: [P, 2], rows of thumbnails [N, S, S].
@@ -55,7 +55,7 @@ def detail_correlations(pairs: Pairs, thumbnails: Gray) -> Values:
     return _at_best_shift(_of_each(_detail, thumbnails[used]), places)
 
 
-def texture_correlations(pairs: Pairs, thumbnails: Gray) -> Values:
+def texture_correlations(pairs: Pairs, thumbnails: Gray) -> GrayValues:
     """As `detail_correlations`, of texture at the places that not many pictures share."""
     used, places = _used(pairs)
     textures = _of_each(_texture, thumbnails[used])
@@ -78,15 +78,15 @@ def _own_places(textures: Halves) -> NDArray[np.bool_]:
     sample = textures[rows].reshape(len(rows), -1).astype(np.float32)
     strengths, weights = np.linalg.eigh(sample @ sample.T)
     strong = weights[:, strengths >= SHARED]
-    shared: Values = strong @ (strong.T @ sample)
+    shared: GrayValues = strong @ (strong.T @ sample)
     own: NDArray[np.bool_] = _strength(shared) < _MOST_SHARED * _strength(sample)
     return own if own.mean() >= _LEAST_OWN else everywhere
 
 
-def _strength(values: Values) -> Values:
+def _strength(values: GrayValues) -> GrayValues:
     """Mean square of values [N, S*S] around each place, [S, S]."""
     squares = np.mean(np.square(values), axis=0, keepdims=True, dtype=np.float32)
-    strength: Values = _smooth(squares.reshape(1, SIDE, SIDE), SIDE / 16)[0]
+    strength: GrayValues = _smooth(squares.reshape(1, SIDE, SIDE), SIDE / 16)[0]
     return strength
 
 
@@ -96,7 +96,7 @@ def _used(pairs: Pairs) -> tuple[Pairs, Pairs]:
     return used, places.reshape(pairs.shape)
 
 
-def _of_each(function: Callable[[Any], Values], items: NDArray[Any]) -> Halves:
+def _of_each(function: Callable[[Any], GrayValues], items: NDArray[Any]) -> Halves:
     """function of every item [N, S, S], block by block; half precision, as sets are large."""
     values = np.empty(items.shape, np.float16)
     for start in range(0, len(items), _BLOCK):
@@ -104,7 +104,7 @@ def _of_each(function: Callable[[Any], Values], items: NDArray[Any]) -> Halves:
     return values
 
 
-def _at_best_shift(values: Halves, places: Pairs) -> Values:
+def _at_best_shift(values: Halves, places: Pairs) -> GrayValues:
     """Correlation of pairs of values [M, S, S] of norm 1 at the best shift, [P]."""
     best = np.empty(len(places), np.float32)
     for start in range(0, len(places), _BLOCK):
@@ -118,14 +118,14 @@ def _at_best_shift(values: Halves, places: Pairs) -> Values:
     return best
 
 
-def _detail(thumbnails: Gray) -> Values:
+def _detail(thumbnails: Gray) -> GrayValues:
     """Thumbnails without uneven light, mean 0 and norm 1 (0 for flat ones), [N, S, S]."""
     pixels = thumbnails.astype(np.float32)
     pixels -= _smooth(pixels, SIDE / 8)
     return _unit(pixels)
 
 
-def _texture(thumbnails: Gray) -> Values:
+def _texture(thumbnails: Gray) -> GrayValues:
     """Texture that counts the same in every region, mean 0 and norm 1 (0 for flat ones)."""
     values = _smooth(thumbnails.astype(np.float32), SIDE / 64)  # shifts by parts of a pixel
     values -= _smooth(values, SIDE / 16)
@@ -135,14 +135,14 @@ def _texture(thumbnails: Gray) -> Values:
     return _unit(values, _LEAST_AREA * SIDE)
 
 
-def _smooth(values: Values, sigma: float) -> Values:
-    smoothed: Values = ndimage.gaussian_filter(
+def _smooth(values: GrayValues, sigma: float) -> GrayValues:
+    smoothed: GrayValues = ndimage.gaussian_filter(
         values, (0, sigma, sigma), mode="nearest", truncate=2
     )
     return smoothed
 
 
-def _unit(values: NDArray[np.floating], least: float = 1e-3) -> Values:
+def _unit(values: NDArray[np.floating], least: float = 1e-3) -> GrayValues:
     """Mean 0 and norm 1; 0 for those with a norm below `least`."""
     values = values.astype(np.float32)
     values -= values.mean(axis=(1, 2), keepdims=True)

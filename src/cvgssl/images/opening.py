@@ -62,7 +62,7 @@ def format_of(data: bytes) -> str:
     raise UnusableError("not a picture in a known format")
 
 
-def opened(data: bytes) -> ImageFile.ImageFile | None:
+def opened_picture(data: bytes) -> ImageFile.ImageFile | None:
     """The opened, not yet decoded picture; None for a TIFF that Pillow does not know.
 
     Raises UnusableError for bytes in none of the formats, and whatever Pillow raises.

@@ -59,7 +59,7 @@ def orientation_of_png(data: bytes) -> int:
     """What the side data say of the orientation, 1..8; pixels are not decoded."""
     side = [data[start - 8 : stop + 4] for kind, start, stop in _chunks(data)
             if kind in (*_TEXTS, b"eXIf")]  # fmt: skip
-    image = opening.opened(_file((1, 1), (8, 0), b"\0\0", b"".join(side)))
+    image = opening.opened_picture(_file((1, 1), (8, 0), b"\0\0", b"".join(side)))
     return 1 if image is None else opening.orientation(image)
 
 

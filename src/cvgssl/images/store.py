@@ -21,7 +21,7 @@ from cvgssl.images.rows import FileRows, MemoryRows, naming_the_remedy
 from cvgssl.runtime.cache_folder import default_cache_dir
 from cvgssl.runtime.errors import UserError
 
-Progress = Callable[[int], None]
+Advance = Callable[[int], None]
 
 
 @dataclass
@@ -93,7 +93,7 @@ class DecodingJob:
                 raise UserError(f"{path}: changed while it was read; run the command again")
         return result.pixels
 
-    def decoded(self, progress: Progress | None) -> DecodedFiles:
+    def decoded(self, progress: Advance | None) -> DecodedFiles:
         """Decode all files; without `skip_corrupt` unreadable files leave no pixels behind."""
         result = DecodedFiles()
         rows = self._rows(channels=1)
@@ -182,7 +182,7 @@ def load_dataset_pictures(
     memory_budget: int = GIB,
     cache_dir: Path | None = None,
     late: bool = False,
-    progress: Progress | None = None,
+    progress: Advance | None = None,
 ) -> LoadedDataset:
     """Decode train and test alike; see `load_pictures`. The tables keep the readable rows only.
 
@@ -227,7 +227,7 @@ def load_pictures(
     memory_budget: int = GIB,
     cache_dir: Path | None = None,
     late: bool = False,
-    progress: Progress | None = None,
+    progress: Advance | None = None,
 ) -> tuple[Pictures, dict[int, str]]:
     """Decode and resize every file once, in threads; order is kept.
 

@@ -15,7 +15,7 @@ _FARTHEST = 1e7  # pixels
 
 
 @dataclass(frozen=True)
-class Box:
+class ObjectBox:
     """An annotated object; corners in pixels as VOC counts them, from 1, both ends inside."""
 
     name: str
@@ -45,7 +45,7 @@ class Box:
         )
 
 
-def read_voc(path: Path) -> tuple[Box, ...]:
+def read_voc(path: Path) -> tuple[ObjectBox, ...]:
     """All objects of a VOC file; raises UserError when it is not one.
 
     Document type declarations are refused: VOC files have none, and they are where entity
@@ -58,7 +58,7 @@ def read_voc(path: Path) -> tuple[Box, ...]:
         return tuple(_box(item) for item in root.iter("object"))
 
 
-def main_class(boxes: Sequence[Box]) -> str:
+def main_class(boxes: Sequence[ObjectBox]) -> str:
     """The name with the largest total box area; equal areas: the first in the alphabet."""
     assert boxes
     areas: defaultdict[str, float] = defaultdict(float)
@@ -91,7 +91,7 @@ def _check(data: bytes) -> None:
     parser.Parse(data, True)
 
 
-def _box(item: ElementTree.Element) -> Box:
+def _box(item: ElementTree.Element) -> ObjectBox:
     name = (item.findtext("name") or "").strip()
     if not name:
         raise ValueError("an object without a name")
@@ -101,4 +101,4 @@ def _box(item: ElementTree.Element) -> Box:
     numbers = [float(corner or "") for corner in corners]
     if not all(abs(number) < _FARTHEST for number in numbers):  # nor inf, nor nan
         raise ValueError(f"object {name!r} with a corner that is no place in a picture")
-    return Box(name, *numbers)
+    return ObjectBox(name, *numbers)

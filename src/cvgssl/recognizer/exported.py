@@ -13,7 +13,7 @@ from cvgssl.heads.verdicts import KNOWN, NOT_SURE, UNKNOWN
 from cvgssl.images.decoding import Square
 from cvgssl.images.geometry import Geometry, Whole
 from cvgssl.recognizer.config import PredictOptions
-from cvgssl.recognizer.exported_file import Answer, ExportedFile
+from cvgssl.recognizer.exported_file import ExportedFile, GraphOutputs
 from cvgssl.recognizer.golden import check_once
 from cvgssl.runtime.errors import UserError
 
@@ -27,7 +27,7 @@ class Thresholds:
     score: float
     probability: float
 
-    def verdict(self, answer: Answer) -> str:
+    def verdict(self, answer: GraphOutputs) -> str:
         """What `OpenSetHead` says."""
         if not answer["score"] >= self.score:
             return UNKNOWN
@@ -57,7 +57,7 @@ class ExportedRecognizer:
         """
         return self.named(self.answers(squares))
 
-    def answers(self, squares: Sequence[Sequence[Square]]) -> list[Answer]:
+    def answers(self, squares: Sequence[Sequence[Square]]) -> list[GraphOutputs]:
         """All that the file says of the same pictures [B]."""
         (shown,) = squares
         return [
@@ -66,7 +66,9 @@ class ExportedRecognizer:
             if square.pixels is not None
         ]
 
-    def named(self, answers: Sequence[Answer]) -> tuple[NDArray[np.float32], list[str | None]]:
+    def named(
+        self, answers: Sequence[GraphOutputs]
+    ) -> tuple[NDArray[np.float32], list[str | None]]:
         """Probabilities and verdicts in them."""
         limits = self.thresholds
         verdicts = [None if limits is None else limits.verdict(each) for each in answers]

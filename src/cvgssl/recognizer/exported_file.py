@@ -25,7 +25,7 @@ _REMEDY = "export it again"
 _LARGEST_SQUARE = 2**13  # pixels of a side
 
 
-Answer = dict[str, NDArray[Any]]
+GraphOutputs = dict[str, NDArray[Any]]
 """What a file says of one picture, by name.
 
 probabilities: float32 [K]. embedding: float32 [D]. Of recognizers of `cvgssl fit` also score:
@@ -60,7 +60,7 @@ class Teaching:
         )
 
 
-def inputs_of(picture: NDArray[Any], white: int) -> dict[str, NDArray[Any]]:
+def graph_inputs(picture: NDArray[Any], white: int) -> dict[str, NDArray[Any]]:
     """A graph's inputs: samples uint8 or uint16 [H, W] or [H, W, C], white level 255 or 65535."""
     samples = picture.astype(np.uint16).reshape(*picture.shape[:2], -1)
     return dict(zip(INPUTS, (samples, np.array(white, np.uint16)), strict=True))
@@ -136,8 +136,8 @@ class ExportedFile:
                 raise ValueError(f"geometries {ways}")
         return ways
 
-    def __call__(self, picture: NDArray[Any], white: int) -> Answer:
+    def __call__(self, picture: NDArray[Any], white: int) -> GraphOutputs:
         """Name a picture: samples uint8 or uint16 [H, W] or [H, W, C], white level 255 or 65535."""
         with parsing(self.path, "a file of `cvgssl export`", _REMEDY):
-            values = self._session(inputs_of(picture, white))
+            values = self._session(graph_inputs(picture, white))
         return dict(zip(self._session.outputs, values, strict=True))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cvgssl.recognizer.exported_file import Answer, ExportedFile
+from cvgssl.recognizer.exported_file import ExportedFile, GraphOutputs
 from cvgssl.runtime.cache_folder import default_cache_dir
 from cvgssl.runtime.environment import processor
 from cvgssl.runtime.errors import UserError
@@ -57,7 +57,7 @@ class Golden:
     """
 
     samples: NDArray[Any]
-    right: Answer
+    right: GraphOutputs
 
     @property
     def white(self) -> int:
@@ -181,7 +181,7 @@ def _largest(differences: Iterable[NDArray[Any]]) -> float:
 def check_answers(
     exported: ExportedFile,
     names: Sequence[str],
-    answers: Sequence[Answer],
+    answers: Sequence[GraphOutputs],
     wanted: Sequence[NDArray[np.float32]],
     remedy: str,
 ) -> Agreement:

@@ -17,7 +17,7 @@ from cvgssl.images.decoding import Square
 from cvgssl.images.names import text_form
 from cvgssl.recognizer.config import MOST_NEAREST
 from cvgssl.recognizer.exported import ExportedRecognizer
-from cvgssl.recognizer.exported_file import Answer
+from cvgssl.recognizer.exported_file import GraphOutputs
 from cvgssl.recognizer.predict import Neighbour, Recognizing
 from cvgssl.runtime.parsing import parsing
 
@@ -99,7 +99,7 @@ class _Exported:
     def _parsing(self) -> AbstractContextManager[None]:
         return parsing(self._recognizer.file.path, "a file of `cvgssl export`", "export it again")
 
-    def _of(self, answer: Answer) -> tuple[Neighbour, ...]:
+    def _of(self, answer: GraphOutputs) -> tuple[Neighbour, ...]:
         pairs = zip(answer["nearest"], answer["similarity"], strict=True)
         return tuple(
             Neighbour(*self._labelled[int(place)], round(float(cosine), 6))

@@ -32,7 +32,7 @@ LAST_TRY = 10
 """Polls after which a file that has not changed and cannot be read is given up."""
 _SLICE = 0.1  # seconds between two looks at whether to end
 
-Told = Callable[[Prediction, Path | None], None]
+OnAnswer = Callable[[Prediction, Path | None], None]
 """Takes each prediction, and the place that the picture was brought to."""
 
 
@@ -49,7 +49,7 @@ class Line:
     options: BatchOptions
     outputs: Sequence[GrowingFile]
     sorter: Sorter | None
-    told: Told
+    told: OnAnswer
     changes: "Changes | None" = None
     counts: Counter[str] = field(default_factory=Counter)
     brightest: int | None = None

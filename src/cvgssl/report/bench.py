@@ -32,7 +32,7 @@ def print_bench(bench: Bench) -> None:
         print()
 
 
-def write_report(bench: Bench) -> Path:
+def write_bench_page(bench: Bench) -> Path:
     """Draw all figures into `out/figures/` and write `out/report.html`; gives the page."""
     page = Page("Few-shot benchmark: " + ", ".join(dict.fromkeys(s.data for s in bench.sources)))
     _what_was_run(page, bench)

@@ -51,7 +51,7 @@ def pictures_below(data: Path, names: Iterable[str], remedy: str) -> tuple[dict[
 
 
 @dataclass(frozen=True)
-class Judged:
+class ShownPicture:
     """A picture, uint8 [H, W] or [H, W, 3], its class, the answer, its probability or None."""
 
     pixels: NDArray[np.uint8]
@@ -61,7 +61,7 @@ class Judged:
 
 
 def gallery_figure(
-    rows: Sequence[Sequence[Judged]], path: Path, title: str, names: Sequence[str]
+    rows: Sequence[Sequence[ShownPicture]], path: Path, title: str, names: Sequence[str]
 ) -> None:
     """Draw a row of pictures per class to the PNG file `path`; wrong answers are red.
 

@@ -22,7 +22,7 @@ MOST_CLASSES = 60  # of a confusion matrix in which anything can be read
 LISTED = 200  # mistakes; test.csv has all answers
 
 
-def write_report(config: FitConfig, folder: Path, summary: FitSummary) -> Path | None:
+def write_recognizer_page(config: FitConfig, folder: Path, summary: FitSummary) -> Path | None:
     """Draw the figures of the recognizer in `folder` and write its page beside them.
 
     Gives the page; None where no test picture has a label, so that nothing is known.

@@ -20,7 +20,7 @@ _PAGE = 500
 _LOOKED = 10  # times as many answers are looked at, whose pictures may be gone
 
 
-class Told(NamedTuple):
+class GivenAnswer(NamedTuple):
     """What a version says of a picture.
 
     answer: a class, "unknown" or "not sure". predicted_class: the most likely one.
@@ -39,8 +39,8 @@ class Change(NamedTuple):
     """
 
     picture: str
-    before: Told
-    after: Told
+    before: GivenAnswer
+    after: GivenAnswer
     truth: str
     learned: bool
 
@@ -98,8 +98,8 @@ class Comparison:
 
 
 def compare(
-    before: Mapping[str, Told],
-    after: Mapping[str, Told],
+    before: Mapping[str, GivenAnswer],
+    after: Mapping[str, GivenAnswer],
     classes: tuple[Collection[str], Collection[str]],
     truths: Mapping[str, str] | None = None,
     learned: Collection[str] = (),
@@ -140,7 +140,7 @@ def compare(
     )
 
 
-def is_right(told: Told, truth: str, classes: Collection[str]) -> bool:
+def is_right(told: GivenAnswer, truth: str, classes: Collection[str]) -> bool:
     """Whether an answer is right, as reviews say it.
 
     "unknown" is right of a class that the version does not know; of "not sure" the most likely
@@ -151,22 +151,22 @@ def is_right(told: Told, truth: str, classes: Collection[str]) -> bool:
     return truth == (told.predicted_class if told.answer == NOT_SURE else told.answer)
 
 
-def told_before(answers: Answers, version: int, most: int = MOST) -> dict[str, Told]:
+def told_before(answers: Answers, version: int, most: int = MOST) -> dict[str, GivenAnswer]:
     """What a version said of the newest pictures that are kept, by their hashes."""
-    told: dict[str, Told] = {}
+    told: dict[str, GivenAnswer] = {}
     before, left = None, _LOOKED * most
     while left > 0 and (page := answers.page(Wanted(version=version), before, _PAGE)):
         left -= len(page)
         for each in page:
             if each.sha256 not in told and answers.pictures.path(each.sha256):
-                told[each.sha256] = Told(each.answer, each.predicted_class, each.probability)
+                told[each.sha256] = GivenAnswer(each.answer, each.predicted_class, each.probability)
             if len(told) == most:
                 return told
         before = page[-1].number
     return told
 
 
-def read_told(path: Path, folder: Path) -> dict[str, Told]:
+def read_told(path: Path, folder: Path) -> dict[str, GivenAnswer]:
     """What a file of `cvgssl predict --jsonl` says, by the pictures' names below `folder`.
 
     Raises UserError for what is no such file.
@@ -174,7 +174,7 @@ def read_told(path: Path, folder: Path) -> dict[str, Told]:
     with parsing(path, "a file of `cvgssl predict --jsonl`"), path.open(encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
         return {
-            _name_below(str(row["path"]), folder): Told(
+            _name_below(str(row["path"]), folder): GivenAnswer(
                 str(row.get("answer", row["class"])), str(row["class"]), float(row["probability"])
             )
             for row in rows

@@ -18,7 +18,7 @@ from cvgssl.station.answers import Answers
 from cvgssl.station.comparing import (
     MOST,
     Comparison,
-    Told,
+    GivenAnswer,
     compare,
     learned_pictures,
     read_told,
@@ -104,7 +104,7 @@ class ComparisonJobs:
         classes = (known[0].classes, known[1].classes)
         if kept.is_file():
             with parsing(kept, "answers to compare"):
-                before = {name: Told(*each) for name, each in read_json(kept).items()}
+                before = {name: GivenAnswer(*each) for name, each in read_json(kept).items()}
             hashes = {name: sha256 for name, (sha256, _) in labels.items()}
             learned = learned_pictures(known[0], hashes) | learned_pictures(known[1], hashes)
             after = read_told(place / _AFTER, place / _PICTURES)
@@ -118,7 +118,7 @@ class ComparisonJobs:
         learned = {name for each in known for name, _ in each.labels}
         return Compared(compare(before, after, classes, named, learned), of_kept=False)
 
-    def _linked(self, told: Mapping[str, Told], folder: Path) -> dict[str, Told]:
+    def _linked(self, told: Mapping[str, GivenAnswer], folder: Path) -> dict[str, GivenAnswer]:
         """The pictures in a folder by their hashes, which stay while room is made elsewhere."""
         folder.mkdir()
         linked = {}

@@ -64,14 +64,14 @@ def replay(
         if data is None:
             reason = "the picture is not kept any more"
         else:
-            again = compare(answer, ask(data, answer.version))
+            again = compare_again(answer, ask(data, answer.version))
     except (UserError, LookupError) as error:
         reason = one_line(error)
     is_whole = models.is_whole(version)
     return Replayed(answer, version, is_whole, known, data is not None, again, reason)
 
 
-def compare(answer: Answer, prediction: Prediction) -> Again:
+def compare_again(answer: Answer, prediction: Prediction) -> Again:
     """Hold what is said now against what was kept."""
     now = dict(zip(prediction.classes, map(float, prediction.probabilities), strict=True))
     if now.keys() != answer.probabilities.keys():

@@ -16,7 +16,7 @@ from cvgssl.images.surfaces.kinds import Kind
 from cvgssl.images.surfaces.plate import Coil
 from cvgssl.images.surfaces.texture import SIDE, Field, noise, step
 
-Box = tuple[int, int, int, int]
+PixelBox = tuple[int, int, int, int]
 """Columns and rows of a rectangle: x_min, y_min, x_max, y_max, of which the last two are beyond."""
 
 _FAINT = 0.04  # relative change of brightness that counts as none
@@ -34,11 +34,11 @@ class LocalDefect:
     """change: relative change of brightness, zero outside of `box`."""
 
     change: Field
-    box: Box
+    box: PixelBox
 
 
 def draw_local(
-    kind: Kind, coil: Coil, rng: np.random.Generator, area: float, others: Sequence[Box] = ()
+    kind: Kind, coil: Coil, rng: np.random.Generator, area: float, others: Sequence[PixelBox] = ()
 ) -> LocalDefect | None:
     """A defect whose box covers about `area` of the picture, 0..1, clear of the boxes `others`.
 
@@ -57,12 +57,12 @@ def draw_local(
     return None
 
 
-def box_area(box: Box) -> int:
+def box_area(box: PixelBox) -> int:
     """Pixels in a box."""
     return (box[2] - box[0]) * (box[3] - box[1])
 
 
-def overlap(a: Box, b: Box) -> bool:
+def overlap(a: PixelBox, b: PixelBox) -> bool:
     """Whether two boxes share a pixel."""
     return max(a[0], b[0]) < min(a[2], b[2]) and max(a[1], b[1]) < min(a[3], b[3])
 
@@ -129,7 +129,7 @@ def _faded(piece: Field, rng: np.random.Generator) -> Field:
     return faded
 
 
-def _box(change: Field) -> Box:
+def _box(change: Field) -> PixelBox:
     """The box around what is not zero, with a margin for blur."""
     rows, columns = (np.flatnonzero(change.any(axis=axis)) for axis in (1, 0))
     if not len(rows):

@@ -18,7 +18,7 @@ from cvgssl.images.surfaces.kinds import (
     PICTURE,
     generator,
 )
-from cvgssl.images.surfaces.local import Box, LocalDefect, box_area, draw_local
+from cvgssl.images.surfaces.local import LocalDefect, PixelBox, box_area, draw_local
 from cvgssl.images.surfaces.marks import draw_plant_coil, harmless_marks
 from cvgssl.images.surfaces.plan import COIL_LENGTH, FILLED, Part, Plant
 from cvgssl.images.surfaces.plate import Coil, draw_coil, expose, ground
@@ -36,7 +36,7 @@ class Exposure:
     """
 
     pixels: NDArray[np.uint8]
-    boxes: tuple[tuple[str, Box], ...]
+    boxes: tuple[tuple[str, PixelBox], ...]
 
 
 def generate_surface(kind: str, seed: int, index: int, size: int = SIDE) -> NDArray[np.uint8]:
@@ -57,7 +57,7 @@ def draw_part(part: Part, plant: Plant, seed: int, size: int = SIDE) -> Iterator
     if part.coil is not None:
         marks = generator(seed, part.label, MARKS, part.index)
         surface = harmless_marks(surface, coil, marks)
-    boxes: tuple[tuple[str, Box], ...] = ()
+    boxes: tuple[tuple[str, PixelBox], ...] = ()
     if part.label != GOOD and plant.defect_area == 1:
         surface = DEFECTS[part.label].draw(surface, coil, rng)
         boxes = ((part.label, (0, 0, SIDE, SIDE)),)
@@ -101,7 +101,7 @@ def _local_defects(
 
 def _exposure_again(
     surface: Field,
-    boxes: tuple[tuple[str, Box], ...],
+    boxes: tuple[tuple[str, PixelBox], ...],
     coil: Coil,
     rng: np.random.Generator,
     size: int,
@@ -117,14 +117,14 @@ def _exposure_again(
     )
 
 
-def _moved(box: Box, down: int, right: int) -> Box:
+def _moved(box: PixelBox, down: int, right: int) -> PixelBox:
     columns = np.clip((box[0] + right, box[2] + right), 0, SIDE)
     rows = np.clip((box[1] + down, box[3] + down), 0, SIDE)
     return (int(columns[0]), int(rows[0]), int(columns[1]), int(rows[1]))
 
 
 def _resized_exposure(
-    pixels: NDArray[np.uint8], boxes: tuple[tuple[str, Box], ...], size: int
+    pixels: NDArray[np.uint8], boxes: tuple[tuple[str, PixelBox], ...], size: int
 ) -> Exposure:
     if size == SIDE:
         return Exposure(pixels, boxes)
@@ -132,7 +132,7 @@ def _resized_exposure(
     return Exposure(np.asarray(small), tuple((kind, _resized(box, size)) for kind, box in boxes))
 
 
-def _resized(box: Box, size: int) -> Box:
+def _resized(box: PixelBox, size: int) -> PixelBox:
     """The box in a picture of another size, rounded outwards."""
     x_min, y_min = (place * size // SIDE for place in box[:2])
     x_max, y_max = (-(-place * size // SIDE) for place in box[2:])
