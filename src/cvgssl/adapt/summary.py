@@ -9,10 +9,17 @@ import pydantic
 
 from cvgssl.adapt.config import AdaptConfig, FinetuneConfig
 from cvgssl.adapt.training import DrawResult
-from cvgssl.heads.metrics import MeanInterval, accuracy, macro_recall, mean_interval, recalls
+from cvgssl.heads.metrics import (
+    INDUCTIVE,
+    SEMI_SUPERVISED,
+    MeanInterval,
+    accuracy,
+    macro_recall,
+    mean_interval,
+    recalls,
+)
 from cvgssl.runtime.parsing import parsing, read_text
 
-INDUCTIVE, SEMI_SUPERVISED = "inductive", "semi-supervised"
 MAYBE_TRANSDUCTIVE = "transductive if pre-training saw these test pictures"
 
 

@@ -24,7 +24,6 @@ from cvgssl.features.shares import Share
 from cvgssl.runtime.cache_folder import default_cache_dir
 from cvgssl.runtime.errors import UserError
 
-ENDINGS = (".npz", ".parquet")
 _NAME = re.compile(r"part-(\d{5,9})-of-(\d{5,9})(\.npz|\.parquet)")
 _AT_A_TIME = 2**22  # numbers that are copied together
 _OF_THE_MACHINE = ("data", "share")  # what parts of one table may say differently

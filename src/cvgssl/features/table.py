@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from cvgssl.features.columns import SPLITS as SPLITS
 from cvgssl.features.columns import read_columns
-from cvgssl.features.parts import ENDINGS, part_file, read_parts, remove_other_parts
+from cvgssl.features.config import ENDINGS
+from cvgssl.features.parts import part_file, read_parts, remove_other_parts
 from cvgssl.features.shares import Share
 from cvgssl.features.table_files import import_parquet, write_npz, write_parquet
 from cvgssl.images.dataset import Dataset, ImageTable

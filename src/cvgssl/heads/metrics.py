@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+# what else an accuracy rests on than labels: nothing; unlabelled pictures of train/
+INDUCTIVE, SEMI_SUPERVISED = "inductive", "semi-supervised"
 _Z = 1.959963984540054  # 97.5 % quantile of the normal distribution
 
 

@@ -16,6 +16,7 @@ from cvgssl.features.table import UNLABELLED, FeatureTable
 from cvgssl.heads import HEADS
 from cvgssl.heads.auto import AutoDecision
 from cvgssl.heads.base import takes_views
+from cvgssl.heads.metrics import INDUCTIVE, SEMI_SUPERVISED
 from cvgssl.recognizer.card import (
     KeptEncoder,
     KeptPictures,
@@ -32,7 +33,6 @@ from cvgssl.runtime.options import CONFIG, to_dict, to_yaml
 from cvgssl.selection.label_list import read_labels, write_labels
 
 SUMMARY, LABELS = "summary.json", "labels.csv"
-INDUCTIVE, SEMI_SUPERVISED = "inductive", "semi-supervised"
 # options that say nothing about how another picture is embedded
 _OF_THE_JOB = ("data", "out", "unlabelled", "skip_corrupt", "workers", "max_megapixels",
                "batch_size", "test_fraction", "seed", "gpu", "runtime")  # fmt: skip

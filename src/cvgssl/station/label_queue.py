@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-LEASE = 120.0  # seconds that a picture is one person's
+LEASE = 120.0  # seconds that a picture, or an answer to review, is one person's
 LOW = 6  # waiting pictures at which others are chosen,
 GONE = 60.0  # seconds after which a picture whose file had vanished is looked for again
 ROUND = 6  # or labels since the last choice: rounds are better than one go

@@ -23,12 +23,12 @@ from cvgssl.runtime.parsing import one_line
 from cvgssl.selection.label_list import UNSURE, write_labels
 from cvgssl.station.answers import REVIEW, Answer, Answers
 from cvgssl.station.events import Event, EventLog
+from cvgssl.station.label_queue import LEASE
 from cvgssl.station.labels import class_name
 
 FOLDER = "reviewed"
 SAMPLE = "sample"
 KINDS = (UNKNOWN, NOT_SURE, SAMPLE)
-LEASE = 120.0  # seconds in which an answer is one person's to look at
 _DIGITS = 8  # of a hash that decide about the sample
 COUNTED = 1000  # pictures that are left, of which it is told how many
 _ROWS = 200  # that are read at once
