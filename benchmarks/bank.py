@@ -1,4 +1,4 @@
-"""What teachers cost in an epoch: seen anew each time, from the view bank, or not there at all.
+"""What teachers cost in an epoch: run again each time, read from the view bank, or left out.
 
     python benchmarks/bank.py DATA [--arch resnet18] [--view-size 96] [--json bank.json]
     python benchmarks/bank.py DATA --precision bf16 --view-size 224 --strong 4 --batch-size 256 \\
@@ -6,8 +6,8 @@
 
 Teachers have random weights, which costs the same. Every job is `cvgssl pretrain` in a process of
 its own, in turns; its speed is the median over epochs of the views/s in metrics.jsonl, so neither
-start-up nor the building of the bank counts (that is printed by itself). `simsiam` stands for the
-loop without teachers: the same views, each once through backbone, projector and predictor.
+start-up nor the building of the bank counts (that is printed by itself). `simsiam` is the loop
+without teachers: the same views, each once through backbone, projector and predictor.
 """
 
 import argparse

@@ -4,7 +4,7 @@
 
 Each repetition starts from the files (the operating system's file cache is warm after the first)
 and ends with the pictures in memory; a further line is for the memory-mapped store, made and
-then found again. Next to them stands a plain loop over the same files: Pillow, one thread.
+then found again. Beside them is a plain loop over the same files: Pillow, one thread.
 """
 
 import argparse

@@ -39,7 +39,7 @@ Sample = tuple[Path, int]
 
 
 class Pictures(Dataset[tuple[Tensor, int]]):
-    """Picture files to normalised float [3, S, S], decoded anew every time."""
+    """Picture files to normalised float [3, S, S], decoded again every time."""
 
     def __init__(self, samples: list[Sample], size: int) -> None:
         self.samples = samples

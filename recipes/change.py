@@ -1,4 +1,4 @@
-"""How seldom and how soon `predict --watch --alarm` tells that pictures change, and what helps.
+"""How rarely and how soon `predict --watch --alarm` reports a change, and what helps.
 
     cvgssl data synth plant --parts 2000 --good-share 0.9 --defect-area 0.05 \
         --format png --seed 5

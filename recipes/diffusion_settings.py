@@ -3,7 +3,7 @@
     python recipes/diffusion_settings.py NEU-CLS X-SDD --teacher NAME=FILE --json out.json
 
 The map of a part of train/ is made without labels and then learned from the teachers' own features
-by kernel ridge, standing in for a student. How well nearest class mean does on it is measured on
+by kernel ridge in place of a student. How well nearest class mean does on it is measured on
 the rest of train/: three folds, each a block of a quarter of every class in the order of file
 names, so that neighbours in number, which are often twins, are not on both sides. Figures are
 macro-recall, per cent, mean over folds and 20 draws. Test pictures are not opened.

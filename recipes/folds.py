@@ -1,4 +1,4 @@
-"""Where a picture stands in its class: for folds that have near twins on one side."""
+"""Place of a picture in its class: for folds that have near twins on one side."""
 
 import numpy as np
 from numpy.typing import NDArray

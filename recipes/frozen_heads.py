@@ -78,7 +78,7 @@ def main() -> None:
 
 
 def build(args: argparse.Namespace) -> tuple[nn.Module, dict[str, Any]]:
-    """The frozen encoder and what is said about it in the result."""
+    """The frozen encoder and its description in the result."""
     if args.teacher:
         (teacher,) = load_encoders([args.teacher])
         return OnStored(teacher), {"encoder": teacher.identity(), "size": teacher.image_size}

@@ -1,4 +1,4 @@
-"""A part of train/ as test pictures: for choosing settings while test/ stays shut.
+"""A part of train/ as test pictures: for choosing settings while test/ stays unread.
 
     python recipes/hold_out.py X-SDD OUT/X-SDD
 

@@ -3,7 +3,7 @@
     python recipes/one_label_limits.py X-SDD.npz
 
 The train pictures of every class are divided in two by k-means on the features (all labels are used
-here, for looking only). A draw's label lies in one of the two kinds; columns: how many train
+here, for looking only). A draw's label is in one of the two kinds; columns: how many train
 pictures and draws it is, recall of that class and macro-recall on test/ over those draws, by `auto`
 semi-supervised, per cent. Features as for `bench_real.yaml`.
 """

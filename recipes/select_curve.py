@@ -1,4 +1,4 @@
-"""What labels are worth that were chosen: strategies of `cvgssl select` against chance.
+"""What chosen labels are worth: strategies of `cvgssl select` against random choice.
 
     cvgssl embed NEU-CLS --encoder vit_tiny_patch16_224.augreg_in21k_ft_in1k.safetensors \
         --pooling cls+mean --layers 6 9 12 --precision fp32 --out NEU-CLS.npz   (and X-SDD)

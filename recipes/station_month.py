@@ -7,7 +7,7 @@
     cvgssl embed PLANT-LAMP --out plant-lamp.npz
     python recipes/station_month.py plant.npz plant-lamp.npz PLANT PLANT-LAMP --json out.json
 
-The pool are 2000 pictures (two thirds where there are fewer than 3000), drawn for each of --repeat
+The pool has 2000 pictures (two thirds where there are fewer than 3000), drawn for each of --repeat
 runs; others arrive afterwards. An oracle labels; 2 % of its labels are wrong (any other class).
 Test pictures of PLANT are not opened.
 
@@ -20,7 +20,7 @@ Month: one kind of defect (--new) is neither in the pool nor among the first pic
 after 60 % of the pictures that arrive, the lamp changes after 40 %. The recognizer says "unknown"
 and "not sure" (`predict --unknown`), which asks a person for a label. Alarms are those of `predict
 --watch --alarm`, one false alarm in 100,000 pictures. After the alarm of the lamp the preparation
-is centred anew by the unlabelled pictures since the date that the alarm gives.
+is centred again, by the unlabelled pictures since the date that the alarm gives.
 """
 
 import argparse
@@ -50,7 +50,7 @@ POOL, WRONG = 2000, 0.02
 LABELS = (6, 12, 24, 48, 96)
 MONTH_LABELS = (24, 96)
 LAMP_AT, NEW_AT = 0.4, 0.6
-SETTLE = 200  # pictures after an alarm until the preparation is centred anew
+SETTLE = 200  # pictures after an alarm until the preparation is centred again
 TAUGHT = (1, 3)  # labels of the new kind
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -126,7 +126,7 @@ def label_curves(table: FeatureTable, run: int) -> Iterator[dict[str, Any]]:
 
 
 def oracle(truth: Ints, classes: int, rng: np.random.Generator) -> Ints:
-    """What a person says who is wrong about 2 % of the pictures."""
+    """Labels of a person who is wrong about 2 % of the pictures."""
     other = (truth + rng.integers(1, classes, len(truth))) % classes
     return np.where(rng.random(len(truth)) < WRONG, other, truth)
 

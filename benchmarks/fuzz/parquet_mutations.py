@@ -1,7 +1,7 @@
-"""Damage to what a Parquet file says of its pages, with all places and lengths right.
+"""Damage to what a Parquet file says about its pages, with all places and lengths right.
 
 The footer and the headers of the pages are structures of Thrift's compact protocol. They are read
-as trees, numbers of one of them are changed, and the file is laid out anew.
+as trees, numbers of one of them are changed, and the file is laid out again.
 """
 
 import random
@@ -69,7 +69,7 @@ def put_together(footer: Node, chunks: list[list[tuple[Node, bytes]]]) -> bytes:
 
 
 def lay_out(footer: Node, chunks: list[list[tuple[Node, bytes]]]) -> None:
-    """Write into the footer where the pages stand, if nothing else changes."""
+    """Write into the footer where the pages are, if nothing else changes."""
     now = 4
     for about, pages in zip(abouts(footer), chunks, strict=True):
         start = now

@@ -1,8 +1,8 @@
-"""Measurements of `gpu.sh` to the GPU section of the results page.
+"""Measurements of `gpu.sh` to the page docs/results/gpu.md.
 
-    python -m benchmarks.gpu.table docs/results.md docs/results
+    python -m benchmarks.gpu.table docs/results/gpu.md docs/results
 
-The part of the page between two marks is written anew from the folder's gpu_*.json, one card each.
+The part of the page between two marks is written again from the folder's gpu_*.json, one card each.
 What was not measured, or not on a GPU, is called so.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from cvgssl.runtime.files import write_text
 
-BEGIN = "<!-- by python -m benchmarks.gpu.table docs/results.md docs/results -->"
+BEGIN = "<!-- by python -m benchmarks.gpu.table docs/results/gpu.md docs/results -->"
 END = "<!-- end of what it wrote -->"
 MISSING = "not measured"
 Row = Mapping[str, Any]

@@ -115,7 +115,7 @@ def innermost(calls: Sequence[Named]) -> list[Named]:
 def overlaps(
     named: Sequence[Named], intervals: Sequence[Interval], otherwise: str
 ) -> dict[str, float]:
-    """How much of the intervals lies in each of the disjoint, ordered `named` ones."""
+    """How much of the intervals is in each of the disjoint, ordered `named` ones."""
     times: dict[str, float] = defaultdict(float)
     starts = [start for start, _, _ in named]
     for start, end in intervals:

@@ -140,11 +140,11 @@ def test_page_shows_what_was_measured() -> None:
         assert row.count("|") > 2
 
 
-def test_results_page_is_up_to_date() -> None:
-    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+def test_gpu_page_is_up_to_date() -> None:
+    text = (ROOT / "docs" / "results" / "gpu.md").read_text(encoding="utf-8")
     results = table.measurements(ROOT / "docs" / "results")
     assert table.updated(text, results) == text, (
-        "python -m benchmarks.gpu.table docs/results.md docs/results"
+        "python -m benchmarks.gpu.table docs/results/gpu.md docs/results"
     )
 
 
