@@ -15,7 +15,7 @@ from cvgssl.features.preparation import Preparation
 from cvgssl.features.reading import Reading
 from cvgssl.features.table import FeatureTable, load_features, save_features
 from cvgssl.heads import HEADS
-from cvgssl.heads.change import Reference, light_of
+from cvgssl.heads.change_reference import Reference, light_of
 from cvgssl.images.geometry import Geometry
 
 CHANGED = 250  # pictures of each set

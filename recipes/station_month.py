@@ -36,7 +36,8 @@ from cvgssl.features.graph_cache import graph_cache
 from cvgssl.features.preparation import Preparation
 from cvgssl.features.table import UNLABELLED, FeatureTable, load_features
 from cvgssl.heads import HEADS, CalibratedHead, OpenSetHead
-from cvgssl.heads.change import ChangeDetector, Reference, light_of
+from cvgssl.heads.change import ChangeDetector
+from cvgssl.heads.change_reference import Reference, light_of
 from cvgssl.heads.metrics import confusion, macro_recall, mean_interval
 from cvgssl.images.decoding import decode_bytes
 from cvgssl.images.geometry import Geometry

@@ -13,9 +13,8 @@ from cvgssl.heads.change import (
     STRANGE,
     Alarm,
     ChangeDetector,
-    Reference,
-    light_of,
 )
+from cvgssl.heads.change_reference import Reference, light_of
 
 Rows = NDArray[np.float64]
 WIDTH = 8

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cvgssl.heads.change import Reference, light_of
+from cvgssl.heads.change_reference import Reference, light_of
 from cvgssl.images.decoding import Square
 from cvgssl.recognizer.fitted import FittedRecognizer
 from cvgssl.runtime.errors import UserError
