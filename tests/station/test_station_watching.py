@@ -14,7 +14,8 @@ from PIL import Image
 from cvgssl.recognizer.card import load_recognizer
 from cvgssl.recognizer.changes import ChangeAlarm
 from cvgssl.runtime.errors import UserError
-from cvgssl.station import watching as watching_module
+from cvgssl.station import alarms as alarms_module
+from cvgssl.station.alarms import SETTLED, StationAlarm
 from cvgssl.station.answering import Answering
 from cvgssl.station.answers import ANSWER, Answers, Wanted
 from cvgssl.station.config import StationConfig
@@ -24,7 +25,7 @@ from cvgssl.station.picture_store import PictureStore
 from cvgssl.station.review import Reviews, verdict
 from cvgssl.station.sinks import ALARM
 from cvgssl.station.watch_config import WatchOptions
-from cvgssl.station.watching import SETTLED, WATCHED, ToldAlarm, Watching
+from cvgssl.station.watching import WATCHED, Watching
 from tests.station.conftest import until
 
 
@@ -104,26 +105,26 @@ def test_a_lamp_fails(watching: Callable[..., Watching], folder: Path, tmp_path:
     for number in range(80):
         picture(line / f"{number:03}.png", number)
     until(lambda: len(answered(folder)) == 80)
-    assert work.alarms() == [] and 0 <= (work.sources()[0].nearness or 0) < 1
+    assert work.alarms.all() == [] and 0 <= (work.sources()[0].nearness or 0) < 1
     for number in range(80, 140):
         picture(line / f"{number:03}.png", number, gain=0.4)
     until(lambda: len(answered(folder)) == 140)
-    (alarm,) = until(work.alarms)
+    (alarm,) = until(work.alarms.all)
     # the encoder is tiny and was never trained: all dark pictures are of one class to it
     assert alarm.facts["alarm"] in ("light", "shares") and alarm.settled is None
     assert alarm.version == 1 and alarm.source == "watch"
     assert int(Path(alarm.facts["first"]).stem) >= 70
     with pytest.raises(LookupError):
-        work.settle(alarm.number + 10_000, "nothing", "Li")
-    work.settle(alarm.number, "nothing", "Li")
-    (alarm,) = work.alarms()
+        work.alarms.settle(alarm.number + 10_000, "nothing", "Li")
+    work.alarms.settle(alarm.number, "nothing", "Li")
+    (alarm,) = work.alarms.all()
     assert (alarm.settled, alarm.who) == ("nothing", "Li")
     with contextlib.closing(EventLog(folder / LOG)) as log:
         assert len(list(log.events(SETTLED))) == 1
     _recentred_with_labels(work, folder, alarm)
 
 
-def _recentred_with_labels(work: Watching, folder: Path, alarm: ToldAlarm) -> None:
+def _recentred_with_labels(work: Watching, folder: Path, alarm: StationAlarm) -> None:
     """Named pictures of the dark ones are learned by the re-centred version, and no others."""
     store = PictureStore(folder, 10**8)
     answers = Answers(folder / LOG, store)
@@ -135,7 +136,7 @@ def _recentred_with_labels(work: Watching, folder: Path, alarm: ToldAlarm) -> No
     reviews.review(other.number, "Li", True)
     wrong = reviews.review(unsure.number, "Li", verdict(unsure, "burr"), "burr")
     reviews.review(unsure.number, "Li", None, "?", wrong.number)  # the last one counts
-    number, labels = work.recentre(alarm.number, "Li", reviews.truths())
+    number, labels = work.alarms.recentre(alarm.number, "Li", reviews.truths())
     assert labels == 2
     (place,) = (folder / "models" / f"{number:04}").iterdir()
     card, kept = load_recognizer(place)
@@ -143,7 +144,7 @@ def _recentred_with_labels(work: Watching, folder: Path, alarm: ToldAlarm) -> No
     named = {Path(name).name: card.classes[label] for name, label in listed.items() if label >= 0}
     assert named[dark.sha256] == "burr" and named[other.sha256] == other.predicted_class
     assert not {bright.sha256, unsure.sha256} & {*named} and "burr" in card.classes
-    assert next(each for each in work.alarms()).settled == "recentred"
+    assert next(each for each in work.alarms.all()).settled == "recentred"
     reviews.close()
     answers.close()
     store.close()
@@ -161,7 +162,7 @@ def test_another_pictures_per_part_begins_anew_and_spoils_nothing(
         assert work.sources()[0].reason == ""
         alarm = ChangeAlarm("light", "darker", "", 70, 9, f"{at}.png", ())
         for _ in range(2):  # told once for each way of comparing
-            work._alarm("watch", 1, [alarm])
+            work.alarms.add("watch", 1, [alarm])
         work.close()
         with contextlib.closing(EventLog(folder / LOG)) as log:
             runs = [event.facts["pictures_per_part"] for event in log.events(ALARM)]
@@ -178,18 +179,18 @@ def test_a_version_is_recentred_by_one_person_at_a_time(
         assert go.wait(30)
         raise UserError("too few pictures")
 
-    monkeypatch.setattr(watching_module, "embeddings_around", wait)
-    work._alarm("watch", 1, [ChangeAlarm("light", "darker", "", 70, 9, "a.png", ())])
-    (alarm,) = work.alarms()
+    monkeypatch.setattr(alarms_module, "embeddings_around", wait)
+    work.alarms.add("watch", 1, [ChangeAlarm("light", "darker", "", 70, 9, "a.png", ())])
+    (alarm,) = work.alarms.all()
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(work.recentre, alarm.number, "Li", {})
+        first = pool.submit(work.alarms.recentre, alarm.number, "Li", {})
         until(lambda: asked)
         with pytest.raises(UserError, match="is being re-centred"):
-            work.recentre(alarm.number, "Wang", {})
+            work.alarms.recentre(alarm.number, "Wang", {})
         go.set()
         assert isinstance(first.exception(30), UserError)
     with pytest.raises(UserError, match="too few"):
-        work.recentre(alarm.number, "Wang", {})
+        work.alarms.recentre(alarm.number, "Wang", {})
     assert len(asked) == 2
 
 

@@ -21,6 +21,7 @@ from cvgssl.recognizer.changes import ChangeAlarm, ChangeLog, identity
 from cvgssl.recognizer.config import AlarmOptions
 from cvgssl.recognizer.measuring import Arrival
 from cvgssl.runtime.errors import MachineError
+from cvgssl.station.alarms import StationAlarm
 from cvgssl.station.answering import Answering, Loaded, SentPicture
 from cvgssl.station.answers import Answers
 from cvgssl.station.config import StationConfig
@@ -31,7 +32,7 @@ from cvgssl.station.routes import Routes
 from cvgssl.station.sinks import ALARM
 from cvgssl.station.streams import change_log
 from cvgssl.station.watch_config import WatchOptions
-from cvgssl.station.watching import ToldAlarm, Watching
+from cvgssl.station.watching import Watching
 from tests.recognizer.conftest import make_model
 from tests.station.conftest import Running, Start
 from tests.station.test_http import form
@@ -162,8 +163,8 @@ def test_an_alarm_that_was_kept_but_not_told_is_told_once(
         work, answering = watching(recognizer)
         asyncio.run(ask(answering, work, 0))
 
-        def told(work: Watching = work) -> list[ToldAlarm]:
-            return work.alarms()
+        def told(work: Watching = work) -> list[StationAlarm]:
+            return work.alarms.all()
 
         (alarm,) = until(told)
         assert (alarm.source, alarm.facts["pictures"]) == ("program", kept_alarm.pictures)
@@ -229,8 +230,8 @@ def test_a_log_that_takes_no_alarm_gets_it_later(
         patch.setattr(EventLog, "append", full)
         asyncio.run(ask(answering, work, 0))
         assert "disk is full" in until(lambda: work.programs.state().trouble)
-    until(lambda: asyncio.run(ask(answering, work, 1)) and work.alarms())
-    (alarm,) = work.alarms()
+    until(lambda: asyncio.run(ask(answering, work, 1)) and work.alarms.all())
+    (alarm,) = work.alarms.all()
     assert alarm.facts["words"] == "darker"
     until(lambda: not work.programs.state().trouble)
 

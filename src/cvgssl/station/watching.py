@@ -6,51 +6,40 @@ from what is compared; each alarm is reported once.
 """
 
 import asyncio
-import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from cvgssl.images.names import comparable
 from cvgssl.recognizer.answers import path_text
-from cvgssl.recognizer.changes import ChangeAlarm, NamedEmbeddings, embeddings_around
 from cvgssl.recognizer.measuring import Seen
-from cvgssl.recognizer.recentring import Labelled, recentre
 from cvgssl.recognizer.watching import Arrivals
 from cvgssl.runtime.errors import MachineError, UserError
 from cvgssl.runtime.files import sha256_file
 from cvgssl.runtime.parsing import one_line
+from cvgssl.station.alarms import STATION, Alarms
 from cvgssl.station.answering import Answering, Loaded, SentPicture
-from cvgssl.station.answers import WATCH, Answer, Answers, Judged, Source, Wanted
+from cvgssl.station.answers import WATCH, Answers, Wanted
 from cvgssl.station.config import StationConfig
 from cvgssl.station.delivery import Delivery, deliveries
-from cvgssl.station.events import LOG, Event, EventLog
+from cvgssl.station.events import LOG, EventLog
 from cvgssl.station.gathering import BusyError
 from cvgssl.station.lines import write_line
-from cvgssl.station.review import FOLDER as REVIEWED
-from cvgssl.station.sinks import ALARM
 from cvgssl.station.streams import (
-    CHANGES,
     Measures,
     ProgramStream,
     SourceState,
     Stream,
-    change_log,
 )
 from cvgssl.station.watch_config import WatchOptions
 
-WATCHED, SETTLED = "watch", "settled"
-Settled = Literal["nothing", "labelled", "recentred"]
-"""What people made of an alarm: nothing has to be done, or they gave labels, or re-centred."""
-_STATION = "station"
-_TO_LABEL = 3
+WATCHED = "watch"
 _TRIES = 3600  # seconds for which a busy station is asked again
 
 
@@ -63,28 +52,10 @@ class SinkState:
     trouble: str
 
 
-@dataclass(frozen=True)
-class ToldAlarm:
-    """number, at: of its event. source: of the pictures, `facts` name them as `Stream` does.
-
-    version: that was live. pictures_per_part: of `AlarmOptions`. settled: what was made of it, or
-    None; who: did.
-    """
-
-    number: int
-    at: str
-    source: Source
-    version: int
-    pictures_per_part: int
-    facts: dict[str, Any]
-    settled: str | None
-    who: str | None
-
-
 class Watching:
     """Sources and sinks of a station, for any number of threads.
 
-    programs: gets what programs ask.
+    programs: gets what programs ask. alarms: see `Alarms`.
 
     Parameters
     ----------
@@ -105,11 +76,11 @@ class Watching:
             raise UserError(f"--watch {options.watch}: no such folder")
         self._log, self._lock = EventLog(config.folder / LOG), threading.Lock()
         self._deliveries: list[Delivery] = deliveries(options, config.folder, answers.pictures)
+        self.alarms = Alarms(config.folder, options.pictures_per_part, answering, answers)
         measures = Measures()
-        self.programs = ProgramStream(config.folder, options, measures, self._alarm)
-        self._stream = Stream(WATCH, config.folder, options, measures, self._alarm)
+        self.programs = ProgramStream(config.folder, options, measures, self.alarms.add)
+        self._stream = Stream(WATCH, config.folder, options, measures, self.alarms.add)
         self._seen: dict[str, tuple[Seen, int]] = {}  # of one batch: where each picture is
-        self._recentring = threading.Lock()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._work, name="watch", daemon=True)
 
@@ -120,7 +91,7 @@ class Watching:
         self.programs.begin(self._answering.live)
         if self._options.watch is not None:
             with self._lock:
-                self._log.append(WATCHED, _STATION, folder=path_text(self._options.watch))
+                self._log.append(WATCHED, STATION, folder=path_text(self._options.watch))
             self._thread.start()
 
     def close(self) -> None:
@@ -134,6 +105,7 @@ class Watching:
         self.programs.close()
         for each in self._deliveries:
             each.close()
+        self.alarms.close()
         with self._lock:
             self._log.close()
 
@@ -154,113 +126,6 @@ class Watching:
                 SinkState(each.sink.name, each.waiting(self._log), each.trouble)
                 for each in self._deliveries
             ]
-
-    def alarms(self) -> list[ToldAlarm]:
-        """All, the newest first."""
-        with self._lock:
-            events = list(self._log.events(ALARM, SETTLED))
-        settled: dict[int, Event] = {
-            each.facts["alarm"]: each for each in events if each.kind == SETTLED
-        }
-        told = []
-        for each in reversed([event for event in events if event.kind == ALARM]):
-            by = settled.get(each.number)
-            how = None if by is None else by.facts["how"]
-            facts = dict(each.facts)
-            source, version = facts.pop("source", WATCH), facts.pop("version")
-            pictures_per_part = facts.pop("pictures_per_part", 1)
-            who = None if by is None else by.who
-            told.append(
-                ToldAlarm(each.number, each.at, source, version, pictures_per_part, facts, how, who)
-            )
-        return told
-
-    def example(self, alarm: ToldAlarm, name: str) -> Answer | None:
-        """The newest answer to a picture that an alarm names; None where there is none."""
-        if alarm.source == WATCH:
-            answers = self._answers.page(Wanted(name=name, source=WATCH))
-            return next((each for each in answers if each.name == name), None)
-        return next(
-            iter(self._answers.page(Wanted(sha256=name, source=alarm.source), None, 1)), None
-        )
-
-    def to_label(self, alarm: ToldAlarm) -> list[Answer]:
-        """Up to three answers since a change whose labels would tell most: the least sure ones.
-
-        Of different likely classes where there are some; none of those that were reviewed.
-        """
-        unsure = sorted(self._since(alarm, "none"), key=lambda each: each.probability)
-        chosen: list[Answer] = []
-        for each in unsure:
-            if each.predicted_class not in [other.predicted_class for other in chosen]:
-                chosen.append(each)
-        chosen += [each for each in unsure if each not in chosen]
-        return chosen[:_TO_LABEL]
-
-    def labelled(self, alarm: ToldAlarm) -> int:
-        """Answers since a change that people have reviewed, counted up to 1000."""
-        return sum(len(self._since(alarm, each)) for each in ("right", "wrong"))
-
-    def _since(self, alarm: ToldAlarm, review: Judged) -> list[Answer]:
-        """The newest answers of an alarm's source since the change, 500 at most, by review."""
-        first = self.example(alarm, alarm.facts["first"])
-        newest = self._answers.page(Wanted(source=alarm.source, review=review), None, 500)
-        return [each for each in newest if first is None or each.number >= first.number]
-
-    def recentre(self, number: int, who: str, truths: Mapping[str, str]) -> tuple[int, int]:
-        """Make a version of the one that gave an alarm, re-centred, which is not live.
-
-        truths: classes of pictures by their SHA-256; it learns those of pictures since the change.
-        Gives its number, and how many labels it learned. Raises LookupError where there is no such
-        alarm, UserError where pictures are too few, and where somebody else has one made.
-        """
-        if not self._recentring.acquire(blocking=False):
-            raise UserError("a version is being re-centred; wait until it is there")
-        try:
-            return self._recentred(number, who, truths)
-        finally:
-            self._recentring.release()
-
-    def _recentred(self, number: int, who: str, truths: Mapping[str, str]) -> tuple[int, int]:
-        alarm = next((each for each in self.alarms() if each.number == number), None)
-        if alarm is None:
-            raise LookupError(f"alarm {number}: there is none")
-        loaded = self._answering.load(alarm.version)
-        log = change_log(self._folder, alarm.source, alarm.version, alarm.pictures_per_part)
-        before, after = embeddings_around(log, alarm.facts["pictures"], alarm.facts["since"])
-        labelled = self._named(alarm, after, truths)
-        made = self._folder / CHANGES / f"version {alarm.version} re-centred"
-        shutil.rmtree(made, ignore_errors=True)  # of an earlier time
-        joined = recentre(loaded.version.path, before.values, after.values, made, labelled)
-        version = self._answering.add(made, who)
-        shutil.rmtree(made, ignore_errors=True)
-        self.settle(number, "recentred", who)
-        return version.number, joined.labels
-
-    def _named(
-        self, alarm: ToldAlarm, after: NamedEmbeddings, truths: Mapping[str, str]
-    ) -> Labelled:
-        """The pictures since a change whose classes are known."""
-        rows = after.rows()
-        found: dict[str, tuple[str, int]] = {}
-        for sha256, truth in truths.items():
-            names = [sha256]
-            if alarm.source == WATCH:
-                answers = self._answers.page(Wanted(sha256=sha256, source=WATCH))
-                names = [comparable(each.name) for each in answers]
-            row = next((rows[name] for name in names if name in rows), None)
-            if row is not None:
-                # as the next fit of reviews calls them, so that pages find the pictures
-                found[(self._folder / REVIEWED / sha256).as_posix()] = truth, row
-        places = np.array([row for _, row in found.values()], np.intp)
-        return Labelled([*found], [truth for truth, _ in found.values()], after.values[places])
-
-    def settle(self, number: int, how: Settled, who: str) -> None:
-        """Note what was made of an alarm; raises LookupError where there is none."""
-        if number not in [each.number for each in self.alarms()]:
-            raise LookupError(f"alarm {number}: there is none")
-        with self._lock:
-            self._log.append(SETTLED, who, alarm=number, how=how)
 
     def counts(self, hours: int = 24) -> tuple[list[str], dict[str, list[int]]]:
         """Hours (UTC, as 2026-01-31T17), the newest last, and of each answer how many in each."""
@@ -338,7 +203,7 @@ class Watching:
                 reasons[path] = told["error"]
             elif claim(path):
                 number = self._answers.keep(
-                    told, picture.data, version=loaded.version.number, source=WATCH, who=_STATION,
+                    told, picture.data, version=loaded.version.number, source=WATCH, who=STATION,
                     ms=ms, once=True,
                 )  # fmt: skip
                 waiting.append((picture.name, told, number))
@@ -389,25 +254,6 @@ class Watching:
                 if time.monotonic() > until or self._ending.wait(min(busy.retry_after, 5)):
                     raise MachineError("the station is busy") from busy
         return made
-
-    def _alarm(self, source: Source, version: int, alarms: Sequence[ChangeAlarm]) -> None:
-        """Add to the log what is not there: see `streams.Tell`."""
-        whose = {
-            "source": source,
-            "version": version,
-            "pictures_per_part": self._options.pictures_per_part,
-        }
-        with self._lock:
-            known = {
-                each.facts["pictures"]
-                for each in self._log.events(ALARM)
-                if ({"source": WATCH, "pictures_per_part": 1} | each.facts).items() >= whose.items()
-            }
-            new = [each for each in alarms if each.pictures not in known]
-            for alarm in new:
-                self._log.append(ALARM, _STATION, **whose, **asdict(alarm))
-        for alarm in new:
-            write_line(level="warning", source=source, message=alarm.line())
 
     def _tell(self, trouble: str) -> None:
         if trouble and trouble != self._stream.trouble:

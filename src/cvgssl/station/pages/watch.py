@@ -10,6 +10,7 @@ from starlette.routing import BaseRoute
 
 from cvgssl.heads.verdicts import NOT_SURE, UNKNOWN
 from cvgssl.runtime.errors import UserError
+from cvgssl.station.alarms import StationAlarm
 from cvgssl.station.answering import Answering
 from cvgssl.station.answers import Answer
 from cvgssl.station.class_keys import ClassKeys
@@ -17,7 +18,7 @@ from cvgssl.station.pages.recognize import number_of
 from cvgssl.station.pages.shell import Shell, json_object
 from cvgssl.station.people import Person
 from cvgssl.station.review import Reviews
-from cvgssl.station.watching import ToldAlarm, Watching
+from cvgssl.station.watching import Watching
 
 _HOURS = 24
 _ALARMS = 20  # that are listed
@@ -60,7 +61,7 @@ class WatchPage:
 
     def _facts(self) -> dict[str, Any]:
         hours, counts = self._watching.counts(_HOURS)
-        alarms = self._watching.alarms()[:_ALARMS]
+        alarms = self._watching.alarms.all()[:_ALARMS]
         open_alarm = next((each for each in alarms if each.settled is None), None)
         live, folder = self._answering.live, self._watching.folder
         keys = dict(self._keys())
@@ -74,11 +75,13 @@ class WatchPage:
             "classes": list(dict.fromkeys([*keys, *(live.recognizer.classes if live else ())])),
         }
 
-    def _alarm(self, alarm: ToldAlarm) -> dict[str, Any]:
+    def _alarm(self, alarm: StationAlarm) -> dict[str, Any]:
         """The one that nobody has dealt with, with its pictures."""
-        examples = [self._watching.example(alarm, each["name"]) for each in alarm.facts["examples"]]
+        examples = [
+            self._watching.alarms.example(alarm, each["name"]) for each in alarm.facts["examples"]
+        ]
         nearest = [_short(each["nearest"]) for each in alarm.facts["examples"]]
-        labelled = self._watching.labelled(alarm)
+        labelled = self._watching.alarms.labelled(alarm)
         return {
             "alarm": alarm,
             "labelled": labelled,
@@ -87,7 +90,7 @@ class WatchPage:
                 for answer, near in zip(examples, nearest, strict=True)
                 if answer is not None
             ],
-            "to_label": [_shown(each) for each in self._watching.to_label(alarm)],
+            "to_label": [_shown(each) for each in self._watching.alarms.to_label(alarm)],
         }
 
     async def _settle(self, request: Request, person: Person) -> Response:
@@ -96,7 +99,7 @@ class WatchPage:
         if how not in ("nothing", "labelled"):
             raise UserError("how: nothing or labelled")
         number = number_of(body.get("number"))
-        settle = self._watching.settle
+        settle = self._watching.alarms.settle
         await run_in_threadpool(settle, number, how, person.name)  # type: ignore[arg-type]
         return JSONResponse({})
 
@@ -104,7 +107,7 @@ class WatchPage:
         number = number_of((await json_object(request)).get("number"))
 
         def recentre() -> tuple[int, int]:
-            return self._watching.recentre(number, person.name, self._reviews.truths())
+            return self._watching.alarms.recentre(number, person.name, self._reviews.truths())
 
         version, labels = await run_in_threadpool(recentre)
         return JSONResponse({"version": version, "labels": labels})
