@@ -15,7 +15,7 @@ from ends_itself import AT_LINE, MAIN
 # the -- keeps torchrun from taking our --n for one of its own options
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone"]
 Run = Callable[..., Path]
-OPTIONS = ["--shot", "3", "--num-draws", "2", "--epochs", "2", "--batch-size", "7", "--lr", "0.01"]
+OPTIONS = ["--shot", "3", "--num-draws", "2", "--epochs", "2", "--batch-size", "11", "--lr", "0.01"]
 OPTIONS += ["--image-size", "32", "--eval-batch-size", "4", "--seed", "3"]
 WEIGHTS = ["--arch", "test_vit", "--pretrained", "FILE"]
 

@@ -21,6 +21,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 SMALL = ["--arch", "test_resnet", "--image-size", "48", "--view-size", "32", "--batch-size", "8"]
 SMALL += ["--epochs", "2", "--warmup-epochs", "1", "--mlp-dim", "32", "--out-dim", "16"]
 SMALL += ["--save-freq", "1", "--keep", "1", "--monitor-every", "1"]
+ONE_CROP = ["--nmb-crops", "1", "--min-scale-crops", "0.2", "--max-scale-crops", "1"]  # of four
 SHALLOW = "vit_tiny_patch16_224,depth=0,embed_dim=16,num_heads=1"  # little for a compiler to do
 
 
@@ -55,7 +56,9 @@ def test_doubts_about_going_on_from_weights(
     command: Command, steel: Path, teacher_file: Path
 ) -> None:
     words = ["--arch", "test_vit", "--pretrained", teacher_file, "--bank", "1", "--view-size", "32"]
-    done = command("pretrain", steel, *SMALL, *words, "--teacher", f"test_vit={teacher_file}")
+    done = command(
+        "pretrain", steel, *SMALL, *ONE_CROP, *words, "--teacher", f"test_vit={teacher_file}"
+    )
     assert done.returncode == 0, done.stderr
     assert "WARNING: 10 steps are few to go on from weights; --epochs 28 makes 140" in done.stdout
     assert (
@@ -197,8 +200,8 @@ def test_mistakes(
 def test_a_loss_that_is_not_finite_stops_with_what_was_saved(
     steel: Path, command: Command, tmp_path: Path
 ) -> None:
-    words = ["pretrain", steel, *SMALL, "--builder", "mocov3", "--epochs", "30", "--out", "run"]
-    done = command(*words, "--lr", "1e25", "--warmup-epochs", "10")
+    words = ["pretrain", steel, *SMALL, *ONE_CROP, "--builder", "mocov3", "--epochs", "30"]
+    done = command(*words, "--lr", "1e25", "--warmup-epochs", "10", "--out", "run")
     assert done.returncode == 2
     assert "the loss is NaN or infinite" in done.stderr
     for file in (tmp_path / "run").glob("*.pth.tar"):
@@ -213,7 +216,17 @@ def test_what_cannot_be_compiled_is_an_error(
     monkeypatch.setenv("CXX", str(tmp_path / "no compiler"))
     monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "1")  # no processes that compile
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "nothing compiled before"))
-    words = [*SMALL, "--arch", SHALLOW, "--builder", "mocov3", "--compile", "--out", "run"]
+    words = [
+        *SMALL,
+        *ONE_CROP,
+        "--arch",
+        SHALLOW,
+        "--builder",
+        "mocov3",
+        "--compile",
+        "--out",
+        "run",
+    ]
     done = command("pretrain", steel, *words)
     assert done.returncode == 2
     assert "--compile: torch cannot compile" in done.stderr
@@ -236,7 +249,7 @@ def test_unlabelled_folder_without_a_split(
         "--warmup-epochs",
         "0",
     ]
-    done = command("pretrain", "flat", *SMALL, *words, "--out", "run")
+    done = command("pretrain", "flat", *SMALL, *ONE_CROP, *words, "--out", "run")
     assert done.returncode == 0, done.stderr
     assert "transductive" in done.stdout
     words = ["--arch", "test_resnet", "--pretrained", "run/backbone.safetensors", "--shot", "2"]

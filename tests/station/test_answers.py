@@ -4,7 +4,6 @@ import csv
 import hashlib
 import io
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -244,15 +243,14 @@ def test_killed_while_it_answers(tmp_path: Path, python: str) -> None:
         "        os.write(1, b'%d %d\\n' % (start + n, future.result()))\n"
     )
     said: dict[int, int] = {}
-    for wait in (0.05, 0.11, 0.2):
+    for lines in (1, 30, 75):  # after so many, at different places of twenty that are kept together
         process = subprocess.Popen([python, "-c", script], cwd=tmp_path, stdout=subprocess.PIPE)
         assert process.stdout is not None
-        first = process.stdout.readline()
-        time.sleep(wait)
+        printed = [process.stdout.readline() for _ in range(lines)]
         process.kill()
-        lines = [first, *process.stdout.read().splitlines(keepends=True)]
+        printed += process.stdout.read().splitlines(keepends=True)
         process.wait()
-        for line in lines:
+        for line in printed:
             if line.endswith(b"\n"):
                 name, number = map(int, line.split())
                 assert said.setdefault(name, number) == number

@@ -1,7 +1,6 @@
 """Pictures of many askers, recognized together; no more than stated wait."""
 
 import threading
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from cvgssl.images.decoding import Square
 from cvgssl.recognizer.fitted import FittedRecognizer
 from cvgssl.station import gathering
 from cvgssl.station.gathering import BusyError, Gatherer
+from tests.station.conftest import until
 
 
 @dataclass(eq=False)
@@ -127,7 +127,7 @@ def test_a_picture_waits_for_those_that_are_being_decoded() -> None:
         assert gatherer.ask(mean, square(9)).result(20).probabilities[1] > 0
     with gatherer.decoding():
         first = gatherer.ask(mean, square(8))
-        time.sleep(0.2)
+        until(gatherer._waiting.empty)  # the thread has it, and waits
         assert not first.done()
     assert gatherer.ask(mean, square(9)).result(20).probabilities[1] > 0
     assert first.result(20).probabilities[1] > 0

@@ -211,6 +211,7 @@ def test_connections_that_ask_nothing_are_closed() -> None:
         asked = [b"", b"GET / HT", whole, whole + b"GET / HTTP/1.1\r\nHo", whole + whole]
         port = listener.getsockname()[1]
         silent, half, one, more, two = await asyncio.gather(*(ended(port, each) for each in asked))
+        # how long each was open: on a slow machine all of them are open for longer
         assert silent[0] == half[0] == b"" and min(silent[1], half[1]) >= 0.4
         assert [each[0].count(b"done") for each in (one, more, two)] == [1, 1, 2]
         assert min(one[1], more[1]) >= 1.2 and two[1] >= 2

@@ -7,11 +7,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import pytest
 
 from cvgssl.runtime.errors import UserError
 from cvgssl.selection.label_list import read_labels, write_labels
+from cvgssl.station import jobs as module
 from cvgssl.station.answering import Answering
 from cvgssl.station.answers import Answers
 from cvgssl.station.config import StationConfig
@@ -200,8 +202,18 @@ def is_there(process: int) -> bool:
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes")
 def test_a_command_ends_with_a_station_that_is_killed_before_it_begins_again(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    refused: list[BlockingIOError] = []
+    assert module.fcntl is not None
+
+    def lock(file: BinaryIO, operation: int, flock: Any = module.fcntl.flock) -> None:
+        try:
+            flock(file, operation)
+        except BlockingIOError as error:
+            refused.append(error)
+            raise
+
     words = ["data", "synth", str(tmp_path / "plant"), "--per-class", "3000"]
     slow, may_end = tmp_path / "slow", tmp_path / "may_end"
     slow.write_text(
@@ -219,9 +231,10 @@ def test_a_command_ends_with_a_station_that_is_killed_before_it_begins_again(
     again = Jobs(tmp_path, tmp_path / LOG)
     begun: list[Job] = []
     again.before["synth"] = begun.append
+    monkeypatch.setattr(module.fcntl, "flock", lock)
     again.begin()
     until(lambda: again.job(1).state == "running")
-    time.sleep(0.3)
+    until(lambda: len(refused) >= 3)  # it has looked, and goes on looking
     assert is_there(child) and not begun and again._process is None
     may_end.touch()
     until(lambda: again._process is not None)
