@@ -106,7 +106,7 @@ def test_another_answer_is_noticed(
 ) -> None:
     pictures = ExportedFile(with_map.file).metadata["golden"]
     right = golden.Golden.unpacked(pictures[3])
-    other = right.right | {what: right.right[what] + np.float32(0.02)}
+    other = right.expected | {what: right.expected[what] + np.float32(0.02)}
     pictures[3] = golden.Golden(right.samples, other).packed()
     path = changed(with_map.file, tmp_path / "other.onnx", golden=pictures)
     assert main(["verify", str(path)]) == 2

@@ -262,7 +262,7 @@ def test_a_file_that_answers_otherwise_is_refused(
 ) -> None:
     pictures = ExportedFile(with_map.file).metadata["golden"]
     right = golden.Golden.unpacked(pictures[3])
-    other = right.right | {"probabilities": np.roll(right.right["probabilities"], 1)}
+    other = right.expected | {"probabilities": np.roll(right.expected["probabilities"], 1)}
     pictures[3] = golden.Golden(right.samples, other).packed()
     path = changed(with_map.file, tmp_path / "other.onnx", golden=pictures)
     for _ in range(2):  # that it failed is not remembered as passed

@@ -132,8 +132,8 @@ def check_changes(
     `MOST_CHANGED` of the pool's.
     """
     named = {path: answers[path]["probabilities"] for path in wanted}
-    apart = max(float(np.abs(named[path] - right).max()) for path, right in wanted.items())
-    other = {path for path, right in wanted.items() if named[path].argmax() != right.argmax()}
+    apart = max(float(np.abs(named[path] - expected).max()) for path, expected in wanted.items())
+    other = {path for path, expected in wanted.items() if named[path].argmax() != expected.argmax()}
     of_labelled = [path for path in labelled if path in other]
     of_pool = [path for path in pool if path in other]
     most = int(MOST_CHANGED * len(pool))

@@ -123,10 +123,10 @@ def export(config: ExportConfig) -> ExportSummary:
         if config.int8:
             changes = check_changes(exported, answers[0], wanted, labelled, pool)
         elif pool:
-            names, right = list(map(str, wanted)), list(wanted.values())
+            names, expected = list(map(str, wanted)), list(wanted.values())
             on_pool = _worst(
                 [
-                    check_answers(each, names, list(own.values()), right, _NOT_LEFT)
+                    check_answers(each, names, list(own.values()), expected, _NOT_LEFT)
                     for each, own in zip(programs, answers, strict=True)
                 ]
             )
@@ -205,7 +205,7 @@ def _answered(model: Any, golden: Sequence[Golden]) -> list[Golden]:
     run = compiled(model)
     answers = [run(graph_inputs(each.samples, each.white)) for each in golden]
     return [
-        Golden(each.samples, {name: np.array(answer[name]) for name in each.right})
+        Golden(each.samples, {name: np.array(answer[name]) for name in each.expected})
         for each, answer in zip(golden, answers, strict=True)
     ]
 

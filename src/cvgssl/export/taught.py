@@ -113,18 +113,18 @@ def _seen(maps: Maps, rows: NDArray[np.float64]) -> Tensor:
     return torch.cat(maps(unit_rows(torch.from_numpy(rows))), dim=1).float()
 
 
-def _taught(seen: Tensor, right: Tensor) -> TaughtPart:
+def _taught(seen: Tensor, expected: Tensor) -> TaughtPart:
     """Taught by gradient descent on the cross-entropy with probabilities [N, K]."""
     with torch.random.fork_rng(devices=[]), _one_thread():
         torch.manual_seed(_SEED)
-        part = TaughtPart(seen.shape[1], right.shape[1])
+        part = TaughtPart(seen.shape[1], expected.shape[1])
         optimizer = torch.optim.AdamW(part.parameters(), weight_decay=_DECAY)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=_STEPS)
         with progress("teach", _STEPS) as advance:
             for batch in islice(_batches(len(seen)), _STEPS):
                 scores = part.layers(seen[batch])
                 optimizer.zero_grad()
-                nn.functional.cross_entropy(scores, right[batch]).backward()  # type: ignore[no-untyped-call]
+                nn.functional.cross_entropy(scores, expected[batch]).backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 schedule.step()
                 advance(1)
@@ -152,17 +152,17 @@ def _measured(
     name: str,
     examples: int,
     answered: NDArray[np.float64],
-    right: NDArray[np.float32],
+    expected: NDArray[np.float32],
     head: OpenSetHead,
 ) -> Teaching:
-    sure = [each.max(axis=1) >= head.probability_threshold_ for each in (answered, right)]
+    sure = [each.max(axis=1) >= head.probability_threshold_ for each in (answered, expected)]
     return Teaching(
         name,
         examples,
-        len(right),
-        float((answered.argmax(axis=1) == right.argmax(axis=1)).mean()),
+        len(expected),
+        float((answered.argmax(axis=1) == expected.argmax(axis=1)).mean()),
         float((sure[0] == sure[1]).mean()),
-        float(np.abs(answered - right).mean()),
+        float(np.abs(answered - expected).mean()),
     )
 
 

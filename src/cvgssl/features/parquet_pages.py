@@ -125,10 +125,10 @@ def _header(file: BinaryIO, place: int) -> tuple[Struct, int]:
 
 def _data(header: Struct) -> Struct:
     """Of a page of values what says how many; other pages have none."""
-    found: Struct = header.get(_DATA_PAGE) or header.get(_DATA_PAGE_2) or {_PAGE_VALUES: 0}
-    if not 0 <= found[_PAGE_VALUES] < 2**31:
+    page: Struct = header.get(_DATA_PAGE) or header.get(_DATA_PAGE_2) or {_PAGE_VALUES: 0}
+    if not 0 <= page[_PAGE_VALUES] < 2**31:
         raise ValueError("a page with a number of values that cannot be")
-    return found
+    return page
 
 
 def _add(claim: Claim, name: str, page: Struct) -> None:

@@ -288,7 +288,7 @@ def embeddings_around(
     first = pictures - since + 1
     parts = ((max(1, first - LOOKED_AT), first - 1), (first, pictures + LOOKED_AT))
     with closing(SqliteFile(path, _KIND)) as file:
-        found = [
+        rows_of_each = [
             file.select(
                 "select name, embedding from pictures where number between ? and ? order by number",
                 part,
@@ -300,7 +300,7 @@ def embeddings_around(
             [comparable(name) for name, _ in rows],
             np.array([np.frombuffer(embedding, np.float32) for _, embedding in rows]),
         )
-        for rows in found
+        for rows in rows_of_each
     )
     return before, after
 

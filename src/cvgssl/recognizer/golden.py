@@ -50,14 +50,14 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class Golden:
-    """A picture and the right answer.
+    """A picture and the expected answer.
 
-    samples: uint8 or uint16 [H, W] or [H, W, 3]. right: probabilities [K], embedding [D], and a
+    samples: uint8 or uint16 [H, W] or [H, W, 3]. expected: probabilities [K], embedding [D], and a
     score [] where the recognizer has one.
     """
 
     samples: NDArray[Any]
-    right: GraphOutputs
+    expected: GraphOutputs
 
     @property
     def white(self) -> int:
@@ -66,7 +66,7 @@ class Golden:
 
     def packed(self) -> dict[str, Any]:
         """As JSON values."""
-        arrays = {"samples": self.samples} | self.right
+        arrays = {"samples": self.samples} | self.expected
         return {"white": self.white} | {name: _packed(value) for name, value in arrays.items()}
 
     @classmethod
@@ -125,15 +125,16 @@ def check_golden(exported: ExportedFile, remedy: str = UNUSABLE) -> Agreement:
         rest = INT8_TOLERANCE if exported.int8 else 10 * TOLERANCE
         answers = [exported(each.samples, each.white) for each in golden]
         names = [f"golden picture {number}" for number in range(1, len(golden) + 1)]
-        wanted = [each.right["probabilities"] for each in golden]
+        wanted = [each.expected["probabilities"] for each in golden]
         agreement = check_answers(exported, names, answers, wanted, remedy)
         pairs = list(zip(answers, golden, strict=True))
         embedding = _largest(
-            (answer["embedding"] - each.right["embedding"]) / np.abs(each.right["embedding"]).max()
+            (answer["embedding"] - each.expected["embedding"])
+            / np.abs(each.expected["embedding"]).max()
             for answer, each in pairs
         )
         score = _largest(
-            answer["score"] - each.right["score"] if "score" in each.right else np.zeros(())
+            answer["score"] - each.expected["score"] if "score" in each.expected else np.zeros(())
             for answer, each in pairs
         )
     if not (embedding <= rest and score <= rest):
@@ -163,11 +164,11 @@ def check_once(exported: ExportedFile) -> None:
 
 def _check_metadata(exported: ExportedFile, golden: Golden) -> None:
     """Raise UserError where what clients read beside the answers cannot be right."""
-    count = len(golden.right["probabilities"])
+    count = len(golden.expected["probabilities"])
     texts = all(isinstance(name, str) and is_text(name) for name in exported.classes)
     if len(set(exported.classes)) != count or not texts:
         raise UserError(f"{exported.path}: does not name {count} classes; export it again")
-    numbers = ("unknown_below", "not_sure_below") if "score" in golden.right else ()
+    numbers = ("unknown_below", "not_sure_below") if "score" in golden.expected else ()
     for name in ("bit_depth", *numbers):
         if not isinstance(exported.metadata.get(name), int | float):
             raise UserError(f"{exported.path}: {name} is no number; export it again")
@@ -191,17 +192,17 @@ def check_answers(
     """
     wrong, largest = [], 0.0
     tolerance = INT8_TOLERANCE if exported.int8 else TOLERANCE
-    for name, answer, right in zip(names, answers, wanted, strict=True):
+    for name, answer, expected in zip(names, answers, wanted, strict=True):
         named = answer["probabilities"]
-        apart = float(np.abs(named - right).max())
+        apart = float(np.abs(named - expected).max())
         largest = max(largest, apart)
-        now, before = named.argmax(), right.argmax()
-        tie = exported.int8 and right[before] - right[now] <= 2 * tolerance
+        now, before = named.argmax(), expected.argmax()
+        tie = exported.int8 and expected[before] - expected[now] <= 2 * tolerance
         if (now != before and not tie) or not apart <= tolerance:
             classes = exported.classes
             wrong.append(
                 f"{name} is {classes[now]} with {named[now]:.4f}, by `cvgssl "
-                f"predict` {classes[before]} with {right[before]:.4f}"
+                f"predict` {classes[before]} with {expected[before]:.4f}"
             )
     if wrong:
         raise UserError(

@@ -219,7 +219,7 @@ def _listed(config: RecentreConfig, lines: Sequence[LabelLine], after: NamedEmbe
 
 def _embedded(config: RecentreConfig, folders: Sequence[Path]) -> list[NamedEmbeddings]:
     """Of the readable pictures in each folder."""
-    found = [find_pictures([folder]) for folder in folders]
+    paths_of_each = [find_pictures([folder]) for folder in folders]
     card, _ = load_recognizer(config.recognizer)
     options = PredictOptions(
         recognizer=config.recognizer,
@@ -230,7 +230,7 @@ def _embedded(config: RecentreConfig, folders: Sequence[Path]) -> list[NamedEmbe
     )
     embedding = load_embedding(card, options)
     made = []
-    for folder, paths in zip(folders, found, strict=True):
+    for folder, paths in zip(folders, paths_of_each, strict=True):
         reading = Reading(paths, embedding.geometries, config)
         with progress("pictures", len(paths)) as advance:
             batches = [

@@ -33,32 +33,32 @@ def check_place(path: Path, flag: str, folder: bool | None = False) -> None:
     flag: what the message begins with, such as --out. What is there already is not judged, except
     for its kind. Links are followed; pipes and devices are places for files.
     """
-    told = f"{flag} {path}"
+    where = f"{flag} {path}"
     if str(path).startswith("~"):  # from a file of options, or after = on the command line
-        raise UserError(f"{told}: nobody expands ~ here; write the path in full, or ./~")
+        raise UserError(f"{where}: nobody expands ~ here; write the path in full, or ./~")
     try:
         real = path.resolve()
         if real.is_symlink():
-            raise UserError(f"{told}: is a circle of links; {_ANOTHER}")
+            raise UserError(f"{where}: is a circle of links; {_ANOTHER}")
         there = next(place for place in (real, *real.parents) if place.exists())
         is_folder = there.is_dir()
     except RuntimeError:  # how resolve says it before Python 3.13
-        raise UserError(f"{told}: is a circle of links; {_ANOTHER}") from None
+        raise UserError(f"{where}: is a circle of links; {_ANOTHER}") from None
     except ValueError as error:  # a NUL character
-        raise UserError(f"{told}: is no path ({error})") from error
+        raise UserError(f"{where}: is no path ({error})") from error
     except OSError as error:
-        raise UserError(f"{told}: {error.strerror}; {remedy(error) or _ANOTHER}") from error
+        raise UserError(f"{where}: {error.strerror}; {remedy(error) or _ANOTHER}") from error
     if there != real and not is_folder:
-        raise UserError(f"{told}: {there} is a file, not a folder; {_ANOTHER}")
+        raise UserError(f"{where}: {there} is a file, not a folder; {_ANOTHER}")
     if there == real and folder is not None and is_folder != folder and (folder or is_folder):
         wrong = "is a file; name a folder" if folder else "is a folder; name a file"
-        raise UserError(f"{told}: {wrong}")
+        raise UserError(f"{where}: {wrong}")
     if there == real and not is_folder:
         if not there.is_file():
             return
         there = there.parent  # files are replaced, not written to
     if not os.access(there, os.W_OK | os.X_OK):
-        raise UserError(f"{told}: this user cannot write in {there}; {_ANOTHER}")
+        raise UserError(f"{where}: this user cannot write in {there}; {_ANOTHER}")
 
 
 def size_text(size: int) -> str:

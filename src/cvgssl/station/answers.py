@@ -204,9 +204,9 @@ class Answers:
         """A CSV file of them, a text at a time, the newest first."""
         yield "\ufeff" + csv_line(COLUMNS)  # so that spreadsheet programs take it for UTF-8
         before = None
-        while found := self.page(wanted, before, _PAGE):
-            yield "".join(csv_line(each.row()) for each in found)
-            before = found[-1].number
+        while answers := self.page(wanted, before, _PAGE):
+            yield "".join(csv_line(each.row()) for each in answers)
+            before = answers[-1].number
 
     def close(self) -> None:
         """Write what waits, then end."""
@@ -268,13 +268,13 @@ class Answers:
         with self._writing.alone():
             added: list[_Waiting] = []
             places: dict[tuple[str, ...], int] = {}
-            found: list[tuple[_Waiting, int]] = []
+            known: list[tuple[_Waiting, int]] = []
             copies: list[tuple[_Waiting, int]] = []
             for each in rows:
                 key = (each.facts["sha256"], each.facts["name"], each.facts["source"])
                 number = self._found(key) if each.once else None
                 if number is not None:
-                    found.append((each, number))
+                    known.append((each, number))
                 elif each.once and key in places:
                     copies.append((each, places[key]))
                 else:
@@ -284,7 +284,7 @@ class Answers:
                 (each.at, each.who, ANSWER, each.facts) for each in added
             )
         copied = [(each, numbers[place]) for each, place in copies]
-        for each, number in (*zip(added, numbers, strict=True), *found, *copied):
+        for each, number in (*zip(added, numbers, strict=True), *known, *copied):
             if each.number.set_running_or_notify_cancel():
                 each.number.set_result(number)
 

@@ -186,15 +186,15 @@ class Pool:
         return counts
 
     def _folders(self) -> list[Path]:
-        found: list[Path] = []
+        folders: list[Path] = []
         for root in self._roots:
             below = [root]
             for _ in range(_DEPTH + 1):
                 # a link leads to a folder that is listed anyway, or out of the root
                 below = [each for each in below if each.is_dir() and each.resolve() == each]
-                found += [each for each in below if is_utf8(str(each))]
+                folders += [each for each in below if is_utf8(str(each))]
                 below = [each for folder in below for each in subfolders(folder)]
-        return [*dict.fromkeys(found[:_MOST_FOLDERS]), self.uploads]
+        return [*dict.fromkeys(folders[:_MOST_FOLDERS]), self.uploads]
 
     def _name(self, folder: Path) -> str:
         """How it is shown: below the root that it belongs to."""

@@ -188,15 +188,15 @@ class Reviews:
         """
         with self._lock:
             self._refresh()
-            found: list[Answer] = []
+            waiting: list[Answer] = []
             seen = set[str]()
             for answer in _in_turn([self._waiting(kind) for kind in kinds]):
-                if len(found) == most:
+                if len(waiting) == most:
                     break
                 if answer.sha256 not in seen and self._lease(answer.sha256, who):
-                    found.append(answer)
+                    waiting.append(answer)
                 seen.add(answer.sha256)
-            return found
+            return waiting
 
     def skip(self, number: int, who: str) -> None:
         """Leave an answer to others, until the station ends; raises LookupError."""

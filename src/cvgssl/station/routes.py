@@ -80,27 +80,27 @@ class Routes:
         begun = time.monotonic()
         try:
             async with asyncio.timeout(self._config.timeout_seconds):
-                told = await self._answering.answer(pictures, loaded)
+                answers = await self._answering.answer(pictures, loaded)
             seconds = time.monotonic() - begun
-            await run_in_threadpool(self._keep, pictures, told, loaded, source, who, seconds)
+            await run_in_threadpool(self._keep, pictures, answers, loaded, source, who, seconds)
         except BusyError as busy:
             raise _busy("as many pictures wait as may", busy.retry_after) from busy
         except (TimeoutError, MachineError) as error:
             raise _busy("the machine is short of time, memory or disk", 1) from error
-        self._figures.count(told)
-        return told
+        self._figures.count(answers)
+        return answers
 
     def _keep(
         self,
         pictures: Sequence[SentPicture],
-        told: Sequence[dict[str, Any]],
+        answers: Sequence[dict[str, Any]],
         loaded: Loaded,
         source: Source,
         who: str,
         seconds: float,
     ) -> None:
         version, ms = loaded.version.number, round(1000 * seconds, 1)
-        for picture, each in zip(pictures, told, strict=True):
+        for picture, each in zip(pictures, answers, strict=True):
             if "error" not in each:
                 self._answers.keep(
                     each, picture.data, version=version, source=source, who=who, ms=ms

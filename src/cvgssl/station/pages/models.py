@@ -242,23 +242,23 @@ def _job(job: Job) -> dict[str, Any]:
     return {"state": job.state, "message": job.message, "progress": progress}
 
 
-def _comparison(found: Comparison, of_kept: bool) -> dict[str, Any]:
+def _comparison(comparison: Comparison, of_kept: bool) -> dict[str, Any]:
     paired = None
-    if found.paired is not None:
-        paired = asdict(found.paired) | {
-            "pictures": found.paired.pictures,
-            "difference": found.paired.difference,
+    if comparison.paired is not None:
+        paired = asdict(comparison.paired) | {
+            "pictures": comparison.paired.pictures,
+            "difference": comparison.paired.difference,
         }
     return {
-        "pictures": found.pictures,
-        "agreement": found.agreement,
-        "before": found.before,
-        "after": found.after,
-        "moves": [[*pair, count] for pair, count in found.moves.items()],
-        "changed": len(found.changes),
-        "changes": [_change(each, of_kept) for each in found.changes[:_SHOWN]],
+        "pictures": comparison.pictures,
+        "agreement": comparison.agreement,
+        "before": comparison.before,
+        "after": comparison.after,
+        "moves": [[*pair, count] for pair, count in comparison.moves.items()],
+        "changed": len(comparison.changes),
+        "changes": [_change(each, of_kept) for each in comparison.changes[:_SHOWN]],
         "paired": paired,
-        "learned": found.learned,
+        "learned": comparison.learned,
         "of_kept": of_kept,
     }
 

@@ -62,16 +62,16 @@ class ReplayPage:
             log.close()
 
 
-def _shown(found: Replayed) -> dict[str, Any]:
-    known, again = found.about, found.again
-    before = found.answer.probabilities
+def _shown(replayed: Replayed) -> dict[str, Any]:
+    known, again = replayed.about, replayed.again
+    before = replayed.answer.probabilities
     facts: dict[str, Any] = {
-        "version": found.version.number,
-        "name": PurePosixPath(found.version.name).name,
-        "added": found.version.at,
-        "sha256": found.version.sha256,
-        "whole": found.is_whole,
-        "reason": found.reason,
+        "version": replayed.version.number,
+        "name": PurePosixPath(replayed.version.name).name,
+        "added": replayed.version.at,
+        "sha256": replayed.version.sha256,
+        "whole": replayed.is_whole,
+        "reason": replayed.reason,
         "again": None,
         "labels": [],
         "labelled": 0,
