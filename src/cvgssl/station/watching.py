@@ -52,6 +52,13 @@ Settled = Literal["nothing", "labelled", "recentred"]
 _STATION = "station"
 _TO_LABEL = 3
 _TRIES = 3600  # seconds for which a busy station is asked again
+# by SQLite: to read thousands of alarms here takes 40 ms, for each new one
+_TOLD = (
+    "select json_extract(facts, '$.pictures') from events where kind = ?"
+    f" and coalesce(json_extract(facts, '$.source'), '{WATCH}') = ?"
+    " and json_extract(facts, '$.version') = ?"
+    " and coalesce(json_extract(facts, '$.run_length'), 1) = ?"
+)
 
 
 @dataclass(frozen=True)
@@ -394,11 +401,7 @@ class Watching:
         """Add to the log what is not there: see `streams.Tell`."""
         whose = {"source": source, "version": version, "run_length": self._options.run_length}
         with self._lock:
-            known = {
-                each.facts["pictures"]
-                for each in self._log.events(ALARM)
-                if ({"source": WATCH, "run_length": 1} | each.facts).items() >= whose.items()
-            }
+            known = {pictures for (pictures,) in self._log.select(_TOLD, [ALARM, *whose.values()])}
             new = [each for each in alarms if each.pictures not in known]
             for alarm in new:
                 self._log.append(ALARM, _STATION, **whose, **asdict(alarm))
