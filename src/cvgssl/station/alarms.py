@@ -27,6 +27,13 @@ Settled = Literal["nothing", "labelled", "recentred"]
 STATION = "station"
 """Who did what no person did, in the log."""
 _TO_LABEL = 3
+# by SQLite: to read thousands of alarms in Python takes 40 ms, for each new one
+_KNOWN = (
+    "select json_extract(facts, '$.pictures') from events where kind = ?"
+    f" and coalesce(json_extract(facts, '$.source'), '{WATCH}') = ?"
+    " and json_extract(facts, '$.version') = ?"
+    " and coalesce(json_extract(facts, '$.pictures_per_part'), 1) = ?"
+)
 
 
 @dataclass(frozen=True)
@@ -76,11 +83,7 @@ class Alarms:
             "pictures_per_part": self._pictures_per_part,
         }
         with self._lock:
-            known = {
-                each.facts["pictures"]
-                for each in self._log.events(ALARM)
-                if ({"source": WATCH, "pictures_per_part": 1} | each.facts).items() >= whose.items()
-            }
+            known = {pictures for (pictures,) in self._log.select(_KNOWN, [ALARM, *whose.values()])}
             new = [each for each in alarms if each.pictures not in known]
             for alarm in new:
                 self._log.append(ALARM, STATION, **whose, **asdict(alarm))
