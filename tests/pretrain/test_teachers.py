@@ -63,10 +63,10 @@ def test_inner_layers_guide_in_place_of_the_output(tmp_path: Path) -> None:
     assert deep.identity() == plain.identity() | {
         "dim": 4 * width,
         "layers": [1, 5],
-        "pool": ["cls", "mean"],
+        "pooling": ["cls", "mean"],
     }
     (network,) = choose_teachers(["tf_efficientnet_lite0"], [1, 2])
-    assert network.pooled_how["pool"] == ["mean"]
+    assert network.pooled_how["pooling"] == ["mean"]
     assert network(views).shape[1] == sum(network.widths)
     with pytest.raises(UserError, match=r"^--teacher-layers 2 99: test_vit has 6, from 1"):
         choose_teachers([named], [2, 99])
