@@ -166,7 +166,7 @@ def test_review_by_keyboard(
         assert said[int(first)]["right"] is True
         # somebody was there first
         other = next(each for each in log if not each["review"] and each["number"] != int(second))
-        body = {"number": other["number"], "label": other["label"], "replaces": None}
+        body = {"number": other["number"], "label": other["predicted_class"], "replaces": None}
         li.evaluate("body => station.ask('/review/give', body)", body)
         answer = wang.evaluate(
             "body => station.ask('/review/give', body).catch((error) => error.status)", body

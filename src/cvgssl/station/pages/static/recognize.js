@@ -68,7 +68,7 @@
             const review = each.review && each.review.right !== null
         ? make("span", { class: each.review.right ? "good" : "bad" }, each.review.right ? " ✓" : " ✗") : "";
       const row = make("tr", { "data-number": each.number, "aria-current": each.number === chosen ? "true" : null },
-        make("td", {}, open), make("td", {}, answers.tag(each.answer), each.answer === each.label ? "" : make("span", { class: "quiet" }, ` ${each.label}`), review), make("td", { class: "number" }, percent(each.probability)),
+        make("td", {}, open), make("td", {}, answers.tag(each.answer), each.answer === each.predicted_class ? "" : make("span", { class: "quiet" }, ` ${each.predicted_class}`), review), make("td", { class: "number" }, percent(each.probability)),
         make("td", { class: "name" }, name), make("td", {}, String(each.version)), make("td", { class: "quiet" }, station.when(each.at, "second")));
       row.addEventListener("click", async () => { await choose(each.number); if (narrow.matches) byId("detail").scrollIntoView({ block: "start" }); });
       return row;

@@ -60,7 +60,7 @@
 
   function rightText(now) {
     if (now.answer === "unknown") return t("Right: none of the classes");
-    if (now.answer === "not sure") return t("It is {label}", { label: now.label });
+    if (now.answer === "not sure") return t("It is {label}", { label: now.predicted_class });
     return t("Right");
   }
 
@@ -125,7 +125,7 @@
   }
 
   const actions = {
-    right: () => { const now = queue[0]; if (now) give({ label: now.answer === "unknown" ? "" : now.label }); },
+    right: () => { const now = queue[0]; if (now) give({ label: now.answer === "unknown" ? "" : now.predicted_class }); },
     wrong: () => give({ wrong: true }),
     name: () => { if (queue[0]) { byId("naming").hidden = false; byId("new-name").focus(); } },
     unsure: () => give({ label: "?" }),
