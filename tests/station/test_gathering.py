@@ -11,7 +11,6 @@ import pytest
 from numpy.typing import NDArray
 
 from cvgssl.images.decoding import Square
-from cvgssl.recognizer.fitted import FittedRecognizer
 from cvgssl.station import gathering
 from cvgssl.station.gathering import BusyError, Gatherer
 from tests.station.conftest import until
@@ -50,29 +49,6 @@ def test_each_gets_its_own_answer() -> None:
         assert answer.result(30).probabilities[1] == pytest.approx(level / 255)
     gatherer.close()
     assert sum(mean.sizes) == 30 and max(mean.sizes) == 8
-
-
-class InTwoSteps(FittedRecognizer):
-    """Embeds pictures as their levels; the head waits until `both` have been embedded."""
-
-    both = threading.Barrier(2, timeout=30)
-
-    def embed(self, squares: Sequence[Sequence[Square]]) -> NDArray[np.float32]:
-        return np.array([square.pixels.mean() for square in squares[0]], np.float32)  # type: ignore[union-attr]
-
-    def answer(
-        self, squares: Sequence[Sequence[Square]], embeddings: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], list[str | None]]:
-        assert len(squares[0]) == len(embeddings)
-        self.both.wait()
-        return embeddings[:, None], [None] * len(embeddings)
-
-
-def test_the_next_pictures_are_embedded_while_a_head_answers() -> None:
-    gatherer, recognizer = Gatherer(most=9, batch=1, wait=0), InTwoSteps((), None, None)  # type: ignore[arg-type]
-    asked = [gatherer.ask(recognizer, square(level)) for level in (3, 5)]
-    assert [answer.result(30).probabilities[0] for answer in asked] == [3, 5]
-    gatherer.close()
 
 
 def test_two_recognizers_are_never_in_one_batch() -> None:

@@ -1,6 +1,5 @@
-"""Pictures of many requests, recognized together by two threads in turn.
+"""Pictures of many requests, recognized together by one thread.
 
-While one has a head answer, which takes a single core, the other has the next pictures embedded.
 A picture is taken or refused at once: what waits never grows beyond a stated number.
 """
 
@@ -12,14 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl.images.decoding import Square
-from cvgssl.recognizer.fitted import FittedRecognizer
 from cvgssl.recognizer.nearest import Nearest
 from cvgssl.recognizer.predict import Neighbour, Recognizing
 
@@ -57,7 +53,7 @@ class _Asked:
 
 
 class Gatherer:
-    """The threads that recognize, and how many pictures wait for them.
+    """The thread that recognizes, and how many pictures wait for it.
 
     most: pictures that are taken at once. batch: most that are recognized together.
     wait: seconds that a picture may wait for others, while some are being decoded.
@@ -72,13 +68,8 @@ class Gatherer:
         self._bytes = 0
         self.on_batch: Callable[[int], object] = lambda _: None  # gets their sizes
         self._seconds = 0.0  # a picture takes, running mean
-        self._turn = threading.Lock()
-        self._threads = [
-            threading.Thread(target=self._work, name=f"recognizer {number}", daemon=True)
-            for number in (1, 2)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._thread = threading.Thread(target=self._work, name="recognizer", daemon=True)
+        self._thread.start()
 
     @contextmanager
     def place_for(self, pictures: int) -> Iterator[None]:
@@ -127,76 +118,49 @@ class Gatherer:
         return BusyError(max(1, math.ceil(self.taken * self._seconds / 2)))
 
     def close(self) -> None:
-        """Finish what was asked, then end the threads."""
+        """Finish what was asked, then end the thread."""
         self._waiting.put(None)
-        for thread in self._threads:
-            thread.join()
+        self._thread.join()
 
     def _work(self) -> None:
-        while True:
-            with self._turn:  # the networks have all cores, and are for one thread at a time
-                asked = self._gathered()
-                if not asked:
-                    self._waiting.put(None)  # for the other thread
-                    return
-                begun = time.monotonic()
-                # of a change of the live version both may be asked for
-                recognizers = {id(each.recognizer): each.recognizer for each in asked}.values()
-                batches = [
-                    _Batch(recognizer, [each for each in asked if each.recognizer is recognizer])
-                    for recognizer in recognizers
-                ]
-                seconds = (time.monotonic() - begun) / len(asked)
-                self._seconds += _RECENT * (seconds - self._seconds)
-            for batch in batches:
-                batch.answer()
+        last = False
+        while not last and (first := self._waiting.get()) is not None:
+            asked, last = self._gathered(first)
+            begun = time.monotonic()
+            # of a change of the live version both may be asked for
+            for recognizer in {id(each.recognizer): each.recognizer for each in asked}.values():
+                _answer(recognizer, [each for each in asked if each.recognizer is recognizer])
+            seconds = (time.monotonic() - begun) / len(asked)
+            self._seconds += _RECENT * (seconds - self._seconds)
             self.on_batch(len(asked))
 
-    def _gathered(self) -> list[_Asked]:
-        """What waits, and comes within the wait; nothing where the end has come."""
-        first = self._waiting.get()
-        asked, until = [] if first is None else [first], time.monotonic() + self._wait
-        while asked and len(asked) < self._batch:
+    def _gathered(self, first: _Asked) -> tuple[list[_Asked], bool]:
+        """The first and what comes within the wait; and whether the end came."""
+        asked, until = [first], time.monotonic() + self._wait
+        while len(asked) < self._batch:
             left = max(0.0, until - time.monotonic()) if self._decoding else 0.0
             try:
                 each = self._waiting.get(timeout=left)
             except queue.Empty:
                 break
             if each is None:
-                self._waiting.put(None)  # it is the last, and is looked for again
-                break
+                return asked, True
             asked.append(each)
-        return asked
+        return asked, False
 
 
-class _Batch:
-    """Pictures of one recognizer: embedded when this is made, with an answer after `answer`."""
-
-    def __init__(self, recognizer: Recognizing | Nearest, asked: Sequence[_Asked]) -> None:
-        self._asked = [each for each in asked if each.answer.set_running_or_notify_cancel()]
-        self._rest: Callable[[], tuple[Any, ...]] = tuple
-        if not self._asked:
-            return
-        squares = [list(each) for each in zip(*(one.squares for one in self._asked), strict=True)]
-        with self._telling_errors():
-            if isinstance(recognizer, FittedRecognizer):
-                self._rest = partial(recognizer.answer, squares, recognizer.embed(squares))
-            else:
-                words = recognizer(squares)
-                self._rest = lambda: words
-
-    def answer(self) -> None:
-        """Give every picture what is said of it, or the error."""
-        with self._telling_errors():
-            for each, *words in zip(self._asked, *self._rest(), strict=True):
-                each.answer.set_result(RecognizedPicture(*words))
-
-    @contextmanager
-    def _telling_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException as error:
-            for each in self._asked:
-                if not each.answer.done():
-                    each.answer.set_exception(error)
-            self._asked = []
+def _answer(recognizer: Recognizing | Nearest, asked: Sequence[_Asked]) -> None:
+    """Give every picture what is said of it, or the error."""
+    going = [each for each in asked if each.answer.set_running_or_notify_cancel()]
+    if not going:
+        return
+    try:
+        by_geometry = [
+            list(squares) for squares in zip(*(each.squares for each in going), strict=True)
+        ]
+        for each, *words in zip(going, *recognizer(by_geometry), strict=True):
+            each.answer.set_result(RecognizedPicture(*words))
+    except BaseException as error:
+        for each in going:
+            if not each.answer.done():
+                each.answer.set_exception(error)
