@@ -12,6 +12,9 @@ at a time. Memory and processor time are those of the station's process.
 import argparse
 import contextlib
 import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy, as commands do
+
 import re
 import selectors
 import socket
