@@ -13,8 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from cvgssl.heads import HEADS
-from cvgssl.heads.base import UNLABELLED, FewShotHead, unit
-from cvgssl.heads.linear import KernelRidge, regressed
+from cvgssl.heads.base import UNLABELLED, FewShotHead
 from cvgssl.heads.metrics import confusion, macro_recall
 
 SEMI = [name for name, head in HEADS.items() if head.uses_unlabelled]
@@ -151,16 +150,6 @@ def test_logistic_is_scikit_learns_on_balanced_rows() -> None:
     head: FewShotHead = HEADS["logistic"]().fit(rows, labels)
     found = head.predict_proba(rows)
     np.testing.assert_allclose(found, expected.predict_proba(rows / length), atol=0.02)
-
-
-@pytest.mark.parametrize("kernel", ["gauss", "linear"])
-def test_kernel_ridge_is_scikit_learns_to_the_last_digit(kernel: str) -> None:
-    rows, labels = blobs(24)
-    regression = KernelRidge(kernel).fit(rows, labels).regression_
-    others = unit(blobs(50, seed=1)[0])
-    for some in (others, others[:1], others[:0]):
-        expected = regression.predict(some) if len(some) else np.zeros((0, 3))
-        np.testing.assert_array_equal(regressed(regression, some), expected)
 
 
 def test_discriminant_is_the_dense_formula() -> None:

@@ -94,22 +94,6 @@ def regress_labels(
     return regression.fit(rows, values, sample_weight=class_balance(target))
 
 
-def regressed(regression: KernelRidgeRegression, rows: Floats) -> Floats:
-    """What `regression.predict` gives for rows [M, D], to the last digit, without its checks.
-
-    Of a few rows they take longer than a head's whole answer.
-    """
-    known: Floats = regression.X_fit_
-    kernel = rows @ known.T
-    if regression.kernel == "rbf":
-        kernel *= -2
-        kernel += np.einsum("ij,ij->i", rows, rows)[:, None]
-        kernel += np.einsum("ij,ij->i", known, known)
-        kernel = np.exp(-regression.gamma * np.maximum(kernel, 0))
-    values: Floats = kernel @ regression.dual_coef_
-    return values
-
-
 class KernelRidge(FewShotHead):
     """Kernel ridge regression of one-hot labels, on rows of length 1.
 
@@ -156,7 +140,7 @@ class KernelRidge(FewShotHead):
         )
 
     def _probabilities(self, features: Floats) -> Floats:
-        return softmax(self.scale * (regressed(self.regression_, unit(features)) + self.mean_))
+        return softmax(self.scale * (self.regression_.predict(unit(features)) + self.mean_))
 
 
 class Ridge(KernelRidge):

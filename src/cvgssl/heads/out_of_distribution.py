@@ -15,7 +15,7 @@ from cvgssl.features.graph import nearest_neighbours
 from cvgssl.heads.base import Floats, one_hot, unit
 from cvgssl.heads.calibration import held_out_folds
 from cvgssl.heads.diffusion import enough_unlabelled, fit_map, mapped
-from cvgssl.heads.linear import regress_labels, regressed
+from cvgssl.heads.linear import regress_labels
 
 KEPT = 4000  # unlabelled rows at most that are compared with
 NEIGHBOURS = 5
@@ -151,5 +151,5 @@ def label_regression(labelled: Floats, target: NDArray[np.int64]) -> KernelRidge
 
 
 def _largest(regression: KernelRidge, rows: Floats) -> Floats:
-    largest: Floats = regressed(regression, rows).max(axis=1)
+    largest: Floats = regression.predict(rows).max(axis=1)
     return largest
