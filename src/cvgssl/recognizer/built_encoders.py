@@ -34,6 +34,7 @@ class BuiltEncoders:
     encoders: tuple[Encoder, ...]
     runs: tuple[JointEncoder, ...]
     accelerator: Accelerator
+    singly = False
 
     @property
     def geometries(self) -> tuple[Geometry, ...]:
