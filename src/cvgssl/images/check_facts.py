@@ -70,7 +70,7 @@ def list_contents(data: Path) -> FolderContents:
     listed = [
         item for name, folder in parts.items() for item in _of_folder(folder, name, inventory)
     ]
-    return FolderContents(listed, inventory.told(), tuple(path.name for path in layout.beside))
+    return FolderContents(listed, inventory.left_out(), tuple(path.name for path in layout.beside))
 
 
 def shown_path(path: Path, root: Path) -> str:

@@ -134,14 +134,14 @@ class ChangeLog:
 
     def _compare(self, pictures: Iterable[tuple[int, int, Any]]) -> list[ChangeAlarm]:
         """Have the detector look at pictures that are on the disk: number, class and values."""
-        told = []
+        alarms = []
         for number, label, values in pictures:
             noticed = self.detector.observe(label, values)
             alarm = None if noticed is None else self._tell(noticed, number)
-            told += [] if alarm is None else [alarm]
+            alarms += [] if alarm is None else [alarm]
             if alarm is not None or self.detector.count % _KEEP == 0:
                 self._keep(alarm, number)
-        return told
+        return alarms
 
     def _tell(self, alarm: Alarm, number: int) -> ChangeAlarm:
         """number: of the last picture before the alarm."""
@@ -158,7 +158,7 @@ class ChangeLog:
             alarm.kind, alarm.words, _now(), number, number - first + 1, rows[0][0], examples
         )
 
-    def _keep(self, told: ChangeAlarm | None, number: int) -> None:
+    def _keep(self, alarm: ChangeAlarm | None, number: int) -> None:
         """Keep what the detector knows after picture `number`, and no more than is needed."""
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **self.detector.state())
@@ -168,8 +168,8 @@ class ChangeLog:
             self._file.do(
                 "delete from pictures where number <= ?", (number - LOOKED_AT * self._per_part,)
             )
-            if told is not None:
-                facts = json.dumps(asdict(told), ensure_ascii=False)
+            if alarm is not None:
+                facts = json.dumps(asdict(alarm), ensure_ascii=False)
                 facts = facts.encode("utf-8", "backslashreplace").decode()
                 self._file.do("insert into alarms values (?, ?)", (number, facts))
 
