@@ -14,7 +14,7 @@ from cvgssl.features.mirrors import embed_mirrored_each
 from cvgssl.features.record import OF_THE_JOB, EncoderRecord
 from cvgssl.features.table import UNLABELLED, FeatureTable
 from cvgssl.heads import HEADS
-from cvgssl.heads.auto import AutoDecision
+from cvgssl.heads.auto_decision import AutoDecision
 from cvgssl.heads.base import takes_views
 from cvgssl.heads.metrics import INDUCTIVE, SEMI_SUPERVISED
 from cvgssl.recognizer.card import (
@@ -41,7 +41,8 @@ class FitSummary:
 
     labelled, unlabelled: train pictures. mirror_images: of each labelled one, which the head sees.
     setting: inductive without unlabelled ones.
-    temperature: of calibration; 1 with one label per class, where no label can be held out.
+    temperature: of calibration, after those of `decision`; 1 with one label per class, where no
+        label can be held out.
     decision: what decided in the head `auto`; None for others.
     test: None where no test picture has a label. seconds: of the whole job.
     """
