@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from cvgssl.adapt.protocol import DrawHistory
+from cvgssl.adapt.history import DrawHistory
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.run import Clock, RunFolder
 

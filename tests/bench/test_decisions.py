@@ -14,7 +14,7 @@ from cvgssl.bench.sources import load_sources
 from cvgssl.bench.statistics import summarize
 from cvgssl.bench.tables import tables_of
 from cvgssl.features.table import save_features
-from cvgssl.heads.auto import FEW_UNLABELLED, MAP_AGREES, MAP_DISAGREES, AutoDecision
+from cvgssl.heads.auto_decision import FEW_UNLABELLED, MAP_AGREES, MAP_DISAGREES, AutoDecision
 
 OPEN = AutoDecision(
     ("kernel-ridge", "diffusion", "transport"),

@@ -264,7 +264,11 @@ def test_auto_says_what_decided() -> None:
     assert (few.gate_open, few.candidates, few.crossed) == (False, ("kernel-ridge",), None)
     assert (few.unlabelled, few.held_out, few.weights) == (54, 6, (1.0,))
     assert str(few).startswith("unlabelled pictures are not used: there are 54, at least 100 are")
-    assert "\nthe answer is that of kernel-ridge; " in str(few)
+    mean, each = few.temperature, few.temperatures[0]
+    assert str(few).endswith(
+        "\nthe answer is that of kernel-ridge; probabilities are scaled by temperature "
+        f"{mean:.2f}, each head's before by {each:.2f}"
+    )
     for shots in (1, 3):
         head = HEADS["auto"]().fit(clouds, support(kinds, shots))
         decision = head.decision_  # type: ignore[attr-defined]

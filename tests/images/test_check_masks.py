@@ -9,8 +9,7 @@ from PIL import Image
 from scipy import ndimage
 
 from cvgssl.images.check import check_data
-from cvgssl.images.check_facts import Finding
-from cvgssl.images.label_maps import looks_like_map
+from cvgssl.images.check_facts import Finding, looks_like_map
 
 SIDE = 96
 Gray = NDArray[np.uint8]

@@ -17,10 +17,9 @@ import tifffile
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from cvgssl.images.memory import Memory
 from cvgssl.images.opening import UnusableError
 from cvgssl.images.png import _Inflated
-from cvgssl.images.reader import UnreadablePicture, decode, read_picture
+from cvgssl.images.reader import Memory, UnreadablePicture, decode, read_picture
 
 ROWS = np.arange(144, dtype=np.uint8).reshape(12, 12)
 

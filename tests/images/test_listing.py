@@ -105,7 +105,7 @@ def test_folders_add_up(tmp_path: Path) -> None:
         picture(tmp_path / name / "0.png")
         (tmp_path / name / "note.txt").touch()
         assert len(inventory.pictures(tmp_path / name)) == 1
-    assert inventory.told() == ["2 files are no pictures: 2 .txt"]
+    assert inventory.left_out() == ["2 files are no pictures: 2 .txt"]
 
 
 UNREADABLE = """

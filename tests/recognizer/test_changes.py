@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from cvgssl.heads.change import ChangeDetector
-from cvgssl.recognizer.changes import LOOKED_AT, ChangeAlarm, ChangeLog, embeddings_around
+from cvgssl.recognizer.alarm_file import embeddings_around
+from cvgssl.recognizer.changes import LOOKED_AT, ChangeAlarm, ChangeLog
 from cvgssl.recognizer.config import AlarmOptions, FitConfig
 from cvgssl.recognizer.fit import fit
 from cvgssl.recognizer.measuring import Arrival

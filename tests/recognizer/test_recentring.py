@@ -11,8 +11,9 @@ from PIL import Image
 from cvgssl.features.config import EmbedConfig
 from cvgssl.features.embed import embed
 from cvgssl.features.table import FeatureTable
+from cvgssl.recognizer.alarm_file import NamedEmbeddings
 from cvgssl.recognizer.card import load_recognizer
-from cvgssl.recognizer.changes import ChangeLog, NamedEmbeddings, identity
+from cvgssl.recognizer.changes import ChangeLog, identity
 from cvgssl.recognizer.config import AlarmOptions, FitConfig
 from cvgssl.recognizer.fit import fit
 from cvgssl.recognizer.head import FittedHead

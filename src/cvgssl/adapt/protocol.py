@@ -3,10 +3,9 @@
 `adapt` has the phases, in order.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,14 @@ from cvgssl.adapt.config import AdaptConfig, FinetuneConfig
 from cvgssl.adapt.data import Task, load_task
 from cvgssl.adapt.draws import save_draws
 from cvgssl.adapt.frozen_features import feature_extractor
+from cvgssl.adapt.history import DrawHistory
 from cvgssl.adapt.lora import merged
 from cvgssl.adapt.model_file import Support, save_model
 from cvgssl.adapt.models import ModelSource
 from cvgssl.adapt.network import Recognizer
 from cvgssl.adapt.pseudo_labels import PseudoLabelSource, pseudo_label_source
 from cvgssl.adapt.summary import Summary, mode_of, score_draws, setting_of
-from cvgssl.adapt.training import DrawInputs, DrawResult, LabelledInputs, Trainer
+from cvgssl.adapt.training import DrawInputs, LabelledInputs, Trainer
 from cvgssl.encoders.backbone import Backbone
 from cvgssl.encoders.containers import read_tree
 from cvgssl.images.splits import write_split
@@ -88,35 +88,6 @@ class AdaptJob:
     accelerator: Accelerator
     folder: RunFolder
     least: int
-
-
-@dataclass
-class DrawHistory:
-    """What was done so far, before interruptions too.
-
-    finished: of the draws that are complete. trainer: state of the one that was interrupted.
-    """
-
-    clock: Clock
-    finished: list[DrawResult] = field(default_factory=list)
-    trainer: dict[str, Any] | None = None
-
-    def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Take over what an interrupted process had done."""
-        self.clock.went_on(snapshot["seconds"], 0.0)
-        self.finished = [DrawResult(**result) for result in json.loads(snapshot["finished"])]
-        self.trainer = snapshot["trainer"]
-        if self.trainer is not None:
-            self.trainer["epoch"] = int(self.trainer["epoch"])  # an epoch is what goes on
-
-    def snapshot(self, trainer: Trainer | None) -> dict[str, Any]:
-        """All that is needed to go on; trainer: of the draw at work, None between two."""
-        return {
-            # as text: a confusion of many classes would be too much for the reader of snapshots
-            "finished": json.dumps([asdict(result) for result in self.finished]),
-            "trainer": trainer.state() if trainer else None,
-            "seconds": self.clock.seconds,
-        }
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from cvgssl.bench.recorded import file_name
 from cvgssl.bench.sources import LoadedSource
 from cvgssl.features.preparation_modes import PreparationMode
 from cvgssl.heads import ALL_HEADS, TEXT_HEADS, FewShotHead
-from cvgssl.heads.auto import AutoDecision
+from cvgssl.heads.auto_decision import AutoDecision
 from cvgssl.heads.base import takes_views
 from cvgssl.runtime.files import read_sealed_json, write_sealed_json
 

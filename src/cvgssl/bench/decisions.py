@@ -7,7 +7,7 @@ import numpy as np
 
 from cvgssl.bench.cells import CellResult
 from cvgssl.bench.tables import Table
-from cvgssl.heads.auto import AutoDecision
+from cvgssl.heads.auto_decision import AutoDecision
 
 EXPLANATION = (
     "What decided in the head auto. It uses unlabelled pictures where the classes by the diffusion "

@@ -25,7 +25,7 @@ from cvgssl.features.preparation import Preparation
 from cvgssl.features.preparation_modes import PreparationMode
 from cvgssl.features.table import UNLABELLED, FeatureTable
 from cvgssl.heads import ALL_HEADS, FewShotHead
-from cvgssl.heads.auto import AutoDecision
+from cvgssl.heads.auto_decision import AutoDecision
 from cvgssl.heads.metrics import accuracy, confusion, macro_recall
 from cvgssl.runtime.errors import UserError
 

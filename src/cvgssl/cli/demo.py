@@ -12,6 +12,15 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from cvgssl.cli.command import Command
+from cvgssl.cli.demo_page import (
+    GALLERY,
+    HELD_BACK,
+    NEW_KIND,
+    PAGE,
+    REJECTED,
+    ROUNDS,
+    demo_page,
+)
 from cvgssl.recognizer.config import FitConfig
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.lock import NAME as LOCK
@@ -21,13 +30,8 @@ from cvgssl.runtime.options import STRICT, Written
 if TYPE_CHECKING:
     from cvgssl.recognizer.fit import FitSummary
     from cvgssl.recognizer.predict import Prediction
-    from cvgssl.report.page import Page
 
-PLANT, NEW_KIND, ROUNDS, RECOGNIZER = "plant", "new_kind", "labels", "recognizer"
-GALLERY, PAGE, STATION = "answers.png", "report.html", "station"
-HELD_BACK = "scratches"  # a kind of defect that comes up after the recognizer was made
-SHOWN = 8  # pictures of each class in the figure
-REJECTED = ("unknown", "not sure")
+PLANT, RECOGNIZER, STATION = "plant", "recognizer", "station"
 
 
 @plain_dataclass(frozen=True)
@@ -93,7 +97,7 @@ def demonstrate(out: Path, scale: Scale = Scale()) -> Path:
     rows = _rejections(known, new)
     print("\n".join(f"{name}: {', '.join(_counted(row))}" for name, *row in rows))
 
-    page = _page(out, config, summary, rows, known, new)
+    page = demo_page(out, config, summary, rows, known, new)
     _summarize(summary, known, new, page)
     return page
 
@@ -188,58 +192,6 @@ def _rejections(known: Sequence["Prediction"], new: Sequence["Prediction"]) -> l
 def _counted(row: Sequence[str]) -> list[str]:
     words = ("pictures", "right", "named wrongly", *(f'"{word}"' for word in REJECTED))
     return [f"{count} {word}" for count, word in zip(row, words, strict=True)]
-
-
-def _page(
-    out: Path,
-    config: FitConfig,
-    summary: "FitSummary",
-    rows: Sequence[Sequence[str]],
-    known: Sequence["Prediction"],
-    new: Sequence["Prediction"],
-) -> Path:
-    """The page of the recognizer, and what the demo alone knows."""
-    from cvgssl.cli.select import SHEET
-    from cvgssl.report.recognizer import recognizer_page
-
-    assert summary.test is not None, "the plant has test pictures"
-    page = recognizer_page(config, config.out, summary, summary.test)
-    page.heading("What it rejects")
-    page.text(
-        f"No label was of {HELD_BACK}. With --unknown about a tenth of the pictures of known "
-        'classes may be called "unknown"; "not sure" comes on top.'
-    )
-    columns = ["pictures of", "all", "right", "named wrongly", *(f'"{word}"' for word in REJECTED)]
-    page.table(columns, rows)
-    _draw_gallery(page, out / GALLERY, known, new)
-    page.heading("What was chosen to be labelled")
-    page.text("The pictures are generated, and labelled by the generator's truth.")
-    for sheet in sorted(out.glob(f"{ROUNDS}_*/{SHEET}")):
-        page.image(sheet, f"Round {sheet.parent.name.removeprefix(ROUNDS + '_')}, in this order.")
-    return page.write(out / PAGE)
-
-
-def _draw_gallery(
-    page: "Page", path: Path, known: Sequence["Prediction"], new: Sequence["Prediction"]
-) -> None:
-    from cvgssl.images.reader import read_picture
-    from cvgssl.report.gallery import ShownPicture, gallery_figure
-
-    groups: dict[str, list[Prediction]] = {}
-    for each in known:
-        groups.setdefault(each.path.parent.name, []).append(each)
-    groups[NEW_KIND] = list(new)
-    rows = []
-    for name, answers in groups.items():
-        row = []
-        for each in answers[:: max(1, len(answers) // SHOWN)][:SHOWN]:
-            right = each.answer if name == NEW_KIND and each.answer in REJECTED else name
-            sure = None if each.answer in REJECTED else each.probability
-            row.append(ShownPicture(read_picture(each.path), right, each.answer, sure))
-        rows.append(row)
-    title = f"Generated test pictures by class, and {HELD_BACK} as a new kind: the answers"
-    gallery_figure(rows, path, title, [name.replace("_", " ") for name in groups])
-    page.image(path, "Green: right, or a new kind rejected. Red: named wrongly or rejected.")
 
 
 def _summarize(

@@ -149,8 +149,8 @@ def _describe(error: Exception) -> str:
         return f"{error.filename}: {reason}{advice and f'; {advice}'}"
     if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
         near = error.object[max(0, error.start - 40) : error.end + 20]
-        told = f"a file or folder name is not valid UTF-8: ...{printable(near)}..."
-        return f"{told}; {name_remedy('it')}"
+        problem = f"a file or folder name is not valid UTF-8: ...{printable(near)}..."
+        return f"{problem}; {name_remedy('it')}"
     if isinstance(error, MemoryError):
         return machine_trouble(error)
     if type(error).__name__ == "OutOfMemoryError":  # torch's, which may not be here

@@ -85,8 +85,8 @@ def _go_on(config: PredictConfig) -> None:
         for output in _outputs(config):
             outputs.append(GrowingFile(output, work))
             opened.callback(outputs[-1].close)
-        told = _say_nothing if STDOUT in config.targets.values() else _say
-        line = Line(work, config, outputs, sorter, told, changes)
+        on_answer = _say_nothing if STDOUT in config.targets.values() else _say
+        line = Line(work, config, outputs, sorter, on_answer, changes)
         try:
             if config.watch is None:
                 name_listed(line, work.reading.paths)

@@ -95,14 +95,14 @@ def _check_together(folder: Path, parts: Sequence[Columns]) -> None:
             raise UserError(f"{folder}: part {number} does not say where its rows belong")
         if (share.get("number"), share.get("of")) != (number, len(parts)):
             raise UserError(f"{folder}: part {number} was another one; its name was changed")
-        for told, first, own in (
+        for difference, first, own in (
             ("other pictures", parts[0].about["share"].get("listing"), share.get("listing")),
             ("another encoder, version or option", _facts(parts[0]), _facts(part)),
         ):
             if own != first:
                 raise UserError(
-                    f"{folder}: part {number} is of {told} than part 0; run the same command in "
-                    "all processes"
+                    f"{folder}: part {number} is of {difference} than part 0; run the same "
+                    "command in all processes"
                 )
 
 

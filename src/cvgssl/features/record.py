@@ -26,10 +26,12 @@ from cvgssl.runtime.options import to_dict
 
 FOLDER = "features"
 _READING = 2  # raise when the same weight file is read otherwise
-# options that change nothing in one encoder's numbers
-NOT_IN_KEY = ("data", "out", "mirrored", "encoder", "class_folders", "skip_corrupt", "workers",
-              "max_megapixels", "batch_size", "test_fraction", "seed",
-              "gpu", "runtime")  # fmt: skip
+# options that say which pictures are embedded, and how the work is done: none changes a number
+OF_THE_JOB = ("data", "out", "skip_corrupt", "workers", "max_megapixels", "batch_size",
+              "test_fraction", "seed", "gpu", "runtime")  # fmt: skip
+# options that change nothing in one encoder's numbers: in a key, the encoder and whether pictures
+# are mirrored are facts of their own
+NOT_IN_KEY = (*OF_THE_JOB, "encoder", "mirrored", "class_folders")
 TAKEN = ("pooling", "layers")  # facts that say what is taken from a run of the network
 
 

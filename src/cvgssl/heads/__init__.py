@@ -99,7 +99,7 @@ _HEADS = {
 _TEXT_HEADS = {
     "zero-shot": "cvgssl.heads.text:ZeroShot",
     "text-tip": "cvgssl.heads.text:TextTip",
-    "text-ridge": "cvgssl.heads.text:TextRidge",
+    "text-ridge": "cvgssl.heads.text_ridge:TextRidge",
 }
 
 HEADS: "HeadTable[FewShotHead]" = HeadTable(_HEADS, GROUP)

@@ -1,13 +1,13 @@
 """Whether the unlabelled pictures help is decided by the labels at hand, not assumed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cvgssl.features.graph import edges_crossed, neighbour_graph
 from cvgssl.features.graph_cache import cached, graph_cache
+from cvgssl.heads.auto_decision import AutoDecision, reason_of
 from cvgssl.heads.base import FewShotHead, Floats, HeadOfHeads, SupportViews, one_hot, unit
 from cvgssl.heads.calibration import (
     distinctness,
@@ -18,7 +18,7 @@ from cvgssl.heads.calibration import (
     scale_temperature,
     temperature_of_confidence,
 )
-from cvgssl.heads.diffusion import LEAST_ROWS, DiffusionHead, enough_unlabelled
+from cvgssl.heads.diffusion import DiffusionHead, enough_unlabelled
 from cvgssl.heads.linear import KernelRidge
 from cvgssl.heads.transport import TransportHead
 
@@ -30,82 +30,6 @@ NEIGHBOURS = 10  # of the graph by which labels and map are compared
 DIFFUSION_COUNTS, TRANSPORT_COUNTS = (0.75, 0.9), (0.85, 0.95)
 LEAST_BELIEVED = 0.3  # of the agreement of heads, with one label per class
 LEAST_SHARE = 0.05  # of its prior that a candidate keeps, so that held-out labels may raise it
-
-FEW_UNLABELLED = f"fewer than {LEAST_ROWS} unlabelled pictures"
-MAP_AGREES = "the map separates fewer neighbours"
-MAP_DISAGREES = "the map separates no fewer neighbours"
-
-
-@dataclass(frozen=True)
-class AutoDecision:
-    """What decided in `AutoHead`; all fields are JSON values.
-
-    Parameters
-    ----------
-    candidates : tuple of str
-        Heads in the mean: kernel-ridge (labels alone), and where the gate is open diffusion and
-        transport.
-    gate_open : bool
-        Whether unlabelled pictures are used.
-    reason : str
-        Why, in one sentence.
-    unlabelled, held_out : int
-        Unlabelled pictures; labels that were held out in turn. Without any the prior decides.
-    agreement : float or None
-        Share of the unlabelled pictures that diffusion and transport name alike; None where they
-        are no candidates.
-    crossed : tuple of float or None
-        Share of the neighbour graph's edge weight between pictures that get different classes by
-        diffusion, and by labels alone. None with too few unlabelled pictures.
-    weights, temperatures : tuple of float
-        Of the candidates.
-    temperature : float
-        Of their mean.
-    """
-
-    candidates: tuple[str, ...]
-    gate_open: bool
-    reason: str
-    unlabelled: int
-    held_out: int
-    agreement: float | None
-    crossed: tuple[float, float] | None
-    weights: tuple[float, ...]
-    temperatures: tuple[float, ...]
-    temperature: float
-
-    @property
-    def ground(self) -> str:
-        """Why the gate is open or not, without figures, to be counted over several decisions."""
-        if self.crossed is None:
-            return FEW_UNLABELLED
-        return MAP_AGREES if self.gate_open else MAP_DISAGREES
-
-    def __str__(self) -> str:
-        """Two lines: whether unlabelled pictures are used and why; what is averaged and why."""
-        used = "used" if self.gate_open else "not used"
-        first = f"unlabelled pictures are {used}: {self.reason}"
-        if len(self.candidates) == 1:
-            scaled = _scaled(self.temperature * self.temperatures[0])
-            return f"{first}\nthe answer is that of {self.candidates[0]}; {scaled}"
-        scaled = _scaled(self.temperature)
-        if self.held_out:
-            scaled += (
-                f", each head's before by {', '.join(map('{:.2f}'.format, self.temperatures))}"
-            )
-        *shares, last = (
-            f"{100 * weight:.0f} % {name}"
-            for name, weight in zip(self.candidates, self.weights, strict=True)
-        )
-        source = (
-            f"weighted by how well each named {self.held_out} labels that were held out in turn"
-            if self.held_out
-            else "by default, as no label could be held out"
-        )
-        if self.agreement is not None:
-            agreed = f"{100 * self.agreement:.0f} % of the unlabelled pictures"
-            source += f", and as diffusion and transport agree on {agreed}"
-        return f"{first}\nthe answer is {', '.join(shares)} and {last}, {source}; {scaled}"
 
 
 class AutoHead(HeadOfHeads):
@@ -166,9 +90,9 @@ class AutoHead(HeadOfHeads):
     >>> head = AutoHead().fit([[1, 0], [0.9, 0.1], [0, 1], [0.1, 0.9]], [0, 0, 1, 1])
     >>> head.predict([[0.8, 0.3]])
     array([0])
-    >>> print(head.decision_)
+    >>> print(head.decision_)  # doctest: +ELLIPSIS
     unlabelled pictures are not used: there are 0, at least 100 are needed
-    the answer is that of kernel-ridge; probabilities are scaled by temperature 0.98
+    the answer is that of kernel-ridge; probabilities are scaled by temperature 0.99, ...
     """
 
     def __init__(self, prior: tuple[float, ...] = (0.2, 0.4, 0.4)) -> None:
@@ -211,7 +135,7 @@ class AutoHead(HeadOfHeads):
         self.decision_ = AutoDecision(
             tuple(candidates),
             gate_open,
-            _reason(crossed, int((~known).sum())),
+            reason_of(crossed, int((~known).sum())),
             int((~known).sum()),
             held_out,
             agreement,
@@ -298,19 +222,4 @@ def _crossed(features: Floats, by_map: Floats, by_labels: Floats) -> tuple[float
     return (
         edges_crossed(graph, by_map.argmax(axis=1)),
         edges_crossed(graph, by_labels.argmax(axis=1)),
-    )
-
-
-def _scaled(temperature: float) -> str:
-    return f"probabilities are scaled by temperature {temperature:.2f}"
-
-
-def _reason(crossed: tuple[float, float] | None, unlabelled: int) -> str:
-    if crossed is None:
-        return f"there are {unlabelled}, at least {LEAST_ROWS} are needed"
-    with_map, labels = (f"{100 * share:.1f} %" for share in crossed)
-    verdict = "fewer" if crossed[0] < crossed[1] else "no fewer"
-    return (
-        f"with them (diffusion map) {verdict} similar pictures get different classes than by the "
-        f"labels alone, {with_map} against {labels} of the links between neighbours, by weight"
     )

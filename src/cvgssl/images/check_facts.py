@@ -16,7 +16,6 @@ from PIL import Image
 from cvgssl.images.assemble import normal
 from cvgssl.images.duplicates import perceptual_hash
 from cvgssl.images.geometry import MAX_MEGAPIXELS
-from cvgssl.images.label_maps import looks_like_map
 from cvgssl.images.layout import HALVES, layout_of
 from cvgssl.images.likeness import thumbnail
 from cvgssl.images.listing import Inventory, subfolders
@@ -29,6 +28,15 @@ from cvgssl.runtime.parsing import printable
 from cvgssl.runtime.progress import progress
 
 _AT_A_TIME = 8  # files that a thread is given; lists of files that are not there have many
+
+# how a mask or label map is known
+_MOST_LEVELS = 16  # of a map that was saved without loss
+_FLAT = 0.5  # share of pixels equal to their right neighbour; most photographs have below 0.3
+_PURE = 0.4  # share of the pixels near a value of a blurred mask that have exactly this value
+_NEAR = 16  # gray levels around a mode that JPEG or resizing spreads it over
+_APART = 64  # gray levels between the two values of a mask
+_IN_MODES = 0.85  # share of the pixels of a mask that are near one of its two values
+_ROWS = 512  # of a large picture that are looked at
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,7 @@ def list_contents(data: Path) -> FolderContents:
     listed = [
         item for name, folder in parts.items() for item in _of_folder(folder, name, inventory)
     ]
-    return FolderContents(listed, inventory.told(), tuple(path.name for path in layout.beside))
+    return FolderContents(listed, inventory.left_out(), tuple(path.name for path in layout.beside))
 
 
 def shown_path(path: Path, root: Path) -> str:
@@ -159,6 +167,34 @@ def _facts(decoded: Decoded) -> PictureFacts:
         brightest=decoded.brightest,
         constant=int(gray[0, 0]) if same else None,
         map_like=looks_like_map(gray, lossy=decoded.kind in ("JPEG", "WEBP")),
+    )
+
+
+def looks_like_map(gray: NDArray[np.uint8], lossy: bool) -> bool:
+    """Whether uint8 [H, W] is a mask or label map: constant, few levels in patches, or two blurred.
+
+    lossy: whether the file's format blurs values, as JPEG does; then a photograph that is nearly
+    black has few levels as well, and only two levels far apart tell a mask.
+    """
+    some = gray[:: max(len(gray) // _ROWS, 1)]
+    counts = np.array(Image.fromarray(some).histogram())
+    levels = np.flatnonzero(counts)
+    if len(levels) == 1:
+        return True
+    if counts.max() * _MOST_LEVELS < counts.sum():  # as of most photographs: quickly told
+        return False
+    flat = float((some[:, 1:] == some[:, :-1]).mean()) if some.shape[1] > 1 else 0.0
+    if not lossy and len(levels) <= _MOST_LEVELS and flat >= _FLAT:
+        return True
+    values = np.arange(256)
+    first = int(counts.argmax())
+    second = int(np.where(np.abs(values - first) >= _APART, counts, 0).argmax())
+    held = [int(counts[np.abs(values - mode) <= _NEAR].sum()) for mode in (first, second)]
+    return (
+        flat >= _FLAT
+        and abs(second - first) >= _APART
+        and sum(held) >= _IN_MODES * counts.sum()
+        and bool(counts[first] >= _PURE * held[0] and counts[second] >= _PURE * held[1] > 0)
     )
 
 

@@ -21,7 +21,7 @@ _MASK_WORDS = re.compile(
 def masks_of(pictures: Sequence[CheckedPicture]) -> dict[CheckedPicture, CheckedPicture]:
     """The masks among pictures, each with the picture that it belongs to.
 
-    A mask looks like one (`label_maps`) and has the name of a picture that does not, as `x.png`
+    A mask looks like one (`looks_like_map`) and has the name of a picture that does not, as `x.png`
     or `x_mask.png` has beside `x.jpg`. In another folder than its picture it counts only where
     such files are at least half of the folder, since `1.png` is a common name.
     """

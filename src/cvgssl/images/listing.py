@@ -78,7 +78,7 @@ class Inventory:
             if not _hidden(entry.name) and _is_picture(entry, _kind(entry))
         ]
 
-    def told(self) -> list[str]:
+    def left_out(self) -> list[str]:
         """What was left out: one sentence for each kind."""
         sentences = []
         if count := self.others.total():
@@ -98,7 +98,7 @@ class Inventory:
 
     def log(self, folder: Path) -> None:
         """Say what was left out, in a line that names `folder`."""
-        if sentences := self.told():
+        if sentences := self.left_out():
             log.warning("%s: left out: %s", printable(str(folder)), "; ".join(sentences))
 
 

@@ -13,6 +13,7 @@ What is decided here, for every command alike:
 """
 
 import math
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +24,6 @@ from numpy.typing import NDArray
 
 from cvgssl.images.bands import Opened, claimed_size, open_picture
 from cvgssl.images.geometry import MAX_MEGAPIXELS
-from cvgssl.images.memory import DECODING, FILES
 from cvgssl.images.opening import UnusableError, format_of
 from cvgssl.runtime.errors import MachineError, UserError
 from cvgssl.runtime.parsing import check_file, machine_trouble, one_line
@@ -37,6 +37,41 @@ _NEEDED = 2**27  # bytes that every decoder should be able to get
 _SUSPICIOUS = 2**26  # bytes over which a file is held against its header before it is read
 _HEAD = 2**16
 _BYTES_PER_PIXEL = 8  # of the largest file that is read: 16-bit colour with alpha
+_FEW = 2**20  # bytes that nobody waits for
+
+
+class Memory:
+    """A semaphore of `size` bytes; what needs more than all of it waits until it has all.
+
+    free: bytes that nobody holds.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = self.free = size
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def held(self, size: int) -> Iterator[None]:
+        """Wait for `size` bytes and keep them during the block; a few count as none."""
+        if size < _FEW:
+            yield
+            return
+        size = min(size, self._size)
+        with self._changed:
+            self._changed.wait_for(lambda: self.free >= size)
+            self.free -= size
+        try:
+            yield
+        finally:
+            with self._changed:
+                self.free += size
+                self._changed.notify_all()
+
+
+# How much all threads together may use. A thread takes of the first, then of the second, never the
+# other way round: no two wait for each other.
+_FILES = Memory(2**30)
+_DECODING = Memory(2**31)
 
 
 class UnreadablePicture(UserError):  # noqa: N818 - named as the user would say it
@@ -91,7 +126,7 @@ def reading(path: Path, max_megapixels: int = MAX_MEGAPIXELS) -> Iterator[bytes]
         size = path.stat().st_size
     except (OSError, ValueError):  # reading it says why
         size = 0
-    with FILES.held(size):
+    with _FILES.held(size):
         yield read_bytes(path, max_megapixels)
 
 
@@ -161,7 +196,7 @@ def decoding(
     with _naming(path, data):
         picture = open_picture(data, max_megapixels, side)
         kept = 3 * math.prod(picture.size) if picture.size and not side else 0
-        with DECODING.held(picture.memory + kept):
+        with _DECODING.held(picture.memory + kept):
             yield picture
 
 

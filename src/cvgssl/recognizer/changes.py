@@ -7,24 +7,20 @@ made again from the pictures since, so that a restart changes nothing.
 import io
 import json
 from collections.abc import Iterable, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cvgssl.heads.change import Alarm, ChangeDetector
-from cvgssl.images.names import comparable
 from cvgssl.recognizer.card import TRAIN, load_recognizer
 from cvgssl.recognizer.config import AlarmOptions
 from cvgssl.recognizer.fitted import FittedRecognizer
 from cvgssl.recognizer.measuring import Arrival, Measure, Seen, noting
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import sha256_file
-from cvgssl.runtime.parsing import check_file, parsing
 from cvgssl.runtime.sqlite_file import SqliteFile, SqliteKind
 
 LOOKED_AT = 2000  # pictures whose embeddings are kept, the newest
@@ -39,7 +35,7 @@ create table pictures (
 create table detector (number integer not null, state blob not null);
 create table alarms (number integer primary key, facts text not null);
 """
-_KIND = SqliteKind("file of --alarm", "another file", 2, _TABLES, "normal")
+KIND = SqliteKind("file of --alarm", "another file", 2, _TABLES, "normal")
 
 
 @dataclass(frozen=True)
@@ -99,7 +95,7 @@ class ChangeLog:
         self.untold: list[ChangeAlarm] = []
         path.parent.mkdir(parents=True, exist_ok=True)
         about = ("insert into about values (?, ?)", (recognizer, self._per_part))
-        self._file = SqliteFile(path, _KIND, [about])
+        self._file = SqliteFile(path, KIND, [about])
         self._check(recognizer)
         self._go_on()
 
@@ -126,7 +122,7 @@ class ChangeLog:
     def alarms(self) -> list[ChangeAlarm]:
         """All, the oldest first."""
         rows = self._file.select("select facts from alarms order by number")
-        return [_alarm(json.loads(facts)) for (facts,) in rows]
+        return [alarm_of(json.loads(facts)) for (facts,) in rows]
 
     def close(self) -> None:
         """Let go of the file."""
@@ -134,14 +130,14 @@ class ChangeLog:
 
     def _compare(self, pictures: Iterable[tuple[int, int, Any]]) -> list[ChangeAlarm]:
         """Have the detector look at pictures that are on the disk: number, class and values."""
-        told = []
+        alarms = []
         for number, label, values in pictures:
             noticed = self.detector.observe(label, values)
             alarm = None if noticed is None else self._tell(noticed, number)
-            told += [] if alarm is None else [alarm]
+            alarms += [] if alarm is None else [alarm]
             if alarm is not None or self.detector.count % _KEEP == 0:
                 self._keep(alarm, number)
-        return told
+        return alarms
 
     def _tell(self, alarm: Alarm, number: int) -> ChangeAlarm:
         """number: of the last picture before the alarm."""
@@ -158,7 +154,7 @@ class ChangeLog:
             alarm.kind, alarm.words, _now(), number, number - first + 1, rows[0][0], examples
         )
 
-    def _keep(self, told: ChangeAlarm | None, number: int) -> None:
+    def _keep(self, alarm: ChangeAlarm | None, number: int) -> None:
         """Keep what the detector knows after picture `number`, and no more than is needed."""
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **self.detector.state())
@@ -168,8 +164,8 @@ class ChangeLog:
             self._file.do(
                 "delete from pictures where number <= ?", (number - LOOKED_AT * self._per_part,)
             )
-            if told is not None:
-                facts = json.dumps(asdict(told), ensure_ascii=False)
+            if alarm is not None:
+                facts = json.dumps(asdict(alarm), ensure_ascii=False)
                 facts = facts.encode("utf-8", "backslashreplace").decode()
                 self._file.do("insert into alarms values (?, ?)", (number, facts))
 
@@ -242,75 +238,13 @@ def open_changes(
     )
 
 
-def last_alarm(path: Path, recognizer: str) -> ChangeAlarm:
-    """The newest one in the file of a `ChangeLog`.
-
-    Raises UserError where there is none, and for a file that is none or of another recognizer.
-    """
-    if not check_file(path):
-        raise UserError(f"{path}: is empty, no file of --alarm")
-    with closing(SqliteFile(path, _KIND)) as file:
-        if [known for known, _ in file.select("select * from about")] != [recognizer]:
-            raise UserError(f"{path}: is about the pictures of another recognizer")
-        rows = file.select("select facts from alarms order by number desc limit 1")
-    if not rows:
-        raise UserError(f"{path}: holds no alarm; name pictures by --before and --after")
-    with parsing(path, "a file of --alarm"):
-        return _alarm(json.loads(rows[0][0]))
-
-
-class NamedEmbeddings(NamedTuple):
-    """Of N pictures. names: as they were given, letters composed. values: float32 [N, D]."""
-
-    names: Sequence[str]
-    values: NDArray[np.float32]
-
-    def rows(self) -> dict[str, int]:
-        """A row for each name; not for one that several different pictures have."""
-        by_name: dict[str, int] = {}
-        unlike = set()
-        for row, name in enumerate(self.names):
-            first = by_name.setdefault(name, row)
-            if first != row and not np.array_equal(self.values[first], self.values[row]):
-                unlike.add(name)
-        return {name: row for name, row in by_name.items() if name not in unlike}
-
-
-def embeddings_around(
-    path: Path, pictures: int, since: int
-) -> tuple[NamedEmbeddings, NamedEmbeddings]:
-    """Of pictures before and since a change, in the file of a `ChangeLog`.
-
-    pictures, since: of a `ChangeAlarm`. While another thread or process adds pictures, too. Raises
-    UserError where there is no such file.
-    """
-    check_file(path)
-    first = pictures - since + 1
-    parts = ((max(1, first - LOOKED_AT), first - 1), (first, pictures + LOOKED_AT))
-    with closing(SqliteFile(path, _KIND)) as file:
-        rows_of_each = [
-            file.select(
-                "select name, embedding from pictures where number between ? and ? order by number",
-                part,
-            )
-            for part in parts
-        ]
-    before, after = (
-        NamedEmbeddings(
-            [comparable(name) for name, _ in rows],
-            np.array([np.frombuffer(embedding, np.float32) for _, embedding in rows]),
-        )
-        for rows in rows_of_each
-    )
-    return before, after
-
-
 def identity(folder: Path) -> str:
     """What tells the recognizer in a folder of `cvgssl fit` from others with other pictures."""
     return sha256_file(folder / TRAIN)
 
 
-def _alarm(facts: dict[str, Any]) -> ChangeAlarm:
+def alarm_of(facts: dict[str, Any]) -> ChangeAlarm:
+    """As it is kept in the file."""
     examples = tuple(ChangedPicture(**each) for each in facts["examples"])
     return ChangeAlarm(**facts | {"examples": examples})
 

@@ -11,10 +11,10 @@ from cvgssl.encoders.installed_weights import INSTALLED
 from cvgssl.features.embed import Embedded, embed_all
 from cvgssl.features.encoder_requests import EncoderRequest, requested_encoders
 from cvgssl.features.mirrors import embed_mirrored_each
-from cvgssl.features.record import EncoderRecord
+from cvgssl.features.record import OF_THE_JOB, EncoderRecord
 from cvgssl.features.table import UNLABELLED, FeatureTable
 from cvgssl.heads import HEADS
-from cvgssl.heads.auto import AutoDecision
+from cvgssl.heads.auto_decision import AutoDecision
 from cvgssl.heads.base import takes_views
 from cvgssl.heads.metrics import INDUCTIVE, SEMI_SUPERVISED
 from cvgssl.recognizer.card import (
@@ -33,9 +33,6 @@ from cvgssl.runtime.options import CONFIG, to_dict, to_yaml
 from cvgssl.selection.label_list import read_labels, write_labels
 
 SUMMARY, LABELS = "summary.json", "labels.csv"
-# options that say nothing about how another picture is embedded
-_OF_THE_JOB = ("data", "out", "unlabelled", "skip_corrupt", "workers", "max_megapixels",
-               "batch_size", "test_fraction", "seed", "gpu", "runtime")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,8 @@ class FitSummary:
 
     labelled, unlabelled: train pictures. mirror_images: of each labelled one, which the head sees.
     setting: inductive without unlabelled ones.
-    temperature: of calibration; 1 with one label per class, where no label can be held out.
+    temperature: of calibration, after those of `decision`; 1 with one label per class, where no
+        label can be held out.
     decision: what decided in the head `auto`; None for others.
     test: None where no test picture has a label. seconds: of the whole job.
     """
@@ -130,7 +128,7 @@ def _card(config: FitConfig, records: list[EncoderRecord], train: FeatureTable) 
         KeptEncoder(replace(encoder.spec, file=_place(encoder)), record)
         for encoder, record in zip(named, records, strict=True)
     )
-    options = {key: value for key, value in to_dict(embedding).items() if key not in _OF_THE_JOB}
+    options = {key: value for key, value in to_dict(embedding).items() if key not in OF_THE_JOB}
     return RecognizerCard(
         train.classes,
         config.head,

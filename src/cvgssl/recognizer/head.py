@@ -11,7 +11,7 @@ from cvgssl.features.mirrors import mirror_views
 from cvgssl.features.preparation import Preparation
 from cvgssl.features.record import parts_of
 from cvgssl.heads import HEADS, CalibratedHead, OpenSetHead
-from cvgssl.heads.auto import AutoDecision
+from cvgssl.heads.auto_decision import AutoDecision
 from cvgssl.recognizer.card import KeptPictures, RecognizerCard
 
 

@@ -17,13 +17,9 @@ from cvgssl.features.table import SPLITS, UNLABELLED, FeatureTable
 from cvgssl.images.assemble import normal
 from cvgssl.images.decoding import check_readable, warn_if_dark
 from cvgssl.images.names import KnownNames, comparable, text_form
+from cvgssl.recognizer.alarm_file import NamedEmbeddings, embeddings_around, last_alarm
 from cvgssl.recognizer.card import KeptPictures, load_recognizer, save_recognizer
-from cvgssl.recognizer.changes import (
-    NamedEmbeddings,
-    embeddings_around,
-    identity,
-    last_alarm,
-)
+from cvgssl.recognizer.changes import identity
 from cvgssl.recognizer.config import PredictOptions, RecentreConfig
 from cvgssl.recognizer.finding import find_pictures, is_fitted
 from cvgssl.recognizer.fit import LABELS, SUMMARY, write_train_labels

@@ -49,7 +49,7 @@ class Line:
     options: BatchOptions
     outputs: Sequence[GrowingFile]
     sorter: Sorter | None
-    told: OnAnswer
+    on_answer: OnAnswer
     changes: "Changes | None" = None
     counts: Counter[str] = field(default_factory=Counter)
     brightest: int | None = None
@@ -114,7 +114,7 @@ class Line:
             place = self.sorter.bring(prediction.path, prediction.answer)
             if place is None:
                 log.warning("%s: vanished before it was sorted", prediction.path)
-        self.told(prediction, place)
+        self.on_answer(prediction, place)
 
     def _compare(self, prediction: Prediction, place: int) -> None:
         if self.changes is not None:

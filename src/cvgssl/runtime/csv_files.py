@@ -59,9 +59,9 @@ def read_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -
     Raises UserError that names the file, and the line where there is one.
     """
     text = _text(path)
-    told = re.match("sep=.\r?\n", text)  # a line for spreadsheet programs
-    text = text[told.end() :] if told else text
-    above = 1 if told else 0
+    separator_line = re.match("sep=.\r?\n", text)  # a line for spreadsheet programs
+    text = text[separator_line.end() :] if separator_line else text
+    above = 1 if separator_line else 0
     wanted = (*needed, *optional)
     separator = _separator(path, text, wanted)
     # names may begin with blanks; a quote beside a blank is meant as a quote

@@ -98,16 +98,16 @@ def write_selection(selection: Selection, folder: Path, facts: dict[str, Any]) -
         for name, score in zip(selection.chosen, selection.scores, strict=True)
     ]
     counts = {"train_pictures": selection.train_pictures, "labelled_before": len(selection.kept)}
-    told: dict[str, Any] = {}
+    by_labels: dict[str, Any] = {}
     if selection.outlook is not None and selection.held_out is not None:
         figures = asdict(selection.held_out)
         del figures["suspects"]  # rows of this run; below by name
-        told = {"outlook": asdict(selection.outlook), "held_out": figures}
-        told["suspected"] = [
+        by_labels = {"outlook": asdict(selection.outlook), "held_out": figures}
+        by_labels["suspected"] = [
             dict(zip(("path", "label", "instead"), each, strict=True))
             for each in selection.suspected
         ]
-    write_json(folder / FACTS, facts | counts | told | {"chosen": chosen})
+    write_json(folder / FACTS, facts | counts | by_labels | {"chosen": chosen})
 
 
 def _candidates(

@@ -10,7 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 from cvgssl.images.names import comparable
-from cvgssl.recognizer.changes import ChangeAlarm, NamedEmbeddings, embeddings_around
+from cvgssl.recognizer.alarm_file import NamedEmbeddings, embeddings_around
+from cvgssl.recognizer.changes import ChangeAlarm
 from cvgssl.recognizer.recentring import Labelled, recentre
 from cvgssl.runtime.errors import UserError
 from cvgssl.station.answering import Answering

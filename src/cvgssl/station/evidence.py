@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from cvgssl.heads.auto import AutoDecision
+from cvgssl.heads.auto_decision import AutoDecision
 from cvgssl.images.decoding import Square, decode_bytes
 from cvgssl.recognizer.card import load_recognizer
 from cvgssl.recognizer.config import EXPORTED
