@@ -12,7 +12,8 @@ from scipy.stats import binomtest
 from cvgssl.heads.metrics import wilson_interval
 from cvgssl.heads.verdicts import NOT_SURE, UNKNOWN
 from cvgssl.runtime.parsing import parsing
-from cvgssl.station.answers import Answers, Wanted
+from cvgssl.station.answer_rows import Wanted
+from cvgssl.station.answers import Answers
 from cvgssl.station.evidence import About
 
 MOST = 2000  # pictures that are compared by default

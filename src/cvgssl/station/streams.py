@@ -16,8 +16,8 @@ from cvgssl.recognizer.fitted import FittedRecognizer
 from cvgssl.recognizer.measuring import Measure, Seen, noting
 from cvgssl.runtime.errors import MachineError, UserError
 from cvgssl.runtime.parsing import one_line
+from cvgssl.station.answer_rows import PROGRAM, Source
 from cvgssl.station.answering import Loaded
-from cvgssl.station.answers import PROGRAM, Source
 from cvgssl.station.lines import write_line
 
 CHANGES = "changes"

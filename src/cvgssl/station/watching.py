@@ -24,8 +24,9 @@ from cvgssl.runtime.errors import MachineError, UserError
 from cvgssl.runtime.files import sha256_file
 from cvgssl.runtime.parsing import one_line
 from cvgssl.station.alarms import STATION, Alarms
+from cvgssl.station.answer_rows import WATCH, Wanted
 from cvgssl.station.answering import Answering, Loaded, SentPicture
-from cvgssl.station.answers import WATCH, Answers, Wanted
+from cvgssl.station.answers import Answers
 from cvgssl.station.config import StationConfig
 from cvgssl.station.delivery import Delivery, deliveries
 from cvgssl.station.events import LOG, EventLog

@@ -17,16 +17,18 @@ from cvgssl.heads.verdicts import NOT_SURE
 from cvgssl.images.reader import UnreadablePicture
 from cvgssl.recognizer.predict import Neighbour
 from cvgssl.runtime.errors import UserError
+from cvgssl.station.answer_rows import PAGE, Answer, Judged, Wanted
 from cvgssl.station.answering import Answering, Loaded
-from cvgssl.station.answers import COUNTED, PAGE, Answer, Answers, Judged, Wanted
+from cvgssl.station.answers import COUNTED, Answers
 from cvgssl.station.evidence import About, Evidence, about
 from cvgssl.station.gathering import BusyError
+from cvgssl.station.judging import Review
 from cvgssl.station.models import Version
 from cvgssl.station.pages.shell import Shell
 from cvgssl.station.people import Person
 from cvgssl.station.pool import Pool
 from cvgssl.station.review import FOLDER as REVIEWED
-from cvgssl.station.review import Review, Reviews
+from cvgssl.station.review import Reviews
 from cvgssl.station.routes import Routes, uploaded
 
 MOST_CLASSES = 9  # whose probabilities are shown

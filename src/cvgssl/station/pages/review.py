@@ -12,10 +12,12 @@ from cvgssl.runtime.errors import UserError
 from cvgssl.station.answers import Answers
 from cvgssl.station.class_keys import ClassKeys
 from cvgssl.station.current_labelling import CurrentLabelling
+from cvgssl.station.judging import verdict
 from cvgssl.station.pages.recognize import RecognizePage, number_of, review_shown
 from cvgssl.station.pages.shell import Shell, json_object
 from cvgssl.station.people import Person
-from cvgssl.station.review import COUNTED, KINDS, ConflictError, Reviews, verdict
+from cvgssl.station.review import ConflictError, Reviews
+from cvgssl.station.review_queue import COUNTED, KINDS
 
 _SUSPECTS = 5  # labels that are shown
 _AHEAD = 3  # answers that a page is given at once
