@@ -14,8 +14,7 @@ from cvgssl.station.alarms import StationAlarm
 from cvgssl.station.answer_rows import Answer
 from cvgssl.station.answering import Answering
 from cvgssl.station.class_keys import ClassKeys
-from cvgssl.station.pages.recognize import number_of
-from cvgssl.station.pages.shell import Shell, json_object
+from cvgssl.station.pages.shell import Shell, json_object, number_of
 from cvgssl.station.people import Person
 from cvgssl.station.review import Reviews
 from cvgssl.station.watching import Watching
