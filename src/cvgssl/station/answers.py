@@ -56,7 +56,7 @@ class Answers:
 
     def keep(
         self,
-        told: Mapping[str, Any],
+        answer: Mapping[str, Any],
         data: bytes | None,
         *,
         version: int,
@@ -67,7 +67,7 @@ class Answers:
     ) -> "Future[int]":
         """Keep an answer; the number of its row comes when it is on the disk, soon after.
 
-        told: name, sha256, answer, class, probability, probabilities, as `Answering.answer` gives
+        answer: name, sha256, answer, class, probability, probabilities, as `Answering.answer` gives
         them; not one with an error. data: the bytes of the picture, which are kept before this
         returns. once: no second row for a picture of the same name, content and source (a file
         that is seen again after a kill).
@@ -75,9 +75,9 @@ class Answers:
         """
         self._writer.check_room()
         if data is not None:
-            self.pictures.keep(data, told["sha256"])
+            self.pictures.keep(data, answer["sha256"])
         names = ("sha256", "answer", "class", "probability", "probabilities")
-        facts = {"name": _text(told["name"]), **{name: told[name] for name in names}}
+        facts = {"name": _text(answer["name"]), **{name: answer[name] for name in names}}
         facts |= {"version": version, "source": source, "ms": ms}
         json.dumps(facts, allow_nan=False)  # an error here is the caller's
         return self._writer.add(who, facts, once)

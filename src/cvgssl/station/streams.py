@@ -158,8 +158,8 @@ class Stream:
             return
         loaded, measured, log = self._open
         with self._closed_on_error():
-            if told := log.take(measured.measure(names, seen)):
-                self._tell(self._source, loaded.version.number, told)
+            if alarms := log.take(measured.measure(names, seen)):
+                self._tell(self._source, loaded.version.number, alarms)
 
     def close(self) -> None:
         """Let go of the file."""
