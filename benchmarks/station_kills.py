@@ -28,7 +28,7 @@ from cvgssl.images.listing import list_pictures
 from cvgssl.runtime.environment import hardware
 from cvgssl.runtime.files import write_json
 from cvgssl.runtime.progress import progress
-from cvgssl.station.answers import ANSWER, WATCH
+from cvgssl.station.answer_rows import ANSWER, WATCH
 from cvgssl.station.events import LOG, EventLog
 from cvgssl.station.models import Models
 

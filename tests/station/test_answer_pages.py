@@ -85,6 +85,12 @@ def test_recognize_and_replay(
         expect(page.locator("#uploading")).to_contain_text("0 pictures were recognized, 1 refused")
         rows = page.locator("#rows tr")
         expect(rows).to_have_count(4)
+        listed = page.evaluate("station.ask('/recognize/list')")["answers"]
+        assert any(each["answer"] == "not sure" for each in listed), listed
+        for row, each in zip(rows.all(), listed, strict=True):
+            names_class = each["answer"] == each["predicted_class"]
+            beside = "" if names_class else f" {each['predicted_class']}"
+            expect(row.locator("td").nth(1)).to_have_text(each["answer"] + beside)
         running.predict(pictures[5].read_bytes())  # what programs ask is listed too
         expect(rows).to_have_count(5, timeout=15_000)
         page.get_by_label("asked by").select_option("a program")
@@ -155,6 +161,15 @@ def test_review_by_keyboard(
         li.get_by_label("Name of the new class").fill("oil stain")
         press(li, "Enter")
         expect(keys).to_have_text([*known, "oil stain"])
+        press(li, "u")
+        assert shown(li) == second
+        doubted = li.evaluate(f"station.ask('/answers/{second}')")
+        assert doubted["answer"] == "not sure"
+        likeliest = doubted["predicted_class"]
+        expect(li.locator("#right")).to_contain_text(f"It is {likeliest}")
+        press(li, "Enter")
+        review = li.evaluate(f"station.ask('/answers/{second}')")["review"]
+        assert review["right"] is True and review["label"] == likeliest
         press(li, "u")
         assert shown(li) == second
         press(li, "s")

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from cvgssl.runtime.errors import MachineError
-from cvgssl.station import answers as module
-from cvgssl.station.answers import PAGE, PROGRAM, WATCH, Answers, Wanted
+from cvgssl.station import answer_writing as module
+from cvgssl.station.answer_rows import PAGE, PROGRAM, WATCH, Wanted
+from cvgssl.station.answers import Answers
 from cvgssl.station.events import EventLog
 from cvgssl.station.picture_store import PictureStore
 

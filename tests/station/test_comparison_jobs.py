@@ -10,7 +10,8 @@ import pytest
 
 from cvgssl.recognizer.predict import predict
 from cvgssl.runtime.errors import UserError
-from cvgssl.station.answers import PROGRAM, Answers
+from cvgssl.station.answer_rows import PROGRAM
+from cvgssl.station.answers import Answers
 from cvgssl.station.comparison_jobs import ComparisonJobs
 from cvgssl.station.config import StationConfig
 from cvgssl.station.events import LOG, EventLog

@@ -13,16 +13,18 @@ from cvgssl.recognizer.fit import fit
 from cvgssl.recognizer.predict import predict
 from cvgssl.runtime.errors import UserError
 from cvgssl.selection.label_list import read_labels
+from cvgssl.station.answer_rows import PROGRAM
 from cvgssl.station.answering import Answering
-from cvgssl.station.answers import PROGRAM, Answers
+from cvgssl.station.answers import Answers
 from cvgssl.station.comparing import GivenAnswer, compare, learned_pictures, told_before
 from cvgssl.station.config import StationConfig
 from cvgssl.station.events import EventLog
 from cvgssl.station.evidence import Evidence, about
+from cvgssl.station.fitting import write_learned
 from cvgssl.station.models import Models
 from cvgssl.station.picture_store import PictureStore
 from cvgssl.station.replay import replay
-from cvgssl.station.review import LearnedPicture, Reviews, write_learned
+from cvgssl.station.review import LearnedPicture, Reviews
 
 
 @dataclass

@@ -10,17 +10,14 @@ import pytest
 from cvgssl.heads.metrics import wilson_interval
 from cvgssl.runtime.errors import UserError
 from cvgssl.selection.label_list import read_labels
-from cvgssl.station import review as module
-from cvgssl.station.answers import PROGRAM, Answers, Wanted
+from cvgssl.station import review_queue as module
+from cvgssl.station.answer_rows import PROGRAM, Wanted
+from cvgssl.station.answers import Answers
+from cvgssl.station.fitting import write_learned
+from cvgssl.station.judging import verdict
 from cvgssl.station.picture_store import PictureStore
-from cvgssl.station.review import (
-    SAMPLE,
-    ConflictError,
-    LearnedPicture,
-    Reviews,
-    verdict,
-    write_learned,
-)
+from cvgssl.station.review import ConflictError, LearnedPicture, Reviews
+from cvgssl.station.review_queue import SAMPLE
 
 Add = Callable[..., int]
 SHARE = 0.25
@@ -81,7 +78,7 @@ def test_what_is_looked_at(reviews: Reviews, add: Add) -> None:
     assert given[:3] == [unknown[2], unsure[1], sample[3]]  # in turn, the newest first
     assert sorted(given) == sorted(unknown + unsure + sample)
     assert [each.number for each in reviews.next("anna", 2)] == given[:2]  # after a reload
-    reviews._leases.clear()  # as after two minutes
+    reviews._queue._leases.clear()  # as after two minutes
     assert [each.number for each in reviews.next("bo", 9, [SAMPLE])] == sample[::-1]
 
 
@@ -127,7 +124,7 @@ def test_what_a_picture_shows_says_whether_the_answer_is_right(
 
 
 def test_the_sample_is_drawn_by_hashes(reviews: Reviews) -> None:
-    drawn = [reviews.in_sample(hashlib.sha256(b"%d" % n).hexdigest()) for n in range(4000)]
+    drawn = [reviews._queue.in_sample(hashlib.sha256(b"%d" % n).hexdigest()) for n in range(4000)]
     assert abs(sum(drawn) / 4000 - SHARE) < 0.03
     assert drawn[0] == (int(hashlib.sha256(b"0").hexdigest()[:8], 16) < SHARE * 2**32)
 
@@ -165,7 +162,7 @@ def test_two_people_get_different_answers(
     ((first,), (second,)) = reviews.next("anna"), reviews.next("bo")
     assert first != second
     monkeypatch.setattr(module, "LEASE", -1.0)  # given now, and over at once
-    reviews._leases.clear()
+    reviews._queue._leases.clear()
     assert reviews.next("anna") == reviews.next("bo")
 
 

@@ -20,7 +20,7 @@ import pytest
 
 from cvgssl.station import delivery as delivering
 from cvgssl.station import sinks
-from cvgssl.station.answers import ANSWER
+from cvgssl.station.answer_rows import ANSWER
 from cvgssl.station.delivery import Delivery
 from cvgssl.station.events import LOG, EventLog
 from cvgssl.station.picture_store import PictureStore

@@ -16,13 +16,15 @@ from cvgssl.recognizer.changes import ChangeAlarm
 from cvgssl.runtime.errors import UserError
 from cvgssl.station import alarms as alarms_module
 from cvgssl.station.alarms import SETTLED, StationAlarm
+from cvgssl.station.answer_rows import ANSWER, Wanted
 from cvgssl.station.answering import Answering
-from cvgssl.station.answers import ANSWER, Answers, Wanted
+from cvgssl.station.answers import Answers
 from cvgssl.station.config import StationConfig
 from cvgssl.station.events import LOG, EventLog
+from cvgssl.station.judging import verdict
 from cvgssl.station.models import Models
 from cvgssl.station.picture_store import PictureStore
-from cvgssl.station.review import Reviews, verdict
+from cvgssl.station.review import Reviews
 from cvgssl.station.sinks import ALARM
 from cvgssl.station.watch_config import WatchOptions
 from cvgssl.station.watching import WATCHED, Watching

@@ -14,8 +14,9 @@ from cvgssl.recognizer.alarm_file import NamedEmbeddings, embeddings_around
 from cvgssl.recognizer.changes import ChangeAlarm
 from cvgssl.recognizer.recentring import Labelled, recentre
 from cvgssl.runtime.errors import UserError
+from cvgssl.station.answer_rows import WATCH, Answer, Judged, Source, Wanted
 from cvgssl.station.answering import Answering
-from cvgssl.station.answers import WATCH, Answer, Answers, Judged, Source, Wanted
+from cvgssl.station.answers import Answers
 from cvgssl.station.events import LOG, Event, EventLog
 from cvgssl.station.lines import write_line
 from cvgssl.station.review import FOLDER as REVIEWED

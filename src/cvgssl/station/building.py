@@ -24,6 +24,8 @@ from cvgssl.station.fitting import Fitting
 from cvgssl.station.guard import Guard
 from cvgssl.station.jobs import Jobs
 from cvgssl.station.lines import write_line
+from cvgssl.station.pages.changes import Changes
+from cvgssl.station.pages.explaining import Explaining
 from cvgssl.station.pages.label import LabelPage
 from cvgssl.station.pages.models import ModelsPage
 from cvgssl.station.pages.recognize import RecognizePage
@@ -102,21 +104,20 @@ class Station:
         labelling = CurrentLabelling(pool, log)
         fitting = Fitting(config, pool, reviews, jobs, answering)
         approvals = Approvals(config.folder, log, config.two_people, answering.load, answering.use)
-        recognize = RecognizePage(shell, self.routes, answering, answers, reviews, pool)
-        keys = ClassKeys(log, config.classes, lambda number: recognize.about_number(number).classes)
+        explaining = Explaining(answering, answers, reviews)
+        keys = ClassKeys(log, config.classes, lambda of: explaining.about_number(of).classes)
         comparisons = ComparisonJobs(config, jobs, answers, pool.chosen)
-        models = ModelsPage(
-            shell, log, answering, jobs, approvals, comparisons, reviews, recognize, labelling
-        )
+        models = ModelsPage(shell, explaining, jobs, approvals)
         self._to_close += [pool.close, reviews.close, approvals.close, models.close]
         self._to_close += [labelling.close, jobs.close, keys.close]
         pages: list[StationPage] = [
             StartPage(shell, config, pool, jobs),
             LabelPage(shell, pool, labelling, fitting, keys),
-            recognize,
-            ReviewPage(shell, answers, reviews, recognize, labelling, keys),
+            RecognizePage(shell, self.routes, explaining, pool),
+            ReviewPage(shell, explaining, labelling, keys),
             models,
-            ReplayPage(shell, answers, recognize),
+            Changes(shell, explaining, comparisons, labelling),
+            ReplayPage(shell, explaining),
             WatchPage(shell, self._watching, reviews, answering, keys),
         ]
         jobs.begin()
@@ -126,14 +127,14 @@ class Station:
 def _with_line(failure: Failure) -> Failure:
     """The same with a line in the log for requests that no page has written one for."""
 
-    async def told(request: Request, error: HTTPException) -> Response:
+    async def logged(request: Request, error: HTTPException) -> Response:
         if not hasattr(request.state, LOGGED):
             client = request.client.host if request.client else ""
             path, status = request.url.path, error.status_code
             write_line(client=client, path=path, status=status, refused=error.detail)
         return await failure(request, error)
 
-    return told
+    return logged
 
 
 async def _failure(_: Request, error: HTTPException) -> Response:

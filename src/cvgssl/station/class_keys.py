@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cvgssl.runtime.errors import UserError
 from cvgssl.selection.label_list import UNSURE
-from cvgssl.station.answers import REVIEW
+from cvgssl.station.answer_rows import REVIEW
 from cvgssl.station.events import Event, EventLog
 from cvgssl.station.labels import LABEL, UNDO
 from cvgssl.station.models import ADDED

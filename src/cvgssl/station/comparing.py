@@ -12,7 +12,8 @@ from scipy.stats import binomtest
 from cvgssl.heads.metrics import wilson_interval
 from cvgssl.heads.verdicts import NOT_SURE, UNKNOWN
 from cvgssl.runtime.parsing import parsing
-from cvgssl.station.answers import Answers, Wanted
+from cvgssl.station.answer_rows import Wanted
+from cvgssl.station.answers import Answers
 from cvgssl.station.evidence import About
 
 MOST = 2000  # pictures that are compared by default
@@ -124,8 +125,8 @@ def compare(
     fair = [picture for picture in named if picture not in learned]
     right_before_and_after = [
         tuple(
-            is_right(told[picture], truths[picture], known)
-            for told, known in zip((before, after), classes, strict=True)
+            is_right(answers[picture], truths[picture], known)
+            for answers, known in zip((before, after), classes, strict=True)
         )
         for picture in fair
     ]
@@ -140,30 +141,32 @@ def compare(
     )
 
 
-def is_right(told: GivenAnswer, truth: str, classes: Collection[str]) -> bool:
+def is_right(given: GivenAnswer, truth: str, classes: Collection[str]) -> bool:
     """Whether an answer is right, as reviews say it.
 
     "unknown" is right of a class that the version does not know; of "not sure" the most likely
     class counts.
     """
-    if told.answer == UNKNOWN:
+    if given.answer == UNKNOWN:
         return truth not in classes
-    return truth == (told.predicted_class if told.answer == NOT_SURE else told.answer)
+    return truth == (given.predicted_class if given.answer == NOT_SURE else given.answer)
 
 
 def told_before(answers: Answers, version: int, most: int = MOST) -> dict[str, GivenAnswer]:
     """What a version said of the newest pictures that are kept, by their hashes."""
-    told: dict[str, GivenAnswer] = {}
+    given: dict[str, GivenAnswer] = {}
     before, left = None, _LOOKED * most
     while left > 0 and (page := answers.page(Wanted(version=version), before, _PAGE)):
         left -= len(page)
         for each in page:
-            if each.sha256 not in told and answers.pictures.path(each.sha256):
-                told[each.sha256] = GivenAnswer(each.answer, each.predicted_class, each.probability)
-            if len(told) == most:
-                return told
+            if each.sha256 not in given and answers.pictures.path(each.sha256):
+                given[each.sha256] = GivenAnswer(
+                    each.answer, each.predicted_class, each.probability
+                )
+            if len(given) == most:
+                return given
         before = page[-1].number
-    return told
+    return given
 
 
 def read_told(path: Path, folder: Path) -> dict[str, GivenAnswer]:

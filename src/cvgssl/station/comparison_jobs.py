@@ -64,17 +64,17 @@ class ComparisonJobs:
         state = self.job(before.number, after.number)
         if state is not None and not state.is_over:
             return
-        told = told_before(self._answers, before.number, MOST)
-        pool = None if told else self._pool()
-        if not told and pool is None:
+        given = told_before(self._answers, before.number, MOST)
+        pool = None if given else self._pool()
+        if not given and pool is None:
             raise UserError("there are no pictures to compare on yet")
         place = self._place(before.number, after.number)
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
         if pool is None:
             pictures = place / _PICTURES
-            told = self._linked(told, pictures)
-            write_json(place / _KEPT, told)
+            given = self._linked(given, pictures)
+            write_json(place / _KEPT, given)
             self._predict(after, pictures, place / _AFTER, who)
         else:
             self._predict(before, pool, place / _BEFORE, who)
@@ -118,11 +118,11 @@ class ComparisonJobs:
         learned = {name for each in known for name, _ in each.labels}
         return Compared(compare(before, after, classes, named, learned), of_kept=False)
 
-    def _linked(self, told: Mapping[str, GivenAnswer], folder: Path) -> dict[str, GivenAnswer]:
+    def _linked(self, given: Mapping[str, GivenAnswer], folder: Path) -> dict[str, GivenAnswer]:
         """The pictures in a folder by their hashes, which stay while room is made elsewhere."""
         folder.mkdir()
         linked = {}
-        for sha256, each in told.items():
+        for sha256, each in given.items():
             path = self._answers.pictures.path(sha256)
             if path is None:
                 continue

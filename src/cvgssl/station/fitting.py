@@ -1,6 +1,7 @@
 """From the labels of the pool and of reviews to the next version: `cvgssl fit` as a job."""
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path, PurePath
 
 from cvgssl.runtime.errors import UserError
@@ -11,7 +12,7 @@ from cvgssl.station.jobs import Job, Jobs
 from cvgssl.station.labels import Labels
 from cvgssl.station.pool import Pool
 from cvgssl.station.review import FOLDER as REVIEWED
-from cvgssl.station.review import LearnedPicture, Reviews, write_learned
+from cvgssl.station.review import LearnedPicture, Reviews
 
 TASK = "fit"
 FOLDER = "fits"  # of recognizers on their way to a version
@@ -84,6 +85,27 @@ class Fitting:
     def _take(self, job: Job) -> None:
         self._answering.add(_out(job), job.who)
         self._clear(job)
+
+
+def write_learned(
+    pool: Iterable[LearnedPicture], reviewed: Iterable[LearnedPicture], path: Path
+) -> int:
+    """Write the labels of the next fit as `cvgssl fit POOL --labels PATH` takes them.
+
+    pool: of the pool's pictures, by their names there. reviewed: of `Reviews.learned`, whose
+    folder is to be given as --unlabelled. Where a picture is in both, the newer label counts.
+    Gives how many there are.
+    """
+    labels = {each.sha256: each for each in pool}
+    for each in reviewed:
+        own = labels.get(each.sha256)
+        if own is None:
+            labels[each.sha256] = each
+        elif own.number < each.number:
+            labels[each.sha256] = own._replace(label=each.label)
+    rows = [(each.path, each.label) for each in labels.values()]
+    write_labels(rows, path)
+    return len(rows)
 
 
 def _out(job: Job) -> Path:

@@ -1,9 +1,11 @@
-"""Who asks: people, who sign in with a secret, and programs, which send one."""
+"""Who asks: people, who sign in with a secret, programs, which send one; how fast both may try."""
 
 import hashlib
 import hmac
 import secrets
 import threading
+import time
+from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -15,7 +17,6 @@ from starlette.datastructures import Headers
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import writing
 from cvgssl.runtime.parsing import read_text
-from cvgssl.station.brake import Brake
 from cvgssl.station.events import EventLog
 
 Role = Literal["labeller", "reviewer", "program"]
@@ -27,6 +28,8 @@ _LONGEST_NAME = 60
 _KEY = "session.key"
 _SHORTEST_KEY = 32  # characters
 _BY, _NAME, _CSRF = "by", "name", "csrf"  # in a session
+_MOST, _SECONDS = 10, 60.0  # wrong secrets of an address in so long
+_ADDRESSES = 10_000  # that are remembered, the newest
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,39 @@ class Person:
     def may_review(self) -> bool:
         """Whether it decides what goes live and which answers were right."""
         return self.role == "reviewer"
+
+
+class Brake:
+    """Refuses to try secrets of an address that has sent ten wrong ones within a minute.
+
+    A secret that was right from there before goes on being tried, so that nobody stops a program
+    of the same address. For the event loop alone.
+    """
+
+    def __init__(self) -> None:
+        self._wrong: dict[str, deque[float]] = {}  # when, by address
+        self._right: dict[tuple[str, str], None] = {}
+
+    def seconds(self, address: str, secret: str) -> int:
+        """Until this one may be tried; 0: now."""
+        wrong = self._wrong.get(address, deque[float]())
+        if len(wrong) < _MOST or _known(address, secret) in self._right:
+            return 0
+        left = wrong[0] + _SECONDS - time.monotonic()
+        return 0 if left <= 0 else int(left) + 1
+
+    def note(self, address: str, secret: str, is_right: bool) -> None:
+        """What came of trying one."""
+        if is_right:
+            self._right[_known(address, secret)] = None
+        else:
+            wrong = self._wrong.pop(address, None) or deque(maxlen=_MOST)
+            wrong.append(time.monotonic())
+            self._wrong[address] = wrong
+        while len(self._wrong) > _ADDRESSES:
+            del self._wrong[next(iter(self._wrong))]
+        while len(self._right) > _ADDRESSES:
+            del self._right[next(iter(self._right))]
 
 
 class People:
@@ -123,6 +159,10 @@ class People:
         digest = _digest(given)
         matching = [each for each in self._by_digest if hmac.compare_digest(each, digest)]
         return (matching[0], self._by_digest[matching[0]]) if matching else None
+
+
+def _known(address: str, secret: str) -> tuple[str, str]:
+    return address, _digest(secret)
 
 
 def read_secrets(path: Path) -> dict[str, Person]:

@@ -7,7 +7,8 @@ from cvgssl.recognizer.golden import TOLERANCE
 from cvgssl.recognizer.predict import Prediction
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import one_line
-from cvgssl.station.answers import Answer, Answers
+from cvgssl.station.answer_rows import Answer
+from cvgssl.station.answers import Answers
 from cvgssl.station.evidence import About, about
 from cvgssl.station.models import Models, Version
 

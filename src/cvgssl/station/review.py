@@ -6,53 +6,23 @@ because they are difficult.
 """
 
 import threading
-import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
 from cvgssl.heads.metrics import wilson_interval
 from cvgssl.heads.verdicts import NOT_SURE, UNKNOWN
-from cvgssl.images.assemble import normal
-from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import writing
-from cvgssl.runtime.parsing import one_line
-from cvgssl.selection.label_list import UNSURE, write_labels
-from cvgssl.station.answers import REVIEW, Answer, Answers
+from cvgssl.selection.label_list import UNSURE
+from cvgssl.station.answer_rows import REVIEW, Answer
+from cvgssl.station.answers import Answers
 from cvgssl.station.events import Event, EventLog
-from cvgssl.station.label_queue import LEASE
-from cvgssl.station.labels import class_name
+from cvgssl.station.judging import Review, label_of
+from cvgssl.station.review_queue import KINDS, ReviewQueue
 
 FOLDER = "reviewed"
-SAMPLE = "sample"
-KINDS = (UNKNOWN, NOT_SURE, SAMPLE)
-_DIGITS = 8  # of a hash that decide about the sample
-COUNTED = 1000  # pictures that are left, of which it is told how many
-_ROWS = 200  # that are read at once
-
-
-@dataclass(frozen=True)
-class Review:
-    """What somebody said of an answer.
-
-    number: of its row. right: None where that cannot be said. label: what the picture shows: a
-    class, "?" where nobody can name it, or "" where that was not said.
-    """
-
-    number: int
-    at: str
-    who: str
-    answer: int
-    right: bool | None
-    label: str
-
-    @property
-    def counts(self) -> bool:
-        """Whether it says anything; one that does not takes back what was said before."""
-        return self.right is not None or self.label == UNSURE
 
 
 class ConflictError(Exception):
@@ -109,14 +79,12 @@ class Reviews:
     def __init__(self, folder: Path, log: Path, answers: Answers, share: float) -> None:
         self.folder, self._answers = folder / FOLDER, answers
         self.share = share
-        self._below = f"{min(int(share * 16**_DIGITS), 16**_DIGITS - 1):0{_DIGITS}x}"
         self._log, self._lock = EventLog(log), threading.RLock()
+        self._queue = ReviewQueue(self._log, answers, share)
         self._by_answer: dict[int, list[Review]] = {}
         self._judged: dict[int, Answer] = {}  # those with reviews, as they were read first
         self._reviewed: dict[str, int] = {}  # hashes of pictures, and the answer that was judged
         self._last = 0
-        self._leases: dict[str, tuple[str, float]] = {}
-        self._skipped: dict[str, set[str]] = {}
 
     def review(
         self,
@@ -136,7 +104,7 @@ class Reviews:
         and ConflictError where another review has come meanwhile.
         """
         answer = self._answers.get(number)
-        label = _label(answer, right, label)
+        label = label_of(answer, right, label)
         if label not in ("", UNSURE):
             self._copy(answer.sha256)
         with self._lock, self._log.alone():
@@ -145,7 +113,7 @@ class Reviews:
                 raise ConflictError(now)
             self._log.append(REVIEW, who, answer=number, right=right, label=label)
         with self._lock:
-            self._leases.pop(answer.sha256, None)
+            self._queue.release(answer.sha256)
             review = self.of(number)
             assert review is not None
             return review
@@ -188,37 +156,19 @@ class Reviews:
         """
         with self._lock:
             self._refresh()
-            waiting: list[Answer] = []
-            seen = set[str]()
-            for answer in _in_turn([self._waiting(kind) for kind in kinds]):
-                if len(waiting) == most:
-                    break
-                if answer.sha256 not in seen and self._lease(answer.sha256, who):
-                    waiting.append(answer)
-                seen.add(answer.sha256)
-            return waiting
+            return self._queue.next(self._reviewed, who, most, kinds)
 
     def skip(self, number: int, who: str) -> None:
         """Leave an answer to others, until the station ends; raises LookupError."""
         sha256 = self._answers.get(number).sha256
         with self._lock:
-            self._skipped.setdefault(who, set()).add(sha256)
-            if self._leases.get(sha256, ("", 0))[0] == who:
-                del self._leases[sha256]
+            self._queue.skip(sha256, who)
 
     def left(self) -> dict[str, int]:
         """Pictures of each kind that nobody has looked at, counted up to `COUNTED`."""
         with self._lock:
             self._refresh()
-            counts = {}
-            for kind in KINDS:
-                pictures = set[str]()
-                for _, sha256 in self._rows(kind):
-                    pictures.add(sha256)
-                    if len(pictures) == COUNTED:
-                        break
-                counts[kind] = len(pictures)
-            return counts
+            return self._queue.left(self._reviewed)
 
     def shares(self, version: int | None = None) -> list[ShareRight]:
         """How often answers (of a version) were right, from the sample: all classes, then each.
@@ -234,7 +184,7 @@ class Reviews:
             ]
         total, rights = Counter[str](), Counter[str]()
         for answer, right in judged:
-            if self.in_sample(answer.sha256) and version in (None, answer.version):
+            if self._queue.in_sample(answer.sha256) and version in (None, answer.version):
                 names = (answer.answer, *([""] if _names_class(answer) else []))
                 total.update(names)
                 rights.update(names if right else ())
@@ -243,10 +193,6 @@ class Reviews:
             ShareRight(name, rights[name], total[name], *wilson_interval(rights[name], total[name]))
             for name in order
         ]
-
-    def in_sample(self, sha256: str) -> bool:
-        """Whether a picture is one of the random sample."""
-        return sha256 < self._below
 
     def copy_of(self, sha256: str) -> Path | None:
         """The copy of a picture that was named, if there is one."""
@@ -288,45 +234,6 @@ class Reviews:
                 with writing(path) as aside:
                     aside.write_bytes(data)
 
-    def _waiting(self, kind: str) -> Iterator[Answer]:
-        """Answers of a kind whose pictures nobody has looked at, the newest first."""
-        return (self._answers.get(number) for number, _ in self._rows(kind))
-
-    def _rows(self, kind: str) -> Iterator[tuple[int, str]]:
-        """Their numbers, and hashes of the pictures."""
-        source, value = self._kind(kind)
-        before = 2**62
-        while rows := self._log.select(
-            f"select number, json_extract(facts, '$.sha256') from events {source}"
-            " and number < ? order by number desc limit ?",
-            [value, before, _ROWS],
-        ):
-            yield from (row for row in rows if row[1] not in self._reviewed)
-            before = rows[-1][0]
-
-    def _kind(self, kind: str) -> tuple[str, str]:
-        """Index and condition in SQL, and the value of its parameter."""
-        which, field, sign, value = (
-            ("picture", "sha256", "<", self._below)
-            if kind == SAMPLE
-            else ("answer", "answer", "=", kind)
-        )
-        return (
-            f"indexed by answers_by_{which} where kind = 'answer'"
-            f" and json_extract(facts, '$.{field}') {sign} ?",
-            value,
-        )
-
-    def _lease(self, sha256: str, who: str) -> bool:
-        now = time.monotonic()
-        holder, until = self._leases.get(sha256, (who, 0.0))
-        if sha256 in self._skipped.get(who, ()):
-            return False
-        if holder != who and until > now:
-            return False
-        self._leases[sha256] = (who, now + LEASE)
-        return True
-
     def _refresh(self) -> None:
         """Take in what was added since, by others too."""
         for event in list(self._log.events(REVIEW, after=self._last)):
@@ -347,69 +254,5 @@ class Reviews:
         self._last = event.number
 
 
-def write_learned(
-    pool: Iterable[LearnedPicture], reviewed: Iterable[LearnedPicture], path: Path
-) -> int:
-    """Write the labels of the next fit as `cvgssl fit POOL --labels PATH` takes them.
-
-    pool: of the pool's pictures, by their names there. reviewed: of `Reviews.learned`, whose
-    folder is to be given as --unlabelled. Where a picture is in both, the newer label counts.
-    Gives how many there are.
-    """
-    labels = {each.sha256: each for each in pool}
-    for each in reviewed:
-        own = labels.get(each.sha256)
-        if own is None:
-            labels[each.sha256] = each
-        elif own.number < each.number:
-            labels[each.sha256] = own._replace(label=each.label)
-    rows = [(each.path, each.label) for each in labels.values()]
-    write_labels(rows, path)
-    return len(rows)
-
-
-def verdict(answer: Answer, label: str) -> bool | None:
-    """Whether an answer is right where its picture shows `label`; see `Reviews.review`.
-
-    "" of an "unknown" one: a class that has no name yet.
-    """
-    label = normal(label)
-    if label == UNSURE:
-        return None
-    if answer.answer == UNKNOWN:
-        return label not in answer.probabilities
-    return label == answer.predicted_class
-
-
-def _label(answer: Answer, right: bool | None, label: str) -> str:
-    """The label that goes with a verdict; raises UserError where the two contradict."""
-    label = class_name(label)
-    if (right is None) != (label == UNSURE):
-        raise UserError("say right, wrong, or ? where nobody can name it")
-    if right is None:
-        return label
-    if answer.answer == UNKNOWN:
-        if label and right == (label in answer.probabilities):
-            raise UserError(
-                f"{one_line(label)!r} is {'a' if right else 'no'} class that the version knows; "
-                f"then its answer is {'wrong' if right else 'right'}"
-            )
-        return label
-    if right and not label:
-        return answer.predicted_class
-    if right != (label == answer.predicted_class):
-        raise UserError(
-            f"the most likely class is {one_line(answer.predicted_class)!r}; then the answer is "
-            f"{'wrong' if right else 'right'}"
-        )
-    return label
-
-
 def _names_class(answer: Answer) -> bool:
     return answer.answer not in (UNKNOWN, NOT_SURE)
-
-
-def _in_turn(streams: Sequence[Iterator[Answer]]) -> Iterator[Answer]:
-    """One of each, again and again, until all have ended."""
-    for row in zip_longest(*streams):
-        yield from (each for each in row if each is not None)

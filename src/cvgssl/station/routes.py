@@ -16,8 +16,9 @@ from starlette.routing import Route
 
 from cvgssl.runtime.errors import MachineError, UserError
 from cvgssl.runtime.parsing import one_line
+from cvgssl.station.answer_rows import PROGRAM, Source
 from cvgssl.station.answering import Answering, Loaded, SentPicture
-from cvgssl.station.answers import PROGRAM, Answers, Source
+from cvgssl.station.answers import Answers
 from cvgssl.station.config import StationConfig
 from cvgssl.station.figures import Figures
 from cvgssl.station.gathering import BusyError

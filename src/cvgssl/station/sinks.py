@@ -19,7 +19,7 @@ from cvgssl.runtime.csv_writing import csv_line
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import flush, naming_file, writing
 from cvgssl.runtime.parsing import one_line
-from cvgssl.station.answers import ANSWER
+from cvgssl.station.answer_rows import ANSWER
 from cvgssl.station.events import Event
 from cvgssl.station.picture_store import PictureStore
 

@@ -16,8 +16,8 @@ from cvgssl.recognizer.fitted import FittedRecognizer
 from cvgssl.recognizer.measuring import Measure, Seen, noting
 from cvgssl.runtime.errors import MachineError, UserError
 from cvgssl.runtime.parsing import one_line
+from cvgssl.station.answer_rows import PROGRAM, Source
 from cvgssl.station.answering import Loaded
-from cvgssl.station.answers import PROGRAM, Source
 from cvgssl.station.lines import write_line
 
 CHANGES = "changes"
@@ -158,8 +158,8 @@ class Stream:
             return
         loaded, measured, log = self._open
         with self._closed_on_error():
-            if told := log.take(measured.measure(names, seen)):
-                self._tell(self._source, loaded.version.number, told)
+            if alarms := log.take(measured.measure(names, seen)):
+                self._tell(self._source, loaded.version.number, alarms)
 
     def close(self) -> None:
         """Let go of the file."""

@@ -24,8 +24,9 @@ from cvgssl.runtime.errors import MachineError, UserError
 from cvgssl.runtime.files import sha256_file
 from cvgssl.runtime.parsing import one_line
 from cvgssl.station.alarms import STATION, Alarms
+from cvgssl.station.answer_rows import WATCH, Wanted
 from cvgssl.station.answering import Answering, Loaded, SentPicture
-from cvgssl.station.answers import WATCH, Answers, Wanted
+from cvgssl.station.answers import Answers
 from cvgssl.station.config import StationConfig
 from cvgssl.station.delivery import Delivery, deliveries
 from cvgssl.station.events import LOG, EventLog
@@ -198,20 +199,20 @@ class Watching:
         answers = self._asked([picture for _, picture in pictures], loaded)
         ms = round(1000 * (time.monotonic() - begun), 1)
         waiting = []
-        for (path, picture), told in zip(pictures, answers, strict=True):
-            if "error" in told:
-                reasons[path] = told["error"]
+        for (path, picture), answer in zip(pictures, answers, strict=True):
+            if "error" in answer:
+                reasons[path] = answer["error"]
             elif claim(path):
                 number = self._answers.keep(
-                    told, picture.data, version=loaded.version.number, source=WATCH, who=STATION,
+                    answer, picture.data, version=loaded.version.number, source=WATCH, who=STATION,
                     ms=ms, once=True,
                 )  # fmt: skip
-                waiting.append((picture.name, told, number))
+                waiting.append((picture.name, answer["sha256"], number))
         kept = []
-        for name, told, number in waiting:
+        for name, sha256, number in waiting:
             if not self._is_kept(number):
                 break
-            kept.append((name, told["sha256"]))
+            kept.append((name, sha256))
             self._stream.last = datetime.now(UTC).isoformat(timespec="seconds")
         self._compare(kept)
         return reasons

@@ -1,35 +1,26 @@
 """Recognize: pictures are brought, answers of all sources are listed, and what each rests on."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
-from functools import lru_cache
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any, cast
-from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute
 
-from cvgssl.heads.verdicts import NOT_SURE
 from cvgssl.images.reader import UnreadablePicture
-from cvgssl.recognizer.predict import Neighbour
 from cvgssl.runtime.errors import UserError
-from cvgssl.station.answering import Answering, Loaded
-from cvgssl.station.answers import COUNTED, PAGE, Answer, Answers, Judged, Wanted
-from cvgssl.station.evidence import About, Evidence, about
-from cvgssl.station.gathering import BusyError
-from cvgssl.station.models import Version
-from cvgssl.station.pages.shell import Shell
+from cvgssl.station.answer_rows import PAGE, Judged, Wanted
+from cvgssl.station.answering import Loaded
+from cvgssl.station.answers import COUNTED
+from cvgssl.station.pages.explaining import Explaining
+from cvgssl.station.pages.shell import Shell, number_of
 from cvgssl.station.people import Person
 from cvgssl.station.pool import Pool
-from cvgssl.station.review import FOLDER as REVIEWED
-from cvgssl.station.review import Review, Reviews
 from cvgssl.station.routes import Routes, uploaded
 
-MOST_CLASSES = 9  # whose probabilities are shown
 _LISTED = 50
 _SIDES = (160, 1280)  # pixels of thumbnails and of large pictures
 _CACHED = {"cache-control": "private, max-age=3600"}
@@ -38,21 +29,11 @@ _JUDGED = ("right", "wrong", "none")
 
 
 class RecognizePage:
-    """Answers and their pictures, for all pages."""
+    """The list of answers, and their pictures for all pages."""
 
-    def __init__(
-        self,
-        shell: Shell,
-        routes: Routes,
-        answering: Answering,
-        answers: Answers,
-        reviews: Reviews,
-        pool: Pool,
-    ) -> None:
-        self._shell, self._routes, self._answering = shell, routes, answering
-        self._answers, self._reviews, self._pool = answers, reviews, pool
-        self.evidence = Evidence(answering)
-        self.about = lru_cache(maxsize=64)(about)  # versions never change
+    def __init__(self, shell: Shell, routes: Routes, explaining: Explaining, pool: Pool) -> None:
+        self._shell, self._routes, self._explaining, self._pool = shell, routes, explaining, pool
+        self._answering, self._answers = explaining.answering, explaining.answers
 
     def routes(self) -> list[BaseRoute]:
         """What the page asks for."""
@@ -89,12 +70,12 @@ class RecognizePage:
         pictures = await uploaded(request, self._shell.config)
         if not pictures:
             raise UserError("no picture was sent")
-        told = await self._routes.answer(pictures, loaded, PAGE, person.name)
+        rows = await self._routes.answer(pictures, loaded, PAGE, person.name)
         await run_in_threadpool(self._answers.settle)  # so that the list has them
         refused = [
-            {"name": each["name"], "reason": each["error"]} for each in told if "error" in each
+            {"name": each["name"], "reason": each["error"]} for each in rows if "error" in each
         ]
-        kept = len(told) - len(refused)
+        kept = len(rows) - len(refused)
         return JSONResponse({"kept": kept, "refused": refused}, 200 if kept else 422)
 
     async def _meant(self, text: str | None) -> Loaded:
@@ -113,7 +94,7 @@ class RecognizePage:
     def _found(self, wanted: Wanted, before: int | None, counted: bool) -> dict[str, Any]:
         answers = self._answers.page(wanted, before, _LISTED)
         facts: dict[str, Any] = {
-            "answers": [self.shown(each) for each in answers],
+            "answers": [self._explaining.shown(each) for each in answers],
             "more": answers[-1].number if len(answers) == _LISTED else None,
         }
         if counted:
@@ -130,46 +111,7 @@ class RecognizePage:
 
     async def _answer(self, request: Request, person: Person) -> Response:  # noqa: ARG002
         number = request.path_params["number"]
-        return JSONResponse(await run_in_threadpool(self.explained, number))
-
-    def explained(self, number: int) -> dict[str, Any]:
-        """An answer with what it rests on, as JSON values; raises LookupError."""
-        answer = self._answers.get(number)
-        shown = self.shown(answer)
-        data = self._answers.pictures.read(answer.sha256)
-        shown |= {"nearest": [], "decided": "", "relies": None, "reason": ""}
-        shown["sure_from"] = None
-        try:
-            known = self.about(self.version(answer.version))
-            shown["decided"] = known.decided() or f"{known.head} {known.encoder}".strip()
-            shown["relies"] = known.relies()
-            if answer.answer == NOT_SURE:
-                shown["sure_from"] = self.evidence.sure_from(answer.version)
-            if data is not None:
-                nearest = self.evidence.nearest(data, answer.version)
-                shown["nearest"] = [asdict(each) | {"src": source_of(each)} for each in nearest]
-        except (UserError, LookupError, BusyError) as error:
-            shown["reason"] = str(error)
-        return shown
-
-    def shown(self, answer: Answer) -> dict[str, Any]:
-        """An answer as JSON values."""
-        ranked = sorted(answer.probabilities.items(), key=lambda pair: -pair[1])
-        facts = asdict(answer) | {"probabilities": ranked[:MOST_CLASSES]}
-        facts["kept"] = self._answers.pictures.path(answer.sha256) is not None
-        facts["review"] = None
-        if (review := self._reviews.of(answer.number)) is not None:
-            facts["review"] = review_shown(review)
-        return facts
-
-    def version(self, number: int) -> Version:
-        """Raises LookupError where there is none of that number."""
-        versions = {each.number: each for each in self._answering.versions()}
-        return versions[number]
-
-    def about_number(self, number: int) -> About:
-        """What is known of a version; raises LookupError, and UserError for a damaged one."""
-        return self.about(self.version(number))
+        return JSONResponse(await run_in_threadpool(self._explaining.explained, number))
 
     async def _picture(self, request: Request, person: Person) -> Response:  # noqa: ARG002
         side, sha256 = request.path_params["side"], request.path_params["sha256"]
@@ -179,27 +121,13 @@ class RecognizePage:
         return Response(data, media_type="image/jpeg", headers=_CACHED)
 
     def _jpeg(self, sha256: str, side: int) -> bytes:
-        path = self._answers.pictures.path(sha256) or self._reviews.copy_of(sha256)
+        path = self._answers.pictures.path(sha256) or self._explaining.reviews.copy_of(sha256)
         if path is None:
             raise LookupError(sha256)
         try:
             return self._pool.shown(path, side)
         except UnreadablePicture as error:
             raise UserError(error.reason) from error
-
-
-def source_of(neighbour: Neighbour) -> str:
-    """The address of a labelled picture: one of the pool, or one that was reviewed."""
-    path = PurePosixPath(neighbour.name)
-    if path.parent.name == REVIEWED and len(path.name) == 64:
-        return f"/kept/160/{path.name}"
-    return f"/pool/160/{quote(neighbour.name)}"
-
-
-def review_shown(review: Review) -> dict[str, Any]:
-    """A review as JSON values."""
-    return {"number": review.number, "who": review.who, "at": review.at,
-            "right": review.right, "label": review.label}  # fmt: skip
 
 
 def wanted_of(query: Mapping[str, str]) -> Wanted:
@@ -210,11 +138,3 @@ def wanted_of(query: Mapping[str, str]) -> Wanted:
         raise UserError(f"review: one of {', '.join(_JUDGED)}")
     version = number_of(query["version"]) if query.get("version") else None
     return Wanted(**texts, version=version, review=cast("Judged | None", review))
-
-
-def number_of(text: object) -> int:
-    """A number of a request; raises HTTPException for what is none."""
-    digits = str(text)
-    if not (digits.isascii() and digits.isdigit() and len(digits) < 16):
-        raise HTTPException(400, "a number is expected")
-    return int(digits)

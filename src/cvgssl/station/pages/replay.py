@@ -10,11 +10,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
 
 from cvgssl.recognizer.golden import TOLERANCE
-from cvgssl.station.answers import Answers
 from cvgssl.station.events import EventLog
 from cvgssl.station.gathering import BusyError
 from cvgssl.station.models import Models
-from cvgssl.station.pages.recognize import RecognizePage
+from cvgssl.station.pages.explaining import Explaining
 from cvgssl.station.pages.shell import Shell
 from cvgssl.station.people import Person
 from cvgssl.station.replay import Replayed, replay
@@ -25,8 +24,8 @@ _LABELS = 500  # of then that are listed
 class ReplayPage:
     """One past answer."""
 
-    def __init__(self, shell: Shell, answers: Answers, recognize: RecognizePage) -> None:
-        self._shell, self._answers, self._recognize = shell, answers, recognize
+    def __init__(self, shell: Shell, explaining: Explaining) -> None:
+        self._shell, self._explaining, self._answers = shell, explaining, explaining.answers
 
     def routes(self) -> list[BaseRoute]:
         """What the page asks for."""
@@ -38,7 +37,7 @@ class ReplayPage:
 
     async def _page(self, request: Request, person: Person) -> Response:
         answer = await run_in_threadpool(self._answers.get, request.path_params["number"])
-        shown = await run_in_threadpool(self._recognize.shown, answer)
+        shown = await run_in_threadpool(self._explaining.shown, answer)
         return self._shell.render(
             request, "replay.html", person, answer=shown, tolerance=f"{TOLERANCE:g}"
         )
@@ -56,7 +55,7 @@ class ReplayPage:
         folder = self._shell.config.folder
         log = EventLog(self._answers.log)
         try:
-            ask = self._recognize.evidence.predict
+            ask = self._explaining.evidence.predict
             return _shown(replay(number, self._answers, Models(folder, log), ask))
         finally:
             log.close()

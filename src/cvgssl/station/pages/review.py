@@ -9,13 +9,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
 
 from cvgssl.runtime.errors import UserError
-from cvgssl.station.answers import Answers
 from cvgssl.station.class_keys import ClassKeys
 from cvgssl.station.current_labelling import CurrentLabelling
-from cvgssl.station.pages.recognize import RecognizePage, number_of, review_shown
-from cvgssl.station.pages.shell import Shell, json_object
+from cvgssl.station.judging import verdict
+from cvgssl.station.pages.explaining import Explaining, review_shown
+from cvgssl.station.pages.shell import Shell, json_object, number_of
 from cvgssl.station.people import Person
-from cvgssl.station.review import COUNTED, KINDS, ConflictError, Reviews, verdict
+from cvgssl.station.review import ConflictError
+from cvgssl.station.review_queue import COUNTED, KINDS
 
 _SUSPECTS = 5  # labels that are shown
 _AHEAD = 3  # answers that a page is given at once
@@ -27,14 +28,13 @@ class ReviewPage:
     def __init__(
         self,
         shell: Shell,
-        answers: Answers,
-        reviews: Reviews,
-        recognize: RecognizePage,
+        explaining: Explaining,
         labelling: CurrentLabelling,
         keys: ClassKeys,
     ) -> None:
-        self._shell, self._answers, self._reviews = shell, answers, reviews
-        self._recognize, self._labelling, self._keys = recognize, labelling, keys
+        self._shell, self._explaining = shell, explaining
+        self._answers, self._reviews = explaining.answers, explaining.reviews
+        self._labelling, self._keys = labelling, keys
 
     def routes(self) -> list[BaseRoute]:
         """What the page asks for."""
@@ -64,7 +64,7 @@ class ReviewPage:
             return {"answers": [], "keys": []}
         kinds = (kind,) if kind else KINDS
         given = self._reviews.next(person.name, _AHEAD, kinds)
-        return {"answers": [self._recognize.shown(each) for each in given], "keys": self._keys()}
+        return {"answers": [self._explaining.shown(each) for each in given], "keys": self._keys()}
 
     async def _figures(self, request: Request, person: Person) -> Response:  # noqa: ARG002
         return JSONResponse(await run_in_threadpool(self._counted))
@@ -113,4 +113,4 @@ class ReviewPage:
         if undone is None:
             return JSONResponse({"answer": None})
         answer = await run_in_threadpool(self._answers.get, undone.answer)
-        return JSONResponse({"answer": self._recognize.shown(answer)})
+        return JSONResponse({"answer": self._explaining.shown(answer)})

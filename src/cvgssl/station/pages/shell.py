@@ -7,13 +7,10 @@ time in them goes through `run_in_threadpool`.
 
 import errno
 import json
-import re
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -26,13 +23,12 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from cvgssl.encoders.encoder_spec import RANDOM, parse_encoder
-from cvgssl.encoders.installed_weights import INSTALLED
 from cvgssl.runtime.errors import MachineError, UserError
 from cvgssl.runtime.parsing import one_line
 from cvgssl.station.config import StationConfig
 from cvgssl.station.guard import POLICY
 from cvgssl.station.lines import write_line
+from cvgssl.station.pages.places import Places
 from cvgssl.station.people import People, Person, csrf_token, is_own_form
 
 View = Callable[[Request, Person], Awaitable[Response]]
@@ -70,7 +66,7 @@ class Shell:
             lstrip_blocks=True,
             undefined=jinja2.StrictUndefined,
         )
-        self._places = _pattern(_folders(config))
+        self._places = Places(config)
         self._templates.filters["percent"] = lambda share: f"{100 * share:.0f} %"
 
     def page(self, path: str, view: View) -> Route:
@@ -135,32 +131,16 @@ class Shell:
             if reviewer and not person.may_review:
                 raise HTTPException(403, "only a reviewer may do this")
             try:
-                return self._told(await view(request, person))
+                return self._places.hide(await view(request, person))
             except LookupError as error:
                 raise HTTPException(404, "there is no such thing here") from error
             except (MachineError, OSError) as error:
                 raise _trouble(error) from error
             except UserError as error:
-                raise HTTPException(422, self._without_places(one_line(error))) from error
+                raise HTTPException(422, self._places.without(one_line(error))) from error
 
         answer = self._logged(path, checked, quiet=method == "GET")
         return Route(path, answer, methods=[method])
-
-    def _told(self, response: Response) -> Response:
-        """An answer without places of this machine."""
-        if not isinstance(response, JSONResponse | HTMLResponse):
-            return response
-        text = bytes(response.body).decode("utf-8")
-        if (clean := self._without_places(text)) != text:
-            response.body = clean.encode()
-            response.headers["content-length"] = str(len(response.body))
-        return response
-
-    def _without_places(self, text: str) -> str:
-        """A text with names relative to the folders of this station."""
-        if self._places is None:
-            return text
-        return self._places.sub(lambda found: "" if found[1] else Path(found[0]).name, text)
 
     async def _check_form(self, request: Request) -> None:
         given = request.headers.get(HEADER, "")
@@ -219,28 +199,6 @@ class Shell:
         return self.render(request, "problem.html", person, error.status_code, message=error.detail)
 
 
-def _folders(config: StationConfig) -> list[Path]:
-    """Those that options name, and those of the files that they name."""
-    named = [config.folder, *config.pictures, config.watch, config.sort_into]
-    files = [config.csv]
-    for each in config.encoder:
-        with suppress(UserError):  # it is told when a recognizer is made
-            spec = parse_encoder(each, "--encoder")
-            if spec.file not in ("", RANDOM, INSTALLED):
-                files.append(Path(spec.file).expanduser())
-    there = list(filter(None, files))
-    return [*filter(None, named), *there, *(each.parent for each in there)]
-
-
-def _pattern(folders: Sequence[Path]) -> re.Pattern[str] | None:
-    """What finds these folders in texts; group 1 is a slash before what is in one."""
-    places = {str(place) for each in folders for place in (each.resolve(), each.absolute())}
-    # one as short as /pool is also the beginning of an address
-    long = sorted((each for each in places if each.count("/") > 1), key=len, reverse=True)
-    each = "|".join(map(re.escape, long))
-    return re.compile(rf"(?<![\w./-])(?:{each})(?:(/)|(?![\w-]|\.\w))") if long else None
-
-
 def _trouble(error: Exception) -> HTTPException:
     """Of the machine; what it was goes to the log, for it names places."""
     causes: list[BaseException] = []
@@ -283,6 +241,14 @@ async def json_object(request: Request) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise HTTPException(400, "the body is no JSON object")
     return body
+
+
+def number_of(text: object) -> int:
+    """A number of a request; raises HTTPException for what is none."""
+    digits = str(text)
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 16):
+        raise HTTPException(400, "a number is expected")
+    return int(digits)
 
 
 class Words:

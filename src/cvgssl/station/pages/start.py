@@ -1,7 +1,6 @@
 """Start: which pictures, what is wrong with them, and their embeddings."""
 
 import json
-from dataclasses import asdict
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -13,7 +12,8 @@ from cvgssl.images.names import is_utf8
 from cvgssl.images.reader import UnreadablePicture
 from cvgssl.runtime.errors import UserError
 from cvgssl.station.config import StationConfig
-from cvgssl.station.jobs import Job, Jobs
+from cvgssl.station.jobs import Jobs
+from cvgssl.station.pages.explaining import job_shown
 from cvgssl.station.pages.shell import Shell, json_object
 from cvgssl.station.people import Person
 from cvgssl.station.pool import Pool
@@ -75,7 +75,7 @@ class StartPage:
         done = embed is None or embed.state == "done"  # none: the station was at another place
         return {
             "chosen": self._pool.chosen() is not None,
-            "jobs": {task: _shown(job) for task, job in jobs.items()},
+            "jobs": {task: job_shown(job) for task, job in jobs.items()},
             "findings": findings,
             "ready": done and self._pool.features.is_file(),
         }
@@ -134,11 +134,3 @@ class StartPage:
         if not self._pool.features.is_file():
             raise LookupError("embeddings")
         return FileResponse(self._pool.features, filename=self._pool.features.name)
-
-
-def _shown(job: Job) -> dict[str, Any]:
-    return {
-        "state": job.state,
-        "message": job.message,
-        "progress": None if job.progress is None else asdict(job.progress),
-    }

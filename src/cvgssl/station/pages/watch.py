@@ -11,11 +11,10 @@ from starlette.routing import BaseRoute
 from cvgssl.heads.verdicts import NOT_SURE, UNKNOWN
 from cvgssl.runtime.errors import UserError
 from cvgssl.station.alarms import StationAlarm
+from cvgssl.station.answer_rows import Answer
 from cvgssl.station.answering import Answering
-from cvgssl.station.answers import Answer
 from cvgssl.station.class_keys import ClassKeys
-from cvgssl.station.pages.recognize import number_of
-from cvgssl.station.pages.shell import Shell, json_object
+from cvgssl.station.pages.shell import Shell, json_object, number_of
 from cvgssl.station.people import Person
 from cvgssl.station.review import Reviews
 from cvgssl.station.watching import Watching

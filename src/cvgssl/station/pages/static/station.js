@@ -102,12 +102,12 @@ const station = (() => {
   async function bring(files, path, limits, tell) {
     const bytes = Number(limits.bytes);
     const most = Math.min(AT_ONCE, Number(limits.files));
-    const told = { kept: 0, refused: [] };
+    const brought = { kept: 0, refused: [] };
     const groups = [];
     let size = Infinity;
     for (const file of files) {
       if (file.size + 2 * AROUND > bytes) {
-        told.refused.push({ name: file.name, reason: t("over {n} MB, which a request may have (--max-megabytes)", { n: bytes / 1e6 }) });
+        brought.refused.push({ name: file.name, reason: t("over {n} MB, which a request may have (--max-megabytes)", { n: bytes / 1e6 }) });
         continue;
       }
       size += file.size + AROUND;
@@ -122,14 +122,14 @@ const station = (() => {
       tell(sent, files.length);
       try {
         const found = await sendGroup(group, path);
-        told.kept += found.kept;
-        told.refused.push(...found.refused);
+        brought.kept += found.kept;
+        brought.refused.push(...found.refused);
       } catch (error) {
-        told.refused.push(...group.map((file) => ({ name: file.name, reason: error.message })));
+        brought.refused.push(...group.map((file) => ({ name: file.name, reason: error.message })));
       }
       sent += group.length;
     }
-    return told;
+    return brought;
   }
 
   async function sendGroup(group, path) {
