@@ -26,13 +26,13 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.fuzz.corpus import PRETRAIN, TINY
+from benchmarks.fuzz.corpus_common import TINY
+from benchmarks.kill_jobs import JOBS, SMALL, Job
 
 ROOT = Path(__file__).parents[1]
 FINISHED = "this run is finished"
@@ -66,104 +66,6 @@ from cvgssl.cli.main import main; raise SystemExit(main())
 """
 
 
-@dataclass(frozen=True)
-class Job:
-    """A command and its results.
-
-    words: begin it, in a folder with the corpus; it writes into `out/`.
-    results: files below `out/` that must not depend on disturbances.
-    resume: go on with it; empty: the same words again.
-    """
-
-    name: str
-    words: tuple[str, ...]
-    results: tuple[str, ...]
-    resume: tuple[str, ...] = ()
-
-
-SMALL = ("--image-size", "32")
-ARCH = ("--arch", "test_vit", "--pretrained", "tiny.safetensors", *SMALL)
-FEW = ("--shot", "2", "--num-draws", "2", "--batch-size", "6")
-JOBS = (
-    Job(
-        "pretrain",
-        (*PRETRAIN, "--epochs", "2", "--save-freq", "1", "--out", "out/run"),
-        ("run/backbone.safetensors", "run/metrics.jsonl"),
-        ("pretrain", "--resume", "out/run"),
-    ),
-    Job(
-        "finetune",
-        ("finetune", "steel", *ARCH, *FEW, "--epochs", "2", "--ema", "0.9", "--out", "out/run"),
-        (
-            "run/weights/draw_1.safetensors",
-            "run/weights/draw_1_ema.safetensors",
-            "run/metrics.jsonl",
-        ),
-        ("finetune", "--resume", "out/run"),
-    ),
-    Job(
-        "linear",
-        ("linear", "steel", *ARCH, *FEW, "--epochs", "3", "--out", "out/run"),
-        ("run/weights/draw_1.safetensors", "run/metrics.jsonl"),
-        ("linear", "--resume", "out/run"),
-    ),
-    Job(
-        "embed",
-        ("embed", "steel", *TINY, *SMALL, "--batch-size", "4", "--out", "out/steel.npz"),
-        ("steel.npz",),
-    ),
-    Job(
-        "fit",
-        ("fit", "steel", *TINY, *SMALL, "--shot", "1", "--out", "out/r"),
-        ("r/train.npz", "r/labels.csv", "r/test.csv", "r/report.html"),
-    ),
-    Job(
-        "predict", ("predict", "fitted", "steel/test", "--csv", "out/answers.csv"), ("answers.csv",)
-    ),
-    Job(
-        "predict --sort-into",
-        (
-            *("predict", "fitted", "steel/test", "--batch-size", "2"),
-            *("--sort-into", "out/sorted", "--csv", "out/answers.csv"),
-        ),
-        ("sorted", "answers.csv"),
-    ),
-    Job(
-        "export",
-        ("export", "fitted", "out/r.onnx", "--check", "0"),
-        ("r.onnx",),
-    ),
-    Job(
-        "select",
-        ("select", "steel.npz", "--budget", "6", "--out", "out/chosen"),
-        ("chosen/selection.csv", "chosen/selection.json"),
-    ),
-    Job(
-        "bench",
-        (
-            *(
-                "bench",
-                "--features",
-                "steel.npz",
-                "--heads",
-                "nearest-mean",
-                "logistic",
-                "--shots",
-                "1",
-            ),
-            *("--settings", "inductive", "--num-draws", "3", "--out", "out"),
-        ),
-        ("results.csv",),
-    ),
-    Job("data split", ("data", "split", "steel/train", "--out", "out/split.csv"), ("split.csv",)),
-    Job(
-        "data synth",
-        ("data", "synth", "out/made", "--per-class", "2", "--image-size", "32"),
-        ("made",),
-    ),
-)
-
-
 class Bench:
     """The corpus, a Python, and the undisturbed results of every job."""
 
@@ -175,7 +77,8 @@ class Bench:
         """What the jobs read."""
         self.corpus.mkdir(parents=True)
         make = (
-            "from benchmarks.fuzz import corpus; from pathlib import Path; corpus.weights(Path())"
+            "from pathlib import Path; from benchmarks.fuzz.corpus_common import weights; "
+            "weights(Path())"
         )
         synth = ("data", "synth", "steel", "--per-class", "4", "--image-size", "48")
         self._checked(self.run(self.corpus, "-m", "cvgssl", *synth))

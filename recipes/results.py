@@ -44,6 +44,21 @@ TABLES = {  # name: page that explains it, heading, script and its arguments; R 
         "Heads on both encoders side by side",
         "bench_tables.py R/heads_beside.csv --encoder 'frozen and pre-trained ViT-Tiny'",
     ),
+    "encoder_sizes": (
+        "heads",
+        "Two sizes of one encoder, by folds inside train/",
+        "fold_tables.py encoder_sizes R/encoder_sizes.json",
+    ),
+    "support_flips": (
+        "heads",
+        "Mirror images of the labelled pictures, by folds inside train/",
+        "fold_tables.py support_flips R/support_flips.json",
+    ),
+    "dominated": (
+        "heads",
+        "Where one class dominates, by folds inside train/",
+        "fold_tables.py dominated R/dominated.json",
+    ),
     "finetuning": (
         "finetuning",
         "Fine-tuning, LoRA and pseudo-labels",

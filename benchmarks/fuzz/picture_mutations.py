@@ -1,8 +1,8 @@
 """Damage to pictures that keeps their checksums and lengths right, so that decoders meet it.
 
-A picture is taken apart into its parts (chunks of PNG and WebP, segments of JPEG, fields of BMP,
-numbers of PNM, tags of TIFF), a part is changed, missing, twice or elsewhere, and all is written
-as the format asks for.
+A picture is taken apart into its parts (chunks of PNG and WebP, segments of JPEG), a part is
+changed, missing, twice or elsewhere, and all is written as the format asks for. Formats that are
+headers of fields are in field_mutations.py.
 """
 
 import random
@@ -13,16 +13,13 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from benchmarks.fuzz import mutations
+from benchmarks.fuzz.field_mutations import SIZES, mutate_bmp, mutate_pnm, mutate_tiff
 from benchmarks.fuzz.mutations import Mutation
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _T = TypeVar("_T")
-_SIZES = (0, 1, 2, 255, 4000, 16383, 65535, 10**6, 2**31 - 1, 2**31, 2**32 - 1)
 _BOMB = zlib.compress(bytes(2**26))  # 64 MiB of zeros
 _EXIF = b"II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0"  # up to the orientation
-# by name: bytes of a field, of a type that most readers use
-_TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4,
-               16: 8, 17: 8, 18: 8}  # fmt: skip
 
 
 def png_chunk(kind: bytes, content: bytes) -> bytes:
@@ -47,12 +44,12 @@ def mutate_png(data: bytes, rng: random.Random) -> bytes:
         (b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + _BOMB),
         (b"iCCP", b"x\0\0" + _BOMB),
         (b"tEXt", b"x" * 2**20),
-        (b"acTL", struct.pack(">II", rng.choice(_SIZES), rng.choice(_SIZES))),
+        (b"acTL", struct.pack(">II", rng.choice(SIZES), rng.choice(SIZES))),
         (
             b"fcTL",
-            struct.pack(">IIIIIHHBB", 0, *(rng.choice(_SIZES) for _ in range(4)), 1, 1, 0, 0),
+            struct.pack(">IIIIIHHBB", 0, *(rng.choice(SIZES) for _ in range(4)), 1, 1, 0, 0),
         ),
-        (b"fdAT", struct.pack(">I", rng.choice(_SIZES))),
+        (b"fdAT", struct.pack(">I", rng.choice(SIZES))),
         (b"IHDR", chunks[0][1]),
     )
     kind = rng.randrange(4)
@@ -72,7 +69,7 @@ def _png_header(header: bytes, rng: random.Random) -> bytes:
     fields = list(struct.unpack(">IIBBBBB", header))
     for _ in range(rng.choice((1, 1, 2, 3))):
         field = rng.randrange(7)
-        fields[field] = rng.choice(_SIZES) if field < 2 else rng.choice((0, 1, 2, 3, 4, 6, 8, 16))
+        fields[field] = rng.choice(SIZES) if field < 2 else rng.choice((0, 1, 2, 3, 4, 6, 8, 16))
     return struct.pack(">IIBBBBB", *fields)
 
 
@@ -135,7 +132,7 @@ def _jpeg_frame(mark: bytes, content: bytes, rng: random.Random) -> tuple[bytes,
     if kind == 1:
         changed[0] = rng.choice((0, 1, 12, 16, 255))
     elif kind == 2:
-        sides = (rng.choice(_SIZES) % 65536, rng.choice(_SIZES) % 65536)
+        sides = (rng.choice(SIZES) % 65536, rng.choice(SIZES) % 65536)
         changed[1:5] = struct.pack(">HH", *sides)
     else:
         changed[5 + rng.randrange(len(changed) - 5)] = rng.choice((0, 1, 2, 4, 0x11, 0x44, 0xFF))
@@ -149,7 +146,7 @@ def mutate_webp(data: bytes, rng: random.Random) -> bytes:
         (size,) = struct.unpack_from("<I", data, place + 4)
         chunks.append((data[place : place + 4], data[place + 8 : place + 8 + size]))
         place += 8 + size + size % 2
-    side = (struct.pack("<I", rng.choice(_SIZES))[:3], struct.pack("<I", rng.choice(_SIZES))[:3])
+    side = (struct.pack("<I", rng.choice(SIZES))[:3], struct.pack("<I", rng.choice(SIZES))[:3])
     canvas = bytes([rng.randrange(64), 0, 0, 0]) + side[0] + side[1]
     added = (
         (b"VP8X", canvas),
@@ -169,105 +166,6 @@ def mutate_webp(data: bytes, rng: random.Random) -> bytes:
         for name, content in chunks
     )
     return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
-
-
-_BMP_FIELDS = {2: 4, 10: 4, 14: 4, 18: 4, 22: 4, 26: 2, 28: 2, 30: 4, 34: 4, 38: 4, 42: 4, 46: 4,
-               50: 4, 54: 4, 58: 4}  # fmt: skip
-
-
-def mutate_bmp(data: bytes, rng: random.Random) -> bytes:
-    """Fields of the header of a BMP: offsets, sizes, bits, compression, colours."""
-    changed = bytearray(data)
-    for _ in range(rng.choice((1, 1, 2, 3))):
-        place = rng.choice(list(_BMP_FIELDS))
-        size = _BMP_FIELDS[place]
-        usual = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 40, 52, 56, 64, 108, 124)
-        number = rng.choice((rng.choice(usual), rng.choice(_SIZES), -rng.choice(_SIZES)))
-        changed[place : place + size] = (number % 256**size).to_bytes(size, "little")
-    return bytes(changed)
-
-
-def mutate_pnm(data: bytes, rng: random.Random) -> bytes:
-    """The kind, the numbers, blanks and comments of a PBM, PGM, PPM or PFM."""
-    words = data.split(maxsplit=4)
-    if len(words) < 4:
-        return mutations.flip_bytes(data, rng)
-    for _ in range(rng.choice((1, 1, 2))):
-        place = rng.randrange(4)
-        kinds = (
-            "P1",
-            "P2",
-            "P3",
-            "P4",
-            "P5",
-            "P6",
-            "Pf",
-            "PF",
-            "P7",
-            "P0CMYK",
-            "PyRGBA",
-            "PyP",
-            "Py",
-        )
-        sizes = (
-            *map(str, _SIZES),
-            "-1",
-            "-1.0",
-            "1e9",
-            "0x10",
-            "255",
-            "256",
-            "65535",
-            "65536",
-            "9" * 5000,
-        )
-        words[place] = rng.choice(sizes if place else kinds).encode()
-    between = (b" ", b"\n", b"\r", b"\t", b"\n# x\n", b"#" * 2000 + b"\n", b"\x0b", b"#\r")
-    gaps = [rng.choice(between) for _ in words]
-    return b"".join(word + gap for word, gap in zip(words, gaps, strict=True))
-
-
-def mutate_tiff(data: bytes, rng: random.Random) -> bytes:
-    """Tags of the first directory of a TIFF: number, type, count, value; where the next one is."""
-    order = "<" if data[:1] == b"I" else ">"
-    big = data[2:4] in (b"+\0", b"\0+")
-    pointer, head, entry = ("Q", "Q", "HHQ") if big else ("I", "H", "HHI")
-    (place,) = struct.unpack_from(order + pointer, data, 8 if big else 4)
-    (number,) = struct.unpack_from(order + head, data, place)
-    first, step = place + struct.calcsize(order + head), 20 if big else 12
-    changed = bytearray(data)
-    for _ in range(rng.choice((1, 1, 1, 2, 4))):
-        row = first + step * rng.randrange(number)
-        tag, kind, count = struct.unpack_from(order + entry, changed, row)
-        value = row + struct.calcsize(order + entry)
-        end = first + step * number
-        choice = rng.randrange(9)
-        if choice == 0:
-            tag = rng.choice((254, 256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 284, 317,
-                              320, 322, 323, 324, 325, 330, 338, 339, 347, 34665, 34675, 34853,
-                              50838, 65000, 0))  # fmt: skip
-        elif choice == 1:
-            kind = rng.choice((*_TYPE_SIZES, 0, 14, 255, 65535))
-        elif choice == 2:
-            count = rng.choice((0, 1, 2, 3, 5, 1000, *_SIZES))
-        elif choice == 3:
-            struct.pack_into(order + pointer, changed, end, rng.choice((0, place, 8, 1, 2**31)))
-        elif choice == 4:
-            struct.pack_into(order + head, changed, place, rng.choice((0, 1, number + 1, 65535)))
-        else:
-            width = min(_TYPE_SIZES.get(kind, 4), 8)
-            if width * count > (8 if big else 4):  # change what it points to
-                (value,) = struct.unpack_from(order + pointer, changed, value)
-                value += width * rng.randrange(min(count, 1000))
-            usual = (0, 1, 2, 3, 4, 5, 6, 7, 8, 16, 32, 64, 32773, 34712, 34925, 34933, 50000)
-            amount = rng.choice((rng.choice(usual), rng.choice(_SIZES), rng.randrange(len(data))))
-            if value + width <= len(changed):
-                packed = (amount % 256**width).to_bytes(width, "little" if order == "<" else "big")
-                changed[value : value + width] = packed
-            continue
-        if choice < 3:
-            struct.pack_into(order + entry, changed, row, tag, kind, count % 2**32)
-    return bytes(changed)
 
 
 def _exif(rng: random.Random) -> bytes:

@@ -1,0 +1,123 @@
+"""Tables of what was measured by folds inside train/.
+
+    python recipes/fold_tables.py dominated docs/results/dominated.json
+
+Each kind of table has a function, which takes the rows of its JSON file.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+POOLS = {"p70": "plant, 70 % good", "p90": "plant, 90 % good", "GC10-224": "GC10"}
+ENCODERS = {"lite0": "Lite0", "vit3": "ViT-Tiny", "squeeze": "SqueezeNet"}
+HEADS = ("logistic", "kernel-ridge", "diffusion", "transport", "auto")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("kind", choices=KINDS)
+    parser.add_argument("json", type=Path)
+    args = parser.parse_args()
+    heading, lines = KINDS[args.kind]
+    print(f"| {' | '.join(heading)} |", "|" + "---|" * len(heading), sep="\n")
+    for line in lines(json.loads(args.json.read_text(encoding="utf-8"))):
+        print(f"| {' | '.join(line)} |")
+
+
+def dominated(rows: list[Row]) -> Iterator[list[str]]:
+    """A line per pool, share of the largest class, and labels per class."""
+    for row in rows:
+        share = f"{row['share']:.0%}".replace("%", " %") if row["share"] else "as it is"
+        yield [
+            f"{named(row['features'])}, {row['shot']}",
+            f"{share} ({row['largest']:.0f} %)",
+            *(f"{row[head]:.1f}" for head in HEADS),
+            f"{row['agreement']:.0f} %",
+            f"{row['ECE']:.0f}",
+            f"{row['answered']:.0f} %",
+            f"{row['wrong']:.0f} %" if row["answered"] else "–",  # of hardly any
+        ]
+
+
+def support_flips(rows: list[Row]) -> Iterator[list[str]]:
+    """A line per pool and share; each cell has all numbers of labels."""
+    for (features, share), cells in by_place(rows).items():
+        yield [
+            named(features),
+            f"{share:.0%}".replace("%", " %") if share else "as it is",
+            *(
+                slashed([cell[head][mirrored] for cell in cells])
+                for head in ("kernel-ridge", "auto")
+                for mirrored in (0, 1)
+            ),
+        ]
+
+
+def encoder_sizes(rows: list[Row]) -> Iterator[list[str]]:
+    """A line per pool and share; each cell has all numbers of labels."""
+    for (features, share), cells in by_place(rows).items():
+        pool = named(features.partition(" ")[0]).removesuffix(", Lite0")
+        yield [
+            f"{pool}, one class {100 * share:.0f} %" if share else pool,
+            *(
+                slashed([cell[key] for cell in cells])
+                for key in ("first", "second", "side by side")
+            ),
+        ]
+
+
+def by_place(rows: list[Row]) -> dict[tuple[str, float], list[Row]]:
+    """Rows of the same features and share together."""
+    found: dict[tuple[str, float], list[Row]] = {}
+    for row in rows:
+        features = (
+            row["features"] if isinstance(row["features"], str) else " ".join(row["features"])
+        )
+        found.setdefault((features, row["share"]), []).append(row)
+    return found
+
+
+def named(features: str) -> str:
+    """Pool and encoder of a features file, in words."""
+    pool, _, encoder = features.partition(".")
+    return f"{POOLS.get(pool, pool)}, {ENCODERS.get(encoder, encoder)}"
+
+
+def slashed(values: list[float]) -> str:
+    return " / ".join(f"{value:.1f}" for value in values)
+
+
+KINDS: dict[str, tuple[list[str], Callable[[list[Row]], Iterator[list[str]]]]] = {
+    "dominated": (
+        [
+            "features, labels per class",
+            "one class, target (largest class, reached)",
+            *(f"`{head}`" for head in HEADS),
+            "agreement",
+            "ECE",
+            "answered",
+            "wrong",
+        ],
+        dominated,
+    ),
+    "support_flips": (
+        [
+            "features",
+            "largest class",
+            "`kernel-ridge`",
+            "with mirror images",
+            "`auto`",
+            "with mirror images",
+        ],
+        support_flips,
+    ),
+    "encoder_sizes": (["pool", "224 px", "320 px", "both"], encoder_sizes),
+}
+
+
+if __name__ == "__main__":
+    main()
