@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -107,19 +106,6 @@ def test_less_precise(cache: Path) -> None:
     assert runs.make(runtime="auto", precision="fp16").program == "torch"
     with pytest.raises(UserError, match=r"--runtime onnxruntime: computes in fp32, .* bf16"):
         runs.make(runtime="onnxruntime", precision="bf16")
-
-
-@pytest.mark.parametrize("runtime", RUNTIMES)
-def test_threads_at_once_get_what_a_batch_gets(runtime: Runtime) -> None:
-    run = Runs(network(), "net").make(runtime=runtime)
-    shown = pictures(3, count=24)
-    together = run(shown)[0]
-    assert together is not None
-    with ThreadPoolExecutor(6) as pool:
-        singly = list(pool.map(lambda row: run(shown[row : row + 1])[0], range(24)))
-        batches = list(pool.map(lambda _: run(shown)[0], range(6)))
-    assert torch.equal(torch.cat([each for each in singly if each is not None]), together)
-    assert all(each is not None and torch.equal(each, together) for each in batches)
 
 
 def test_compiled_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,14 +4,13 @@ import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from cvgssl.images.decoding import Square
-from cvgssl.recognizer.fitted import FittedRecognizer
 from cvgssl.station import gathering
 from cvgssl.station.gathering import BusyError, Gatherer
 from tests.station.conftest import until
@@ -50,42 +49,6 @@ def test_each_gets_its_own_answer() -> None:
         assert answer.result(30).probabilities[1] == pytest.approx(level / 255)
     gatherer.close()
     assert sum(mean.sizes) == 30 and max(mean.sizes) == 8
-
-
-class Brightest:
-    """A head: it says what the embedding is."""
-
-    def __call__(self, values: NDArray[np.float32]) -> tuple[NDArray[np.float32], list[str | None]]:
-        return np.stack([1 - values[:, 0], values[:, 0]], axis=1), [None] * len(values)
-
-
-class Levels:
-    """Embeddings of pictures: how bright they are. It notes how many come at once."""
-
-    geometries, singly = (), True
-
-    def __init__(self) -> None:
-        self.sizes: list[int] = []
-
-    def __call__(self, squares: Sequence[Sequence[Square]], /) -> NDArray[np.float32]:
-        (own,) = squares
-        self.sizes.append(len(own))
-        return np.array([[square.pixels.mean() / 255] for square in own], np.float32)  # type: ignore[union-attr]
-
-
-def test_those_with_an_embedding_beside_those_without() -> None:
-    levels = Levels()
-    fitted = FittedRecognizer(("dark", "bright"), levels, cast(Any, Brightest()))
-    gatherer = Gatherer(most=100, batch=8, wait=0.05)
-    asked = [
-        gatherer.ask(fitted, square(9), np.array([level / 8], np.float32) if level % 3 else None)
-        for level in range(8)
-    ]
-    for level, answer in enumerate(asked):
-        wanted = level / 8 if level % 3 else 9 / 255
-        assert answer.result(30).probabilities[1] == pytest.approx(wanted)
-    gatherer.close()
-    assert sum(levels.sizes) == 3
 
 
 def test_two_recognizers_are_never_in_one_batch() -> None:
@@ -133,12 +96,12 @@ def test_an_error_goes_to_those_who_asked() -> None:
     gatherer.close()
 
 
-def test_a_picture_waits_for_those_that_are_being_prepared() -> None:
+def test_a_picture_waits_for_those_that_are_being_decoded() -> None:
     gatherer, mean = Gatherer(most=9, batch=8, wait=30), Mean()
     mean.go.set()
     with gatherer.place_for(9):  # nothing is being decoded
         assert gatherer.ask(mean, square(9)).result(20).probabilities[1] > 0
-    with gatherer.preparing():
+    with gatherer.decoding():
         first = gatherer.ask(mean, square(8))
         until(gatherer._waiting.empty)  # the thread has it, and waits
         assert not first.done()

@@ -44,7 +44,7 @@ Check = Callable[[Outputs], None]
 
 
 class CompiledNetwork(Protocol):
-    """A network of C = 3 channels and pictures of S x S, for any number of threads."""
+    """A network of C = 3 channels and pictures of S x S."""
 
     def __call__(self, pictures: Pixels, /) -> list[NDArray[np.float32]]:
         """Uint8, or float 0..1, [B, C, S, S] to all outputs of the graph, float32 [B, ...] each."""

@@ -1,7 +1,6 @@
 """OpenVINO: compiles a network and runs it on the CPU. Imports torch only to convert one."""
 
 import io
-import threading
 import warnings
 from functools import cache
 from importlib import import_module
@@ -59,26 +58,9 @@ class _Network:
     def __init__(self, compiled: Any) -> None:
         (self._shape,) = (tuple(port.shape) for port in compiled.inputs)
         self._outputs = [tuple(port.shape)[1:] for port in compiled.outputs]
-        self._compiled = compiled
-        self._queue, self._one_batch = import_openvino().AsyncInferQueue(compiled), threading.Lock()
-        self._of_thread = threading.local()
+        self._queue = import_openvino().AsyncInferQueue(compiled)
 
     def __call__(self, pictures: Pixels, /) -> list[NDArray[np.float32]]:
-        if len(pictures) == 1:
-            return self._outputs_of(pictures)
-        with self._one_batch:
-            return self._outputs_of_batch(pictures)
-
-    def _outputs_of(self, picture: Pixels) -> list[NDArray[np.float32]]:
-        """Of a single one; threads that ask at once share the cores."""
-        request = getattr(self._of_thread, "request", None)
-        if request is None:
-            request = self._of_thread.request = self._compiled.create_infer_request()
-        (values,) = network_inputs(picture, self._shape)
-        request.infer({0: values}, share_inputs=True)
-        return [output.data.copy() for output in request.output_tensors]
-
-    def _outputs_of_batch(self, pictures: Pixels) -> list[NDArray[np.float32]]:
         kept = [np.empty((len(pictures), *shape), np.float32) for shape in self._outputs]
 
         def keep(request: Any, row: int) -> None:

@@ -34,7 +34,6 @@ class BuiltEncoders:
     encoders: tuple[Encoder, ...]
     runs: tuple[JointEncoder, ...]
     accelerator: Accelerator
-    singly = False
 
     @property
     def geometries(self) -> tuple[Geometry, ...]:

@@ -44,10 +44,6 @@ class Embedding(Protocol):
     """Squares of pixels to embeddings."""
 
     @property
-    def singly(self) -> bool:
-        """Whether batches gain nothing, and any number of threads may embed at once."""
-
-    @property
     def geometries(self) -> tuple[Geometry, ...]:
         """How each picture becomes squares, one for each that differs."""
 
@@ -61,7 +57,6 @@ class KnownEncoders:
 
     networks: tuple[CompiledNetwork, ...]
     ways: tuple[Geometry, ...]
-    singly = True
 
     @property
     def geometries(self) -> tuple[Geometry, ...]:

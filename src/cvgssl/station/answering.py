@@ -8,14 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from cvgssl.heads.verdicts import KNOWN
 from cvgssl.images.decoding import Square, cores, decode_bytes
 from cvgssl.recognizer.config import PredictOptions
 from cvgssl.recognizer.finding import find_recognizer
-from cvgssl.recognizer.fitted import FittedRecognizer
 from cvgssl.recognizer.predict import Recognizing, open_recognizer
 from cvgssl.runtime.errors import UserError
 from cvgssl.station.config import StationConfig
@@ -42,10 +38,8 @@ class Loaded:
 
 
 class Answering:
-    """Recognizers in memory, threads that prepare pictures, and the one that recognizes.
+    """Recognizers in memory, threads that decode, and the one that recognizes.
 
-    Compiled networks embed pictures one by one, in the threads that decode them: no core waits for
-    a batch, nor for a head.
     live: the version that answers where a request names none; None while there is none, for the
     `problem`.
     """
@@ -54,8 +48,7 @@ class Answering:
         """Load the version that is to answer; raises UserError where it cannot be."""
         self.models, self.config = models, config
         self.gatherer = Gatherer(config.queue, config.batch_size, config.batch_wait_ms / 1000)
-        # twice: while as many as there are cores wait for networks, the others decode
-        self._preparing = ThreadPoolExecutor(2 * cores(), thread_name_prefix="prepare")
+        self._decoding = ThreadPoolExecutor(cores(), thread_name_prefix="decode")
         # one, so that versions which take long to load hold no thread of other requests
         self._opening = ThreadPoolExecutor(1, thread_name_prefix="load")
         # the second only while the log is read, or a version is copied in
@@ -119,36 +112,26 @@ class Answering:
 
     async def _one(self, picture: SentPicture, loaded: Loaded) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
-        with self.gatherer.preparing():
-            squares, embedding = await loop.run_in_executor(
-                self._preparing, self._prepared, picture, loaded.recognizer
-            )
+        with self.gatherer.decoding():
+            squares = await loop.run_in_executor(self._decoding, self._decode, picture, loaded)
         about = {"name": picture.name, "sha256": squares[0].digest}
         reason = next((square.reason for square in squares if square.pixels is None), "")
         if reason:
             return about | {"error": reason}
-        asked = self.gatherer.ask(loaded.recognizer, squares, embedding)
-        recognition = await asyncio.wrap_future(asked)
+        recognition = await asyncio.wrap_future(self.gatherer.ask(loaded.recognizer, squares))
         return about | _values(loaded.recognizer.classes, recognition)
 
-    def _prepared(
-        self, picture: SentPicture, recognizer: Recognizing
-    ) -> tuple[list[Square], NDArray[np.float32] | None]:
-        """Its squares, and where compiled networks embed readable pictures the embedding [D]."""
+    def _decode(self, picture: SentPicture, loaded: Loaded) -> list[Square]:
         # names of clients reach neither the disk nor messages
-        squares = [
+        return [
             decode_bytes(picture.data, geometry, self.config.max_megapixels, Path("picture"))
-            for geometry in recognizer.geometries
+            for geometry in loaded.recognizer.geometries
         ]
-        readable = all(square.pixels is not None for square in squares)
-        if readable and isinstance(recognizer, FittedRecognizer) and recognizer.embedding.singly:
-            return squares, recognizer.embed([[square] for square in squares])[0]
-        return squares, None
 
     def close(self) -> None:
         """Finish what was asked."""
         self._opening.shutdown(cancel_futures=True)
-        self._preparing.shutdown()
+        self._decoding.shutdown()
         self.gatherer.close()
 
     def _load(self, version: Version) -> Loaded:

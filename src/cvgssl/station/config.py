@@ -84,11 +84,11 @@ class StationConfig(WatchOptions, RuntimeOption, SizeLimit):
         default=32, ge=1, le=4096, description="most pictures that are recognized together"
     )
     batch_wait_ms: float = Field(
-        default=50,
+        default=2,
         ge=0,
         le=1000,
-        description="longest time that a picture waits for others that are being decoded or "
-        "embedded, to be recognized together",
+        description="longest time that a picture waits for others that are being decoded, to be "
+        "recognized together",
     )
     queue: int = Field(
         default=256,
