@@ -267,7 +267,7 @@ def test_auto_says_what_decided() -> None:
     mean, each = few.temperature, few.temperatures[0]
     assert str(few).endswith(
         "\nthe answer is that of kernel-ridge; probabilities are scaled by temperature "
-        f"{mean:.2f}, each head's before by {each:.2f}"
+        f"{mean:.2f}, after its own of {each:.2f}"
     )
     for shots in (1, 3):
         head = HEADS["auto"]().fit(clouds, support(kinds, shots))

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import binomtest
 
 from cvgssl.runtime.errors import UserError
-from cvgssl.station.comparing import GivenAnswer, compare, is_right, paired_interval, read_told
+from cvgssl.station.comparing import GivenAnswer, compare, is_right, paired_interval, read_given
 
 BEFORE, AFTER = ("crack", "pit"), ("crack", "dent", "pit")
 
@@ -89,8 +89,8 @@ def test_files_of_predict(tmp_path: Path) -> None:
     row = {"path": "/x/y/ab.png", "answer": "unknown", "class": "pit", "probability": 0.5}
     (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n")
     told_then = GivenAnswer("unknown", "pit", 0.5)
-    assert read_told(tmp_path / "a.jsonl", Path("/x")) == {"y/ab.png": told_then}
-    assert read_told(tmp_path / "a.jsonl", Path("/z")) == {"/x/y/ab.png": told_then}
+    assert read_given(tmp_path / "a.jsonl", Path("/x")) == {"y/ab.png": told_then}
+    assert read_given(tmp_path / "a.jsonl", Path("/z")) == {"/x/y/ab.png": told_then}
     (tmp_path / "a.jsonl").write_text("{}\n")
     with pytest.raises(UserError, match=r"a\.jsonl"):
-        read_told(tmp_path / "a.jsonl", Path("/x"))
+        read_given(tmp_path / "a.jsonl", Path("/x"))

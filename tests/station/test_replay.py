@@ -16,7 +16,7 @@ from cvgssl.selection.label_list import read_labels
 from cvgssl.station.answer_rows import PROGRAM
 from cvgssl.station.answering import Answering
 from cvgssl.station.answers import Answers
-from cvgssl.station.comparing import GivenAnswer, compare, learned_pictures, told_before
+from cvgssl.station.comparing import GivenAnswer, compare, given_before, learned_pictures
 from cvgssl.station.config import StationConfig
 from cvgssl.station.events import EventLog
 from cvgssl.station.evidence import Evidence, about
@@ -200,7 +200,7 @@ def test_from_a_mistake_to_the_next_version(
     second = station.models.add(fitted("second"), "anna")
     kept = about(second)
     assert new.name in kept.classes and kept.label_counts[new.name] == 2
-    before = told_before(station.answers, first)
+    before = given_before(station.answers, first)
     paths = [station.answers.pictures.path(each) for each in before]
     said = predict(second.path, [path for path in paths if path], unknown=True)
     after = {

@@ -33,7 +33,7 @@ class AutoDecision:
     weights, temperatures : tuple of float
         Of the candidates; each head's probabilities are scaled by its temperature.
     temperature : float
-        Of their mean, also of a single candidate, which is then scaled by it, too.
+        Of their mean; a single candidate is scaled by its own temperature, then by this one.
     """
 
     candidates: tuple[str, ...]
@@ -59,12 +59,12 @@ class AutoDecision:
         used = "used" if self.gate_open else "not used"
         first = f"unlabelled pictures are {used}: {self.reason}"
         scaled = f"probabilities are scaled by temperature {self.temperature:.2f}"
-        if self.held_out:
-            scaled += (
-                f", each head's before by {', '.join(map('{:.2f}'.format, self.temperatures))}"
-            )
+        own = ", ".join(map("{:.2f}".format, self.temperatures))
         if len(self.candidates) == 1:
+            scaled += f", after its own of {own}" if self.held_out else ""
             return f"{first}\nthe answer is that of {self.candidates[0]}; {scaled}"
+        if self.held_out:
+            scaled += f", each head's before by {own}"
         *shares, last = (
             f"{100 * weight:.0f} % {name}"
             for name, weight in zip(self.candidates, self.weights, strict=True)

@@ -143,7 +143,7 @@ def import_dataset(
     with new_folder(target, "OUT") as aside:
         crop = partial(_write_crops, margin=margin, max_megapixels=max_megapixels, notes=notes)
         counts = _write(items, splits, aside, crop if boxes == "crop" else _copy)
-        report = ImportReport(rule, counts, _told(notes), missing)
+        report = ImportReport(rule, counts, _by_note(notes), missing)
         options = {"dataset": dataset, "source": str(source), "boxes": boxes, "split": rule}
         if boxes == "crop":
             options["margin"] = str(margin)
@@ -153,7 +153,7 @@ def import_dataset(
     return report
 
 
-def _told(notes: Oddities) -> dict[str, list[str]]:
+def _by_note(notes: Oddities) -> dict[str, list[str]]:
     """Notes without empty kinds; bytes in file names that are no UTF-8 become escapes."""
     return {
         kind: [os.fsencode(name).decode("utf-8", "backslashreplace") for name in names]

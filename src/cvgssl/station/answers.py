@@ -49,10 +49,10 @@ class Answers:
 
     def __init__(self, log: Path, pictures: PictureStore) -> None:
         self.log, self.pictures = log, pictures
-        self._writer, self._reading = AnswerWriter(log), EventLog(log)
+        self._reading = EventLog(log)
         for index in _INDEXES:
             self._reading.index(*index)
-        self._lock = threading.Lock()
+        self._writer, self._lock = AnswerWriter(log), threading.Lock()
 
     def keep(
         self,

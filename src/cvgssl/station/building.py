@@ -24,7 +24,6 @@ from cvgssl.station.fitting import Fitting
 from cvgssl.station.guard import Guard
 from cvgssl.station.jobs import Jobs
 from cvgssl.station.lines import write_line
-from cvgssl.station.pages.changes import Changes
 from cvgssl.station.pages.explaining import Explaining
 from cvgssl.station.pages.label import LabelPage
 from cvgssl.station.pages.models import ModelsPage
@@ -33,6 +32,7 @@ from cvgssl.station.pages.replay import ReplayPage
 from cvgssl.station.pages.review import ReviewPage
 from cvgssl.station.pages.shell import Shell
 from cvgssl.station.pages.start import StartPage
+from cvgssl.station.pages.version_comparison import VersionComparison
 from cvgssl.station.pages.watch import WatchPage
 from cvgssl.station.people import People
 from cvgssl.station.picture_store import PictureStore
@@ -116,7 +116,7 @@ class Station:
             RecognizePage(shell, self.routes, explaining, pool),
             ReviewPage(shell, explaining, labelling, keys),
             models,
-            Changes(shell, explaining, comparisons, labelling),
+            VersionComparison(shell, explaining, comparisons, labelling),
             ReplayPage(shell, explaining),
             WatchPage(shell, self._watching, reviews, answering, keys),
         ]

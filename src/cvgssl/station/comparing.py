@@ -152,7 +152,7 @@ def is_right(given: GivenAnswer, truth: str, classes: Collection[str]) -> bool:
     return truth == (given.predicted_class if given.answer == NOT_SURE else given.answer)
 
 
-def told_before(answers: Answers, version: int, most: int = MOST) -> dict[str, GivenAnswer]:
+def given_before(answers: Answers, version: int, most: int = MOST) -> dict[str, GivenAnswer]:
     """What a version said of the newest pictures that are kept, by their hashes."""
     given: dict[str, GivenAnswer] = {}
     before, left = None, _LOOKED * most
@@ -169,7 +169,7 @@ def told_before(answers: Answers, version: int, most: int = MOST) -> dict[str, G
     return given
 
 
-def read_told(path: Path, folder: Path) -> dict[str, GivenAnswer]:
+def read_given(path: Path, folder: Path) -> dict[str, GivenAnswer]:
     """What a file of `cvgssl predict --jsonl` says, by the pictures' names below `folder`.
 
     Raises UserError for what is no such file.

@@ -20,9 +20,9 @@ from cvgssl.station.comparing import (
     Comparison,
     GivenAnswer,
     compare,
+    given_before,
     learned_pictures,
-    read_told,
-    told_before,
+    read_given,
 )
 from cvgssl.station.config import StationConfig
 from cvgssl.station.evidence import About
@@ -64,7 +64,7 @@ class ComparisonJobs:
         state = self.job(before.number, after.number)
         if state is not None and not state.is_over:
             return
-        given = told_before(self._answers, before.number, MOST)
+        given = given_before(self._answers, before.number, MOST)
         pool = None if given else self._pool()
         if not given and pool is None:
             raise UserError("there are no pictures to compare on yet")
@@ -107,13 +107,13 @@ class ComparisonJobs:
                 before = {name: GivenAnswer(*each) for name, each in read_json(kept).items()}
             hashes = {name: sha256 for name, (sha256, _) in labels.items()}
             learned = learned_pictures(known[0], hashes) | learned_pictures(known[1], hashes)
-            after = read_told(place / _AFTER, place / _PICTURES)
+            after = read_given(place / _AFTER, place / _PICTURES)
             return Compared(compare(before, after, classes, truths, learned), of_kept=True)
         folder = self._pool()
         if folder is None:
             return None
-        before = read_told(place / _BEFORE, folder)
-        after = read_told(place / _AFTER, folder)
+        before = read_given(place / _BEFORE, folder)
+        after = read_given(place / _AFTER, folder)
         named = {name: label for name, (_, label) in labels.items()}
         learned = {name for each in known for name, _ in each.labels}
         return Compared(compare(before, after, classes, named, learned), of_kept=False)

@@ -61,7 +61,7 @@ def only_lines() -> Iterator[None]:
         logger.addHandler(handler)
         logger.propagate = False
     logging.captureWarnings(True)
-    threading.excepthook = _told
+    threading.excepthook = _report
     sys.stderr = _Notes(plain)
     try:
         yield
@@ -73,7 +73,7 @@ def only_lines() -> Iterator[None]:
             logger.propagate = True
 
 
-def _told(error: threading.ExceptHookArgs) -> None:
+def _report(error: threading.ExceptHookArgs) -> None:
     if error.exc_value is not None and error.exc_type is not SystemExit:
         name = "" if error.thread is None else error.thread.name
         facts = (error.exc_type, error.exc_value, error.exc_traceback)

@@ -54,7 +54,7 @@ class Pool:
         self._log = EventLog(log_path)
         self._lock = threading.Lock()
         self._called: dict[str, str] = {}  # file names of uploads, and their senders' names
-        self._told = 0  # event that it includes
+        self._included = 0  # number of an event
         self._shown: OrderedDict[tuple[str, int, int, int], bytes] = OrderedDict()
 
     def close(self) -> None:
@@ -127,9 +127,9 @@ class Pool:
     def called(self, picture: str) -> str:
         """What the sender of an upload calls it; "" for other pictures."""
         with self._lock:
-            for event in list(self._log.events(BROUGHT, after=self._told)):
+            for event in list(self._log.events(BROUGHT, after=self._included)):
                 self._called[event.facts["picture"]] = event.facts["name"]
-                self._told = event.number
+                self._included = event.number
             return self._called.get(picture, "")
 
     def path(self, name: str, key: str | None = None) -> Path:

@@ -231,7 +231,7 @@ class ProgramStream:
         try:
             self._waiting.put_nowait((version, seen))
         except queue.Full:
-            self._told("pictures come faster than they can be compared; some are left out")
+            self._note_trouble("pictures come faster than they can be compared; some are left out")
 
     def _work(self) -> None:
         while (each := self._waiting.get()) is not None:
@@ -243,13 +243,13 @@ class ProgramStream:
                     self._stream.take([square.digest for square in each[1].squares], each[1])
             except UserError as error:
                 self._using = self._meant = None
-                self._told(one_line(error))
+                self._note_trouble(one_line(error))
                 self._ending.wait(_AGAIN)
             else:
                 if self._waiting.empty():
-                    self._told("")
+                    self._note_trouble("")
 
-    def _told(self, trouble: str) -> None:
+    def _note_trouble(self, trouble: str) -> None:
         if trouble and trouble != self._stream.trouble:
             write_line(level="warning", message=f"pictures of programs are not compared: {trouble}")
         self._stream.trouble = trouble

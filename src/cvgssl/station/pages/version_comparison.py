@@ -20,7 +20,7 @@ from cvgssl.station.people import Person
 _SHOWN = 60  # pictures whose answers change
 
 
-class Changes:
+class VersionComparison:
     """The part of the page Models that compares two versions."""
 
     def __init__(
