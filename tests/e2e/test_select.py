@@ -4,13 +4,14 @@ import csv
 import json
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from cvgssl.features.table import FeatureTable, save_features
+from cvgssl.features.table import FeatureTable, load_features, save_features
 from cvgssl.images.dataset import picture_names
 from cvgssl.images.scan import load_dataset
 
@@ -61,6 +62,7 @@ def test_choose_label_choose_more_and_train(
     done = command("select", features, "--budget", "12", "--pictures", steel, "--out", "first")
     assert (done.returncode, done.stderr) == (0, "")
     assert "chosen: 12 of 42 train pictures by medoids" in done.stdout
+    assert "  cvgssl finetune DATA --labels first/selection.csv  " in done.stdout
     first = tmp_path / "first/selection.csv"
     head, *rows = rows_of(first)
     assert head == ["path", "label"]
@@ -104,6 +106,22 @@ def test_a_folder_of_pictures_is_embedded_first(
     assert len(rows_of(tmp_path / "one/selection.csv")) == 7
     for name in ("selection.csv", "selection.json", "selection.png"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_pictures_without_class_folders(
+    command: Command, features: Path, steel: Path, tmp_path: Path
+) -> None:
+    table = load_features(features)
+    unsorted = replace(table, classes=(), labels=np.full(len(table), -1))
+    save_features(unsorted, tmp_path / "unsorted.npz")
+    labels = tmp_path / "labels.csv"
+    rows = [f"{name},{label}\n" for name, label in zip(table.names, ("dent", "dant"), strict=False)]
+    labels.write_text("".join(["path,label\n", *rows]))
+    words = ("--budget", "3", "--pictures", steel, "--labels", labels, "--out", "new")
+    done = command("select", "unsorted.npz", *words)
+    assert done.returncode == 0
+    assert "labels.csv: 'dant' (1) and 'dent' (1) are almost the same name" in done.stderr
+    assert "cvgssl fit DATA" in done.stdout and "cvgssl finetune" not in done.stdout
 
 
 def test_pictures_that_are_elsewhere(command: Command, features: Path, tmp_path: Path) -> None:

@@ -61,10 +61,16 @@ def test_a_list_filled_in_by_people(tmp_path: Path, classes: bool) -> None:
     assert found.classes == ("crack", "pit")
 
 
-def test_classes_are_those_of_the_list_where_folders_are_none(tmp_path: Path) -> None:
+def test_classes_are_those_of_the_list_where_folders_are_none(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     lines = [f"{TRAIN[0]},scale", f"{TRAIN[1]},dent", f"{TRAIN[4]},scale"]
     found = labelled_train(table(classes=False), listed(tmp_path, *lines))
     assert found.classes == ("dent", "scale")
+    assert not caplog.messages
+    labelled_train(table(classes=False), listed(tmp_path, *lines, f"{TRAIN[2]},scael"))
+    (warning,) = caplog.messages
+    assert "list.csv: 'scael' (1) and 'scale' (2) are almost the same name" in warning
     assert found.labels.tolist() == [1, 0, -1, -1, 1, -1, -1, -1]
 
 

@@ -6,7 +6,13 @@ import pytest
 from cvgssl.adapt.draws import load_draws, load_labels
 from cvgssl.images.names import KnownNames
 from cvgssl.runtime.errors import UserError
-from cvgssl.selection.label_list import LabelLine, known_lines, read_labels, write_labels
+from cvgssl.selection.label_list import (
+    LabelLine,
+    known_lines,
+    read_labels,
+    warn_of_like_names,
+    write_labels,
+)
 
 CLASSES = ("crack", "pit")
 
@@ -54,6 +60,50 @@ def test_lists_that_cannot_be_read(tmp_path: Path, content: bytes, told: str) ->
     assert told in str(caught.value)
     with pytest.raises(UserError, match=r"--labels .*no such file"):
         read_labels(tmp_path / "none.csv", "--labels")
+
+
+@pytest.mark.parametrize(
+    ("names", "like"),
+    [
+        (("surface scratch", "surfcae scratch"), True),
+        (("Slag inclusion", "slag_inclusion"), True),
+        (("rolled-in scale", "rolledin scale"), True),
+        (("crack", "cracks"), True),
+        (("dent", "dant"), True),
+        (("type a", "type b"), False),
+        (("pit", "pin"), False),
+        (("camera1 crack", "camera2 crack"), False),
+        (("red iron", "iron sheet"), False),
+        (("oxide scale of plate system", "oxide scale of temperature system"), False),
+        (("crack", "crack deep"), False),
+    ],
+)
+def test_names_that_may_be_one(
+    names: tuple[str, str], like: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    warn_of_like_names([*names, names[0], "hole"], "--labels it.csv")
+    warned = [
+        f"--labels it.csv: {first!r} ({2 if first == names[0] else 1}) and {second!r} "
+        f"({2 if second == names[0] else 1}) are almost the same name; if they are one class, "
+        "give them one name"
+        for first, second in [sorted(names)]
+    ]
+    assert caplog.messages == (warned if like else [])
+
+
+def test_the_classes_of_public_sets_are_told_apart(caplog: pytest.LogCaptureFixture) -> None:
+    neu = "crazing inclusion patches pitted_surface rolled-in_scale scratches"
+    xsdd = (
+        "finishing roll printing,iron sheet ash,oxide scale of plate system,"
+        "oxide scale of temperature system,red iron,slag inclusion,surface scratch"
+    )
+    gc10 = (
+        "punching_hole welding_line crescent_gap water_spot oil_spot silk_spot inclusion "
+        "rolled_pit crease waist folding"
+    )
+    for names in (neu.split(), xsdd.split(","), gc10.split()):
+        warn_of_like_names(names, "--labels it.csv")
+    assert not caplog.messages
 
 
 def test_a_filled_list_is_a_single_support(tmp_path: Path) -> None:

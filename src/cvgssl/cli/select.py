@@ -26,13 +26,15 @@ def run(argv: Sequence[str], prog: str) -> int:
     from cvgssl.images.names import KnownNames
     from cvgssl.report.selection import selection_sheet
     from cvgssl.runtime.files import new_folder
-    from cvgssl.selection.label_list import known_lines, read_labels
+    from cvgssl.selection.label_list import UNSURE, known_lines, read_labels, warn_of_like_names
     from cvgssl.selection.select import FACTS, LIST, select, write_selection
 
     lines = read_labels(config.labels, "--labels") if config.labels else []
     table = _features(config)
     known = KnownNames(table.names, _pictures(config, table))
     lines = known_lines(lines, known, f"--labels {config.labels}")
+    named = [line.label for line in lines if line.label and line.label != UNSURE]
+    warn_of_like_names(named, f"--labels {config.labels}")
     selection = select(table, config.budget, config.strategy, lines, config.seed)
     with new_folder(config.out, "--out") as folder:
         write_selection(selection, folder, _facts(config, table))
@@ -62,10 +64,11 @@ def run(argv: Sequence[str], prog: str) -> int:
     encoder = f" --encoder {' '.join(map(quote, config.encoder))}" if config.encoder else ""
     print(
         f"fill in the labels in {filled} (? where nobody can tell), then\n"
-        f"  cvgssl fit {data}{encoder} --labels {filled}     for a recognizer at once\n"
-        f"  cvgssl finetune {data} --labels {filled}     to train on them (class folders)\n"
-        f"  cvgssl select {data}{encoder} --labels {filled} ...     to add what teaches most"
+        f"  cvgssl fit {data}{encoder} --labels {filled}     for a recognizer at once"
     )
+    if table.classes:  # it takes them from the folders
+        print(f"  cvgssl finetune {data} --labels {filled}     to train on them")
+    print(f"  cvgssl select {data}{encoder} --labels {filled} ...     to add what teaches most")
     return 0
 
 

@@ -15,7 +15,13 @@ from cvgssl.images.names import KnownNames
 from cvgssl.recognizer.config import FitConfig
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import one_line, problem_lines
-from cvgssl.selection.label_list import UNSURE, LabelLine, known_lines, read_labels
+from cvgssl.selection.label_list import (
+    UNSURE,
+    LabelLine,
+    known_lines,
+    read_labels,
+    warn_of_like_names,
+)
 
 log = logging.getLogger(__name__)
 
@@ -132,6 +138,8 @@ def _listed(
         raise UserError(f"{flag}: no picture has a label; fill in the column label")
     _check_pictures(lines, flag, train, table)
     classes = table.classes or tuple(sorted({line.label for line in lines}))
+    if not table.classes:
+        warn_of_like_names([line.label for line in lines], flag)
     problems = _contradictions(lines, flag, train) if table.classes else []
     if problems:
         raise UserError(problem_lines(problems))

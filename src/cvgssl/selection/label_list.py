@@ -1,6 +1,12 @@
 """Lists of pictures with room for their labels: a CSV of path,label to be filled in by hand."""
 
-from collections.abc import Sequence
+import logging
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from difflib import SequenceMatcher
+from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +18,10 @@ from cvgssl.runtime.parsing import one_line, problem_lines, under_flag
 
 COLUMNS = ("path", "label")
 UNSURE = "?"  # what a person writes who cannot name a picture
+_LEAST_LETTERS = 4  # of words that may be misspelt: those of "type a" and "type b" are not
+_MOST_CHANGES = 2  # letters left out, put in or exchanged
+
+log = logging.getLogger(__name__)
 
 
 class LabelLine(NamedTuple):
@@ -55,6 +65,42 @@ def known_lines(lines: Sequence[LabelLine], known: KnownNames, where: str) -> li
         named = [line._replace(path=known.find(line.path) or line.path.strip()) for line in lines]
     _check_once(named, where)
     return named
+
+
+def warn_of_like_names(labels: Iterable[str], where: str) -> None:
+    """Warn of class names, given once per picture, that may be one name written in two ways."""
+    counts = Counter(labels)
+    for pair in combinations(sorted(counts), 2):
+        if _alike(*map(_words, pair)):
+            first, second = (f"{name!r} ({counts[name]})" for name in pair)
+            log.warning(
+                "%s: %s and %s are almost the same name; if they are one class, give them one name",
+                where,
+                first,
+                second,
+            )
+
+
+def _words(name: str) -> list[str]:
+    return re.sub(r"[\W_]+", " ", unicodedata.normalize("NFKC", name).casefold()).split()
+
+
+def _alike(first: list[str], second: list[str]) -> bool:
+    """Whether the words are equal but for what separates them, or but for one misspelt word."""
+    if "".join(first) == "".join(second):
+        return True
+    if len(first) != len(second):
+        return False
+    other = [pair for pair in zip(first, second, strict=True) if pair[0] != pair[1]]
+    if len(other) != 1 or min(map(len, other[0])) < _LEAST_LETTERS:
+        return False
+    changed = [
+        (other[0][0][a:b], other[0][1][c:d])
+        for kind, a, b, c, d in SequenceMatcher(None, *other[0], autojunk=False).get_opcodes()
+        if kind != "equal"
+    ]
+    changes = sum(max(map(len, pair)) for pair in changed)
+    return changes <= _MOST_CHANGES and not any(re.search(r"\d", "".join(pair)) for pair in changed)
 
 
 def _check_once(lines: Sequence[LabelLine], where: str) -> None:
