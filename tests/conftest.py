@@ -93,6 +93,36 @@ def teacher_file(made_once: MadeOnce) -> Path:
     return made_once("teacher", make) / "tiny_vit.safetensors"
 
 
+CLIP = "vit_base_patch32_clip_quickgelu_224,depth=1"
+"""The architecture of `clip_file`."""
+
+
+@pytest.fixture(scope="session")
+def clip_file(made_once: MadeOnce) -> Path:
+    """A CLIP of one layer, made-up weights, in open_clip's format."""
+    pytest.importorskip("open_clip_train")  # a part of it that imports nothing
+
+    def make(to: Path) -> None:
+        import torch
+        from safetensors.torch import save_file
+
+        from cvgssl.encoders.timm_import import timm
+
+        assert timm is not None  # before open_clip
+        import open_clip
+
+        to.mkdir(parents=True)
+        text = open_clip.model.CLIPTextCfg(vocab_size=49408, width=64, heads=1, layers=1)
+        vision = open_clip.model.CLIPVisionCfg(layers=1, width=768, patch_size=32, image_size=64)
+        with torch.random.fork_rng():
+            torch.manual_seed(1)
+            model = open_clip.model.CLIP(48, vision, text, quick_gelu=True)
+        state = {key: value.contiguous() for key, value in model.state_dict().items()}
+        save_file(state, to / "open_clip_model.safetensors")
+
+    return made_once("clip", make) / "open_clip_model.safetensors"
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Signals as a terminal has them; two places that xdist's workers share.
 

@@ -5,35 +5,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import save_file
 
 from cvgssl.bench.cells import Cell
 from cvgssl.bench.config import BenchConfig
 from cvgssl.bench.entries import FeatureSource, HeadChoice
 from cvgssl.bench.job import Bench, run_bench
 from cvgssl.encoders.text_anchors import text_anchors
-from cvgssl.encoders.timm_import import timm  # noqa: F401  before open_clip
 from cvgssl.features.table import load_features
 from cvgssl.heads import ALL_HEADS
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.options import read_options
+from tests.conftest import CLIP as NAME
 
-open_clip = pytest.importorskip("open_clip")
-NAME = "vit_base_patch32_clip_quickgelu_224,depth=1"
 TEXTS = ["zero-shot", "text-tip", "text-ridge"]
-
-
-@pytest.fixture(scope="module")
-def clip_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A CLIP of one layer, made-up weights, in open_clip's format."""
-    torch.manual_seed(1)
-    options = open_clip.model.CLIPTextCfg(vocab_size=49408, width=64, heads=1, layers=1)
-    vision = open_clip.model.CLIPVisionCfg(layers=1, width=768, patch_size=32, image_size=64)
-    model = open_clip.model.CLIP(48, vision, options, quick_gelu=True)
-    path = tmp_path_factory.mktemp("clip") / "open_clip_model.safetensors"
-    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, path)
-    return path
 
 
 @pytest.fixture(autouse=True)
@@ -120,7 +104,7 @@ def test_features_of_another_program_with_texts_and_prompts(
     (line,) = result.skipped
     assert "wide, wide: zero-shot, text-tip, text-ridge left out: features have 64 numb" in line
     kept = np.load(tmp_path / "bench" / "features" / "theirs_theirs_text.npz")
-    assert kept["classes"].tolist() == ["ash", "dent", "pit"]
+    assert kept["labels"].tolist() == ["ash", "dent", "pit"]
     prompts = {"ash": ["gray ash", "A photo of ash."]}
     wanted = text_anchors(("ash", "dent", "pit"), text["text"], prompts)
     np.testing.assert_allclose(kept["values"], wanted.values, atol=1e-6)

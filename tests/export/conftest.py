@@ -18,7 +18,7 @@ from cvgssl.encoders.normalization import HALF
 from cvgssl.images.geometry import Geometry
 from cvgssl.recognizer.config import FitConfig
 from cvgssl.recognizer.fit import fit
-from tests.conftest import MadeOnce
+from tests.conftest import CLIP, MadeOnce
 
 
 class Exported(NamedTuple):
@@ -96,6 +96,13 @@ def of_labels(steel: Path, teacher_file: Path, export_once: Callable[..., Export
         "bit_depth": 12,
     }
     return export_once("of_labels", fitted(options), "--check", "20")
+
+
+@pytest.fixture(scope="session")
+def of_texts(plates: Path, clip_file: Path, export_once: Callable[..., Exported]) -> Exported:
+    """Head `text-ridge` by a CLIP; a pool large enough for a map, which the score has."""
+    options = {"encoder": (f"{CLIP}={clip_file}",), "image_size": 64, "head": "text-ridge"}
+    return export_once("of_texts", fitted({"data": plates, "shot": 4} | options), "--check", "20")
 
 
 @pytest.fixture(scope="session")

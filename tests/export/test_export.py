@@ -31,7 +31,7 @@ from tests.export.conftest import Exported
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("which", ["with_map", "of_labels"])
+@pytest.mark.parametrize("which", ["with_map", "of_labels", "of_texts"])
 def test_it_answers_as_predict(which: str, plates: Path, request: pytest.FixtureRequest) -> None:
     made: Exported = request.getfixturevalue(which)
     exported = ExportedFile(made.file)
@@ -77,6 +77,13 @@ def test_what_the_file_says_of_itself(of_labels: Exported) -> None:
     assert about["hashes"]["train"] == card["train_sha256"] and len(about["hashes"]["labels"]) == 64
     assert about["head"] == "logistic" and about["options"]["resize"] == "crop"
     assert {"cvgssl", "torch", "pillow", "onnxruntime"} <= about["versions"].keys()
+
+
+def test_texts_are_in_the_file(of_texts: Exported) -> None:
+    about = ExportedFile(of_texts.file).metadata
+    assert about["head"] == "text-ridge" and about["options"]["preparation"] == "none"
+    card = json.loads((of_texts.folder / "recognizer.json").read_text())
+    assert about["hashes"]["texts"] == card["texts_sha256"]
 
 
 def test_verify_repeats_the_check_without_torch(with_map: Exported, tmp_path: Path) -> None:

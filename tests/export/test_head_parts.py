@@ -9,7 +9,7 @@ import torch
 from cvgssl.export.heads import HeadPart, PreparationPart
 from cvgssl.features.preparation import Preparation
 from cvgssl.features.preparation_modes import PreparationMode
-from cvgssl.heads import HEADS, OpenSetHead
+from cvgssl.heads import HEADS, TEXT_HEADS, OpenSetHead
 from cvgssl.heads.propagation import LabelPropagation
 
 
@@ -42,6 +42,21 @@ def test_a_head_with_unlabelled_pictures(name: str, classes: int) -> None:
 def test_a_head_without_unlabelled_pictures(name: str) -> None:
     rows, truth = clouds(9, 3)
     compare(OpenSetHead(HEADS[name]()).fit(rows, truth), clouds(8, 3)[0] - 0.2)
+
+
+@pytest.mark.parametrize("options", [{}, {"kernel": "linear"}])
+@pytest.mark.parametrize("name", TEXT_HEADS)
+def test_a_head_with_texts(name: str, options: dict[str, Any]) -> None:
+    """Pictures lie in a narrow cone around a common mean, and texts around another one."""
+    rows, truth = clouds(140, 4)
+    rows += np.eye(12)[10] * 4
+    head = TEXT_HEADS[name]
+    taken = {key: options[key] for key in options if key in head().get_params()}
+    anchors = np.eye(12)[[1, 0, 2, 3]] + np.eye(12)[11]  # the first two are taken for each other
+    labels = np.where(np.arange(140) < 20, truth, -1)
+    fitted = OpenSetHead(head(anchors=anchors, anchor_scale=30.0, **taken)).fit(rows, labels)
+    compare(fitted, rows[30:42] + 0.1)
+    assert len(set(fitted.predict(rows[30:42]))) == 4
 
 
 def test_the_candidates_share_a_map_and_the_score_its_rows() -> None:

@@ -12,7 +12,7 @@ from cvgssl.export import taught
 from cvgssl.export.heads import HeadPart
 from cvgssl.export.squares import eight_bits
 from cvgssl.export.taught import taught_part, why_taught
-from cvgssl.heads import HEADS, FewShotHead, OpenSetHead
+from cvgssl.heads import HEADS, TEXT_HEADS, FewShotHead, OpenSetHead
 from cvgssl.heads.base import Floats
 from cvgssl.heads.nearest_mean import NearestMean
 from cvgssl.images.geometry import Geometry
@@ -77,6 +77,8 @@ def test_which_heads_are_taught() -> None:
         whys = [why_taught(HEADS[name]().fit(rows[:n], truth[:n])) for n in (200, 201)]
         many = "looks at all 201 pictures of its pool, of which files hold 200"
         assert whys == (["", many] if name == "propagation" else ["", ""])
+    for head in TEXT_HEADS.values():
+        assert why_taught(head(anchors=np.eye(3, rows.shape[1])).fit(rows, truth)) == ""
     assert "is of another package" in why_taught(Ours().fit(rows, truth))
 
 

@@ -5,8 +5,8 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from cvgssl.heads import ALL_HEADS, HEADS, TEXT_HEADS
-from cvgssl.heads.base import UNLABELLED
+from cvgssl.heads import ALL_HEADS, HEADS, TEXT_HEADS, OpenSetHead, own_parameters
+from cvgssl.heads.base import UNLABELLED, takes_views
 
 Floats = NDArray[np.float64]
 GAP = np.r_[np.zeros(20), 3.0]  # texts lie apart from pictures, as in a CLIP
@@ -29,7 +29,12 @@ def right(head: object, seed: int = 1) -> float:
 
 def test_names() -> None:
     assert list(ALL_HEADS) == [*HEADS, *TEXT_HEADS]
-    assert all(head.uses_unlabelled is False for head in TEXT_HEADS.values())
+    for name, head in TEXT_HEADS.items():
+        assert head.uses_unlabelled is False and not takes_views(head)
+        assert {"anchors", "classes", "anchor_scale"} == {*head().get_params()} - {
+            *own_parameters(name)
+        }
+    assert own_parameters("tip-adapter") == HEADS["tip-adapter"]().get_params()
 
 
 def test_zero_shot_is_the_softmax_of_scaled_cosines_and_needs_no_labels() -> None:
@@ -107,6 +112,25 @@ def test_ridge_takes_from_texts_what_they_know(shots: int) -> None:
     assert min(means["bad"], means["nothing"]) > means["plain"] - lost, means
     if shots > 1:
         assert np.mean(weights["good"]) > np.mean(weights["bad"] + weights["nothing"])
+
+
+@pytest.mark.parametrize("shots", [1, 2, 6])
+def test_verdicts_where_pictures_lie_in_a_narrow_cone(shots: int) -> None:
+    """They are not centred for these heads, which says nothing about how distinct classes are."""
+    truth = np.arange(300) % 5  # the fifth class is in no picture of `fit`
+
+    def seen(seed: int) -> Floats:
+        noise = np.random.default_rng(seed).standard_normal((300, 21))
+        return 0.6 * np.eye(5, 21)[truth] + 0.12 * noise - 2 * GAP
+
+    known = truth < 4
+    target = np.where(np.arange(300) < 5 * shots, truth, UNLABELLED)
+    head = OpenSetHead(TEXT_HEADS["text-ridge"](anchors=GOOD)).fit(seen(0)[known], target[known])
+    assert head.probability_threshold_ < 0.96
+    verdicts = head.verdicts(seen(1))
+    assert (verdicts[known] == "unknown").mean() < 0.35
+    assert (verdicts[~known] == "unknown").mean() > 0.8
+    assert (verdicts[known] == "known").mean() > 0.5
 
 
 @pytest.mark.parametrize("name", TEXT_HEADS)

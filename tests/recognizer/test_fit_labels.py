@@ -10,7 +10,7 @@ import pytest
 from cvgssl.adapt.draws import draw
 from cvgssl.features.embed import Embedded
 from cvgssl.features.table import FeatureTable
-from cvgssl.heads import HEADS
+from cvgssl.heads import ALL_HEADS, TEXT_HEADS
 from cvgssl.recognizer.config import FitConfig
 from cvgssl.recognizer.fit import fit
 from cvgssl.recognizer.labelling import More, labelled_train
@@ -125,7 +125,12 @@ def test_draws_that_cannot_be_made() -> None:
         ({"shot": 0}, "greater than or equal to 1"),
         ({"shot": 1, "encoder": ()}, "--encoder: name at least one"),
         ({"shot": 1, "pooling": "gem"}, "--pooling gem"),
-        ({"shot": 1, "head": "text-ridge"}, "auto"),
+        ({"shot": 1, "head": "text-mean"}, "no such head; there are .*auto.*text-ridge"),
+        ({"shot": 1, "prompts": "p.yaml"}, "--prompts: has no effect with --head auto; leave it"),
+        (
+            {"shot": 1, "head": "zero-shot", "preparation": "power"},
+            "--preparation power: would move pictures away from the texts that --head zero-shot",
+        ),
         ({"shot": 1, "out": "/"}, "--out /: exists"),
     ],
 )
@@ -134,9 +139,12 @@ def test_options_that_make_no_sense(options: dict[str, Any], message: str) -> No
         config(**options)
 
 
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", ALL_HEADS)
 def test_all_heads_are_offered(name: str) -> None:
-    assert config(shot=1, head=name).head == name
+    offered = config(shot=1, head=name)
+    assert offered.head == name
+    assert offered.prepared == ("none" if name in TEXT_HEADS else "power")
+    assert config(shot=1, head=name, preparation="none").prepared == "none"
 
 
 def more(copies: dict[str, str]) -> More:

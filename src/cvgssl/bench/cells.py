@@ -9,19 +9,20 @@ import hashlib
 import inspect
 import json
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 import pydantic
 
 import cvgssl
-from cvgssl.bench.anchor_file import read_anchors
 from cvgssl.bench.entries import HeadChoice
 from cvgssl.bench.recorded import file_name
 from cvgssl.bench.sources import LoadedSource
+from cvgssl.features.class_texts import head_options
 from cvgssl.features.preparation_modes import PreparationMode
-from cvgssl.heads import ALL_HEADS, TEXT_HEADS, FewShotHead
+from cvgssl.features.table import load_features
+from cvgssl.heads import ALL_HEADS, TEXT_HEADS, FewShotHead, own_parameters
 from cvgssl.heads.auto_decision import AutoDecision
 from cvgssl.heads.base import takes_views
 from cvgssl.runtime.files import read_sealed_json, write_sealed_json
@@ -53,8 +54,7 @@ class Cell:
     @property
     def sees_mirrored(self) -> bool:
         """Whether the head learns from mirror images of labelled pictures."""
-        known = self.source.mirrored is not None and self.choice.head not in TEXT_HEADS
-        return known and takes_views(ALL_HEADS[self.choice.head])
+        return self.source.mirrored is not None and takes_views(ALL_HEADS[self.choice.head])
 
     def key(self) -> str:
         """SHA-256 of features, draws, head with all its parameters, and the code of the heads."""
@@ -79,8 +79,7 @@ class Cell:
         known: dict[str, Any] = {}
         if self.choice.head in TEXT_HEADS:
             assert self.source.anchors is not None, "planned only where there are texts"
-            values, scale = read_anchors(self.source.anchors, self.source.anchors_digest)
-            known = {"anchors": values, "anchor_scale": scale}
+            known = _of_texts(self.source.anchors, self.source.anchors_digest)
         return ALL_HEADS[self.choice.head](**known | self.choice.params)
 
     def path(self, out: Path) -> Path:
@@ -120,16 +119,18 @@ class CellResult:
     decisions: list[AutoDecision]
 
 
+@lru_cache(maxsize=16)
+def _of_texts(file: Path, _digest: str) -> dict[str, Any]:
+    """What a head with texts is made with; remembered while the digest stays as it is."""
+    return head_options(load_features(file))
+
+
 _RESULT = pydantic.TypeAdapter(CellResult)
 
 
 def parameters(choice: HeadChoice) -> dict[str, Any]:
     """All parameters of the head, defaults included, without those that come with the features."""
-    params = dict(ALL_HEADS[choice.head](**choice.params).get_params())
-    if choice.head in TEXT_HEADS:
-        added = {"anchors", "classes", "anchor_scale"} - choice.params.keys()
-        params = {name: value for name, value in params.items() if name not in added}
-    return params
+    return own_parameters(choice.head) | choice.params
 
 
 def write_cell(result: CellResult, path: Path) -> None:

@@ -5,12 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cvgssl.bench.anchor_file import write_anchors
 from cvgssl.bench.config import BenchConfig
 from cvgssl.bench.embedding import FEATURES
 from cvgssl.bench.entries import FeatureSource
 from cvgssl.bench.recorded import file_name
 from cvgssl.bench.sources import LoadedSource
+from cvgssl.features.class_texts import texts_table
+from cvgssl.features.table import save_features
 from cvgssl.heads import TEXT_HEADS
 from cvgssl.runtime.errors import UserError
 
@@ -47,7 +48,7 @@ def with_texts(
             continue
         name = f"{file_name(source.data)}_{file_name(source.encoder)}_text.npz"
         path: Path = (config.out / FEATURES / name).resolve()
-        write_anchors(anchors, path)
+        save_features(texts_table(anchors, anchors.classes), path)
         facts = source.facts | {"texts": anchors.about | {"prompts": anchors.prompts}}
         completed.append(replace(source, anchors=path, anchors_digest=anchors.digest, facts=facts))
     if problems:

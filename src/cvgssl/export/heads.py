@@ -24,6 +24,7 @@ from cvgssl.export.row_heads import (
     logistic,
     unit_rows,
 )
+from cvgssl.export.text_heads import TextRidgePart, TextTipPart, ZeroShotPart
 from cvgssl.features.diffusion_map import DiffusionMap
 from cvgssl.features.preparation import Preparation
 from cvgssl.heads import FewShotHead, OpenSetHead
@@ -35,6 +36,8 @@ from cvgssl.heads.mixture import MixtureHead
 from cvgssl.heads.nearest_mean import CosineKnn, NearestMean, TipAdapter
 from cvgssl.heads.out_of_distribution import NEIGHBOURS, OutOfDistributionScore
 from cvgssl.heads.propagation import LabelPropagation
+from cvgssl.heads.text import TextTip, ZeroShot
+from cvgssl.heads.text_ridge import TextRidge
 from cvgssl.heads.transport import TransportHead
 
 
@@ -155,7 +158,7 @@ class ScorePart(nn.Module):
     def __init__(self, score: OutOfDistributionScore, maps: Maps) -> None:
         super().__init__()
         self.space, self.counts_neighbours = maps.space(score.map_), score.counts_neighbours_
-        self.evidence = KernelPart(score.regression_)
+        self.evidence = KernelPart.of(score.regression_)
         keep(self, "labelled", score.mapped_[score.labelled_])
         if self.counts_neighbours and score.map_ is not None:
             landmarks = score.map_.landmarks_
@@ -180,12 +183,15 @@ _PARTS: dict[type[FewShotHead], Callable[[Any], nn.Module]] = {
     Discriminant: discriminant,
     NearestMean: MeansPart,
     CosineKnn: NeighboursPart,
-    TipAdapter: CachePart,
+    TipAdapter: CachePart.of,
     DiffusionHead: lambda head: logistic(head.head_),
     TransportHead: MeansPart,
     MixtureHead: MixturePart,
     LaplacianShot: MeansPart,
     LabelPropagation: PropagationPart,
+    ZeroShot: ZeroShotPart,
+    TextTip: TextTipPart,
+    TextRidge: TextRidgePart,
 }
 
 

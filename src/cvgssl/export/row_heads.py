@@ -3,7 +3,7 @@
 Shape letters: D numbers of a row, L labelled pictures, E width of a diffusion map, K classes.
 """
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from cvgssl.heads.laplacian import LaplacianShot
 from cvgssl.heads.linear import Discriminant, KernelRidge, Logistic
 from cvgssl.heads.mixture import MixtureHead
-from cvgssl.heads.nearest_mean import CosineKnn, NearestMean, TipAdapter
+from cvgssl.heads.nearest_mean import CosineKnn, LabelCache, NearestMean, TipAdapter
 from cvgssl.heads.propagation import LabelPropagation
 from cvgssl.heads.transport import TransportHead
 
@@ -35,15 +35,29 @@ class KernelPart(nn.Module):
 
     rows: Tensor
     dual: Tensor
+    origin: Tensor
 
-    def __init__(self, regression: KernelRidgeRegression) -> None:
+    def __init__(
+        self, rows: NDArray[Any], dual: NDArray[Any], kernel: str, gamma: float | None
+    ) -> None:
+        """Make it of rows [L, D], their duals [L, K] and scikit-learn's kernel: rbf or linear."""
         super().__init__()
-        self.gamma = regression.gamma if regression.kernel == "rbf" else None
-        keep(self, "rows", regression.X_fit_)
-        keep(self, "dual", regression.dual_coef_)
+        self.gamma = gamma if kernel == "rbf" else None
+        # distances stay the same and are exact in float32, too (OpenVINO), where rows lie close
+        origin = rows.mean(axis=0) if self.gamma is not None else np.zeros(rows.shape[1])
+        keep(self, "origin", origin)
+        keep(self, "rows", rows - origin)
+        keep(self, "dual", dual)
+
+    @classmethod
+    def of(cls, regression: KernelRidgeRegression) -> Self:
+        """Of scikit-learn's estimator."""
+        kernel, gamma = regression.kernel, regression.gamma
+        return cls(regression.X_fit_, regression.dual_coef_, kernel, gamma)
 
     def forward(self, rows: Tensor) -> Tensor:
         """Rows [1, D] to [1, K]."""
+        rows = rows - self.origin
         inside = rows @ self.rows.T
         if self.gamma is not None:
             lengths = (rows * rows).sum() + (self.rows * self.rows).sum(dim=1)
@@ -58,7 +72,7 @@ class KernelRidgePart(nn.Module):
 
     def __init__(self, head: KernelRidge) -> None:
         super().__init__()
-        self.regression, self.scale = KernelPart(head.regression_), head.scale
+        self.regression, self.scale = KernelPart.of(head.regression_), head.scale
         keep(self, "mean", head.mean_)
 
     def forward(self, rows: Tensor) -> Tensor:
@@ -140,22 +154,31 @@ class NeighboursPart(nn.Module):
 
 
 class CachePart(nn.Module):
-    """`TipAdapter` without text."""
+    """`TipAdapter` without texts."""
 
     keys: Tensor
     values: Tensor
 
-    def __init__(self, head: TipAdapter) -> None:
+    def __init__(self, cache: LabelCache, alpha: float, beta: float) -> None:
         super().__init__()
-        assert head.anchors is None, "recognizers have no texts"
-        self.alpha, self.beta = head.alpha, head.beta
-        keep(self, "keys", head.cache_.keys)
-        keep(self, "values", head.cache_.values)
+        self.alpha, self.beta = alpha, beta
+        keep(self, "keys", cache.keys)
+        keep(self, "values", cache.values)
+
+    @classmethod
+    def of(cls, head: TipAdapter) -> Self:
+        """Of a head without texts; `TextTip` has them."""
+        assert head.anchors is None, "recognizers have them for heads of `TEXT_HEADS` only"
+        return cls(head.cache_, head.alpha, head.beta)
+
+    def scores(self, rows: Tensor) -> Tensor:
+        """Scores [1, K] of rows of length 1 [1, D]."""
+        weight = (self.beta * (rows @ self.keys.T - 1)).exp()
+        return self.alpha * (weight @ self.values)
 
     def forward(self, rows: Tensor) -> Tensor:
         """Rows of length 1 [1, D] to probabilities [1, K]."""
-        weight = (self.beta * (rows @ self.keys.T - 1)).exp()
-        return (self.alpha * (weight @ self.values)).softmax(dim=1)
+        return self.scores(rows).softmax(dim=1)
 
 
 class PropagationPart(nn.Module):

@@ -136,7 +136,8 @@ class FittedSource:
                 "weights": [encoder.sha256 for encoder in card.encoders],
                 "train": card.train_sha256,
             }
-            | ({"labels": sha256_file(labels)} if labels.is_file() else {}),
+            | ({"labels": sha256_file(labels)} if labels.is_file() else {})
+            | ({"texts": card.texts_sha256} if card.texts_sha256 is not None else {}),
         }
         self.recognizer: Recognizing = self._fitted
         if why_taught(self._head.head_.head_):

@@ -67,19 +67,24 @@ def embed(config: EmbedConfig) -> FeatureTable:
     return embed_all(config).table
 
 
-def embed_all(config: EmbedConfig, share: Share | None = None) -> Embedded:
+def embed_all(
+    config: EmbedConfig, share: Share | None = None, listing: Listing | None = None
+) -> Embedded:
     """The same with all that is known of the pictures and encoders, or of a share of the pictures.
 
     The table's `about` then says whose `share` it is, and of which listing.
+    listing: of `list_for_embedding`, where it was needed before.
     """
-    (embedded,) = embed_each([config], share)
+    (embedded,) = embed_each([config], share, listing)
     return embedded
 
 
-def embed_each(configs: Sequence[EmbedConfig], share: Share | None = None) -> Iterator[Embedded]:
+def embed_each(
+    configs: Sequence[EmbedConfig], share: Share | None = None, listing: Listing | None = None
+) -> Iterator[Embedded]:
     """`embed_all` of each, where all that they lack is computed first, each network run once."""
     requests = [requested_encoders(config) for config in configs]
-    pictures = cache(partial(_pictures, share=share))
+    pictures = cache(partial(_pictures, share=share, listing=listing))
     pictured = [pictures(_without_encoders(config)) for config in configs]
     wanted = [
         (request, shown.files)
@@ -97,8 +102,8 @@ def _without_encoders(config: EmbedConfig) -> EmbedConfig:
     return replace(config, encoder=(INSTALLED,), pooling=AUTO, layers=(), image_size=None)
 
 
-def _pictures(config: EmbedConfig, share: Share | None) -> _Pictures:
-    listing, facts = list_for_embedding(config), {}
+def _pictures(config: EmbedConfig, share: Share | None, listing: Listing | None) -> _Pictures:
+    listing, facts = listing or list_for_embedding(config), {}
     places, total = np.arange(len(listing.paths)), len(listing.paths)
     if share is not None:
         facts = {"share": {"number": share.number, "of": share.of, "listing": listing.digest}}

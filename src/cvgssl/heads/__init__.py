@@ -106,6 +106,15 @@ HEADS: "HeadTable[FewShotHead]" = HeadTable(_HEADS, GROUP)
 TEXT_HEADS: "HeadTable[TextHead]" = HeadTable(_TEXT_HEADS)
 ALL_HEADS: "HeadTable[FewShotHead]" = HeadTable(_HEADS | _TEXT_HEADS, GROUP)
 
+_OF_TEXTS = ("anchors", "classes", "anchor_scale")
+
+
+def own_parameters(name: str) -> dict[str, Any]:
+    """The parameters of a head of `ALL_HEADS` and their defaults, without what texts give."""
+    params: dict[str, Any] = ALL_HEADS[name]().get_params()
+    return {key: params[key] for key in params if name not in TEXT_HEADS or key not in _OF_TEXTS}
+
+
 _HOMES = {
     "CalibratedHead": "cvgssl.heads.open_set",
     "FewShotHead": "cvgssl.heads.base",

@@ -28,6 +28,8 @@ class FewShotHead(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]
     ----------
     uses_unlabelled : bool
         Of the class: whether rows with y = -1 change the result. Other heads never see them.
+    uses_views : bool
+        Of the class: whether it looks at `views` at all.
     classes_ : ndarray of shape (n_classes,)
         The labels seen, sorted.
     label_distributions_ : ndarray of shape (n_samples, n_classes)
@@ -37,6 +39,7 @@ class FewShotHead(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]
     """
 
     uses_unlabelled: ClassVar[bool] = False
+    uses_views: ClassVar[bool] = True
 
     def fit(
         self,
@@ -121,7 +124,7 @@ class HeadOfHeads(FewShotHead):
 
 def takes_views(head: type[FewShotHead]) -> bool:
     """Whether views of labelled rows change what a head learns."""
-    return not head.uses_unlabelled or issubclass(head, HeadOfHeads)
+    return head.uses_views and (not head.uses_unlabelled or issubclass(head, HeadOfHeads))
 
 
 def labelled_rows(

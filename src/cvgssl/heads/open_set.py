@@ -19,6 +19,7 @@ from cvgssl.heads.calibration import (
     scale_temperature,
 )
 from cvgssl.heads.out_of_distribution import OutOfDistributionScore
+from cvgssl.heads.text import TextHead
 from cvgssl.heads.verdicts import KNOWN, NOT_SURE, UNKNOWN, taken_for_verdicts
 
 
@@ -161,8 +162,10 @@ class OpenSetHead(HeadOfHeads):
             self.score_ = OutOfDistributionScore().fit(features, target)
         self.label_distributions_ = self.head_.label_distributions_
         truth = target[self.head_.held_out_rows_]
+        # its bounds are for rows around 0; heads with texts have theirs around another point
+        centred = features - features.mean(axis=0) if isinstance(head, TextHead) else features
         self.probability_threshold_ = probability_threshold(
-            self.head_.held_out_, truth, self.error, distinctness(features, target)
+            self.head_.held_out_, truth, self.error, distinctness(centred, target)
         )
         known = self.score_.held_out_scores()
         if len(known):

@@ -8,7 +8,7 @@ joint space, K classes.
 """
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -48,6 +48,8 @@ class TextHead(FewShotHead):
     anchors_ : ndarray of shape (n_classes, n_features)
         In the order of `classes_`, scaled to length 1.
     """
+
+    uses_views: ClassVar[bool] = False
 
     def __init__(
         self,

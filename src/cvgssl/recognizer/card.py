@@ -1,5 +1,7 @@
 """A fitted recognizer as a folder: what it is (JSON) and its train pictures' embeddings (npz).
 
+Heads that know what the classes are called also have these texts' embeddings (npz).
+
 Nothing in it is executed. The encoders' weights stay where they are: their place and SHA-256 are
 noted. The head is not stored: it is fitted to the embeddings again, which gives the same head.
 """
@@ -16,21 +18,22 @@ from cvgssl import __version__
 from cvgssl.encoders.encoder_spec import RANDOM, EncoderSpec
 from cvgssl.encoders.installed_weights import INSTALLED
 from cvgssl.encoders.weights_card import MOST_PIXELS
+from cvgssl.features.class_texts import head_options
 from cvgssl.features.config import EmbedConfig
 from cvgssl.features.preparation_modes import PreparationMode
 from cvgssl.features.record import EncoderRecord
 from cvgssl.features.table import FeatureTable, load_features, save_features
-from cvgssl.heads import HEADS
+from cvgssl.heads import ALL_HEADS, TEXT_HEADS, own_parameters
 from cvgssl.images.geometry import Geometry
 from cvgssl.recognizer.finding import CARD
-from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.errors import UserError, naming
 from cvgssl.runtime.files import sha256_file, write_json
 from cvgssl.runtime.options import OneOf, explain, make
 from cvgssl.runtime.parsing import one_line, parse_json
 from cvgssl.runtime.yaml_files import is_text
 
 FORMAT = 5
-TRAIN, MIRRORED = "train.npz", "mirrored.npz"
+TRAIN, MIRRORED, TEXTS = "train.npz", "mirrored.npz", "texts.npz"
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(extra="ignore"))
@@ -118,20 +121,21 @@ class RecognizerCard:
     """What a fitted recognizer is.
 
     embedding: options of `EmbedConfig`. encoders: in the order of the embeddings.
-    head, params: name in `HEADS` and its parameters. preparation: of embeddings.
+    head, params: name in `ALL_HEADS` and its own parameters. preparation: of embeddings.
     classes: names in the order of labels.
-    train_sha256, mirrored_sha256: of the files of embeddings; the second is None without mirror
-        images. version: of cvgssl that wrote it.
+    train_sha256, mirrored_sha256, texts_sha256: of the files of embeddings; the second is None
+        without mirror images, the third for heads without texts. version: of cvgssl that wrote it.
     """
 
     classes: tuple[Annotated[str, AfterValidator(_checked_name)], ...]
-    head: Annotated[str, OneOf(HEADS)]
+    head: Annotated[str, OneOf(ALL_HEADS)]
     params: dict[str, Any]
     preparation: PreparationMode
     embedding: Annotated[dict[str, Any], AfterValidator(_checked_embedding)]
     encoders: Annotated[tuple[KeptEncoder, ...], Field(min_length=1)]
     train_sha256: str = ""
     mirrored_sha256: str | None = None
+    texts_sha256: str | None = None
     version: str = __version__
 
     @property
@@ -145,40 +149,47 @@ class RecognizerCard:
 
 
 @dataclass(frozen=True)
-class KeptPictures:
-    """The embeddings that a recognizer keeps, as the encoders give them.
+class KeptEmbeddings:
+    """What a recognizer keeps, as the encoders give it.
 
     train: values float32 [N, D], labels -1 or a class. mirrored: of `embed_mirrored_each`, of
-    labelled ones; None without.
+    labelled ones; None without. texts: of the classes, see `texts_table`; None without.
     """
 
     train: FeatureTable
     mirrored: FeatureTable | None = None
+    texts: FeatureTable | None = None
 
 
-def save_recognizer(folder: Path, card: RecognizerCard, kept: KeptPictures) -> None:
+def save_recognizer(folder: Path, card: RecognizerCard, kept: KeptEmbeddings) -> None:
     """Write the files."""
     described = asdict(card)
-    save_features(kept.train, folder / TRAIN)
-    described["train_sha256"] = sha256_file(folder / TRAIN)
-    if kept.mirrored is not None:
-        save_features(kept.mirrored, folder / MIRRORED)
-        described["mirrored_sha256"] = sha256_file(folder / MIRRORED)
+    for name, table in ((TRAIN, kept.train), (MIRRORED, kept.mirrored), (TEXTS, kept.texts)):
+        if table is not None:
+            save_features(table, folder / name)
+            described[f"{Path(name).stem}_sha256"] = sha256_file(folder / name)
     write_json(folder / CARD, {"format": FORMAT} | described)
 
 
-def load_recognizer(folder: Path) -> tuple[RecognizerCard, KeptPictures]:
+def load_recognizer(folder: Path) -> tuple[RecognizerCard, KeptEmbeddings]:
     """Read the files, checked against the hashes; raises UserError naming what is wrong."""
     card = _read_card(folder / CARD)
-    train, mirrored = _features(folder / TRAIN, card.train_sha256), None
+    train, mirrored, texts = _features(folder / TRAIN, card.train_sha256), None, None
     width = sum(record.width for record in card.records)
     together = train.classes == card.classes and train.values.shape[1] == width
     if card.mirrored_sha256 is not None:
         mirrored = _features(folder / MIRRORED, card.mirrored_sha256)
         together &= mirrored.values.shape[1] % width == 0 and {*mirrored.names} <= {*train.names}
+    together &= (card.texts_sha256 is not None) == (card.head in TEXT_HEADS)
+    if card.texts_sha256 is not None:
+        texts = _features(folder / TEXTS, card.texts_sha256)
+        together &= texts.classes == card.classes and texts.values.shape[1] == width
     if not together:
         raise UserError(f"{folder}: its files do not belong together; copy the whole folder again")
-    return card, KeptPictures(train, mirrored)
+    if texts is not None:
+        with naming(str(folder / TEXTS)):
+            head_options(texts)
+    return card, KeptEmbeddings(train, mirrored, texts)
 
 
 def _features(path: Path, sha256: str) -> FeatureTable:
@@ -209,7 +220,7 @@ def _read_card(path: Path) -> RecognizerCard:
 
 def _check_params(path: Path, card: RecognizerCard) -> None:
     """Raise UserError for parameters that the head does not have, or of another kind."""
-    known = HEADS[card.head]().get_params()
+    known = own_parameters(card.head)
     for name, value in card.params.items():
         if name not in known or not _alike(known[name], value):
             raise UserError(

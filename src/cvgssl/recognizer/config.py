@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from cvgssl.features.config import EmbedConfig, EncodingOptions, SupportFlips
 from cvgssl.features.preparation_modes import PreparationMode
-from cvgssl.heads import HEADS
+from cvgssl.heads import ALL_HEADS, TEXT_HEADS
 from cvgssl.images.picture_options import BatchOptions
 from cvgssl.runtime.options import (
     STRICT,
@@ -66,17 +66,23 @@ class FitConfig(EncodingOptions):
     head: str = Field(
         default="auto", description="few-shot head on the embeddings; docs/heads.md lists them"
     )
+    prompts: Path | None = Field(
+        default=None,
+        description="for heads that know what the classes are called (zero-shot, text-tip, "
+        "text-ridge): YAML or text file of `class: description`; left out: the classes' names",
+    )
     support_flips: SupportFlips = Field(
         default="both",
         description="mirror images of each labelled picture that heads which learn from labels "
         "alone (auto's kernel-ridge too) see besides it: horizontal: 1, both: 3; where "
         "the direction of a defect is its class, as in scratches along and across, use none",
     )
-    preparation: PreparationMode = Field(
-        default="power",
+    preparation: PreparationMode | None = Field(
+        default=None,
         description="of embeddings before the head, learned from all train pictures without "
         "labels; power: square root where no number is negative, minus the mean, divided by a "
-        "shrunken standard deviation",
+        "shrunken standard deviation; left out: power, and none with a head that knows what the "
+        "classes are called, which takes no other",
     )
     seed: int = Field(
         default=0,
@@ -91,8 +97,8 @@ class FitConfig(EncodingOptions):
     @field_validator("head")
     @classmethod
     def _known_head(cls, head: str) -> str:
-        if head not in HEADS:
-            raise ValueError(f"no such head; there are {', '.join(HEADS)}")
+        if head not in ALL_HEADS:
+            raise ValueError(f"no such head; there are {', '.join(ALL_HEADS)}")
         return head
 
     def _problems(self) -> list[str]:
@@ -103,9 +109,26 @@ class FitConfig(EncodingOptions):
             problems.append("--labels, --shot: name one; labels are given or drawn")
         if self.shot is not None and not self.class_folders:
             problems.append("--shot: draws from class folders; there are none by --class-folders")
+        if self.prompts is not None and not self.has_texts:
+            problems.append(f"--prompts: has no effect with --head {self.head}; leave it out")
+        if self.has_texts and self.preparation not in (None, "none"):
+            problems.append(
+                f"--preparation {self.preparation}: would move pictures away from the texts that "
+                f"--head {self.head} compares them with; leave it out"
+            )
         if self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
             problems.append(f"--out {self.out}: exists and is not an empty folder; name a new one")
         return problems
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether the head knows what the classes are called."""
+        return self.head in TEXT_HEADS
+
+    @property
+    def prepared(self) -> PreparationMode:
+        """How embeddings are prepared for the head."""
+        return self.preparation or ("none" if self.has_texts else "power")
 
     def embedding(self, **changes: Any) -> EmbedConfig:
         """The options of `cvgssl embed` that give the embeddings, with `changes`."""

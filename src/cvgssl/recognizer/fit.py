@@ -8,22 +8,25 @@ from pathlib import Path
 import numpy as np
 
 from cvgssl.encoders.installed_weights import INSTALLED
+from cvgssl.features.class_texts import texts_table
 from cvgssl.features.embed import Embedded, embed_all
 from cvgssl.features.encoder_requests import EncoderRequest, requested_encoders
 from cvgssl.features.mirrors import embed_mirrored_each
+from cvgssl.features.pictures import list_for_embedding
 from cvgssl.features.record import OF_THE_JOB, EncoderRecord
 from cvgssl.features.table import UNLABELLED, FeatureTable
-from cvgssl.heads import HEADS
+from cvgssl.heads import ALL_HEADS, own_parameters
 from cvgssl.heads.auto_decision import AutoDecision
 from cvgssl.heads.base import takes_views
 from cvgssl.heads.metrics import INDUCTIVE, SEMI_SUPERVISED
 from cvgssl.recognizer.card import (
+    KeptEmbeddings,
     KeptEncoder,
-    KeptPictures,
     RecognizerCard,
     load_recognizer,
     save_recognizer,
 )
+from cvgssl.recognizer.class_texts import check_space, class_texts
 from cvgssl.recognizer.config import FitConfig
 from cvgssl.recognizer.head import FittedHead
 from cvgssl.recognizer.labelling import More, embed_more, labelled_train
@@ -44,6 +47,7 @@ class FitSummary:
     temperature: of calibration, after those of `decision`; 1 with one label per class, where no
         label can be held out.
     decision: what decided in the head `auto`; None for others.
+    prompts: by class, the sentences that pictures are compared with; None for heads without texts.
     test: None where no test picture has a label. seconds: of the whole job.
     """
 
@@ -56,6 +60,7 @@ class FitSummary:
     setting: str
     temperature: float
     decision: AutoDecision | None
+    prompts: dict[str, list[str]] | None
     test: OnTest | None
     seconds: float
 
@@ -71,14 +76,21 @@ def fit(
     started = time.monotonic()
     if config.labels is not None:
         read_labels(config.labels, "--labels")  # mistakes show before the work of embedding
-    embedded = embed_all(config.embedding())
+    listing = texts = None
+    if config.has_texts:
+        listing = list_for_embedding(config.embedding())
+        texts = class_texts(config, listing.classes)
+    embedded = embed_all(config.embedding(), listing=listing)
     table = embedded.table
+    if texts is not None:
+        check_space(config, texts, table)
     more = embed_more(table, config)
     train = labelled_train(table, config, more)
     mirrored = _mirrored(config, embedded, more, train)
     with new_folder(config.out, "--out") as folder:
         card = _card(config, embedded.records, train)
-        save_recognizer(folder, card, KeptPictures(train, mirrored))
+        kept_texts = None if texts is None else texts_table(texts, train.classes)
+        save_recognizer(folder, card, KeptEmbeddings(train, mirrored, kept_texts))
         card, kept = load_recognizer(folder)  # the figures are those of what was written
         head = FittedHead(kept, card)
         test, answers = ask_about_test(table, head)
@@ -97,7 +109,7 @@ def _mirrored(
     config: FitConfig, embedded: Embedded, more: More | None, train: FeatureTable
 ) -> FeatureTable | None:
     """Embeddings of mirror images of the labelled pictures, where the head looks at them."""
-    if not takes_views(HEADS[config.head]):
+    if not takes_views(ALL_HEADS[config.head]):
         return None
     labelled = train.take(np.flatnonzero(train.labels != UNLABELLED))
     jobs, order = [], []
@@ -132,8 +144,8 @@ def _card(config: FitConfig, records: list[EncoderRecord], train: FeatureTable) 
     return RecognizerCard(
         train.classes,
         config.head,
-        dict(HEADS[config.head]().get_params()),
-        config.preparation,
+        own_parameters(config.head),
+        config.prepared,
         options,
         encoders,
     )
@@ -149,7 +161,7 @@ def _place(encoder: EncoderRequest) -> str:
 def _summary(
     config: FitConfig,
     table: FeatureTable,
-    kept: KeptPictures,
+    kept: KeptEmbeddings,
     head: FittedHead,
     test: OnTest | None,
     started: float,
@@ -167,6 +179,7 @@ def _summary(
         SEMI_SUPERVISED if unlabelled else INDUCTIVE,
         head.temperature,
         head.decision,
+        None if kept.texts is None else kept.texts.about["prompts"],
         test,
         time.monotonic() - started,
     )

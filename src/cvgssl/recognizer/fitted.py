@@ -23,7 +23,7 @@ from cvgssl.features.record import recorded
 from cvgssl.features.table import UNLABELLED
 from cvgssl.images.decoding import Square
 from cvgssl.images.geometry import Geometry
-from cvgssl.recognizer.card import KeptEncoder, KeptPictures, RecognizerCard, load_recognizer
+from cvgssl.recognizer.card import KeptEmbeddings, KeptEncoder, RecognizerCard, load_recognizer
 from cvgssl.recognizer.config import PredictOptions
 from cvgssl.recognizer.kept_encoders import check_same, find_encoders
 from cvgssl.runtime.cache_folder import default_cache_dir
@@ -179,7 +179,7 @@ def _known(
     return KnownEncoders(tuple(networks), tuple(ways))
 
 
-def _announce(folder: Path, card: RecognizerCard, kept: KeptPictures) -> None:
+def _announce(folder: Path, card: RecognizerCard, kept: KeptEmbeddings) -> None:
     labelled = int((kept.train.labels != UNLABELLED).sum())
     print(
         f"{folder}: {card.head} is fitted again to {labelled} labelled and "

@@ -6,13 +6,14 @@ Shape letters: N train pictures, M others, D numbers of all encoders together, K
 import numpy as np
 from numpy.typing import NDArray
 
+from cvgssl.features.class_texts import head_options
 from cvgssl.features.feature_store import Values
 from cvgssl.features.mirrors import mirror_views
 from cvgssl.features.preparation import Preparation
 from cvgssl.features.record import parts_of
-from cvgssl.heads import HEADS, CalibratedHead, OpenSetHead
+from cvgssl.heads import ALL_HEADS, CalibratedHead, OpenSetHead
 from cvgssl.heads.auto_decision import AutoDecision
-from cvgssl.recognizer.card import KeptPictures, RecognizerCard
+from cvgssl.recognizer.card import KeptEmbeddings, RecognizerCard
 
 
 class FittedHead:
@@ -23,11 +24,11 @@ class FittedHead:
     """
 
     def __init__(
-        self, kept: KeptPictures, card: RecognizerCard, false_rejection_rate: float | None = None
+        self, kept: KeptEmbeddings, card: RecognizerCard, false_rejection_rate: float | None = None
     ) -> None:
         """Fit.
 
-        kept: embeddings of the train pictures, and of mirror images of the labelled ones.
+        kept: embeddings of the train pictures, of mirror images of the labelled ones, of texts.
         card: says which encoders, preparation and head.
         false_rejection_rate: share of the pictures of known classes that may be called unknown;
         None gives no verdicts.
@@ -36,7 +37,8 @@ class FittedHead:
         train = kept.train.take(np.argsort(np.array(kept.train.names), kind="stable"))
         rows = train.values
         self.preparation = Preparation(card.preparation, parts_of(card.records)).fit(rows)
-        head = HEADS[card.head](**card.params)
+        texts = {} if kept.texts is None else head_options(kept.texts)
+        head = ALL_HEADS[card.head](**card.params | texts)
         self.head: CalibratedHead | OpenSetHead = (
             CalibratedHead(head)
             if false_rejection_rate is None

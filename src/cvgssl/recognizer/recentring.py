@@ -4,7 +4,7 @@ Shape letters: N train pictures, A and B others, D numbers of an embedding.
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,11 +14,17 @@ from numpy.typing import NDArray
 
 from cvgssl.features.reading import Reading
 from cvgssl.features.table import SPLITS, UNLABELLED, FeatureTable
+from cvgssl.heads import TEXT_HEADS
 from cvgssl.images.assemble import normal
 from cvgssl.images.decoding import check_readable, warn_if_dark
 from cvgssl.images.names import KnownNames, comparable, text_form
 from cvgssl.recognizer.alarm_file import NamedEmbeddings, embeddings_around, last_alarm
-from cvgssl.recognizer.card import KeptPictures, load_recognizer, save_recognizer
+from cvgssl.recognizer.card import (
+    KeptEmbeddings,
+    RecognizerCard,
+    load_recognizer,
+    save_recognizer,
+)
 from cvgssl.recognizer.changes import identity
 from cvgssl.recognizer.config import PredictOptions, RecentreConfig
 from cvgssl.recognizer.finding import find_pictures, is_fitted
@@ -116,11 +122,12 @@ def recentre(
         others = [row for row, each in enumerate(labelled.values) if each.tobytes() not in copies]
         labelled = labelled.take(others)
         new = {*labelled.labels} - {*card.classes}
+        _check_texts(folder, card, labelled.labels)
         joined = Joined(len(others), tuple(sorted(new)))
         train, mirrored = _with(train, mirrored, labelled)
         card = replace(card, classes=train.classes)
     with new_folder(out, "--out") as aside:
-        save_recognizer(aside, card, KeptPictures(train, mirrored))
+        save_recognizer(aside, card, KeptEmbeddings(train, mirrored, kept.texts))
         write_train_labels(train, aside / LABELS)
         if (folder / CONFIG).is_file():
             shutil.copyfile(folder / CONFIG, aside / CONFIG)
@@ -130,6 +137,16 @@ def recentre(
             figures |= {"classes": train.classes, "labelled": known}
             write_json(aside / SUMMARY, figures | {"decision": None, "test": None})
     return joined
+
+
+def _check_texts(folder: Path, card: RecognizerCard, labels: Iterable[str]) -> None:
+    """Raise UserError for classes whose texts a recognizer would need and does not keep."""
+    new = sorted({*labels} - {*card.classes})
+    if new and card.head in TEXT_HEADS:
+        raise UserError(
+            f"{folder}: its head {card.head} needs a text for each class and keeps none of "
+            f"{one_line(', '.join(new))}; fit again with pictures of the new class"
+        )
 
 
 def _with(
@@ -170,6 +187,8 @@ def recentre_by(config: RecentreConfig) -> tuple[int, int, Joined]:
             f"{folder}: keeps no embeddings to move; it must be a folder of `cvgssl fit`"
         )
     lines = _lines(config)  # mistakes show before the work of embedding
+    if lines:
+        _check_texts(folder, load_recognizer(folder)[0], [normal(line.label) for line in lines])
     if config.alarm is not None:
         alarm = last_alarm(config.alarm, identity(folder))
         before, after = embeddings_around(config.alarm, alarm.pictures, alarm.since)

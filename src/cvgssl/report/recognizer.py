@@ -49,6 +49,12 @@ def recognizer_page(config: FitConfig, folder: Path, summary: FitSummary, test: 
     if summary.decision is not None:
         for line in str(summary.decision).split("\n"):
             page.text(f"{line[0].upper()}{line[1:]}.")
+    if summary.prompts is not None:
+        page.table(
+            ["class", "sentences that pictures are compared with"],
+            [[name, " ".join(sentences)] for name, sentences in summary.prompts.items()],
+            folded="what the classes are called",
+        )
     page.code(to_yaml(config), "config.yaml")
     return page
 
