@@ -128,6 +128,14 @@ def select_dominated(rows: list[Row]) -> Iterator[list[str]]:
         ]
 
 
+def diffusion_settings(found: Row) -> Iterator[list[str]]:
+    """A line per setting of the map, the teacher itself first; columns are data sets."""
+    folds = found["folds"].values()
+    for name in next(iter(folds)):
+        words = "the teacher itself, no map" if name == "teacher" else name
+        yield [words, *(slashed(each[name]) for each in folds)]
+
+
 def by_place(rows: list[Row]) -> dict[tuple[str, float], list[Row]]:
     """Rows of the same features and share together."""
     found: dict[tuple[str, float], list[Row]] = {}
@@ -153,7 +161,7 @@ def slashed(values: list[float]) -> str:
     return " / ".join(f"{value:.1f}" for value in values)
 
 
-KINDS: dict[str, tuple[list[str], Callable[[list[Row]], Iterator[list[str]]]]] = {
+KINDS: dict[str, tuple[list[str], Callable[[Any], Iterator[list[str]]]]] = {
     "dominated": (
         [
             "features, labels per class",
@@ -197,6 +205,7 @@ KINDS: dict[str, tuple[list[str], Callable[[list[Row]], Iterator[list[str]]]]] =
         ],
         select_dominated,
     ),
+    "diffusion_settings": (["setting", "NEU-CLS", "X-SDD"], diffusion_settings),
 }
 
 

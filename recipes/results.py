@@ -29,6 +29,11 @@ TABLES = {  # name: page that explains it, heading, script and its arguments; R 
         "Pre-training without labels",
         "collect_pretrain.py --json R/pretrain_real.json",
     ),
+    "diffusion_settings": (
+        "pretraining",
+        "The diffusion map, by folds inside train/",
+        "fold_tables.py diffusion_settings R/diffusion_settings.json",
+    ),
     "heads_frozen": (
         "heads",
         "Heads on the frozen encoder",
