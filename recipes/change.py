@@ -4,7 +4,7 @@
         --format png --seed 5
     nice python recipes/change.py X-SDD NEU-CLS GC10-224 plant --draws 5 --work change \
         --json docs/results/change.json
-    python recipes/change.py --json docs/results/change.json     (tables and figure alone)
+    python recipes/change_tables.py docs/results/change.json     (the tables once more)
 
 250 pictures of each set, drawn once, are changed: lamp (gain, gamma, gradient), focus (blur),
 camera (rotation, zoom), noise. They and the others as they are are embedded by the default
@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from change_tables import draw_figure, show, show_needed
+from change_tables import show
 from changed_pictures import CHANGED, Draw, Set, Stream, head_of
 from numpy.typing import NDArray
 
@@ -266,32 +266,28 @@ def after_remedies(draw: Draw, table: FeatureTable, seed: int) -> Iterator[tuple
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", type=Path, nargs="*")
+    parser.add_argument("data", type=Path, nargs="+")
     parser.add_argument("--work", type=Path, default=Path("change"))
     parser.add_argument("--draws", type=int, default=10)
     parser.add_argument("--json", type=Path, required=True)
     args = parser.parse_args()
-    if args.data:
-        made: dict[str, Any] = {}
-        for folder in args.data:
-            data = Set(folder, args.work)
-            made[folder.name] = {
-                "pictures": len(data.table),
-                "false_alarms": false_alarms(data, args.draws),
-                "delays": delays(data, args.draws),
-                "new_defect": new_defect(data, max(1, args.draws // 3)),
-                "strangeness": strangeness(data),
-                "remedies": remedies(data, args.draws),
-            }
-            if folder.name == "plant":
-                made[folder.name]["coils"] = coils(data, args.draws)
-            print(folder.name, "done", flush=True)
-            facts = {"draws": args.draws, "every": RARE_EVERY, "hardware": hardware()}
-            write_json(args.json, facts | {"data": made, "needed": needed()})
-    result = json.loads(args.json.read_text(encoding="utf-8"))
-    draw_figure(result["data"], args.json.with_suffix(".png"))
-    show(result["data"])
-    show_needed(result["needed"])
+    made: dict[str, Any] = {}
+    for folder in args.data:
+        data = Set(folder, args.work)
+        made[folder.name] = {
+            "pictures": len(data.table),
+            "false_alarms": false_alarms(data, args.draws),
+            "delays": delays(data, args.draws),
+            "new_defect": new_defect(data, max(1, args.draws // 3)),
+            "strangeness": strangeness(data),
+            "remedies": remedies(data, args.draws),
+        }
+        if folder.name == "plant":
+            made[folder.name]["coils"] = coils(data, args.draws)
+        print(folder.name, "done", flush=True)
+        facts = {"draws": args.draws, "every": RARE_EVERY, "hardware": hardware()}
+        write_json(args.json, facts | {"data": made, "needed": needed()})
+    show(json.loads(args.json.read_text(encoding="utf-8")))
 
 
 if __name__ == "__main__":

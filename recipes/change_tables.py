@@ -1,46 +1,49 @@
-"""The tables and the figure of what `change.py` measured."""
+"""The tables of what `change.py` measured.
 
+    python recipes/change_tables.py docs/results/change.json
+
+Data sets are columns or rows, changes rows.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from changed_pictures import CHANGES
-
 from cvgssl.heads.change import SHARES
 
-
-def draw_figure(found: dict[str, Any], path: Path) -> None:
-    """Gains over doing nothing, a panel for each set."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
-    shown = ("re-centred", "re-centred by other shares", "3 labels, least sure",
-             "3 labels, least sure, re-centred")  # fmt: skip
-    figure, panels = pyplot.subplots(
-        1, len(found), figsize=(5 * len(found), 4.6), sharey=True, squeeze=False
-    )
-    for panel, (name, result) in zip(panels[0], found.items(), strict=True):
-        for place, word in enumerate(shown):
-            at = np.arange(len(CHANGES)) + 0.18 * (place - 1.5)
-            each = [result["remedies"][change][word] for change in CHANGES]
-            gain, wide = ([one[key] for one in each] for key in ("gain", "ci95"))
-            panel.errorbar(gain, at, xerr=wide, fmt="o", markersize=4, capsize=2, label=word)
-        panel.axvline(0, color="gray", linewidth=1)
-        panel.set(title=name, yticks=range(len(CHANGES)), yticklabels=list(CHANGES))
-        panel.set_xlabel("points of macro-recall gained")
-    panels[0][0].invert_yaxis()
-    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="lower center", ncols=2)
-    figure.tight_layout(rect=(0, 0.11, 1, 1))
-    figure.savefig(path, dpi=110)
+Found = dict[str, Any]  # of every data set
 
 
-def show(found: dict[str, Any]) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("json", type=Path)
+    show(json.loads(parser.parse_args().json.read_text(encoding="utf-8")))
+
+
+def show(result: dict[str, Any]) -> None:
     """Markdown tables."""
-    print(
-        "\n| set | stream | pictures | false alarms | allowed | kind shares |\n" + "|---" * 6 + "|"
-    )
+    found = result["data"]
+    for title, lines in (
+        ("False alarms", false_alarms(found)),
+        (
+            "Delay: median pictures from the change to the alarm (share of the draws with one), "
+            "macro-recall before → after",
+            delays(found),
+        ),
+        ("A new defect", new_defects(found)),
+        ("A made-up new defect: pictures until it is noticed", needed(result["needed"])),
+        ("Macro-recall, then the gain over doing nothing", gains(found)),
+    ):
+        heading, *rows = lines
+        print(f"\n**{title}**\n")
+        for row in (heading, ["---"] * len(heading), *rows):
+            print(f"| {' | '.join(row)} |")
+
+
+def false_alarms(found: Found) -> Iterator[list[str]]:
+    yield ["set", "stream", "pictures", "false alarms", "allowed", "kind shares"]
     for name, result in found.items():
         streams = result["false_alarms"] | {
             f"coil after coil, --pictures-per-part {run}": each
@@ -49,45 +52,51 @@ def show(found: dict[str, Any]) -> None:
         for word, each in streams.items():
             shares = each["alarms"].get(SHARES, 0)
             others = sum(each["alarms"].values()) - shares
-            print(
-                f"| {name} | {word} | {each['pictures']} | {others} | {each['allowed']:.0f} |"
-                f" {shares} |"
-            )
-    print("\n| change | " + " | ".join(found) + " |\n|---" + "|---" * len(found) + "|")
-    for change in CHANGES:
+            facts = each["pictures"], others, f"{each['allowed']:.0f}", shares
+            yield [name, word, *map(str, facts)]
+
+
+def delays(found: Found) -> Iterator[list[str]]:
+    yield ["change", *found]
+    for change in next(iter(found.values()))["delays"]:
         cells = []
         for result in found.values():
             each = result["delays"][change]
             before, after = each["accuracy"]
             delay = "not" if each["delay"] is None else f"**{each['delay']}**"
             cells.append(f"{delay} ({100 * each['noticed']:.0f} %), {before:.0f} → {after:.0f}")
-        print(f"| {change} | {' | '.join(cells)} |")
-    print("\n| set | share of a new defect | noticed | median delay |\n|---|---|---|---|")
+        yield [change, *cells]
+
+
+def new_defects(found: Found) -> Iterator[list[str]]:
+    yield ["set", "share of a new defect", "noticed", "median delay"]
     for name, result in found.items():
         for share, each in result["new_defect"].items():
-            print(
-                f"| {name} | {100 * float(share):g} % | {100 * each['noticed']:.0f} % |"
-                f" {each['delay']} |"
-            )
-    done = list(next(iter(found.values()))["remedies"]["noise 6"])
-    print("\n| set | change | " + " | ".join(done) + " |\n|---|---" + "|---" * len(done) + "|")
+            delay = "–" if each["delay"] is None else f"{each['delay']:g}"
+            yield [name, f"{100 * float(share):g} %", f"{100 * each['noticed']:.0f} %", delay]
+
+
+def needed(delays: dict[str, dict[str, float | None]]) -> Iterator[list[str]]:
+    places = {"0.0": "beyond all usual ones"}
+    names = (places.get(q, f"among the oddest {100 * float(q):g} %") for q in delays)
+    yield ["share of the pictures", *names]
+    for share in next(iter(delays.values())):
+        cells = (each[share] for each in delays.values())
+        yield [
+            f"{100 * float(share):g} %",
+            *("not" if cell is None else f"{cell:g}" for cell in cells),
+        ]
+
+
+def gains(found: Found) -> Iterator[list[str]]:
+    done = list(next(iter(next(iter(found.values()))["remedies"].values())))
+    yield ["set", "change", *done]
     for name, result in found.items():
         for change, each in result["remedies"].items():
-            cells = [
-                f"{one['mean']:.1f}"
-                if word in done[:2]
-                else f"{one['gain']:+.1f} ± {one['ci95']:.1f}"
-                for word, one in each.items()
-            ]
-            print(f"| {name} | {change} | {' | '.join(cells)} |")
+            figures = [f"{each[word]['mean']:.1f}" for word in done[:2]]
+            others = [f"{each[word]['gain']:+.1f} ± {each[word]['ci95']:.1f}" for word in done[2:]]
+            yield [name, change, *figures, *others]
 
 
-def show_needed(needed: dict[str, dict[str, float | None]]) -> None:
-    """A markdown table: pictures until a made-up new defect is noticed."""
-    shares = list(next(iter(needed.values())))
-    print("\n| share of the pictures | " + " | ".join(needed) + " |")
-    print("|---" * (len(needed) + 1) + "|")
-    for share in shares:
-        cells = (delays[share] for delays in needed.values())
-        row = " | ".join("not" if cell is None else f"{cell:g}" for cell in cells)
-        print(f"| {100 * float(share):g} % | {row} |")
+if __name__ == "__main__":
+    main()

@@ -1,147 +1,57 @@
-"""Draw the pictures of docs/results/ from its JSON and CSV files.
+"""Draw the pictures of docs/results/ that no script of their own draws.
 
     python recipes/draw_results.py docs/results docs/results
 
-Every picture is one function that names the files it reads. Nothing is measured. Bars and bands
-are 95 % intervals over the draws; draw_pretrain.py and select_curve.py draw pictures of their own.
+Every picture is one function that names the files it reads. Nothing is measured. Bars are 95 %
+intervals over the draws. draw_heads.py, draw_pretrain.py and select_curve.py draw the others.
 """
 
-import argparse
 import json
 from pathlib import Path
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from result_plots import (
     BLUE,
     GRAY,
     GREEN,
     ORANGE,
-    PURPLE,
+    RECALL,
     SETS,
     curve,
     dots,
+    draw,
     finish,
     interval,
     legend,
     shots,
     side_by_side,
-    table,
 )
-
-from cvgssl.runtime.files import writing
-
-RECALL = "macro-recall on test/, %"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("results", type=Path)
-    parser.add_argument("out", type=Path)
-    args = parser.parse_args()
-    pictures = (few_labels, heads, pretrained_heads, unknown, finetuning, speed, generated, station)
-    for picture in pictures:
-        figure = picture(args.results)
-        FigureCanvasAgg(figure)
-        with writing(args.out / f"{picture.__name__.replace('_', '-')}.png") as file:
-            figure.savefig(file, format="png", dpi=110, metadata={"Software": None})
+    draw(change, unknown, finetuning, speed, gpu, generated, station)
 
 
-def few_labels(results: Path) -> Figure:
-    """The three ways to a recognizer, and fine-tuning as published."""
-    frozen, student = (
-        table(results / "heads_three_depths.csv"),
-        table(results / "heads_student.csv"),
+def change(results: Path) -> Figure:
+    """Gains over doing nothing when pictures change, a panel for each set."""
+    found = json.loads((results / "change.json").read_text())["data"]
+    ways = (
+        ("re-centred", BLUE, "o"),
+        ("re-centred by other shares", ORANGE, "s"),
+        ("3 labels, least sure", GREEN, "^"),
+        ("3 labels, least sure, re-centred", "black", "D"),
     )
-    tuned = json.loads((results / "few_shot_real.json").read_text())
-    figure, panels = side_by_side(4.1)
-    for axes, data in zip(panels, SETS, strict=True):
-        ways = (
-            (
-                "+ unlabelled pictures of train/, auto (semi-supervised)",
-                ORANGE,
-                "s",
-                frozen,
-                "auto",
-            ),
-            (
-                "encoder pre-trained on train/, no labels (inductive)",
-                BLUE,
-                "o",
-                student,
-                "kernel-ridge",
-            ),
-            ("labels alone, frozen encoder (inductive)", GRAY, "D", frozen, "kernel-ridge"),
-        )
-        for name, colour, marker, source, head in ways:
-            setting = "semi-supervised" if head == "auto" else "inductive"
-            curve(axes, source[data, setting, head], colour, marker, name)
-        points = {
-            float(run["shot"]): interval(
-                [one["macro_recall"] for one in run["last_epoch"]["by_draw"]]
-            )
-            for run in tuned
-            if run["data"] == data and run["mode"] == "fine-tuning" and run["pretrained"]
-        }
-        curve(axes, points, "black", "x", "fine-tuning as published (inductive)", line=":")
-        axes.set_title(data, loc="left", fontsize=11)
-        axes.set_ylim(55, 101)
-        shots(axes)
-    panels[0].set_ylabel(RECALL)
-    legend(figure, panels[0], 2)
-    return figure
-
-
-def heads(results: Path) -> Figure:
-    """All heads on the frozen encoder at four labels per class, a colour per setting."""
-    rows = table(results / "heads_three_depths.csv")
-    names = list(dict.fromkeys(head for _, _, head in rows))[::-1]
-    settings = (
-        ("inductive", GRAY, "D"),
-        ("semi-supervised", ORANGE, "s"),
-        ("transductive", PURPLE, "^"),
-    )
-    figure, panels = side_by_side(4.6, sharey=True)
-    for axes, data in zip(panels, SETS, strict=True):
-        for place, (setting, colour, marker) in enumerate(settings):
-            values = [rows[data, setting, name][4] for name in names]
-            dots(axes, values, 0.2 * (1 - place), colour, marker, setting)
-        axes.set_yticks(range(len(names)), names)
-        finish(axes, f"{data}, 4 labels per class", RECALL)
-    legend(figure, panels[0], 3)
-    return figure
-
-
-def pretrained_heads(results: Path) -> Figure:
-    """Labels alone and a map, on the frozen encoder, the pre-trained one, and both."""
-    files = {
-        "frozen": ("heads_three_depths", GRAY, "D"),
-        "pre-trained without labels": ("heads_student", BLUE, "o"),
-        "both side by side": ("heads_beside", GREEN, "^"),
-    }
-    figure, panels = side_by_side(3.9)
-    for axes, data in zip(panels, SETS, strict=True):
-        for name, (file, colour, marker) in files.items():
-            rows = table(results / f"{file}.csv")
-            kept = {
-                setting: {shot: rows[data, setting, head][shot] for shot in (1, 4, 16)}
-                for setting, head in (
-                    ("inductive", "kernel-ridge"),
-                    ("semi-supervised", "diffusion"),
-                )
-            }
-            curve(axes, kept["inductive"], colour, marker, f"{name}: labels alone (inductive)")
-            curve(
-                axes,
-                kept["semi-supervised"],
-                colour,
-                marker,
-                f"{name}: diffusion (semi-supervised)",
-                line=":",
-            )
-        axes.set_title(data, loc="left", fontsize=11)
-        shots(axes)
-    panels[0].set_ylabel(RECALL)
+    figure, panels = side_by_side(4.6, sharey=True, panels=len(found))
+    for axes, (data, result) in zip(panels, found.items(), strict=True):
+        changes = list(result["remedies"])
+        for place, (name, colour, marker) in enumerate(ways):
+            gains = [result["remedies"][change][name] for change in changes]
+            values = [(one["gain"], one["ci95"]) for one in gains]
+            dots(axes, values, 0.18 * (place - 1.5), colour, marker, name)
+        axes.axvline(0, color=GRAY, lw=1)
+        axes.set_yticks(range(len(changes)), changes)
+        finish(axes, data, "points of macro-recall gained")
+    panels[0].invert_yaxis()
     legend(figure, panels[0], 2)
     return figure
 
@@ -226,6 +136,35 @@ def speed(results: Path) -> Figure:
     axes.set_xlabel("times faster; * time of the plain loop extrapolated from its median epoch")
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=9)
+    return figure
+
+
+def gpu(results: Path) -> Figure:
+    """Views per second of the pre-training step, by student and method."""
+    rows = json.loads((results / "gpu_h200.json").read_text())["sections"]["step"]["rows"]
+    students = {
+        "resnet18, batch 64": "ResNet-18, batch 64",
+        "resnet50, batch 256": "ResNet-50, batch 256",
+        "vit_base_patch16_224, batch 256": "ViT-B/16, batch 256",
+    }
+    ways = (
+        ("published, no bank", "published, teachers in every step", GRAY),
+        ("published, bank of 8", "published, bank of 8 versions", ORANGE),
+        ("spectral", "spectral guidance", BLUE),
+        ("mocov3, no teacher", "MoCo v3, no teacher", GREEN),
+    )
+    figure = Figure(figsize=(10, 3.8), layout="constrained")
+    axes = figure.subplots()
+    for place, (key, name, colour) in enumerate(ways):
+        values = [rows[f"{student}, {key}"]["views per second"] for student in students]
+        at = [row + 0.2 * (place - 1.5) for row in range(len(students))]
+        drawn = axes.barh(at, values, height=0.18, color=colour, label=name)
+        axes.bar_label(drawn, [f"{value:,.0f}" for value in values], padding=3, fontsize=9)
+    axes.set_yticks(range(len(students)), list(students.values()))
+    axes.invert_yaxis()
+    axes.set_xlim(0, 4600)
+    finish(axes, None, "views per second, one NVIDIA H200, bf16, 224 px")
+    legend(figure, axes, 2)
     return figure
 
 

@@ -12,8 +12,20 @@ from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
-POOLS = {"p70": "plant, 70 % good", "p90": "plant, 90 % good", "GC10-224": "GC10"}
-ENCODERS = {"lite0": "Lite0", "vit3": "ViT-Tiny", "squeeze": "SqueezeNet"}
+POOLS = {
+    "p70": "plant, 70 % good",
+    "p90": "plant, 90 % good",
+    "GC10-224": "GC10",
+    "gc": "GC10",
+}
+ENCODERS = {
+    "lite0": "Lite0",
+    "vit3": "ViT-Tiny",
+    "squeeze": "SqueezeNet",
+    "student224": "student",
+}
+MODES = ("center", "standardize", "power")
+METHODS = ("medoids", "medoids in rounds", "coreset", "typiclust", "probcover", "random")
 HEADS = ("logistic", "kernel-ridge", "diffusion", "transport", "auto")
 
 
@@ -70,6 +82,60 @@ def encoder_sizes(rows: list[Row]) -> Iterator[list[str]]:
         ]
 
 
+def encoder_choice(rows: list[Row]) -> Iterator[list[str]]:
+    """A line per pair of encoders and share; each cell has all numbers of labels."""
+    for (features, share), cells in by_place(rows).items():
+        first, second = (named(file).rpartition(", ") for file in features.split())
+        pool = f"{first[0]}, {first[2]} and {second[2]}"
+        columns = "first", "second", "side by side", "chosen"
+        yield [
+            f"{pool}, one class {100 * share:.0f} %" if share else pool,
+            *(slashed([cell[key] for cell in cells]) for key in columns),
+        ]
+
+
+def preparation(rows: list[Row]) -> Iterator[list[str]]:
+    """A line per pool, encoder and share; each cell has all numbers of labels."""
+    for (features, share), cells in by_place(rows).items():
+        yield [
+            named(features),
+            f"{100 * share:.0f} %" if share else "as it is",
+            *(
+                slashed([cell[head] for cell in cells if cell["mode"] == mode])
+                for head in ("auto", "logistic")
+                for mode in MODES
+            ),
+        ]
+
+
+def select_dominated(rows: list[Row]) -> Iterator[list[str]]:
+    """A line per set and number of labels: classes found / macro-recall.
+
+    Means over encoders, and over the shares where one class is made to dominate.
+    """
+    cells: dict[tuple[str, int], dict[str, list[Row]]] = {}
+    for row in rows:
+        pool = named(row["features"]).rpartition(", ")[0]
+        pool += ("" if "good" in pool else ", as it is") if not row["share"] else ", 50 to 90 %"
+        cells.setdefault((pool, row["shot"]), {}).setdefault(row["method"], []).append(row)
+    for (pool, shot), by_method in cells.items():
+        yield [
+            f"{pool}, {shot}",
+            *(
+                slashed([mean(by_method[method], key) for key in ("found", "kernel-ridge")])
+                for method in METHODS
+            ),
+        ]
+
+
+def diffusion_settings(found: Row) -> Iterator[list[str]]:
+    """A line per setting of the map, the teacher itself first; columns are data sets."""
+    folds = found["folds"].values()
+    for name in next(iter(folds)):
+        words = "the teacher itself, no map" if name == "teacher" else name
+        yield [words, *(slashed(each[name]) for each in folds)]
+
+
 def by_place(rows: list[Row]) -> dict[tuple[str, float], list[Row]]:
     """Rows of the same features and share together."""
     found: dict[tuple[str, float], list[Row]] = {}
@@ -87,11 +153,15 @@ def named(features: str) -> str:
     return f"{POOLS.get(pool, pool)}, {ENCODERS.get(encoder, encoder)}"
 
 
+def mean(rows: list[Row], key: str) -> float:
+    return float(sum(row[key] for row in rows)) / len(rows)
+
+
 def slashed(values: list[float]) -> str:
     return " / ".join(f"{value:.1f}" for value in values)
 
 
-KINDS: dict[str, tuple[list[str], Callable[[list[Row]], Iterator[list[str]]]]] = {
+KINDS: dict[str, tuple[list[str], Callable[[Any], Iterator[list[str]]]]] = {
     "dominated": (
         [
             "features, labels per class",
@@ -116,6 +186,26 @@ KINDS: dict[str, tuple[list[str], Callable[[list[Row]], Iterator[list[str]]]]] =
         support_flips,
     ),
     "encoder_sizes": (["pool", "224 px", "320 px", "both"], encoder_sizes),
+    "encoder_choice": (
+        ["pool, encoders", "the first", "the second", "side by side", "chosen by held-out labels"],
+        encoder_choice,
+    ),
+    "preparation": (
+        [
+            "features",
+            "largest class",
+            *(f"`{head}`, `{mode}`" for head in ("auto", "logistic") for mode in MODES),
+        ],
+        preparation,
+    ),
+    "select_dominated": (
+        [
+            "pool, labels per class",
+            *(f"`{m}`".replace(" in rounds`", "` in rounds") for m in METHODS),
+        ],
+        select_dominated,
+    ),
+    "diffusion_settings": (["setting", "NEU-CLS", "X-SDD"], diffusion_settings),
 }
 
 

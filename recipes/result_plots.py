@@ -1,25 +1,47 @@
 """How the pictures of docs/results/ look: points with their intervals, axes, legends."""
 
+import argparse
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from cvgssl.heads.metrics import mean_interval
+from cvgssl.runtime.files import writing
 
 SETS = ("NEU-CLS", "X-SDD")
 BLUE, ORANGE, GREEN, PURPLE, GRAY = "#0b5cad", "#c8501e", "#2e7d32", "#8e44ad", "#7f7f7f"
+RECALL = "macro-recall on test/, %"
 Points = dict[float, tuple[float, float]]  # x: mean and half width of the interval
 
 
-def table(path: Path) -> dict[tuple[str, str, str], Points]:
-    """(data, setting, head) of a benchmark's CSV to macro-recall by labels per class."""
+def draw(*pictures: Callable[[Path], Figure]) -> None:
+    """Write each picture under the name of its function, as the command line says."""
+    parser = argparse.ArgumentParser(description="Draw pictures of docs/results/.")
+    parser.add_argument("results", type=Path, help="folder with the JSON and CSV files")
+    parser.add_argument("out", type=Path)
+    args = parser.parse_args()
+    for picture in pictures:
+        figure = picture(args.results)
+        FigureCanvasAgg(figure)
+        with writing(args.out / f"{picture.__name__.replace('_', '-')}.png") as file:
+            figure.savefig(file, format="png", dpi=110, metadata={"Software": None})
+
+
+def table(path: Path, encoder: str | None = None) -> dict[tuple[str, str, str], Points]:
+    """(data, setting, head) of a benchmark's CSV to macro-recall by labels per class.
+
+    `encoder` is the name of one, if the file has several.
+    """
     found: dict[tuple[str, str, str], Points] = {}
     with path.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
+            if encoder not in (None, row["encoder"]):
+                continue
             value = float(row["macro_recall_mean"]), float(row["macro_recall_ci95"])
             where = row["data"], row["setting"], row["head"]
             found.setdefault(where, {})[float(row["shot"])] = value
@@ -31,9 +53,9 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     return made.mean, made.ci95 or 0.0
 
 
-def side_by_side(height: float, sharey: bool = False) -> tuple[Figure, Any]:
+def side_by_side(height: float, sharey: bool = False, panels: int = 2) -> tuple[Figure, Any]:
     figure = Figure(figsize=(10, height), layout="constrained")
-    return figure, figure.subplots(1, len(SETS), sharey=sharey)
+    return figure, figure.subplots(1, panels, sharey=sharey)
 
 
 def curve(axes: Axes, points: Points, colour: str, marker: str, name: str, line: str = "-") -> None:

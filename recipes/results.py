@@ -29,33 +29,53 @@ TABLES = {  # name: page that explains it, heading, script and its arguments; R 
         "Pre-training without labels",
         "collect_pretrain.py --json R/pretrain_real.json",
     ),
+    "diffusion_settings": (
+        "pretraining",
+        "The diffusion map, by folds inside train/",
+        "fold_tables.py diffusion_settings R/diffusion_settings.json",
+    ),
     "heads_frozen": (
         "heads",
         "Heads on the frozen encoder",
         "bench_tables.py R/heads_three_depths.csv --encoder 'frozen ViT-Tiny'",
     ),
     "heads_pretrained": (
-        "heads",
+        "own-encoder",
         "Heads on the pre-trained encoder",
         "bench_tables.py R/heads_student.csv --encoder 'pre-trained ViT-Tiny'",
     ),
     "heads_both": (
-        "heads",
+        "own-encoder",
         "Heads on both encoders side by side",
         "bench_tables.py R/heads_beside.csv --encoder 'frozen and pre-trained ViT-Tiny'",
     ),
+    "defaults": (
+        "defaults",
+        "What the defaults give, and other encoders",
+        "bench_tables.py R/heads_defaults.csv",
+    ),
+    "encoder_choice": (
+        "defaults",
+        "One of two encoders, or both, by folds inside train/",
+        "fold_tables.py encoder_choice R/encoder_choice.json",
+    ),
     "encoder_sizes": (
-        "heads",
+        "defaults",
         "Two sizes of one encoder, by folds inside train/",
         "fold_tables.py encoder_sizes R/encoder_sizes.json",
     ),
     "support_flips": (
-        "heads",
+        "defaults",
         "Mirror images of the labelled pictures, by folds inside train/",
         "fold_tables.py support_flips R/support_flips.json",
     ),
+    "preparation": (
+        "defaults",
+        "Preparation of the embeddings, by folds inside train/",
+        "fold_tables.py preparation R/preparation.json",
+    ),
     "dominated": (
-        "heads",
+        "dominated",
         "Where one class dominates, by folds inside train/",
         "fold_tables.py dominated R/dominated.json",
     ),
@@ -74,8 +94,19 @@ TABLES = {  # name: page that explains it, heading, script and its arguments; R 
         "What to label",
         "select_curve.py --heads nearest-mean diffusion auto --json R/selection.json",
     ),
+    "select_dominated": (
+        "selection",
+        "What to label where one class dominates, by folds inside train/",
+        "fold_tables.py select_dominated R/select_dominated.json",
+    ),
+    "change": (
+        "change",
+        "Alarms when pictures change",
+        "change_tables.py R/change.json",
+    ),
 }
 PICTURES = (  # O is the folder that they are written to
+    "draw_heads.py R O",
     "draw_results.py R O",
     "draw_pretrain.py R/pretrain_real.json O/pretraining.png",
     "select_curve.py --heads auto --json R/selection.json --figure O/selection.png",

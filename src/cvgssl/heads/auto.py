@@ -26,7 +26,7 @@ PRIOR_LABELS = 5.0  # how many labels the prior of the weights counts for
 STEPS = 50  # of the iteration that finds them
 NEIGHBOURS = 10  # of the graph by which labels and map are compared
 # agreement of diffusion and transport from which on a candidate counts, and at which it counts
-# fully; chosen inside train/ with one class made to dominate (docs/results/heads.md)
+# fully; chosen inside train/ with one class made to dominate (docs/results/dominated.md)
 DIFFUSION_COUNTS, TRANSPORT_COUNTS = (0.75, 0.9), (0.85, 0.95)
 LEAST_BELIEVED = 0.3  # of the agreement of heads, with one label per class
 LEAST_SHARE = 0.05  # of its prior that a candidate keeps, so that held-out labels may raise it
@@ -59,7 +59,7 @@ class AutoHead(HeadOfHeads):
     the same labels, so the one that the graph of the pictures contradicts more is less credible.
 
     Views of labelled rows, such as mirror images, are for kernel ridge alone: on the map they
-    gained less, and lost points where a class has a direction (docs/results/heads.md).
+    gained less, and lost points where a class has a direction (docs/results/defaults.md).
 
     Parameters
     ----------

@@ -110,7 +110,7 @@ def distinctness(features: Floats, target: NDArray[np.int64]) -> float:
     labelled row, and to the nearest one of another class, are averaged. Where the second is a
     large part of the first, what the labels differ in is not what the rows differ in, and heads
     agree about groups that are no classes. The bounds were chosen inside train/
-    (docs/results/heads.md, "Where one class dominates").
+    (docs/results/dominated.md, "How high may probabilities be?").
     """
     rows, known = unit(features), target >= 0
     similarity = rows[~known] @ rows[known].T
