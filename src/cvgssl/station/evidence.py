@@ -115,8 +115,8 @@ def _fitted(folder: Path) -> About:
                 "weights": [encoder.sha256 for encoder in card.encoders],
                 "train": card.train_sha256,
                 "mirrored": card.mirrored_sha256,
-            }
-            | ({"texts": card.texts_sha256} if card.texts_sha256 is not None else {}),
+                "texts": card.texts_sha256,
+            },
             summary["test"],
             summary["decision"],
             folder / REPORT if (folder / REPORT).is_file() else None,
