@@ -186,7 +186,7 @@ def text_anchors(
     """Embed the classes' names by the text tower of a CLIP; nothing is downloaded.
 
     weights: NAME=FILE or FILE, as encoders are named (`ViT-B/32=ViT-B-32.pt`), or a tower.
-    prompts: descriptions by class, or a file of them (see `text_prompts.read_prompts`); left out:
+    prompts: descriptions by class, or a file of them (see `read_prompts`); left out:
         the class names as words, put into a few sentences about metal surfaces.
     A class is the mean of its sentences' unit embeddings, brought to length 1 (Radford et al.
     2021).

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from cvgssl.heads.open_set import CalibratedHead, OpenSetHead
     from cvgssl.heads.text import TextHead
 
-__all__ = ["ALL_HEADS", "HEADS", "TEXT_HEADS", "CalibratedHead", "FewShotHead", "OpenSetHead"]
+__all__ = [
+    "ALL_HEADS", "HEADS", "TEXT_HEADS", "CalibratedHead", "FewShotHead", "OpenSetHead",
+    "own_parameters",
+]  # fmt: skip
 
 GROUP = "cvgssl.heads"
 Head = TypeVar("Head", bound="FewShotHead")
