@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image
 
 from cvgssl.encoders.installed_weights import INSTALLED
-from cvgssl.features.compute import embed_squares
+from cvgssl.features.built_encoder import BuiltEncoder
 from cvgssl.features.config import EmbedConfig
 from cvgssl.features.encoder import JointEncoder, Networks
 from cvgssl.features.encoder_requests import requested_encoders
@@ -95,7 +95,8 @@ def write_pictures(folder: Path, count: int, size: tuple[int, int], ending: str)
 def profile(paths: list[Path], encoder: str) -> dict[str, float]:
     config = EmbedConfig(data=paths[0].parent, encoder=(encoder,))
     (request,) = requested_encoders(config)
-    joint, accelerator = JointEncoder([Networks().load(request)]), launch()
+    joint = JointEncoder([Networks().load(request)])
+    embedder = BuiltEncoder(joint, launch())
     reading = Reading(paths, [joint.geometry], config)
     start = time.perf_counter()
     for _ in reading.batches(lambda _: None):
@@ -105,7 +106,7 @@ def profile(paths: list[Path], encoder: str) -> dict[str, float]:
     network, start = 0.0, time.perf_counter()
     for batch in Reading(paths, [joint.geometry], config).batches(lambda _: None):
         begun = time.perf_counter()
-        embed_squares(joint, batch.squares[0], accelerator)
+        embedder(batch.squares[0])
         network += time.perf_counter() - begun
     wall = time.perf_counter() - start
     figures = {

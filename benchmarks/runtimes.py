@@ -3,8 +3,8 @@
     python benchmarks/runtimes.py NEU-CLS --encoder tf_efficientnet_lite0 --rounds 3 --json FILE
 
 Each job is a command with a cache folder of its own. `cold`: nothing is in the cache, so the
-network is converted. `warm`: the compiled network is there, the features are not. `start`: the
-same for a single picture. Ratios are of medians: of the warm command, and of what it takes beyond
+network is converted. `warm`: the network was used before, the pictures are new. `start`: the same
+for a single picture. Ratios are of medians: of the warm command, and of what it takes beyond
 `start`, which is decoding and inference. Processor seconds are of all cores; beside other work they
 vary less than seconds do.
 """
@@ -55,7 +55,8 @@ def main() -> None:
                 for job, data in (("cold", args.data), ("warm", args.data), ("start", single)):
                     if job == "cold" and variant[0] == "torch":
                         continue  # the same as warm
-                    shutil.rmtree(cache / "features", ignore_errors=True)
+                    for features in (cache / "features").glob("*/"):
+                        shutil.rmtree(features)
                     times[name][job].append(embed(data, args.encoder, *variant, cache))
                 print(name, {job: each[-1:] for job, each in times[name].items()}, flush=True)
                 shutil.rmtree(cache)

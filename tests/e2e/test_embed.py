@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from cvgssl.adapt.draws import draw
 from cvgssl.encoders.installed_weights import INSTALLED
@@ -30,6 +31,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
+WITHOUT = (
+    "import sys; from cvgssl.cli.main import main; code = main(sys.argv[1:]); "
+    "sys.exit(code or ('torch' in sys.modules))"
+)
+
+
 def computed(done: subprocess.CompletedProcess[str]) -> int:
     found = re.search(r"(\d+) embeddings computed", done.stderr)
     assert done.returncode == 0 and found, done.stderr
@@ -45,12 +52,37 @@ def test_once_computed_then_found_without_torch(
     warm = command(*words, "--out", "warm.npz")
     assert computed(warm) == 0 and "60 found in the cache" in warm.stderr
     assert (tmp_path / "cold.npz").read_bytes() == (tmp_path / "warm.npz").read_bytes()
-    script = (
-        "import sys; from cvgssl.cli.main import main; code = main(sys.argv[1:]); "
-        "sys.exit(code or ('torch' in sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", script, *map(str, words)], cwd=tmp_path)
+    done = subprocess.run([sys.executable, "-c", WITHOUT, *map(str, words)], cwd=tmp_path)
     assert done.returncode == 0
+
+
+def test_new_pictures_without_torch(
+    command: Command,
+    steel: Path,
+    teacher_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By an encoder that an earlier command compiled."""
+    pytest.importorskip("openvino")
+    words = ["--encoder", f"test_vit={teacher_file}", "--image-size", "32"]
+    first = [sys.executable, "-c", WITHOUT, "embed", str(steel), *words]
+    assert subprocess.run(first, cwd=tmp_path).returncode == 1, "torch compiled it"
+    changed = tmp_path / "changed"
+    shutil.copytree(steel, changed)
+    for path in changed.rglob("*.bmp"):
+        with Image.open(path) as picture:
+            ImageOps.invert(picture).save(path)
+    words = ["embed", str(changed), *words]
+    outs = ["--out", "known.npz", "--mirrored", "mirrored.npz"]
+    done = subprocess.run([sys.executable, "-c", WITHOUT, *words, *outs], cwd=tmp_path)
+    assert done.returncode == 0
+    monkeypatch.setenv("CVGSSL_CACHE", str(tmp_path / "fresh"))
+    built = command(*words, "--out", "built.npz", "--mirrored", "built-mirrored.npz")
+    assert computed(built) == 60
+    for known, other in (("known", "built"), ("mirrored", "built-mirrored")):
+        given, wanted = ((tmp_path / f"{name}.npz").read_bytes() for name in (known, other))
+        assert given == wanted
 
 
 def test_from_a_folder_to_class_names(command: Command, steel: Path, tmp_path: Path) -> None:

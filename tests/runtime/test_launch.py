@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.launch import is_first_here, is_first_process, launch
+from cvgssl.runtime.launch import is_first_process, launch
+from cvgssl.runtime.progress import is_first_here
 
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 

@@ -4,7 +4,8 @@ Requests are taken together when the same weights are read with the same options
 `EncoderRequest.source`), one group after the other, so that the networks of one group at most are
 in memory. Of a group those run together whose records have the same `run` and whose stores lack the
 same pictures: numbers depend, in their last bits, on the batch that a picture was in.
-torch is imported only when something is to be computed.
+torch is imported only when something is to be computed, and not for an encoder alone in its run
+that an earlier command compiled.
 """
 
 import logging
@@ -15,18 +16,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cvgssl.encoders.programs import TORCH
+from cvgssl.features.compute import Embedder, compute
 from cvgssl.features.encoder_requests import EncoderRequest
 from cvgssl.features.feature_store import FeatureStore
+from cvgssl.features.known_encoder import known_encoder
+from cvgssl.features.reading import Reading
 from cvgssl.features.record import EncoderRecord, keep_record, recorded
 from cvgssl.images.decoding import check_readable
 from cvgssl.runtime.cache_folder import default_cache_dir
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.progress import progress
+from cvgssl.runtime.progress import is_first_here, progress
 
 if TYPE_CHECKING:
     from cvgssl.features.encoder import Encoder, Networks
 
 log = logging.getLogger(__name__)
+
+# by the key of the record; they differ in what is taken from a run of their network
+_Members = dict[str, tuple[EncoderRequest, EncoderRecord]]
 
 
 @dataclass(frozen=True)
@@ -73,18 +80,31 @@ def _complete(requests: Sequence[EncoderRequest], files: Files) -> list[Complete
     records = [_record(request, cache, encoders) for request in requests]
     stores = {record.key: FeatureStore(record.folder(cache), record.width) for record in records}
     lacking = {key: _lacking(store, files) for key, store in stores.items()}
-    runs: dict[tuple[Hashable, ...], dict[str, EncoderRequest]] = {}
+    runs: dict[tuple[Hashable, ...], _Members] = {}
     for request, record in zip(requests, records, strict=True):
         if missing := lacking[record.key]:  # what is named in two ways is computed once
-            runs.setdefault((record.run, *missing), {}).setdefault(record.key, request)
+            members = runs.setdefault((record.run, *missing), {})
+            members.setdefault(record.key, (request, record))
     unreadable = dict.fromkeys(stores, frozenset[int]())
     computed = dict.fromkeys(stores, 0)
     for members in runs.values():
         missing = lacking[next(iter(members))]
-        run = [encoders.of(request) for request in members.values()]
-        for (key, request), encoder in zip(members.items(), run, strict=True):
-            _check_recorded(key, request, encoder.record(), cache)
-        reasons = _compute(run, [stores[key] for key in members], files, missing)
+        embedder = _known(members) or _built(members, encoders, cache)
+        request, record = next(iter(members.values()))
+        reading = Reading(
+            [files.paths[row] for row in missing.values()], [record.geometry], request.config
+        )
+        with progress(
+            f"embedding ({' + '.join(embedder.names)})", len(missing), is_first_here()
+        ) as advance:
+            compute(
+                embedder,
+                request.config.precision,
+                reading,
+                [stores[key] for key in members],
+                advance,
+            )
+        reasons = _unreadable(reading, [stores[key] for key in members], files, missing)
         rows = frozenset(row for row, digest in enumerate(files.digests) if digest in reasons)
         unreadable |= dict.fromkeys(members, rows)
         computed |= dict.fromkeys(members, len(missing) - len(reasons))
@@ -122,11 +142,35 @@ def _record(request: EncoderRequest, cache: Path, encoders: _Encoders) -> Encode
     return record
 
 
-def _check_recorded(key: str, request: EncoderRequest, now: EncoderRecord, cache: Path) -> None:
-    """Raise UserError when a network that OpenVINO took before goes by torch now."""
-    if now.key != key:
-        keep_record(request, cache, now)
-        raise UserError(f"{request.flag}: is computed otherwise than before; run the command again")
+def _known(members: _Members) -> Embedder | None:
+    """What embeds by an encoder that an earlier command compiled; None where torch is needed."""
+    (alone, *others) = members.values()
+    return None if others else known_encoder(*alone)
+
+
+def _built(members: _Members, encoders: _Encoders, cache: Path) -> Embedder:
+    """What embeds by encoders in torch.
+
+    Raises UserError when a network that OpenVINO took before goes by torch now.
+    """
+    from cvgssl.features.built_encoder import BuiltEncoder
+    from cvgssl.features.encoder import JointEncoder
+    from cvgssl.runtime.launch import launch
+
+    run = [encoders.of(request) for request, _ in members.values()]
+    for (request, before), encoder in zip(members.values(), run, strict=True):
+        now = encoder.record()
+        if now.key != before.key:
+            keep_record(request, cache, now)
+            raise UserError(
+                f"{request.flag}: is computed otherwise than before; run the command again"
+            )
+    joint = JointEncoder(run)
+    config = joint.config
+    return BuiltEncoder(
+        joint,
+        launch(config.gpu, config.precision, together=False, by_torch=joint.run.program == TORCH),
+    )
 
 
 def _lacking(store: FeatureStore, files: Files) -> dict[str, int]:
@@ -138,26 +182,10 @@ def _lacking(store: FeatureStore, files: Files) -> dict[str, int]:
     return missing
 
 
-def _compute(
-    encoders: Sequence["Encoder"],
-    stores: Sequence[FeatureStore],
-    files: Files,
-    missing: Mapping[str, int],
+def _unreadable(
+    reading: Reading, stores: Sequence[FeatureStore], files: Files, missing: Mapping[str, int]
 ) -> dict[str, str]:
-    """Compute what is missing in all the stores; digests of unreadable pictures, and why."""
-    from cvgssl.features.compute import compute
-    from cvgssl.features.encoder import JointEncoder
-    from cvgssl.features.reading import Reading
-    from cvgssl.runtime.launch import is_first_here, launch
-
-    joint = JointEncoder(encoders)
-    config = joint.config
-    accelerator = launch(
-        config.gpu, config.precision, together=False, by_torch=joint.run.program == TORCH
-    )
-    reading = Reading([files.paths[row] for row in missing.values()], [joint.geometry], config)
-    with progress(f"embedding ({joint.name})", len(missing), is_first_here()) as advance:
-        compute(joint, reading, stores, accelerator, advance)
+    """Digests of the pictures that could not be read, and why; raises UserError for too many."""
     digests = list(missing)
     reasons = {digests[place]: reason for place, reason in reading.unreadable.items()}
     named = {
@@ -165,7 +193,7 @@ def _compute(
         for row, digest in enumerate(files.digests)
         if digest in reasons
     }
-    check_readable(named, files.of, config.skip_corrupt)
+    check_readable(named, files.of, reading.options.skip_corrupt)
     for digest, row in missing.items():
         if digest not in reasons and any(digest not in store for store in stores):
             path = files.paths[row]

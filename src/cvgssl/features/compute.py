@@ -1,38 +1,47 @@
 """Pictures through encoders, a few at a time, into their stores: no more are ever in memory.
 
+Imports no torch.
+
 Shapes: B pictures of a batch, D numbers.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
-import torch
-from accelerate import Accelerator
 from numpy.typing import NDArray
 
 from cvgssl.features import feature_store
-from cvgssl.features.encoder import Encoder, JointEncoder
 from cvgssl.features.feature_store import FeatureStore
-from cvgssl.features.reading import Reading, stacked
+from cvgssl.features.reading import Reading
 from cvgssl.images.decoding import Square
 from cvgssl.runtime.errors import UserError
 
 
+class Embedder(Protocol):
+    """Encoders that one run of a network is enough for."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of the encoders, for messages."""
+
+    def __call__(self, squares: Sequence[Square], /) -> Sequence[NDArray[np.float32]]:
+        """Embeddings of readable squares by each encoder, float32 [B, D]."""
+
+
 def compute(
-    joint: JointEncoder,
+    embedder: Embedder,
+    precision: str,
     reading: Reading,
     stores: Sequence[FeatureStore],
-    accelerator: Accelerator,
     advance: Callable[[int], None],
 ) -> None:
-    """Embed the files and keep the result in the members' `stores`, block by block.
+    """Embed the files and keep the result in the encoders' `stores`, block by block.
 
     `reading` then says which were not readable. Raises UserError for numbers that are not finite.
     """
-    joint = joint.to(accelerator.device)
-    joint.remember()  # for `predict`, which then needs no torch
     squares: list[Square] = []  # without their pixels
-    values: list[list[NDArray[np.float32]]] = []  # of each batch, by each member
+    values: list[Sequence[NDArray[np.float32]]] = []  # of each batch, by each encoder
 
     def keep() -> None:
         digests = [square.digest for square in squares]
@@ -44,29 +53,17 @@ def compute(
 
     for batch in reading.batches(advance):
         (shown,) = batch.squares
-        values.append(embed_squares(joint, shown, accelerator))
+        values.append(embedder(shown))
         squares += [Square(square.digest, brightest=square.brightest) for square in shown]
-        for encoder, rows in zip(joint.members, values[-1], strict=True):
-            _check_finite(encoder, rows)
+        for name, rows in zip(embedder.names, values[-1], strict=True):
+            _check_finite(name, rows, precision)
         if len(squares) >= feature_store.BLOCK:
             keep()
     if squares:
         keep()
 
 
-def embed_squares(
-    joint: JointEncoder, squares: Sequence[Square], accelerator: Accelerator
-) -> list[NDArray[np.float32]]:
-    """Embeddings of readable squares by each member, float32 [B, D]."""
-    pixels = torch.from_numpy(stacked(squares))
-    with accelerator.autocast():
-        embedded = joint(pixels.to(accelerator.device))
-    return [values.float().cpu().numpy() for values in embedded]
-
-
-def _check_finite(encoder: Encoder, values: NDArray[np.float32]) -> None:
+def _check_finite(name: str, values: NDArray[np.float32], precision: str) -> None:
     if not np.isfinite(values).all():
-        remedy = "its file is damaged"
-        if encoder.config.precision != "fp32":
-            remedy = "use --precision fp32"
-        raise UserError(f"{encoder.name}: gives numbers that are not finite; {remedy}")
+        remedy = "its file is damaged" if precision == "fp32" else "use --precision fp32"
+        raise UserError(f"{name}: gives numbers that are not finite; {remedy}")

@@ -25,7 +25,7 @@ from cvgssl.encoders.programs import TORCH
 from cvgssl.features.config import AXES, Flips
 from cvgssl.features.encoder_requests import EncoderRequest
 from cvgssl.features.pooling import Pooling
-from cvgssl.features.record import EncoderRecord
+from cvgssl.features.record import MIRROR, EncoderRecord
 from cvgssl.images.geometry import Geometry, Interpolation, ResizeMode
 from cvgssl.images.reader import VERSION as READER
 from cvgssl.runtime.errors import naming
@@ -80,7 +80,7 @@ class Encoder:
             "precision": config.precision,
         }
         if self.mirror:
-            facts["mirror"] = list(self.mirror)
+            facts[MIRROR] = list(self.mirror)
         if self.program != TORCH:
             facts["runtime"] = self.program
         widths = self.pooling.widths if self.pooling else ()
@@ -120,10 +120,10 @@ class JointEncoder(nn.Module):
     def remember(self) -> None:
         """Let `known_network` find the compiled network by its record's `network_name`.
 
-        Only where the embedding is what that gives for the picture as it is.
+        Only where the embedding is what that gives for the picture, or for its mirror image.
         """
         config, projection = self.config, self.frozen.projection
-        whole = config.crops == 1 and config.flips == "none" and not self.mirror
+        whole = config.crops == 1 and config.flips == "none"
         (member, *others) = self.members
         plain = member.pooling is None and isinstance(projection, nn.Identity)
         if whole and plain and not others and isinstance(self.run, CompiledRun):

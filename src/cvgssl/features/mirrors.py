@@ -7,6 +7,7 @@ about it too. Imports no torch.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,12 @@ from cvgssl.features.config import AXES, Axes, EmbedConfig, Flips, SupportFlips
 from cvgssl.features.embed import Embedded
 from cvgssl.features.encoder_requests import requested_encoders
 from cvgssl.features.feature_store import Rows
-from cvgssl.features.preparation import Preparation
 from cvgssl.features.table import SPLITS, FeatureTable
 from cvgssl.images.decoding import hash_files
 from cvgssl.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from cvgssl.features.preparation import Preparation
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ def mirrors_beside(wanted: SupportFlips, averaged: Flips) -> list[Axes]:
 
 
 def mirror_views(
-    preparation: Preparation, mirrored: FeatureTable | None, of: Sequence[int]
+    preparation: "Preparation", mirrored: FeatureTable | None, of: Sequence[int]
 ) -> SupportViews | None:
     """Prepared embeddings of mirror images, or None where there are none.
 

@@ -7,9 +7,9 @@ later call with the same request finds record and embeddings without importing t
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -32,6 +32,7 @@ OF_THE_JOB = ("data", "out", "skip_corrupt", "workers", "max_megapixels", "batch
 # options that change nothing in one encoder's numbers: in a key, the encoder and whether pictures
 # are mirrored are facts of their own
 NOT_IN_KEY = (*OF_THE_JOB, "encoder", "mirrored", "class_folders")
+MIRROR = "mirror"  # the fact that pictures are mirrored before the network sees them
 TAKEN = ("pooling", "layers")  # facts that say what is taken from a run of the network
 
 
@@ -64,12 +65,15 @@ class EncoderRecord:
 
         Of encoders that have it in common one run gives all embeddings.
         """
-        return _hash({name: fact for name, fact in self.facts.items() if name not in TAKEN})
+        return _hash(_without(self.facts, TAKEN))
 
     @property
     def network_name(self) -> str:
-        """By which its compiled network is remembered; see `compiled_network`."""
-        return f"encoder {self.key}"
+        """By which its compiled network is remembered; see `compiled_network`.
+
+        The same for mirrored pictures.
+        """
+        return f"encoder {_hash(_without(self.facts, (MIRROR,)))}"
 
     @property
     def geometry(self) -> Geometry:
@@ -102,18 +106,22 @@ def parts_of(records: Sequence[EncoderRecord]) -> list[tuple[int, float]]:
 def recorded(request: EncoderRequest, cache: Path) -> EncoderRecord | None:
     """The record that this request had before; None if it is not known."""
     path = _request(request, cache)
+    if path is None:
+        return None
     try:
-        return EncoderRecord(**read_sealed_json(path)) if path else None
+        record = EncoderRecord(**read_sealed_json(path))
     except (OSError, ValueError, TypeError):  # none there, or damaged
         return None
+    mirrored = {MIRROR: list(request.mirror)} if request.mirror else {}
+    return replace(record, facts=record.facts | mirrored)
 
 
 def keep_record(request: EncoderRequest, cache: Path, record: EncoderRecord) -> None:
-    """Keep the record for `recorded`."""
+    """Keep the record for `recorded`, which needs it once for a picture and its mirror images."""
     path = _request(request, cache)
     if path:
         with suppress(OSError):  # the store of its embeddings warns of a cache that is read-only
-            write_sealed_json(path, asdict(record))
+            write_sealed_json(path, asdict(record) | {"facts": _without(record.facts, (MIRROR,))})
 
 
 def _request(request: EncoderRequest, cache: Path) -> Path | None:
@@ -132,7 +140,6 @@ def _request(request: EncoderRequest, cache: Path) -> Path | None:
         if request.file
         else request.spec.file,
         "options": options,
-        "mirror": request.mirror,
     }
     return cache / FOLDER / f"request-{_hash(facts)}.json"
 
@@ -140,6 +147,10 @@ def _request(request: EncoderRequest, cache: Path) -> Path | None:
 @cache  # each is a file that is read and parsed
 def _versions() -> tuple[str, ...]:
     return tuple(map(metadata.version, ("torch", "timm", "pillow")))
+
+
+def _without(facts: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: fact for name, fact in facts.items() if name not in names}
 
 
 def _hash(value: Any) -> str:

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from accelerate import Accelerator
 from numpy.typing import NDArray
 
 from cvgssl.encoders.programs import TORCH
-from cvgssl.features.compute import embed_squares
+from cvgssl.features.built_encoder import BuiltEncoder
 from cvgssl.features.encoder import Encoder, JointEncoder, Networks, joined
 from cvgssl.features.encoder_requests import EncoderRequest
 from cvgssl.features.record import keep_record
@@ -28,12 +27,16 @@ class BuiltEncoders:
     """See `Embedding` of `fitted`.
 
     encoders: in the order of the embeddings.
-    runs: the same on their device, together where one run of a network is enough.
+    together: the same on their device, where one run of a network is enough for several.
     """
 
     encoders: tuple[Encoder, ...]
-    runs: tuple[JointEncoder, ...]
-    accelerator: Accelerator
+    together: tuple[BuiltEncoder, ...]
+
+    @property
+    def runs(self) -> tuple[JointEncoder, ...]:
+        """Those together."""
+        return tuple(each.joint for each in self.together)
 
     @property
     def geometries(self) -> tuple[Geometry, ...]:
@@ -44,9 +47,8 @@ class BuiltEncoders:
         """Embeddings float32 [B, D] of the encoders side by side; squares: for `geometries`."""
         shown = dict(zip(self.geometries, squares, strict=True))
         values: dict[Encoder, NDArray[np.float32]] = {}
-        for run in self.runs:
-            rows = embed_squares(run, shown[run.geometry], self.accelerator)
-            values |= zip(run.members, rows, strict=True)
+        for each in self.together:
+            values |= zip(each.joint.members, each(shown[each.joint.geometry]), strict=True)
         return np.concatenate([values[encoder] for encoder in self.encoders], axis=1)
 
 
@@ -63,7 +65,6 @@ def build_encoders(
     for each, request, encoder in zip(kept, requests, encoders, strict=True):
         check_same(request.flag, each.record, encoder.record())
         keep_record(request, default_cache_dir(), encoder.record())
-    runs = tuple(run.to(accelerator.device) for run in joined(encoders))
-    for run in runs:
-        run.remember()
-    return BuiltEncoders(encoders, runs, accelerator)
+    return BuiltEncoders(
+        encoders, tuple(BuiltEncoder(joint, accelerator) for joint in joined(encoders))
+    )

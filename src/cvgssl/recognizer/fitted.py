@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from cvgssl.encoders.compiled_network import CompiledNetwork, known_network
 from cvgssl.encoders.programs import TORCH, chosen_program, has_gpu
 from cvgssl.features.encoder_requests import EncoderRequest
-from cvgssl.features.reading import stacked
+from cvgssl.features.known_encoder import KnownEncoder, known_encoder
 from cvgssl.features.record import recorded
 from cvgssl.features.table import UNLABELLED
 from cvgssl.images.decoding import Square
@@ -53,21 +52,20 @@ class Embedding(Protocol):
 
 @dataclass(frozen=True)
 class KnownEncoders:
-    """Encoders that were compiled before; see `Embedding`. ways: geometry of each."""
+    """Encoders that were compiled before; see `Embedding`."""
 
-    networks: tuple[CompiledNetwork, ...]
-    ways: tuple[Geometry, ...]
+    encoders: tuple[KnownEncoder, ...]
 
     @property
     def geometries(self) -> tuple[Geometry, ...]:
         """See `Embedding`."""
-        return tuple(dict.fromkeys(self.ways))
+        return tuple(dict.fromkeys(each.record.geometry for each in self.encoders))
 
     def __call__(self, squares: Sequence[Sequence[Square]], /) -> NDArray[np.float32]:
         """See `Embedding`."""
-        shown = dict(zip(self.geometries, map(stacked, squares), strict=True))
-        each = zip(self.networks, self.ways, strict=True)
-        return np.concatenate([network(shown[way])[0] for network, way in each], axis=1)
+        shown = dict(zip(self.geometries, squares, strict=True))
+        values = [each(shown[each.record.geometry])[0] for each in self.encoders]
+        return np.concatenate(values, axis=1)
 
 
 @dataclass(frozen=True)
@@ -162,7 +160,7 @@ def _known(
     encoders: Sequence[KeptEncoder], requests: Sequence[EncoderRequest]
 ) -> KnownEncoders | None:
     """The encoders, if an earlier call had them compiled."""
-    networks, ways = [], []
+    found = list[KnownEncoder]()
     for kept, request in zip(encoders, requests, strict=True):
         config = request.config
         if chosen_program(config.runtime, config.precision) == TORCH:
@@ -170,13 +168,12 @@ def _known(
         record = recorded(request, default_cache_dir())
         if record is None:
             return None
-        network = known_network(record.network_name, config.runtime, config.precision)
-        if network is None:
+        known = known_encoder(request, record)
+        if known is None:
             return None
         check_same(request.flag, kept.record, record)
-        networks.append(network)
-        ways.append(record.geometry)
-    return KnownEncoders(tuple(networks), tuple(ways))
+        found.append(known)
+    return KnownEncoders(tuple(found))
 
 
 def _announce(folder: Path, card: RecognizerCard, kept: KeptEmbeddings) -> None:

@@ -26,11 +26,6 @@ def is_first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def is_first_here() -> bool:
-    """Whether this process is the one of its machine that shows what is going on."""
-    return os.environ.get("LOCAL_RANK", "0") == "0"
-
-
 def computes_bf16() -> bool:
     """Whether the processor computes bf16 itself; otherwise torch converts every number."""
     has_mkldnn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]

@@ -20,6 +20,11 @@ class Advance(Protocol):
         """To be called as work gets done."""
 
 
+def is_first_here() -> bool:
+    """Whether this process is the one of its machine that shows what is going on."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
 @contextmanager
 def progress(label: str, total: int, shown: bool = True) -> Iterator[Advance]:
     """Give `advance(n)`, to be called as work gets done; shows rate and time left on stderr.
