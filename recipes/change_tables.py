@@ -18,10 +18,14 @@ def draw_figure(found: dict[str, Any], path: Path) -> None:
 
     shown = ("re-centred", "re-centred by other shares", "3 labels, least sure",
              "3 labels, least sure, re-centred")  # fmt: skip
+    across = min(2, len(found))
+    down = -(-len(found) // across)
     figure, panels = pyplot.subplots(
-        1, len(found), figsize=(5 * len(found), 4.6), sharey=True, squeeze=False
+        down, across, figsize=(5.5 * across, 3.9 * down + 0.6), sharey=True, squeeze=False
     )
-    for panel, (name, result) in zip(panels[0], found.items(), strict=True):
+    for panel in panels.flat[len(found) :]:
+        panel.remove()
+    for panel, (name, result) in zip(panels.flat, found.items(), strict=False):
         for place, word in enumerate(shown):
             at = np.arange(len(CHANGES)) + 0.18 * (place - 1.5)
             each = [result["remedies"][change][word] for change in CHANGES]
@@ -32,7 +36,7 @@ def draw_figure(found: dict[str, Any], path: Path) -> None:
         panel.set_xlabel("points of macro-recall gained")
     panels[0][0].invert_yaxis()
     figure.legend(*panels[0][0].get_legend_handles_labels(), loc="lower center", ncols=2)
-    figure.tight_layout(rect=(0, 0.11, 1, 1))
+    figure.tight_layout(rect=(0, 0.13 / down, 1, 1))
     figure.savefig(path, dpi=110)
 
 
