@@ -149,7 +149,10 @@ def test_all_mistakes_at_once() -> None:
 
 
 def test_flags_are_not_abbreviated_and_extra_words_not_ignored() -> None:
-    assert mistakes("m", "--step", "3", "--name", "x")[0].startswith("--step: no such option")
+    told = "--step: no such option; did you mean --steps?"
+    assert mistakes("m", "--step", "3", "--name", "x")[0] == told
+    told = "--save_confg=a: no such option; did you mean --save-config?"
+    assert mistakes("m", "--save_confg=a", "--name", "x")[0] == told.replace("_", "-")
     with pytest.raises(UserError, match=r"^extra: not expected here; see prog --help$"):
         parse(FinetuneConfig, ["data", "extra"], "prog", positional=("data",))
 

@@ -11,10 +11,13 @@ from xml.etree import ElementTree
 import numpy as np
 import onnx
 import pytest
+from PIL import Image
 
 from cvgssl.cli.main import main
+from cvgssl.export.config import ExportConfig
 from cvgssl.export.int8 import MOST_CALIBRATION, MOST_CHECKED, Int8Changes, check_changes
 from cvgssl.export.job import divided
+from cvgssl.export.sources import open_source
 from cvgssl.images.reader import read_picture
 from cvgssl.recognizer.config import FitConfig
 from cvgssl.recognizer.exported_file import ExportedFile
@@ -125,6 +128,37 @@ def test_labelled_pictures_have_to_be_there(
     errors = capsys.readouterr().err
     assert f"{data / name} cannot be read any more (1 of 6 cannot)" in errors
     assert not (tmp_path / "it.xml").exists()
+
+
+def test_labelled_pictures_since_a_change_are_found_again(
+    in_int8: Exported,
+    plates: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Where they were, from any folder; one that is gone is named."""
+    monkeypatch.chdir(tmp_path)
+    before, line = tmp_path / "before", tmp_path / "line"
+    pictures = sorted(path for part in ("train", "test") for path in (plates / part).rglob("*.bmp"))
+    for folder in (before, line):
+        folder.mkdir()
+    for number, path in enumerate(pictures[:120]):
+        shutil.copy(path, (before, line)[number % 2] / f"{number}.bmp")
+    with Image.open(line / "1.bmp") as picture:
+        picture.rotate(90).save(line / "1.bmp")
+    (tmp_path / "few.csv").write_text("path,label\nline/1.bmp,burr\n")
+    words = ("--before", "before", "--after", "line", "--labels", "few.csv")
+    assert main(["recentre", str(in_int8.folder), "moved", *words]) == 0
+    monkeypatch.chdir("/")
+    source = open_source(ExportConfig(tmp_path / "moved", tmp_path / "it.xml", int8=True))
+    assert (len(source.labelled), len(source.pool)) == (25, 133)
+    assert source.labelled[-1] == line / "1.bmp" and all(map(Path.is_file, source.labelled))
+    (line / "1.bmp").unlink()
+    capsys.readouterr()
+    assert main(["export", str(tmp_path / "moved"), str(tmp_path / "it.xml"), "--int8"]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert f"{line / '1.bmp'} cannot be read any more (1 of 25 cannot)" in last
 
 
 def test_it_reports_to_nobody(tmp_path: Path, python: str) -> None:

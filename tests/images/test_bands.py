@@ -109,6 +109,23 @@ def compare_squares(data: bytes, pixels: NDArray[np.uint8], resize: ResizeMode) 
     np.testing.assert_array_equal(square, square_of_pixels(pixels, geometry))
 
 
+def test_a_narrow_picture_is_not_widened_row_by_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """224 pixels for each of nine million rows would be 6 GB."""
+    pixels = RNG.integers(0, 256, (900, 7, 3), dtype=np.uint8)
+    data = saved(pixels, "PNG")
+    monkeypatch.setattr(bands, "LARGE", 0)
+    monkeypatch.setattr(bands, "_BAND", 7 * 50)
+    for resize in ("stretch", "pad"):
+        geometry = Geometry(20, resize)
+        square, _ = square_of_picture(bands.open_picture(data, 1), geometry)
+        wanted = square_of_pixels(pixels, geometry)
+        assert np.abs(square.astype(int) - wanted).max() <= 1
+    low = Image.fromarray(pixels).resize((7, 20), Image.Resampling.BILINEAR)
+    wanted = square_of_pixels(np.asarray(low), Geometry(20))
+    square, _ = square_of_picture(bands.open_picture(data, 1), Geometry(20))
+    np.testing.assert_array_equal(square, wanted)
+
+
 def test_turned_and_interlaced_pictures_are_read_as_a_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -70,8 +70,8 @@ def test_a_strip_that_inflates_to_more_than_its_pixels_is_refused(
         read_picture(path)
 
 
-def tiff_of(tags: dict[int, list[int]]) -> bytes:
-    """A TIFF of one directory, all values long integers."""
+def tiff_of(tags: dict[int, list[int]], body: bytes = bytes(1000)) -> bytes:
+    """A TIFF of one directory, all values long integers, that ends with `body`."""
     place = 8 + 2 + 12 * len(tags) + 4
     entries, behind = [], b""
     for tag, values in sorted(tags.items()):
@@ -80,7 +80,7 @@ def tiff_of(tags: dict[int, list[int]]) -> bytes:
             packed, behind = struct.pack("<I", place + len(behind)), behind + packed
         entries.append(struct.pack("<HHI", tag, 4, len(values)) + packed)
     head = b"II*\0" + struct.pack("<IH", 8, len(tags))
-    return b"".join([head, *entries, b"\0" * 4, behind, bytes(1000)])
+    return b"".join([head, *entries, b"\0" * 4, behind, body])
 
 
 GRAY_TIFF = {256: [20], 257: [20], 258: [8], 259: [1], 262: [1], 277: [1]}
@@ -93,11 +93,69 @@ GRAY_TIFF = {256: [20], 257: [20], 258: [8], 259: [1], 262: [1], 277: [1]}
         ({322: [30_000], 323: [30_000], 324: [300], 325: [400]}, "tiles of 30000 x 30000"),
         ({273: [300] * 9000, 278: [1], 279: [20] * 9000}, "9000 strips or tiles where 20"),
         ({273: [300], 279: [400], 256: [2**31], 257: [2**31]}, "too large, 2147483648 x"),
+        (
+            {256: [1], 257: [4096 * 99], 322: [4096], 323: [4096], 324: [9] * 99, 325: [9] * 99},
+            "1,660,944,384 bytes for 1 x 405504",
+        ),
+        ({322: [0], 323: [20], 324: [300], 325: [400]}, "tiles of 0 x 20"),
+        (  # tiles are told by their width
+            {257: [600_000], 273: [9], 278: [1], 279: [9], 324: [9], 325: [9]},
+            "600,000 strips or tiles",
+        ),
+        ({257: [600_000], 273: [9], 278: [1], 279: [9]}, "600,000 strips or tiles; save it with"),
+        (
+            {257: [9000], 273: [9] * 9000, 278: [1], 279: [2**20] * 9000},
+            r"strips or tiles of [\d,]{11} bytes",
+        ),
         ({}, "damaged|not a picture"),
     ],
 )
 def test_absurd_claims_of_a_tiff_are_refused(tags: dict[int, list[int]], reason: str) -> None:
     refused(tiff_of(GRAY_TIFF | tags), reason)
+
+
+def test_numbers_of_a_wrong_type_are_refused() -> None:
+    data = tiff_of(GRAY_TIFF | {322: [4096], 323: [4096], 324: [300], 325: [400]})
+    for tag in (258, 277, 322):
+        entry = data.index(struct.pack("<HHI", tag, 4, 1))
+        signed = data[: entry + 2] + struct.pack("<H", 9) + data[entry + 4 :]
+        refused(signed, f"tag {tag} is no unsigned number")
+
+
+def test_a_great_many_tags_are_refused() -> None:
+    entry = struct.pack("<HHQQ", 9000, 99, 1, 0)
+    refused(b"II+\0" + struct.pack("<HHQQ", 8, 0, 16, 5000) + 5000 * entry, "5000 tags")
+
+
+def test_tags_that_claim_the_same_bytes_are_refused() -> None:
+    tags = tiff_of(GRAY_TIFF | {tag: [9] * 20_000 for tag in range(900, 970)} | {273: [9]})
+    (first,) = struct.unpack_from("<I", tags, tags.index(struct.pack("<HHI", 900, 4, 20_000)) + 8)
+    for tag in range(901, 970):
+        place = tags.index(struct.pack("<HHI", tag, 4, 20_000)) + 8
+        tags = tags[:place] + struct.pack("<I", first) + tags[place + 4 :]
+    refused(tags[: first + 80_000], "tags of 5,6")
+
+
+FLOATS = {256: [20], 257: [20], 258: [32], 259: [32773], 262: [1], 277: [1], 278: [20], 339: [3]}
+
+
+@pytest.mark.parametrize(
+    ("packed", "reason"),
+    [
+        (b"\x81\0" * 20_000, "inflates to more than its pixels"),
+        (b"\x80" * 2**21 + b"\x81\0" * 13, "inflates to more than its pixels"),
+        (b"\x80\x81\0" * 13, ""),
+    ],
+    ids=["long runs", "runs of nothing", "as many as are needed"],
+)
+def test_packbits_are_decoded_for_the_pixels_alone(packed: bytes, reason: str) -> None:
+    """tifffile does it in Python, whatever comes out."""
+    whole = tiff_of(FLOATS | {273: [0], 279: [0]}, packed)
+    whole = tiff_of(FLOATS | {273: [len(whole) - len(packed)], 279: [len(packed)]}, packed)
+    if reason:
+        refused(whole, reason)
+    else:
+        assert not decode(whole, Path("a")).pixels.any()
 
 
 def test_a_height_of_a_type_that_only_tifffile_takes_is_refused() -> None:
@@ -343,12 +401,20 @@ def test_memory_is_shared_and_given_back() -> None:
     assert memory.free == 2**22
 
 
-def test_a_progressive_jpeg_of_empty_scans_is_refused() -> None:
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+def test_a_progressive_jpeg_of_empty_scans_is_refused(kind: str) -> None:
+    """Each goes over all pixels; a small picture may have more than 30."""
     file = io.BytesIO()
-    Image.new("L", (5000, 5000)).save(file, format="JPEG", progressive=True)
+    Image.new("L", (1000, 1000)).save(file, format="JPEG", progressive=True)
     data = file.getvalue()
     last = data[data.rfind(b"\xff\xda") : -2]
-    refused(data[:-2] + last * 300 + b"\xff\xd9", r"damaged \(\d+ scans\)")
+    data = data[:-2] + last * 30 + b"\xff\xd9"
+    if kind == "TIFF":
+        tags = GRAY_TIFF | {256: [1000], 257: [1000], 259: [7], 278: [1000], 279: [len(data)]}
+        data = tiff_of(tags | {273: [len(tiff_of(tags | {273: [0]}, b""))]}, data)
+    assert decode(data, Path("a")).pixels.shape == (1000, 1000)
+    with pytest.raises(UnreadablePicture, match=r"damaged \(\d+ scans\)"):
+        decode(data, Path("a"), max_megapixels=1)
 
 
 def test_damaged_tags_log_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

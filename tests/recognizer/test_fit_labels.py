@@ -79,8 +79,8 @@ def test_classes_are_those_of_the_list_where_folders_are_none(
     [
         (True, [], "no picture has a label; fill in the column label"),
         (True, [f"{TRAIN[0]},", f"{TRAIN[1]},?"], "no picture has a label"),
-        (True, ["train/crack/77.png,crack"], r"1 pictures .* not in DATA, .*77\.png in line 2"),
-        (True, [f"{TRAIN[0]},crack", "test/pit/9.png,pit"], "1 test pictures.*only train"),
+        (True, ["train/crack/77.png,crack"], r"labels 1 picture not in DATA, .*77\.png in line 2"),
+        (True, [f"{TRAIN[0]},crack", "test/pit/9.png,pit"], "1 test picture, .*only train"),
         (
             True,
             [f"{TRAIN[0]},pit"],
@@ -189,7 +189,7 @@ def test_copies_of_test_pictures_are_never_learned(
     [
         ([f"{TRAIN[5]},pit", "more/c,crack"], "line 4: more/c is crack, but .* pit in line 3"),
         (["more/a,dent", f"{TRAIN[5]},pit"], "line 3: more/a is labelled dent, which is no class"),
-        (["more/z,pit"], "1 pictures that are not in DATA"),
+        (["more/z,pit"], "labels 1 picture not in DATA"),
     ],
 )
 def test_labels_elsewhere_that_do_not_fit(tmp_path: Path, lines: list[str], message: str) -> None:

@@ -17,8 +17,10 @@ from cvgssl.features.mirrors import SupportViews, embed_mirrored_each
 from cvgssl.features.preparation import Preparation
 from cvgssl.features.table import load_features, save_features
 from cvgssl.heads import CalibratedHead, OpenSetHead
+from cvgssl.recognizer.card import load_recognizer
 from cvgssl.recognizer.config import FitConfig
 from cvgssl.recognizer.fit import FitSummary, fit
+from cvgssl.recognizer.places import picture_places
 from cvgssl.recognizer.predict import Prediction, predict
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import sha256_file
@@ -297,6 +299,8 @@ def _edits(card: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield json.dumps(card | {"embedding": {"crops": -1}}), "wrong at embedding: .*--crops -1"
     yield json.dumps(card | {"embedding": {"__dataclass_self__": 1}}), "no such option"
     yield json.dumps(card | {"encoders": []}), "wrong at encoders"
+    yield json.dumps(card | {"elsewhere": {"a": "b\0c"}}), r"wrong at elsewhere\.a.*is no path"
+    yield json.dumps(card | {"elsewhere": {"a": "\ud800"}}), r"wrong at elsewhere\.a"
     for spec, place in (({"file": "a\0b"}, "is no path"), ({"layers": "x"}, r"spec\.layers")):
         edited = encoder | {"spec": encoder["spec"] | spec}
         yield json.dumps(card | {"encoders": [edited]}), place
@@ -318,7 +322,9 @@ def test_nothing_is_left_of_a_job_that_fails(fitted: Fit, tmp_path: Path) -> Non
         fitted(shot=2)
 
 
-def test_more_pictures_that_nobody_has_labelled(fitted: Fit, plates: Path, tmp_path: Path) -> None:
+def test_more_pictures_that_nobody_has_labelled(
+    fitted: Fit, plates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """They count as if they lay in train/; copies of DATA's pictures, test/ too, do not."""
     first, whole = fitted()
     data, extra = Path(shutil.copytree(plates, tmp_path / "data")), tmp_path / "more"
@@ -335,7 +341,15 @@ def test_more_pictures_that_nobody_has_labelled(fitted: Fit, plates: Path, tmp_p
         fitted(**fewer, out=tmp_path / "none", unlabelled=data / "test")
     for picture in (data / "test").rglob("*.*"):
         shutil.copy(picture, extra / f"copy_{picture.name}")
-    second, joined = fitted(**fewer, out=tmp_path / "joined", unlabelled=extra)
+    monkeypatch.chdir(tmp_path)
+    second, joined = fitted(**fewer, out=tmp_path / "joined", unlabelled=Path("more"))
+    monkeypatch.chdir("/")
+    card, kept = load_recognizer(second)
+    places = picture_places(kept.train, card.elsewhere)
+    assert {path.resolve() for path in places} == {
+        *(data / "train").rglob("*.bmp"),
+        *(path for path in extra.iterdir() if not path.name.startswith("copy_")),
+    }
     assert len(moved) == 60 and (joined.labelled, joined.unlabelled) == (12, 120)
     assert whole.test is not None and joined.test is not None
     assert joined.test.confusion == whole.test.confusion

@@ -34,6 +34,9 @@ def test_table_csv_and_json_agree_with_the_python_call(
         listed = list(entry["probabilities"].values())
         np.testing.assert_allclose(listed, prediction.probabilities, atol=1e-5)
     assert "7 pictures: " in done.stderr
+    assert done.stderr.splitlines()[0].endswith("written to out/p.csv")
+    done = command("predict", run_folder, "--csv", "out/p.csv", pictures)
+    assert "written to out/p.csv, in place of the file that was there\n" in done.stderr
 
 
 def test_parquet_has_the_numbers_of_json_lines(

@@ -18,6 +18,7 @@ from cvgssl.recognizer.config import AlarmOptions, FitConfig
 from cvgssl.recognizer.fit import fit
 from cvgssl.recognizer.head import FittedHead
 from cvgssl.recognizer.measuring import Arrival
+from cvgssl.recognizer.places import picture_places
 from cvgssl.recognizer.recentring import Labelled, recentre, recentred
 from cvgssl.runtime.errors import UserError
 from tests.conftest import Command, MadeOnce
@@ -75,7 +76,8 @@ def test_labels_since_the_change_are_learned_as_they_are(fitted: Path, tmp_path:
     line = line.astype(np.float32)
     taken, known = kept.train.names[0], card.classes[1]
     names, values = ["new/1.png", taken, "copy.png"], np.stack([*line[:2], kept.train.values[0]])
-    labelled = Labelled(names, [known, "burr", known], values)
+    places = [tmp_path / name for name in ("new 1.png", "2.png", "copy.png")]
+    labelled = Labelled(names, places, [known, "burr", known], values)
     joined = recentre(fitted, line, line + 1, tmp_path / "moved", labelled)
     assert joined == (2, ("burr",))
     again, moved = load_recognizer(tmp_path / "moved")
@@ -83,6 +85,14 @@ def test_labels_since_the_change_are_learned_as_they_are(fitted: Path, tmp_path:
     count = len(kept.train)
     assert moved.train.names == (*kept.train.names, "new/1.png", f"since the change/{taken}")
     assert (moved.train.values[count:] == line[:2]).all()
+    found = picture_places(moved.train, again.elsewhere)
+    assert found[count:] == places[:2] and all(path.is_file() for path in found[:count])
+    once_more = Labelled([taken], [tmp_path / "3.png"], ["burr"], line[2:3])
+    recentre(tmp_path / "moved", line, line, tmp_path / "again", once_more)
+    card_of_both, both = load_recognizer(tmp_path / "again")
+    assert both.train.names[-1] == f"since the change/since the change/{taken}"
+    found = picture_places(both.train, card_of_both.elsewhere)
+    assert found[count:] == [*places[:2], tmp_path / "3.png"]
 
     def classes(table: FeatureTable) -> list[str]:
         return [table.classes[label] if label >= 0 else "" for label in table.labels]
@@ -139,6 +149,11 @@ def test_by_two_folders(fitted: Path, steel: Path, tmp_path: Path, command: Comm
     _a_few_labels(fitted, tmp_path, command)
 
 
+def _places(name: str, tmp_path: Path) -> list[Path]:
+    card, kept = load_recognizer(tmp_path / name)
+    return picture_places(kept.train, card.elsewhere)
+
+
 def _a_few_labels(fitted: Path, tmp_path: Path, command: Command) -> None:
     words = ("--before", "before", "--after", "after", "--labels", "few.csv")
     few = tmp_path / "few.csv"
@@ -150,6 +165,7 @@ def _a_few_labels(fitted: Path, tmp_path: Path, command: Command) -> None:
     named = command("predict", "labelled", "after/0-0.png", "--nearest", "1", "--csv", "-")
     assert named.returncode == 0, named.stderr
     assert named.stdout.count("burr") >= 2 and "after/0-0.png" in named.stdout.split(",", 1)[1]
+    assert _places("labelled", tmp_path)[-2:] == [tmp_path / "after" / f"0-{n}.png" for n in (0, 1)]
     few.write_text("path,label\n0-0.png,\n")
     done = command("recentre", fitted, "wrong", *words)
     assert done.returncode == 2 and "few.csv: no picture has a label" in done.stderr
@@ -190,6 +206,7 @@ def test_by_the_file_of_an_alarm(fitted: Path, tmp_path: Path, command: Command)
     _, moved = load_recognizer(tmp_path / "moved")
     assert np.allclose(moved.train.values[:-1] - kept.train.values, 0.5, atol=0.02)
     assert moved.train.names[-1] == "229.png" and (moved.train.values[-1] == -0.5).all()
+    assert _places("moved", tmp_path)[-1] == tmp_path / "229.png", "where `predict` was asked"
     log.close()
 
 

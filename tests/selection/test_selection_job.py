@@ -54,9 +54,9 @@ def test_labels_are_kept_and_their_pictures_not_chosen_again(tmp_path: Path) -> 
 def test_mistakes_are_told() -> None:
     with pytest.raises(UserError, match=r"--budget 31: 30 of 30 train pictures are not labelled"):
         select(table(), 31)
-    with pytest.raises(UserError, match=r"--labels: names 1 pictures that are not .*no\.png"):
+    with pytest.raises(UserError, match=r"--labels: names 1 picture not in DATA.*no\.png"):
         select(table(), 3, labelled=[LabelLine(2, "train/no.png", "a")])
-    with pytest.raises(UserError, match=r"--labels: names 1 test pictures, .*test/35\.png"):
+    with pytest.raises(UserError, match=r"--labels: names 1 test picture, .*test/35\.png"):
         select(table(), 3, labelled=[LabelLine(2, "test/35.png", "a")])
     with pytest.raises(UserError, match="no train pictures"):
         select(table().part("test"), 3)

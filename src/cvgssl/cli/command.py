@@ -7,6 +7,7 @@ key and a Python argument accept the same things, and all mistakes are reported 
 """
 
 import argparse
+import difflib
 import types
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -92,7 +93,7 @@ def parse(
         if value is not None and not (value == [] and name in positional)
     }
     file, save = flags.pop("config", None), flags.pop("save_config", None)
-    problems = [_unexpected(word, prog) for word in unknown]
+    problems = [_unexpected(word, [*fields, "config", "save_config"], prog) for word in unknown]
     if "resume" in flags:
         if file:
             problems.append("--config: leave it out, --resume takes the options of the run")
@@ -229,9 +230,14 @@ def _summary(config: type) -> str:
     return (config.__doc__ or "").strip()
 
 
-def _unexpected(word: str, prog: str) -> str:
-    problem = "no such option" if word.startswith("-") else "not expected here"
-    return f"{word}: {problem}; see {prog} --help"
+def _unexpected(word: str, fields: Iterable[str], prog: str) -> str:
+    if not word.startswith("-"):
+        return f"{word}: not expected here; see {prog} --help"
+    flags = [f"--{name.replace('_', '-')}" for name in fields]
+    close = difflib.get_close_matches(word.partition("=")[0], flags, n=1, cutoff=0.8)
+    return f"{word}: no such option; " + (
+        f"did you mean {close[0]}?" if close else f"see {prog} --help"
+    )
 
 
 def _words(argv: Sequence[str], fields: dict[str, FieldInfo]) -> list[str]:

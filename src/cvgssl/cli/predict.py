@@ -52,6 +52,7 @@ def _predict(config: PredictConfig) -> None:
     outputs = _outputs(config)
     work = recognition(config)
     if outputs:
+        before = {path for path in config.targets.values() if path.is_file()}
         try:
             counts, begun = write_answers(work, config, outputs)
         except KeyboardInterrupt:
@@ -62,7 +63,8 @@ def _predict(config: PredictConfig) -> None:
             print(f"the first {begun} pictures were done before", file=sys.stderr)
         for path in config.targets.values():
             if path != STDOUT:
-                print(f"written to {path}", file=sys.stderr)
+                instead = ", in place of the file that was there" if path in before else ""
+                print(f"written to {path}{instead}", file=sys.stderr)
     else:
         counts = _show(work)
     _sum_up(counts, config.rate)

@@ -26,6 +26,7 @@ from cvgssl.recognizer.config import PredictOptions
 from cvgssl.recognizer.finding import find_model, is_fitted
 from cvgssl.recognizer.fit import LABELS
 from cvgssl.recognizer.fitted import load_fitted
+from cvgssl.recognizer.places import picture_places
 from cvgssl.recognizer.predict import Recognizing
 from cvgssl.recognizer.trained import load_trained
 from cvgssl.runtime.errors import UserError
@@ -117,11 +118,11 @@ class FittedSource:
             )
         self._fitted = load_fitted(predict_options(config, verdicts=True))
         self.bit_depth = card.options().bit_depth
-        base = train.root.parent if train.root.is_file() else train.root  # of a CSV
-        self.pool = [path for path in (base / name for name in train.names) if path.is_file()]
+        places = picture_places(train, card.elsewhere)
+        self.pool = [path for path in places if path.is_file()]
         known = train.labels != UNLABELLED
         self._labelled = train.take(np.flatnonzero(known))
-        self.labelled = [base / name for name in self._labelled.names]
+        self.labelled = [places[row] for row in np.flatnonzero(known)]
         labels = folder / LABELS
         self.about = {
             "unknown_below": self._head.score_threshold_,

@@ -28,12 +28,14 @@ MOST_WEBP = 56_000_000
 
 _BAND = 2**21  # pixels of a band
 _DRAFT = opening.PILLOWS_LIMIT  # pixels over which a JPEG for a square is decoded at half size
-_SCAN = b"\xff\xda"  # marker of a JPEG
-_MOST_SCANS, _MOST_SCANNED = 30, 4 * 10**9  # scans that are usual; pixels in all scans
+_MOST_SCANS = 30  # of the largest picture; smaller ones may have more
 _LONGEST_SIDE = 10**7  # pixels; a row is in memory several times, whatever the bands
 _WITHOUT_SIDE_DATA = {"JPEG": jpeg.without_side_data, "PNG": png.without_side_data}
 # run-length BMP and odd kinds of PNM: Pillow takes a second for a million bytes
 _SLOW, _MOST_SLOW = ("bmp_rle", "ppm", "ppm_plain"), 2**23
+BYTES_PER_PIXEL = 8
+"""Of the largest file that is read, 16-bit colour with alpha."""
+_PADDING = 2**26  # bytes of tiles beyond the pixels
 _IN_BANDS = 64  # bytes in memory for each pixel of a band
 
 Band = tuple[NDArray[np.uint8], int | None]
@@ -71,7 +73,9 @@ def open_picture(data: bytes, max_megapixels: int, side: int | None = None) -> O
     directory = tiff.first_directory(data)
     if directory:
         _check_size(directory.size, max_megapixels)
-        tiff.check_claims(directory)
+        most = max_megapixels * 10**6 * BYTES_PER_PIXEL + _PADDING
+        tiff.check_claims(directory, len(data), most)
+        _check_scans(tiff.jpeg_scans(directory, data), max_megapixels)
     if name in _WITHOUT_SIDE_DATA:
         data = _WITHOUT_SIDE_DATA[name](data)
     image = opening.opened_picture(data)
@@ -89,7 +93,7 @@ def open_picture(data: bytes, max_megapixels: int, side: int | None = None) -> O
     if math.prod(size) > LARGE and (source := _divided(data, image, directory)):
         return Opened(name, size, _memory_in_bands(size), source)
     if name == "JPEG":
-        _check_scans(data, size)
+        _check_scans([(data.count(opening.JPEG_SCAN), math.prod(size))], max_megapixels)
     if image and name == "JPEG" and side and math.prod(size) > _DRAFT and min(size) // 2 >= side:
         image.draft(None, (size[0] // 2, size[1] // 2))
     memory = _memory(image.size if image else size, image)
@@ -119,11 +123,13 @@ def _check_size(size: tuple[int, int], max_megapixels: int) -> None:
         raise UnusableError(f"too long, {size[0]} x {size[1]} pixels; cut it")
 
 
-def _check_scans(data: bytes, size: tuple[int, int]) -> None:
-    """Refuse a progressive JPEG of empty scans, each of which goes over all pixels."""
-    scans = data.count(_SCAN)
-    if scans > _MOST_SCANS and scans * math.prod(size) > _MOST_SCANNED:
-        raise UnusableError(f"damaged ({scans} scans)")
+def _check_scans(parts: list[tuple[int, int]], max_megapixels: int) -> None:
+    """Refuse progressive JPEGs of empty scans, each of which goes over all pixels.
+
+    parts: scans and pixels of each part of the file that is a JPEG.
+    """
+    if sum(scans * pixels for scans, pixels in parts) > _MOST_SCANS * max_megapixels * 10**6:
+        raise UnusableError(f"damaged ({max(scans for scans, _ in parts)} scans)")
 
 
 def _memory_in_bands(size: tuple[int, int]) -> int:

@@ -25,7 +25,7 @@ from cvgssl.images.tiff import MOST_SAMPLES, first_directory
 _MIN_IS_WHITE = 0
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # TIFF tags
 _BLOCK = 2**20  # pixels that are converted at a time
-_DEFLATE, _LZMA = (8, 32946, 50013), 34925  # TIFF compressions
+_DEFLATE, _LZMA, _PACKBITS = (8, 32946, 50013), 34925, 32773  # TIFF compressions
 _SPARE = 2**20  # bytes that a strip may hold over what its pixels need
 
 Blocks = Iterator[NDArray[Any]]
@@ -96,7 +96,7 @@ def _check_strips(page: Any, data: bytes) -> None:
     tifffile inflates each as a whole, whatever comes out.
     """
     most = int(np.prod(page.chunks, dtype=object)) * page.dtype.itemsize + _SPARE
-    sizes = {**dict.fromkeys(_DEFLATE, _inflated), _LZMA: _lzma_inflated}.get(page.compression)
+    sizes = _INFLATING.get(page.compression)
     if sizes is None:  # the others hardly inflate
         return
     for start, size in zip(page.dataoffsets, page.databytecounts, strict=False):
@@ -124,6 +124,25 @@ def _lzma_inflated(packed: bytes) -> Iterator[int]:
         while not inflate.eof and not inflate.needs_input:
             yield len(inflate.decompress(b"", _SPARE))
         packed = inflate.unused_data
+
+
+def _runs(packed: bytes) -> Iterator[int]:
+    """The same of PackBits, where one that says nothing counts as a byte, for its time."""
+    place = 0
+    while place < len(packed):
+        head = packed[place]
+        if head < 128:  # so many bytes and one more follow as they are
+            place += 2 + head
+            yield 1 + head
+        elif head > 128:  # the next one, so often
+            place += 2
+            yield 257 - head
+        else:
+            place += 1
+            yield 1
+
+
+_INFLATING = {**dict.fromkeys(_DEFLATE, _inflated), _LZMA: _lzma_inflated, _PACKBITS: _runs}
 
 
 def to_eight_bits(

@@ -22,6 +22,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+JPEG_SCAN = b"\xff\xda"
 PILLOWS_LIMIT = 89_478_485
 """Pixels over which Pillow itself warns, by default."""
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cvgssl.images.bands import Opened, claimed_size, open_picture
+from cvgssl.images.bands import BYTES_PER_PIXEL, Opened, claimed_size, open_picture
 from cvgssl.images.geometry import MAX_MEGAPIXELS
 from cvgssl.images.opening import UnusableError, format_of
 from cvgssl.runtime.errors import MachineError, UserError
@@ -36,7 +36,6 @@ VERSION = 1  # raise when the same file would give other pixels, so that no cach
 _NEEDED = 2**27  # bytes that every decoder should be able to get
 _SUSPICIOUS = 2**26  # bytes over which a file is held against its header before it is read
 _HEAD = 2**16
-_BYTES_PER_PIXEL = 8  # of the largest file that is read: 16-bit colour with alpha
 _FEW = 2**20  # bytes that nobody waits for
 
 
@@ -141,7 +140,7 @@ def read_bytes(path: Path, max_megapixels: int = MAX_MEGAPIXELS) -> bytes:
         raise
     except UserError as error:
         raise UnreadablePicture(path, _why(path, error)) from error
-    most = max_megapixels * 10**6 * _BYTES_PER_PIXEL
+    most = max_megapixels * 10**6 * BYTES_PER_PIXEL
     if size > most:
         raise UnreadablePicture(
             path, f"too large, {size:,} bytes; at most {most:,} are read (--max-megapixels)"
@@ -163,7 +162,7 @@ def read_bytes(path: Path, max_megapixels: int = MAX_MEGAPIXELS) -> bytes:
 def _check_size(path: Path, size: int, head: bytes) -> None:
     """Refuse a file far larger than the picture that its first bytes claim."""
     claimed = claimed_size(head)
-    if claimed and size > math.prod(claimed) * _BYTES_PER_PIXEL + _SUSPICIOUS:
+    if claimed and size > math.prod(claimed) * BYTES_PER_PIXEL + _SUSPICIOUS:
         width, height = claimed
         raise UnreadablePicture(path, f"damaged ({size:,} bytes for {width} x {height} pixels)")
 

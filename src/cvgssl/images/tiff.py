@@ -8,19 +8,23 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cvgssl.images.opening import TIFF_MAGIC, UnusableError
+from cvgssl.images.opening import JPEG_SCAN, TIFF_MAGIC, UnusableError
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, ORIENTATION = 256, 257, 258, 259, 274
 _STRIP_OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_SIZES, _PLANAR = 273, 277, 278, 279, 284
 _TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS, _TILE_SIZES = 322, 323, 324, 325
+_CLAIMS = (_BITS, _COMPRESSION, _SAMPLES, _PLANAR, _ROWS_PER_STRIP, _STRIP_OFFSETS, _STRIP_SIZES,
+           _TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS, _TILE_SIZES)  # fmt: skip
 _DECODING = (258, 259, 262, 266, 277, 284, 292, 293, 317, 320, 322, 323, 338, 339, 347, 530, 532)
-_UNCOMPRESSED, _OLD_JPEG = 1, 6
+_UNCOMPRESSED, _OLD_JPEG, _JPEG = 1, 6, 7
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4,
           16: 8, 17: 8, 18: 8}  # fmt: skip
 _INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 _MOST_TAGS = 4096
 MOST_SAMPLES = 32  # per pixel
 _USUAL_SEGMENT = 2**24  # pixels of a strip or tile that nobody wonders at
+_MOST_SEGMENTS = 500_000  # strips and tiles; libraries take up to 10 microseconds for each
+_SHARED = 2**22  # bytes that tags, and strips or tiles, may have in common
 
 Tags = dict[int, tuple[int, int, bytes | memoryview]]
 
@@ -56,9 +60,23 @@ class Directory:
     def segment(self) -> tuple[int, int]:
         """Width and height of a strip or tile, pixels."""
         width, height = self.size
-        if _TILE_OFFSETS in self.tags:
+        if self.tiled:
             return self.number(_TILE_WIDTH), self.number(_TILE_LENGTH)
         return width, min(self.number(_ROWS_PER_STRIP, height) or height, height)
+
+    @property
+    def tiled(self) -> bool:
+        """Whether it is in tiles, not in strips, as libraries decide it."""
+        return _TILE_WIDTH in self.tags or _TILE_LENGTH in self.tags
+
+    @property
+    def places(self) -> Iterator[tuple[int, int]]:
+        """Where each strip or tile begins in the file, and its bytes."""
+        return zip(
+            self.numbers(_TILE_OFFSETS if self.tiled else _STRIP_OFFSETS),
+            self.numbers(_TILE_SIZES if self.tiled else _STRIP_SIZES),
+            strict=False,
+        )
 
     @property
     def samples(self) -> int:
@@ -72,7 +90,11 @@ class Directory:
 
 
 def first_directory(data: bytes) -> Directory | None:
-    """The first directory of a TIFF; None when it cannot be followed (a library may say why)."""
+    """The first directory of a TIFF; None when it cannot be followed (a library may say why).
+
+    Raises UnusableError for a great many tags, and for tags that claim the same place again and
+    again: libraries take time and memory for each.
+    """
     if not data.startswith(TIFF_MAGIC):
         return None
     order = "<" if data[:1] == b"I" else ">"
@@ -80,12 +102,14 @@ def first_directory(data: bytes) -> Directory | None:
     head, entry, pointer = ("Q", "HHQ8s", "Q") if big else ("H", "HHI4s", "I")
     step, inline = struct.calcsize(order + entry), 8 if big else 4
     tags: Tags = {}
-    inside = memoryview(data)
+    inside, claimed = memoryview(data), 0
     try:
         (place,) = struct.unpack_from(order + pointer, data, 8 if big else 4)
         (number,) = struct.unpack_from(order + head, data, place)
         place += struct.calcsize(order + head)
-        for row in range(min(number, _MOST_TAGS)):
+        if number > _MOST_TAGS:
+            raise UnusableError(f"damaged ({number} tags)")
+        for row in range(number):
             tag, kind, count, value = struct.unpack_from(order + entry, data, place + row * step)
             size = count * _SIZES.get(kind, 0)
             if not size or tag in tags:
@@ -95,27 +119,60 @@ def first_directory(data: bytes) -> Directory | None:
                 value = inside[start : start + size]
             if len(value) >= size:
                 tags[tag] = (kind, count, value[:size])
+                claimed += size
     except struct.error:
         return None
+    if claimed > len(data) + _SHARED:
+        raise UnusableError(f"damaged (tags of {claimed:,} bytes)")
     return Directory(order, tags)
 
 
-def check_claims(directory: Directory) -> None:
+def check_claims(directory: Directory, stored: int, most: int) -> None:
     """Raise UnusableError for claims that do not go together.
 
-    Strips or tiles far larger or more than the picture's pixels need would be decoded all the same.
+    Strips or tiles far larger or more than the picture's pixels need would be decoded all the same,
+    and one in the file can be claimed for many. stored: bytes of the file. most: bytes that all
+    may have when they are decoded.
     """
     (width, height), (across, down) = directory.size, directory.segment
+    for tag in _CLAIMS:
+        if directory.tags.get(tag, (1,))[0] not in _INTEGERS:  # some libraries read it all the same
+            raise UnusableError(f"damaged (tag {tag} is no unsigned number)")
     if directory.samples > MOST_SAMPLES:
         raise UnusableError(f"damaged ({directory.samples} samples per pixel)")
-    if across * down > max(_USUAL_SEGMENT, 4 * width * height):
+    if across * down > max(_USUAL_SEGMENT, 4 * width * height) or (
+        directory.tiled and not across * down
+    ):
         raise UnusableError(f"damaged (tiles of {across} x {down} for {width} x {height} pixels)")
     if width * height * across * down:
         needed = -(-width // across) * -(-height // down) * directory.planes
+        if needed > _MOST_SEGMENTS:
+            raise UnusableError(f"has {needed:,} strips or tiles; save it with larger ones")
+        samples = needed * across * down * directory.samples // directory.planes
+        decoded = samples * max(directory.numbers(_BITS), default=1) // 8
+        if decoded > most:
+            raise UnusableError(f"damaged ({decoded:,} bytes for {width} x {height} pixels)")
         for tag in (_STRIP_OFFSETS, _TILE_OFFSETS):
             count = directory.tags.get(tag, (0, 0, b""))[1]
             if count > 2 * needed + 1024:
                 raise UnusableError(f"damaged ({count} strips or tiles where {needed} are needed)")
+        inside = (max(0, min(size, stored - start)) for start, size in directory.places)
+        if (packed := sum(inside)) > stored + _SHARED:
+            raise UnusableError(f"damaged (strips or tiles of {packed:,} bytes)")
+
+
+def jpeg_scans(directory: Directory, data: bytes) -> list[tuple[int, int]]:
+    """Scans and pixels of each strip or tile in JPEG; none for other compressions."""
+    width, height = directory.size
+    across, down = directory.segment
+    if directory.number(_COMPRESSION) == _OLD_JPEG:
+        return [(data.count(JPEG_SCAN), width * height)]
+    if directory.number(_COMPRESSION) != _JPEG:
+        return []
+    return [
+        (data.count(JPEG_SCAN, start, start + size), across * down)
+        for start, size in directory.places
+    ]
 
 
 def bands_of_tiff(data: bytes, directory: Directory, pixels: int) -> Iterator[bytes] | None:
@@ -131,7 +188,7 @@ def bands_of_tiff(data: bytes, directory: Directory, pixels: int) -> Iterator[by
     kinds = {kind for tag, (kind, _, _) in directory.tags.items() if tag in _DECODING}
     if kinds & {16, 17, 18}:
         return None  # BigTIFF has them only
-    tiled = _TILE_OFFSETS in directory.tags
+    tiled = directory.tiled
     offsets = directory.numbers(_TILE_OFFSETS if tiled else _STRIP_OFFSETS)
     sizes = directory.numbers(_TILE_SIZES if tiled else _STRIP_SIZES)
     if len(offsets) == 1 and not tiled and directory.number(_COMPRESSION, 1) == _UNCOMPRESSED:
@@ -192,7 +249,7 @@ class _Grid:
 
         put(_WIDTH, width)
         put(_HEIGHT, min(stop * self.down, height) - first * self.down)
-        if tiled := _TILE_OFFSETS in self.directory.tags:
+        if tiled := self.directory.tiled:
             put(_TILE_SIZES, *map(len, parts))
         else:
             put(_ROWS_PER_STRIP, self.down)

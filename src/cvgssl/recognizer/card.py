@@ -7,7 +7,8 @@ noted. The head is not stored: it is fitted to the embeddings again, which gives
 """
 
 import math
-from dataclasses import asdict, dataclass
+import os
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -86,6 +87,13 @@ def _checked_name(name: str) -> str:
     return name
 
 
+def _checked_path(path: str) -> str:
+    if "\0" in path:
+        raise ValueError("is no path")
+    os.fsencode(path)  # of other letters that are no text it raises ValueError
+    return path
+
+
 def _first(error: pydantic.ValidationError) -> str:
     problem = error.errors(include_url=False)[0]
     message = problem["msg"].removeprefix("Value error, ")
@@ -125,6 +133,8 @@ class RecognizerCard:
     classes: names in the order of labels.
     train_sha256, mirrored_sha256, texts_sha256: of the files of embeddings; the second is None
         without mirror images, the third for heads without texts. version: of cvgssl that wrote it.
+    elsewhere: where train pictures are that are not below the data folder, absolute, by their
+        names or by the folder that their names begin with.
     """
 
     classes: tuple[Annotated[str, AfterValidator(_checked_name)], ...]
@@ -137,6 +147,9 @@ class RecognizerCard:
     mirrored_sha256: str | None = None
     texts_sha256: str | None = None
     version: str = __version__
+    elsewhere: dict[str, Annotated[str, AfterValidator(_checked_path)]] = field(
+        default_factory=dict
+    )
 
     @property
     def records(self) -> list[EncoderRecord]:

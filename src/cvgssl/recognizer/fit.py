@@ -135,7 +135,7 @@ def _mirrored(
 
 def _card(config: FitConfig, records: list[EncoderRecord], train: FeatureTable) -> RecognizerCard:
     embedding = config.embedding()
-    named = requested_encoders(embedding)
+    named, more = requested_encoders(embedding), config.unlabelled
     encoders = tuple(
         KeptEncoder(replace(encoder.spec, file=_place(encoder)), record)
         for encoder, record in zip(named, records, strict=True)
@@ -148,6 +148,7 @@ def _card(config: FitConfig, records: list[EncoderRecord], train: FeatureTable) 
         config.prepared,
         options,
         encoders,
+        elsewhere={more.as_posix(): str(more.resolve())} if more is not None else {},
     )
 
 

@@ -14,7 +14,7 @@ from cvgssl.images.assemble import normal
 from cvgssl.images.names import KnownNames
 from cvgssl.recognizer.config import FitConfig
 from cvgssl.runtime.errors import UserError
-from cvgssl.runtime.parsing import one_line, problem_lines
+from cvgssl.runtime.parsing import counted, one_line, problem_lines
 from cvgssl.selection.label_list import (
     UNSURE,
     LabelLine,
@@ -193,11 +193,11 @@ def _check_pictures(
         return
     test = set(table.names).intersection(line.path for line in strange)
     first = next(line for line in strange if not test or line.path in test)
-    kind = "test pictures" if test else "pictures that are not in DATA"
+    named = counted(len(test), "test picture") if test else counted(len(strange), "picture")
+    named += "" if test else " not in DATA"
     remedy = "only train pictures are learned" if test else "paths are relative to DATA"
     raise UserError(
-        f"{flag}: labels {len(test) or len(strange)} {kind}, the first {one_line(first.path)} in "
-        f"line {first.number}; {remedy}"
+        f"{flag}: labels {named}, the first {one_line(first.path)} in line {first.number}; {remedy}"
     )
 
 

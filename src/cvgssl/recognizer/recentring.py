@@ -17,7 +17,7 @@ from cvgssl.features.table import SPLITS, UNLABELLED, FeatureTable
 from cvgssl.heads import TEXT_HEADS
 from cvgssl.images.assemble import normal
 from cvgssl.images.decoding import check_readable, warn_if_dark
-from cvgssl.images.names import KnownNames, comparable, text_form
+from cvgssl.images.names import FilesBelow, KnownNames, comparable, text_form
 from cvgssl.recognizer.alarm_file import NamedEmbeddings, embeddings_around, last_alarm
 from cvgssl.recognizer.card import (
     KeptEmbeddings,
@@ -45,17 +45,23 @@ _OTHER = "since the change/"  # before names that train pictures have, too
 class Labelled:
     """Pictures from after a change that people have named.
 
-    names: of L pictures. labels: their classes, which may be new. values: float32 [L, D].
+    names: of L pictures. places: where they are. labels: their classes, which may be new. values:
+    float32 [L, D].
     """
 
     names: Sequence[str]
+    places: Sequence[Path]
     labels: Sequence[str]
     values: NDArray[np.float32]
 
     def take(self, rows: Sequence[int]) -> "Labelled":
         """The pictures in these rows."""
-        names, labels = ([each[row] for row in rows] for each in (self.names, self.labels))
-        return Labelled(names, labels, self.values[np.array(rows, np.intp)])
+        return Labelled(
+            [self.names[row] for row in rows],
+            [self.places[row] for row in rows],
+            [self.labels[row] for row in rows],
+            self.values[np.array(rows, np.intp)],
+        )
 
 
 class Joined(NamedTuple):
@@ -124,8 +130,11 @@ def recentre(
         new = {*labelled.labels} - {*card.classes}
         _check_texts(folder, card, labelled.labels)
         joined = Joined(len(others), tuple(sorted(new)))
+        labelled = replace(labelled, names=_other_names(labelled.names, kept.train.names))
         train, mirrored = _with(train, mirrored, labelled)
-        card = replace(card, classes=train.classes)
+        places = map(str, labelled.places)
+        elsewhere = card.elsewhere | dict(zip(labelled.names, places, strict=True))
+        card = replace(card, classes=train.classes, elsewhere=elsewhere)
     with new_folder(out, "--out") as aside:
         save_recognizer(aside, card, KeptEmbeddings(train, mirrored, kept.texts))
         write_train_labels(train, aside / LABELS)
@@ -149,21 +158,27 @@ def _check_texts(folder: Path, card: RecognizerCard, labels: Iterable[str]) -> N
         )
 
 
+def _other_names(names: Sequence[str], known: Sequence[str]) -> list[str]:
+    """The same, but for those that train pictures have, too."""
+    taken = {*known}
+
+    def other(name: str) -> str:
+        return other(_OTHER + name) if name in taken else name
+
+    return list(map(other, names))
+
+
 def _with(
     train: FeatureTable, mirrored: FeatureTable | None, labelled: Labelled
 ) -> tuple[FeatureTable, FeatureTable | None]:
     """Train pictures with further ones, and their mirror images, by all classes."""
     classes = tuple(sorted({*train.classes, *labelled.labels}))
     codes = {name: code for code, name in enumerate(classes)}
-    known = {*train.names}
     recoded = np.array([*(codes[name] for name in train.classes), UNLABELLED])  # -1 is the last
     joined = replace(
         train,
         values=np.concatenate([train.values, labelled.values]),
-        names=(
-            *train.names,
-            *(each if each not in known else _OTHER + each for each in labelled.names),
-        ),
+        names=(*train.names, *labelled.names),
         labels=np.array(
             [*recoded[train.labels], *(codes[name] for name in labelled.labels)], np.int64
         ),
@@ -225,8 +240,12 @@ def _listed(config: RecentreConfig, lines: Sequence[LabelLine], after: NamedEmbe
     ]:
         raise UserError(problem_lines(problems))
     within = "" if config.after is None else f"{config.after.as_posix()}/"
+    # the file of an alarm has names as `predict` was given them, from the working folder
+    folder = (config.after or Path()).resolve()
+    below = FilesBelow(folder)
     return Labelled(
         [within + line.path for line in lines],
+        [below.find(line.path) or folder / line.path for line in lines],
         [normal(line.label) for line in lines],
         after.values[np.array([rows[line.path] for line in lines], np.intp)],
     )

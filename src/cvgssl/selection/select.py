@@ -14,6 +14,7 @@ from cvgssl.heads.open_set import CalibratedHead
 from cvgssl.images.assemble import normal
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_json
+from cvgssl.runtime.parsing import counted
 from cvgssl.selection.candidates import UNLABELLED, Candidates, Picked
 from cvgssl.selection.held_out import HeldOutLabels, held_out_labels
 from cvgssl.selection.label_list import UNSURE, LabelLine, write_labels
@@ -132,9 +133,10 @@ def _check_known(names: Sequence[str], places: dict[str, int], table: FeatureTab
     if not strange:
         return
     test = set(table.part("test").names).intersection(strange)
-    kind = "test pictures" if test else "pictures that are not in DATA"
+    named = counted(len(test), "test picture") if test else counted(len(strange), "picture")
+    named += "" if test else " not in DATA"
     raise UserError(
-        f"--labels: names {len(test) or len(strange)} {kind}, the first "
+        f"--labels: names {named}, the first "
         f"{next(name for name in strange if not test or name in test)}; "
         "only train pictures are labelled here"
     )

@@ -179,7 +179,7 @@ class Alarms:
     ) -> Labelled:
         """The pictures since a change whose classes are known."""
         rows = after.rows()
-        learned: dict[str, tuple[str, int]] = {}
+        learned: dict[Path, tuple[str, int]] = {}
         for sha256, truth in truths.items():
             names = [sha256]
             if alarm.source == WATCH:
@@ -188,9 +188,13 @@ class Alarms:
             row = next((rows[name] for name in names if name in rows), None)
             if row is not None:
                 # as the next fit of reviews calls them, so that pages find the pictures
-                learned[(self._folder / REVIEWED / sha256).as_posix()] = truth, row
-        places = np.array([row for _, row in learned.values()], np.intp)
-        return Labelled([*learned], [truth for truth, _ in learned.values()], after.values[places])
+                learned[self._folder / REVIEWED / sha256] = truth, row
+        return Labelled(
+            [path.as_posix() for path in learned],
+            [path.resolve() for path in learned],
+            [truth for truth, _ in learned.values()],
+            after.values[np.array([row for _, row in learned.values()], np.intp)],
+        )
 
     def settle(self, number: int, how: Settled, who: str) -> None:
         """Note what was made of an alarm; raises LookupError where there is none."""
