@@ -17,10 +17,9 @@ from cvgssl.features.mirrors import SupportViews, embed_mirrored_each
 from cvgssl.features.preparation import Preparation
 from cvgssl.features.table import load_features, save_features
 from cvgssl.heads import CalibratedHead, OpenSetHead
-from cvgssl.recognizer.card import load_recognizer
+from cvgssl.recognizer.card import load_recognizer, picture_places
 from cvgssl.recognizer.config import FitConfig
 from cvgssl.recognizer.fit import FitSummary, fit
-from cvgssl.recognizer.places import picture_places
 from cvgssl.recognizer.predict import Prediction, predict
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import sha256_file

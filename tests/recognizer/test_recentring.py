@@ -12,13 +12,12 @@ from cvgssl.features.config import EmbedConfig
 from cvgssl.features.embed import embed
 from cvgssl.features.table import FeatureTable
 from cvgssl.recognizer.alarm_file import NamedEmbeddings
-from cvgssl.recognizer.card import load_recognizer
+from cvgssl.recognizer.card import load_recognizer, picture_places
 from cvgssl.recognizer.changes import ChangeLog, identity
 from cvgssl.recognizer.config import AlarmOptions, FitConfig
 from cvgssl.recognizer.fit import fit
 from cvgssl.recognizer.head import FittedHead
 from cvgssl.recognizer.measuring import Arrival
-from cvgssl.recognizer.places import picture_places
 from cvgssl.recognizer.recentring import Labelled, recentre, recentred
 from cvgssl.runtime.errors import UserError
 from tests.conftest import Command, MadeOnce

@@ -21,12 +21,11 @@ from cvgssl.features.table import UNLABELLED
 from cvgssl.heads import OpenSetHead
 from cvgssl.images.decoding import Square
 from cvgssl.images.names import text_form
-from cvgssl.recognizer.card import load_recognizer
+from cvgssl.recognizer.card import load_recognizer, picture_places
 from cvgssl.recognizer.config import PredictOptions
 from cvgssl.recognizer.finding import find_model, is_fitted
 from cvgssl.recognizer.fit import LABELS
 from cvgssl.recognizer.fitted import load_fitted
-from cvgssl.recognizer.places import picture_places
 from cvgssl.recognizer.predict import Recognizing
 from cvgssl.recognizer.trained import load_trained
 from cvgssl.runtime.errors import UserError

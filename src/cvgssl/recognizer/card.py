@@ -8,6 +8,7 @@ noted. The head is not stored: it is fitted to the embeddings again, which gives
 
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -203,6 +204,28 @@ def load_recognizer(folder: Path) -> tuple[RecognizerCard, KeptEmbeddings]:
         with naming(str(folder / TEXTS)):
             head_options(texts)
     return card, KeptEmbeddings(train, mirrored, texts)
+
+
+def picture_places(train: FeatureTable, elsewhere: Mapping[str, str]) -> list[Path]:
+    """Where the pictures of `train` were when the recognizer was made; some may be gone.
+
+    elsewhere: of the `RecognizerCard`.
+    """
+    data = train.root.parent if train.root.is_file() else train.root  # of a CSV
+    return [_place(name, data, elsewhere) for name in train.names]
+
+
+def _place(name: str, data: Path, elsewhere: Mapping[str, str]) -> Path:
+    if name in elsewhere:
+        return Path(elsewhere[name])
+    below = data / name
+    if below.is_file():  # DATA may have a folder that is called as one elsewhere
+        return below
+    parts = name.split("/")
+    for count in range(len(parts) - 1, 0, -1):
+        if folder := elsewhere.get("/".join(parts[:count])):
+            return Path(folder, *parts[count:])
+    return below
 
 
 def _features(path: Path, sha256: str) -> FeatureTable:
