@@ -126,6 +126,18 @@ def test_a_narrow_picture_is_not_widened_row_by_row(monkeypatch: pytest.MonkeyPa
     np.testing.assert_array_equal(square, wanted)
 
 
+@pytest.mark.parametrize("resize", ["stretch", "crop", "pad"])
+def test_a_small_picture_is_enlarged_as_pillow_does(
+    resize: ResizeMode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bands, "LARGE", 0)
+    monkeypatch.setattr(bands, "_BAND", 33 * 5)
+    pixels = RNG.integers(0, 256, (21, 33), dtype=np.uint8)
+    geometry = Geometry(48, resize, "bicubic")
+    square, _ = square_of_picture(bands.open_picture(saved(pixels, "PNG"), 1), geometry)
+    np.testing.assert_array_equal(square, square_of_pixels(pixels, geometry))
+
+
 def test_turned_and_interlaced_pictures_are_read_as_a_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -233,12 +233,20 @@ def test_recentred_it_keeps_its_texts(copied: Path, steel: Path, tmp_path: Path)
     card, kept = load_recognizer(copied)
     line = np.random.default_rng(0).normal(0, 1, (60, 48)).astype(np.float32)
     others = np.random.default_rng(1).normal(0, 1, (2, 48)).astype(np.float32)
-    recentre(copied, line, line + 0.1, tmp_path / "moved", Labelled(["a"], ["patches"], others[:1]))
+    recentre(
+        copied,
+        line,
+        line + 0.1,
+        tmp_path / "moved",
+        Labelled(["a"], [steel], ["patches"], others[:1]),
+    )
     again, moved = load_recognizer(tmp_path / "moved")
     assert moved.texts is not None and kept.texts is not None
     assert np.array_equal(moved.texts.values, kept.texts.values)
     assert again.head == card.head and len(moved.train) == len(kept.train) + 1
     assert len(predict(tmp_path / "moved", [steel / "test" / "patches"], unknown=True)) == 3
     with pytest.raises(UserError, match="needs a text for each class and keeps none of dent; fit"):
-        recentre(copied, line, line, tmp_path / "more", Labelled(["a"], ["dent"], others[:1]))
+        recentre(
+            copied, line, line, tmp_path / "more", Labelled(["a"], [steel], ["dent"], others[:1])
+        )
     assert not (tmp_path / "more").exists()

@@ -191,7 +191,7 @@ def square_of_picture(
     A picture in bands gives the very same square, for Pillow, too, resizes first the rows, then the
     columns, with 8 bits between; from version 13 on but for pictures whose height shrinks by far
     more pixels than their width, where it begins with the columns: there to one grey level. Of one
-    that becomes wider columns come first here, too.
+    that becomes lower and wider columns come first here, too.
     """
     if isinstance(geometry, Whole):
         decoded = whole(picture, geometry.bit_depth)
@@ -201,7 +201,8 @@ def square_of_picture(
         pixels, brightest = next(bands)
         return square_of_pixels(single_if_gray(pixels), geometry), brightest
     wide, high = _resized_size(picture.size, geometry)
-    if wide > picture.size[0]:  # all rows widened would be far more than the picture
+    width, height = picture.size
+    if high < height and wide > width:  # all rows widened would be far more than the picture
         decoded = whole(picture, geometry.bit_depth)
         low = Image.fromarray(decoded.pixels)
         low = low.resize((low.width, high), _FILTERS[geometry.interpolation])
