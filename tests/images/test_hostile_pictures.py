@@ -118,8 +118,22 @@ def test_numbers_of_a_wrong_type_are_refused() -> None:
     data = tiff_of(GRAY_TIFF | {322: [4096], 323: [4096], 324: [300], 325: [400]})
     for tag in (258, 277, 322):
         entry = data.index(struct.pack("<HHI", tag, 4, 1))
-        signed = data[: entry + 2] + struct.pack("<H", 9) + data[entry + 4 :]
+        real = data[: entry + 2] + struct.pack("<H", 11) + data[entry + 4 :]
+        refused(real, f"tag {tag} is no unsigned number")
+        signed = data[: entry + 2] + struct.pack("<HIi", 9, 1, -4) + data[entry + 12 :]
         refused(signed, f"tag {tag} is no unsigned number")
+
+
+def test_positive_signed_numbers_and_strips_that_share_bytes_are_read(tmp_path: Path) -> None:
+    """As some programs write them: equal strips once."""
+    rows = 3000
+    wide = {256: [3000], 257: [rows], 278: [1], 279: [3000] * rows}
+    data = tiff_of(GRAY_TIFF | wide | {273: [8 + 2 + 12 * 9 + 4 + 8 * rows] * rows}, bytes(3000))
+    entry = data.index(struct.pack("<HHI", 278, 4, 1))
+    path = tmp_path / "shared.tif"
+    path.write_bytes(data[: entry + 2] + struct.pack("<H", 9) + data[entry + 4 :])
+    pixels = read_picture(path)
+    assert pixels.shape == (rows, 3000) and not pixels.any()
 
 
 def test_a_great_many_tags_are_refused() -> None:
@@ -158,11 +172,10 @@ def test_packbits_are_decoded_for_the_pixels_alone(packed: bytes, reason: str) -
         assert not decode(whole, Path("a")).pixels.any()
 
 
-def test_a_height_of_a_type_that_only_tifffile_takes_is_refused() -> None:
-    data = bytearray(tiff_of(GRAY_TIFF | {273: [200], 278: [20], 279: [400]}))
-    entry = data.index(struct.pack("<HHI", 257, 4, 1))
-    struct.pack_into("<HHII", data, entry, 257, 17, 1, len(data))  # a signed one of 8 bytes
-    refused(bytes(data) + struct.pack("<q", 2**48), "more samples than it has pixels")
+def test_a_stack_of_pictures_that_is_not_there_is_refused() -> None:
+    floats = {258: [32], 339: [3], 273: [200], 278: [20], 279: [1600]}
+    stack = {32997: [2**20]}  # depth of volumes, which tifffile takes
+    refused(tiff_of(GRAY_TIFF | floats | stack, bytes(4000)), "more samples than it has pixels")
 
 
 def test_a_circle_of_directories_is_one_picture() -> None:

@@ -146,6 +146,9 @@ def _wrong(whole: Any) -> Iterator[tuple[Any, str]]:
     yield replace(twice, names=tuple("0123456")), "texts.npz: texts are not one row for each class"
 
 
+OF_THE_FILE = ("crazing needs a description", "prompts.yaml: no such file")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -191,7 +194,8 @@ def test_refused_before_anything_is_embedded(
     monkeypatch.setattr("cvgssl.recognizer.fit.embed_all", None)
     assert main(words) == 2
     printed = capsys.readouterr().err
-    assert message in printed and "--head text-ridge: " in printed
+    flag = "--prompts: " if message in OF_THE_FILE else "--head text-ridge: "
+    assert message in printed and flag in printed
     assert len([line for line in printed.splitlines() if line.startswith("cvgssl")]) == 1
     assert not (tmp_path / "r").exists()
 

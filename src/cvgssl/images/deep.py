@@ -63,9 +63,12 @@ def tiff_samples(data: bytes) -> tuple[Blocks, int]:
         _check_strips(page, data)
         try:
             samples = page.asarray()
-        except ValueError as error:
-            if "imagecodecs" in str(error):
-                raise UnusableError("unsupported TIFF compression; save it uncompressed") from error
+        except (ValueError, NotImplementedError, ImportError) as error:
+            if isinstance(error, ImportError) or "imagecodecs" in str(error):
+                raise UnusableError(
+                    "unsupported TIFF compression or bits per sample; save it uncompressed, with 8 "
+                    "or 16 bits"
+                ) from error
             raise
         kind, bits, axes = page.photometric, int(page.bitspersample), page.axes
     if axes.startswith("S"):

@@ -19,7 +19,7 @@ _DECODING = (258, 259, 262, 266, 277, 284, 292, 293, 317, 320, 322, 323, 338, 33
 _UNCOMPRESSED, _OLD_JPEG, _JPEG = 1, 6, 7
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4,
           16: 8, 17: 8, 18: 8}  # fmt: skip
-_INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
+_INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 _MOST_TAGS = 4096
 MOST_SAMPLES = 32  # per pixel
 _USUAL_SEGMENT = 2**24  # pixels of a strip or tile that nobody wonders at
@@ -41,11 +41,12 @@ class Directory:
     tags: Tags
 
     def numbers(self, tag: int) -> tuple[int, ...]:
-        """The values of a tag of integers; empty when it is not there."""
+        """The values of a tag of integers; empty when it is not there, or has negative ones."""
         kind, count, raw = self.tags.get(tag, (0, 0, b""))
         if kind not in _INTEGERS:
             return ()
-        return struct.unpack(f"{self.order}{count}{_INTEGERS[kind]}", raw)
+        values = struct.unpack(f"{self.order}{count}{_INTEGERS[kind]}", raw)
+        return values if min(values, default=0) >= 0 else ()
 
     def number(self, tag: int, default: int = 0) -> int:
         """The first value of a tag."""
@@ -136,14 +137,18 @@ def check_claims(directory: Directory, stored: int, most: int) -> None:
     """
     (width, height), (across, down) = directory.size, directory.segment
     for tag in _CLAIMS:
-        if directory.tags.get(tag, (1,))[0] not in _INTEGERS:  # some libraries read it all the same
+        if tag in directory.tags and not directory.numbers(
+            tag
+        ):  # libraries may read it all the same
             raise UnusableError(f"damaged (tag {tag} is no unsigned number)")
     if directory.samples > MOST_SAMPLES:
-        raise UnusableError(f"damaged ({directory.samples} samples per pixel)")
+        raise UnusableError(f"has {directory.samples} samples per pixel; save it as gray or RGB")
     if across * down > max(_USUAL_SEGMENT, 4 * width * height) or (
         directory.tiled and not across * down
     ):
-        raise UnusableError(f"damaged (tiles of {across} x {down} for {width} x {height} pixels)")
+        raise UnusableError(
+            f"has tiles of {across} x {down} for {width} x {height} pixels; save it with others"
+        )
     if width * height * across * down:
         needed = -(-width // across) * -(-height // down) * directory.planes
         if needed > _MOST_SEGMENTS:
@@ -157,7 +162,9 @@ def check_claims(directory: Directory, stored: int, most: int) -> None:
             if count > 2 * needed + 1024:
                 raise UnusableError(f"damaged ({count} strips or tiles where {needed} are needed)")
         inside = (max(0, min(size, stored - start)) for start, size in directory.places)
-        if (packed := sum(inside)) > stored + _SHARED:
+        packed = sum(inside)
+        plain = directory.number(_COMPRESSION, _UNCOMPRESSED) == _UNCOMPRESSED
+        if packed > stored + _SHARED and not (plain and packed <= decoded):  # equal strips, once
             raise UnusableError(f"damaged (strips or tiles of {packed:,} bytes)")
 
 

@@ -22,8 +22,13 @@ def class_texts(config: FitConfig, classes: Sequence[str]) -> "TextAnchors":
     Raises UserError for encoders without a text tower, or whose embeddings are in another space
     than its texts, and for prompts that do not fit.
     """
+    from cvgssl.encoders.text_anchors import read_prompts, text_anchors
+
     requests = requested_encoders(config.embedding())
     classes = classes or _listed(config)
+    if config.prompts is not None:
+        with naming("--prompts"):
+            read_prompts(config.prompts)  # mistakes show before the tower is built
     with naming(f"--head {config.head}"):
         if len(requests) != 1:
             raise UserError(
@@ -36,11 +41,8 @@ def class_texts(config: FitConfig, classes: Sequence[str]) -> "TextAnchors":
                 f"pooling {request.config.pooling} gives embeddings from before the CLIP's "
                 "projection, which cannot be compared with texts; leave it out"
             )
-        from cvgssl.encoders.text_anchors import read_prompts, text_anchors
         from cvgssl.encoders.text_tower import load_text_tower
 
-        if config.prompts is not None:
-            read_prompts(config.prompts)  # mistakes show before the tower is built
         tower = load_text_tower(request.spec)
         return text_anchors(classes, tower, config.prompts)
 
