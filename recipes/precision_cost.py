@@ -1,7 +1,8 @@
-"""What bf16 and int8 cost in accuracy: the features of an encoder in fp32, bf16 and int8.
+r"""What bf16 and int8 cost in accuracy: the features of an encoder in fp32, bf16 and int8.
 
     python recipes/precision_cost.py DATA [DATA ...] --encoder ENCODER --out FOLDER
-    cvgssl bench --features FOLDER/*.npz --heads logistic auto --shots 1 4 16 --num-draws 20
+    cvgssl bench --features FOLDER/*.npz --heads logistic auto --settings semi-supervised \
+        --shots 1 4 16 --num-draws 20
 
 fp32: as `cvgssl embed` gives them. bf16: by torch on the CPU, slow where the processor has no
 instructions for it. int8: weights and activations, by NNCF with the settings of `cvgssl export

@@ -54,6 +54,11 @@ TABLES = {  # name: page that explains it, heading, script and its arguments; R 
         "What the defaults give, and other encoders",
         "bench_tables.py R/heads_defaults.csv",
     ),
+    "precision": (
+        "speed",
+        "Heads on features in fp32, bf16 and int8",
+        "bench_tables.py R/heads_precision.csv",
+    ),
     "encoder_choice": (
         "defaults",
         "One of two encoders, or both, by folds inside train/",
