@@ -123,12 +123,6 @@ def clip_file(made_once: MadeOnce) -> Path:
     return made_once("clip", make) / "open_clip_model.safetensors"
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: tests that wait for other processes leave one idle."""
-    return (os.cpu_count() or 1) + 1
-
-
 def pytest_configure(config: pytest.Config) -> None:
     """Signals as a terminal has them; two places that xdist's workers share.
 
