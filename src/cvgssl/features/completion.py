@@ -90,21 +90,7 @@ def _complete(requests: Sequence[EncoderRequest], files: Files) -> list[Complete
     for members in runs.values():
         missing = lacking[next(iter(members))]
         embedder = _known(members) or _built(members, encoders, cache)
-        request, record = next(iter(members.values()))
-        reading = Reading(
-            [files.paths[row] for row in missing.values()], [record.geometry], request.config
-        )
-        with progress(
-            f"embedding ({' + '.join(embedder.names)})", len(missing), is_first_here()
-        ) as advance:
-            compute(
-                embedder,
-                request.config.precision,
-                reading,
-                [stores[key] for key in members],
-                advance,
-            )
-        reasons = _unreadable(reading, [stores[key] for key in members], files, missing)
+        reasons = _computed(embedder, members, [stores[key] for key in members], files, missing)
         rows = frozenset(row for row, digest in enumerate(files.digests) if digest in reasons)
         unreadable |= dict.fromkeys(members, rows)
         computed |= dict.fromkeys(members, len(missing) - len(reasons))
@@ -182,10 +168,20 @@ def _lacking(store: FeatureStore, files: Files) -> dict[str, int]:
     return missing
 
 
-def _unreadable(
-    reading: Reading, stores: Sequence[FeatureStore], files: Files, missing: Mapping[str, int]
+def _computed(
+    embedder: Embedder,
+    members: _Members,
+    stores: Sequence[FeatureStore],
+    files: Files,
+    missing: Mapping[str, int],
 ) -> dict[str, str]:
-    """Digests of the pictures that could not be read, and why; raises UserError for too many."""
+    """Compute what is missing in all the stores; digests of unreadable pictures, and why."""
+    request, record = next(iter(members.values()))
+    paths = [files.paths[row] for row in missing.values()]
+    reading = Reading(paths, [record.geometry], request.config)
+    label = f"embedding ({' + '.join(embedder.names)})"
+    with progress(label, len(missing), is_first_here()) as advance:
+        compute(embedder, request.config.precision, reading, stores, advance)
     digests = list(missing)
     reasons = {digests[place]: reason for place, reason in reading.unreadable.items()}
     named = {
