@@ -10,12 +10,10 @@ import torch
 from cvgssl.cli.main import main
 from cvgssl.export import taught
 from cvgssl.export.heads import HeadPart
-from cvgssl.export.squares import eight_bits
 from cvgssl.export.taught import taught_part, why_taught
 from cvgssl.heads import HEADS, TEXT_HEADS, FewShotHead, OpenSetHead
 from cvgssl.heads.base import Floats
 from cvgssl.heads.nearest_mean import NearestMean
-from cvgssl.images.geometry import Geometry
 from cvgssl.recognizer.exported_file import ExportedFile, Teaching
 from cvgssl.recognizer.predict import predict
 from cvgssl.runtime.errors import UserError
@@ -39,21 +37,6 @@ class Chaos(FewShotHead):
     def _probabilities(self, features: Floats) -> Floats:
         answers = (features[:, 0] * 1e6).astype(np.int64) % len(self.classes_)
         return np.eye(len(self.classes_))[answers]
-
-
-class AsTheyAre(torch.nn.Module):
-    """In the place of `Squares`, for gray and colour pictures that are such squares."""
-
-    def __init__(self, geometry: Geometry) -> None:
-        super().__init__()
-        self.size = geometry.size
-
-    def forward(self, picture: torch.Tensor, white: torch.Tensor) -> torch.Tensor:
-        pixels = eight_bits(picture.permute(2, 0, 1), white, 16)
-        places = torch.arange(self.size)
-        channels = torch.scalar_tensor(picture.shape[2], dtype=torch.int64)
-        chosen = torch.minimum(torch.arange(3), channels - 1)
-        return pixels.index_select(1, places).index_select(2, places).index_select(0, chosen)
 
 
 @pytest.fixture(autouse=True)
@@ -142,10 +125,6 @@ def test_the_commands_say_how_well_it_agrees(
     monkeypatch.setattr(taught, "MOST_ROWS", 100)
     monkeypatch.setattr(taught, "LEAST_ROWS", 100)
     monkeypatch.setattr(taught, "LEAST_SAME", 0.5)  # of a hundred pictures by random weights
-    # all pictures have the size that the encoder sees: a resize is most of what is traced
-    monkeypatch.setattr("cvgssl.export.graph.Squares", AsTheyAre)
-    shapes = [(48, 48)] * 8 + [(48, 48, 3)] * 2
-    monkeypatch.setattr("cvgssl.recognizer.golden._SHAPES", tuple(shapes))
     options = {"data": plates, "encoder": ("test_resnet=random",), "image_size": 48}
     folder = fitted(options | {"head": "propagation", "preparation": "center"})(tmp_path)
     file = tmp_path / "it.onnx"

@@ -5,6 +5,7 @@ L labelled pictures.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import cast
 
@@ -16,7 +17,7 @@ from cvgssl.encoders.programs import ONNXRUNTIME, OPENVINO
 from cvgssl.export.encoder import EncoderPart
 from cvgssl.export.heads import HeadPart, PreparationPart
 from cvgssl.export.row_heads import unit_rows
-from cvgssl.export.squares import Squares
+from cvgssl.images.geometry import Geometry
 from cvgssl.recognizer.config import ONNX_SUFFIX
 from cvgssl.recognizer.exported_file import INPUTS
 from cvgssl.recognizer.exported_session import NNCF, import_package
@@ -27,6 +28,31 @@ from cvgssl.runtime.parsing import one_line
 
 NEAREST = 5  # labelled pictures that are named
 MOST_BYTES = 1_500_000_000  # protobuf's limit is 2 GiB; beyond, weights would be files of their own
+
+# without an implementation in torch: `export.squares` has it for ONNX
+_SQUARES = "cvgssl::squares"
+torch.library.define(
+    _SQUARES,
+    "(Tensor picture, Tensor white, int size, str resize, str interpolation, int bit_depth)"
+    " -> Tensor",
+)
+torch.library.register_fake(
+    _SQUARES,
+    lambda picture, _, size, *__: picture.new_empty((3, size, size), dtype=torch.float32),
+)
+
+
+class Squares(nn.Module):
+    """Samples to a square of 8-bit colour pixels, in a graph that is being written."""
+
+    def __init__(self, geometry: Geometry) -> None:
+        super().__init__()
+        self.options = astuple(geometry)
+
+    def forward(self, picture: Tensor, white: Tensor) -> Tensor:
+        """See `export.squares.squares`."""
+        square: Tensor = torch.ops.cvgssl.squares(picture, white, *self.options)
+        return square
 
 
 class RecognizerGraph(nn.Module):
@@ -135,6 +161,8 @@ def write_graph(
             f"the recognizer has {size / 1e9:.1f} GB of numbers, an ONNX file holds "
             f"{MOST_BYTES / 1e9:.1f}; take a smaller encoder"
         )
+    from cvgssl.export.squares import squares  # imports an extra
+
     sample = (torch.zeros(37, 53, 3, dtype=torch.uint16), torch.tensor(255, dtype=torch.uint16))
     free = torch.export.Dim.DYNAMIC
     try:
@@ -146,6 +174,7 @@ def write_graph(
                 dynamic_shapes=({0: free, 1: free, 2: free}, None),
                 input_names=list(INPUTS),
                 output_names=list(outputs),
+                custom_translation_table={torch.ops.cvgssl.squares.default: squares},
                 verbose=False,
             )
             assert program is not None

@@ -6,17 +6,19 @@ holds exactly: the squares are those of `images.decoding.square_of_pixels`, pixe
 are computed as ratios of whole numbers, in float64. OpenVINO, which has float32 only on the CPU,
 gets the same for enlarged pictures; for others a few may differ by a 2^-22nd.
 
-Shape letters: H rows and W columns of a picture, C its channels (1 or 3), S side of the square, T
-pixels that a place of the square is made of, at most.
+The functions are called while a graph is written and add operators to it: `Value` stands for an
+ONNX tensor. (Tracing them in torch gave three times as many operators, and took seven seconds.)
+
+Shape letters: H rows and W columns of a picture, C its channels (1 or 3), S side of the square, N
+sides of pictures, P places on them, T pixels that a place is made of, at most.
 """
 
-from typing import cast
+from collections.abc import Callable, Iterable
+from typing import Any
 
+import numpy as np
 import PIL
-import torch
-from torch import Tensor, nn
-
-from cvgssl.images.geometry import Geometry
+from onnxscript import ir, opset18
 
 _ONE = 2.0**22  # how Pillow stores a weight of 1
 _LIMB = 2.0**12  # larger numbers of weights are pairs: multiples of it, and what is left
@@ -24,212 +26,259 @@ _LOW = 2.0**8  # weights are split there, so that sums of 255 times each half st
 # from 13 on it resizes the columns first where the height shrinks far more than the width
 _TALL_FIRST = int(PIL.__version__.split(".")[0]) >= 13
 
-
-_Pair = tuple[Tensor, Tensor]
-
-
-class Squares(nn.Module):
-    """Samples to a square of 8-bit colour pixels."""
-
-    def __init__(self, geometry: Geometry) -> None:
-        super().__init__()
-        self.geometry = geometry
-
-    def forward(self, picture: Tensor, white: Tensor) -> Tensor:
-        """Integers [H, W, C] to float32 [3, S, S], whole numbers 0..255.
-
-        white: white level [] of the file's format, 255 or 65535; that of `bit_depth` counts where
-            it is smaller.
-        """
-        pixels = eight_bits(picture.permute(2, 0, 1), white, self.geometry.bit_depth)
-        channels, height, width = (self._number(size, picture) for size in pixels.shape)
-        high, wide = self._resized(height, width)
-        # how many pixels become one, rounded up: at most, of either side, whatever `resize` is
-        ratio = 2 * (picture.shape[0] + picture.shape[1]) // self.geometry.size + 1
-        # both sides at once, as the weights are a good part of the graph
-        before, after = torch.stack([width, height]), torch.stack([wide, high])
-        places = self._places(after)
-        weights, pixel = pillow_weights(places, ratio, before, after, self.geometry.interpolation)
-        across, down = (
-            spread_weights(weights[side], pixel[side], picture.shape[1 - side]) for side in (0, 1)
-        )
-        square = self._resize(pixels, across, down, (height, width), (high, wide))
-        if self.geometry.resize == "pad":
-            inside_row, inside_column = (places >= 0) & (places < after[:, None])
-            inside = inside_column[:, None] & inside_row
-            square = torch.where(inside, square, pixels.double().mean().round().float())
-        chosen = torch.minimum(torch.arange(3, device=picture.device), channels.long() - 1)
-        return square.index_select(0, chosen)
-
-    def _resize(
-        self,
-        pixels: Tensor,
-        across: Tensor,
-        down: Tensor,
-        before: tuple[Tensor, Tensor],
-        after: tuple[Tensor, Tensor],
-    ) -> Tensor:
-        """Float32 [C, S, S] of pixels [C, H, W] and the weights of both sides."""
-        operands = (pixels, *_halves(across.T.contiguous()), *_halves(down))
-        if not _TALL_FIRST:
-            return _rows_first(*operands)
-        (height, width), (high, wide) = before, after
-        tall = (height > high) & (height - high > 2 * (width - wide))
-        if torch.compiler.is_compiling():  # into a graph, which then holds both
-            return cast(Tensor, torch.cond(tall, _columns_first, _rows_first, operands))
-        return _columns_first(*operands) if tall else _rows_first(*operands)
-
-    def _resized(self, height: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
-        """Height and width after resizing, before `crop` cuts and `pad` fills."""
-        side = self.geometry.size
-        if self.geometry.resize == "stretch":
-            return torch.full_like(height, side), torch.full_like(width, side)
-        if self.geometry.resize == "crop":
-            short = torch.minimum(height, width)
-            return _quotient(side * height, short), _quotient(side * width, short)
-        long = torch.maximum(height, width)
-        return (
-            _nearest(side * height, long).clamp(min=1),
-            _nearest(side * width, long).clamp(min=1),
-        )
-
-    def _places(self, after: Tensor) -> Tensor:
-        """Which places of resized sides of `after` pixels [2] the square has, [2, S]."""
-        side = self.geometry.size
-        first = (after - side) / 2
-        first = first.round() if self.geometry.resize == "crop" else -(-first).floor()
-        return torch.arange(side, dtype=torch.float64, device=after.device) + first[:, None]
-
-    def _number(self, size: int, like: Tensor) -> Tensor:
-        """A size, which is a symbol while a graph is made, as a tensor []."""
-        return torch.scalar_tensor(size, dtype=torch.float64, device=like.device)
+op: Any = opset18
+Value = Any
+_Pair = tuple[Value, Value]
 
 
-def eight_bits(picture: Tensor, white: Tensor, bit_depth: int) -> Tensor:
+def squares(
+    picture: Value, white: Value, size: int, resize: str, interpolation: str, bit_depth: int
+) -> Value:
+    """Uint16 [H, W, C] to float32 [3, S, S], whole numbers 0..255.
+
+    white: white level [] of the file's format, uint16, 255 or 65535; that of `bit_depth` counts
+        where it is smaller. Others: see `images.geometry.Geometry`.
+    """
+    pixels = eight_bits(op.Transpose(picture, perm=[2, 0, 1]), white, bit_depth)
+    shape = op.Shape(picture)
+    height, width, channels = (_at(shape, place) for place in range(3))
+    # how many pixels become one, rounded up: at most, of either side, whatever `resize` is
+    ratio = (height + width) * _int(2) / _int(size) + _int(1)
+    # both sides at once, as the weights are a good part of the graph
+    before = _double(op.Gather(shape, _int([1, 0])))
+    after = _resized(before, size, resize)
+    places = _places(after, size, resize)
+    weights, pixel = pillow_weights(places, ratio, before, after, interpolation)
+    across, down = (
+        spread_weights(_at(weights, place), _at(pixel, place), count)
+        for place, count in enumerate((width, height))
+    )
+    square = _multiplied(pixels, across, down, before - after)
+    if resize == "pad":
+        inside = op.And(places >= _number(0), places < op.Unsqueeze(after, _int([1])))
+        inside = op.And(op.Unsqueeze(_at(inside, 1), _int([1])), _at(inside, 0))
+        mean = op.Round(op.ReduceMean(_double(pixels), keepdims=0))
+        square = op.Where(inside, square, _float(mean))
+    return op.Gather(square, op.Min(_int([0, 1, 2]), channels - _int(1)))
+
+
+def eight_bits(picture: Value, white: Value, bit_depth: int) -> Value:
     """Integers of any shape to float32 0..255, rounded; see `images.deep.to_eight_bits`.
 
     Samples over the white level become white here, where that refuses the file.
     """
-    level = white.float().clamp(max=2**bit_depth - 1)
-    scaled = picture.float() * 255 + (level / 2).floor()  # below 2^24
-    return _quotient(scaled, level).clamp(max=255)
+    level = op.Min(_float(white), _single(2**bit_depth - 1))
+    scaled = _float(picture) * _single(255) + op.Floor(level / _single(2))  # below 2^24
+    return op.Min(_quotient(scaled, level), _single(255))
 
 
 def pillow_weights(
-    places: Tensor, ratio: int, before: Tensor, after: Tensor, interpolation: str
-) -> tuple[Tensor, Tensor]:
-    """Weights [N, P, T], whole numbers, and of which pixels, for P places of each of N sides.
+    places: Value, ratio: Value, before: Value, after: Value, interpolation: str
+) -> _Pair:
+    """Weights float64 [N, P, T], whole numbers, and of which pixels, for places float64 [N, P].
 
-    As Pillow's `Resample.c` computes them for 8-bit pixels. places: [N, P]. before, after: pixels
-    of the sides [N]. ratio: not below before / after. Outside of the side weights are 0.
+    As Pillow's `Resample.c` computes them for 8-bit pixels. before, after: pixels of the sides
+    float64 [N]. ratio: int64 [], not below before / after. Outside of the side weights are 0.
     """
-    curve, half = (_triangle, ratio + 1) if interpolation == "bilinear" else (_cubic, 2 * ratio + 1)
-    before, after = before[:, None], after[:, None]
-    centre, unit = (2 * places + 1) * before, 2 * after  # of a place, in pixels: centre / unit
-    whole = (centre / unit).floor()
-    # only the pixels near the place's centre: T = 2 half + 1
-    near = torch.arange(2 * half + 1, dtype=places.dtype, device=places.device) - half
-    distance = (unit[..., None] * near + (after - centre + unit * whole)[..., None]).abs()
-    pixel = whole[..., None] + near
-    inside = (pixel >= 0) & (pixel < before[..., None])
-    reach = 2 * torch.maximum(before, after)[..., None]  # the filter's unit of length
-    high, low = (torch.where(inside, each, 0.0) for each in curve(distance, reach))
-    # centres that are outside by more have no pixels inside
-    first = torch.minimum(whole.clamp(min=-half), before + half)
-    return _shares(high, low), first[..., None] + near
-
-
-def spread_weights(weights: Tensor, pixel: Tensor, count: int) -> Tensor:
-    """Weights [P, count] of all pixels from those of some, both [P, T]; see `pillow_weights`."""
-    margin = pixel.shape[1]
-    wide = torch.zeros(
-        (pixel.shape[0], count + 2 * margin), dtype=weights.dtype, device=weights.device
+    curve, half = (
+        (_triangle, ratio + _int(1))
+        if interpolation == "bilinear"
+        else (_cubic, ratio * _int(2) + _int(1))
     )
-    wide = wide.scatter(1, (pixel + margin).long(), weights)
-    return wide[:, margin : margin + count]
+    before, after = (op.Unsqueeze(each, _int([1])) for each in (before, after))
+    # of a place, in pixels: centre / unit
+    centre, unit = (places * _number(2) + _number(1)) * before, after * _number(2)
+    whole = op.Floor(centre / unit)
+    # only the pixels near the place's centre: T = 2 half + 1
+    near = _double(op.Range(op.Neg(half), half + _int(1), _int(1)))
+    distance = op.Abs(_column(unit) * near + _column(after - centre + unit * whole))
+    pixel = _column(whole) + near
+    inside = op.And(pixel >= _number(0), pixel < _column(before))
+    reach = _column(op.Max(before, after) * _number(2))  # the filter's unit of length
+    high, low = (op.Where(inside, each, _number(0)) for each in curve(distance, reach))
+    # centres that are outside by more have no pixels inside
+    half = _double(half)
+    first = op.Min(op.Max(whole, op.Neg(half)), before + half)
+    return _shares(high, low), _column(first) + near
 
 
-def _triangle(distance: Tensor, reach: Tensor) -> _Pair:
+def spread_weights(weights: Value, pixel: Value, count: Value) -> Value:
+    """Weights [P, count] of all pixels from those of some, both [P, T]; see `pillow_weights`."""
+    shape = op.Shape(pixel)
+    margin = op.Slice(shape, _int([1]), _int([2]))
+    columns = op.Concat(op.Slice(shape, _int([0]), _int([1])), margin * _int(2) + count, axis=0)
+    wide = op.Expand(_number(0), columns)
+    wide = op.ScatterElements(wide, op.Cast(pixel, to=ir.DataType.INT64) + margin, weights, axis=1)
+    return op.Slice(wide, margin, margin + count, _int([1]))
+
+
+def _resized(before: Value, size: int, resize: str) -> Value:
+    """Width and height [2] after resizing, before `crop` cuts and `pad` fills."""
+    if resize == "stretch":
+        return _number([size, size])
+    if resize == "crop":
+        return _quotient(before * _number(size), op.ReduceMin(before))
+    return op.Max(_nearest(before * _number(size), op.ReduceMax(before)), _number(1))
+
+
+def _places(after: Value, size: int, resize: str) -> Value:
+    """Which places of resized sides of `after` pixels [2] the square has, [2, S]."""
+    first = (after - _number(size)) / _number(2)
+    first = op.Round(first) if resize == "crop" else op.Neg(op.Floor(op.Neg(first)))
+    return _number(range(size)) + op.Unsqueeze(first, _int([1]))
+
+
+def _triangle(distance: Value, reach: Value) -> _Pair:
     """1 - x for x = distance / reach below 1, of whole numbers, times reach."""
-    curve = (reach - distance).clamp(min=0)
-    return torch.zeros_like(curve), curve
+    curve = op.Max(reach - distance, _number(0))
+    return curve * _number(0), curve
 
 
-def _cubic(distance: Tensor, reach: Tensor) -> _Pair:
+def _cubic(distance: Value, reach: Value) -> _Pair:
     """Keys's cubic with a = -0.5 at distance / reach, of whole numbers, times 2 reach^3."""
-    middle = _product(reach * reach, 2 * reach)
-    falling = _product(distance * distance, 5 * reach - 3 * distance)
-    far = _product((2 * reach - distance) ** 2, reach - distance)
-    inside, outside = distance < reach, distance < 2 * reach
+    twice = reach * _number(2)
+    middle = _product(reach * reach, twice)
+    falling = _product(distance * distance, reach * _number(5) - distance * _number(3))
+    left = twice - distance
+    far = _product(left * left, reach - distance)
+    inside, outside = distance < reach, distance < twice
     high, low = (
-        torch.where(inside, all_ - less, torch.where(outside, beyond, 0.0))
+        op.Where(inside, all_ - less, op.Where(outside, beyond, _number(0)))
         for all_, less, beyond in zip(middle, falling, far, strict=True)
     )
     return high, low
 
 
-def _product(left: Tensor, right: Tensor) -> _Pair:
-    high = (left / _LIMB).floor()
-    return high * right, (left - high * _LIMB) * right
+def _product(left: Value, right: Value) -> _Pair:
+    high = op.Floor(left / _number(_LIMB))
+    return high * right, (left - high * _number(_LIMB)) * right
 
 
-def _shares(high: Tensor, low: Tensor) -> Tensor:
+def _shares(high: Value, low: Value) -> Value:
     """A pair's numbers [N, P, T] as shares of their sums, times 2^22, rounded: long division."""
-    sign = (high * _LIMB + low).sign()
-    all_high, all_low = (each.sum(dim=-1, keepdim=True) for each in (high, low))
-    total = all_high * _LIMB + all_low
-    total = torch.where(total == 0, 1.0, total)  # of places outside, which no pixel reaches
-    high, low, shares = sign * high, sign * low, torch.zeros_like(high)
+    limb = _number(_LIMB)
+    sign = op.Sign(high * limb + low)
+    all_high, all_low = (op.ReduceSum(each, _int([-1])) for each in (high, low))
+    total = all_high * limb + all_low
+    # of places outside, which no pixel reaches
+    total = op.Where(op.Equal(total, _number(0)), _number(1), total)
+    high, low, shares = sign * high, sign * low, _number(0)
     for bits in (8, 8, 6):
-        carried = (low * 2.0**bits / _LIMB).floor()
-        high, low = high * 2.0**bits + carried, low * 2.0**bits - carried * _LIMB
-        digit = ((high * _LIMB + low) / total).floor()  # a wrong one is made up for by the next
-        shares, high, low = (
-            shares * 2.0**bits + digit,
-            high - digit * all_high,
-            low - digit * all_low,
-        )
-    return sign * (shares + ((high * _LIMB + low) / total + 0.5).floor())
+        shift = _number(2**bits)
+        carried = op.Floor(low * shift / limb)
+        high, low = high * shift + carried, low * shift - carried * limb
+        digit = op.Floor((high * limb + low) / total)  # a wrong one is made up for by the next
+        shares = shares * shift + digit
+        high, low = high - digit * all_high, low - digit * all_low
+    return sign * (shares + op.Floor((high * limb + low) / total + _number(0.5)))
 
 
-def _quotient(number: Tensor, divisor: Tensor) -> Tensor:
-    """The whole part of number / divisor of whole numbers.
+def _quotient(number: Value, divisor: Value) -> Value:
+    """The whole part of number / divisor of whole numbers, of either kind of floats.
 
     Exact also where the division is rounded to a whole number, or is a product with 1 / divisor.
     """
-    whole = (number / divisor).floor()
+    whole = op.Floor(number / divisor)
     rest = number - whole * divisor
-    return whole - (rest < 0).to(number.dtype) + (rest >= divisor).to(number.dtype)
+    less = op.CastLike(rest < op.CastLike(_int(0), rest), number)
+    return whole - less + op.CastLike(rest >= divisor, number)
 
 
-def _nearest(number: Tensor, divisor: Tensor) -> Tensor:
-    """Number / divisor of whole numbers, rounded, a half to the even one."""
+def _nearest(number: Value, divisor: Value) -> Value:
+    """Number / divisor of whole numbers, float64, rounded, a half to the even one."""
     whole = _quotient(number, divisor)
-    side = (2 * (number - whole * divisor) - divisor).sign()  # of a half
-    return (whole + 0.5 + side / 4).round()
+    side = op.Sign((number - whole * divisor) * _number(2) - divisor)  # of a half
+    return op.Round(whole + _number(0.5) + side / _number(4))
 
 
-def _halves(weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Whole numbers as float32 of both halves: multiples of `_LOW`, and what is left."""
-    high = (weights / _LOW).round()
-    return high.float(), (weights - high * _LOW).float()
+def _multiplied(pixels: Value, across: Value, down: Value, less: Value) -> Value:
+    """Float32 [C, S, S] of pixels [C, H, W] and weights [S, W] and [S, H].
+
+    less: by how many pixels the width and the height shrink, [2].
+    """
+    operands = (pixels, _halves(op.Transpose(across, perm=[1, 0])), _halves(down))
+    if not _TALL_FIRST:
+        return _rows_first(op, *operands)
+    wide, high = (_at(less, place) for place in (0, 1))
+    tall = op.And(high > _number(0), high > wide * _number(2))
+    return op.If(
+        tall,
+        then_branch=_branch(_columns_first, *operands),
+        else_branch=_branch(_rows_first, *operands),
+    )
 
 
-def _rows_first(
-    pixels: Tensor, across: Tensor, across_low: Tensor, down: Tensor, down_low: Tensor
-) -> Tensor:
-    narrow = _rounded(pixels @ across, pixels @ across_low)
-    return _rounded(down @ narrow, down_low @ narrow)
+def _rows_first(ops: Any, pixels: Value, across: _Pair, down: _Pair) -> Value:
+    narrow = _rounded(ops, *(ops.MatMul(pixels, each) for each in across))
+    return _rounded(ops, *(ops.MatMul(each, narrow) for each in down))
 
 
-def _columns_first(
-    pixels: Tensor, across: Tensor, across_low: Tensor, down: Tensor, down_low: Tensor
-) -> Tensor:
-    short = _rounded(down @ pixels, down_low @ pixels)
-    return _rounded(short @ across, short @ across_low)
+def _columns_first(ops: Any, pixels: Value, across: _Pair, down: _Pair) -> Value:
+    short = _rounded(ops, *(ops.MatMul(each, pixels) for each in down))
+    return _rounded(ops, *(ops.MatMul(short, each) for each in across))
 
 
-def _rounded(high: Tensor, low: Tensor) -> Tensor:
+def _rounded(ops: Any, high: Value, low: Value) -> Value:
     """Sums of both halves as one 8-bit number; all steps are exact."""
-    total = high + (low / _LOW).floor() + _ONE / _LOW / 2
-    return (total / (_ONE / _LOW)).floor().clamp(0, 255)
+    sums, whole = _single(_ONE / _LOW / 2), _single(_ONE / _LOW)
+    total = ops.Add(ops.Add(high, ops.Floor(ops.Div(low, _single(_LOW)))), sums)
+    return ops.Clip(ops.Floor(ops.Div(total, whole)), _single(0), _single(255))
+
+
+def _halves(weights: Value) -> _Pair:
+    """Whole numbers as float32 of both halves: multiples of `_LOW`, and what is left."""
+    high = op.Round(weights / _number(_LOW))
+    return _float(high), _float(weights - high * _number(_LOW))
+
+
+class _BranchOps:
+    """The operators of a branch, which are none of the graph around it."""
+
+    def __init__(self, branch: str) -> None:
+        self.tape, self._branch = ir.tape.Tape(), branch
+
+    def __getattr__(self, operator: str) -> Callable[..., Value]:
+        def add(*inputs: Value) -> Value:
+            value = self.tape.op(operator, inputs)
+            value.name = f"{self._branch}_{len(self.tape.nodes)}"  # one that is nowhere else
+            return value
+
+        return add
+
+
+def _branch(order: Callable[..., Value], *operands: Any) -> ir.Graph:
+    ops = _BranchOps(order.__name__.strip("_"))
+    square = order(ops, *operands)
+    return ir.Graph([], [square], nodes=ops.tape.nodes, name=square.name)
+
+
+def _at(values: Value, place: int) -> Value:
+    return op.Gather(values, _int(place))
+
+
+def _column(values: Value) -> Value:
+    return op.Unsqueeze(values, _int([2]))
+
+
+def _double(values: Value) -> Value:
+    return op.Cast(values, to=ir.DataType.DOUBLE)
+
+
+def _float(values: Value) -> Value:
+    return op.Cast(values, to=ir.DataType.FLOAT)
+
+
+def _int(numbers: int | list[int]) -> Value:
+    return _constant(numbers, np.int64)
+
+
+def _number(numbers: float | Iterable[float]) -> Value:
+    return _constant(numbers, np.float64)
+
+
+def _single(number: float) -> Value:
+    return _constant(number, np.float32)
+
+
+def _constant(numbers: object, kind: type[np.generic]) -> Value:
+    return op.Constant(value=ir.tensor(np.array(numbers, kind)))
