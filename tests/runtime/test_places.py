@@ -30,6 +30,8 @@ def test_places_that_cannot_be_are_refused_with_flag_and_remedy(tmp_path: Path) 
     assert _refused(tmp_path / "file/a/b", folder=True) == below
     assert _refused(tmp_path / "file", folder=True) == "is a file; name a folder"
     assert _refused(tmp_path) == "is a folder; name a file"
+    chosen = _refused(tmp_path / "chosen.csv", folder=True)
+    assert chosen == "a folder is made here; name it without .csv"
     assert _refused(tmp_path / "loop") == "is a circle of links; name another place"
     assert _refused(tmp_path / "loop/x", folder=True).startswith("is a circle of links")
     assert _refused(tmp_path / ("x" * 300)) == "File name too long; name a shorter one"
@@ -42,7 +44,8 @@ def test_places_that_can_be_made_are_taken(tmp_path: Path) -> None:
     (tmp_path / "dead").symlink_to("not/yet")
     for name in ("file", "dead", "a/b/c"):
         check_place(tmp_path / name, "--out")
-    for name in ("", "dead", "dead/x", "a/b/c"):
+    (tmp_path / "there.csv").mkdir()
+    for name in ("", "dead", "dead/x", "a/b/c", "run.2", "there.csv"):
         check_place(tmp_path / name, "--out", folder=True)
     check_place(Path(os.devnull), "--csv")
 

@@ -24,6 +24,18 @@ _REMEDIES = {
     errno.EEXIST: "name another place",
     errno.EBUSY: "another program uses it; end that, or name another place",
 }
+# of files that commands write; who gives one to a new folder expects a file
+_OF_FILES = (
+    ".csv",
+    ".html",
+    ".json",
+    ".jsonl",
+    ".npz",
+    ".onnx",
+    ".parquet",
+    ".png",
+    ".safetensors",
+)
 _SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -50,6 +62,8 @@ def check_place(path: Path, flag: str, folder: bool | None = False) -> None:
         raise UserError(f"{where}: {error.strerror}; {remedy(error) or _ANOTHER}") from error
     if there != real and not is_folder:
         raise UserError(f"{where}: {there} is a file, not a folder; {_ANOTHER}")
+    if folder and there != real and path.suffix in _OF_FILES:
+        raise UserError(f"{where}: a folder is made here; name it without {path.suffix}")
     if there == real and folder is not None and is_folder != folder and (folder or is_folder):
         wrong = "is a file; name a folder" if folder else "is a folder; name a file"
         raise UserError(f"{where}: {wrong}")
