@@ -30,7 +30,7 @@ def test_the_demo_prints_figures_and_writes_its_page(
     )
     assert not (tmp_path / "out" / "plant" / "train" / "scratches").exists()
     text = page.read_text()
-    for part in ("How good it is", "95 % interval", "What is named wrongly", "Round 2,",
+    for part in ("How good it is", "95 % interval", "Misclassified pictures", "Round 2,",
                  "What it rejects", f"<td>{held_back}</td>", "generator"):  # fmt: skip
         assert part in text
     assert "scratches" not in (tmp_path / "out" / "recognizer" / "labels.csv").read_text()

@@ -153,6 +153,9 @@ def test_flags_are_not_abbreviated_and_extra_words_not_ignored() -> None:
     assert mistakes("m", "--step", "3", "--name", "x")[0] == told
     told = "--save_confg=a: no such option; did you mean --save-config?"
     assert mistakes("m", "--save_confg=a", "--name", "x")[0] == told.replace("_", "-")
+    told = "--model=x: MODEL comes without a flag: prog MODEL IMAGES"
+    assert mistakes("--model=x", "--name", "x")[0] == told
+    assert "did you mean" not in mistakes("--modle", "x", "--name", "x")[0]
     with pytest.raises(UserError, match=r"^extra: not expected here; see prog --help$"):
         parse(FinetuneConfig, ["data", "extra"], "prog", positional=("data",))
 

@@ -75,7 +75,7 @@ def config(tmp_path: Path) -> Path:
 def test_a_benchmark_from_a_configuration_and_again(
     config: Path, command: Command, here: Here, tmp_path: Path
 ) -> None:
-    done = command("bench", config)
+    done = command("bench", "--config", config)
     assert done.returncode == 0, done.stderr
     assert "18 cells computed, 0 found" in done.stderr
     assert "shot 10 left out: too few training pictures in 3 of 3 classes" in done.stderr
@@ -89,16 +89,16 @@ def test_a_benchmark_from_a_configuration_and_again(
 
     page, cells = (out / "report.html").read_bytes(), sorted((out / "cells").rglob("*.json"))
     assert len(cells) == 18
-    assert "0 cells computed, 18 found" in here(config, "--jobs", "2")[2]
+    assert "0 cells computed, 18 found" in here("--config", config, "--jobs", "2")[2]
     assert (out / "report.html").read_bytes() == page
 
     cells[0].unlink()
     cells[1].write_text("{")
-    assert "2 cells computed, 16 found" in here(config)[2]
+    assert "2 cells computed, 16 found" in here("--config", config)[2]
     assert strip_seconds((out / "report.html").read_text()) == strip_seconds(page.decode())
 
     outside_features(tmp_path / "outside.npz", seed=5)
-    _, _, said = here(config, "--heads", "nearest-mean", "--settings", "inductive")
+    _, _, said = here("--config", config, "--heads", "nearest-mean", "--settings", "inductive")
     assert "2 cells computed, 0 found" in said, "other features: nothing may be reused"
 
 
@@ -169,7 +169,7 @@ def test_all_mistakes_are_told_at_once(here: Here, tmp_path: Path) -> None:
             }
         )
     )
-    code, _, said = here("wrong.yaml", "--draw", "3")
+    code, _, said = here("--config", "wrong.yaml", "--draw", "3")
     assert code == 2
     for words in (
         "--features absent.npz: no such file",
@@ -194,7 +194,7 @@ def test_files_that_do_not_fit_are_named(here: Here, tmp_path: Path) -> None:
     np.savez(tmp_path / "c.npz", values=values, names=[f"{n}.png" for n in range(len(names))])
     files = [{"file": f"{n}.npz", "data": "mill" if n != "c" else "c"} for n in "abc"]
     (tmp_path / "bench.yaml").write_text(yaml.safe_dump({"features": files}))
-    code, _, said = here("bench.yaml")
+    code, _, said = here("--config", "bench.yaml")
     assert code == 2
     assert "b.npz: other pictures or classes than a.npz, which is called mill too" in said
     assert "c.npz: fewer than two classes are labelled" in said
@@ -209,7 +209,7 @@ def test_a_head_that_fails_costs_only_its_own_cells(here: Here, tmp_path: Path) 
     heads = ["ridge", {"head": "knn", "label": "broken", "neighbours": 0.5}]
     options = {"features": ["a.npz"], "heads": heads, "settings": ["inductive"], "num_draws": 2}
     (tmp_path / "bench.yaml").write_text(yaml.safe_dump(options | {"shots": [1, 2]}))
-    code, out, said = here("bench.yaml")
+    code, out, said = here("--config", "bench.yaml")
     assert code == 1
     assert "broken at 1 shot failed and is in no table: " in said
     assert "2 cells computed, 0 found" in said
@@ -226,13 +226,13 @@ def test_chosen_labels_stand_beside_random_ones(here: Here, tmp_path: Path) -> N
     chosen = [{"name": "picked", "files": ["picks.csv"]}]
     options = {"features": ["a.npz"], "heads": ["ridge"], "settings": ["inductive"], "num_draws": 2}
     (tmp_path / "bench.yaml").write_text(yaml.safe_dump(options | {"chosen": chosen}))
-    code, out, said = here("bench.yaml", "--shots", "1")
+    code, out, said = here("--config", "bench.yaml", "--shots", "1")
     assert code == 0, said
     (row,) = re.findall(r"^ridge, picked +(.*?) *$", out, re.MULTILINE)
     assert re.fullmatch(r"\d+\.\d\d", row), "one support has no interval"
     chosen[0] |= {"data": "elsewhere"}
     (tmp_path / "bench.yaml").write_text(yaml.safe_dump(options | {"chosen": chosen}))
-    code, _, said = here("bench.yaml")
+    code, _, said = here("--config", "bench.yaml")
     assert code == 2
     assert "chosen picked: data: elsewhere; there are a" in said
 
@@ -252,20 +252,22 @@ def test_pictures_are_embedded_when_an_encoder_is_given(
     encoder = {"name": "tiny", "encoder": file, "image_size": 32, "flips": "none"}
     options = {"data": [str(data)], "heads": ["ridge"], "shots": [2], "num_draws": 2}
     (tmp_path / "bench.yaml").write_text(yaml.safe_dump(options | {"encoders": [encoder]}))
-    code, out, said = here("bench.yaml", "--settings", "inductive")
+    code, out, said = here("--config", "bench.yaml", "--settings", "inductive")
     assert code == 0, said
     assert f"{steel.name}, tiny, inductive" in out
     assert "1 cells computed" in said
-    assert "0 cells computed, 1 found" in here("bench.yaml", "--settings", "inductive")[2]
+    assert (
+        "0 cells computed, 1 found" in here("--config", "bench.yaml", "--settings", "inductive")[2]
+    )
     encoder |= {"poool": "cls", "flips": "twice"}
     (tmp_path / "bench.yaml").write_text(yaml.safe_dump(options | {"encoders": [encoder]}))
-    code, _, said = here("bench.yaml")
+    code, _, said = here("--config", "bench.yaml")
     assert code == 2
     assert "poool: no such option" in said
     assert "--flips twice" in said
     assert here("--encoders", "a.pt")[2] == "cvgssl bench: --encoders: are for --data; name it\n"
     (tmp_path / "bench.yaml").write_text(yaml.safe_dump(options))
-    code, out, said = here("bench.yaml", "--settings", "inductive", "--out", "default")
+    code, out, said = here("--config", "bench.yaml", "--settings", "inductive", "--out", "default")
     assert code == 0, said
     assert f"{steel.name}, tf_efficientnet_lite0, inductive" in out
 
@@ -286,10 +288,13 @@ def test_fine_tuning_stands_beside_heads_on_the_same_draws(
         "finetune": [tuned, guessing], "num_finetune_draws": 2,
     }  # fmt: skip
     (tmp_path / "bench.yaml").write_text(yaml.safe_dump(options))
-    assert "finetune guessing: is semi-supervised; add that to settings" in here("bench.yaml")[2]
+    assert (
+        "finetune guessing: is semi-supervised; add that to settings"
+        in here("--config", "bench.yaml")[2]
+    )
     options["settings"] = ["inductive", "semi-supervised"]
     (tmp_path / "bench.yaml").write_text(yaml.safe_dump(options))
-    code, out, said = here("bench.yaml")
+    code, out, said = here("--config", "bench.yaml")
     assert code == 0, said
     inductive, semi_supervised = out.split("semi-supervised", 1)
     assert re.search(r"^tuned +\d+\.\d\d ± ", inductive, re.MULTILINE)
@@ -313,8 +318,8 @@ def test_fine_tuning_stands_beside_heads_on_the_same_draws(
     (difference,) = [float(r["difference_mean"]) for r in results if r["head"] == "tuned"]
     assert difference == pytest.approx(np.mean(np.subtract(recall[1], recall[0][:2])), abs=1e-3)
     (run / "summary.json").unlink()
-    assert here("bench.yaml")[0] == 0, "the cell is there: nothing is trained"
+    assert here("--config", "bench.yaml")[0] == 0, "the cell is there: nothing is trained"
     assert not (run / "summary.json").exists()
     tuned |= {"epoch": 3, "shot": 5}
     (tmp_path / "bench.yaml").write_text(yaml.safe_dump(options))
-    assert "shot: belongs to the benchmark" in here("bench.yaml")[2]
+    assert "shot: belongs to the benchmark" in here("--config", "bench.yaml")[2]

@@ -263,11 +263,11 @@ def test_auto_says_what_decided() -> None:
     few = HEADS["auto"]().fit(clouds[:60], support(kinds[:60], 2)).decision_  # type: ignore[attr-defined]
     assert (few.gate_open, few.candidates, few.crossed) == (False, ("kernel-ridge",), None)
     assert (few.unlabelled, few.held_out, few.weights) == (54, 6, (1.0,))
-    assert str(few).startswith("unlabelled pictures are not used: there are 54, at least 100 are")
+    assert str(few).startswith("unlabelled pictures are not used by this head: 54 unlabelled ")
     mean, each = few.temperature, few.temperatures[0]
     assert str(few).endswith(
-        "\nthe answer is that of kernel-ridge; probabilities are scaled by temperature "
-        f"{mean:.2f}, after its own of {each:.2f}"
+        "\nthe answer is that of kernel-ridge; temperature of each "
+        f"{each:.2f}, then of the answer {mean:.2f}"
     )
     for shots in (1, 3):
         head = HEADS["auto"]().fit(clouds, support(kinds, shots))
@@ -280,16 +280,17 @@ def test_auto_says_what_decided() -> None:
         assert decision.temperatures == tuple(head.temperatures_)  # type: ignore[attr-defined]
         assert decision.temperature == head.temperature_  # type: ignore[attr-defined]
         first, second = str(decision).splitlines()
-        assert first.startswith("unlabelled pictures are used: with them (diffusion map) fewer ")
+        used = "unlabelled pictures are used by this head: with them (diffusion map) fewer "
+        assert first.startswith(used)
         by_map, by_labels = (f"{100 * share:.1f} %" for share in decision.crossed)
         assert f", {by_map} against {by_labels} of the links" in first
         ridge, diffusion, transport = (f"{100 * weight:.0f} %" for weight in decision.weights)
         shares = f"{ridge} kernel-ridge, {diffusion} diffusion and {transport} transport, "
         assert second.startswith(f"the answer is {shares}")
-        source = "named 9 labels that were held" if shots == 3 else "no label could be held out"
+        source = "predicted 9 labels held out" if shots == 3 else "no label could be held out"
         agree = f"diffusion and transport agree on {100 * decision.agreement:.0f} % of the unl"
         assert source in second and agree in second
-        assert "; probabilities are scaled by temperature " in second
+        assert "; temperature " in second
         stored = json.loads(json.dumps(asdict(decision)))
         assert stored["crossed"] == list(decision.crossed)
 

@@ -68,7 +68,7 @@ def test_a_label_that_the_others_contradict_and_what_they_are_worth(tmp_path: Pa
     fine = select(table(), 2, labelled=lines)
     assert fine.held_out is not None and fine.held_out.right == fine.held_out.held_out == 24
     assert fine.held_out.low == pytest.approx(86.2, abs=0.1) and fine.suspected == ()
-    assert "24 of 24 labels are named right" in str(fine.held_out)
+    assert "24 of 24 labels are predicted right" in str(fine.held_out)
     assert "86 to 100 %" in str(fine.held_out)
     lines[9] = lines[9]._replace(label="b")
     found = select(table(), 2, labelled=lines)

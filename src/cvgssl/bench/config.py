@@ -38,8 +38,8 @@ SHOTS = (1, 2, 3, 4, 5, 8, 10, 16)
 class BenchConfig(RuntimeOption, SizeLimit):
     """Compare heads on features of one or several data sets and encoders.
 
-    `cvgssl bench CONFIG.yaml` takes these options from a file; `cvgssl bench --features FILE` needs
-    none. What has been computed in the folder --out before is not computed again.
+    `cvgssl bench --config FILE.yaml` takes these options from a file; `cvgssl bench --features
+    FILE` needs none. What has been computed in the folder --out before is not computed again.
     """
 
     features: tuple[Annotated[FeatureSource, BeforeValidator(checked_source)], ...] = Field(

@@ -1,4 +1,4 @@
-"""`cvgssl bench CONFIG.yaml`: compare heads over data sets, encoders, settings, shots and draws."""
+"""`cvgssl bench`: compare heads over data sets, encoders, settings, shots and draws."""
 
 import sys
 from collections.abc import Sequence
@@ -12,10 +12,7 @@ COMMAND = Command(BenchConfig)
 
 def run(argv: Sequence[str], prog: str) -> int:
     """Compute what is missing, print the tables, write the page; 1 when a cell failed."""
-    words = list(argv)
-    if words and not words[0].startswith("-"):
-        words.insert(0, "--config")
-    config = COMMAND.parse(words, prog)
+    config = COMMAND.parse(argv, prog)
 
     from cvgssl.bench.job import run_bench
     from cvgssl.report.bench import print_bench, write_bench_page

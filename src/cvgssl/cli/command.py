@@ -93,7 +93,9 @@ def parse(
         if value is not None and not (value == [] and name in positional)
     }
     file, save = flags.pop("config", None), flags.pop("save_config", None)
-    problems = [_unexpected(word, [*fields, "config", "save_config"], prog) for word in unknown]
+    problems = [
+        _unexpected(word, [*fields, "config", "save_config"], prog, positional) for word in unknown
+    ]
     if "resume" in flags:
         if file:
             problems.append("--config: leave it out, --resume takes the options of the run")
@@ -230,11 +232,15 @@ def _summary(config: type) -> str:
     return (config.__doc__ or "").strip()
 
 
-def _unexpected(word: str, fields: Iterable[str], prog: str) -> str:
+def _unexpected(word: str, fields: Iterable[str], prog: str, positional: Sequence[str]) -> str:
     if not word.startswith("-"):
         return f"{word}: not expected here; see {prog} --help"
-    flags = [f"--{name.replace('_', '-')}" for name in fields]
-    close = difflib.get_close_matches(word.partition("=")[0], flags, n=1, cutoff=0.8)
+    flag = word.partition("=")[0]
+    if (name := flag.removeprefix("--").replace("-", "_")) in positional:
+        order = " ".join(map(str.upper, positional))
+        return f"{word}: {name.upper()} comes without a flag: {prog} {order}"
+    flags = [f"--{name.replace('_', '-')}" for name in fields if name not in positional]
+    close = difflib.get_close_matches(flag, flags, n=1, cutoff=0.8)
     return f"{word}: no such option; " + (
         f"did you mean {close[0]}?" if close else f"see {prog} --help"
     )

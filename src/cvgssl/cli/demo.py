@@ -179,7 +179,7 @@ def _fit(out: Path, plant: Path, labels: Path, scale: Scale) -> tuple[FitConfig,
 
 
 def _rejections(known: Sequence["Prediction"], new: Sequence["Prediction"]) -> list[list[str]]:
-    """Of each group: pictures, right, named wrongly, unknown, not sure."""
+    """Of each group: pictures, right, misclassified, unknown, not sure."""
     rows = []
     for name, answers in (("test/, known classes", known), (f"{HELD_BACK}, a new kind", new)):
         verdicts = Counter(each.verdict for each in answers)
@@ -190,7 +190,7 @@ def _rejections(known: Sequence["Prediction"], new: Sequence["Prediction"]) -> l
 
 
 def _counted(row: Sequence[str]) -> list[str]:
-    words = ("pictures", "right", "named wrongly", *(f'"{word}"' for word in REJECTED))
+    words = ("pictures", "right", "misclassified", *(f'"{word}"' for word in REJECTED))
     return [f"{count} {word}" for count, word in zip(row, words, strict=True)]
 
 

@@ -36,7 +36,7 @@ def demo_page(
         f"No label was of {HELD_BACK}. With --unknown about a tenth of the pictures of known "
         'classes may be called "unknown"; "not sure" comes on top.'
     )
-    columns = ["pictures of", "all", "right", "named wrongly", *(f'"{word}"' for word in REJECTED)]
+    columns = ["pictures of", "all", "right", "misclassified", *(f'"{word}"' for word in REJECTED)]
     page.table(columns, rows)
     _draw_gallery(page, out / GALLERY, known, new)
     page.heading("What was chosen to be labelled")
@@ -66,4 +66,4 @@ def _draw_gallery(
         rows.append(row)
     title = f"Generated test pictures by class, and {HELD_BACK} as a new kind: the answers"
     gallery_figure(rows, path, title, [name.replace("_", " ") for name in groups])
-    page.image(path, "Green: right, or a new kind rejected. Red: named wrongly or rejected.")
+    page.image(path, "Green: right, or a new kind rejected. Red: misclassified or rejected.")

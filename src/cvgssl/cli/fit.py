@@ -41,8 +41,9 @@ def print_fit(folder: Path, summary: "FitSummary") -> None:
         print(summary.decision)
     if summary.mirror_images:
         print(
-            f"labels alone are learned from with {counted(summary.mirror_images, 'mirror image')} "
-            "of each picture; where a defect's direction is its class, say --support-flips none"
+            "what learns from labels alone also sees "
+            f"{counted(summary.mirror_images, 'mirror image')} of each labelled picture; where a "
+            "defect's direction is its class, say --support-flips none"
         )
     print("probabilities take all classes as equally frequent")
     if summary.labelled == len(summary.classes):
@@ -55,7 +56,7 @@ def print_fit(folder: Path, summary: "FitSummary") -> None:
     else:
         _print_test(summary.test, summary)
         print(f"recall of each class and the mistakes: {folder / PAGE}")
-    print(f"name pictures: cvgssl predict {folder} PICTURES")
+    print(f"classify new pictures: cvgssl predict {folder} PICTURES")
 
 
 def _print_test(test: "OnTest", summary: "FitSummary") -> None:

@@ -91,8 +91,8 @@ class AutoHead(HeadOfHeads):
     >>> head.predict([[0.8, 0.3]])
     array([0])
     >>> print(head.decision_)  # doctest: +ELLIPSIS
-    unlabelled pictures are not used: there are 0, at least 100 are needed
-    the answer is that of kernel-ridge; probabilities are scaled by temperature 0.99, ...
+    unlabelled pictures are not used by this head: 0 unlabelled ones are too few, it needs 100
+    the answer is that of kernel-ridge; temperature of each ..., then of the answer 0.99
     """
 
     def __init__(self, prior: tuple[float, ...] = (0.2, 0.4, 0.4)) -> None:

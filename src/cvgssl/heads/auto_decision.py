@@ -57,20 +57,19 @@ class AutoDecision:
     def __str__(self) -> str:
         """Two lines: whether unlabelled pictures are used and why; what is averaged and why."""
         used = "used" if self.gate_open else "not used"
-        first = f"unlabelled pictures are {used}: {self.reason}"
-        scaled = f"probabilities are scaled by temperature {self.temperature:.2f}"
+        first = f"unlabelled pictures are {used} by this head: {self.reason}"
         own = ", ".join(map("{:.2f}".format, self.temperatures))
-        if len(self.candidates) == 1:
-            scaled += f", after its own of {own}" if self.held_out else ""
-            return f"{first}\nthe answer is that of {self.candidates[0]}; {scaled}"
+        scaled = f"temperature {self.temperature:.2f}"
         if self.held_out:
-            scaled += f", each head's before by {own}"
+            scaled = f"temperature of each {own}, then of the answer {self.temperature:.2f}"
+        if len(self.candidates) == 1:
+            return f"{first}\nthe answer is that of {self.candidates[0]}; {scaled}"
         *shares, last = (
             f"{100 * weight:.0f} % {name}"
             for name, weight in zip(self.candidates, self.weights, strict=True)
         )
         source = (
-            f"weighted by how well each named {self.held_out} labels that were held out in turn"
+            f"weighted by how well each predicted {self.held_out} labels held out in turn"
             if self.held_out
             else "by default, as no label could be held out"
         )
@@ -83,7 +82,7 @@ class AutoDecision:
 def reason_of(crossed: tuple[float, float] | None, unlabelled: int) -> str:
     """Why unlabelled pictures are used or not; the arguments are those of `AutoDecision`."""
     if crossed is None:
-        return f"there are {unlabelled}, at least {LEAST_ROWS} are needed"
+        return f"{unlabelled} unlabelled ones are too few, it needs {LEAST_ROWS}"
     with_map, labels = (f"{100 * share:.1f} %" for share in crossed)
     verdict = "fewer" if crossed[0] < crossed[1] else "no fewer"
     return (

@@ -40,7 +40,7 @@ class FitConfig(EncodingOptions):
 
     Labels come from a filled-in list or a draw; all other train pictures are used without labels.
     Test pictures are used for nothing but the accuracy that is printed at the end.
-    `cvgssl predict OUT PICTURES` then names new pictures.
+    `cvgssl predict OUT PICTURES` then classifies new pictures.
     """
 
     labels: Path | None = Field(
@@ -161,15 +161,15 @@ class WatchedFolder(CheckedOptions):
 
     watch: Path | None = Field(
         default=None,
-        description="name pictures as they arrive in this folder and below; `predict`: in place of "
-        "PICTURES, until Ctrl-C; `station`: by the live version",
+        description="classify pictures as they arrive in this folder and below; `predict`: in "
+        "place of PICTURES, until Ctrl-C; `station`: by the live version",
     )
     poll_seconds: float = Field(
         default=1.0,
         gt=0,
         le=3600,
-        description="with --watch: time between two looks at the folder; a picture is named when "
-        "it is the same at both",
+        description="with --watch: time between two looks at the folder; a picture is "
+        "classified when it is the same at both",
     )
 
     def _problems(self) -> list[str]:

@@ -45,7 +45,7 @@ def write_bench_page(bench: Bench) -> Path:
         _maps(page, bench, source, name)
         _mistakes(page, bench, source, name)
     page.heading("How to make this again")
-    page.text(f"cvgssl {__version__}: cvgssl bench {bench.config.out / 'config.yaml'}")
+    page.text(f"cvgssl {__version__}: cvgssl bench --config {bench.config.out / 'config.yaml'}")
     page.code(to_yaml(bench.config), "config.yaml")
     return page.write(bench.config.out / PAGE)
 
@@ -164,7 +164,7 @@ def _mistakes(page: Page, bench: Bench, source: LoadedSource, name: str) -> None
     mistakes = worst_mistakes([cell for cell in cells if cell.shot == shot])
     if not mistakes:
         return
-    page.heading("What is named wrongly most often", level=3)
+    page.heading("Pictures most often misclassified", level=3)
     page.text(
         f"Over all heads, settings and draws at {shot} shot: true class in green, below it in red "
         "the class it is mistaken for and in what share of all answers."
@@ -180,7 +180,7 @@ def _mistakes(page: Page, bench: Bench, source: LoadedSource, name: str) -> None
             mistakes, files, path, f"{name}, {shot} shot", bench.config.max_megapixels
         )
         if drawn:
-            page.image(drawn, "Pictures most often named wrongly.")
+            page.image(drawn, "Pictures most often misclassified.")
     else:
         note = not_shown(source.file, source.facts["about"], remedy)
     if note:
@@ -191,7 +191,7 @@ def _mistakes(page: Page, bench: Bench, source: LoadedSource, name: str) -> None
             [mistake.name, mistake.label, mistake.predicted_class, f"{100 * mistake.share:.0f}"]
             for mistake in mistakes
         ],
-        folded="their names",
+        folded="the list",
     )
 
 

@@ -96,7 +96,7 @@ def _classes(page: Page, folder: Path, summary: FitSummary, test: OnTest) -> Non
 def _mistakes(
     page: Page, config: FitConfig, folder: Path, summary: FitSummary, test: OnTest
 ) -> None:
-    page.heading("What is named wrongly")
+    page.heading("Misclassified pictures")
     wrong = [
         answer
         for answer in read_test_answers(folder / TEST_ANSWERS)
@@ -107,31 +107,31 @@ def _mistakes(
         return
     if len(summary.classes) <= MOST_CLASSES:
         path = folder / CONFUSION
-        title = f"{len(wrong)} of {test.pictures} test pictures are named wrongly"
+        title = f"{len(wrong)} of {test.pictures} test pictures are misclassified"
         confusion_figure(np.array(test.confusion), summary.classes, path, title)
-        page.image(path, "True classes in rows, classes named in columns.")
+        page.image(path, "True classes in rows, predicted classes in columns.")
     wrong.sort(key=lambda answer: (-answer.probability, answer.name))
     _pictures(page, config, folder, wrong[:SHOWN])
     page.table(
-        ["picture", "is", "is named", "probability, %"],
+        ["picture", "true class", "predicted class", "probability, %"],
         [[each.name, each.label, each.predicted_class, f"{100 * each.probability:.0f}"]
          for each in wrong[:LISTED]],
-        folded="their names" if len(wrong) <= LISTED else f"the names of the first {LISTED}",
+        folded="the list" if len(wrong) <= LISTED else f"the first {LISTED}",
     )  # fmt: skip
 
 
 def _pictures(page: Page, config: FitConfig, folder: Path, wrong: list[AnswerOnTest]) -> None:
-    """The pictures that are named wrongly with the highest probabilities."""
+    """The misclassified pictures with the highest probabilities."""
     files, note = pictures_below(config.data, [each.name for each in wrong], "DATA")
     drawn = mistakes_figure(
         [Mistake(*each) for each in wrong],
         files,
         folder / MISTAKES,
-        "named wrongly, with the highest probabilities first",
+        "misclassified, the highest probabilities first",
         config.max_megapixels,
     )
     if drawn:
-        page.image(drawn, "True class in green, below it the class named and its probability.")
+        page.image(drawn, "True class in green, below it the predicted class and its probability.")
     if note:
         page.text(note)
 

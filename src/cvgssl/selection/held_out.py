@@ -1,4 +1,4 @@
-"""What labels say of each other: each held out in turn and named by a head that has the others.
+"""What labels say of each other: each held out in turn and predicted by a head that has the others.
 
 Shape letters: N rows, L of them held out, K classes.
 """
@@ -33,10 +33,10 @@ class Suspect:
 
 @dataclass(frozen=True)
 class HeldOutLabels:
-    """How labels are named when they are held out in turn.
+    """How labels are predicted when they are held out in turn.
 
     held_out: labels of classes of two labels or more; a class of one is lost without it, so
-    nothing can be said of it. right: named as labelled. low, high: 95 % interval of the
+    nothing can be said of it. right: predicted as labelled. low, high: 95 % interval of the
     accuracy, per cent (Wilson 1927); None where no label is held out. suspects: the most suspected
     first.
     """
@@ -56,7 +56,7 @@ class HeldOutLabels:
         """One line."""
         if self.low is None or self.high is None:
             return "too few labels to tell how often the recognizer is right"
-        named = f"{self.right} of {self.held_out} labels are named right when they are held out"
+        named = f"{self.right} of {self.held_out} labels are predicted right when held out"
         interval = f"{self.low:.0f} to {self.high:.0f} % of pictures such as these"
         return f"{named} in turn, so {interval}{': too few to tell' if self.too_few else ''}"
 
@@ -71,7 +71,7 @@ def held_out_labels(head: CalibratedHead, target: NDArray[np.int64]) -> HeldOutL
     of half of them. How many mistakes it finds: docs/selecting.md.
 
     The estimate is for pictures such as the labelled ones: where those were chosen for being odd
-    or doubtful, others are named right more often.
+    or doubtful, others are predicted right more often.
     """
     predicted, rows = head.held_out_, head.held_out_rows_
     counts = np.bincount(target[target >= 0])

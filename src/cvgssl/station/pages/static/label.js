@@ -118,7 +118,7 @@ if (document.getElementById("labelling")) {
     byId("estimate-note").textContent = !some
       ? t("Too few to tell: at least two classes need two labels each.")
       : (held.too_few ? t("Too few to tell.") + " " : "")
-        + t("95 % interval of the accuracy: {right} of {held_out} labels are named right when they are held out in turn. For pictures such as these, which were chosen because they teach most.", held)
+        + t("95 % interval of the accuracy: {right} of {held_out} labels are predicted right when held out in turn. For pictures such as these, which were chosen because they teach most.", held)
         + (state.labelled > held.held_out ? " " + t("{n} more labels cannot be held out: each is the only one of its class.", { n: state.labelled - held.held_out }) : "");
     byId("outlook").textContent = outlookText(outlook);
     byId("stop").hidden = !outlook?.enough;
