@@ -20,13 +20,13 @@ from cvgssl.recognizer.fit import fit
 from cvgssl.station.events import LOG, EventLog
 
 
-def until(is_so: Callable[[], Any], seconds: float = 30) -> Any:
-    """What `is_so` gives as soon as that is true."""
-    end = time.monotonic() + seconds
-    while not (found := is_so()):
+def until(is_so: Callable[[], Any]) -> Any:
+    """What `is_so` gives as soon as that is true; fails long after any machine would have it."""
+    end = time.monotonic() + 240
+    while not (answer := is_so()):
         assert time.monotonic() < end, "nothing happened"
         time.sleep(0.02)
-    return found
+    return answer
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import hashlib
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from cvgssl.station.evidence import about
 from cvgssl.station.jobs import Jobs
 from cvgssl.station.models import Models, Version
 from cvgssl.station.picture_store import PictureStore
+from tests.station.conftest import until
 
 pytestmark = pytest.mark.slow
 
@@ -42,11 +42,9 @@ class Parts:
 
     def compared(self, before: Version, after: Version) -> None:
         self.comparisons.ask(before, after, "anna")
-        end = time.monotonic() + 240
-        while not (job := self.comparisons.job(before.number, after.number)) or not job.is_over:
-            assert time.monotonic() < end
-            time.sleep(0.1)
-        assert job.state == "done", job.message
+        until(lambda: (job := self.comparisons.job(before.number, after.number)) and job.is_over)
+        job = self.comparisons.job(before.number, after.number)
+        assert job and job.state == "done", job
 
 
 @pytest.fixture

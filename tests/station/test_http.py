@@ -20,7 +20,7 @@ from PIL import Image
 
 from cvgssl.recognizer.predict import predict
 from cvgssl.station.connections import Connection
-from tests.station.conftest import Running, Start
+from tests.station.conftest import Running, Start, until
 
 
 @pytest.fixture(scope="module")
@@ -253,19 +253,19 @@ def test_the_log_has_a_line_for_each_request(running: Running, pictures: list[Pa
     with socket.create_connection(("127.0.0.1", running.port)) as connection:
         connection.sendall(b"no HTTP\r\n\r\n")
         assert connection.recv(4096).startswith(b"HTTP/1.1 400")
-    until = time.monotonic() + 30
-    while len(lines := running.log.read_text().splitlines()[before:]) < 4:
-        assert time.monotonic() < until
-    first, second, third, last = map(json.loads, lines)
+
+    def lines(count: int) -> list[str]:
+        until(lambda: len(running.log.read_text().splitlines()[before:]) >= count)
+        return running.log.read_text().splitlines()[before:]
+
+    first, second, third, last = map(json.loads, lines(4))
     assert first["status"] == 200 and first["version"] == 1 and first["client"] == "127.0.0.1"
     assert first["pictures"] == [{name: said[name] for name in ("sha256", "answer", "probability")}]
     assert (second["path"], second["status"]) == ("/v1/models", 200)
     assert third["status"] == 422
     assert last["message"] == "Invalid HTTP request received."
     running.ask("POST", "/v1/predict", bytes(2_000_001), Content_Type="image/png")
-    while len(lines := running.log.read_text().splitlines()[before:]) < 5:
-        assert time.monotonic() < until
-    refused = json.loads(lines[-1])
+    refused = json.loads(lines(5)[-1])
     assert (refused["path"], refused["status"]) == ("/v1/predict", 413)
     assert refused["client"] == "127.0.0.1" and "over 2 MB" in refused["refused"]
     assert all("at" in json.loads(line) for line in running.log.read_text().splitlines())

@@ -4,8 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,6 +23,7 @@ from cvgssl.station.models import Models
 from cvgssl.station.picture_store import PictureStore
 from cvgssl.station.pool import Pool
 from cvgssl.station.review import Reviews
+from tests.station.conftest import until
 
 
 @pytest.fixture
@@ -32,13 +32,6 @@ def jobs(tmp_path: Path, python: str, monkeypatch: pytest.MonkeyPatch) -> Iterat
     found = Jobs(tmp_path, tmp_path / LOG)
     yield found
     found.close()
-
-
-def until(is_so: Callable[[], bool], seconds: float = 240) -> None:
-    end = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def is_over(jobs: Jobs, number: int) -> bool:

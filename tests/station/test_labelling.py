@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -95,9 +94,7 @@ def test_from_no_label_to_the_stop_sign(start: Open) -> None:
     assert one.held_out is not None and one.held_out["too_few"] and one.held_out["low"] is None
     for at in range(5):
         for name in SIZES:
-            used = time.process_time()
             last = give(labelling, f"{name}-{at:03}.png")
-            used = time.process_time() - used
     assert {each["name"] for each in last.classes} == set(SIZES)
     assert 20 <= last.labelled == 120 - last.open <= 21
     assert sum(each["pictures"] for each in last.classes) == 120
@@ -108,7 +105,7 @@ def test_from_no_label_to_the_stop_sign(start: Open) -> None:
     assert last.held_out["low"] > 80 and not last.held_out["too_few"]
     assert last.head == "kernel-ridge" and last.elsewhere == 0
     json.dumps(asdict(last))
-    assert last.seconds > 0 and used < 5  # of a processor, however busy the machine is
+    assert last.seconds > 0
 
 
 def test_answers_are_those_of_the_head_on_the_embeddings(start: Open, tmp_path: Path) -> None:

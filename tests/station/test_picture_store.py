@@ -2,13 +2,13 @@
 
 import hashlib
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cvgssl.station.picture_store import PictureStore
+from tests.station.conftest import until
 
 
 def digest(data: bytes) -> str:
@@ -59,10 +59,7 @@ def test_the_oldest_go(store: PictureStore, tmp_path: Path) -> None:
         os.utime(path, (10**9 + number, 10**9 + number))
     store.keep(pictures[0], digest(pictures[0]))  # asked about again: the newest now
     store.keep(b"last" * 1000, digest(b"last" * 1000))
-    until = time.monotonic() + 30
-    while len(files(tmp_path)) > 30:  # all but "last" have 3000 bytes
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    until(lambda: len(files(tmp_path)) <= 30)  # all but "last" have 3000 bytes
     assert store.read(digest(pictures[0])) == pictures[0]
     assert store.read(digest(pictures[1])) is None
     assert store.read(digest(pictures[-1])) == pictures[-1]
@@ -82,9 +79,7 @@ def test_what_a_kill_left_half_written_goes(tmp_path: Path) -> None:
         (folder / name).write_bytes(b"half")
     os.utime(folder / ".ab12.00", (1, 1))
     store = PictureStore(tmp_path, 1000)
-    until = time.monotonic() + 30
-    while (folder / ".ab12.00").exists():
-        assert time.monotonic() < until
+    until(lambda: not (folder / ".ab12.00").exists())
     assert (folder / ".ab34.00").exists()  # another process may be at it
     store.close()
 
