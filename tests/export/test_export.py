@@ -221,7 +221,12 @@ def test_what_cannot_be_exported(
         (bf16, "it.onnx", (), "was fitted in bf16"),
         (folder, "it.onnx", ("--draw", "2"), "without --draw and --checkpoint"),
         (tmp_path, "it.onnx", (), "draw_1.safetensors: no such file; no draw is finished there"),
-        (tmp_path, "it.onnx", ("--encoder", "w"), "--encoder: .* holds its own weights"),
+        (
+            tmp_path,
+            "it.onnx",
+            ("--encoder-files", "w"),
+            "files: .* holds its own weights",
+        ),
         (tmp_path / "none", "it.onnx", (), "no such run folder or model file"),
         (folder, "it.pt", (), "must end in .onnx or .xml"),
     ):

@@ -177,8 +177,8 @@ def test_options_that_a_file_cannot_use(
     assert main(["predict", str(with_map.file), images, *words]) == 2
     errors = capsys.readouterr().err
     assert "leave --draw, --false-rejection-rate, --gpu out" in errors and errors.count("\n") == 1
-    assert main(["predict", str(with_map.file), images, "--encoder", "w.safetensors"]) == 2
-    assert "leave --encoder out" in capsys.readouterr().err
+    assert main(["predict", str(with_map.file), images, "--encoder-files", "w.safetensors"]) == 2
+    assert "leave --encoder-files out" in capsys.readouterr().err
     assert main(["predict", str(trained.file), images, "--unknown"]) == 2
     errors = capsys.readouterr().err
     assert "has no score; --unknown needs" in errors and errors.count("\n") == 1

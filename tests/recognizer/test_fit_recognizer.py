@@ -225,9 +225,11 @@ def test_the_encoders_file_is_found_and_checked(
     moved = tmp_path / "else" / "where.safetensors"
     moved.parent.mkdir()
     shutil.move(file, moved)
-    with pytest.raises(UserError, match=r"test_vit, .*vit\.safetensors, are gone; .*--encoder"):
+    with pytest.raises(
+        UserError, match=r"test_vit, .*vit\.safetensors, are gone; .*--encoder-files"
+    ):
         predict(folder, images)
-    assert answers(predict(folder, images, encoder=[str(moved)])) == wanted
+    assert answers(predict(folder, images, encoder_files=[str(moved)])) == wanted
     for place in (folder, tmp_path / "weights"):
         place.mkdir(exist_ok=True)
         shutil.copy(moved, place / "vit.safetensors")
@@ -238,7 +240,7 @@ def test_the_encoders_file_is_found_and_checked(
     with pytest.raises(UserError, match=r"vit\.safetensors: has changed since .*fit again"):
         predict(folder, images)
     with pytest.raises(UserError, match=r"has sha256 .*was fitted with test_vit"):
-        predict(folder, images, encoder=[str(file)])
+        predict(folder, images, encoder_files=[str(file)])
 
 
 def test_folders_that_are_not_whole(fitted: Fit, plates: Path, tmp_path: Path) -> None:

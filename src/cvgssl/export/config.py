@@ -31,7 +31,7 @@ class ExportConfig(CheckedOptions):
     checkpoint: Literal["last", "ema"] = Field(
         default="last", description="last: weights of the last epoch; ema: their running average"
     )
-    encoder: tuple[str, ...] = Field(
+    encoder_files: tuple[str, ...] = Field(
         default=(),
         description="for a folder of `cvgssl fit` whose encoder's weights have been moved: the "
         "files",

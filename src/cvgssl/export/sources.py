@@ -72,9 +72,9 @@ def open_source(config: ExportConfig) -> ExportSource:
                 "them out"
             )
         return FittedSource(config)
-    if config.encoder:
+    if config.encoder_files:
         raise UserError(
-            f"--encoder: {config.recognizer} is no folder of `cvgssl fit` and holds its own "
+            f"--encoder-files: {config.recognizer} is no folder of `cvgssl fit` and holds its own "
             "weights; leave it out"
         )
     if config.int8:
@@ -92,7 +92,7 @@ def predict_options(config: ExportConfig, verdicts: bool) -> PredictOptions:
         pictures=(config.recognizer,),
         draw=config.draw,
         checkpoint=config.checkpoint,
-        encoder=config.encoder,
+        encoder_files=config.encoder_files,
         unknown=verdicts,
         skip_corrupt=True,
         batch_size=16,

@@ -216,7 +216,7 @@ class PredictOptions(CheckedOptions, GpuOption, RuntimeOption, BatchOptions):
         description="also name this many labelled pictures, those most like each picture, with "
         "class and similarity (cosine); for folders of `cvgssl fit` and files of them",
     )
-    encoder: tuple[str, ...] = Field(
+    encoder_files: tuple[str, ...] = Field(
         default=(),
         description="for a folder of `cvgssl fit` whose encoder's weights have been moved: the "
         "files",
@@ -265,7 +265,7 @@ class RecentreConfig(CheckedOptions, GpuOption, RuntimeOption, BatchOptions):
         description="CSV of path,label: pictures since the change that people named, which are "
         "learned, too; three are enough, those that RECOGNIZER is least sure of",
     )
-    encoder: tuple[str, ...] = Field(
+    encoder_files: tuple[str, ...] = Field(
         default=(), description="where the encoder's weights have been moved: the files"
     )
 

@@ -34,7 +34,7 @@ def find_recognizer(options: PredictOptions) -> Path:
             "is of `cvgssl export`, with weights and thresholds in it, for the processor",
             {
                 **_flags_of_runs(options),
-                "--encoder": bool(options.encoder),
+                "--encoder-files": bool(options.encoder_files),
                 "--false-rejection-rate": rate,
                 "--gpu": options.gpu is not None,
                 "--runtime": options.runtime != "auto",
@@ -42,7 +42,7 @@ def find_recognizer(options: PredictOptions) -> Path:
         )
         return path
     file = find_model(path, options.draw, options.checkpoint)
-    _check_unused(file, "holds its own weights", {"--encoder": bool(options.encoder)})
+    _check_unused(file, "holds its own weights", {"--encoder-files": bool(options.encoder_files)})
     return file
 
 

@@ -146,7 +146,7 @@ def load_embedding(card: RecognizerCard, options: PredictOptions) -> Embedding:
     if embed.precision == "fp16" and not has_gpu():
         log.warning("%s: fitted in fp16, which needs a GPU; fp32 is used", folder)
         embed = card.options(runtime=options.runtime, precision="fp32")
-    requests = find_encoders(folder, card.encoders, options.encoder, embed)
+    requests = find_encoders(folder, card.encoders, options.encoder_files, embed)
     if options.gpu is None:
         known = _known(card.encoders, requests)
         if known is not None:

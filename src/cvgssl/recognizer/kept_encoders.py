@@ -68,12 +68,12 @@ def _find_all(
     wanted = {kept.sha256: kept.record.name for kept in encoders if kept.path is not None}
     moved = dict[str | None, Path]()
     for name in files:
-        path = weight_file(name, f"--encoder {name}")
+        path = weight_file(name, f"--encoder-files {name}")
         digest = weights_digest(path)
         if digest not in wanted:
             names = ", ".join(f"{name} (sha256 {str(sha)[:8]})" for sha, name in wanted.items())
             raise UserError(
-                f"--encoder {name}: has sha256 {digest[:8]}; {folder} was fitted with "
+                f"--encoder-files {name}: has sha256 {digest[:8]}; {folder} was fitted with "
                 f"{names or 'an encoder that needs no file'}"
             )
         moved[digest] = path
@@ -87,7 +87,7 @@ def _find(folder: Path, encoder: KeptEncoder) -> Path:
     """The file where it was, in the recognizer's folder, or among the weights."""
     path = encoder.path
     assert path is not None
-    remedy = f"name its place by --encoder FILE, or put it into {folder} or {weights_folder()}"
+    remedy = f"name it by --encoder-files FILE, or put it into {folder} or {weights_folder()}"
     places = [
         place
         for place in (path, folder / path.name, weights_folder() / path.name)

@@ -85,7 +85,7 @@ def predict(
     unknown: bool = False,
     false_rejection_rate: float = DEFAULT_RATE,
     nearest: int = 0,
-    encoder: Sequence[str] = (),
+    encoder_files: Sequence[str] = (),
     max_megapixels: int = MAX_MEGAPIXELS,
     gpu: int | None = None,
     runtime: Runtime = "auto",
@@ -103,7 +103,7 @@ def predict(
         be called unknown; exported files have fixed thresholds.
     nearest: labelled pictures to name with each answer, up to 5, of a folder of `fit` and files of
         it.
-    encoder: for a folder of `fit`: weights that have been moved since.
+    encoder_files: for a folder of `fit`: weights that have been moved since.
     max_megapixels: millions of pixels of the largest picture that is read.
     runtime: what runs frozen networks on the CPU, torch, openvino or onnxruntime; auto: openvino
         if it is installed and takes the network, else torch.
@@ -121,7 +121,7 @@ def predict(
         unknown=unknown,
         false_rejection_rate=false_rejection_rate,
         nearest=nearest,
-        encoder=tuple(encoder),
+        encoder_files=tuple(encoder_files),
         gpu=gpu,
         runtime=runtime,
     )

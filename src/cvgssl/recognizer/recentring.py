@@ -258,7 +258,7 @@ def _embedded(config: RecentreConfig, folders: Sequence[Path]) -> list[NamedEmbe
     options = PredictOptions(
         recognizer=config.recognizer,
         pictures=tuple(folders),
-        encoder=config.encoder,
+        encoder_files=config.encoder_files,
         gpu=config.gpu,
         runtime=config.runtime,
     )
