@@ -83,7 +83,7 @@ Rows = NDArray[np.intp]
 def load_train(file: Path) -> tuple[FeatureTable, FeatureTable | None]:
     """The train pictures of a features file, and their mirror images where these are beside it."""
     beside = file.with_suffix(".mirrored.npz")
-    train = load_features(file).part("train")
+    train = load_features(file).split("train")
     if not beside.exists():
         return train, None
     mirrored = load_features(beside)
@@ -157,7 +157,7 @@ def judged(
     shares = np.bincount(labels, minlength=classes) / np.bincount(truth)
     chance = shares[truth] / shares[truth].sum()
     mixed = np.random.default_rng(2).choice(len(truth), NATURAL, p=chance)
-    preparation = Preparation(parts=table.parts).fit(table.values[pool])
+    preparation = Preparation(blocks=table.blocks).fit(table.values[pool])
     known, unknown = (preparation.transform(table.values[rows]) for rows in (pool, query))
     views = views_of(preparation, mirrored, pool)
     with graph_cache():

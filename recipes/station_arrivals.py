@@ -51,7 +51,7 @@ def month(
     pool = table.take(pool_rows)
     told = oracle(pool.labels, len(table.classes), rng)
     told[told == new] = good  # nobody knows its name yet
-    preparation = Preparation(parts=table.parts).fit(pool.values)
+    preparation = Preparation(blocks=table.blocks).fit(pool.values)
     rows = preparation.transform(pool.values)
     picked = in_rounds(rows, told, surroundings(rows.astype(np.float32)), count)
     labels = np.full(POOL, UNLABELLED)
@@ -170,7 +170,7 @@ def share(flags: NDArray[np.bool_]) -> float:
 
 def recentred(preparation: Preparation, values: NDArray[np.float32]) -> Preparation:
     """The same scale around the mean of these pictures, which nobody labelled."""
-    moved = Preparation(preparation.mode, preparation.parts).fit(values)
+    moved = Preparation(preparation.mode, preparation.blocks).fit(values)
     moved.learned_ = [
         old._replace(mean=new.mean)
         for old, new in zip(preparation.learned_, moved.learned_, strict=True)

@@ -62,7 +62,7 @@ def judged(
 ) -> list[list[tuple[float, float]]]:
     """For each draw and head macro-recall without and with the mirror images."""
     labels, truth = table.labels[pool], table.labels[query]
-    preparation = Preparation(parts=table.parts).fit(table.values[pool])
+    preparation = Preparation(blocks=table.blocks).fit(table.values[pool])
     known, asked = (preparation.transform(table.values[rows]) for rows in (pool, query))
     views = views_of(preparation, mirrored, pool)
 

@@ -22,7 +22,7 @@ from cvgssl.features.config import AUTO, EmbedConfig
 from cvgssl.features.encoder_requests import requested_encoders
 from cvgssl.features.feature_store import Rows, Values, scratch
 from cvgssl.features.pictures import Listing, list_for_embedding
-from cvgssl.features.record import FOLDER, EncoderRecord, parts_of
+from cvgssl.features.record import FOLDER, EncoderRecord, blocks_of
 from cvgssl.features.shares import Share
 from cvgssl.features.table import FeatureTable
 from cvgssl.images.decoding import hash_files, warn_if_dark
@@ -35,7 +35,7 @@ class Embedded:
     """All encoders' embeddings of the readable pictures of a data set.
 
     paths: of the rows of the table. records: what decides the numbers of each encoder, in the
-    order of the table's `parts`. computed: pictures embedded now, by all encoders.
+    order of the table's `blocks`. computed: pictures embedded now, by all encoders.
     skipped: pictures left out. places: of the rows of the table, among all pictures of the data.
     """
 
@@ -171,7 +171,7 @@ def _about(records: Sequence[EncoderRecord], config: EmbedConfig) -> dict[str, A
             {"name": record.name, "file": record.file, "weight": record.weight} | record.facts
             for record in records
         ],
-        "parts": parts_of(records),
+        "parts": blocks_of(records),
         "version": __version__,
     }
 

@@ -43,7 +43,7 @@ class EncoderRecord:
     name, file, weight: for people. facts: all that decides its numbers, JSON values; their hash is
         the key.
 
-    widths: of the parts (layers, ways of pooling) in a row of embeddings; empty for a single one.
+    widths: of the blocks (layers, ways of pooling) in a row of embeddings; empty for a single one.
     remarks: what every command says of the weight file.
     """
 
@@ -90,8 +90,8 @@ class EncoderRecord:
         return cache / FOLDER / self.key
 
 
-def parts_of(records: Sequence[EncoderRecord]) -> list[tuple[int, float]]:
-    """Width and weight of all parts of a row of embeddings by several encoders.
+def blocks_of(records: Sequence[EncoderRecord]) -> list[tuple[int, float]]:
+    """Width and weight of all blocks of a row of embeddings by several encoders.
 
     Layers and ways of pooling count as encoders of their own that share their encoder's weight;
     else those with large numbers would drown the others.

@@ -56,16 +56,16 @@ class FeatureTable:
         return Path(str(self.about.get("data", "")))
 
     @property
-    def parts(self) -> list[tuple[int, float]]:
-        """Width and weight of each part (encoder, layer, way of pooling) in a row of values.
+    def blocks(self) -> list[tuple[int, float]]:
+        """Width and weight of each block of columns: an encoder's, a layer's, a way of pooling's.
 
-        Empty where `about` does not say it: then a row is one part.
+        Empty where `about`, which calls them parts, does not say it: then all are one block.
         """
         return [(int(width), float(weight)) for width, weight in self.about.get("parts", ())]
 
-    def part(self, split: str) -> "FeatureTable":
+    def split(self, name: str) -> "FeatureTable":
         """The pictures of one split, in order."""
-        return self.take(np.flatnonzero(np.array(self.splits) == split))
+        return self.take(np.flatnonzero(np.array(self.splits) == name))
 
     def take(self, rows: NDArray[np.intp]) -> "FeatureTable":
         """The pictures in these rows, int [R]."""
@@ -83,7 +83,7 @@ class FeatureTable:
 
         Paths are relative, so the files themselves are not found by it.
         """
-        train, test = (_images(self.part(split)) for split in SPLITS)
+        train, test = (_images(self.split(name)) for name in SPLITS)
         return Dataset(Path(), train, test)
 
 

@@ -99,7 +99,7 @@ def labelled_train(
     Classes are those of the class folders, else those that the list names.
     Raises UserError when the list does not fit DATA, and when a class has no label.
     """
-    train = table.part(SPLITS[0])
+    train = table.split(SPLITS[0])
     if not len(train):
         raise UserError(f"{config.data}: has no train pictures; test pictures are never learned")
     train = train if unlabelled is None else unlabelled.below(train)
