@@ -14,10 +14,10 @@ from cvgssl.cli.data_synth import SynthConfig
 from cvgssl.images.check import check_data
 from cvgssl.images.scan import load_dataset
 from cvgssl.images.surfaces import KINDS, Plant, generate_surface, synthesize
+from cvgssl.images.surfaces.exposures import draw_part
 from cvgssl.images.surfaces.kinds import COIL, DEFECTS, GOOD, MARKS, PICTURE, generator
 from cvgssl.images.surfaces.local import box_area, draw_local, overlap
 from cvgssl.images.surfaces.marks import draw_plant_coil, harmless_marks
-from cvgssl.images.surfaces.parts import draw_part
 from cvgssl.images.surfaces.plan import LEAST, RARER, Part, plan_plant
 from cvgssl.images.surfaces.plate import expose, ground
 from cvgssl.images.surfaces.texture import SIDE

@@ -20,7 +20,7 @@ from accelerate.utils import broadcast, broadcast_object_list
 from torch import Tensor, nn
 
 from cvgssl.adapt.config import AdaptConfig
-from cvgssl.adapt.models import ModelSource
+from cvgssl.adapt.model_source import ModelSource
 from cvgssl.encoders.backbone import Backbone
 from cvgssl.encoders.forward import forward_all
 from cvgssl.features.feature_store import FeatureStore

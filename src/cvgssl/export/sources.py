@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cvgssl.export.config import ExportConfig
-from cvgssl.export.graph import RecognizerGraph, TrainedGraph
 from cvgssl.export.heads import HeadPart
+from cvgssl.export.onnx_graph import RecognizerGraph, TrainedGraph
 from cvgssl.export.taught import TaughtRecognizer, taught_part, why_taught
 from cvgssl.features.table import UNLABELLED
 from cvgssl.heads import OpenSetHead

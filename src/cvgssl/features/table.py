@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cvgssl.features.columns import SPLITS as SPLITS
 from cvgssl.features.columns import read_columns
 from cvgssl.features.config import ENDINGS
-from cvgssl.features.parts import part_file, read_parts, remove_other_parts
+from cvgssl.features.part_files import part_file, read_parts, remove_other_parts
 from cvgssl.features.shares import Share
 from cvgssl.features.table_files import import_parquet, write_npz, write_parquet
 from cvgssl.images.dataset import Dataset, ImageTable
@@ -151,7 +151,7 @@ def load_features(path: Path) -> FeatureTable:
     `about` (JSON text). Nothing in the file is executed. Many values are not read into memory
     but mapped, read-only.
 
-    A folder is the parts of one table that several processes wrote (see `parts.py`).
+    A folder is the parts of one table that several processes wrote (see `part_files.py`).
     Raises UserError that names the file and what is wrong with it.
     """
     columns = read_parts(path) if path.is_dir() else read_columns(path)

@@ -20,7 +20,7 @@ from cvgssl.station.answer_rows import PROGRAM, Source
 from cvgssl.station.answering import Answering, Loaded, SentPicture
 from cvgssl.station.answers import Answers
 from cvgssl.station.config import StationConfig
-from cvgssl.station.figures import Figures
+from cvgssl.station.counters import Counters
 from cvgssl.station.gathering import BusyError
 from cvgssl.station.guard import RefusedError
 from cvgssl.station.lines import write_line
@@ -41,7 +41,7 @@ class Routes:
     def __init__(self, answering: Answering, answers: Answers, programs: ProgramStream) -> None:
         self._answering, self._config = answering, answering.config
         self._answers, self._programs = answers, programs
-        self._figures = Figures(answering)
+        self._counters = Counters(answering)
         self._document = document()
         self.ending = False
 
@@ -88,7 +88,7 @@ class Routes:
             raise _busy("as many pictures wait as may", busy.retry_after) from busy
         except (TimeoutError, MachineError) as error:
             raise _busy("the machine is short of time, memory or disk", 1) from error
-        self._figures.count(answers)
+        self._counters.count(answers)
         return answers
 
     def _keep(
@@ -170,7 +170,7 @@ class Routes:
         return JSONResponse({"status": "ready"})
 
     async def _metrics(self, _: Request) -> Response:
-        text, kind = self._figures.text()
+        text, kind = self._counters.text()
         return Response(text, media_type=kind)
 
     async def _openapi(self, _: Request) -> Response:
@@ -203,7 +203,7 @@ class Routes:
                 return Response(status_code=400)
             finally:
                 seconds = time.monotonic() - begun
-                self._figures.request(path, status, seconds)
+                self._counters.request(path, status, seconds)
                 if not quiet or status >= 400:
                     write_line(
                         client=request.client.host if request.client else "",
