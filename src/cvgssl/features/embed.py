@@ -121,15 +121,15 @@ def _own(share: Share | None) -> AbstractContextManager[None]:
 
 def _gathered(config: EmbedConfig, shown: _Pictures, complete: Sequence[Complete]) -> Embedded:
     listing, files = shown.listing, shown.files
-    skipped = frozenset[int]().union(*(each.unreadable for each in complete))
+    skipped = frozenset[int]().union(*(encoder.unreadable for encoder in complete))
     kept = np.array([row for row in range(len(files.paths)) if row not in skipped], np.intp)
     if not shown.facts:
         _check_left(listing, kept, config)
     wanted = [files.digests[row] for row in kept]
     warn_if_dark(complete[0].store.brightest(wanted), complete[0].record.geometry)
-    records = [each.record for each in complete]
+    records = [encoder.record for encoder in complete]
     table = FeatureTable(
-        _side_by_side([each.store.gather(wanted) for each in complete]),
+        _side_by_side([encoder.store.gather(wanted) for encoder in complete]),
         tuple(listing.names[row] for row in kept),
         listing.labels[kept],
         tuple(listing.splits[row] for row in kept),
@@ -140,7 +140,7 @@ def _gathered(config: EmbedConfig, shown: _Pictures, complete: Sequence[Complete
         table,
         tuple(files.paths[row] for row in kept),
         records,
-        sum(each.computed for each in complete),
+        sum(encoder.computed for encoder in complete),
         len(skipped),
         shown.places[kept],
     )

@@ -88,8 +88,8 @@ class FeatureTable:
 
 
 def _images(table: FeatureTable) -> ImageTable:
-    known = table.take(np.flatnonzero(table.labels != UNLABELLED))
-    return ImageTable(tuple(map(Path, known.names)), known.labels, known.classes)
+    labelled = table.take(np.flatnonzero(table.labels != UNLABELLED))
+    return ImageTable(tuple(map(Path, labelled.names)), labelled.labels, labelled.classes)
 
 
 def check_target(path: Path, share: Share | None = None) -> None:

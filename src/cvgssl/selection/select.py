@@ -78,13 +78,13 @@ def select(
     scores = tuple(map(float, picked.scores))
     if not with_class:
         return Selection(kept, chosen, scores, len(candidates))
-    known = np.array(with_class)
-    target = candidates.labels[known]
-    head = CalibratedHead(KernelRidge()).fit(candidates.rows[known], target)
+    rows = np.array(with_class)
+    target = candidates.labels[rows]
+    head = CalibratedHead(KernelRidge()).fit(candidates.rows[rows], target)
     held_out = held_out_labels(head, target)
     suspected = tuple(
-        (train.names[known[each.row]], classes[each.label], classes[each.instead])
-        for each in held_out.suspects
+        (train.names[rows[suspect.row]], classes[suspect.label], classes[suspect.instead])
+        for suspect in held_out.suspects
     )
     seen = outlook(candidates, with_class)
     return Selection(kept, chosen, scores, len(candidates), seen, held_out, suspected)

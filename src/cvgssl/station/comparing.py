@@ -119,8 +119,8 @@ def compare(
         for picture in common
         if before[picture].answer != after[picture].answer
     ]
-    changes.sort(key=lambda each: (each.learned, not each.truth, -each.after.probability))
-    moves = Counter((each.before.answer, each.after.answer) for each in changes)
+    changes.sort(key=lambda change: (change.learned, not change.truth, -change.after.probability))
+    moves = Counter((change.before.answer, change.after.answer) for change in changes)
     named = [picture for picture in common if picture in truths]
     fair = [picture for picture in named if picture not in learned]
     right_before_and_after = [
@@ -158,10 +158,10 @@ def given_before(answers: Answers, version: int, most: int = MOST) -> dict[str, 
     before, left = None, _LOOKED * most
     while left > 0 and (page := answers.page(Wanted(version=version), before, _PAGE)):
         left -= len(page)
-        for each in page:
-            if each.sha256 not in given and answers.pictures.path(each.sha256):
-                given[each.sha256] = GivenAnswer(
-                    each.answer, each.predicted_class, each.probability
+        for answer in page:
+            if answer.sha256 not in given and answers.pictures.path(answer.sha256):
+                given[answer.sha256] = GivenAnswer(
+                    answer.answer, answer.predicted_class, answer.probability
                 )
             if len(given) == most:
                 return given

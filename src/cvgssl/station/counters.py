@@ -52,12 +52,12 @@ class Counters:
 
     def count(self, answers: Sequence[dict[str, Any]]) -> None:
         """Count the answers about pictures."""
-        for each in answers:
-            if "error" in each:
+        for answer in answers:
+            if "error" in answer:
                 self._pictures.labels("", "unreadable").inc()
             else:
-                kind = "class" if each["answer"] == each["class"] else each["answer"]
-                self._pictures.labels(each["answer"], kind).inc()
+                kind = "class" if answer["answer"] == answer["class"] else answer["answer"]
+                self._pictures.labels(answer["answer"], kind).inc()
 
     def text(self) -> tuple[bytes, str]:
         """All counters, and their content type."""

@@ -42,14 +42,14 @@ class Fitting:
         folder = self._pool.chosen()
         given, last = labels.all()
         own = [
-            LearnedPicture(each.picture, each.sha256, each.label, each.number)
-            for each in given
-            if each.label != UNSURE
+            LearnedPicture(label.picture, label.sha256, label.label, label.number)
+            for label in given
+            if label.label != UNSURE
         ]
         reviewed = self._reviews.learned()
-        if folder is None or len({each.label for each in (*own, *reviewed)}) < 2:
+        if folder is None or len({picture.label for picture in (*own, *reviewed)}) < 2:
             raise UserError("a recognizer needs labels of two classes")
-        last = max([last, *(each.number for each in reviewed)])
+        last = max([last, *(picture.number for picture in reviewed)])
         listed = self._pool.features.with_name(f"labels_{last}.csv")
         count = write_learned(own, reviewed, listed)
         words = ["fit", folder, "--class-folders", "false", "--labels", listed]
@@ -96,14 +96,14 @@ def write_learned(
     folder is to be given as --unlabelled. Where a picture is in both, the newer label counts.
     Gives how many there are.
     """
-    labels = {each.sha256: each for each in pool}
-    for each in reviewed:
-        own = labels.get(each.sha256)
+    labels = {picture.sha256: picture for picture in pool}
+    for picture in reviewed:
+        own = labels.get(picture.sha256)
         if own is None:
-            labels[each.sha256] = each
-        elif own.number < each.number:
-            labels[each.sha256] = own._replace(label=each.label)
-    rows = [(each.path, each.label) for each in labels.values()]
+            labels[picture.sha256] = picture
+        elif own.number < picture.number:
+            labels[picture.sha256] = own._replace(label=picture.label)
+    rows = [(picture.path, picture.label) for picture in labels.values()]
     write_labels(rows, path)
     return len(rows)
 

@@ -52,9 +52,9 @@ class Models:
     def version(self, number: object) -> Version:
         """Raises UserError where there is none of that number."""
         versions = self.versions()
-        for each in versions:
-            if each.number == number:
-                return each
+        for version in versions:
+            if version.number == number:
+                return version
         last = f"; there are 1 to {versions[-1].number}" if versions else ""
         raise UserError(f"version {number}: there is none{last}")
 
@@ -67,9 +67,9 @@ class Models:
         digest = digest_of(files)
         with self.log.alone():
             versions = self.versions()
-            for each in versions:
-                if each.sha256 == digest:
-                    return each
+            for version in versions:
+                if version.sha256 == digest:
+                    return version
             number = len(versions) + 1
             place = self._place(number)
             shutil.rmtree(place, ignore_errors=True)  # of a copy that was never in the log

@@ -203,11 +203,11 @@ class Reviews:
 
     def truths(self) -> dict[str, str]:
         """Classes of pictures by their hashes, as reviews name them."""
-        return {each.sha256: each.label for each in self._named()}
+        return {picture.sha256: picture.label for picture in self._named()}
 
     def learned(self) -> list[LearnedPicture]:
         """Labels of the next fit, of the copies of pictures that were named."""
-        return [each for each in self._named() if Path(each.path).is_file()]
+        return [picture for picture in self._named() if Path(picture.path).is_file()]
 
     def close(self) -> None:
         """Let go of the log."""

@@ -64,10 +64,10 @@ class Routes:
         pictures = await self._pictures(request)
         answers = await self.answer(pictures, loaded, PROGRAM, PROGRAM)
         about["pictures"] = [
-            {name: each[name] for name in ("sha256", "answer", "probability") if name in each}
-            for each in answers
+            {name: answer[name] for name in ("sha256", "answer", "probability") if name in answer}
+            for answer in answers
         ]
-        if all("error" in each for each in answers):
+        if all("error" in answer for answer in answers):
             raise HTTPException(422, f"no picture could be read: {answers[0]['error']}")
         return JSONResponse({"version": loaded.version.number, "pictures": answers})
 
@@ -101,10 +101,10 @@ class Routes:
         seconds: float,
     ) -> None:
         version, ms = loaded.version.number, round(1000 * seconds, 1)
-        for picture, each in zip(pictures, answers, strict=True):
-            if "error" not in each:
+        for picture, answer in zip(pictures, answers, strict=True):
+            if "error" not in answer:
                 self._answers.keep(
-                    each, picture.data, version=version, source=source, who=who, ms=ms
+                    answer, picture.data, version=version, source=source, who=who, ms=ms
                 )
 
     async def _meant(self, request: Request) -> Loaded:
@@ -148,13 +148,13 @@ class Routes:
             {
                 "models": [
                     {
-                        "version": each.number,
-                        "sha256": each.sha256,
-                        "name": PurePosixPath(each.name).name,
-                        "added": each.at,
-                        "live": live is not None and live.version.number == each.number,
+                        "version": version.number,
+                        "sha256": version.sha256,
+                        "name": PurePosixPath(version.name).name,
+                        "added": version.at,
+                        "live": live is not None and live.version.number == version.number,
                     }
-                    for each in versions
+                    for version in versions
                 ]
             }
         )
