@@ -89,12 +89,12 @@ def month(
         since = slice(noticed["since"] - 1, noticed["number"] + SETTLE)
         after = slice(noticed["number"] + SETTLE, len(coming))
         centred = recentred(preparation, coming.values[since]).transform(coming.values[after])
-        anew, truth = named_by(head, centred)[0], coming.truth[after]
+        again, truth = named_by(head, centred)[0], coming.truth[after]
         facts["after the alarm"] = {
             "as it was": costs(answers[after], truth, good, new),
-            "centred anew": costs(anew, truth, good, new),
+            "re-centred": costs(again, truth, good, new),
         }
-        facts["new kind"] = taught(rows, labels, centred, anew, truth, good, new)
+        facts["new kind"] = taught(rows, labels, centred, again, truth, good, new)
     return facts
 
 

@@ -15,7 +15,7 @@ def test_balanced_queries_have_as_many_of_each_class() -> None:
     test = clouds().split("test")
     queries = balanced_queries(test, 5, seed=0)
     assert all(set(counts(names).values()) == {4} and len(names) == 12 for names in queries)
-    assert len({tuple(names) for names in queries}) > 1, "larger classes are drawn anew"
+    assert len({tuple(names) for names in queries}) > 1, "larger classes are drawn again"
     assert queries == balanced_queries(test, 5, seed=0)
     assert queries != balanced_queries(test, 5, seed=1)
 

@@ -116,7 +116,7 @@ def test_the_target_starts_equal_and_follows_by_its_momentum(builder: str) -> No
         torch.testing.assert_close(slow, before + (1 - momentum))
     after = [p.clone() for p in method.target.parameters()]
     method.after_step(1.0)
-    assert all(map(torch.equal, after, method.target.parameters())), "at the end it stands still"
+    assert all(map(torch.equal, after, method.target.parameters())), "at the end it no longer moves"
 
 
 def test_momentum_rises_from_its_start_to_one() -> None:
