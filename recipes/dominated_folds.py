@@ -37,7 +37,7 @@ from cvgssl.heads.calibration import calibration_error
 from cvgssl.heads.metrics import confusion, macro_recall
 from cvgssl.runtime.files import write_json
 
-SHARES, LEAST = (0.5, 0.7, 0.9), 5
+SHARES, LEAST_OF_CLASS = (0.5, 0.7, 0.9), 5
 NATURAL = 2000  # queries that are drawn with the shares of the pool
 COLUMNS = ("logistic", "kernel-ridge", "diffusion", "transport", "auto")
 NATURALLY = ("agreement", "ECE", "answered", "wrong")
@@ -58,7 +58,7 @@ def main() -> None:
         for share in (0.0, *SHARES):
             for shot in args.shots:
                 figures, largest = [], []
-                for _, pool, query in pools(table, share, args.splits, max(LEAST, shot)):
+                for _, pool, query in pools(table, share, args.splits, max(LEAST_OF_CLASS, shot)):
                     largest.append(100 * np.bincount(table.labels[pool]).max() / len(pool))
                     figures += judged(table, mirrored, pool, query, shot, args.draws)
                 if not figures:
@@ -92,7 +92,7 @@ def load_train(file: Path) -> tuple[FeatureTable, FeatureTable | None]:
 
 
 def pools(
-    table: FeatureTable, share: float, splits: int = 2, least: int = LEAST
+    table: FeatureTable, share: float, splits: int = 2, least: int = LEAST_OF_CLASS
 ) -> Iterator[tuple[FeatureTable, Rows, Rows]]:
     """Rows of the pool and of the queries, for all splits and classes that dominate."""
     place, counts = places(table), np.bincount(table.labels)
@@ -104,7 +104,11 @@ def pools(
 
 
 def thinned(
-    pool: Rows, labels: NDArray[np.int64], label: int | None, share: float, least: int = LEAST
+    pool: Rows,
+    labels: NDArray[np.int64],
+    label: int | None,
+    share: float,
+    least: int = LEAST_OF_CLASS,
 ) -> Rows:
     """The pool with so many pictures of the other classes that `label` has `share` of it."""
     if label is None:

@@ -22,7 +22,7 @@ from cvgssl.features.config import AUTO, EmbedConfig
 from cvgssl.features.encoder_requests import requested_encoders
 from cvgssl.features.feature_store import Rows, Values, scratch
 from cvgssl.features.pictures import Listing, list_for_embedding
-from cvgssl.features.record import FOLDER, EncoderRecord, blocks_of
+from cvgssl.features.record import FEATURES_FOLDER, EncoderRecord, blocks_of
 from cvgssl.features.shares import Share
 from cvgssl.features.table import FeatureTable
 from cvgssl.images.decoding import hash_files, warn_if_dark
@@ -158,7 +158,7 @@ def _side_by_side(values: Sequence[Values]) -> Values:
     if len(values) == 1:
         return values[0]
     width = sum(part.shape[1] for part in values)
-    joint = scratch(default_cache_dir() / FOLDER, len(values[0]), width)
+    joint = scratch(default_cache_dir() / FEATURES_FOLDER, len(values[0]), width)
     return np.concatenate(values, axis=1, out=joint)
 
 

@@ -24,7 +24,7 @@ from cvgssl.images.reader import VERSION as READER
 from cvgssl.runtime.files import read_sealed_json, write_sealed_json
 from cvgssl.runtime.options import to_dict
 
-FOLDER = "features"
+FEATURES_FOLDER = "features"
 _READING = 2  # raise when the same weight file is read otherwise
 # options that say which pictures are embedded, and how the work is done: none changes a number
 OF_THE_JOB = ("data", "out", "skip_corrupt", "workers", "max_megapixels", "batch_size",
@@ -87,7 +87,7 @@ class EncoderRecord:
 
     def folder(self, cache: Path) -> Path:
         """Where its embeddings are below the cache folder."""
-        return cache / FOLDER / self.key
+        return cache / FEATURES_FOLDER / self.key
 
 
 def blocks_of(records: Sequence[EncoderRecord]) -> list[tuple[int, float]]:
@@ -141,7 +141,7 @@ def _request(request: EncoderRequest, cache: Path) -> Path | None:
         else request.spec.file,
         "options": options,
     }
-    return cache / FOLDER / f"request-{_hash(facts)}.json"
+    return cache / FEATURES_FOLDER / f"request-{_hash(facts)}.json"
 
 
 @cache  # each is a file that is read and parsed

@@ -19,7 +19,7 @@ from cvgssl.station.answering import Answering
 from cvgssl.station.answers import Answers
 from cvgssl.station.events import LOG, Event, EventLog
 from cvgssl.station.lines import write_line
-from cvgssl.station.review import FOLDER as REVIEWED
+from cvgssl.station.review import REVIEWED
 from cvgssl.station.sinks import ALARM
 from cvgssl.station.streams import CHANGES, change_log
 

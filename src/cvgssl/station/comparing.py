@@ -16,7 +16,7 @@ from cvgssl.station.answer_rows import Wanted
 from cvgssl.station.answers import Answers
 from cvgssl.station.evidence import About
 
-MOST = 2000  # pictures that are compared by default
+MOST_COMPARED = 2000  # pictures that are compared by default
 _PAGE = 500
 _LOOKED = 10  # times as many answers are looked at, whose pictures may be gone
 
@@ -152,7 +152,9 @@ def is_right(given: GivenAnswer, truth: str, classes: Collection[str]) -> bool:
     return truth == (given.predicted_class if given.answer == NOT_SURE else given.answer)
 
 
-def given_before(answers: Answers, version: int, most: int = MOST) -> dict[str, GivenAnswer]:
+def given_before(
+    answers: Answers, version: int, most: int = MOST_COMPARED
+) -> dict[str, GivenAnswer]:
     """What a version said of the newest pictures that are kept, by their hashes."""
     given: dict[str, GivenAnswer] = {}
     before, left = None, _LOOKED * most

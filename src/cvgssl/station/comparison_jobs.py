@@ -16,7 +16,7 @@ from cvgssl.runtime.files import read_json, write_json
 from cvgssl.runtime.parsing import parsing
 from cvgssl.station.answers import Answers
 from cvgssl.station.comparing import (
-    MOST,
+    MOST_COMPARED,
     Comparison,
     GivenAnswer,
     compare,
@@ -64,7 +64,7 @@ class ComparisonJobs:
         state = self.job(before.number, after.number)
         if state is not None and not state.is_over:
             return
-        given = given_before(self._answers, before.number, MOST)
+        given = given_before(self._answers, before.number, MOST_COMPARED)
         pool = None if given else self._pool()
         if not given and pool is None:
             raise UserError("there are no pictures to compare on yet")

@@ -11,10 +11,9 @@ from cvgssl.station.config import StationConfig
 from cvgssl.station.jobs import Job, Jobs
 from cvgssl.station.labels import Labels
 from cvgssl.station.pool import Pool
-from cvgssl.station.review import FOLDER as REVIEWED
-from cvgssl.station.review import LearnedPicture, Reviews
+from cvgssl.station.review import REVIEWED, LearnedPicture, Reviews
 
-TASK = "fit"
+FIT = "fit"
 FOLDER = "fits"  # of recognizers on their way to a version
 
 
@@ -31,8 +30,8 @@ class Fitting:
     ) -> None:
         self._config, self._pool, self._jobs = config, pool, jobs
         self._reviews, self._answering = reviews, answering
-        jobs.before[TASK] = self._prepare
-        jobs.after[TASK] = self._take
+        jobs.before[FIT] = self._prepare
+        jobs.after[FIT] = self._take
 
     def ask(self, labels: Labels, who: str) -> int:
         """Number of the job; raises UserError where labels and reviews are too few.
@@ -59,11 +58,11 @@ class Fitting:
         words += ["--encoder", *self._config.encoder, "--runtime", self._config.runtime]
         words += ["--skip-corrupt", "true"]
         words += ["--max-megapixels", self._config.max_megapixels]
-        return self._jobs.ask(TASK, [str(word) for word in words], who)
+        return self._jobs.ask(FIT, [str(word) for word in words], who)
 
     def last(self) -> Job | None:
         """The last job that was asked for."""
-        return next((job for job in reversed(self._jobs.jobs()) if job.task == TASK), None)
+        return next((job for job in reversed(self._jobs.jobs()) if job.task == FIT), None)
 
     def _clear(self, job: Job) -> None:
         # what a station that was killed had made and not taken in

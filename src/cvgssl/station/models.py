@@ -16,7 +16,7 @@ from cvgssl.runtime.yaml_files import is_text
 from cvgssl.station.events import Event, EventLog
 
 ADDED, LIVE = "model added", "model live"
-FOLDER = "models"
+VERSIONS_FOLDER = "models"
 _NAME = "recognizer"  # of every copy, before its suffix
 
 
@@ -38,7 +38,7 @@ class Models:
     """The versions of the station in `folder`, as its log tells them."""
 
     def __init__(self, folder: Path, log: EventLog) -> None:
-        self.folder, self.log = folder / FOLDER, log
+        self.folder, self.log = folder / VERSIONS_FOLDER, log
 
     def versions(self) -> list[Version]:
         """All, in the order in which they were added."""

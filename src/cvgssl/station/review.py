@@ -22,7 +22,7 @@ from cvgssl.station.events import Event, EventLog
 from cvgssl.station.judging import Review, label_of
 from cvgssl.station.review_queue import KINDS, ReviewQueue
 
-FOLDER = "reviewed"
+REVIEWED = "reviewed"
 
 
 class ConflictError(Exception):
@@ -77,7 +77,7 @@ class Reviews:
     """
 
     def __init__(self, folder: Path, log: Path, answers: Answers, share: float) -> None:
-        self.folder, self._answers = folder / FOLDER, answers
+        self.folder, self._answers = folder / REVIEWED, answers
         self.share = share
         self._log, self._lock = EventLog(log), threading.RLock()
         self._queue = ReviewQueue(self._log, answers, share)
