@@ -105,8 +105,8 @@ def told(features: Path, labelled: dict[str, str], name: str) -> dict[str, float
 
     The graph and the map are there already, as in a program that keeps them.
     """
-    table = load_features(features).part("train")
-    rows = Preparation(parts=table.parts).fit_transform(table.values)
+    table = load_features(features).split("train")
+    rows = Preparation(blocks=table.blocks).fit_transform(table.values)
     target = np.full(len(table), UNLABELLED)
     for row, picture in enumerate(table.names):
         if picture in labelled:

@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from cvgssl.adapt.config import FinetuneConfig, LinearConfig
 from cvgssl.adapt.draws import draw
-from cvgssl.adapt.models import ModelSource
+from cvgssl.adapt.model_source import ModelSource
 from cvgssl.encoders.timm_import import torchvision
 from cvgssl.images.dataset import ImageTable
 from cvgssl.images.geometry import Geometry

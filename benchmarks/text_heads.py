@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=20)
     parser.add_argument("--json", type=Path, help="write the result here")
     args = parser.parse_args()
-    table = load_features(args.features).part("train")
+    table = load_features(args.features).split("train")
     print(f"{'worth':>6} {'shot':>4} " + " ".join(f"{name:>12}" for name in HEADS))
     rows = []
     for worth in args.worth:

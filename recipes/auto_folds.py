@@ -72,7 +72,7 @@ def main() -> None:
     args = parser.parse_args()
     cells: dict[str, list[float]] = {name: [] for name in (*CANDIDATES, *RULES)}
     for file in args.features:
-        train = load_features(file).part("train")
+        train = load_features(file).split("train")
         found = [
             (case[0], judge(*case, args.transductive))
             for case in cases(train, args.transductive, args.draws)
@@ -102,7 +102,7 @@ def cases(
     place = places(table)
     for fold in range(4):
         held = (place >= fold / 4) & (place < (fold + 1) / 4)
-        prepared = Preparation(parts=table.parts).fit(table.values[~held])
+        prepared = Preparation(blocks=table.blocks).fit(table.values[~held])
         known, query = (prepared.transform(table.values[part]) for part in (~held, held))
         pool = np.concatenate([known, query]) if transductive else known
         for draw in range(draws):

@@ -24,7 +24,7 @@ from cvgssl.heads.metrics import confusion, macro_recall
 from cvgssl.images.scan import load_dataset
 from cvgssl.pretrain.bank import BankBuild, BankKey, build_bank
 from cvgssl.pretrain.config import PretrainConfig
-from cvgssl.pretrain.data import load_unlabelled
+from cvgssl.pretrain.data import load_pretrain_pictures
 from cvgssl.pretrain.targets import joint_embedding
 from cvgssl.pretrain.views import Views
 from cvgssl.runtime.cache_folder import default_cache_dir
@@ -87,7 +87,7 @@ def embeddings(folder: Path, names: list[str], precision: str) -> tuple[list[Ten
     config = PretrainConfig(
         data=folder, image_size=224, view_size=64, precision=precision, bank=VERSIONS
     )  # the views and bank of --preset cpu
-    data = load_unlabelled(config, accelerator)
+    data = load_pretrain_pictures(config, accelerator)
     views = Views(config.recipes, config.geometry, config.seed).weak_only()
     keys = [
         BankKey(teacher.to(accelerator.device), views, VERSIONS, config.precision)

@@ -37,7 +37,7 @@ from cvgssl.heads.calibration import calibration_error
 from cvgssl.heads.metrics import confusion, macro_recall
 from cvgssl.runtime.files import write_json
 
-SHARES, LEAST = (0.5, 0.7, 0.9), 5
+SHARES, LEAST_OF_CLASS = (0.5, 0.7, 0.9), 5
 NATURAL = 2000  # queries that are drawn with the shares of the pool
 COLUMNS = ("logistic", "kernel-ridge", "diffusion", "transport", "auto")
 NATURALLY = ("agreement", "ECE", "answered", "wrong")
@@ -58,7 +58,7 @@ def main() -> None:
         for share in (0.0, *SHARES):
             for shot in args.shots:
                 figures, largest = [], []
-                for _, pool, query in pools(table, share, args.splits, max(LEAST, shot)):
+                for _, pool, query in pools(table, share, args.splits, max(LEAST_OF_CLASS, shot)):
                     largest.append(100 * np.bincount(table.labels[pool]).max() / len(pool))
                     figures += judged(table, mirrored, pool, query, shot, args.draws)
                 if not figures:
@@ -83,7 +83,7 @@ Rows = NDArray[np.intp]
 def load_train(file: Path) -> tuple[FeatureTable, FeatureTable | None]:
     """The train pictures of a features file, and their mirror images where these are beside it."""
     beside = file.with_suffix(".mirrored.npz")
-    train = load_features(file).part("train")
+    train = load_features(file).split("train")
     if not beside.exists():
         return train, None
     mirrored = load_features(beside)
@@ -92,7 +92,7 @@ def load_train(file: Path) -> tuple[FeatureTable, FeatureTable | None]:
 
 
 def pools(
-    table: FeatureTable, share: float, splits: int = 2, least: int = LEAST
+    table: FeatureTable, share: float, splits: int = 2, least: int = LEAST_OF_CLASS
 ) -> Iterator[tuple[FeatureTable, Rows, Rows]]:
     """Rows of the pool and of the queries, for all splits and classes that dominate."""
     place, counts = places(table), np.bincount(table.labels)
@@ -104,7 +104,11 @@ def pools(
 
 
 def thinned(
-    pool: Rows, labels: NDArray[np.int64], label: int | None, share: float, least: int = LEAST
+    pool: Rows,
+    labels: NDArray[np.int64],
+    label: int | None,
+    share: float,
+    least: int = LEAST_OF_CLASS,
 ) -> Rows:
     """The pool with so many pictures of the other classes that `label` has `share` of it."""
     if label is None:
@@ -157,7 +161,7 @@ def judged(
     shares = np.bincount(labels, minlength=classes) / np.bincount(truth)
     chance = shares[truth] / shares[truth].sum()
     mixed = np.random.default_rng(2).choice(len(truth), NATURAL, p=chance)
-    preparation = Preparation(parts=table.parts).fit(table.values[pool])
+    preparation = Preparation(blocks=table.blocks).fit(table.values[pool])
     known, unknown = (preparation.transform(table.values[rows]) for rows in (pool, query))
     views = views_of(preparation, mirrored, pool)
     with graph_cache():

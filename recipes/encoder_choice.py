@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    first, second = (load_features(file).part("train") for file in args.features)
+    first, second = (load_features(file).split("train") for file in args.features)
     place = {name: row for row, name in enumerate(second.names)}
     second = second.take(np.array([place[name] for name in first.names]))
     rows = []
@@ -72,7 +72,7 @@ def prepared(
     """Rows of the pool and of the queries by either encoder, and by both."""
     alone = []
     for table in (first, second):
-        preparation = Preparation(parts=table.parts).fit(table.values[pool])
+        preparation = Preparation(blocks=table.blocks).fit(table.values[pool])
         alone.append([preparation.transform(table.values[rows]) for rows in (pool, query)])
     both = [np.concatenate(parts, axis=1) / np.sqrt(2) for parts in zip(*alone, strict=True)]
     return [(known, unknown) for known, unknown in (*alone, both)]

@@ -29,8 +29,8 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=100)
     args = parser.parse_args()
     table = load_features(args.features)
-    train, test, dataset = table.part("train"), table.part("test"), table.dataset()
-    prepared = Preparation(parts=train.parts).fit(train.values)
+    train, test, dataset = table.split("train"), table.split("test"), table.dataset()
+    prepared = Preparation(blocks=train.blocks).fit(train.values)
     known, query = (prepared.transform(part.values) for part in (train, test))
     drawn = draw(dataset, 1, args.draws, seed=0)
     found, chosen = [], []

@@ -40,7 +40,7 @@ def main() -> None:
     args = parser.parse_args()
     rows = []
     for file in args.features:
-        table = load_features(file).part("train")
+        table = load_features(file).split("train")
         for share in args.shares:
             for mode in args.modes:
                 for shot in args.shots:
@@ -69,7 +69,7 @@ def judged(
     target = np.full(len(pool), UNLABELLED)
     for label in range(len(table.classes)):
         target[order[labels[order] == label][:shot]] = label
-    preparation = Preparation(mode, table.parts).fit(table.values[pool])
+    preparation = Preparation(mode, table.blocks).fit(table.values[pool])
     known, asked = (preparation.transform(table.values[rows]) for rows in (pool, query))
     with graph_cache():
         answers = [HEADS[name]().fit(known, target).predict_proba(asked) for name in HEADS_COMPARED]

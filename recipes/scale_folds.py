@@ -29,7 +29,7 @@ def main() -> None:
     args = parser.parse_args()
     print(f"{'':<48}" + "".join(f"{scale:>14.0f}" for scale in SCALES))
     for file in args.features:
-        train = load_features(file).part("train")
+        train = load_features(file).split("train")
         found: dict[tuple[str, int], list[list[tuple[float, float]]]] = {}
         for shot, known, target, query, truth in cases(train, False, args.draws, SHOTS):
             for kind in (KernelRidge, Ridge):

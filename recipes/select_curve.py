@@ -81,11 +81,11 @@ def repetition(
     table: FeatureTable, args: argparse.Namespace, seed: int, advance: Callable[[int], None]
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Figure -> method -> number of labels -> value, for one pool."""
-    train, asked = table.part("train"), table.part(args.on)
+    train, asked = table.split("train"), table.split(args.on)
     generator = np.random.default_rng(seed_for(seed, "pool"))
     size = round(SHARE * len(train))
     pool = train.take(np.sort(generator.permutation(len(train))[:size]))
-    preparation = Preparation(parts=pool.parts).fit(pool.values)
+    preparation = Preparation(blocks=pool.blocks).fit(pool.values)
     rows, query = (preparation.transform(part.values) for part in (pool, asked))
     classes = len(table.classes)
     found: dict[str, dict[str, dict[str, float]]] = {}

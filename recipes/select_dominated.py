@@ -46,7 +46,7 @@ def main() -> None:
     args = parser.parse_args()
     rows = []
     for file in args.features:
-        train = load_features(file).part("train")
+        train = load_features(file).split("train")
         for share in (0.0, *(() if file.stem in args.as_it_is else SHARES)):
             cells = defaultdict(list)
             for pool, query, seed in repetitions(train, share, args.repeat):
@@ -76,7 +76,7 @@ def repetitions(
 
 def judged(pool: FeatureTable, query: FeatureTable, heads: list[str], seed: int) -> Figures:
     """Of every method and number of labels per class."""
-    preparation = Preparation(parts=pool.parts).fit(pool.values)
+    preparation = Preparation(blocks=pool.blocks).fit(pool.values)
     rows, queries = (preparation.transform(part.values) for part in (pool, query))
     classes, figures = len(pool.classes), {}
     with graph_cache():

@@ -51,7 +51,7 @@ def month(
     pool = table.take(pool_rows)
     told = oracle(pool.labels, len(table.classes), rng)
     told[told == new] = good  # nobody knows its name yet
-    preparation = Preparation(parts=table.parts).fit(pool.values)
+    preparation = Preparation(blocks=table.blocks).fit(pool.values)
     rows = preparation.transform(pool.values)
     picked = in_rounds(rows, told, surroundings(rows.astype(np.float32)), count)
     labels = np.full(POOL, UNLABELLED)
@@ -89,12 +89,12 @@ def month(
         since = slice(noticed["since"] - 1, noticed["number"] + SETTLE)
         after = slice(noticed["number"] + SETTLE, len(coming))
         centred = recentred(preparation, coming.values[since]).transform(coming.values[after])
-        anew, truth = named_by(head, centred)[0], coming.truth[after]
+        again, truth = named_by(head, centred)[0], coming.truth[after]
         facts["after the alarm"] = {
             "as it was": costs(answers[after], truth, good, new),
-            "centred anew": costs(anew, truth, good, new),
+            "re-centred": costs(again, truth, good, new),
         }
-        facts["new kind"] = taught(rows, labels, centred, anew, truth, good, new)
+        facts["new kind"] = taught(rows, labels, centred, again, truth, good, new)
     return facts
 
 
@@ -170,7 +170,7 @@ def share(flags: NDArray[np.bool_]) -> float:
 
 def recentred(preparation: Preparation, values: NDArray[np.float32]) -> Preparation:
     """The same scale around the mean of these pictures, which nobody labelled."""
-    moved = Preparation(preparation.mode, preparation.parts).fit(values)
+    moved = Preparation(preparation.mode, preparation.blocks).fit(values)
     moved.learned_ = [
         old._replace(mean=new.mean)
         for old, new in zip(preparation.learned_, moved.learned_, strict=True)

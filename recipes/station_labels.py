@@ -26,7 +26,7 @@ def label_curves(table: FeatureTable, run: int) -> Iterator[dict[str, Any]]:
     rng = np.random.default_rng([run, 1])
     order, size = rng.permutation(len(table)), min(POOL, 2 * len(table) // 3)
     pool, query = table.take(np.sort(order[:size])), table.take(np.sort(order[size:]))
-    preparation = Preparation(parts=table.parts).fit(pool.values)
+    preparation = Preparation(blocks=table.blocks).fit(pool.values)
     rows, queries = preparation.transform(pool.values), preparation.transform(query.values)
     told = oracle(pool.labels, len(table.classes), rng)
     around = surroundings(rows.astype(np.float32))

@@ -55,13 +55,13 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     table, lamp = (
-        load_features(path).part("train") for path in (args.features, args.lamp_features)
+        load_features(path).split("train") for path in (args.features, args.lamp_features)
     )
     assert table.names == lamp.names, "the lamp's pictures are those of the plant"
     lights = [light_of_all(table, folder) for folder in (args.plant, args.lamp_plant)]
     curves: list[dict[str, Any]] = []
     months: list[dict[str, Any]] = []
-    others = [load_features(path).part("train") for path in args.also]
+    others = [load_features(path).split("train") for path in args.also]
     for run in range(args.repeat):
         for name, pictures in zip([args.features, *args.also], [table, *others], strict=True):
             for row in label_curves(pictures, run):

@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from dominated_folds import LEAST, Rows, drawn, load_train, pools, views_of
+from dominated_folds import LEAST_OF_CLASS, Rows, drawn, load_train, pools, views_of
 
 from cvgssl.features.graph_cache import graph_cache
 from cvgssl.features.preparation import Preparation
@@ -41,7 +41,9 @@ def main() -> None:
             for shot in args.shots:
                 cases = [
                     case
-                    for _, pool, query in pools(table, share, args.splits, max(LEAST, shot))
+                    for _, pool, query in pools(
+                        table, share, args.splits, max(LEAST_OF_CLASS, shot)
+                    )
                     if np.bincount(table.labels[pool]).min() >= shot
                     for case in judged(table, mirrored, pool, query, shot, args.draws)
                 ]
@@ -62,7 +64,7 @@ def judged(
 ) -> list[list[tuple[float, float]]]:
     """For each draw and head macro-recall without and with the mirror images."""
     labels, truth = table.labels[pool], table.labels[query]
-    preparation = Preparation(parts=table.parts).fit(table.values[pool])
+    preparation = Preparation(blocks=table.blocks).fit(table.values[pool])
     known, asked = (preparation.transform(table.values[rows]) for rows in (pool, query))
     views = views_of(preparation, mirrored, pool)
 

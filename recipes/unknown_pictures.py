@@ -119,7 +119,7 @@ def measure(table: FeatureTable, args: argparse.Namespace, name: str) -> dict[st
 
 def folded(table: FeatureTable, kind: str) -> Iterator[FeatureTable]:
     """Three times train/ with another quarter of each class asked instead of test/."""
-    train = table.part("train")
+    train = table.split("train")
     place = places(train)
     if kind == "random":
         for label in range(len(train.classes)):
@@ -138,7 +138,7 @@ def over_draws(
     advance: Callable[[int], None],
 ) -> dict[str, list[Figures]]:
     """Shot -> the figures of each draw, with one class without labels, or (None) with all."""
-    train, test, dataset = table.part("train"), table.part("test"), table.dataset()
+    train, test, dataset = table.split("train"), table.split("test"), table.dataset()
     pool = np.flatnonzero(train.labels != left_out) if case == ABSENT else np.arange(len(train))
     figures: dict[str, list[Figures]] = {}
     for shot in args.shots:
@@ -148,7 +148,7 @@ def over_draws(
             rows = rows[train.labels[rows] != left_out]
             kept = rows if case == INDUCTIVE else pool
             target = np.where(np.isin(kept, rows), train.labels[kept], UNLABELLED)
-            prepared = Preparation(parts=train.parts).fit(train.values[kept])
+            prepared = Preparation(blocks=train.blocks).fit(train.values[kept])
             known, asked = (prepared.transform(one) for one in (train.values[kept], test.values))
             if left_out is None:
                 found = calibrated(known, target, asked, test.labels)

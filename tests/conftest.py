@@ -172,8 +172,9 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
 def python() -> Iterator[str]:
     """A program that runs its arguments as `python` does, without the seconds of imports.
 
-    Beside it lies `cvgssl`. See forked_python.py for how, and for what differs. Forks of processes
-    that use Accelerate or Objective-C fail, so that it is Python itself where that may be.
+    `cvgssl` is in the same folder. See forked_python.py for how, and for what differs. Forks of
+    processes that use Accelerate or Objective-C fail, so that it is Python itself where that may
+    be.
     """
     if sys.platform != "linux":
         yield sys.executable

@@ -26,7 +26,7 @@ from cvgssl.features.diffusion_map import map_width
 from cvgssl.images.dataset import Pictures
 from cvgssl.pretrain.bank import BLOCK, Bank
 from cvgssl.pretrain.config import PretrainConfig
-from cvgssl.pretrain.data import Unlabelled
+from cvgssl.pretrain.data import PretrainPictures
 from cvgssl.pretrain.inputs import TrainingInputs
 from cvgssl.pretrain.loop import PHASES, Loop, build_loop
 from cvgssl.pretrain.methods.build import build_method
@@ -141,7 +141,9 @@ def _loop(config: PretrainConfig, teachers: tuple[FrozenEncoder, ...]) -> Loop:
     pixels = generator.integers(0, 256, (count, 1, side, side), dtype=np.uint8)
     digests = tuple(str(row) for row in range(count))
     folders = ("",) * count
-    data = Unlabelled(config.data, Pictures(pixels, digests), torch.arange(count), folders, True)
+    data = PretrainPictures(
+        config.data, Pictures(pixels, digests), torch.arange(count), folders, True
+    )
     accelerator = launch(None, config.precision)
     inputs = TrainingInputs(config, data, Views.of(config), accelerator, teachers)
     targets = _targets(inputs, generator)

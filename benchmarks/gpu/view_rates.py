@@ -22,7 +22,7 @@ from cvgssl.images.dataset import Pictures
 from cvgssl.images.geometry import Geometry
 from cvgssl.images.listing import list_pictures
 from cvgssl.images.store import load_pictures
-from cvgssl.pretrain.data import Unlabelled
+from cvgssl.pretrain.data import PretrainPictures
 from cvgssl.pretrain.views import Views
 
 SIZE, ROLES = 224, 5
@@ -58,7 +58,7 @@ class Ours:
         count = len(pixels)
         pictures = Pictures(pixels.numpy(), tuple(map(str, range(count))))
         folders = ("",) * count
-        self.data = Unlabelled(Path("steel"), pictures, torch.arange(count), folders, True)
+        self.data = PretrainPictures(Path("steel"), pictures, torch.arange(count), folders, True)
         self.made = Views(recipes(size), Geometry(size), seed=0)
         self.epoch = 0
 

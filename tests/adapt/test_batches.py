@@ -10,7 +10,7 @@ import torch
 
 from cvgssl.adapt.batches import needs_two, split_batches
 from cvgssl.adapt.config import FinetuneConfig
-from cvgssl.adapt.models import ModelSource
+from cvgssl.adapt.model_source import ModelSource
 from cvgssl.adapt.protocol import adapt
 from cvgssl.images.geometry import Geometry
 from cvgssl.runtime.errors import UserError

@@ -202,7 +202,7 @@ def test_diverged_training_says_so(steel: Path, tmp_path: Path) -> None:
 
 
 def test_head_starts_alike_in_both_modes(steel: Path) -> None:
-    from cvgssl.adapt.models import ModelSource
+    from cvgssl.adapt.model_source import ModelSource
     from cvgssl.images.geometry import Geometry
 
     config = FinetuneConfig(data=steel, **SMALL)

@@ -10,7 +10,7 @@ import pytest
 
 from cvgssl.adapt.config import LinearConfig
 from cvgssl.adapt.data import load_task
-from cvgssl.adapt.models import ModelSource
+from cvgssl.adapt.model_source import ModelSource
 from cvgssl.adapt.protocol import AdaptJob, adapt, prepare
 from cvgssl.images import store
 from cvgssl.runtime.array_files import write_array

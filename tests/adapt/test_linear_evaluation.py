@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from cvgssl.adapt.config import LinearConfig
 from cvgssl.adapt.data import load_task
-from cvgssl.adapt.models import ModelSource
+from cvgssl.adapt.model_source import ModelSource
 from cvgssl.adapt.network import set_learning_rate
 from cvgssl.adapt.protocol import adapt
 from cvgssl.runtime.launch import launch

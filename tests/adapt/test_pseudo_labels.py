@@ -16,7 +16,7 @@ from cvgssl.adapt import training
 from cvgssl.adapt.config import FinetuneConfig
 from cvgssl.adapt.data import load_task
 from cvgssl.adapt.frozen_features import feature_extractor
-from cvgssl.adapt.models import ModelSource
+from cvgssl.adapt.model_source import ModelSource
 from cvgssl.adapt.protocol import adapt
 from cvgssl.adapt.pseudo_labels import (
     PseudoLabelPool,

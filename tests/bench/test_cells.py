@@ -27,7 +27,7 @@ def work(path: Path, setting: str, head: str, table: FeatureTable, shot: int = 2
     (source,) = load_sources([FeatureSource(file=path, data="steel")])
     draws, _ = draws_of(table, (shot,), 6, 0)
     queries = (
-        dirichlet_queries(table.part("test"), 6, 0, 2.0, 5) if "dirichlet" in setting else None
+        dirichlet_queries(table.split("test"), 6, 0, 2.0, 5) if "dirichlet" in setting else None
     )
     choice = HeadChoice(head=head, label=head, params={})
     digest = digest_of_draws(draws[shot], queries)
@@ -66,8 +66,8 @@ def test_semi_supervised_is_what_the_head_itself_gives(tmp_path: Path) -> None:
     job = work(tmp_path / "f.npz", "semi-supervised", USING, table)
     result = compute_cell(job)
     order = np.argsort(table.names)
-    train, test = table.take(order).part("train"), table.take(order).part("test")
-    preparation = Preparation(parts=train.parts).fit(train.values)
+    train, test = table.take(order).split("train"), table.take(order).split("test")
+    preparation = Preparation(blocks=train.blocks).fit(train.values)
     for number, support in enumerate(job.draws.supports):
         names = [name for paths in support.values() for name in paths]
         target = np.array([

@@ -66,7 +66,7 @@ def check_zero_shot(result: Bench, tmp_path: Path, clip_file: Path) -> None:
     assert len(cells) == 4
     (figure,) = {value for one in cells for value in one.macro_recall}
     (file,) = (tmp_path / "bench" / "features").glob("*_clip.npz")
-    table = load_features(file).part("test")
+    table = load_features(file).split("test")
     anchors = text_anchors(table.classes, f"{NAME}={clip_file}")
     named = (table.values @ anchors.values.T).argmax(axis=1)
     recalls = [(named[table.labels == k] == k).mean() for k in range(len(table.classes))]

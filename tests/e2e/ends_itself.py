@@ -1,4 +1,4 @@
-"""Programs that send a signal to themselves at a step of their work, wherever the clock stands."""
+"""Programs that send a signal to themselves at a step of their work, at whatever time that is."""
 
 # `python -c AT_LINE + MAIN BEGINNING SIGNAL WORDS...`: when it has logged a line that begins so
 AT_LINE = """

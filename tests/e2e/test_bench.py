@@ -114,7 +114,7 @@ def check_tables(folder: Path) -> None:
         assert float(row["macro_recall_mean"]) == pytest.approx(np.mean(own), abs=1e-3)
         assert (row["difference_mean"] == "") == (row["head"] == "nearest-mean")
     markdown = (folder / "results.md").read_text(encoding="utf-8")
-    assert markdown.count("\n## ") == 3, "settings stand apart"
+    assert markdown.count("\n## ") == 3, "each setting has a section"
     latex = (folder / "results.tex").read_text(encoding="utf-8")
     assert latex.count(r"\begin{tabular}{lrr}") == latex.count(r"\end{tabular}") == 9
     assert "mill $<$2$>$" in latex

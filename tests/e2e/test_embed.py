@@ -91,7 +91,7 @@ def test_from_a_folder_to_class_names(command: Command, steel: Path, tmp_path: P
     computed(command(*words))
     table = load_features(tmp_path / "f.npz")
     assert table.about["encoder"] == f"{SMALL}, flips both"
-    train, test = table.part("train"), table.part("test")
+    train, test = table.split("train"), table.split("test")
     dataset = table.dataset()
     rows = draw(dataset, 3, 1, 0).rows(0, dataset.train, dataset.root)
     y = np.full(len(train), -1)

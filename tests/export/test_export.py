@@ -15,7 +15,7 @@ import torch
 
 from cvgssl.cli.main import main
 from cvgssl.export import job, taught
-from cvgssl.export.graph import write_graph
+from cvgssl.export.onnx_graph import write_graph
 from cvgssl.features.table import load_features
 from cvgssl.images.reader import read_picture
 from cvgssl.recognizer import golden

@@ -68,11 +68,11 @@ def test_the_candidates_share_a_map_and_the_score_its_rows() -> None:
 
 
 @pytest.mark.parametrize("mode", get_args(PreparationMode))
-@pytest.mark.parametrize("parts", [(), ((5, 1.0), (7, 2.5))])
-def test_preparation(mode: PreparationMode, parts: Any) -> None:
+@pytest.mark.parametrize("blocks", [(), ((5, 1.0), (7, 2.5))])
+def test_preparation(mode: PreparationMode, blocks: Any) -> None:
     rows = clouds(40, 3)[0].astype(np.float32)
     rows[:, :5] = np.abs(rows[:, :5])  # activations after a ReLU, whose root is taken
-    preparation = Preparation(mode, parts).fit(rows)
+    preparation = Preparation(mode, blocks).fit(rows)
     others = rows[:6] - np.float32(0.05)
     part = PreparationPart(preparation)
     for row in others:

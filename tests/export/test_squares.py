@@ -15,7 +15,7 @@ from torch import nn
 
 from cvgssl.encoders.onnx_backend import quiet
 from cvgssl.export import squares
-from cvgssl.export.graph import Squares, write_graph
+from cvgssl.export.onnx_graph import Squares, write_graph
 from cvgssl.images.decoding import square_of_pixels
 from cvgssl.images.deep import to_eight_bits
 from cvgssl.images.geometry import Geometry, Interpolation, ResizeMode

@@ -214,7 +214,7 @@ def test_several_encoders(steel: Path, teacher_file: Path) -> None:
         for name in (vit, network)
     ]
     both = embed(options(steel, None, encoder=(vit + ":3", network)))
-    assert both.parts == [(alone[0].shape[1], 3.0), (alone[1].shape[1], 1.0)]
+    assert both.blocks == [(alone[0].shape[1], 3.0), (alone[1].shape[1], 1.0)]
     assert np.array_equal(both.values, np.concatenate(alone, axis=1)), "as the encoders give them"
     parts = [scaled(one) * weight**0.5 for one, weight in zip(alone, (0.75, 0.25), strict=True)]
     np.testing.assert_allclose(standardized(both), np.concatenate(parts, axis=1), atol=2e-4)
@@ -261,8 +261,8 @@ def test_each_encoder_has_its_own_layers_pooling_and_size(steel: Path, teacher_f
 
 
 def standardized(table: FeatureTable) -> Any:
-    """All its parts side by side, prepared by its train pictures."""
-    preparation = Preparation("standardize", table.parts).fit(table.part("train").values)
+    """All its blocks side by side, prepared by its train pictures."""
+    preparation = Preparation("standardize", table.blocks).fit(table.split("train").values)
     return preparation.transform(table.values)
 
 

@@ -47,7 +47,7 @@ def test_what_was_written_comes_back(table: FeatureTable, tmp_path: Path, ending
 
 
 def test_parts(table: FeatureTable) -> None:
-    train = table.part("train")
+    train = table.split("train")
     assert train.names == NAMES[:4] and np.array_equal(train.values, table.values[:4])
     dataset = table.dataset()
     assert [path.as_posix() for path in dataset.train.paths] == list(NAMES[:3]), "labelled only"

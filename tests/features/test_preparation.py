@@ -35,11 +35,11 @@ def test_what_train_pictures_do_not_show_says_little_about_others() -> None:
 
 
 @pytest.mark.parametrize("mode", ["power", "center", "none", "standardize", "whiten"])
-def test_parts_are_prepared_by_themselves_and_weigh_as_told(mode: Any) -> None:
-    parts = [(10, 3.0), (20, 1.0)]
+def test_blocks_are_prepared_by_themselves_and_weigh_as_told(mode: Any) -> None:
+    blocks = [(10, 3.0), (20, 1.0)]
     first, second = ROWS[:, :10], 1000 * ROWS[:, 10:] - 300
-    together = Preparation(mode, parts).fit_transform(np.hstack([first, second]))
-    alone = [Preparation(mode).fit_transform(part) for part in (first, second)]
+    together = Preparation(mode, blocks).fit_transform(np.hstack([first, second]))
+    alone = [Preparation(mode).fit_transform(block) for block in (first, second)]
     np.testing.assert_allclose(together, np.hstack([alone[0] * 0.75**0.5, alone[1] * 0.5]))
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1)
 
@@ -68,4 +68,4 @@ def test_mistakes() -> None:
     with pytest.raises(ValueError, match="mode 'scale': one of power, center"):
         Preparation("scale").fit(ROWS)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="are not those of 30 numbers"):
-        Preparation(parts=[(10, 1.0), (10, 1.0)]).fit(ROWS)
+        Preparation(blocks=[(10, 1.0), (10, 1.0)]).fit(ROWS)

@@ -185,7 +185,7 @@ def test_a_file_may_be_named_in_several_ways(data: Path, tmp_path: Path, runs: R
     table = work.table
     assert runs.take() == [8, 8] and len(runs.networks) == 1
     assert work.computed == 2 * PICTURES, "the first two are the same"
-    assert table.parts == [(64, 1.0), (64, 1.0), (64, 3.0)]
+    assert table.blocks == [(64, 1.0), (64, 1.0), (64, 3.0)]
     assert np.array_equal(table.values[:, :64], table.values[:, 64:128])
     assert [each["name"] for each in table.about["encoders"]] == [
         "test_vit",

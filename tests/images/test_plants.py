@@ -14,11 +14,11 @@ from cvgssl.cli.data_synth import SynthConfig
 from cvgssl.images.check import check_data
 from cvgssl.images.scan import load_dataset
 from cvgssl.images.surfaces import KINDS, Plant, generate_surface, synthesize
+from cvgssl.images.surfaces.exposures import draw_part
 from cvgssl.images.surfaces.kinds import COIL, DEFECTS, GOOD, MARKS, PICTURE, generator
 from cvgssl.images.surfaces.local import box_area, draw_local, overlap
 from cvgssl.images.surfaces.marks import draw_plant_coil, harmless_marks
-from cvgssl.images.surfaces.parts import draw_part
-from cvgssl.images.surfaces.plan import LEAST, RARER, Part, plan_plant
+from cvgssl.images.surfaces.plan import LEAST_PARTS, RARER, Part, plan_plant
 from cvgssl.images.surfaces.plate import expose, ground
 from cvgssl.images.surfaces.texture import SIDE
 from cvgssl.runtime.errors import UserError
@@ -61,7 +61,7 @@ def test_most_parts_are_good_and_kinds_are_long_tailed() -> None:
     assert numbers[GOOD] == 1800
     falling = sorted((numbers[kind] for kind in KINDS), reverse=True)
     for more, fewer in pairwise(falling):
-        assert fewer - LEAST == pytest.approx(RARER * (more - LEAST), abs=1)
+        assert fewer - LEAST_PARTS == pytest.approx(RARER * (more - LEAST_PARTS), abs=1)
     other = plan_plant(Plant(good_share=0.9, parts=2000), test_fraction=0.3, seed=1)
     assert [part.label for part in other] != [part.label for part in parts]
 
@@ -218,5 +218,7 @@ def test_pictures_that_defects_fill_stay_what_they_were(tmp_path: Path) -> None:
 
 def test_help_names_the_numbers_of_the_long_tail() -> None:
     text = fields_of(SynthConfig)["good_share"].description or ""
-    assert f"{LEAST} of each, the rest falls by {RARER}" in text
-    assert f"at least {LEAST} per class" in (fields_of(SynthConfig)["parts"].description or "")
+    assert f"{LEAST_PARTS} of each, the rest falls by {RARER}" in text
+    assert f"at least {LEAST_PARTS} per class" in (
+        fields_of(SynthConfig)["parts"].description or ""
+    )

@@ -53,7 +53,7 @@ def write_png(path: Path, samples: NDArray[Any], colour_type: int, bits: int) ->
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".tiff", ".pgm", ".webp"])
-def test_eight_bit_gray_is_read_as_it_stands(tmp_path: Path, suffix: str) -> None:
+def test_eight_bit_gray_is_read_as_it_is(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
     Image.fromarray(GRAY).save(path, lossless=True)  # for WebP
     np.testing.assert_array_equal(read_picture(path), GRAY)
@@ -61,7 +61,7 @@ def test_eight_bit_gray_is_read_as_it_stands(tmp_path: Path, suffix: str) -> Non
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".ppm", ".webp"])
-def test_rgb_is_read_as_it_stands(tmp_path: Path, suffix: str) -> None:
+def test_rgb_is_read_as_it_is(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
     Image.fromarray(RGB).save(path, lossless=True)  # for WebP
     np.testing.assert_array_equal(read_picture(path), RGB)

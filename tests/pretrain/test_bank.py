@@ -16,7 +16,7 @@ from cvgssl.encoders.loading import load_encoders
 from cvgssl.pretrain import bank as bank_module
 from cvgssl.pretrain.bank import Bank, BankBuild, BankKey, bank_size, build_bank
 from cvgssl.pretrain.config import PretrainConfig
-from cvgssl.pretrain.data import Unlabelled, load_unlabelled
+from cvgssl.pretrain.data import PretrainPictures, load_pretrain_pictures
 from cvgssl.pretrain.views import DrawnViews, Views
 from cvgssl.runtime.array_files import write_array
 from cvgssl.runtime.errors import UserError
@@ -41,8 +41,8 @@ def config(steel: Path) -> PretrainConfig:
 
 
 @pytest.fixture
-def data(config: PretrainConfig) -> Unlabelled:
-    return load_unlabelled(config, Accelerator(cpu=True))
+def data(config: PretrainConfig) -> PretrainPictures:
+    return load_pretrain_pictures(config, Accelerator(cpu=True))
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def key(config: PretrainConfig, teacher_file: Path) -> BankKey:
     return BankKey(teacher, Views(config.recipes, config.geometry, 7, VERSIONS), VERSIONS)
 
 
-def build(key: BankKey, data: Unlabelled, place: Path) -> Bank:
+def build(key: BankKey, data: PretrainPictures, place: Path) -> Bank:
     return build_bank(BankBuild([key], data, place, 8, Accelerator(cpu=True)))
 
 
@@ -65,7 +65,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_by_openvino_it_is_another_bank_of_the_same_numbers(
-    key: BankKey, data: Unlabelled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    key: BankKey, data: PretrainPictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("openvino")
     monkeypatch.setenv("CVGSSL_CACHE", str(tmp_path / "cache"))
@@ -78,7 +78,7 @@ def test_by_openvino_it_is_another_bank_of_the_same_numbers(
 
 @pytest.mark.usefixtures("small_blocks")
 def test_it_gives_the_teachers_embeddings_of_the_same_views(
-    key: BankKey, data: Unlabelled, tmp_path: Path
+    key: BankKey, data: PretrainPictures, tmp_path: Path
 ) -> None:
     bank = build(key, data, tmp_path)
     rows = torch.tensor([41, 3, 17, 16, 3])
@@ -98,7 +98,7 @@ def test_it_gives_the_teachers_embeddings_of_the_same_views(
 
 @pytest.mark.usefixtures("small_blocks")
 def test_only_what_is_missing_or_damaged_is_computed(
-    key: BankKey, data: Unlabelled, tmp_path: Path
+    key: BankKey, data: PretrainPictures, tmp_path: Path
 ) -> None:
     rows, numbers = torch.arange(42), torch.zeros(42, 3, dtype=torch.int64)
     before = build(key, data, tmp_path).embeddings(0, rows, numbers)
@@ -119,7 +119,11 @@ def test_only_what_is_missing_or_damaged_is_computed(
 @pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("dies", [False, True])
 def test_a_block_that_another_process_works_on_is_awaited(
-    dies: bool, key: BankKey, data: Unlabelled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dies: bool,
+    key: BankKey,
+    data: PretrainPictures,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(bank_module, "LOOK_EVERY", 0.0)
     before = build(key, data, tmp_path).mean(0)
@@ -156,7 +160,7 @@ from accelerate import Accelerator
 from cvgssl.encoders.loading import load_encoders
 from cvgssl.pretrain import bank
 from cvgssl.pretrain.config import PretrainConfig
-from cvgssl.pretrain.data import load_unlabelled
+from cvgssl.pretrain.data import load_pretrain_pictures
 from cvgssl.pretrain.views import Views
 data, teacher, place, *killed = sys.argv[1:]
 bank.BLOCK, bank.LOOK_EVERY = 4, 0.01
@@ -176,7 +180,7 @@ def counted(*words):
     compute(*words)
     computed += 1
 bank._build_block = counted
-pictures = load_unlabelled(config, Accelerator(cpu=True))
+pictures = load_pretrain_pictures(config, Accelerator(cpu=True))
 bank.build_bank(bank.BankBuild([key], pictures, Path(place), 8, Accelerator(cpu=True), check))
 print(computed)
 """
@@ -227,7 +231,7 @@ def _unseal(path: Path) -> None:
 def test_a_damaged_block_is_noticed(
     damage: Callable[[Path], None],
     key: BankKey,
-    data: Unlabelled,
+    data: PretrainPictures,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -243,7 +247,7 @@ def test_a_damaged_block_is_noticed(
 
 
 def test_a_place_that_cannot_be_written_is_one_line(
-    key: BankKey, data: Unlabelled, tmp_path: Path
+    key: BankKey, data: PretrainPictures, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match=r"banks cannot be kept there .*--bank-dir.*CVGSSL_CACHE"):
@@ -252,9 +256,9 @@ def test_a_place_that_cannot_be_written_is_one_line(
 
 @pytest.mark.usefixtures("small_blocks")
 def test_pictures_added_at_the_end_leave_earlier_blocks_valid(
-    key: BankKey, data: Unlabelled, tmp_path: Path
+    key: BankKey, data: PretrainPictures, tmp_path: Path
 ) -> None:
-    first = Unlabelled(
+    first = PretrainPictures(
         data.root, data.pictures.part(0, 32), data.keys[:32], data.folders[:32], data.test_left_out
     )
     build(key, first, tmp_path)
@@ -266,7 +270,7 @@ def test_pictures_added_at_the_end_leave_earlier_blocks_valid(
 
 
 def test_other_views_teachers_or_pictures_have_another_place(
-    key: BankKey, data: Unlabelled, config: PretrainConfig, tmp_path: Path
+    key: BankKey, data: PretrainPictures, config: PretrainConfig, tmp_path: Path
 ) -> None:
     places = {key.folder(tmp_path)}
     places.add(BankKey(key.teacher, key.views, VERSIONS + 1).folder(tmp_path))
@@ -284,12 +288,12 @@ def test_other_views_teachers_or_pictures_have_another_place(
     build(key, data, tmp_path)
     turned = data.pictures.pixels[:, :, ::-1].copy()
     pictures = type(data.pictures)(turned, tuple(reversed(data.pictures.digests)))
-    build(key, Unlabelled(data.root, pictures, data.keys, data.folders, True), tmp_path)
+    build(key, PretrainPictures(data.root, pictures, data.keys, data.folders, True), tmp_path)
     assert len(files(tmp_path)) == 2
 
 
 def test_what_float16_cannot_hold_is_an_error(
-    key: BankKey, data: Unlabelled, tmp_path: Path
+    key: BankKey, data: PretrainPictures, tmp_path: Path
 ) -> None:
     with torch.no_grad():
         key.teacher.backbone.body.norm.weight.fill_(1e6)
@@ -299,7 +303,7 @@ def test_what_float16_cannot_hold_is_an_error(
 
 
 def test_a_full_disk_is_found_before_anything_is_computed(
-    key: BankKey, data: Unlabelled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    key: BankKey, data: PretrainPictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = type(bank_module.shutil.disk_usage(tmp_path))(10**6, 10**6, 10)
     monkeypatch.setattr(bank_module.shutil, "disk_usage", lambda _place: usage)
@@ -309,7 +313,7 @@ def test_a_full_disk_is_found_before_anything_is_computed(
         build(key, data, tmp_path)
 
 
-def test_blocks_are_plain_arrays(key: BankKey, data: Unlabelled, tmp_path: Path) -> None:
+def test_blocks_are_plain_arrays(key: BankKey, data: PretrainPictures, tmp_path: Path) -> None:
     build(key, data, tmp_path)
     (path,) = files(tmp_path)
     block = np.load(path, allow_pickle=False)

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from cvgssl.encoders.backbone import build_backbone
-from cvgssl.pretrain.methods.parts import adapter, mlp, predictor, projector
+from cvgssl.pretrain.methods.components import adapter, mlp, predictor, projector
 
 
 def linear(head: nn.Module) -> list[nn.Linear]:

@@ -7,7 +7,7 @@ import torch
 
 from cvgssl.images.dataset import Pictures
 from cvgssl.pretrain.config import PretrainConfig
-from cvgssl.pretrain.data import Unlabelled
+from cvgssl.pretrain.data import PretrainPictures
 from cvgssl.pretrain.inputs import TrainingInputs
 from cvgssl.pretrain.loop import Loop, build_loop
 from cvgssl.pretrain.methods.build import build_method
@@ -25,7 +25,7 @@ def loop(scale: float) -> Loop:
     )  # fmt: skip
     pixels = np.random.default_rng(0).integers(0, 256, (8, 1, 32, 32), dtype=np.uint8)
     pictures = Pictures(pixels, tuple("abcdefgh"))
-    data = Unlabelled(config.data, pictures, torch.arange(8), ("",) * 8, test_left_out=True)
+    data = PretrainPictures(config.data, pictures, torch.arange(8), ("",) * 8, test_left_out=True)
     accelerator = launch()
     accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
     torch.manual_seed(0)

@@ -13,7 +13,7 @@ from cvgssl.features.table import FeatureTable
 from cvgssl.heads import ALL_HEADS, TEXT_HEADS
 from cvgssl.recognizer.config import FitConfig
 from cvgssl.recognizer.fit import fit
-from cvgssl.recognizer.labelling import More, labelled_train
+from cvgssl.recognizer.labelling import UnlabelledFeatures, labelled_train
 from cvgssl.runtime.errors import UserError
 
 TRAIN = [f"train/{name}/{number}.png" for name in ("crack", "pit") for number in range(4)]
@@ -147,7 +147,7 @@ def test_all_heads_are_offered(name: str) -> None:
     assert config(shot=1, head=name, preparation="none").prepared == "none"
 
 
-def more(copies: dict[str, str]) -> More:
+def unlabelled(copies: dict[str, str]) -> UnlabelledFeatures:
     """Three pictures of another folder, of which the first two are in no other."""
     names = ("more/a", "more/b", *copies)
     extra = FeatureTable(
@@ -160,13 +160,13 @@ def more(copies: dict[str, str]) -> More:
     count = len(names)
     paths = tuple(map(Path, names))
     embedded = Embedded(extra, paths, [], 0, 0, np.arange(count))
-    return More(Path("more"), embedded, names, np.arange(2), copies)
+    return UnlabelledFeatures(Path("more"), embedded, names, np.arange(2), copies)
 
 
 def test_pictures_elsewhere_may_have_labels(tmp_path: Path) -> None:
     lines = [f"{TRAIN[0]},crack", "more/b,dent", "more/c,pit"]
     options = listed(tmp_path, *lines)
-    found = labelled_train(table(classes=False), options, more({"more/c": TRAIN[5]}))
+    found = labelled_train(table(classes=False), options, unlabelled({"more/c": TRAIN[5]}))
     labelled = {
         n: found.classes[k] for n, k in zip(found.names, found.labels, strict=True) if k >= 0
     }
@@ -179,7 +179,7 @@ def test_copies_of_test_pictures_are_never_learned(
 ) -> None:
     lines = [f"{TRAIN[0]},crack", f"{TRAIN[5]},pit", "more/c,pit"]
     options = listed(tmp_path, *lines)
-    found = labelled_train(table(), options, more({"more/c": "test/pit/9.png"}))
+    found = labelled_train(table(), options, unlabelled({"more/c": "test/pit/9.png"}))
     assert (found.labels >= 0).sum() == 2
     assert "a copy of a test picture of --unlabelled left out" in caplog.text
 
@@ -195,4 +195,4 @@ def test_copies_of_test_pictures_are_never_learned(
 def test_labels_elsewhere_that_do_not_fit(tmp_path: Path, lines: list[str], message: str) -> None:
     options = listed(tmp_path, f"{TRAIN[0]},crack", *lines)
     with pytest.raises(UserError, match=message):
-        labelled_train(table(), options, more({"more/c": TRAIN[5]}))
+        labelled_train(table(), options, unlabelled({"more/c": TRAIN[5]}))

@@ -107,11 +107,11 @@ def test_probabilities_and_verdicts_are_those_of_the_calibrated_head(
     )
     embedded = embed_all(config.embedding())
     table = embedded.table.take(np.argsort(np.array(embedded.table.names), kind="stable"))
-    train, test = table.part("train"), table.part("test")
+    train, test = table.split("train"), table.split("test")
     labels = dict(label_lines(folder))
     y = np.array([table.classes.index(labels[n]) if n in labels else -1 for n in train.names])
     assert (y >= 0).sum() == 12
-    prepared = Preparation(parts=train.parts).fit(train.values)
+    prepared = Preparation(blocks=train.blocks).fit(train.values)
     rows = prepared.transform(test.values)
     head = OpenSetHead() if unknown else CalibratedHead()
     rows_of = np.array([embedded.table.names.index(train.names[i]) for i in np.flatnonzero(y >= 0)])
@@ -203,7 +203,7 @@ def test_several_encoders_that_see_pictures_differently(
     assert summary.decision is None, "only auto decides"
     together = predict(folder, [plates / "test"], batch_size=10)
     table = embed(FitConfig(data=plates, encoder=specs, shot=1, out=folder / "x").embedding())
-    test = table.part("test")
+    test = table.split("test")
     assert [one.path for one in together] == [plates / name for name in test.names]
     right = sum(one.predicted_class == one.path.parent.name for one in together)
     assert summary.test is not None

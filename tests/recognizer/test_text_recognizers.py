@@ -67,7 +67,7 @@ def test_it_is_the_head_on_plain_rows_and_needs_no_text_tower(
     texts = text_anchors(card.classes, f"{CLIP}={clip_file}", given)
     train = kept.train.take(np.argsort(np.array(kept.train.names), kind="stable"))
     rows = train.values / np.linalg.norm(train.values, axis=1, keepdims=True)
-    test = embed(EmbedConfig(**_embedding(steel, clip_file))).part("test")
+    test = embed(EmbedConfig(**_embedding(steel, clip_file))).split("test")
     assert card.preparation == "none" and kept.mirrored is None and (train.labels >= 0).sum() == 18
     monkeypatch.setitem(sys.modules, "open_clip", None)  # cannot be imported
     for around in (CalibratedHead, OpenSetHead):

@@ -23,11 +23,11 @@ from cvgssl.runtime.parsing import (
     "error", [ValueError("x\ny"), KeyError("k"), RecursionError(), SystemError("s"), OSError(5000)]
 )
 def test_whatever_a_parser_raises_is_one_line_with_the_file(error: Exception) -> None:
-    with pytest.raises(UserError) as caught, parsing(Path("a.csv"), "a list", "write it anew"):
+    with pytest.raises(UserError) as caught, parsing(Path("a.csv"), "a list", "write it again"):
         raise error
     text = str(caught.value)
     assert text.startswith("a.csv cannot be read as a list (") and "\n" not in text
-    assert text.endswith("; write it anew")
+    assert text.endswith("; write it again")
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EMFILE, "Too many open files"), MemoryError()])

@@ -29,7 +29,7 @@ def test_hidden_labels_test_pictures_and_order_change_nothing() -> None:
     assert {int(name[-6:-4]) % 3 for name in first.chosen[:3]} == {0, 1, 2}
     assert select(table(labels_told=False), 6) == first
     assert select(table().take(np.random.default_rng(1).permutation(40)), 6) == first
-    assert select(table().part("train"), 6) == first
+    assert select(table().split("train"), 6) == first
 
 
 def test_labels_are_kept_and_their_pictures_not_chosen_again(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_mistakes_are_told() -> None:
     with pytest.raises(UserError, match=r"--labels: names 1 test picture, .*test/35\.png"):
         select(table(), 3, labelled=[LabelLine(2, "test/35.png", "a")])
     with pytest.raises(UserError, match="no train pictures"):
-        select(table().part("test"), 3)
+        select(table().split("test"), 3)
 
 
 def test_a_label_that_the_others_contradict_and_what_they_are_worth(tmp_path: Path) -> None:

@@ -198,7 +198,7 @@ def test_undo(reviews: Reviews, add: Add, answers: Answers) -> None:
     assert reviews.undo("anna") is None
     assert reviews.left()["unknown"] == 2
     assert len(answers.page(Wanted(review="none"))) == 2
-    reviews.review(one, "bo", False, "crack")  # anew, nothing is replaced
+    reviews.review(one, "bo", False, "crack")  # a review of its own, nothing is replaced
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,7 @@ def _recentred_with_labels(work: Watching, folder: Path, alarm: StationAlarm) ->
     store.close()
 
 
-def test_another_pictures_per_part_begins_anew_and_spoils_nothing(
+def test_another_pictures_per_part_begins_again_and_spoils_nothing(
     watching: Callable[..., Watching], folder: Path, tmp_path: Path
 ) -> None:
     line = tmp_path / "line"

@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from cvgssl.adapt.config import AdaptConfig, FinetuneConfig
 from cvgssl.adapt.data import Task
-from cvgssl.adapt.models import ModelSource
+from cvgssl.adapt.model_source import ModelSource
 from cvgssl.adapt.network import train_mode
 from cvgssl.adapt.pseudo_labels import beside
 from cvgssl.encoders.forward import Inputs, take

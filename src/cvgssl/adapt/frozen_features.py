@@ -20,12 +20,12 @@ from accelerate.utils import broadcast, broadcast_object_list
 from torch import Tensor, nn
 
 from cvgssl.adapt.config import AdaptConfig
-from cvgssl.adapt.models import ModelSource
+from cvgssl.adapt.model_source import ModelSource
 from cvgssl.encoders.backbone import Backbone
 from cvgssl.encoders.forward import forward_all
 from cvgssl.features.feature_store import FeatureStore
 from cvgssl.features.pooling import Pooling
-from cvgssl.features.record import FOLDER
+from cvgssl.features.record import FEATURES_FOLDER
 from cvgssl.images.dataset import Pictures
 from cvgssl.images.reader import VERSION as READER
 from cvgssl.runtime.cache_folder import default_cache_dir
@@ -78,7 +78,7 @@ class FeatureExtractor:
         first = self.accelerator.is_main_process
         store = None
         if first:
-            store = FeatureStore(default_cache_dir() / FOLDER / self.key, self.width)
+            store = FeatureStore(default_cache_dir() / FEATURES_FOLDER / self.key, self.width)
         step = self.batch_size * self.accelerator.num_processes
         rows = torch.empty(len(pictures), self.width)
         for start in range(0, len(pictures), step):

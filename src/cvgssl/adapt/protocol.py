@@ -22,7 +22,7 @@ from cvgssl.adapt.frozen_features import feature_extractor
 from cvgssl.adapt.history import DrawHistory
 from cvgssl.adapt.lora import merged
 from cvgssl.adapt.model_file import Support, save_model
-from cvgssl.adapt.models import ModelSource
+from cvgssl.adapt.model_source import ModelSource
 from cvgssl.adapt.network import Recognizer
 from cvgssl.adapt.pseudo_labels import PseudoLabelSource, pseudo_label_source
 from cvgssl.adapt.summary import Summary, mode_of, score_draws, setting_of

@@ -128,7 +128,7 @@ class Chosen:
 def record(table: FeatureTable, data: str, config: BenchConfig) -> Recorded:
     """Draw for every shot and setting, and write the draws to `out/draws/DATA/`."""
     draws, skipped = draws_of(table, config.shots, config.num_draws, config.seed)
-    test = table.part("test")
+    test = table.split("test")
     queries = dict[str, list[list[str]]]()
     if BALANCED in config.settings:
         queries[BALANCED] = balanced_queries(test, config.num_draws, config.seed)

@@ -127,7 +127,7 @@ def _inductive(cell: Cell, head: FewShotHead, support: Rows, queries: Rows) -> T
     mirrored = _mirrored(cell.source.mirrored)
     mirrored = None if mirrored is None else mirrored.take(support)
     begun = time.perf_counter()
-    preparation = Preparation(cell.preparation, train.parts).fit(train.values[support])
+    preparation = Preparation(cell.preparation, train.blocks).fit(train.values[support])
     views = mirror_views(preparation, mirrored, range(len(support)))
     head.fit(preparation.transform(train.values[support]), train.labels[support], views)
     return begun, head.predict(preparation.transform(test.values[queries]))
@@ -187,7 +187,7 @@ def _prepare(
     file: Path, mirrored: Path | None, _digests: tuple[str, str], mode: PreparationMode
 ) -> _Prepared:
     train, test = read_splits(file)
-    preparation = Preparation(mode, train.parts).fit(train.values)
+    preparation = Preparation(mode, train.blocks).fit(train.values)
     views = mirror_views(preparation, _mirrored(mirrored), range(len(train)))
     return _Prepared(
         preparation.transform(train.values),

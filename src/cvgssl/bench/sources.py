@@ -87,7 +87,7 @@ def read_splits(file: Path) -> tuple[FeatureTable, FeatureTable]:
 @lru_cache(maxsize=8)
 def _parts(file: Path, _changed: int, _size: int) -> tuple[FeatureTable, FeatureTable]:
     table = read_table(file)
-    return table.part("train"), table.part("test")
+    return table.split("train"), table.split("test")
 
 
 def _source(entry: FeatureSource, table: FeatureTable) -> LoadedSource:
@@ -95,7 +95,7 @@ def _source(entry: FeatureSource, table: FeatureTable) -> LoadedSource:
     data = printable(entry.data or Path(str(about.get("data", ""))).name or entry.file.stem)
     encoder = printable(entry.encoder or str(about.get("encoder", "")) or entry.file.stem)
     folder = entry.pictures or shown_folder(entry.file, about)
-    train, test = (table.part(split) for split in ("train", "test"))
+    train, test = (table.split(split) for split in ("train", "test"))
     facts = {
         "numbers": table.values.shape[1],
         "classes": list(table.classes),
@@ -121,7 +121,7 @@ def _unfit(table: FeatureTable) -> list[str]:
     problems = []
     if len(table.classes) < 2:
         problems.append("fewer than two classes are labelled; a benchmark needs labels")
-    if not (table.part("test").labels != UNLABELLED).any():
+    if not (table.split("test").labels != UNLABELLED).any():
         problems.append("no labelled test picture; names in test/CLASS/ or a column splits say it")
     return problems
 

@@ -220,9 +220,9 @@ def _plain_type(annotation: Any) -> tuple[Any, bool]:
 
 def choices_of(field: FieldInfo) -> list[str]:
     """The words that an option takes; empty where it takes others than listed ones."""
-    for each in field.metadata:
-        if isinstance(each, OneOf):
-            return list(each.names)
+    for rule in field.metadata:
+        if isinstance(rule, OneOf):
+            return list(rule.names)
     kind, _ = _plain_type(field.annotation)
     words = map(str, get_args(kind)) if get_origin(kind) is Literal else ()
     return [word for word in words if word]  # "" is the default of an option that is left out

@@ -42,7 +42,7 @@ def run(argv: Sequence[str], prog: str) -> int:
     """Write the split and print how many pictures of each class went where."""
     config = COMMAND.parse(argv, prog)
 
-    from cvgssl.images.parts import by_pattern, by_twins
+    from cvgssl.images.part_of_picture import by_pattern, by_twins
     from cvgssl.images.scan import has_own_split, load_dataset
     from cvgssl.images.splits import write_split
     from cvgssl.report.terminal import print_table

@@ -181,11 +181,11 @@ def _fit(out: Path, plant: Path, labels: Path, scale: Scale) -> tuple[FitConfig,
 def _rejections(known: Sequence["Prediction"], new: Sequence["Prediction"]) -> list[list[str]]:
     """Of each group: pictures, right, misclassified, unknown, not sure."""
     rows = []
-    for name, answers in (("test/, known classes", known), (f"{HELD_BACK}, a new kind", new)):
-        verdicts = Counter(each.verdict for each in answers)
-        right = sum(each.answer == each.path.parent.name for each in answers)
+    for name, predictions in (("test/, known classes", known), (f"{HELD_BACK}, a new kind", new)):
+        verdicts = Counter(prediction.verdict for prediction in predictions)
+        right = sum(prediction.answer == prediction.path.parent.name for prediction in predictions)
         counts = (right, verdicts["known"] - right, *(verdicts[word] for word in REJECTED))
-        rows.append([name, str(len(answers)), *map(str, counts)])
+        rows.append([name, str(len(predictions)), *map(str, counts)])
     return rows
 
 
@@ -200,7 +200,9 @@ def _summarize(
     test = summary.test
     assert test is not None
     low, high = test.macro_recall_interval
-    rejected, falsely = (sum(each.answer in REJECTED for each in some) for some in (new, known))
+    rejected, falsely = (
+        sum(prediction.answer in REJECTED for prediction in some) for some in (new, known)
+    )
     print(
         f"\nFrom {summary.labelled} labels: macro-recall {test.macro_recall:.1f} % "
         f"({low:.1f} to {high:.1f} %), accuracy {test.accuracy:.1f} % on {test.pictures} test "

@@ -53,16 +53,18 @@ def _draw_gallery(
     from cvgssl.report.gallery import ShownPicture, gallery_figure
 
     groups: dict[str, list[Prediction]] = {}
-    for each in known:
-        groups.setdefault(each.path.parent.name, []).append(each)
+    for prediction in known:
+        groups.setdefault(prediction.path.parent.name, []).append(prediction)
     groups[NEW_KIND] = list(new)
     rows = []
-    for name, answers in groups.items():
+    for name, predictions in groups.items():
         row = []
-        for each in answers[:: max(1, len(answers) // _SHOWN)][:_SHOWN]:
-            right = each.answer if name == NEW_KIND and each.answer in REJECTED else name
-            sure = None if each.answer in REJECTED else each.probability
-            row.append(ShownPicture(read_picture(each.path), right, each.answer, sure))
+        for prediction in predictions[:: max(1, len(predictions) // _SHOWN)][:_SHOWN]:
+            right = (
+                prediction.answer if name == NEW_KIND and prediction.answer in REJECTED else name
+            )
+            sure = None if prediction.answer in REJECTED else prediction.probability
+            row.append(ShownPicture(read_picture(prediction.path), right, prediction.answer, sure))
         rows.append(row)
     title = f"Generated test pictures by class, and {HELD_BACK} as a new kind: the answers"
     gallery_figure(rows, path, title, [name.replace("_", " ") for name in groups])

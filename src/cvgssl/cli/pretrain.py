@@ -52,11 +52,11 @@ def show_views(config: PretrainConfig, path: Path) -> int:
     """Draw the views of a few pictures; nothing is trained."""
     import torch
 
-    from cvgssl.pretrain.data import load_unlabelled
+    from cvgssl.pretrain.data import load_pretrain_pictures
     from cvgssl.report.views_figure import views_figure
     from cvgssl.runtime.launch import launch
 
-    data = load_unlabelled(config, launch(config.gpu))
+    data = load_pretrain_pictures(config, launch(config.gpu))
     step = max(1, len(data) // SHOWN)
     rows = torch.arange(0, len(data), step)[:SHOWN]
     pictures = torch.from_numpy(data.pixels[rows.numpy()])

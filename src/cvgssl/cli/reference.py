@@ -7,7 +7,7 @@ from cvgssl.cli.command import Command, choices_of
 from cvgssl.cli.main import COMMANDS
 from cvgssl.runtime.options import fields_of
 
-HEAD = """# Commands and options
+PAGE_HEAD = """# Commands and options
 
 Made by `make docs` from the same dataclasses that parse the command line and YAML files. Words in
 capitals come without a flag, in this order; in YAML files and in Python every option has the name
@@ -18,7 +18,7 @@ of its flag, with underscores. Every command takes `--config FILE.yaml` (flags w
 
 def reference() -> str:
     """The page docs/options.md."""
-    parts = [HEAD]
+    parts = [PAGE_HEAD]
     for name, (module, text) in COMMANDS.items():
         command: Command[Any] = importlib.import_module(f"cvgssl.cli.{module}").COMMAND
         fields = fields_of(command.config)

@@ -21,7 +21,7 @@ from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.options import Runtime
 
 
-class Pools(Protocol):
+class TokenPooling(Protocol):
     """What makes an embedding of the tokens of `layers`, which are places from 0."""
 
     layers: tuple[int, ...]
@@ -76,14 +76,14 @@ class FrozenEncoder(nn.Module):
         for child in self.children():
             child.requires_grad_(False).eval()
         self.training = False
-        self.pooling: Pools | None = None
+        self.pooling: TokenPooling | None = None
         self.runs = Runs(backbone, name)
         self.run: Run = self.runs.make()
         self.pooled_how: dict[str, Any] = {}
         width = int(self.projection(torch.zeros(1, backbone.feature_dim)).shape[1])
         self.widths: tuple[int, ...] = (width,)
 
-    def pool(self, pooling: Pools, widths: Sequence[int], how: Mapping[str, Any]) -> None:
+    def pool(self, pooling: TokenPooling, widths: Sequence[int], how: Mapping[str, Any]) -> None:
         """From now on embed by `pooling` of inner layers, in place of output and projection.
 
         widths: of the parts that it concatenates. how: JSON values that identify it.

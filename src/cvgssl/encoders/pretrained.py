@@ -17,10 +17,10 @@ from cvgssl.encoders.backbone_file import (
     read_weights,
     without_weights,
 )
-from cvgssl.encoders.fitting import Fit, all_finite, fit_weights
 from cvgssl.encoders.hub import PREFIX, download, hub_normalization
 from cvgssl.encoders.normalization import IMAGENET, Normalization
 from cvgssl.encoders.shards import weights_digest
+from cvgssl.encoders.weight_matching import WeightMatch, all_finite, match_weights
 from cvgssl.encoders.weights_folder import find_weights, is_weights
 from cvgssl.runtime.errors import UserError, naming
 
@@ -106,7 +106,7 @@ def load_found(
     hub_name: timm's name of these weights, if they came from its hub. flag: what messages put
     before the name of an architecture, such as `--arch `.
     """
-    result = fit_weights(backbone_file.weights, backbone.body)
+    result = match_weights(backbone_file.weights, backbone.body)
     _check(backbone, backbone_file, result, flag)
     backbone.body.load_state_dict(result.taken, strict=False)
     hub = hub_normalization(hub_name) if hub_name else None
@@ -136,7 +136,7 @@ def load_found(
     )
 
 
-def _check(backbone: Backbone, backbone_file: BackboneFile, result: Fit, flag: str) -> None:
+def _check(backbone: Backbone, backbone_file: BackboneFile, result: WeightMatch, flag: str) -> None:
     layout = backbone_file.layout
     likely = arch_of(backbone_file)
     remedy = f"; the file looks like {flag}{likely}" if likely and likely != backbone.arch else ""

@@ -19,13 +19,13 @@ from cvgssl.encoders.arch_of_weights import arch_of
 from cvgssl.encoders.backbone_file import BackboneFile, find_backbone, read_weights, without_weights
 from cvgssl.encoders.clip_names import clip_tower
 from cvgssl.encoders.encoder_spec import RANDOM, EncoderSpec, parse_encoder
-from cvgssl.encoders.fitting import all_finite
 from cvgssl.encoders.loading import locate
 from cvgssl.encoders.preprocessing import OpenClipConfig, open_clip_config
 from cvgssl.encoders.shards import weights_digest
 from cvgssl.encoders.text_tokens import ClipTokens, FileTokens, Tokens
 from cvgssl.encoders.timm_import import timm
 from cvgssl.encoders.transformers_config import TOKENIZER
+from cvgssl.encoders.weight_matching import all_finite
 from cvgssl.encoders.weights_folder import find_weights
 from cvgssl.runtime.errors import UserError, naming
 from cvgssl.runtime.parsing import parsing

@@ -52,14 +52,14 @@ class PreparationPart(nn.Module):
     def __init__(self, preparation: Preparation) -> None:
         super().__init__()
         learned = preparation.learned_
-        self.roots = [part.root for part in learned]
-        self.widths = [len(part.mean) for part in learned]
-        total = sum(weight for _, weight in preparation.parts) or 1.0
-        weights = [weight for _, weight in preparation.parts] if len(learned) > 1 else [total]
+        self.roots = [scale.root for scale in learned]
+        self.widths = [len(scale.mean) for scale in learned]
+        total = sum(weight for _, weight in preparation.blocks) or 1.0
+        weights = [weight for _, weight in preparation.blocks] if len(learned) > 1 else [total]
         self.shares = [(weight / total) ** 0.5 for weight in weights]
-        for number, part in enumerate(learned):
-            keep(self, f"mean_{number}", part.mean)
-            keep(self, f"scale_{number}", part.scale)
+        for number, scale in enumerate(learned):
+            keep(self, f"mean_{number}", scale.mean)
+            keep(self, f"scale_{number}", scale.scale)
 
     def forward(self, values: Tensor) -> Tensor:
         """Float [1, D] to float64 [1, D]."""

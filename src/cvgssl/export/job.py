@@ -18,7 +18,6 @@ from torch import nn
 from cvgssl import __version__
 from cvgssl.encoders.programs import OPENVINO, installed_version
 from cvgssl.export.config import ExportConfig
-from cvgssl.export.graph import EncodersShown, RecognizerGraph, import_packages, write_graph
 from cvgssl.export.int8 import (
     LEAST_CALIBRATION,
     MOST_CALIBRATION,
@@ -27,6 +26,7 @@ from cvgssl.export.int8 import (
     check_changes,
     quantized,
 )
+from cvgssl.export.onnx_graph import EncodersShown, RecognizerGraph, import_packages, write_graph
 from cvgssl.export.sources import ExportSource, open_source, predict_options
 from cvgssl.features.reading import Reading
 from cvgssl.images.reader import read_picture

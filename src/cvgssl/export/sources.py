@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cvgssl.export.config import ExportConfig
-from cvgssl.export.graph import RecognizerGraph, TrainedGraph
 from cvgssl.export.heads import HeadPart
+from cvgssl.export.onnx_graph import RecognizerGraph, TrainedGraph
 from cvgssl.export.taught import TaughtRecognizer, taught_part, why_taught
 from cvgssl.features.table import UNLABELLED
 from cvgssl.heads import OpenSetHead
@@ -119,9 +119,9 @@ class FittedSource:
         self.bit_depth = card.options().bit_depth
         places = picture_places(train, card.elsewhere)
         self.pool = [path for path in places if path.is_file()]
-        known = train.labels != UNLABELLED
-        self._labelled = train.take(np.flatnonzero(known))
-        self.labelled = [places[row] for row in np.flatnonzero(known)]
+        labelled = train.labels != UNLABELLED
+        self._labelled = train.take(np.flatnonzero(labelled))
+        self.labelled = [places[row] for row in np.flatnonzero(labelled)]
         labels = folder / LABELS
         self.about = {
             "unknown_below": self._head.score_threshold_,
@@ -142,7 +142,7 @@ class FittedSource:
         self.recognizer: Recognizing = self._fitted
         if why_taught(self._head.head_.head_):
             rows = self._fitted.head.preparation.transform(train.values)
-            self._part, teaching = taught_part(card.head, self._head, rows, known)
+            self._part, teaching = taught_part(card.head, self._head, rows, labelled)
             self.recognizer = TaughtRecognizer(self._fitted, self._part)
             self.about["taught"] = asdict(teaching)
         else:

@@ -130,8 +130,8 @@ def _record(request: EncoderRequest, cache: Path, encoders: _Encoders) -> Encode
 
 def _known(members: _Members) -> Embedder | None:
     """What embeds by an encoder that an earlier command compiled; None where torch is needed."""
-    (alone, *others) = members.values()
-    return None if others else known_encoder(*alone)
+    (member, *others) = members.values()
+    return None if others else known_encoder(*member)
 
 
 def _built(members: _Members, encoders: _Encoders, cache: Path) -> Embedder:

@@ -22,7 +22,7 @@ from cvgssl.features.config import AUTO, EmbedConfig
 from cvgssl.features.encoder_requests import requested_encoders
 from cvgssl.features.feature_store import Rows, Values, scratch
 from cvgssl.features.pictures import Listing, list_for_embedding
-from cvgssl.features.record import FOLDER, EncoderRecord, parts_of
+from cvgssl.features.record import FEATURES_FOLDER, EncoderRecord, blocks_of
 from cvgssl.features.shares import Share
 from cvgssl.features.table import FeatureTable
 from cvgssl.images.decoding import hash_files, warn_if_dark
@@ -35,7 +35,7 @@ class Embedded:
     """All encoders' embeddings of the readable pictures of a data set.
 
     paths: of the rows of the table. records: what decides the numbers of each encoder, in the
-    order of the table's `parts`. computed: pictures embedded now, by all encoders.
+    order of the table's `blocks`. computed: pictures embedded now, by all encoders.
     skipped: pictures left out. places: of the rows of the table, among all pictures of the data.
     """
 
@@ -121,15 +121,15 @@ def _own(share: Share | None) -> AbstractContextManager[None]:
 
 def _gathered(config: EmbedConfig, shown: _Pictures, complete: Sequence[Complete]) -> Embedded:
     listing, files = shown.listing, shown.files
-    skipped = frozenset[int]().union(*(each.unreadable for each in complete))
+    skipped = frozenset[int]().union(*(encoder.unreadable for encoder in complete))
     kept = np.array([row for row in range(len(files.paths)) if row not in skipped], np.intp)
     if not shown.facts:
         _check_left(listing, kept, config)
     wanted = [files.digests[row] for row in kept]
     warn_if_dark(complete[0].store.brightest(wanted), complete[0].record.geometry)
-    records = [each.record for each in complete]
+    records = [encoder.record for encoder in complete]
     table = FeatureTable(
-        _side_by_side([each.store.gather(wanted) for each in complete]),
+        _side_by_side([encoder.store.gather(wanted) for encoder in complete]),
         tuple(listing.names[row] for row in kept),
         listing.labels[kept],
         tuple(listing.splits[row] for row in kept),
@@ -140,7 +140,7 @@ def _gathered(config: EmbedConfig, shown: _Pictures, complete: Sequence[Complete
         table,
         tuple(files.paths[row] for row in kept),
         records,
-        sum(each.computed for each in complete),
+        sum(encoder.computed for encoder in complete),
         len(skipped),
         shown.places[kept],
     )
@@ -158,7 +158,7 @@ def _side_by_side(values: Sequence[Values]) -> Values:
     if len(values) == 1:
         return values[0]
     width = sum(part.shape[1] for part in values)
-    joint = scratch(default_cache_dir() / FOLDER, len(values[0]), width)
+    joint = scratch(default_cache_dir() / FEATURES_FOLDER, len(values[0]), width)
     return np.concatenate(values, axis=1, out=joint)
 
 
@@ -171,7 +171,7 @@ def _about(records: Sequence[EncoderRecord], config: EmbedConfig) -> dict[str, A
             {"name": record.name, "file": record.file, "weight": record.weight} | record.facts
             for record in records
         ],
-        "parts": parts_of(records),
+        "parts": blocks_of(records),
         "version": __version__,
     }
 

@@ -106,8 +106,8 @@ class JointEncoder(nn.Module):
         self.members, self.frozen = tuple(members), members[0].frozen
         self.config, self.geometry = members[0].config, members[0].geometry
         self.mirror = members[0].mirror
-        layers = {place for each in members if each.pooling for place in each.pooling.layers}
-        with_output = any(each.pooling is None for each in members)
+        layers = {place for member in members if member.pooling for place in member.pooling.layers}
+        with_output = any(member.pooling is None for member in members)
         self.run = self.frozen.runs.make(
             layers, with_output, self.config.runtime, self.config.precision
         )
@@ -115,7 +115,7 @@ class JointEncoder(nn.Module):
     @property
     def name(self) -> str:
         """Names of the members."""
-        return " + ".join(each.name for each in self.members)
+        return " + ".join(member.name for member in self.members)
 
     def remember(self) -> None:
         """Let `known_network` find the compiled network by its record's `network_name`.
@@ -148,7 +148,7 @@ class JointEncoder(nn.Module):
         if view.dtype == torch.uint8 and view.shape[-1] != size:
             view = view.float() / 255
         output, shown = self.run(resized(view, size, interpolation))
-        return [each.take(output, shown) for each in self.members]
+        return [member.take(output, shown) for member in self.members]
 
 
 def joined(encoders: Sequence[Encoder]) -> list[JointEncoder]:

@@ -63,7 +63,7 @@ def embed_mirrored_each(
         pictures = embedded.table.take(rows)
         each = islice(complete, len(mirrors) * len(embedded.records))
         values = [encoder.store.gather(files.digests) for encoder, files in each]
-        about = pictures.about | {"parts": pictures.parts * len(mirrors), "mirrors": mirrors}
+        about = pictures.about | {"parts": pictures.blocks * len(mirrors), "mirrors": mirrors}
         tables.append(replace(pictures, values=np.concatenate(values, axis=1), about=about))
     return tables
 

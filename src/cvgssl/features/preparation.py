@@ -30,7 +30,7 @@ def unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 class LearnedScale(NamedTuple):
-    """Of one part of an embedding: what is subtracted [W], and what the rest is multiplied with.
+    """Of one block of an embedding: what is subtracted [W], and what the rest is multiplied with.
 
     scale: [W], or [W, W] where coordinates are mixed. root: whether square roots are taken first.
     """
@@ -58,14 +58,14 @@ class Preparation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     mode : {"power", "center", "none", "standardize", "whiten"}, default="power"
         power: as above; center: minus the mean; standardize: also divided by each coordinate's
         standard deviation; whiten: ZCA with a shrunken covariance; none: only scaled to length 1.
-    parts : sequence of (width, weight), default=()
+    blocks : sequence of (width, weight), default=()
         Of an embedding that consists of several (encoders, layers, ways of pooling). Each is
         prepared by itself and brought to length 1; squared distances then add up by weight.
 
     Attributes
     ----------
     learned_ : list of LearnedScale
-        Mean and scale of each part.
+        Mean and scale of each block.
 
     References
     ----------
@@ -88,19 +88,19 @@ class Preparation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """
 
     def __init__(
-        self, mode: PreparationMode = "power", parts: Sequence[tuple[int, float]] = ()
+        self, mode: PreparationMode = "power", blocks: Sequence[tuple[int, float]] = ()
     ) -> None:
         self.mode = mode
-        self.parts = parts
+        self.blocks = blocks
 
     def fit(self, X: ArrayLike, y: object = None) -> Self:  # noqa: N803, ARG002
         """Learn mean and scale from rows X [N, D]; labels are not looked at."""
         if self.mode not in get_args(PreparationMode):
             raise ValueError(f"mode {self.mode!r}: one of {', '.join(get_args(PreparationMode))}")
         rows = validate_data(self, X, dtype=[np.float64, np.float32])
-        if self.parts and sum(width for width, _ in self.parts) != rows.shape[1]:
-            raise ValueError(f"parts {self.parts!r} are not those of {rows.shape[1]} numbers")
-        self.learned_ = [_learn(part, self.mode) for part in self._split(rows)]
+        if self.blocks and sum(width for width, _ in self.blocks) != rows.shape[1]:
+            raise ValueError(f"blocks {self.blocks!r} are not those of {rows.shape[1]} numbers")
+        self.learned_ = [_learn(block, self.mode) for block in self._split(rows)]
         return self
 
     def transform(self, X: ArrayLike) -> NDArray[np.float64]:  # noqa: N803
@@ -108,22 +108,22 @@ class Preparation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         rows = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         prepared = [
-            _apply(part, learned)
-            for part, learned in zip(self._split(rows), self.learned_, strict=True)
+            _apply(block, learned)
+            for block, learned in zip(self._split(rows), self.learned_, strict=True)
         ]
         if len(prepared) == 1:
             return prepared[0]
-        total = sum(weight for _, weight in self.parts)
-        shares = [(weight / total) ** 0.5 for _, weight in self.parts]
-        return np.hstack([part * share for part, share in zip(prepared, shares, strict=True)])
+        total = sum(weight for _, weight in self.blocks)
+        shares = [(weight / total) ** 0.5 for _, weight in self.blocks]
+        return np.hstack([block * share for block, share in zip(prepared, shares, strict=True)])
 
     def _split(self, rows: NDArray[np.floating]) -> list[NDArray[np.floating]]:
-        borders = np.cumsum([width for width, _ in self.parts[:-1]], dtype=np.intp)
+        borders = np.cumsum([width for width, _ in self.blocks[:-1]], dtype=np.intp)
         return np.split(rows, borders, axis=1)
 
 
 def _learn(rows: NDArray[np.floating], mode: PreparationMode) -> LearnedScale:
-    """Of one part [N, W]."""
+    """Of one block [N, W]."""
     width = rows.shape[1]
     if mode == "none":
         return LearnedScale(np.zeros(width), np.ones(width))

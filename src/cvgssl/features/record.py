@@ -24,7 +24,7 @@ from cvgssl.images.reader import VERSION as READER
 from cvgssl.runtime.files import read_sealed_json, write_sealed_json
 from cvgssl.runtime.options import to_dict
 
-FOLDER = "features"
+FEATURES_FOLDER = "features"
 _READING = 2  # raise when the same weight file is read otherwise
 # options that say which pictures are embedded, and how the work is done: none changes a number
 OF_THE_JOB = ("data", "out", "skip_corrupt", "workers", "max_megapixels", "batch_size",
@@ -43,7 +43,7 @@ class EncoderRecord:
     name, file, weight: for people. facts: all that decides its numbers, JSON values; their hash is
         the key.
 
-    widths: of the parts (layers, ways of pooling) in a row of embeddings; empty for a single one.
+    widths: of the blocks (layers, ways of pooling) in a row of embeddings; empty for a single one.
     remarks: what every command says of the weight file.
     """
 
@@ -87,11 +87,11 @@ class EncoderRecord:
 
     def folder(self, cache: Path) -> Path:
         """Where its embeddings are below the cache folder."""
-        return cache / FOLDER / self.key
+        return cache / FEATURES_FOLDER / self.key
 
 
-def parts_of(records: Sequence[EncoderRecord]) -> list[tuple[int, float]]:
-    """Width and weight of all parts of a row of embeddings by several encoders.
+def blocks_of(records: Sequence[EncoderRecord]) -> list[tuple[int, float]]:
+    """Width and weight of all blocks of a row of embeddings by several encoders.
 
     Layers and ways of pooling count as encoders of their own that share their encoder's weight;
     else those with large numbers would drown the others.
@@ -141,7 +141,7 @@ def _request(request: EncoderRequest, cache: Path) -> Path | None:
         else request.spec.file,
         "options": options,
     }
-    return cache / FOLDER / f"request-{_hash(facts)}.json"
+    return cache / FEATURES_FOLDER / f"request-{_hash(facts)}.json"
 
 
 @cache  # each is a file that is read and parsed

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cvgssl.features.columns import SPLITS as SPLITS
 from cvgssl.features.columns import read_columns
 from cvgssl.features.config import ENDINGS
-from cvgssl.features.parts import part_file, read_parts, remove_other_parts
+from cvgssl.features.part_files import part_file, read_parts, remove_other_parts
 from cvgssl.features.shares import Share
 from cvgssl.features.table_files import import_parquet, write_npz, write_parquet
 from cvgssl.images.dataset import Dataset, ImageTable
@@ -56,16 +56,16 @@ class FeatureTable:
         return Path(str(self.about.get("data", "")))
 
     @property
-    def parts(self) -> list[tuple[int, float]]:
-        """Width and weight of each part (encoder, layer, way of pooling) in a row of values.
+    def blocks(self) -> list[tuple[int, float]]:
+        """Width and weight of each block of columns: an encoder's, a layer's, a way of pooling's.
 
-        Empty where `about` does not say it: then a row is one part.
+        Empty where `about`, which calls them parts, does not say it: then all are one block.
         """
         return [(int(width), float(weight)) for width, weight in self.about.get("parts", ())]
 
-    def part(self, split: str) -> "FeatureTable":
+    def split(self, name: str) -> "FeatureTable":
         """The pictures of one split, in order."""
-        return self.take(np.flatnonzero(np.array(self.splits) == split))
+        return self.take(np.flatnonzero(np.array(self.splits) == name))
 
     def take(self, rows: NDArray[np.intp]) -> "FeatureTable":
         """The pictures in these rows, int [R]."""
@@ -83,13 +83,13 @@ class FeatureTable:
 
         Paths are relative, so the files themselves are not found by it.
         """
-        train, test = (_images(self.part(split)) for split in SPLITS)
+        train, test = (_images(self.split(name)) for name in SPLITS)
         return Dataset(Path(), train, test)
 
 
 def _images(table: FeatureTable) -> ImageTable:
-    known = table.take(np.flatnonzero(table.labels != UNLABELLED))
-    return ImageTable(tuple(map(Path, known.names)), known.labels, known.classes)
+    labelled = table.take(np.flatnonzero(table.labels != UNLABELLED))
+    return ImageTable(tuple(map(Path, labelled.names)), labelled.labels, labelled.classes)
 
 
 def check_target(path: Path, share: Share | None = None) -> None:
@@ -151,7 +151,7 @@ def load_features(path: Path) -> FeatureTable:
     `about` (JSON text). Nothing in the file is executed. Many values are not read into memory
     but mapped, read-only.
 
-    A folder is the parts of one table that several processes wrote (see `parts.py`).
+    A folder is the parts of one table that several processes wrote (see `part_files.py`).
     Raises UserError that names the file and what is wrong with it.
     """
     columns = read_parts(path) if path.is_dir() else read_columns(path)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from cvgssl.features.feature_store import scratch
 from cvgssl.features.parquet_pages import Claim, page_claims
-from cvgssl.features.record import FOLDER
+from cvgssl.features.record import FEATURES_FOLDER
 from cvgssl.runtime.cache_folder import default_cache_dir
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import one_line
@@ -237,7 +237,7 @@ def _rows(pyarrow: Any, lists: Any) -> NDArray[Any]:
 
 def _room(rows: int, width: int) -> NDArray[np.float32]:
     if rows * width > _IN_MEMORY:
-        return scratch(default_cache_dir() / FOLDER, rows, width)
+        return scratch(default_cache_dir() / FEATURES_FOLDER, rows, width)
     return np.empty((rows, width), np.float32)
 
 

@@ -110,18 +110,18 @@ class AutoHead(HeadOfHeads):
         by_labels = KernelRidge().fit(features, target, views)
         candidates: dict[str, FewShotHead] = {"kernel-ridge": by_labels}
         distributions = [by_labels.predict_proba(features)]
-        known = target >= 0
-        answers, crossed = [distributions[0][~known]], None
+        labelled = target >= 0
+        answers, crossed = [distributions[0][~labelled]], None
         if enough_unlabelled(target):
             by_map = DiffusionHead().fit(features, target)
-            answers.append(by_map.label_distributions_[~known])
+            answers.append(by_map.label_distributions_[~labelled])
             crossed = _crossed(features, by_map.label_distributions_, distributions[0])
         gate_open = crossed is not None and crossed[0] < crossed[1]
         if gate_open:
             transport = TransportHead().fit(features, target)
             candidates |= {"diffusion": by_map, "transport": transport}
             distributions += [by_map.label_distributions_, transport.label_distributions_]
-            answers.append(distributions[-1][~known])
+            answers.append(distributions[-1][~labelled])
         self.heads_ = list(candidates.values())
         agreement = _agreement(answers[1:])
         held_out = self._weigh(features, target, views, agreement)
@@ -129,14 +129,14 @@ class AutoHead(HeadOfHeads):
         if not held_out and len(answers) > 1:
             believed = max(distinctness(features, target), LEAST_BELIEVED)
             sure = mean_agreement(answers) * believed
-            self.temperature_ = temperature_of_confidence(mixed[~known], sure)
+            self.temperature_ = temperature_of_confidence(mixed[~labelled], sure)
         self.label_distributions_ = scale_temperature(mixed, self.temperature_)
-        self.label_distributions_[known] = one_hot(target, len(self.classes_))[known]
+        self.label_distributions_[labelled] = one_hot(target, len(self.classes_))[labelled]
         self.decision_ = AutoDecision(
             tuple(candidates),
             gate_open,
-            reason_of(crossed, int((~known).sum())),
-            int((~known).sum()),
+            reason_of(crossed, int((~labelled).sum())),
+            int((~labelled).sum()),
             held_out,
             agreement,
             crossed,

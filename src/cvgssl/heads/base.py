@@ -55,14 +55,14 @@ class FewShotHead(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]
         """
         features, labels = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(labels)
-        known = np.ones(len(labels), dtype=bool)
+        labelled = np.ones(len(labels), dtype=bool)
         if labels.dtype.kind in "if":
-            known = labels != UNLABELLED
-        if not known.any():
+            labelled = labels != UNLABELLED
+        if not labelled.any():
             raise ValueError("y labels no row: all are -1")
-        self.classes_, codes = np.unique(labels[known], return_inverse=True)
+        self.classes_, codes = np.unique(labels[labelled], return_inverse=True)
         target = np.full(len(labels), UNLABELLED, dtype=np.int64)
-        target[known] = codes
+        target[labelled] = codes
         self._fit_viewed(features, target, views)
         return self
 
@@ -131,11 +131,11 @@ def labelled_rows(
     features: Floats, target: NDArray[np.int64], views: SupportViews | None
 ) -> tuple[Floats, NDArray[np.int64]]:
     """Rows [L, D] that have a label, below them their views, and their classes [L]."""
-    known = target >= 0
-    rows, labels = features[known], target[known]
+    labelled = target >= 0
+    rows, labels = features[labelled], target[labelled]
     if views is None:
         return rows, labels
-    used = known[views.of]
+    used = labelled[views.of]
     return (
         np.concatenate([rows, views.values[used]]),
         np.concatenate([labels, target[views.of[used]]]),

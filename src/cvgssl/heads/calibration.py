@@ -112,9 +112,9 @@ def distinctness(features: Floats, target: NDArray[np.int64]) -> float:
     agree about groups that are no classes. The bounds were chosen inside train/
     (docs/results/dominated.md, "How high may probabilities be?").
     """
-    rows, known = unit(features), target >= 0
-    similarity = rows[~known] @ rows[known].T
-    labels = target[known]
+    rows, labelled = unit(features), target >= 0
+    similarity = rows[~labelled] @ rows[labelled].T
+    labels = target[labelled]
     by_class = [similarity[:, labels == label].max(axis=1) for label in np.unique(labels)]
     if len(by_class) < 2 or not len(similarity):
         return 1.0

@@ -140,8 +140,8 @@ class DiffusionHead(MapHead):
         self.strength = strength
 
     def _fit_mapped(self, rows: Floats, target: NDArray[np.int64]) -> Floats:
-        known = target >= 0
-        self.head_ = Logistic(self.strength).fit(rows[known], target[known])
+        labelled = target >= 0
+        self.head_ = Logistic(self.strength).fit(rows[labelled], target[labelled])
         return self._score_mapped(rows)
 
     def _score_mapped(self, rows: Floats) -> Floats:

@@ -68,7 +68,7 @@ class LaplacianShot(FewShotHead):
 
     def _fit(self, features: Floats, target: NDArray[np.int64]) -> None:
         rows = unit(features)
-        known, fixed = target >= 0, one_hot(target, len(self.classes_))
+        labelled, fixed = target >= 0, one_hot(target, len(self.classes_))
         graph = cached(
             lambda: _averaging(rows, self.neighbours), "averaging", features, self.neighbours
         )
@@ -77,10 +77,10 @@ class LaplacianShot(FewShotHead):
             unary = self.scale * inner_products(rows, self.means_)
             share = softmax(unary)
             for _ in range(STEPS):
-                share[known] = fixed[known]
+                share[labelled] = fixed[labelled]
                 near = np.asfortranarray(graph @ share)
                 share = softmax(unary + self.pull * self.scale * near)
-            share[known] = fixed[known]
+            share[labelled] = fixed[labelled]
             self.means_ = unit(class_means(rows, share))
         self.label_distributions_ = share
 

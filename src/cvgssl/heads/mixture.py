@@ -66,15 +66,15 @@ class MixtureHead(MapHead):
     def _fit_mapped(self, rows: Floats, target: NDArray[np.int64]) -> Floats:
         classes = len(self.classes_)
         fixed = one_hot(target, classes)
-        known = target >= 0
-        weight = np.where(known, self.labelled_weight, 1.0)[:, None]
+        labelled = target >= 0
+        weight = np.where(labelled, self.labelled_weight, 1.0)[:, None]
         self.means_ = class_means(rows, fixed)
         self.log_shares_ = np.zeros(classes)
         self.precision_ = 5.0
         squared = _squared(rows, self.means_)
         for _ in range(STEPS):
             share = self._share(squared)
-            share[known] = fixed[known]
+            share[labelled] = fixed[labelled]
             self.means_ = class_means(rows, share * weight)
             squared = _squared(rows, self.means_)
             total = share.sum(axis=0) + self.prior * len(rows) / classes
@@ -82,7 +82,7 @@ class MixtureHead(MapHead):
             variance = float(np.vdot(share, squared)) / len(rows)
             self.precision_ = 1 / max(variance, 0.05)
         share = self._share(squared)
-        share[known] = fixed[known]
+        share[labelled] = fixed[labelled]
         return share
 
     def _score_mapped(self, rows: Floats) -> Floats:

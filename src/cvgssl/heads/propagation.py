@@ -65,9 +65,11 @@ class LabelPropagation(FewShotHead):
         start = start / start.sum(axis=0)
         options = (self.neighbours, self.alpha)
         if len(self.rows_) <= DENSE:
-            known = np.flatnonzero(target >= 0)  # the inverse is symmetric, other rows start at 0
+            labelled = np.flatnonzero(
+                target >= 0
+            )  # the inverse is symmetric, other rows start at 0
             inverse = cached(self._inverse, "inverse", self.rows_, *options)
-            propagated: Floats = inverse[known].T @ start[known]
+            propagated: Floats = inverse[labelled].T @ start[labelled]
         else:
             walk = cached(self._normalised, "walk", self.rows_, *options)
             propagated = _iterate(walk, start, self.alpha)

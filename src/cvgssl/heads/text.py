@@ -80,13 +80,13 @@ class TextHead(FewShotHead):
         else:
             features, labels = validate_data(self, X, y, dtype=np.float64)
             check_classification_targets(labels)
-        known = labels != UNLABELLED if labels.dtype.kind in "if" else np.ones(len(labels), bool)
+        labelled = labels != UNLABELLED if labels.dtype.kind in "if" else np.ones(len(labels), bool)
         anchors = self._checked(features.shape[1])
-        names = self._names(labels[known], len(anchors))
+        names = self._names(labels[labelled], len(anchors))
         order = np.argsort(names, kind="stable")
         self.classes_ = names[order]
         self.anchors_ = anchors[order]
-        self._fit(features[known], np.searchsorted(self.classes_, labels[known]))
+        self._fit(features[labelled], np.searchsorted(self.classes_, labels[labelled]))
         return self
 
     def _checked(self, width: int) -> Floats:

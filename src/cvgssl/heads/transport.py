@@ -63,13 +63,13 @@ class TransportHead(MapHead):
 
     def _fit_mapped(self, rows: Floats, target: NDArray[np.int64]) -> Floats:
         classes = len(self.classes_)
-        fixed, known = one_hot(target, classes), target >= 0
+        fixed, labelled = one_hot(target, classes), target >= 0
         self.means_ = unit(class_means(rows, fixed))
         for _ in range(ROUNDS):
             free = self._score_mapped(rows)
             shares = (1 - self.balance) * free.mean(axis=0) + self.balance / classes
             assigned = sinkhorn(free, shares)
-            assigned[known] = fixed[known]
+            assigned[labelled] = fixed[labelled]
             means = unit(class_means(rows, assigned))
             self.means_ = unit(0.6 * self.means_ + 0.4 * means)
         return assigned

@@ -36,7 +36,7 @@ from torch import Tensor
 
 from cvgssl.encoders.frozen_encoder import FrozenEncoder
 from cvgssl.encoders.programs import TORCH
-from cvgssl.pretrain.data import Unlabelled
+from cvgssl.pretrain.data import PretrainPictures
 from cvgssl.pretrain.views import DrawnViews, Views
 from cvgssl.runtime.array_files import open_array, remove_stale, write_array
 from cvgssl.runtime.errors import UserError
@@ -90,7 +90,7 @@ class BankBuild:
     """
 
     keys: Sequence[BankKey]
-    data: Unlabelled
+    data: PretrainPictures
     place: Path
     batch: int
     accelerator: Accelerator

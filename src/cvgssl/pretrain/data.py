@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Unlabelled:
-    """N decoded pictures.
+class PretrainPictures:
+    """N decoded pictures of a pre-training run.
 
     root: what the user named. keys: int64 [N], non-negative, from each file's content. They seed
         the views of a picture, which therefore do not change when files are added or renamed.
@@ -58,7 +58,7 @@ class Unlabelled:
         )
 
 
-def load_unlabelled(config: PretrainConfig, accelerator: Accelerator) -> Unlabelled:
+def load_pretrain_pictures(config: PretrainConfig, accelerator: Accelerator) -> PretrainPictures:
     """List and decode the pictures of `config.data`.
 
     Raises UserError for a missing folder, unreadable pictures (without --skip-corrupt) and fewer
@@ -87,7 +87,7 @@ def load_unlabelled(config: PretrainConfig, accelerator: Accelerator) -> Unlabel
     if len(kept) < config.batch_size:
         raise UserError(f"--batch-size {config.batch_size}: only {len(kept)} pictures are readable")
     keys = [int(digest[:16], 16) >> 1 for digest in pictures.digests]
-    return Unlabelled(
+    return PretrainPictures(
         config.data,
         pictures,
         torch.tensor(keys, dtype=torch.int64),

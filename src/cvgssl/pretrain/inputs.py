@@ -6,7 +6,7 @@ from accelerate import Accelerator
 
 from cvgssl.encoders.frozen_encoder import FrozenEncoder
 from cvgssl.pretrain.config import PretrainConfig
-from cvgssl.pretrain.data import Unlabelled
+from cvgssl.pretrain.data import PretrainPictures
 from cvgssl.pretrain.views import Views
 
 
@@ -19,7 +19,7 @@ class TrainingInputs:
     """
 
     config: PretrainConfig
-    data: Unlabelled
+    data: PretrainPictures
     views: Views
     accelerator: Accelerator
     teachers: tuple[FrozenEncoder, ...] = ()

@@ -15,7 +15,7 @@ from cvgssl.encoders.preprocessing import published_config
 from cvgssl.encoders.pretrained import LoadReport
 from cvgssl.pretrain.checkpoint import BACKBONE, checkpoints, save_backbone
 from cvgssl.pretrain.config import PretrainConfig
-from cvgssl.pretrain.data import load_unlabelled
+from cvgssl.pretrain.data import load_pretrain_pictures
 from cvgssl.pretrain.inputs import TrainingInputs
 from cvgssl.pretrain.loop import build_loop
 from cvgssl.pretrain.methods.build import build_method, check_installed
@@ -82,7 +82,7 @@ def pretrain(config: PretrainConfig) -> tuple[Path, PretrainSummary]:
     history = History(Clock())
     accelerator = launch(config.gpu, config.precision, config.track)
     _check_shares(config, accelerator.num_processes)
-    data = load_unlabelled(config, accelerator)
+    data = load_pretrain_pictures(config, accelerator)
     check_installed(config)
     backbone, report = student(config)
     teachers = _choose_teachers(config, accelerator.device)

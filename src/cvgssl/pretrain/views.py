@@ -14,7 +14,7 @@ from torch import Tensor
 from cvgssl.encoders.frozen_encoder import FrozenEncoder
 from cvgssl.images.geometry import Geometry
 from cvgssl.pretrain.config import PretrainConfig
-from cvgssl.pretrain.data import Unlabelled
+from cvgssl.pretrain.data import PretrainPictures
 from cvgssl.pretrain.methods.registry import choose
 from cvgssl.runtime.launch import to_device
 from cvgssl.views.random_numbers import view_numbers
@@ -84,7 +84,9 @@ class Views:
             [view_numbers(self.seed, keys, r, self.roles, epoch, self.bank) for r in roles], dim=1
         )
 
-    def draw(self, data: Unlabelled, rows: Tensor, epoch: int, device: torch.device) -> DrawnViews:
+    def draw(
+        self, data: PretrainPictures, rows: Tensor, epoch: int, device: torch.device
+    ) -> DrawnViews:
         """The views of the pictures `rows` [B] in an epoch, rendered on `device`."""
         keys = data.keys[rows]
         numbers = self.numbers(keys, epoch)
@@ -94,7 +96,7 @@ class Views:
         )
         return DrawnViews(rows, keys, numbers, pixels, rendered)
 
-    def stored(self, data: Unlabelled, rows: Tensor, device: torch.device) -> Tensor:
+    def stored(self, data: PretrainPictures, rows: Tensor, device: torch.device) -> Tensor:
         """Uint8 [B, C, S, S] on `device`: the stored pictures `rows` [B]."""
         return by_columns(to_device(torch.from_numpy(data.pixels[rows.numpy()]), device))
 

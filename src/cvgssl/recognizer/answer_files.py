@@ -71,7 +71,7 @@ def write_answers(
     Gives the pictures of each answer, and how many pictures were there already. After a mistake
     (UserError) no new file is left; after an interruption the parts are.
     """
-    files = [each.path for each in outputs if each.path is not None]
+    files = [output.path for output in outputs if output.path is not None]
     log = companion(files[0], "", PART + LOG) if files else None
     key = _key(recognition, options, outputs)
     # what went down a pipe cannot be cut: then all begins again
@@ -88,11 +88,11 @@ def write_answers(
     except UserError:
         _remove(files, log)
         raise
-    tables = [each for each in outputs if isinstance(each.format, ParquetFormat)]
+    tables = [output for output in outputs if isinstance(output.format, ParquetFormat)]
     for output in tables:  # while all parts are there, for an interruption
         _write_table(output, recognition)
     for path in files:
-        if path not in [each.path for each in tables]:
+        if path not in [output.path for output in tables]:
             replace(_part(path), path)
     _remove(files, log)
     return counts, begun
@@ -140,8 +140,8 @@ def _write(
     reading = recognition.reading
     counts = Counter(state.counts)
     streams = [
-        _open(each, size)
-        for each, size in zip(outputs, state.sizes or [0] * len(outputs), strict=True)
+        _open(output, size)
+        for output, size in zip(outputs, state.sizes or [0] * len(outputs), strict=True)
     ]
     try:
         if not state.done:

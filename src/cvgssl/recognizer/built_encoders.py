@@ -36,7 +36,7 @@ class BuiltEncoders:
     @property
     def runs(self) -> tuple[JointEncoder, ...]:
         """Those together."""
-        return tuple(each.joint for each in self.together)
+        return tuple(encoder.joint for encoder in self.together)
 
     @property
     def geometries(self) -> tuple[Geometry, ...]:
@@ -62,8 +62,8 @@ def build_encoders(
     encoders = tuple(map(networks.load, requests))
     by_torch = any(encoder.program == TORCH for encoder in encoders)
     accelerator = launch(gpu, requests[0].config.precision, by_torch=by_torch)
-    for each, request, encoder in zip(kept, requests, encoders, strict=True):
-        check_same(request.flag, each.record, encoder.record())
+    for before, request, encoder in zip(kept, requests, encoders, strict=True):
+        check_same(request.flag, before.record, encoder.record())
         keep_record(request, default_cache_dir(), encoder.record())
     return BuiltEncoders(
         encoders, tuple(BuiltEncoder(joint, accelerator) for joint in joined(encoders))

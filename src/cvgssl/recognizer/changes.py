@@ -107,13 +107,15 @@ class ChangeLog:
     def take(self, pictures: Sequence[Arrival]) -> list[ChangeAlarm]:
         """The next pictures; gives the alarms where they have changed."""
         compared, rows = [], []
-        for number, each in enumerate(pictures, self._count + 1):
+        for number, picture in enumerate(pictures, self._count + 1):
             measured = None
             if number % self._per_part == 0:
-                compared.append((number, each.label, each.values))
-                measured = np.asarray(each.values, np.float64).tobytes()
-            embedding = np.asarray(each.embedding, np.float32).tobytes()
-            rows.append((number, _now(), each.name, each.label, each.nearest, measured, embedding))
+                compared.append((number, picture.label, picture.values))
+                measured = np.asarray(picture.values, np.float64).tobytes()
+            embedding = np.asarray(picture.embedding, np.float32).tobytes()
+            rows.append(
+                (number, _now(), picture.name, picture.label, picture.nearest, measured, embedding)
+            )
         with self._file.alone():
             self._file.do_each("insert into pictures values (?, ?, ?, ?, ?, ?, ?)", rows)
         self._count += len(rows)

@@ -29,7 +29,7 @@ from cvgssl.recognizer.card import (
 from cvgssl.recognizer.class_texts import check_space, class_texts
 from cvgssl.recognizer.config import FitConfig
 from cvgssl.recognizer.head import FittedHead
-from cvgssl.recognizer.labelling import More, embed_more, labelled_train
+from cvgssl.recognizer.labelling import UnlabelledFeatures, embed_unlabelled, labelled_train
 from cvgssl.recognizer.on_test import TEST_ANSWERS, OnTest, ask_about_test, write_test_answers
 from cvgssl.runtime.files import new_folder, write_json, write_text
 from cvgssl.runtime.options import CONFIG, to_dict, to_yaml
@@ -84,9 +84,9 @@ def fit(
     table = embedded.table
     if texts is not None:
         check_space(config, texts, table)
-    more = embed_more(table, config)
-    train = labelled_train(table, config, more)
-    mirrored = _mirrored(config, embedded, more, train)
+    unlabelled = embed_unlabelled(table, config)
+    train = labelled_train(table, config, unlabelled)
+    mirrored = _mirrored(config, embedded, unlabelled, train)
     with new_folder(config.out, "--out") as folder:
         card = _card(config, embedded.records, train)
         kept_texts = None if texts is None else texts_table(texts, train.classes)
@@ -106,7 +106,10 @@ def fit(
 
 
 def _mirrored(
-    config: FitConfig, embedded: Embedded, more: More | None, train: FeatureTable
+    config: FitConfig,
+    embedded: Embedded,
+    unlabelled: UnlabelledFeatures | None,
+    train: FeatureTable,
 ) -> FeatureTable | None:
     """Embeddings of mirror images of the labelled pictures, where the head looks at them."""
     if not takes_views(ALL_HEADS[config.head]):
@@ -114,8 +117,8 @@ def _mirrored(
     labelled = train.take(np.flatnonzero(train.labels != UNLABELLED))
     jobs, order = [], []
     sources = [(embedded, embedded.table.names, config.data)]
-    if more is not None:
-        sources.append((more.embedded, more.names, more.folder))
+    if unlabelled is not None:
+        sources.append((unlabelled.embedded, unlabelled.names, unlabelled.folder))
     for source, names, folder in sources:
         place = {name: row for row, name in enumerate(names)}
         own = [row for row, name in enumerate(labelled.names) if name in place]
@@ -135,7 +138,7 @@ def _mirrored(
 
 def _card(config: FitConfig, records: list[EncoderRecord], train: FeatureTable) -> RecognizerCard:
     embedding = config.embedding()
-    named, more = requested_encoders(embedding), config.unlabelled
+    named, unlabelled = requested_encoders(embedding), config.unlabelled
     encoders = tuple(
         KeptEncoder(replace(encoder.spec, file=_place(encoder)), record)
         for encoder, record in zip(named, records, strict=True)
@@ -148,7 +151,9 @@ def _card(config: FitConfig, records: list[EncoderRecord], train: FeatureTable) 
         config.prepared,
         options,
         encoders,
-        elsewhere={more.as_posix(): str(more.resolve())} if more is not None else {},
+        elsewhere={unlabelled.as_posix(): str(unlabelled.resolve())}
+        if unlabelled is not None
+        else {},
     )
 
 

@@ -59,12 +59,12 @@ class KnownEncoders:
     @property
     def geometries(self) -> tuple[Geometry, ...]:
         """See `Embedding`."""
-        return tuple(dict.fromkeys(each.record.geometry for each in self.encoders))
+        return tuple(dict.fromkeys(encoder.record.geometry for encoder in self.encoders))
 
     def __call__(self, squares: Sequence[Sequence[Square]], /) -> NDArray[np.float32]:
         """See `Embedding`."""
         shown = dict(zip(self.geometries, squares, strict=True))
-        values = [each(shown[each.record.geometry])[0] for each in self.encoders]
+        values = [encoder(shown[encoder.record.geometry])[0] for encoder in self.encoders]
         return np.concatenate(values, axis=1)
 
 
@@ -160,7 +160,7 @@ def _known(
     encoders: Sequence[KeptEncoder], requests: Sequence[EncoderRequest]
 ) -> KnownEncoders | None:
     """The encoders, if an earlier call had them compiled."""
-    found = list[KnownEncoder]()
+    compiled = list[KnownEncoder]()
     for kept, request in zip(encoders, requests, strict=True):
         config = request.config
         if chosen_program(config.runtime, config.precision) == TORCH:
@@ -172,8 +172,8 @@ def _known(
         if known is None:
             return None
         check_same(request.flag, kept.record, record)
-        found.append(known)
-    return KnownEncoders(tuple(found))
+        compiled.append(known)
+    return KnownEncoders(tuple(compiled))
 
 
 def _announce(folder: Path, card: RecognizerCard, kept: KeptEmbeddings) -> None:

@@ -123,19 +123,21 @@ def check_golden(exported: ExportedFile, remedy: str = UNUSABLE) -> Agreement:
             raise UserError(f"{exported.path}: carries no pictures; export it again")
         _check_metadata(exported, golden[0])
         rest = INT8_TOLERANCE if exported.int8 else 10 * TOLERANCE
-        answers = [exported(each.samples, each.white) for each in golden]
+        answers = [exported(picture.samples, picture.white) for picture in golden]
         names = [f"golden picture {number}" for number in range(1, len(golden) + 1)]
-        wanted = [each.expected["probabilities"] for each in golden]
+        wanted = [picture.expected["probabilities"] for picture in golden]
         agreement = check_answers(exported, names, answers, wanted, remedy)
         pairs = list(zip(answers, golden, strict=True))
         embedding = _largest(
-            (answer["embedding"] - each.expected["embedding"])
-            / np.abs(each.expected["embedding"]).max()
-            for answer, each in pairs
+            (answer["embedding"] - picture.expected["embedding"])
+            / np.abs(picture.expected["embedding"]).max()
+            for answer, picture in pairs
         )
         score = _largest(
-            answer["score"] - each.expected["score"] if "score" in each.expected else np.zeros(())
-            for answer, each in pairs
+            answer["score"] - picture.expected["score"]
+            if "score" in picture.expected
+            else np.zeros(())
+            for answer, picture in pairs
         )
     if not (embedding <= rest and score <= rest):
         raise UserError(

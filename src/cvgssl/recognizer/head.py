@@ -10,7 +10,7 @@ from cvgssl.features.class_texts import head_options
 from cvgssl.features.feature_store import Values
 from cvgssl.features.mirrors import mirror_views
 from cvgssl.features.preparation import Preparation
-from cvgssl.features.record import parts_of
+from cvgssl.features.record import blocks_of
 from cvgssl.heads import ALL_HEADS, CalibratedHead, OpenSetHead
 from cvgssl.heads.auto_decision import AutoDecision
 from cvgssl.recognizer.card import KeptEmbeddings, RecognizerCard
@@ -36,7 +36,7 @@ class FittedHead:
         # the benchmark's order: some heads' last digits depend on it
         train = kept.train.take(np.argsort(np.array(kept.train.names), kind="stable"))
         rows = train.values
-        self.preparation = Preparation(card.preparation, parts_of(card.records)).fit(rows)
+        self.preparation = Preparation(card.preparation, blocks_of(card.records)).fit(rows)
         texts = {} if kept.texts is None else head_options(kept.texts)
         head = ALL_HEADS[card.head](**card.params | texts)
         self.head: CalibratedHead | OpenSetHead = (

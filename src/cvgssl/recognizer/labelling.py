@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class More:
-    """The pictures of --unlabelled.
+class UnlabelledFeatures:
+    """Embeddings of the pictures of --unlabelled.
 
     names: N, as lists have them, folder and name. new: rows of those that DATA does not hold.
     copies: of the others, by name, what the same picture is called there or above them.
@@ -52,7 +52,7 @@ class More:
         )
 
 
-def embed_more(table: FeatureTable, config: FitConfig) -> More | None:
+def embed_unlabelled(table: FeatureTable, config: FitConfig) -> UnlabelledFeatures | None:
     """The train pictures of --unlabelled; None without.
 
     Those that `table`, all of DATA, holds already are copies: a test picture influences nothing.
@@ -81,7 +81,7 @@ def embed_more(table: FeatureTable, config: FitConfig) -> More | None:
             f"--unlabelled {folder}: DATA has a picture of the same name, "
             f"{one_line(min(twice))}; give the whole path of the folder"
         )
-    return More(folder, embedded, names, np.array(new, np.intp), copies)
+    return UnlabelledFeatures(folder, embedded, names, np.array(new, np.intp), copies)
 
 
 def _named(config: FitConfig) -> set[str]:
@@ -92,19 +92,19 @@ def _named(config: FitConfig) -> set[str]:
 
 
 def labelled_train(
-    table: FeatureTable, config: FitConfig, more: More | None = None
+    table: FeatureTable, config: FitConfig, unlabelled: UnlabelledFeatures | None = None
 ) -> FeatureTable:
-    """The train pictures of `table`, below them `more`, with labels of --labels or --shot or -1.
+    """The train pictures of `table`, below them `unlabelled`, labelled by --labels or --shot or -1.
 
     Classes are those of the class folders, else those that the list names.
     Raises UserError when the list does not fit DATA, and when a class has no label.
     """
-    train = table.part(SPLITS[0])
+    train = table.split(SPLITS[0])
     if not len(train):
         raise UserError(f"{config.data}: has no train pictures; test pictures are never learned")
-    train = train if more is None else more.below(train)
+    train = train if unlabelled is None else unlabelled.below(train)
     if config.labels is not None:
-        labelled, classes = _listed(config.labels, config.data, train, table, more)
+        labelled, classes = _listed(config.labels, config.data, train, table, unlabelled)
     else:
         assert config.shot is not None, "checked with the options"
         labelled, classes = _drawn(config.shot, config.seed, table), train.classes
@@ -122,18 +122,24 @@ def _drawn(shot: int, seed: int, table: FeatureTable) -> dict[str, str]:
 
 
 def _listed(
-    path: Path, root: Path, train: FeatureTable, table: FeatureTable, more: More | None
+    path: Path,
+    root: Path,
+    train: FeatureTable,
+    table: FeatureTable,
+    unlabelled: UnlabelledFeatures | None,
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Picture -> class of a list that people filled in, and all classes, sorted."""
     flag = f"--labels {path}"
-    known = KnownNames(table.names if more is None else (*table.names, *more.names), root)
+    known = KnownNames(
+        table.names if unlabelled is None else (*table.names, *unlabelled.names), root
+    )
     lines = [
         line._replace(label=normal(line.label))
         for line in known_lines(read_labels(path, "--labels"), known, flag)
         if line.label and line.label != UNSURE
     ]
-    if more is not None:
-        lines = _without_copies(lines, more, flag, train)
+    if unlabelled is not None:
+        lines = _without_copies(lines, unlabelled, flag, train)
     if not lines:
         raise UserError(f"{flag}: no picture has a label; fill in the column label")
     _check_pictures(lines, flag, train, table)
@@ -155,7 +161,7 @@ def _listed(
 
 
 def _without_copies(
-    lines: list[LabelLine], more: More, flag: str, train: FeatureTable
+    lines: list[LabelLine], unlabelled: UnlabelledFeatures, flag: str, train: FeatureTable
 ) -> list[LabelLine]:
     """The lines, in which copies have the name of the picture that they are copies of.
 
@@ -165,7 +171,7 @@ def _without_copies(
     known, kept = set(train.names), dict[str, LabelLine]()
     left_out = 0
     for line in lines:
-        name = more.copies.get(line.path, line.path)
+        name = unlabelled.copies.get(line.path, line.path)
         if name != line.path and name not in known:
             left_out += 1
             continue

@@ -57,7 +57,7 @@ def ask_about_test(
     table: FeatureTable, head: FittedHead
 ) -> tuple[OnTest | None, list[AnswerOnTest]]:
     """Figures and answers on the labelled test pictures of `table`; None and [] without any."""
-    test = table.part(SPLITS[1])
+    test = table.split(SPLITS[1])
     test = test.take(np.flatnonzero(test.labels != UNLABELLED))
     if not len(test):
         return None, []

@@ -201,8 +201,8 @@ class Arrivals:
         self._waiting, self._first = waiting, False
         return [
             path
-            for path, each in waiting.items()
-            if (each.polls >= 2 and not each.tried) or each.polls >= LAST_TRY
+            for path, status in waiting.items()
+            if (status.polls >= 2 and not status.tried) or status.polls >= LAST_TRY
         ]
 
     def claim(self, path: Path) -> bool:

@@ -67,7 +67,7 @@ def _places(table: FeatureTable, path: Path, digest: str) -> dict[str, Any]:
         pass  # absent or damaged: computed again
     from sklearn.decomposition import PCA
 
-    rows = Preparation(parts=table.parts).fit_transform(table.values)
+    rows = Preparation(blocks=table.blocks).fit_transform(table.values)
     pca = PCA(min(50, *rows.shape), svd_solver="full").fit(rows)
     reduced = pca.transform(rows)
     reduced = np.pad(reduced, ((0, 0), (0, max(0, 2 - reduced.shape[1]))))

@@ -59,7 +59,7 @@ def select(
     The order of pictures in the table changes nothing. Raises UserError when the list names
     pictures that are not in train/, or when fewer than `budget` are left.
     """
-    train = table.part("train")
+    train = table.split("train")
     train = train.take(np.argsort(np.array(train.names, dtype=object), kind="stable"))
     if not len(train):
         raise UserError("DATA: has no train pictures; test pictures are never chosen")
@@ -78,13 +78,13 @@ def select(
     scores = tuple(map(float, picked.scores))
     if not with_class:
         return Selection(kept, chosen, scores, len(candidates))
-    known = np.array(with_class)
-    target = candidates.labels[known]
-    head = CalibratedHead(KernelRidge()).fit(candidates.rows[known], target)
+    rows = np.array(with_class)
+    target = candidates.labels[rows]
+    head = CalibratedHead(KernelRidge()).fit(candidates.rows[rows], target)
     held_out = held_out_labels(head, target)
     suspected = tuple(
-        (train.names[known[each.row]], classes[each.label], classes[each.instead])
-        for each in held_out.suspects
+        (train.names[rows[suspect.row]], classes[suspect.label], classes[suspect.instead])
+        for suspect in held_out.suspects
     )
     seen = outlook(candidates, with_class)
     return Selection(kept, chosen, scores, len(candidates), seen, held_out, suspected)
@@ -124,7 +124,7 @@ def _candidates(
         closed[places[name]] = True
         if label != UNSURE:
             labels[places[name]] = classes.index(label)
-    rows = Preparation(parts=train.parts).fit_transform(train.values)
+    rows = Preparation(blocks=train.blocks).fit_transform(train.values)
     return Candidates(rows.astype(np.float32), labels, closed), classes
 
 
@@ -132,7 +132,7 @@ def _check_known(names: Sequence[str], places: dict[str, int], table: FeatureTab
     strange = [name for name in names if name not in places]
     if not strange:
         return
-    test = set(table.part("test").names).intersection(strange)
+    test = set(table.split("test").names).intersection(strange)
     named = counted(len(test), "test picture") if test else counted(len(strange), "picture")
     named += "" if test else " not in DATA"
     raise UserError(

@@ -139,10 +139,10 @@ def _rareness(rows: NDArray[np.float32]) -> NDArray[np.float64]:
 
 def _doubt(rows: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:
     """1 - margin [N] of the two likeliest classes, above 0; 1 while a single class is known."""
-    known = labels != UNLABELLED
-    if len(np.unique(labels[known])) < 2:
+    labelled = labels != UNLABELLED
+    if len(np.unique(labels[labelled])) < 2:
         return np.ones(len(labels))
-    head = Logistic().fit(rows[known], labels[known])
+    head = Logistic().fit(rows[labelled], labels[labelled])
     likely = np.sort(head.predict_proba(rows), axis=1)
     doubt: NDArray[np.float64] = 1 - (likely[:, -1] - likely[:, -2])
     doubt += SURE * doubt.mean()

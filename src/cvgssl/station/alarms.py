@@ -19,7 +19,7 @@ from cvgssl.station.answering import Answering
 from cvgssl.station.answers import Answers
 from cvgssl.station.events import LOG, Event, EventLog
 from cvgssl.station.lines import write_line
-from cvgssl.station.review import FOLDER as REVIEWED
+from cvgssl.station.review import REVIEWED
 from cvgssl.station.sinks import ALARM
 from cvgssl.station.streams import CHANGES, change_log
 
@@ -85,8 +85,8 @@ class Alarms:
             "pictures_per_part": self._pictures_per_part,
         }
         with self._lock:
-            known = {pictures for (pictures,) in self._log.select(_KNOWN, [ALARM, *whose.values()])}
-            new = [each for each in alarms if each.pictures not in known]
+            told = {pictures for (pictures,) in self._log.select(_KNOWN, [ALARM, *whose.values()])}
+            new = [alarm for alarm in alarms if alarm.pictures not in told]
             for alarm in new:
                 self._log.append(ALARM, STATION, **whose, **asdict(alarm))
         for alarm in new:
@@ -97,18 +97,18 @@ class Alarms:
         with self._lock:
             events = list(self._log.events(ALARM, SETTLED))
         settled: dict[int, Event] = {
-            each.facts["alarm"]: each for each in events if each.kind == SETTLED
+            event.facts["alarm"]: event for event in events if event.kind == SETTLED
         }
         alarms = []
-        for each in reversed([event for event in events if event.kind == ALARM]):
-            by = settled.get(each.number)
+        for event in reversed([event for event in events if event.kind == ALARM]):
+            by = settled.get(event.number)
             how = None if by is None else by.facts["how"]
-            facts = dict(each.facts)
+            facts = dict(event.facts)
             source, version = facts.pop("source", WATCH), facts.pop("version")
             per_part = facts.pop("pictures_per_part", 1)
             who = None if by is None else by.who
             alarms.append(
-                StationAlarm(each.number, each.at, source, version, per_part, facts, how, who)
+                StationAlarm(event.number, event.at, source, version, per_part, facts, how, who)
             )
         return alarms
 
@@ -116,7 +116,7 @@ class Alarms:
         """The newest answer to a picture that an alarm names; None where there is none."""
         if alarm.source == WATCH:
             answers = self._answers.page(Wanted(name=name, source=WATCH))
-            return next((each for each in answers if each.name == name), None)
+            return next((answer for answer in answers if answer.name == name), None)
         return next(
             iter(self._answers.page(Wanted(sha256=name, source=alarm.source), None, 1)), None
         )
@@ -126,23 +126,23 @@ class Alarms:
 
         Of different likely classes where there are some; none of those that were reviewed.
         """
-        unsure = sorted(self._since(alarm, "none"), key=lambda each: each.probability)
+        unsure = sorted(self._since(alarm, "none"), key=lambda answer: answer.probability)
         chosen: list[Answer] = []
-        for each in unsure:
-            if each.predicted_class not in [other.predicted_class for other in chosen]:
-                chosen.append(each)
-        chosen += [each for each in unsure if each not in chosen]
+        for answer in unsure:
+            if answer.predicted_class not in [other.predicted_class for other in chosen]:
+                chosen.append(answer)
+        chosen += [answer for answer in unsure if answer not in chosen]
         return chosen[:_TO_LABEL]
 
     def labelled(self, alarm: StationAlarm) -> int:
         """Answers since a change that people have reviewed, counted up to 1000."""
-        return sum(len(self._since(alarm, each)) for each in ("right", "wrong"))
+        return sum(len(self._since(alarm, review)) for review in ("right", "wrong"))
 
     def _since(self, alarm: StationAlarm, review: Judged) -> list[Answer]:
         """The newest answers of an alarm's source since the change, 500 at most, by review."""
         first = self.example(alarm, alarm.facts["first"])
         newest = self._answers.page(Wanted(source=alarm.source, review=review), None, 500)
-        return [each for each in newest if first is None or each.number >= first.number]
+        return [answer for answer in newest if first is None or answer.number >= first.number]
 
     def recentre(self, number: int, who: str, truths: Mapping[str, str]) -> tuple[int, int]:
         """Make a version of the one that gave an alarm, re-centred, which is not live.
@@ -159,7 +159,7 @@ class Alarms:
             self._recentring.release()
 
     def _recentred(self, number: int, who: str, truths: Mapping[str, str]) -> tuple[int, int]:
-        alarm = next((each for each in self.all() if each.number == number), None)
+        alarm = next((alarm for alarm in self.all() if alarm.number == number), None)
         if alarm is None:
             raise LookupError(f"alarm {number}: there is none")
         loaded = self._answering.load(alarm.version)
@@ -184,7 +184,7 @@ class Alarms:
             names = [sha256]
             if alarm.source == WATCH:
                 answers = self._answers.page(Wanted(sha256=sha256, source=WATCH))
-                names = [comparable(each.name) for each in answers]
+                names = [comparable(answer.name) for answer in answers]
             row = next((rows[name] for name in names if name in rows), None)
             if row is not None:
                 # as the next fit of reviews calls them, so that pages find the pictures
@@ -198,7 +198,7 @@ class Alarms:
 
     def settle(self, number: int, how: Settled, who: str) -> None:
         """Note what was made of an alarm; raises LookupError where there is none."""
-        if number not in [each.number for each in self.all()]:
+        if number not in [alarm.number for alarm in self.all()]:
             raise LookupError(f"alarm {number}: there is none")
         with self._lock:
             self._log.append(SETTLED, who, alarm=number, how=how)

@@ -93,8 +93,8 @@ class AnswerWriter:
                     time.sleep(_AGAIN)
                     continue
                 write_line(level="error", message=f"{len(rows)} answers could not be kept")
-                for each in rows:
-                    each.number.set_exception(error)
+                for row in rows:
+                    row.number.set_exception(error)
                 if asked is not None:
                     asked.set_exception(error)
                 rows = []
@@ -108,14 +108,14 @@ class AnswerWriter:
             if left is not None and left <= 0:
                 return rows, None, False
             try:
-                each = self._waiting.get(timeout=left)
+                item = self._waiting.get(timeout=left)
             except queue.Empty:
                 return rows, None, False
-            if each is None:
+            if item is None:
                 return rows, None, True
-            if isinstance(each, Future):
-                return rows, each, False
-            rows.append(each)
+            if isinstance(item, Future):
+                return rows, item, False
+            rows.append(item)
             until = until or time.monotonic() + _GATHER
 
     def _write(self, rows: Sequence[_Waiting]) -> None:
@@ -125,25 +125,23 @@ class AnswerWriter:
         with self._log.alone():
             added: list[_Waiting] = []
             places: dict[tuple[str, ...], int] = {}
-            known: list[tuple[_Waiting, int]] = []
+            present: list[tuple[_Waiting, int]] = []
             copies: list[tuple[_Waiting, int]] = []
-            for each in rows:
-                key = (each.facts["sha256"], each.facts["name"], each.facts["source"])
-                number = self._found(key) if each.once else None
+            for row in rows:
+                key = (row.facts["sha256"], row.facts["name"], row.facts["source"])
+                number = self._found(key) if row.once else None
                 if number is not None:
-                    known.append((each, number))
-                elif each.once and key in places:
-                    copies.append((each, places[key]))
+                    present.append((row, number))
+                elif row.once and key in places:
+                    copies.append((row, places[key]))
                 else:
                     places[key] = len(added)
-                    added.append(each)
-            numbers = self._log.append_all(
-                (each.at, each.who, ANSWER, each.facts) for each in added
-            )
-        copied = [(each, numbers[place]) for each, place in copies]
-        for each, number in (*zip(added, numbers, strict=True), *known, *copied):
-            if each.number.set_running_or_notify_cancel():
-                each.number.set_result(number)
+                    added.append(row)
+            numbers = self._log.append_all((row.at, row.who, ANSWER, row.facts) for row in added)
+        copied = [(row, numbers[place]) for row, place in copies]
+        for row, number in (*zip(added, numbers, strict=True), *present, *copied):
+            if row.number.set_running_or_notify_cancel():
+                row.number.set_result(number)
 
     def _found(self, key: Sequence[str]) -> int | None:
         rows = self._log.select(

@@ -16,7 +16,7 @@ from cvgssl.recognizer.predict import Recognizing, open_recognizer
 from cvgssl.runtime.errors import UserError
 from cvgssl.station.config import StationConfig
 from cvgssl.station.gathering import Gatherer, RecognizedPicture
-from cvgssl.station.models import FOLDER, Models, Version
+from cvgssl.station.models import VERSIONS_FOLDER, Models, Version
 
 _KEPT = 2  # versions that are in memory beside the live one
 
@@ -148,7 +148,8 @@ class Answering:
             if not self.models.is_whole(version):
                 raise UserError(
                     f"version {version.number}: its files are not those that were added; put back "
-                    f"a copy of {FOLDER}/{version.path.parent.name}, or make another version live"
+                    f"a copy of {VERSIONS_FOLDER}/{version.path.parent.name}, or make another "
+                    "version live"
                 ) from error
             if self.config.unknown:
                 raise UserError(f"{error}; or give --unknown false") from error

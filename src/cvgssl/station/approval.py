@@ -72,9 +72,12 @@ class Approvals:
                 live = self._live()
                 if live == version:
                     raise UserError(f"version {version}: is live already")
-                for each in self._proposals():
-                    if each.approved is None and (each.version, each.who) == (version, who):
-                        return each
+                for proposal in self._proposals():
+                    if proposal.approved is None and (proposal.version, proposal.who) == (
+                        version,
+                        who,
+                    ):
+                        return proposal
                 return _proposal(self._log.append(PROPOSAL, who, version=version, replaces=live))
 
     def decide(self, number: int, who: str, approve: bool) -> Proposal:
@@ -111,7 +114,7 @@ class Approvals:
     def open(self) -> list[Proposal]:
         """Those that nobody has decided."""
         with self._lock:
-            return [each for each in self._proposals() if each.approved is None]
+            return [proposal for proposal in self._proposals() if proposal.approved is None]
 
     def all(self) -> list[Proposal]:
         """In the order in which they were made."""
@@ -131,9 +134,9 @@ class Approvals:
         return next(self._log.events(LIVE, after=number), None) is not None
 
     def _of(self, number: int) -> Proposal:
-        for each in self._proposals():
-            if each.number == number:
-                return each
+        for proposal in self._proposals():
+            if proposal.number == number:
+                return proposal
         raise LookupError(f"proposal {number}: there is none")
 
     def _proposals(self) -> list[Proposal]:

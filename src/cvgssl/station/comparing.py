@@ -16,7 +16,7 @@ from cvgssl.station.answer_rows import Wanted
 from cvgssl.station.answers import Answers
 from cvgssl.station.evidence import About
 
-MOST = 2000  # pictures that are compared by default
+MOST_COMPARED = 2000  # pictures that are compared by default
 _PAGE = 500
 _LOOKED = 10  # times as many answers are looked at, whose pictures may be gone
 
@@ -119,8 +119,8 @@ def compare(
         for picture in common
         if before[picture].answer != after[picture].answer
     ]
-    changes.sort(key=lambda each: (each.learned, not each.truth, -each.after.probability))
-    moves = Counter((each.before.answer, each.after.answer) for each in changes)
+    changes.sort(key=lambda change: (change.learned, not change.truth, -change.after.probability))
+    moves = Counter((change.before.answer, change.after.answer) for change in changes)
     named = [picture for picture in common if picture in truths]
     fair = [picture for picture in named if picture not in learned]
     right_before_and_after = [
@@ -152,16 +152,18 @@ def is_right(given: GivenAnswer, truth: str, classes: Collection[str]) -> bool:
     return truth == (given.predicted_class if given.answer == NOT_SURE else given.answer)
 
 
-def given_before(answers: Answers, version: int, most: int = MOST) -> dict[str, GivenAnswer]:
+def given_before(
+    answers: Answers, version: int, most: int = MOST_COMPARED
+) -> dict[str, GivenAnswer]:
     """What a version said of the newest pictures that are kept, by their hashes."""
     given: dict[str, GivenAnswer] = {}
     before, left = None, _LOOKED * most
     while left > 0 and (page := answers.page(Wanted(version=version), before, _PAGE)):
         left -= len(page)
-        for each in page:
-            if each.sha256 not in given and answers.pictures.path(each.sha256):
-                given[each.sha256] = GivenAnswer(
-                    each.answer, each.predicted_class, each.probability
+        for answer in page:
+            if answer.sha256 not in given and answers.pictures.path(answer.sha256):
+                given[answer.sha256] = GivenAnswer(
+                    answer.answer, answer.predicted_class, answer.probability
                 )
             if len(given) == most:
                 return given

@@ -16,7 +16,7 @@ from cvgssl.runtime.files import read_json, write_json
 from cvgssl.runtime.parsing import parsing
 from cvgssl.station.answers import Answers
 from cvgssl.station.comparing import (
-    MOST,
+    MOST_COMPARED,
     Comparison,
     GivenAnswer,
     compare,
@@ -64,7 +64,7 @@ class ComparisonJobs:
         state = self.job(before.number, after.number)
         if state is not None and not state.is_over:
             return
-        given = given_before(self._answers, before.number, MOST)
+        given = given_before(self._answers, before.number, MOST_COMPARED)
         pool = None if given else self._pool()
         if not given and pool is None:
             raise UserError("there are no pictures to compare on yet")
@@ -87,26 +87,26 @@ class ComparisonJobs:
 
     def result(
         self,
-        known: tuple[About, About],
+        versions: tuple[About, About],
         numbers: tuple[int, int],
         truths: Mapping[str, str],
         labels: Mapping[str, tuple[str, str]],
     ) -> Compared | None:
         """What came of it; None where that is not there yet.
 
-        known: the versions. truths: classes by hash of the picture, of reviews. labels: hash and
-        class of labelled pictures of the pool, by name.
+        versions: what is known of them. truths: classes by hash of the picture, of reviews.
+        labels: hash and class of labelled pictures of the pool, by name.
         """
         place = self._place(*numbers)
         kept = place / _KEPT
         if not (place / _AFTER).is_file() or not (kept.is_file() or (place / _BEFORE).is_file()):
             return None
-        classes = (known[0].classes, known[1].classes)
+        classes = (versions[0].classes, versions[1].classes)
         if kept.is_file():
             with parsing(kept, "answers to compare"):
-                before = {name: GivenAnswer(*each) for name, each in read_json(kept).items()}
+                before = {name: GivenAnswer(*values) for name, values in read_json(kept).items()}
             hashes = {name: sha256 for name, (sha256, _) in labels.items()}
-            learned = learned_pictures(known[0], hashes) | learned_pictures(known[1], hashes)
+            learned = learned_pictures(versions[0], hashes) | learned_pictures(versions[1], hashes)
             after = read_given(place / _AFTER, place / _PICTURES)
             return Compared(compare(before, after, classes, truths, learned), of_kept=True)
         folder = self._pool()
@@ -115,14 +115,14 @@ class ComparisonJobs:
         before = read_given(place / _BEFORE, folder)
         after = read_given(place / _AFTER, folder)
         named = {name: label for name, (_, label) in labels.items()}
-        learned = {name for each in known for name, _ in each.labels}
+        learned = {name for version in versions for name, _ in version.labels}
         return Compared(compare(before, after, classes, named, learned), of_kept=False)
 
     def _linked(self, given: Mapping[str, GivenAnswer], folder: Path) -> dict[str, GivenAnswer]:
         """The pictures in a folder by their hashes, which stay while room is made elsewhere."""
         folder.mkdir()
         linked = {}
-        for sha256, each in given.items():
+        for sha256, answer in given.items():
             path = self._answers.pictures.path(sha256)
             if path is None:
                 continue
@@ -130,7 +130,7 @@ class ComparisonJobs:
                 os.link(path, folder / sha256)
             except OSError:  # a file system without links
                 shutil.copyfile(path, folder / sha256)
-            linked[sha256] = each
+            linked[sha256] = answer
         return linked
 
     def _clear(self, job: Job) -> None:

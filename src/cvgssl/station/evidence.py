@@ -184,8 +184,8 @@ class Evidence:
     def _finder(self, loaded: Loaded) -> Nearest | None:
         number = loaded.version.number
         with self._lock:
-            known, find = self._nearest.pop(number, (None, None))
-            if known is not loaded:
+            asked, find = self._nearest.pop(number, (None, None))
+            if asked is not loaded:
                 find = nearest_of(loaded.recognizer, loaded.version.path)
             self._nearest[number] = (loaded, find)
             while len(self._nearest) > _KEPT:

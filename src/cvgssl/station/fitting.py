@@ -11,10 +11,9 @@ from cvgssl.station.config import StationConfig
 from cvgssl.station.jobs import Job, Jobs
 from cvgssl.station.labels import Labels
 from cvgssl.station.pool import Pool
-from cvgssl.station.review import FOLDER as REVIEWED
-from cvgssl.station.review import LearnedPicture, Reviews
+from cvgssl.station.review import REVIEWED, LearnedPicture, Reviews
 
-TASK = "fit"
+FIT = "fit"
 FOLDER = "fits"  # of recognizers on their way to a version
 
 
@@ -31,8 +30,8 @@ class Fitting:
     ) -> None:
         self._config, self._pool, self._jobs = config, pool, jobs
         self._reviews, self._answering = reviews, answering
-        jobs.before[TASK] = self._prepare
-        jobs.after[TASK] = self._take
+        jobs.before[FIT] = self._prepare
+        jobs.after[FIT] = self._take
 
     def ask(self, labels: Labels, who: str) -> int:
         """Number of the job; raises UserError where labels and reviews are too few.
@@ -42,14 +41,14 @@ class Fitting:
         folder = self._pool.chosen()
         given, last = labels.all()
         own = [
-            LearnedPicture(each.picture, each.sha256, each.label, each.number)
-            for each in given
-            if each.label != UNSURE
+            LearnedPicture(label.picture, label.sha256, label.label, label.number)
+            for label in given
+            if label.label != UNSURE
         ]
         reviewed = self._reviews.learned()
-        if folder is None or len({each.label for each in (*own, *reviewed)}) < 2:
+        if folder is None or len({picture.label for picture in (*own, *reviewed)}) < 2:
             raise UserError("a recognizer needs labels of two classes")
-        last = max([last, *(each.number for each in reviewed)])
+        last = max([last, *(picture.number for picture in reviewed)])
         listed = self._pool.features.with_name(f"labels_{last}.csv")
         count = write_learned(own, reviewed, listed)
         words = ["fit", folder, "--class-folders", "false", "--labels", listed]
@@ -59,11 +58,11 @@ class Fitting:
         words += ["--encoder", *self._config.encoder, "--runtime", self._config.runtime]
         words += ["--skip-corrupt", "true"]
         words += ["--max-megapixels", self._config.max_megapixels]
-        return self._jobs.ask(TASK, [str(word) for word in words], who)
+        return self._jobs.ask(FIT, [str(word) for word in words], who)
 
     def last(self) -> Job | None:
         """The last job that was asked for."""
-        return next((job for job in reversed(self._jobs.jobs()) if job.task == TASK), None)
+        return next((job for job in reversed(self._jobs.jobs()) if job.task == FIT), None)
 
     def _clear(self, job: Job) -> None:
         # what a station that was killed had made and not taken in
@@ -96,14 +95,14 @@ def write_learned(
     folder is to be given as --unlabelled. Where a picture is in both, the newer label counts.
     Gives how many there are.
     """
-    labels = {each.sha256: each for each in pool}
-    for each in reviewed:
-        own = labels.get(each.sha256)
+    labels = {picture.sha256: picture for picture in pool}
+    for picture in reviewed:
+        own = labels.get(picture.sha256)
         if own is None:
-            labels[each.sha256] = each
-        elif own.number < each.number:
-            labels[each.sha256] = own._replace(label=each.label)
-    rows = [(each.path, each.label) for each in labels.values()]
+            labels[picture.sha256] = picture
+        elif own.number < picture.number:
+            labels[picture.sha256] = own._replace(label=picture.label)
+    rows = [(picture.path, picture.label) for picture in labels.values()]
     write_labels(rows, path)
     return len(rows)
 

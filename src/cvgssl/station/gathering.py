@@ -128,8 +128,12 @@ class Gatherer:
             asked, last = self._gathered(first)
             begun = time.monotonic()
             # of a change of the live version both may be asked for
-            for recognizer in {id(each.recognizer): each.recognizer for each in asked}.values():
-                _answer(recognizer, [each for each in asked if each.recognizer is recognizer])
+            for recognizer in {
+                id(picture.recognizer): picture.recognizer for picture in asked
+            }.values():
+                _answer(
+                    recognizer, [picture for picture in asked if picture.recognizer is recognizer]
+                )
             seconds = (time.monotonic() - begun) / len(asked)
             self._seconds += _RECENT * (seconds - self._seconds)
             self.on_batch(len(asked))
@@ -140,27 +144,27 @@ class Gatherer:
         while len(asked) < self._batch:
             left = max(0.0, until - time.monotonic()) if self._decoding else 0.0
             try:
-                each = self._waiting.get(timeout=left)
+                picture = self._waiting.get(timeout=left)
             except queue.Empty:
                 break
-            if each is None:
+            if picture is None:
                 return asked, True
-            asked.append(each)
+            asked.append(picture)
         return asked, False
 
 
 def _answer(recognizer: Recognizing | Nearest, asked: Sequence[_Asked]) -> None:
     """Give every picture what is said of it, or the error."""
-    going = [each for each in asked if each.answer.set_running_or_notify_cancel()]
+    going = [picture for picture in asked if picture.answer.set_running_or_notify_cancel()]
     if not going:
         return
     try:
         by_geometry = [
-            list(squares) for squares in zip(*(each.squares for each in going), strict=True)
+            list(squares) for squares in zip(*(picture.squares for picture in going), strict=True)
         ]
-        for each, *words in zip(going, *recognizer(by_geometry), strict=True):
-            each.answer.set_result(RecognizedPicture(*words))
+        for picture, *words in zip(going, *recognizer(by_geometry), strict=True):
+            picture.answer.set_result(RecognizedPicture(*words))
     except BaseException as error:
-        for each in going:
-            if not each.answer.done():
-                each.answer.set_exception(error)
+        for picture in going:
+            if not picture.answer.done():
+                picture.answer.set_exception(error)

@@ -241,10 +241,10 @@ def found_again(
         if wanted:
             with suppress(OSError):  # a picture that is away has no label here
                 digest = sha256_file(folder / name)
-                for each in wanted:
+                for label in wanted:
                     # of several copies the one with the same whole name
-                    if each[2] == digest and (each not in here or each[1] == name):
-                        here[each] = name
+                    if label[2] == digest and (label not in here or label[1] == name):
+                        here[label] = name
     return here
 
 

@@ -108,13 +108,13 @@ def what_labels_say(
 ) -> tuple[LabellingState, HeadAnswers]:
     """Of the labels that count, in the order given, up to the event `last`."""
     begun, place = time.monotonic(), pool.place
-    here = {place[each.picture]: each for each in labels if each.picture in place}
-    named = {row: each for row, each in here.items() if each.label != UNSURE}
-    classes = tuple(sorted({each.label for each in named.values()}))
+    here = {place[label.picture]: label for label in labels if label.picture in place}
+    named = {row: label for row, label in here.items() if label.label != UNSURE}
+    classes = tuple(sorted({label.label for label in named.values()}))
     state, answers = nothing_said(pool)
     answers.unsure[[row for row in here if row not in named]] = True
-    for row, each in named.items():
-        answers.target[row] = classes.index(each.label)
+    for row, label in named.items():
+        answers.target[row] = classes.index(label.label)
     state = replace(
         state,
         after=last,
@@ -161,12 +161,12 @@ def _suspects(
 ) -> tuple[dict[str, Any], ...]:
     return tuple(
         {
-            "picture": named[each.row].picture,
-            "number": named[each.row].number,
-            "who": named[each.row].who,
-            "label": classes[each.label],
-            "instead": classes[each.instead],
-            "probability": round(each.probability, 4),
+            "picture": named[suspect.row].picture,
+            "number": named[suspect.row].number,
+            "who": named[suspect.row].who,
+            "label": classes[suspect.label],
+            "instead": classes[suspect.instead],
+            "probability": round(suspect.probability, 4),
         }
-        for each in judged.suspects
+        for suspect in judged.suspects
     )

@@ -16,7 +16,7 @@ from cvgssl.runtime.yaml_files import is_text
 from cvgssl.station.events import Event, EventLog
 
 ADDED, LIVE = "model added", "model live"
-FOLDER = "models"
+VERSIONS_FOLDER = "models"
 _NAME = "recognizer"  # of every copy, before its suffix
 
 
@@ -38,7 +38,7 @@ class Models:
     """The versions of the station in `folder`, as its log tells them."""
 
     def __init__(self, folder: Path, log: EventLog) -> None:
-        self.folder, self.log = folder / FOLDER, log
+        self.folder, self.log = folder / VERSIONS_FOLDER, log
 
     def versions(self) -> list[Version]:
         """All, in the order in which they were added."""
@@ -52,9 +52,9 @@ class Models:
     def version(self, number: object) -> Version:
         """Raises UserError where there is none of that number."""
         versions = self.versions()
-        for each in versions:
-            if each.number == number:
-                return each
+        for version in versions:
+            if version.number == number:
+                return version
         last = f"; there are 1 to {versions[-1].number}" if versions else ""
         raise UserError(f"version {number}: there is none{last}")
 
@@ -67,9 +67,9 @@ class Models:
         digest = digest_of(files)
         with self.log.alone():
             versions = self.versions()
-            for each in versions:
-                if each.sha256 == digest:
-                    return each
+            for version in versions:
+                if version.sha256 == digest:
+                    return version
             number = len(versions) + 1
             place = self._place(number)
             shutil.rmtree(place, ignore_errors=True)  # of a copy that was never in the log

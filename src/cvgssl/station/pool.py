@@ -99,7 +99,7 @@ class Pool:
 
     def choose(self, name: str, who: str) -> Path:
         """Choose a folder by its name in `choices`; raises LookupError where there is none."""
-        choice = next((each for each in self.choices() if each.name == name), None)
+        choice = next((choice for choice in self.choices() if choice.name == name), None)
         if choice is None:
             raise LookupError(name)
         key = UPLOADS if choice.folder == self.uploads else str(choice.folder)

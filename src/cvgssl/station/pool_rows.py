@@ -33,7 +33,7 @@ class PoolRows:
     """
 
     def __init__(self, table: FeatureTable, kept: Path) -> None:
-        train = table.part(SPLITS[0])
+        train = table.split(SPLITS[0])
         self.test = len(table) - len(train)
         # no list of labels can hold the others' names, nor can a page ask for them
         named = [row for row, name in enumerate(train.names) if is_utf8(name)]
@@ -45,7 +45,7 @@ class PoolRows:
             raise UserError("there are no pictures to label; test pictures are never labelled")
         self.names = train.names
         self.place = {name: row for row, name in enumerate(train.names)}
-        prepared = Preparation(parts=train.parts).fit_transform(train.values)
+        prepared = Preparation(blocks=train.blocks).fit_transform(train.values)
         self.rows: NDArray[np.float32] = prepared.astype(np.float32)
         self._kept = kept
         self._digest = hashlib.sha256(self.rows.tobytes()).hexdigest()[:16]

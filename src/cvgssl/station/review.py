@@ -22,7 +22,7 @@ from cvgssl.station.events import Event, EventLog
 from cvgssl.station.judging import Review, label_of
 from cvgssl.station.review_queue import KINDS, ReviewQueue
 
-FOLDER = "reviewed"
+REVIEWED = "reviewed"
 
 
 class ConflictError(Exception):
@@ -77,7 +77,7 @@ class Reviews:
     """
 
     def __init__(self, folder: Path, log: Path, answers: Answers, share: float) -> None:
-        self.folder, self._answers = folder / FOLDER, answers
+        self.folder, self._answers = folder / REVIEWED, answers
         self.share = share
         self._log, self._lock = EventLog(log), threading.RLock()
         self._queue = ReviewQueue(self._log, answers, share)
@@ -203,11 +203,11 @@ class Reviews:
 
     def truths(self) -> dict[str, str]:
         """Classes of pictures by their hashes, as reviews name them."""
-        return {each.sha256: each.label for each in self._named()}
+        return {picture.sha256: picture.label for picture in self._named()}
 
     def learned(self) -> list[LearnedPicture]:
         """Labels of the next fit, of the copies of pictures that were named."""
-        return [each for each in self._named() if Path(each.path).is_file()]
+        return [picture for picture in self._named() if Path(picture.path).is_file()]
 
     def close(self) -> None:
         """Let go of the log."""

@@ -20,7 +20,7 @@ from cvgssl.station.answer_rows import PROGRAM, Source
 from cvgssl.station.answering import Answering, Loaded, SentPicture
 from cvgssl.station.answers import Answers
 from cvgssl.station.config import StationConfig
-from cvgssl.station.figures import Figures
+from cvgssl.station.counters import Counters
 from cvgssl.station.gathering import BusyError
 from cvgssl.station.guard import RefusedError
 from cvgssl.station.lines import write_line
@@ -41,7 +41,7 @@ class Routes:
     def __init__(self, answering: Answering, answers: Answers, programs: ProgramStream) -> None:
         self._answering, self._config = answering, answering.config
         self._answers, self._programs = answers, programs
-        self._figures = Figures(answering)
+        self._counters = Counters(answering)
         self._document = document()
         self.ending = False
 
@@ -64,10 +64,10 @@ class Routes:
         pictures = await self._pictures(request)
         answers = await self.answer(pictures, loaded, PROGRAM, PROGRAM)
         about["pictures"] = [
-            {name: each[name] for name in ("sha256", "answer", "probability") if name in each}
-            for each in answers
+            {name: answer[name] for name in ("sha256", "answer", "probability") if name in answer}
+            for answer in answers
         ]
-        if all("error" in each for each in answers):
+        if all("error" in answer for answer in answers):
             raise HTTPException(422, f"no picture could be read: {answers[0]['error']}")
         return JSONResponse({"version": loaded.version.number, "pictures": answers})
 
@@ -88,7 +88,7 @@ class Routes:
             raise _busy("as many pictures wait as may", busy.retry_after) from busy
         except (TimeoutError, MachineError) as error:
             raise _busy("the machine is short of time, memory or disk", 1) from error
-        self._figures.count(answers)
+        self._counters.count(answers)
         return answers
 
     def _keep(
@@ -101,10 +101,10 @@ class Routes:
         seconds: float,
     ) -> None:
         version, ms = loaded.version.number, round(1000 * seconds, 1)
-        for picture, each in zip(pictures, answers, strict=True):
-            if "error" not in each:
+        for picture, answer in zip(pictures, answers, strict=True):
+            if "error" not in answer:
                 self._answers.keep(
-                    each, picture.data, version=version, source=source, who=who, ms=ms
+                    answer, picture.data, version=version, source=source, who=who, ms=ms
                 )
 
     async def _meant(self, request: Request) -> Loaded:
@@ -148,13 +148,13 @@ class Routes:
             {
                 "models": [
                     {
-                        "version": each.number,
-                        "sha256": each.sha256,
-                        "name": PurePosixPath(each.name).name,
-                        "added": each.at,
-                        "live": live is not None and live.version.number == each.number,
+                        "version": version.number,
+                        "sha256": version.sha256,
+                        "name": PurePosixPath(version.name).name,
+                        "added": version.at,
+                        "live": live is not None and live.version.number == version.number,
                     }
-                    for each in versions
+                    for version in versions
                 ]
             }
         )
@@ -170,7 +170,7 @@ class Routes:
         return JSONResponse({"status": "ready"})
 
     async def _metrics(self, _: Request) -> Response:
-        text, kind = self._figures.text()
+        text, kind = self._counters.text()
         return Response(text, media_type=kind)
 
     async def _openapi(self, _: Request) -> Response:
@@ -203,7 +203,7 @@ class Routes:
                 return Response(status_code=400)
             finally:
                 seconds = time.monotonic() - begun
-                self._figures.request(path, status, seconds)
+                self._counters.request(path, status, seconds)
                 if not quiet or status >= 400:
                     write_line(
                         client=request.client.host if request.client else "",

@@ -87,8 +87,8 @@ class Watching:
 
     def begin(self) -> None:
         """Watch and deliver from now on."""
-        for each in self._deliveries:
-            each.begin()
+        for delivery in self._deliveries:
+            delivery.begin()
         self.programs.begin(self._answering.live)
         if self._options.watch is not None:
             with self._lock:
@@ -98,14 +98,14 @@ class Watching:
     def close(self) -> None:
         """End after the pictures that are being answered."""
         self._ending.set()
-        for each in self._deliveries:
-            each.end()
+        for delivery in self._deliveries:
+            delivery.end()
         if self._thread.is_alive():
             self._thread.join()
         self._stream.close()
         self.programs.close()
-        for each in self._deliveries:
-            each.close()
+        for delivery in self._deliveries:
+            delivery.close()
         self.alarms.close()
         with self._lock:
             self._log.close()
@@ -124,8 +124,8 @@ class Watching:
         """Where answers go."""
         with self._lock:
             return [
-                SinkState(each.sink.name, each.waiting(self._log), each.trouble)
-                for each in self._deliveries
+                SinkState(delivery.sink.name, delivery.waiting(self._log), delivery.trouble)
+                for delivery in self._deliveries
             ]
 
     def counts(self, hours: int = 24) -> tuple[list[str], dict[str, list[int]]]:
@@ -169,7 +169,7 @@ class Watching:
             wanted = Wanted(sha256=sha256_file(path), source=WATCH)
         except OSError:
             return False
-        return any(each.name == self._name_of(path) for each in self._answers.page(wanted))
+        return any(answer.name == self._name_of(path) for answer in self._answers.page(wanted))
 
     def _name_of(self, path: Path) -> str:
         """Below the folder, so that it is the same wherever the folder is mounted."""

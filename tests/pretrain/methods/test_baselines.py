@@ -18,7 +18,7 @@ from cvgssl.encoders.backbone import build_backbone
 from cvgssl.images.surfaces import KINDS, generate_surface
 from cvgssl.pretrain.methods.base import Batch, Method
 from cvgssl.pretrain.methods.build import build_method
-from cvgssl.pretrain.methods.parts import momentum_at
+from cvgssl.pretrain.methods.components import momentum_at
 
 BUILDERS = ("mocov3", "simclr", "byol", "simsiam", "dino")
 MOMENTUM = ("mocov3", "byol", "dino")
@@ -116,7 +116,7 @@ def test_the_target_starts_equal_and_follows_by_its_momentum(builder: str) -> No
         torch.testing.assert_close(slow, before + (1 - momentum))
     after = [p.clone() for p in method.target.parameters()]
     method.after_step(1.0)
-    assert all(map(torch.equal, after, method.target.parameters())), "at the end it stands still"
+    assert all(map(torch.equal, after, method.target.parameters())), "at the end it no longer moves"
 
 
 def test_momentum_rises_from_its_start_to_one() -> None:
@@ -187,7 +187,7 @@ def test_lightly_is_loaded_without_network_and_without_lightning(python: str) ->
         import sys
         calls = []
         sys.addaudithook(lambda event, _: event.startswith("socket.") and calls.append(event))
-        from cvgssl.pretrain.methods.parts import lightly_parts
+        from cvgssl.pretrain.methods.components import lightly_parts
         lightly_parts()
         print(calls, "pytorch_lightning" in sys.modules)
     """

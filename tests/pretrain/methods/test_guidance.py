@@ -11,8 +11,8 @@ from numpy_losses import Array, cosine, gradient, relation
 from torch import nn
 
 from cvgssl.pretrain.methods.base import Batch
+from cvgssl.pretrain.methods.components import WeightedMean
 from cvgssl.pretrain.methods.guided import Regression, Relation, Standardizer
-from cvgssl.pretrain.methods.parts import WeightedMean
 
 WEIGHTS = (1.0, 3.0)
 SPECTRAL: dict[str, Any] = {"guidance": "spectral", "bank": 8}

@@ -9,7 +9,7 @@ from cvgssl.images.surfaces.kinds import GOOD, KINDS, PLAN, generator, prefix_of
 from cvgssl.runtime.errors import UserError
 
 COIL_LENGTH = 10  # parts of each class in a row that show the same coil
-LEAST = 5  # parts of a class in a plant
+LEAST_PARTS = 5  # parts of a class in a plant
 RARER = 0.6  # each kind of defect in a plant comes as often as the one before, times this
 _PARTS_OF_COIL = 25  # of a plant, whatever their classes
 
@@ -87,21 +87,21 @@ def plan_plant(plant: Plant, test_fraction: float, seed: int) -> list[Part]:
 def long_tail(plant: Plant, rng: np.random.Generator) -> dict[str, int]:
     """How many parts there are of each class; which kinds are rare is drawn.
 
-    Of the defective parts, every kind has `LEAST`; the rest falls by the factor `RARER` from
+    Of the defective parts, every kind has `LEAST_PARTS`; the rest falls by the factor `RARER` from
     kind to kind. Raises UserError when there are too few parts for that.
     """
     good = round(plant.parts * plant.good_share)
-    spare = plant.parts - good - LEAST * len(KINDS)
-    if spare < 0 or good < LEAST:
+    spare = plant.parts - good - LEAST_PARTS * len(KINDS)
+    if spare < 0 or good < LEAST_PARTS:
         scarcer = max(min((1 - plant.good_share) / len(KINDS), plant.good_share), 1e-9)
-        needed = int(np.ceil(round(LEAST / scarcer, 6)))
+        needed = int(np.ceil(round(LEAST_PARTS / scarcer, 6)))
         raise UserError(
             f"--parts {plant.parts} with --good-share {plant.good_share:g} leaves {good} good and "
-            f"{plant.parts - good} defective parts; every class needs at least {LEAST}: use "
+            f"{plant.parts - good} defective parts; every class needs at least {LEAST_PARTS}: use "
             f"--parts {needed} or more, or a --good-share nearer to 0.5"
         )
     weights: NDArray[np.float64] = RARER ** np.arange(len(KINDS), dtype=np.float64)
-    counts = LEAST + _apportion(spare, weights)
+    counts = LEAST_PARTS + _apportion(spare, weights)
     order = rng.permutation(len(KINDS))
     of_kind = dict(zip((KINDS[place] for place in order), map(int, counts), strict=True))
     return {GOOD: good, **{kind: of_kind[kind] for kind in KINDS}}

@@ -10,7 +10,7 @@ from typing import Literal
 
 from PIL import Image
 
-from cvgssl.images.surfaces.parts import draw_part
+from cvgssl.images.surfaces.exposures import draw_part
 from cvgssl.images.surfaces.plan import FILLED, Part, Plant, plan_equal, plan_plant
 from cvgssl.images.surfaces.texture import SIDE
 from cvgssl.runtime.csv_writing import CsvValue, write_rows

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from cvgssl.pretrain.methods.base import Batch, Method, Setup
-from cvgssl.pretrain.methods.parts import (
+from cvgssl.pretrain.methods.components import (
     follow,
     frozen_copy,
     lightly_parts,

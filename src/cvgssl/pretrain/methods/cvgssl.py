@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.pretrain.methods.base import Batch, Method, Setup
+from cvgssl.pretrain.methods.components import WeightedMean, adapter, predictor, projector
 from cvgssl.pretrain.methods.contrastive import cosines, info_nce, own_columns
-from cvgssl.pretrain.methods.parts import WeightedMean, adapter, predictor, projector
 
 # of the soft hinge: log(1 + exp(10 x)) / 10 is below 0.01 for x < -0.24
 SHARPNESS = 10.0

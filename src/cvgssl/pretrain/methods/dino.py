@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from cvgssl.pretrain.methods.base import Batch, Method, Setup
-from cvgssl.pretrain.methods.parts import follow, frozen_copy, lightly_parts, momentum_at
+from cvgssl.pretrain.methods.components import follow, frozen_copy, lightly_parts, momentum_at
 
 
 class Dino(Method):

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cvgssl.pretrain.methods.base import Batch, Method, Setup
+from cvgssl.pretrain.methods.components import WeightedMean
 from cvgssl.pretrain.methods.contrastive import cosines, own_columns, process_count
-from cvgssl.pretrain.methods.parts import WeightedMean
 
 
 class GuidedLoss(nn.Module, ABC):

@@ -4,8 +4,7 @@ ICCV 2021), written from algorithm 1 and section 4 of the paper."""
 from torch import Tensor
 
 from cvgssl.pretrain.methods.base import Batch, Method, Setup
-from cvgssl.pretrain.methods.contrastive import info_nce
-from cvgssl.pretrain.methods.parts import (
+from cvgssl.pretrain.methods.components import (
     follow,
     frozen_copy,
     mean_over_pairs,
@@ -13,6 +12,7 @@ from cvgssl.pretrain.methods.parts import (
     predictor,
     projector,
 )
+from cvgssl.pretrain.methods.contrastive import info_nce
 
 
 class MocoV3(Method):
@@ -20,7 +20,7 @@ class MocoV3(Method):
 
     With queries q = P(E(x)) and keys k = E'(x), E' the momentum copy of backbone and projector,
     and C as in `info_nce`, the loss is the mean over strong views j of C(q_0, k_j) + C(q_j, k_0):
-    the weak view 0 against every strong view, and back. Its heads are those of `parts` with
+    the weak view 0 against every strong view, and back. Its heads are those of `components` with
     --mlp-dim and --out-dim; the temperature is --t1 (1 in the published ResNet recipe, 0.2 for
     transformers). The frozen patch embedding that the paper advises for transformers is left out,
     as it would keep weights of --pretrained from being adapted.

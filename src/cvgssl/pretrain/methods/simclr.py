@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from cvgssl.pretrain.methods.base import Batch, Method, Setup
+from cvgssl.pretrain.methods.components import lightly_parts
 from cvgssl.pretrain.methods.contrastive import concat_all
-from cvgssl.pretrain.methods.parts import lightly_parts
 
 
 class SimClr(Method):

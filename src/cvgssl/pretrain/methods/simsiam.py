@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from cvgssl.pretrain.methods.base import Batch, Method, Setup
-from cvgssl.pretrain.methods.parts import lightly_parts, mean_over_pairs
+from cvgssl.pretrain.methods.components import lightly_parts, mean_over_pairs
 
 
 class SimSiam(Method):

@@ -17,8 +17,7 @@ from cvgssl.station.gathering import BusyError
 from cvgssl.station.jobs import Job
 from cvgssl.station.judging import Review
 from cvgssl.station.models import Version
-from cvgssl.station.review import FOLDER as REVIEWED
-from cvgssl.station.review import Reviews
+from cvgssl.station.review import REVIEWED, Reviews
 
 MOST_CLASSES = 9  # whose probabilities are shown
 

@@ -15,7 +15,7 @@ from cvgssl.runtime.errors import UserError
 from cvgssl.station.approval import Approvals
 from cvgssl.station.events import LOG, EventLog
 from cvgssl.station.evidence import EXPORT
-from cvgssl.station.fitting import TASK as FIT
+from cvgssl.station.fitting import FIT
 from cvgssl.station.guard import POLICY
 from cvgssl.station.jobs import Job, Jobs
 from cvgssl.station.models import LIVE, Version

@@ -28,7 +28,7 @@ from cvgssl.runtime.parsing import one_line
 from cvgssl.station.config import StationConfig
 from cvgssl.station.guard import POLICY
 from cvgssl.station.lines import write_line
-from cvgssl.station.pages.places import Places
+from cvgssl.station.pages.hidden_folders import HiddenFolders
 from cvgssl.station.people import People, Person, csrf_token, is_own_form
 
 View = Callable[[Request, Person], Awaitable[Response]]
@@ -66,7 +66,7 @@ class Shell:
             lstrip_blocks=True,
             undefined=jinja2.StrictUndefined,
         )
-        self._places = Places(config)
+        self._hidden = HiddenFolders(config)
         self._templates.filters["percent"] = lambda share: f"{100 * share:.0f} %"
 
     def page(self, path: str, view: View) -> Route:
@@ -131,13 +131,13 @@ class Shell:
             if reviewer and not person.may_review:
                 raise HTTPException(403, "only a reviewer may do this")
             try:
-                return self._places.hide(await view(request, person))
+                return self._hidden.hide(await view(request, person))
             except LookupError as error:
                 raise HTTPException(404, "there is no such thing here") from error
             except (MachineError, OSError) as error:
                 raise _trouble(error) from error
             except UserError as error:
-                raise HTTPException(422, self._places.without(one_line(error))) from error
+                raise HTTPException(422, self._hidden.without(one_line(error))) from error
 
         answer = self._logged(path, checked, quiet=method == "GET")
         return Route(path, answer, methods=[method])

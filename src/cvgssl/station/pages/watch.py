@@ -61,7 +61,7 @@ class WatchPage:
     def _facts(self) -> dict[str, Any]:
         hours, counts = self._watching.counts(_HOURS)
         alarms = self._watching.alarms.all()[:_ALARMS]
-        open_alarm = next((each for each in alarms if each.settled is None), None)
+        open_alarm = next((alarm for alarm in alarms if alarm.settled is None), None)
         live, folder = self._answering.live, self._watching.folder
         keys = dict(self._keys())
         return {
@@ -77,9 +77,10 @@ class WatchPage:
     def _alarm(self, alarm: StationAlarm) -> dict[str, Any]:
         """The one that nobody has dealt with, with its pictures."""
         examples = [
-            self._watching.alarms.example(alarm, each["name"]) for each in alarm.facts["examples"]
+            self._watching.alarms.example(alarm, example["name"])
+            for example in alarm.facts["examples"]
         ]
-        nearest = [_short(each["nearest"]) for each in alarm.facts["examples"]]
+        nearest = [_short(example["nearest"]) for example in alarm.facts["examples"]]
         labelled = self._watching.alarms.labelled(alarm)
         return {
             "alarm": alarm,
@@ -89,7 +90,7 @@ class WatchPage:
                 for answer, near in zip(examples, nearest, strict=True)
                 if answer is not None
             ],
-            "to_label": [_shown(each) for each in self._watching.alarms.to_label(alarm)],
+            "to_label": [_shown(answer) for answer in self._watching.alarms.to_label(alarm)],
         }
 
     async def _settle(self, request: Request, person: Person) -> Response:

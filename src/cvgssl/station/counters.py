@@ -1,4 +1,4 @@
-"""Figures of a station for Prometheus."""
+"""Counters of a station for Prometheus."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ _SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
-class Figures:
+class Counters:
     """What is counted."""
 
     def __init__(self, answering: "Answering") -> None:
@@ -52,13 +52,13 @@ class Figures:
 
     def count(self, answers: Sequence[dict[str, Any]]) -> None:
         """Count the answers about pictures."""
-        for each in answers:
-            if "error" in each:
+        for answer in answers:
+            if "error" in answer:
                 self._pictures.labels("", "unreadable").inc()
             else:
-                kind = "class" if each["answer"] == each["class"] else each["answer"]
-                self._pictures.labels(each["answer"], kind).inc()
+                kind = "class" if answer["answer"] == answer["class"] else answer["answer"]
+                self._pictures.labels(answer["answer"], kind).inc()
 
     def text(self) -> tuple[bytes, str]:
-        """All figures, and their content type."""
+        """All counters, and their content type."""
         return generate_latest(self._registry), CONTENT_TYPE_LATEST

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
 
-from cvgssl.images.parts import by_pattern, by_twins
+from cvgssl.images.part_of_picture import by_pattern, by_twins
 from cvgssl.images.splits import grouped_split, stratified_split
 from cvgssl.runtime.errors import UserError
 

@@ -20,7 +20,7 @@ _CLIP_NAMES = {
 
 
 @dataclass
-class Fit:
+class WeightMatch:
     """How a file's tensors meet a model's.
 
     taken: of the right name and shape. missing: the model's, not in the file.
@@ -41,7 +41,7 @@ class Fit:
         return [name for name in self.unexpected if name.partition(".")[0] in trunk]
 
 
-def fit_weights(weights: Weights, body: nn.Module) -> Fit:
+def match_weights(weights: Weights, body: nn.Module) -> WeightMatch:
     """Convert `weights` with timm's own converter for this model, then compare.
 
     Position embeddings and patch kernels of another size are resampled, a first convolution for
@@ -55,7 +55,7 @@ def fit_weights(weights: Weights, body: nn.Module) -> Fit:
     names = _without_wrapper(before, target)
     notes = [f"found under {names[1]!r}"] if names[1] else []
     converted = _timm_converter(names[0], body)
-    result = Fit()
+    result = WeightMatch()
     mismatched, unexpected = [], []
     for name, tensor in converted.items():
         wanted = target.get(name)

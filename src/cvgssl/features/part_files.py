@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from cvgssl.features.columns import Columns, read_columns
 from cvgssl.features.feature_store import scratch
-from cvgssl.features.record import FOLDER
+from cvgssl.features.record import FEATURES_FOLDER
 from cvgssl.features.shares import Share
 from cvgssl.runtime.cache_folder import default_cache_dir
 from cvgssl.runtime.errors import UserError
@@ -124,7 +124,7 @@ def _in_order(parts: Sequence[Sequence[str]], order: NDArray[np.intp]) -> tuple[
 def _values(parts: Sequence[Columns], order: NDArray[np.intp]) -> NDArray[np.float32]:
     """Float32 [N, D]; row i is row order[i] of the parts one after the other."""
     width = parts[0].values.shape[1]
-    joined = scratch(default_cache_dir() / FOLDER, len(order), width)
+    joined = scratch(default_cache_dir() / FEATURES_FOLDER, len(order), width)
     to = np.empty_like(order)
     to[order] = np.arange(len(order))
     rows, begun = max(1, _AT_A_TIME // width), 0

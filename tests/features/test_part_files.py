@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cvgssl.features import parts, table_files
+from cvgssl.features import part_files, table_files
 from cvgssl.features.shares import Share
 from cvgssl.features.table import FeatureTable, load_features, save_features, save_part
 from cvgssl.runtime.errors import UserError
@@ -54,7 +54,7 @@ def test_parts_are_read_as_the_table(
 ) -> None:
     if ending == "parquet":
         pytest.importorskip("pyarrow")
-    monkeypatch.setattr(parts, "_AT_A_TIME", 10)
+    monkeypatch.setattr(part_files, "_AT_A_TIME", 10)
     monkeypatch.setattr(table_files, "_AT_A_TIME", 10)
     monkeypatch.setattr(table_files, "_ROWS", 4)
     table, out = made(), tmp_path / f"features.{ending}"
@@ -198,7 +198,7 @@ def test_many_numbers_are_mapped_and_never_in_memory_together(
     """4 MB in all, of which a tenth may be in memory at a time."""
     monkeypatch.setattr(table_files, "_IN_MEMORY", 1000)
     monkeypatch.setattr(table_files, "_AT_A_TIME", 2**14)
-    for module in ("parts", "columns"):
+    for module in ("part_files", "columns"):
         monkeypatch.setattr(f"cvgssl.features.{module}._AT_A_TIME", 2**14)
     table = made(25_000)
     out = tmp_path / "f.npz"

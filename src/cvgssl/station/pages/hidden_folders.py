@@ -1,4 +1,4 @@
-"""Places of this machine, which answers of pages do not name."""
+"""Folders of this machine, which answers of pages do not name."""
 
 import re
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ from cvgssl.runtime.errors import UserError
 from cvgssl.station.config import StationConfig
 
 
-class Places:
+class HiddenFolders:
     """Folders of a station, and of the files that its options name."""
 
     def __init__(self, config: StationConfig) -> None:
-        self._places = _pattern(_folders(config))
+        self._pattern = _pattern(_folders(config))
 
     def hide(self, response: Response) -> Response:
-        """An answer without places of this machine."""
+        """An answer without folders of this machine."""
         if not isinstance(response, JSONResponse | HTMLResponse):
             return response
         text = bytes(response.body).decode("utf-8")
@@ -31,28 +31,28 @@ class Places:
 
     def without(self, text: str) -> str:
         """A text with names relative to the folders of this station."""
-        if self._places is None:
+        if self._pattern is None:
             return text
-        return self._places.sub(lambda found: "" if found[1] else Path(found[0]).name, text)
+        return self._pattern.sub(lambda match: "" if match[1] else Path(match[0]).name, text)
 
 
 def _folders(config: StationConfig) -> list[Path]:
     """Those that options name, and those of the files that they name."""
     named = [config.folder, *config.pictures, config.watch, config.sort_into]
     files = [config.csv]
-    for each in config.encoder:
+    for name in config.encoder:
         with suppress(UserError):  # it is told when a recognizer is made
-            spec = parse_encoder(each, "--encoder")
+            spec = parse_encoder(name, "--encoder")
             if spec.file not in ("", RANDOM, INSTALLED):
                 files.append(Path(spec.file).expanduser())
     there = list(filter(None, files))
-    return [*filter(None, named), *there, *(each.parent for each in there)]
+    return [*filter(None, named), *there, *(file.parent for file in there)]
 
 
 def _pattern(folders: Sequence[Path]) -> re.Pattern[str] | None:
     """What finds these folders in texts; group 1 is a slash before what is in one."""
-    places = {str(place) for each in folders for place in (each.resolve(), each.absolute())}
+    paths = {str(path) for folder in folders for path in (folder.resolve(), folder.absolute())}
     # one as short as /pool is also the beginning of an address
-    long = sorted((each for each in places if each.count("/") > 1), key=len, reverse=True)
-    each = "|".join(map(re.escape, long))
-    return re.compile(rf"(?<![\w./-])(?:{each})(?:(/)|(?![\w-]|\.\w))") if long else None
+    long = sorted((path for path in paths if path.count("/") > 1), key=len, reverse=True)
+    any_path = "|".join(map(re.escape, long))
+    return re.compile(rf"(?<![\w./-])(?:{any_path})(?:(/)|(?![\w-]|\.\w))") if long else None

@@ -1,4 +1,4 @@
-"""Parts that methods share: projection heads, means over targets and pairs, a momentum copy.
+"""Components that methods share: projection heads, means over targets and pairs, a momentum copy.
 
 "All layers in both MLPs have BN" (Chen, Xie, He: An Empirical Study of Training Self-Supervised
 Vision Transformers, 2021, section 4); the last batch norm neither scales nor shifts, because what
