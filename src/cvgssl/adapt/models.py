@@ -10,7 +10,7 @@ from cvgssl.adapt.model_file import ModelCard
 from cvgssl.adapt.network import Recognizer, choose_part, count_trained, new_head, train_only
 from cvgssl.encoders.backbone import Backbone, build_backbone
 from cvgssl.encoders.normalization import CLIP, HALF, IMAGENET
-from cvgssl.encoders.pretrained import LoadReport, load_pretrained
+from cvgssl.encoders.pretrained import LoadReport, check_start, load_pretrained
 from cvgssl.images.geometry import Geometry
 from cvgssl.runtime.seeds import seed_for
 
@@ -26,6 +26,8 @@ class ModelSource:
     def __init__(self, config: AdaptConfig, classes: tuple[str, ...], geometry: Geometry) -> None:
         self.config, self.classes, self.geometry = config, classes, geometry
         self.report: LoadReport | None = None
+        if config.pretrained:
+            check_start(config.pretrained)
         self._backbone = self._build(draw=0)
         if config.pretrained:
             self.report = load_pretrained(self._backbone, config.pretrained)

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
+from cvgssl.encoders.encoder_spec import NAMED_BY
+from cvgssl.encoders.start_options import StartOptions
 from cvgssl.images.picture_options import PictureOptions
 from cvgssl.pretrain.methods.registry import (
     GUIDANCES,
@@ -18,7 +20,6 @@ from cvgssl.pretrain.methods.registry import (
 )
 from cvgssl.runtime.options import (
     STRICT,
-    CheckedOptions,
     JobOptions,
     OneOf,
     RuntimeOption,
@@ -43,7 +44,7 @@ BankSize = Annotated[int, BeforeValidator(_off_is_zero)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class PretrainConfig(CheckedOptions, JobOptions, RuntimeOption, PictureOptions):
+class PretrainConfig(StartOptions, JobOptions, RuntimeOption, PictureOptions):
     """Pre-train a backbone on unlabelled pictures, guided by frozen vision encoders."""
 
     data: Path = Field(
@@ -53,22 +54,14 @@ class PretrainConfig(CheckedOptions, JobOptions, RuntimeOption, PictureOptions):
     preset: Literal["", "paper", "cpu", "gpu", "continue"] = Field(
         default="", description="ready settings that other options change"
     )
-    arch: str = Field(
-        default="resnet18", min_length=1, description="backbone: any timm model, such as resnet50"
-    )
-    pretrained: str = Field(
-        default="",
-        description="weights to start from: a path, a bare name in pretrained/ or "
-        "$CVGSSL_WEIGHTS, or timm:MODEL; empty starts from random weights",
-    )
     builder: Builder = Field(
         default="cvgssl",
         description="method; distill has teachers only, mocov3 to dino have none",
     )
     teacher: tuple[str, ...] = Field(
         default=(),
-        description="frozen encoder NAME[=FILE][:WEIGHT] that guides, such as "
-        "ViT-B/32=ViT-B-32.pt:0.5; several may be given",
+        description=f"frozen encoder that guides, such as ViT-B/32=ViT-B-32.pt: {NAMED_BY}; "
+        ":WEIGHT after it, such as :0.5, is that of its loss; several may be given",
     )
     teacher_layers: tuple[int, ...] = Field(
         default=(),
