@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cvgssl.adapt.config import AdaptConfig, FinetuneConfig
 from cvgssl.adapt.draws import Draws, draw, load_draws, load_labels
-from cvgssl.images.dataset import Dataset, Pictures, rows_without_copies
+from cvgssl.images.dataset import Dataset, Pictures, without_copies
 from cvgssl.images.geometry import Geometry
 from cvgssl.images.listing import list_pictures
 from cvgssl.images.scan import load_dataset
@@ -56,7 +56,8 @@ def load_extra_unlabelled(
             config,
             progress=advance,
         )
-    rows = rows_without_copies(pictures.digests, dataset.train.digests, dataset.test.digests)
+    known = (*dataset.train.digests, *dataset.test.digests)
+    rows, _ = without_copies(pictures.digests, known)
     if not len(rows):
         raise UserError(f"--unlabelled {folder}: holds only pictures that the data set has already")
     return UnlabelledPictures(pictures, rows)
