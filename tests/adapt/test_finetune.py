@@ -192,7 +192,7 @@ def test_corrupt_pictures_stop_or_are_left_out(steel: Path, tmp_path: Path) -> N
     )
     assert (summary.train_pictures, summary.test_pictures) == (41, 17)
     assert summary.skipped_pictures == 2
-    assert "2 unreadable left out" in (folder / "log.txt").read_text()
+    assert "2 unreadable pictures left out" in (folder / "log.txt").read_text()
 
 
 def test_diverged_training_says_so(steel: Path, tmp_path: Path) -> None:
