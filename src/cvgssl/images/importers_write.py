@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
 
 from PIL import Image
 
 from cvgssl.images.geometry import MAX_MEGAPIXELS
-from cvgssl.images.importers import NEU, Item, Name, Oddities, find_items
+from cvgssl.images.import_options import Boxes, DatasetName
+from cvgssl.images.importers import NEU, Item, Oddities, find_items
 from cvgssl.images.names import name_bytes
 from cvgssl.images.reader import read_picture
 from cvgssl.runtime.errors import UserError
@@ -31,10 +31,14 @@ from cvgssl.runtime.progress import progress
 
 Splits = dict[str, str]  # item name -> "train" or "test"
 
-LISTS: dict[Name, str] = {"neu-cls": "neu-cls.csv", "neu-det": "neu-cls.csv", "x-sdd": "x-sdd.csv"}
+LISTS: dict[DatasetName, str] = {
+    "neu-cls": "neu-cls.csv",
+    "neu-det": "neu-cls.csv",
+    "x-sdd": "x-sdd.csv",
+}
 
 
-def split_by_list(dataset: Name, items: Sequence[Item], notes: Oddities) -> Splits:
+def split_by_list(dataset: DatasetName, items: Sequence[Item], notes: Oddities) -> Splits:
     """Splits after the shipped list; items that it drops or does not know get none."""
     listed = read_list(LISTS[dataset])
     splits = {}
@@ -52,7 +56,7 @@ def split_by_list(dataset: Name, items: Sequence[Item], notes: Oddities) -> Spli
     return splits
 
 
-def _own_name(dataset: Name, name: str) -> str:
+def _own_name(dataset: DatasetName, name: str) -> str:
     """The list's `Cr_1` is `crazing_1` to users of NEU-DET."""
     code, _, number = name.partition("_")
     return f"{NEU[code]}_{number}" if dataset == "neu-det" else name
@@ -88,9 +92,6 @@ def split_by_hash(items: Sequence[Item], test_fraction: float, seed: int) -> Spl
     return {item.name: side[item.group] for item in items}
 
 
-Boxes = Literal["whole", "crop"]
-
-
 @dataclass(frozen=True)
 class ImportReport:
     """What was written: `counts[class]` = (train, test) pictures, and what was odd.
@@ -105,7 +106,7 @@ class ImportReport:
 
 
 def import_dataset(
-    dataset: Name,
+    dataset: DatasetName,
     source: Path,
     target: Path,
     boxes: Boxes = "whole",

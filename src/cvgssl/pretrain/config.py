@@ -16,6 +16,8 @@ from cvgssl.pretrain.methods.registry import (
     GUIDANCES,
     METHODS,
     declared_options,
+    own_methods,
+    own_readers,
     problems_of_method,
 )
 from cvgssl.runtime.options import (
@@ -56,7 +58,8 @@ class PretrainConfig(StartOptions, JobOptions, RuntimeOption, PictureOptions):
     )
     builder: Builder = Field(
         default="cvgssl",
-        description="method; distill has teachers only, mocov3 to dino have none",
+        description=f"method; {own_methods(teachers=True)} has teachers only, "
+        f"{own_methods(teachers=False)} have none",
     )
     teacher: tuple[str, ...] = Field(
         default=(),
@@ -80,10 +83,13 @@ class PretrainConfig(StartOptions, JobOptions, RuntimeOption, PictureOptions):
     relation_temperature: float = Field(
         default=0.1,
         gt=0,
-        description="temperature of similarity distributions (relational, spectral)",
+        description="temperature of similarity distributions "
+        f"({own_readers('relation_temperature')})",
     )
     neighbours: int = Field(
-        default=10, ge=2, description="edges per picture in the graph of all pictures (spectral)"
+        default=10,
+        ge=2,
+        description=f"edges per picture in the graph of all pictures ({own_readers('neighbours')})",
     )
     mlp_dim: int = Field(default=512, ge=1, description="width inside projector and predictor")
     adapter_dim: int = Field(default=1024, ge=1, description="width inside teachers' adapters")
@@ -152,8 +158,8 @@ class PretrainConfig(StartOptions, JobOptions, RuntimeOption, PictureOptions):
         default=0.99,
         ge=0,
         lt=1,
-        description="start of the momentum of mocov3's, byol's and "
-        "dino's target network; rises to 1",
+        description="start of the momentum of the target network "
+        f"({own_readers('target_momentum')}); rises to 1",
     )
     compile: bool = Field(default=False, description="torch.compile the backbone")
     print_freq: int = Field(
