@@ -202,11 +202,11 @@ def test_diverged_training_says_so(steel: Path, tmp_path: Path) -> None:
 
 
 def test_head_starts_alike_in_both_modes(steel: Path) -> None:
-    from cvgssl.adapt.models import ModelSource
+    from cvgssl.adapt.models import load_model_source
     from cvgssl.images.geometry import Geometry
 
     config = FinetuneConfig(data=steel, **SMALL)
-    source = ModelSource(config, ("a", "b"), Geometry(32))
+    source = load_model_source(config, ("a", "b"), Geometry(32))
     head, again = source.head(1), source.recognizer(1).head
     assert isinstance(head, nn.Linear)
     assert torch.equal(head.weight, again.weight)

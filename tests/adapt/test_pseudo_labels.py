@@ -16,7 +16,7 @@ from cvgssl.adapt import training
 from cvgssl.adapt.config import FinetuneConfig
 from cvgssl.adapt.data import load_task
 from cvgssl.adapt.frozen_features import feature_extractor
-from cvgssl.adapt.models import ModelSource
+from cvgssl.adapt.models import load_model_source
 from cvgssl.adapt.protocol import adapt
 from cvgssl.adapt.pseudo_labels import (
     PseudoLabelPool,
@@ -269,7 +269,7 @@ def test_train_pictures_and_the_folder_together(
     )
     accelerator = launch(None, "fp32")
     task = load_task(config, accelerator)
-    source = ModelSource(config, task.classes, task.geometry)
+    source = load_model_source(config, task.classes, task.geometry)
     extractor = feature_extractor(source, config, accelerator, pooled=True)
     found = pseudo_label_source(task, config, extractor, lambda _count: None).pool(1)
     assert found.unlabelled == 42 - 12 + 12
