@@ -19,16 +19,7 @@ def run(argv: Sequence[str], prog: str) -> int:
     from cvgssl.images.importers_write import import_dataset
     from cvgssl.report.terminal import print_table
 
-    report = import_dataset(
-        config.dataset,
-        config.src,
-        config.out,
-        boxes=config.boxes,
-        margin=config.crop_margin,
-        test_fraction=config.test_fraction,
-        seed=config.seed,
-        max_megapixels=config.max_megapixels,
-    )
+    report = import_dataset(config)
     rows = [[name, str(train), str(test)] for name, (train, test) in report.counts.items()]
     train, test = (sum(pair[i] for pair in report.counts.values()) for i in (0, 1))
     rows.append(["all", str(train), str(test)])

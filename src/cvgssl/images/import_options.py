@@ -13,7 +13,7 @@ DatasetName = Literal["neu-cls", "neu-det", "x-sdd", "gc10-det"]
 Boxes = Literal["whole", "crop"]
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class ImportConfig(SizeLimit):
     """Bring a public data set, as distributed, to OUT/train/CLASS and OUT/test/CLASS.
 
