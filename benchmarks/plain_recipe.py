@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from cvgssl.adapt.config import FinetuneConfig, LinearConfig
 from cvgssl.adapt.draws import draw
-from cvgssl.adapt.model_source import ModelSource
+from cvgssl.adapt.model_source import load_model_source
 from cvgssl.encoders.timm_import import torchvision
 from cvgssl.images.dataset import ImageTable
 from cvgssl.images.geometry import Geometry
@@ -66,7 +66,7 @@ def main() -> None:
     dataset = load_dataset(args.data)
     train_table, test = dataset.train, samples(dataset.test)
     draws = draw(dataset, args.shot, args.n, args.seed)
-    source = ModelSource(options(args), train_table.classes, Geometry(args.size))
+    source = load_model_source(options(args), train_table.classes, Geometry(args.size))
     trained = []
     for number in range(1, 2 if args.limit_epochs else args.n + 1):
         rows = draws.rows(number - 1, train_table, dataset.root)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cvgssl.features.table import FeatureTable, load_features, save_features
     from cvgssl.heads import FewShotHead
     from cvgssl.images.check import check_data
+    from cvgssl.images.import_options import ImportConfig
     from cvgssl.images.importers_write import import_dataset
     from cvgssl.images.scan import load_dataset
     from cvgssl.images.splits import write_split
@@ -42,6 +43,7 @@ _HOMES = {
     "FewShotHead": "cvgssl.heads",
     "FinetuneConfig": "cvgssl.adapt.config",
     "FitConfig": "cvgssl.recognizer.config",
+    "ImportConfig": "cvgssl.images.import_options",
     "LinearConfig": "cvgssl.adapt.config",
     "PretrainConfig": "cvgssl.pretrain.config",
     "UserError": "cvgssl.runtime.errors",
@@ -75,6 +77,7 @@ __all__ = [
     "FewShotHead",
     "FinetuneConfig",
     "FitConfig",
+    "ImportConfig",
     "LinearConfig",
     "PretrainConfig",
     "UserError",

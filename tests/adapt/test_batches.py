@@ -10,7 +10,7 @@ import torch
 
 from cvgssl.adapt.batches import needs_two, split_batches
 from cvgssl.adapt.config import FinetuneConfig
-from cvgssl.adapt.model_source import ModelSource
+from cvgssl.adapt.model_source import load_model_source
 from cvgssl.adapt.protocol import adapt
 from cvgssl.images.geometry import Geometry
 from cvgssl.runtime.errors import UserError
@@ -44,7 +44,7 @@ def test_which_networks_cannot_train_on_one_picture(
     arch: str, side: int, trainable: str, expected: bool
 ) -> None:
     config = FinetuneConfig(data=Path(), arch=arch, image_size=side, trainable=trainable)
-    model = ModelSource(config, ("a", "b"), Geometry(side)).recognizer(1)
+    model = load_model_source(config, ("a", "b"), Geometry(side)).recognizer(1)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     pixels = np.full((1, 3, side, side), 100, np.uint8)
     assert needs_two(model, pixels) == expected

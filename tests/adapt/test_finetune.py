@@ -192,7 +192,7 @@ def test_corrupt_pictures_stop_or_are_left_out(steel: Path, tmp_path: Path) -> N
     )
     assert (summary.train_pictures, summary.test_pictures) == (41, 17)
     assert summary.skipped_pictures == 2
-    assert "2 unreadable left out" in (folder / "log.txt").read_text()
+    assert "2 unreadable pictures left out" in (folder / "log.txt").read_text()
 
 
 def test_diverged_training_says_so(steel: Path, tmp_path: Path) -> None:
@@ -202,11 +202,11 @@ def test_diverged_training_says_so(steel: Path, tmp_path: Path) -> None:
 
 
 def test_head_starts_alike_in_both_modes(steel: Path) -> None:
-    from cvgssl.adapt.model_source import ModelSource
+    from cvgssl.adapt.model_source import load_model_source
     from cvgssl.images.geometry import Geometry
 
     config = FinetuneConfig(data=steel, **SMALL)
-    source = ModelSource(config, ("a", "b"), Geometry(32))
+    source = load_model_source(config, ("a", "b"), Geometry(32))
     head, again = source.head(1), source.recognizer(1).head
     assert isinstance(head, nn.Linear)
     assert torch.equal(head.weight, again.weight)

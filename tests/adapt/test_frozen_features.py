@@ -10,7 +10,7 @@ import pytest
 
 from cvgssl.adapt.config import LinearConfig
 from cvgssl.adapt.data import load_task
-from cvgssl.adapt.model_source import ModelSource
+from cvgssl.adapt.model_source import load_model_source
 from cvgssl.adapt.protocol import AdaptJob, adapt, prepare
 from cvgssl.images import store
 from cvgssl.runtime.array_files import write_array
@@ -94,7 +94,7 @@ def test_a_stop_keeps_what_was_computed(steel: Path, tmp_path: Path, cache: Path
     config = LinearConfig(data=steel, arch="test_resnet", image_size=32, eval_batch_size=8)
     accelerator = launch()
     task = load_task(config, accelerator)
-    source = ModelSource(config, task.classes, task.geometry)
+    source = load_model_source(config, task.classes, task.geometry)
     job = AdaptJob(config, task, source, accelerator, RunFolder(tmp_path / "run"), least=1)
     with pytest.raises(Stopped):
         prepare(job, lambda: True)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from cvgssl.adapt.config import LinearConfig
 from cvgssl.adapt.data import load_task
-from cvgssl.adapt.model_source import ModelSource
+from cvgssl.adapt.model_source import load_model_source
 from cvgssl.adapt.network import set_learning_rate
 from cvgssl.adapt.protocol import adapt
 from cvgssl.runtime.launch import launch
@@ -20,7 +20,7 @@ from cvgssl.runtime.seeds import seed_for
 def plain_linear_evaluation(config: LinearConfig) -> list[dict[str, float]]:
     """The textbook loop: the frozen backbone runs on every picture in every epoch."""
     task = load_task(config, launch())
-    source = ModelSource(config, task.classes, task.geometry)
+    source = load_model_source(config, task.classes, task.geometry)
     backbone = source.frozen()
     train = torch.tensor(task.loaded.train.pixels)
     test = torch.tensor(task.loaded.test.pixels)
@@ -95,7 +95,7 @@ def test_backbone_stays_as_it_was(steel: Path, tmp_path: Path) -> None:
     config = LinearConfig(data=steel, num_draws=1, epochs=3, **small, out=tmp_path / "run")
     folder, _ = adapt(config)
     model, card = load_model(folder / "weights" / "draw_1.safetensors")
-    fresh = ModelSource(config, card.classes, card.geometry).frozen().state_dict()
+    fresh = load_model_source(config, card.classes, card.geometry).frozen().state_dict()
 
     trained = model.backbone.state_dict()
     assert trained.keys() == fresh.keys()

@@ -16,7 +16,7 @@ from cvgssl.adapt import training
 from cvgssl.adapt.config import FinetuneConfig
 from cvgssl.adapt.data import load_task
 from cvgssl.adapt.frozen_features import feature_extractor
-from cvgssl.adapt.model_source import ModelSource
+from cvgssl.adapt.model_source import load_model_source
 from cvgssl.adapt.protocol import adapt
 from cvgssl.adapt.pseudo_labels import (
     PseudoLabelPool,
@@ -237,13 +237,14 @@ def test_a_folder_of_further_pictures(steel: Path, tmp_path: Path, options: dict
     shutil.copytree(tmp_path / "more", pool)
     shutil.copytree(steel / "test", pool / "copied from test")
     shutil.copytree(steel / "train" / "patches", pool / "copied from train")
+    shutil.copy(next((steel / "train" / "scratches").iterdir()), pool / "another name.bmp")
     Image.effect_noise((64, 64), 40).convert("RGB").save(pool / "gray.png")
     Image.new("RGB", (64, 64), (200, 30, 30)).save(pool / "colour.png")
     options |= {"shot": 7, "num_draws": 1, "unlabelled_share": 1.0}
     config = FinetuneConfig(data=steel, **options, unlabelled=pool, out=tmp_path / "run")
     folder, summary = adapt(config)
     log = (folder / "log.txt").read_text()
-    assert "20 more without labels (25 copies left out)" in log
+    assert "20 more without labels (26 copies left out)" in log
     assert "pseudo-labels for 20 of 20 unlabelled training pictures\n" in log
     assert (summary.setting, summary.pseudo_labels) == ("semi-supervised", [20])
     assert summary.pseudo_right is None
@@ -268,7 +269,7 @@ def test_train_pictures_and_the_folder_together(
     )
     accelerator = launch(None, "fp32")
     task = load_task(config, accelerator)
-    source = ModelSource(config, task.classes, task.geometry)
+    source = load_model_source(config, task.classes, task.geometry)
     extractor = feature_extractor(source, config, accelerator, pooled=True)
     found = pseudo_label_source(task, config, extractor, lambda _count: None).pool(1)
     assert found.unlabelled == 42 - 12 + 12

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from clouds import clouds
 
+from cvgssl.bench import running, source_rows
 from cvgssl.bench.cells import Cell, CellResult, code_files, read_cell, write_cell
 from cvgssl.bench.config import SETTINGS
 from cvgssl.bench.entries import FeatureSource, HeadChoice
 from cvgssl.bench.recorded import digest_of_draws, dirichlet_queries, draws_of
 from cvgssl.bench.running import CellJob, compute_cell
-from cvgssl.bench.sources import load_sources
+from cvgssl.bench.sources import load_sources, read_table
 from cvgssl.features.preparation import Preparation
 from cvgssl.features.table import FeatureTable, save_features
 from cvgssl.heads import HEADS
@@ -122,6 +123,26 @@ def test_the_order_of_a_file_changes_nothing(tmp_path: Path) -> None:
     other = work(tmp_path / "g.npz", "transductive", USING, mixed)
     assert first.cell.key() == other.cell.key()
     assert compute_cell(first).accuracy == compute_cell(other).accuracy
+
+
+def test_rows_of_a_source_are_read_once_and_dropped_with_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = list[Path]()
+
+    def counted(file: Path) -> FeatureTable:
+        reads.append(file)
+        return read_table(file)
+
+    monkeypatch.setattr(source_rows, "read_table", counted)
+    job = work(tmp_path / "f.npz", "semi-supervised", USING, clouds())
+    other = replace(job, cell=replace(job.cell, setting="inductive"))
+    run = running.run_all([job, other], tmp_path, 1)
+    for _, result in run:
+        assert isinstance(result, CellResult)
+        assert running._rows_of.cache_info().currsize == 1
+    assert len(reads) == 1
+    assert running._rows_of.cache_info().currsize == 0
 
 
 def test_mistakes_say_what_was_asked_and_named(tmp_path: Path) -> None:

@@ -111,6 +111,17 @@ def test_published_checkpoint(run: Path) -> None:
         assert torch.equal(content["state_dict"][f"base_encoder.{name}"], value)
 
 
+def test_linear_takes_it_by_name_and_file(run: Path, steel: Path, command: Command) -> None:
+    named = f"test_resnet={run / 'backbone.safetensors'}"
+    words = ["--image-size", "32", "--shot", "2", "--num-draws", "1", "--epochs", "1"]
+    done = command("linear", steel, "--pretrained", named, *words, "--out", "named")
+    assert done.returncode == 0, done.stderr
+    assert "tensors of test_resnet" in done.stdout
+    done = command("linear", steel, "--pretrained", named, "--arch", "resnet18", *words)
+    assert done.returncode == 2
+    assert f"--pretrained {named}: names test_resnet, --arch is resnet18" in done.stderr
+
+
 @pytest.mark.parametrize("file", ["checkpoint_0002.pth.tar", "backbone.safetensors"])
 def test_the_published_few_shot_command_takes_it(
     run: Path, steel: Path, tmp_path: Path, file: str, python: str

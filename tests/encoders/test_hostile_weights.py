@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import torch
 
+from cvgssl.encoders.backbone_file import read_backbone
 from cvgssl.encoders.containers import read_contents
 from cvgssl.encoders.preprocessing import check_size
-from cvgssl.encoders.pretrained import read_backbone
 from cvgssl.encoders.weights_folder import find_weights
 from cvgssl.runtime.errors import UserError
 
@@ -23,7 +23,7 @@ from cvgssl.runtime.errors import UserError
 READ = """
 import resource, sys
 from pathlib import Path
-from cvgssl.encoders.pretrained import read_backbone
+from cvgssl.encoders.backbone_file import read_backbone
 from cvgssl.runtime.errors import UserError
 pages = int(Path("/proc/self/statm").read_text().split()[0])
 limit = pages * resource.getpagesize() + 2**30

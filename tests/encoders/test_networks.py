@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from cvgssl.encoders.backbone import build_backbone
-from cvgssl.encoders.backbone_file import read_weights, without_weights
+from cvgssl.encoders.backbone_file import read_backbone, read_weights, without_weights
 from cvgssl.encoders.inspection import inspect_weights
 from cvgssl.encoders.networks import flat_blocks, network
 from cvgssl.encoders.normalization import IMAGENET
-from cvgssl.encoders.pretrained import load_pretrained, read_backbone
+from cvgssl.encoders.pretrained import load_pretrained
 from cvgssl.encoders.timm_import import timm
 from cvgssl.runtime.errors import UserError
 

@@ -10,14 +10,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from cvgssl.encoders.arch_of_weights import arch_of
-from cvgssl.encoders.backbone_file import find_backbone, read_weights
+from cvgssl.encoders.backbone_file import find_backbone, read_backbone, read_weights
 from cvgssl.encoders.building import encoder_from
 from cvgssl.encoders.encoder_spec import EncoderSpec
 from cvgssl.encoders.frozen_encoder import FrozenEncoder
 from cvgssl.encoders.inspection import inspect_weights
 from cvgssl.encoders.loading import load_encoders
 from cvgssl.encoders.normalization import CLIP, HALF, IMAGENET, Normalization
-from cvgssl.encoders.pretrained import read_backbone
 from cvgssl.encoders.shards import weights_digest
 from cvgssl.encoders.timm_import import timm  # before transformers
 from cvgssl.runtime.errors import UserError

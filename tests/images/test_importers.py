@@ -4,15 +4,22 @@ import json
 import os
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from cvgssl.images.import_options import ImportConfig
 from cvgssl.images.importers import NEU, Item, find_items
 from cvgssl.images.importers_write import import_dataset, read_list, split_by_hash
 from cvgssl.images.voc import ObjectBox, main_class, read_voc
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.options import make
+
+
+def importing(dataset: str, src: Path, out: Path, **more: Any) -> ImportConfig:
+    return make(ImportConfig, {"dataset": dataset, "src": src, "out": out} | more)
 
 
 def picture(path: Path, width: int = 20, height: int = 10) -> bytes:
@@ -44,7 +51,7 @@ def test_neu_cls_splits_by_number_and_copies_bytes(tmp_path: Path) -> None:
     picture(tmp_path / "src/Pa_105.bmp")
     picture(tmp_path / "src/other_1.bmp")
     picture(tmp_path / "src/Sc_301.bmp")
-    report = import_dataset("neu-cls", tmp_path / "src", tmp_path / "dst")
+    report = import_dataset(importing("neu-cls", tmp_path / "src", tmp_path / "dst"))
     assert files(tmp_path / "dst") == {
         "train/crazing/Cr_240.bmp",
         "test/crazing/Cr_241.bmp",
@@ -68,7 +75,7 @@ def test_second_file_of_a_name_and_equal_bytes_are_left_out(tmp_path: Path) -> N
     picture(tmp_path / "src/a/In_1.bmp")
     picture(tmp_path / "src/b/In_1.bmp")
     (tmp_path / "src/In_300.bmp").write_bytes((tmp_path / "src/a/In_1.bmp").read_bytes())
-    report = import_dataset("neu-cls", tmp_path / "src", tmp_path / "dst")
+    report = import_dataset(importing("neu-cls", tmp_path / "src", tmp_path / "dst"))
     assert report.counts == {"inclusion": (1, 0)}
     assert len(report.notes["second file of the same name, left out"]) == 1
     assert "In_300.bmp" in report.notes["same bytes as another picture, left out"][0]
@@ -84,7 +91,7 @@ def test_neu_det_flat_whole_takes_the_largest_area(tmp_path: Path) -> None:
         ("scratches", 1, 1, 10, 2),  # 20 and 20: more in total
         ("scratches", 1, 5, 10, 6),
     )
-    report = import_dataset("neu-det", tmp_path / "src", tmp_path / "dst")
+    report = import_dataset(importing("neu-det", tmp_path / "src", tmp_path / "dst"))
     assert files(tmp_path / "dst") - {"import.json"} == {
         "train/crazing/crazing_1.jpg",
         "test/scratches/pitted_surface_300.jpg",
@@ -99,7 +106,7 @@ def test_neu_det_halves_with_a_misplaced_annotation(tmp_path: Path) -> None:
     voc(tmp_path / "src/validation/annotations/crazing_240.xml", ("crazing", 1, 1, 5, 5))
     voc(tmp_path / "src/validation/annotations/crazing_241.xml", ("crazing", 1, 1, 5, 5))
     picture(tmp_path / "src/validation/images/rolled-in_scale/rolled-in_scale_250.jpg")
-    report = import_dataset("neu-det", tmp_path / "src", tmp_path / "dst")
+    report = import_dataset(importing("neu-det", tmp_path / "src", tmp_path / "dst"))
     assert report.counts == {"crazing": (1, 0), "rolled-in_scale": (0, 1)}
     notes = {kind: [Path(n).stem for n in names] for kind, names in report.notes.items()}
     assert notes["annotation without a picture, ignored"] == ["crazing_241"]
@@ -115,7 +122,9 @@ def test_crops_have_the_boxes_pixels_and_stay_in_one_split(tmp_path: Path) -> No
         ("inclusion", 1, 1, 4, 30),
         ("inclusion", 50, 50, 60, 60),  # outside the picture
     )
-    report = import_dataset("neu-det", tmp_path / "src", tmp_path / "dst", boxes="crop", margin=0.2)
+    report = import_dataset(
+        importing("neu-det", tmp_path / "src", tmp_path / "dst", boxes="crop", crop_margin=0.2)
+    )
     assert report.counts == {"inclusion": (1, 0), "patches": (1, 0)}
     whole = np.asarray(Image.open(tmp_path / "src/patches_1.png"))
     crop = np.asarray(Image.open(tmp_path / "dst/train/patches/patches_1_1.png"))
@@ -128,10 +137,10 @@ def test_crops_have_the_boxes_pixels_and_stay_in_one_split(tmp_path: Path) -> No
 def test_the_option_that_the_message_names_lets_a_large_picture_in(tmp_path: Path) -> None:
     picture(tmp_path / "src/patches_1.png", 1200, 1000)
     voc(tmp_path / "src/patches_1.xml", ("patches", 1, 1, 4, 4))
-    crop = partial(import_dataset, "neu-det", tmp_path / "src", tmp_path / "dst", boxes="crop")
+    crop = partial(importing, "neu-det", tmp_path / "src", tmp_path / "dst", boxes="crop")
     with pytest.raises(UserError, match="give --max-megapixels 2"):
-        crop(max_megapixels=1)
-    crop(max_megapixels=2)
+        import_dataset(crop(max_megapixels=1))
+    import_dataset(crop(max_megapixels=2))
     assert (tmp_path / "dst/train/patches/patches_1_1.png").is_file()
 
 
@@ -140,7 +149,7 @@ def test_x_sdd_folder_names_in_other_spellings(tmp_path: Path) -> None:
     picture(tmp_path / "src/datas/red iron sheet/2008.jpg")
     picture(tmp_path / "src/datas/red iron sheet/2082.jpg")
     picture(tmp_path / "src/readme_pictures/9.jpg")
-    report = import_dataset("x-sdd", tmp_path / "src", tmp_path / "dst")
+    report = import_dataset(importing("x-sdd", tmp_path / "src", tmp_path / "dst"))
     assert report.counts == {"finishing roll printing": (1, 0), "red iron": (0, 1)}
     dropped = report.notes["equal to another picture of the set, left out"]
     assert [Path(p).name for p in dropped] == ["2082.jpg"]
@@ -165,7 +174,9 @@ def test_gc10_classes_splits_and_rolls(tmp_path: Path) -> None:
     picture(extra.with_suffix(".jpg"))
     voc(tmp_path / f"src/lable/{extra.name}.xml", ("d", 1, 1, 5, 5), ("2_hanfeng", 1, 1, 3, 3))
     picture(tmp_path / "src/5/img_03_4406742301_00001.jpg")  # no annotation: the folder tells
-    report = import_dataset("gc10-det", tmp_path / "src", tmp_path / "dst", test_fraction=0.5)
+    report = import_dataset(
+        importing("gc10-det", tmp_path / "src", tmp_path / "dst", test_fraction=0.5)
+    )
     assert len(report.counts) == 10
     assert sum(report.counts["waist_folding"]) == 12
     assert sum(report.counts["welding_line"]) == 13
@@ -185,7 +196,7 @@ def test_gc10_split_depends_on_the_seed_alone(tmp_path: Path) -> None:
     gc10(tmp_path / "src", rolls=6)
     listings = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        import_dataset("gc10-det", tmp_path / "src", tmp_path / name, seed=seed)
+        import_dataset(importing("gc10-det", tmp_path / "src", tmp_path / name, seed=seed))
         listings.append(files(tmp_path / name))
     assert listings[0] == listings[1]
     assert listings[0] != listings[2]
@@ -212,17 +223,17 @@ def test_refuses_what_would_overwrite_or_cannot_work(tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full/mine.txt").write_text("keep")
     with pytest.raises(UserError, match="not empty"):
-        import_dataset("neu-cls", tmp_path / "src", tmp_path / "full")
+        import_dataset(importing("neu-cls", tmp_path / "src", tmp_path / "full"))
     assert files(tmp_path / "full") == {"mine.txt"}
     with pytest.raises(UserError, match="not a folder"):
-        import_dataset("neu-cls", tmp_path / "none", tmp_path / "dst")
+        import_dataset(importing("neu-cls", tmp_path / "none", tmp_path / "dst"))
     with pytest.raises(UserError, match="has no boxes"):
-        import_dataset("neu-cls", tmp_path / "src", tmp_path / "dst", boxes="crop")
+        import_dataset(importing("neu-cls", tmp_path / "src", tmp_path / "dst", boxes="crop"))
     with pytest.raises(UserError, match=r"no \.xml annotations"):
         picture(tmp_path / "src/crazing_1.jpg")
-        import_dataset("neu-det", tmp_path / "src", tmp_path / "dst")
+        import_dataset(importing("neu-det", tmp_path / "src", tmp_path / "dst"))
     with pytest.raises(UserError, match="no picture is named as x-sdd"):
-        import_dataset("x-sdd", tmp_path / "src", tmp_path / "dst")
+        import_dataset(importing("x-sdd", tmp_path / "src", tmp_path / "dst"))
     assert not (tmp_path / "dst").exists()
 
 
@@ -234,14 +245,14 @@ def test_failing_half_way_leaves_nothing(tmp_path: Path) -> None:
     whole = (tmp_path / "src/patches_2.png").read_bytes()
     (tmp_path / "src/patches_2.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match=r"patches_2\.png"):
-        import_dataset("neu-det", tmp_path / "src", tmp_path / "dst", boxes="crop")
+        import_dataset(importing("neu-det", tmp_path / "src", tmp_path / "dst", boxes="crop"))
     assert [p.name for p in tmp_path.iterdir()] == ["src"]
 
 
 def test_empty_target_folder_is_filled(tmp_path: Path) -> None:
     picture(tmp_path / "src/Cr_1.bmp")
     (tmp_path / "dst").mkdir()
-    import_dataset("neu-cls", tmp_path / "src", tmp_path / "dst")
+    import_dataset(importing("neu-cls", tmp_path / "src", tmp_path / "dst"))
     assert "train/crazing/Cr_1.bmp" in files(tmp_path / "dst")
 
 
@@ -312,7 +323,7 @@ def test_real_pictures_come_back_to_their_split(tmp_path: Path, dataset: str, fo
         place = tmp_path / "src" / (path.parent.name if dataset == "x-sdd" else "")
         place.mkdir(parents=True, exist_ok=True)
         (place / path.name).symlink_to(path)
-    report = import_dataset(dataset, tmp_path / "src", tmp_path / "dst")  # type: ignore[arg-type]
+    report = import_dataset(importing(dataset, tmp_path / "src", tmp_path / "dst"))
     assert files(tmp_path / "dst") - {"import.json"} == set(wanted)
     assert report.missing == 0
     assert report.notes == {}

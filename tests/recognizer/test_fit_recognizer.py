@@ -342,6 +342,7 @@ def test_more_pictures_that_nobody_has_labelled(
         fitted(**fewer, out=tmp_path / "none", unlabelled=data / "test")
     for picture in (data / "test").rglob("*.*"):
         shutil.copy(picture, extra / f"copy_{picture.name}")
+    shutil.copy(next((data / "train").rglob("*.bmp")), extra / "copy_of_train.bmp")
     monkeypatch.chdir(tmp_path)
     second, joined = fitted(**fewer, out=tmp_path / "joined", unlabelled=Path("more"))
     monkeypatch.chdir("/")

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -6,10 +7,18 @@ from numpy.typing import NDArray
 
 from cvgssl.selection import strategies
 from cvgssl.selection.candidates import Candidates, cluster
+from cvgssl.selection.config import StrategyName
 from cvgssl.selection.strategies import STRATEGIES, coreset, medoids, probcover, typiclust
 
 MakeCandidates = Callable[..., tuple[Candidates, NDArray[np.int64]]]
 SIZES = (60, 40, 25, 15)
+
+
+def test_the_options_name_all_of_them() -> None:
+    """They are named apart, as they take sklearn to import."""
+    assert get_args(StrategyName) == tuple(STRATEGIES)
+
+
 every_strategy = pytest.mark.parametrize("name", STRATEGIES)
 
 

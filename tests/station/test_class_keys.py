@@ -6,7 +6,7 @@ from pathlib import Path
 from cvgssl.runtime.errors import UserError
 from cvgssl.station.class_keys import ClassKeys
 from cvgssl.station.events import LOG, EventLog
-from cvgssl.station.labels import Labels
+from cvgssl.station.labels import Labels, NewLabel
 
 
 def keys_of(
@@ -32,14 +32,14 @@ def test_order_of_first_use_on_all_pools_and_pages(tmp_path: Path) -> None:
     log = EventLog(path)
     known = ("good", "scratch")
     assert keys_of(path, known, {}) == [("good", 0), ("scratch", 1)]
-    labels.give("a.bmp", "0", "rust", "Li", None, None)
-    others.give("a.bmp", "1", "crack", "Wang", None, None)
-    labels.give("b.bmp", "2", "?", "Li", None, None)
+    labels.give(NewLabel("a.bmp", "0", "rust"), "Li")
+    others.give(NewLabel("a.bmp", "1", "crack"), "Wang")
+    labels.give(NewLabel("b.bmp", "2", "?"), "Li")
     log.append("review", "Li", answer=7, right=False, label="oil")
     log.append("model added", "Li", number=1)
     log.append("model added", "Li", number=2)
-    labels.give("c.bmp", "3", "good", "Li", None, None)
-    labels.give("d.bmp", "4", "crack", "Li", None, None)
+    labels.give(NewLabel("c.bmp", "3", "good"), "Li")
+    labels.give(NewLabel("d.bmp", "4", "crack"), "Li")
     found = keys_of(path, known, {2: ["good", "pit", "rust"]})
     assert [name for name, _ in found] == ["good", "scratch", "rust", "crack", "oil", "pit"]
     assert [place for _, place in found] == list(range(6))
@@ -51,14 +51,15 @@ def test_what_is_taken_back_moves_no_other_key(tmp_path: Path) -> None:
     path = tmp_path / LOG
     labels = Labels(path, "/line 1")
     running = ClassKeys(path, (), lambda _: ())
-    labels.give("a.bmp", "0", "rusd", "Li", None, None)
+    labels.give(NewLabel("a.bmp", "0", "rusd"), "Li")
     labels.undo("Li")
     assert running() == []
-    labels.give("a.bmp", "0", "rust", "Li", None, None)
-    given = labels.give("b.bmp", "1", "cract", "Li", None, None)
-    labels.give("c.bmp", "2", "pit", "Li", None, None)
+    labels.give(NewLabel("a.bmp", "0", "rust"), "Li")
+    given = labels.give(NewLabel("b.bmp", "1", "cract"), "Li")
+    labels.give(NewLabel("c.bmp", "2", "pit"), "Li")
     assert running() == [("rust", 0), ("cract", 1), ("pit", 2)]
-    labels.give("b.bmp", "1", "crack", "Li", None, given.number)  # instead of a name mistyped
+    # instead of a name mistyped
+    labels.give(NewLabel("b.bmp", "1", "crack", replaces=given.number), "Li")
     assert running() == [("rust", 0), ("pit", 2), ("crack", 3)]
     labels.undo("Li")
     assert running() == [("rust", 0), ("cract", 1), ("pit", 2)]

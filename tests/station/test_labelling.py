@@ -14,7 +14,7 @@ from cvgssl.heads import HEADS, CalibratedHead
 from cvgssl.runtime.errors import UserError
 from cvgssl.station import labelling as module
 from cvgssl.station.labelling import Labelling
-from cvgssl.station.labels import LabelConflictError, Labels
+from cvgssl.station.labels import LabelConflictError, Labels, NewLabel
 from cvgssl.station.labels_say import LabellingState
 from cvgssl.station.pool_rows import PoolRows
 
@@ -68,7 +68,7 @@ def give(labelling: Labelling, picture: str, label: str = "", who: str = "anna")
     """A label (the true one where none is said), and what follows from it."""
     now = labelling.labels.current(picture)
     replaces = None if now is None else now.number
-    given = labelling.label(picture, SHA, label or truth(picture), who, None, replaces)
+    given = labelling.label(NewLabel(picture, SHA, label or truth(picture), replaces=replaces), who)
     state = labelling.wait(given.number, LONG)
     assert state.after >= given.number
     return state
@@ -169,7 +169,7 @@ def test_several_people_have_different_pictures(start: Open) -> None:
     def work(who: str) -> None:
         for _ in range(12):
             picture = asked(labelling, who)
-            labelling.label(picture, SHA, truth(picture), who, None, None)
+            labelling.label(NewLabel(picture, SHA, truth(picture)), who)
             done.append(picture)
 
     threads = [threading.Thread(target=work, args=(who,)) for who in people]
@@ -212,7 +212,7 @@ def test_skipped_vanished_and_labelled_elsewhere(start: Open) -> None:
     assert not state.preparing
     with pytest.raises(UserError, match=r"x\.png: is no picture of the pool"):
         give(labelling, "x.png")
-    other = labelling.labels.give("x.png", SHA, "pit", "bo", None, None)  # of an older pool
+    other = labelling.labels.give(NewLabel("x.png", SHA, "pit"), "bo")  # of an older pool
     state = labelling.wait(other.number, LONG)
     assert (state.elsewhere, state.labelled) == (1, 7)
 
@@ -248,11 +248,11 @@ def test_undo_brings_the_picture_back(start: Open) -> None:
 def test_a_new_class_is_offered_at_once_and_conflicts_are_told(start: Open) -> None:
     labelling = start()
     picture = asked(labelling)
-    labelling.label(picture, SHA, "new kind", "anna", None, None)
+    labelling.label(NewLabel(picture, SHA, "new kind"), "anna")
     found = labelling.ask("bo")
     assert found is not None and "new kind" in dict(found.likely)
     with pytest.raises(LabelConflictError, match="anna labelled it new kind meanwhile"):
-        labelling.label(picture, SHA, "pit", "bo", None, None)
+        labelling.label(NewLabel(picture, SHA, "pit"), "bo")
 
 
 def test_started_again_all_is_as_it_was(start: Open, tmp_path: Path) -> None:
@@ -272,7 +272,7 @@ def test_started_again_all_is_as_it_was(start: Open, tmp_path: Path) -> None:
     assert wait_for(again.points) == points
     assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == kept
     # labels of another process are noticed too
-    other = Labels(tmp_path / "log").give("pit-019.png", SHA, "pit", "bo", None, None)
+    other = Labels(tmp_path / "log").give(NewLabel("pit-019.png", SHA, "pit"), "bo")
     assert again.wait(other.number, LONG).labelled == state.labelled + (
         other.picture not in {each.picture for each in again.labels.all()[0][:-1]}
     )
@@ -299,7 +299,7 @@ def test_trouble_is_told_and_passes(start: Open, monkeypatch: pytest.MonkeyPatch
         raise OSError("the disk is full\nsecond line")
 
     monkeypatch.setattr(module, "what_labels_say", broken)
-    labelling.label("pit-001.png", SHA, "pit", "anna", None, None)
+    labelling.label(NewLabel("pit-001.png", SHA, "pit"), "anna")
     wait_for(lambda: {"": labelling.state.problem} if labelling.state.problem else None)
     assert labelling.state.problem == "the disk is full"
     monkeypatch.setattr(module, "what_labels_say", real)

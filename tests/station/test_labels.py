@@ -8,7 +8,7 @@ import pytest
 
 from cvgssl.runtime.errors import UserError
 from cvgssl.selection.label_list import read_labels
-from cvgssl.station.labels import Label, LabelConflictError, Labels
+from cvgssl.station.labels import Label, LabelConflictError, Labels, NewLabel
 
 SHA = "a" * 64
 
@@ -17,7 +17,7 @@ def give(labels: Labels, picture: str, label: str, who: str = "anna", **more: ob
     """Seen by somebody who looks at it now."""
     now = labels.current(picture)
     facts = {"box": None, "replaces": None if now is None else now.number} | more
-    return labels.give(picture, SHA, label, who, **facts)  # type: ignore[arg-type]
+    return labels.give(NewLabel(picture, SHA, label, **facts), who)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -57,15 +57,15 @@ def test_a_label_that_somebody_gave_meanwhile_is_not_overwritten(
     other = Labels(tmp_path / "log")  # as another process has it
     first = give(labels, "a.png", "crack")
     with pytest.raises(LabelConflictError, match=r"a\.png: anna labelled it crack") as caught:
-        other.give("a.png", SHA, "pit", "bo", None, None)
+        other.give(NewLabel("a.png", SHA, "pit"), "bo")
     assert caught.value.now == first
-    assert other.give("a.png", SHA, "pit", "bo", None, first.number).label == "pit"
+    assert other.give(NewLabel("a.png", SHA, "pit", replaces=first.number), "bo").label == "pit"
     with pytest.raises(LabelConflictError, match=r"bo labelled it pit meanwhile"):
-        labels.give("a.png", SHA, "dent", "anna", None, first.number)
+        labels.give(NewLabel("a.png", SHA, "dent", replaces=first.number), "anna")
     other.undo("bo")
     other.undo("anna")
     with pytest.raises(LabelConflictError, match="its label was undone") as undone:
-        labels.give("a.png", SHA, "dent", "anna", None, first.number)
+        labels.give(NewLabel("a.png", SHA, "dent", replaces=first.number), "anna")
     assert undone.value.now is None
     assert labels.last == 4
 
@@ -87,10 +87,10 @@ def test_pools_whose_pictures_have_the_same_names(tmp_path: Path) -> None:
 
 
 def test_sent_twice_is_one_label(labels: Labels) -> None:
-    first = labels.give("a.png", SHA, "crack", "anna", (0, 0, 1, 1), None)
-    assert labels.give("a.png", SHA, "crack", "anna", (0, 0, 1, 1), None) == first
+    first = labels.give(NewLabel("a.png", SHA, "crack", (0, 0, 1, 1)), "anna")
+    assert labels.give(NewLabel("a.png", SHA, "crack", (0, 0, 1, 1)), "anna") == first
     with pytest.raises(LabelConflictError):
-        labels.give("a.png", SHA, "crack", "anna", None, None)  # another box
+        labels.give(NewLabel("a.png", SHA, "crack"), "anna")  # another box
     assert labels.last == first.number
 
 
@@ -99,7 +99,7 @@ def test_two_label_the_same_pictures_at_once(tmp_path: Path) -> None:
         mine, lost = Labels(tmp_path / "log"), 0
         for number in range(15):
             try:
-                mine.give(f"{number}.png", SHA, who, who, None, None)
+                mine.give(NewLabel(f"{number}.png", SHA, who), who)
             except LabelConflictError as error:
                 assert error.now is not None and error.now.who != who
                 lost += 1
@@ -166,10 +166,10 @@ def test_killed_while_labelling(tmp_path: Path, python: str) -> None:
     """Every label that was acknowledged is there; at most one more."""
     script = (
         "import itertools, os\nfrom pathlib import Path\n"
-        "from cvgssl.station.labels import Labels\n"
+        "from cvgssl.station.labels import Labels, NewLabel\n"
         "labels = Labels(Path('log'))\n"
         "for number in itertools.count():\n"
-        "    labels.give(f'{number}.png', 'a' * 64, 'crack', 'anna', None, None)\n"
+        "    labels.give(NewLabel(f'{number}.png', 'a' * 64, 'crack'), 'anna')\n"
         "    if number % 3 == 2:\n        labels.undo('anna')\n"
         "    os.write(1, b'%d\\n' % number)\n"
     )

@@ -9,22 +9,15 @@ from typing import Literal, cast, get_args
 from pydantic import Field, field_validator
 from pydantic.dataclasses import dataclass
 
+from cvgssl.encoders.start_options import StartOptions
 from cvgssl.images.picture_options import PictureOptions, SplitOptions
-from cvgssl.runtime.options import STRICT, CheckedOptions, JobOptions
+from cvgssl.runtime.options import STRICT, JobOptions
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class AdaptConfig(CheckedOptions, JobOptions, PictureOptions, SplitOptions):
+class AdaptConfig(StartOptions, JobOptions, PictureOptions, SplitOptions):
     """What fine-tuning and linear evaluation share; defaults are the published ones."""
 
-    arch: str = Field(
-        default="resnet18", min_length=1, description="any timm model, such as resnet50"
-    )
-    pretrained: str = Field(
-        default="",
-        description="weights: a path, a bare name in pretrained/ or $CVGSSL_WEIGHTS, or "
-        "timm:MODEL; empty trains from scratch",
-    )
     shot: int = Field(default=4, ge=1, le=1_000_000, description="labelled pictures per class")
     num_draws: int = Field(
         default=5,

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from cvgssl.adapt.config import AdaptConfig, FinetuneConfig
 from cvgssl.adapt.draws import Draws, draw, load_draws, load_labels
-from cvgssl.images.dataset import Dataset, Pictures, rows_without_copies
+from cvgssl.images.dataset import Dataset, Pictures, without_copies
+from cvgssl.images.decoding import left_out
 from cvgssl.images.geometry import Geometry
 from cvgssl.images.listing import list_pictures
 from cvgssl.images.scan import load_dataset
@@ -56,7 +57,8 @@ def load_extra_unlabelled(
             config,
             progress=advance,
         )
-    rows = rows_without_copies(pictures.digests, dataset.train.digests, dataset.test.digests)
+    known = (*dataset.train.digests, *dataset.test.digests)
+    rows, _ = without_copies(pictures.digests, known)
     if not len(rows):
         raise UserError(f"--unlabelled {folder}: holds only pictures that the data set has already")
     return UnlabelledPictures(pictures, rows)
@@ -87,15 +89,14 @@ class Task:
 
     def describe(self) -> str:
         """One line for the log."""
-        skipped = len(self.loaded.skipped)
-        left_out = f", {skipped} unreadable left out" if skipped else ""
+        skipped = left_out(len(self.loaded.skipped))
         sizes = sorted({len(rows) for rows in self.support_rows})
         labelled = " or ".join(map(str, sizes))
         more = f"{self.pool.describe()}, " if self.pool is not None else ""
         return (
             f"data: {self.loaded.dataset.root}: {len(self.classes)} classes, {labelled} labelled "
             f"of {len(self.train_labels)} training pictures, {more}{len(self.test_labels)} test "
-            f"pictures{left_out}"
+            f"pictures{', ' if skipped else ''}{skipped}"
         )
 
     def fingerprint(self) -> str:

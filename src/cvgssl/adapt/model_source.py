@@ -1,40 +1,45 @@
 """Where the weights of each draw begin: a file, a hub, or random numbers."""
 
 import copy
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from cvgssl.adapt.config import AdaptConfig, FinetuneConfig, parse_trainable
 from cvgssl.adapt.model_file import ModelCard
-from cvgssl.adapt.network import Recognizer, choose_part, count_trained, new_head, train_only
+from cvgssl.adapt.network import (
+    Recognizer,
+    TrainablePart,
+    choose_part,
+    count_trained,
+    new_head,
+    train_only,
+)
 from cvgssl.encoders.backbone import Backbone, build_backbone
 from cvgssl.encoders.normalization import CLIP, HALF, IMAGENET
-from cvgssl.encoders.pretrained import LoadReport, load_pretrained
+from cvgssl.encoders.pretrained import LoadReport, check_start, load_pretrained
 from cvgssl.images.geometry import Geometry
 from cvgssl.runtime.seeds import seed_for
 
 NORMALIZATIONS = {"half": HALF, "imagenet": IMAGENET, "clip": CLIP}
 
 
+@dataclass(frozen=True)
 class ModelSource:
     """Makes the backbone and head that each draw starts from.
 
+    backbone: with the weights and normalisation to start from; drawn anew where weights are random.
     report: what was read from `--pretrained`; None from scratch.
+    part: what fine-tuning changes; None where it does not.
     """
 
-    def __init__(self, config: AdaptConfig, classes: tuple[str, ...], geometry: Geometry) -> None:
-        self.config, self.classes, self.geometry = config, classes, geometry
-        self.report: LoadReport | None = None
-        self._backbone = self._build(draw=0)
-        if config.pretrained:
-            self.report = load_pretrained(self._backbone, config.pretrained)
-        if config.normalize != "auto":
-            self._backbone.normalization = NORMALIZATIONS[config.normalize]
-        self._part = None
-        if isinstance(config, FinetuneConfig):
-            trainable = parse_trainable(config.trainable)
-            self._part = choose_part(self._backbone, trainable, config.lora_alpha)
+    config: AdaptConfig
+    classes: tuple[str, ...]
+    geometry: Geometry
+    backbone: Backbone
+    report: LoadReport | None
+    part: TrainablePart | None
 
     @property
     def start(self) -> str:
@@ -52,27 +57,27 @@ class ModelSource:
 
     def frozen(self) -> Backbone:
         """The backbone that linear evaluation uses in every draw, in eval mode."""
-        return self._backbone.eval().requires_grad_(False)
+        return self.backbone.eval().requires_grad_(False)
 
     def recognizer(self, draw: int) -> Recognizer:
         """A fresh recognizer; pretrained weights are the same in all draws, random ones are not."""
         if self.report is not None:
-            backbone = copy.deepcopy(self._backbone)
+            backbone = copy.deepcopy(self.backbone)
         else:
-            backbone = self._build(draw)
-            backbone.normalization = self._backbone.normalization
+            backbone = _build(self.config, self.geometry, draw)
+            backbone.normalization = self.backbone.normalization
         recognizer = Recognizer(backbone, len(self.classes))
         recognizer.head = self.head(draw)
-        if self._part is not None:
+        if self.part is not None:
             seed = seed_for(self.config.seed, "lora", draw)
-            train_only(recognizer, self._part, torch.Generator().manual_seed(seed))
+            train_only(recognizer, self.part, torch.Generator().manual_seed(seed))
         return recognizer
 
     def head(self, draw: int) -> nn.Linear:
         """The linear classifier that `draw` starts with, the same in both modes."""
         seed = seed_for(self.config.seed, "head", draw)
         generator = torch.Generator().manual_seed(seed)
-        return new_head(self._backbone.feature_dim, len(self.classes), generator)
+        return new_head(self.backbone.feature_dim, len(self.classes), generator)
 
     def card(self) -> ModelCard:
         """What the saved weights need to be used."""
@@ -81,13 +86,30 @@ class ModelSource:
             self.config.arch,
             self.classes,
             self.geometry,
-            self._backbone.normalization,
+            self.backbone.normalization,
             pretrained=report.path.name if report else None,
             pretrained_sha256=report.sha256 if report else None,
             layout=report.layout if report else None,
         )
 
-    def _build(self, draw: int) -> Backbone:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_for(self.config.seed, "backbone", draw))
-            return build_backbone(self.config.arch, self.geometry.size)
+
+def load_model_source(
+    config: AdaptConfig, classes: tuple[str, ...], geometry: Geometry
+) -> ModelSource:
+    """Build the network and read its weights; raises UserError for what does not fit."""
+    if config.pretrained:
+        check_start(config.pretrained)
+    backbone = _build(config, geometry, draw=0)
+    report = load_pretrained(backbone, config.pretrained) if config.pretrained else None
+    if config.normalize != "auto":
+        backbone.normalization = NORMALIZATIONS[config.normalize]
+    part = None
+    if isinstance(config, FinetuneConfig):
+        part = choose_part(backbone, parse_trainable(config.trainable), config.lora_alpha)
+    return ModelSource(config, classes, geometry, backbone, report, part)
+
+
+def _build(config: AdaptConfig, geometry: Geometry, draw: int) -> Backbone:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_for(config.seed, "backbone", draw))
+        return build_backbone(config.arch, geometry.size)

@@ -22,7 +22,7 @@ from cvgssl.adapt.frozen_features import feature_extractor
 from cvgssl.adapt.history import DrawHistory
 from cvgssl.adapt.lora import merged
 from cvgssl.adapt.model_file import Support, save_model
-from cvgssl.adapt.model_source import ModelSource
+from cvgssl.adapt.model_source import ModelSource, load_model_source
 from cvgssl.adapt.network import Recognizer
 from cvgssl.adapt.pseudo_labels import PseudoLabelSource, pseudo_label_source
 from cvgssl.adapt.summary import Summary, mode_of, score_draws, setting_of
@@ -51,7 +51,7 @@ def adapt(config: AdaptConfig) -> tuple[Path, Summary]:
     history = DrawHistory(Clock())
     accelerator = launch(config.gpu, config.precision, config.track)
     task = load_task(config, accelerator)
-    source = ModelSource(config, task.classes, task.geometry)
+    source = load_model_source(config, task.classes, task.geometry)
     least = least_batch(config, task, source, accelerator.num_processes)
     folder = open_run(config, _kind(config, task), accelerator, partial(_write_draws, task))
     job = AdaptJob(config, task, source, accelerator, folder, least)

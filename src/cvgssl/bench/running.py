@@ -4,9 +4,9 @@ Shape letters: N rows of train/, Q of test/ that are asked, D numbers each, K cl
 """
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Hashable, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,10 +17,10 @@ from threadpoolctl import threadpool_limits
 
 from cvgssl.adapt.draws import Draws
 from cvgssl.bench.cells import Cell, CellResult, parameters, write_cell
-from cvgssl.bench.sources import read_splits
+from cvgssl.bench.source_rows import SourceRows
+from cvgssl.bench.sources import LoadedSource
 from cvgssl.features.feature_store import Rows
-from cvgssl.features.graph_cache import GraphCache
-from cvgssl.features.mirrors import SupportViews, mirror_views
+from cvgssl.features.mirrors import mirror_views
 from cvgssl.features.preparation import Preparation
 from cvgssl.features.preparation_modes import PreparationMode
 from cvgssl.features.table import UNLABELLED, FeatureTable
@@ -63,29 +63,40 @@ def run_all(
             f"it again with --jobs {max(1, processes // 2)}"
         ) from error
     finally:
-        _graphs.cache_clear()  # with one process, that is this one
+        _rows_of.cache_clear()  # with one process, that is this one; idle others end
 
 
 def _compute_and_write(job: CellJob, out: Path) -> tuple[Cell, CellResult | str]:
-    with threadpool_limits(1), _graphs(job.cell.source.digest):
+    source = job.cell.source
+    rows = _rows_of(_Source(source, (source.file, source.digest, source.mirrored_digest)))
+    with threadpool_limits(1), rows.graphs:
         try:
-            result = compute_cell(job)
+            result = compute_cell(job, rows)
         except Exception as error:  # one head's trouble must not cost the others' hours
             return job.cell, f"{type(error).__name__}: {error}"
     write_cell(result, job.cell.path(out))
     return job.cell, result
 
 
+@dataclass(frozen=True)
+class _Source:
+    """A source by what says that two are the same."""
+
+    source: LoadedSource = field(compare=False)
+    identity: tuple[Hashable, ...]
+
+
 @lru_cache(maxsize=1)
-def _graphs(_source: str) -> GraphCache:
-    """Of one process, while it computes cells of one source: all have the same train rows."""
-    return GraphCache()
+def _rows_of(keyed: _Source) -> SourceRows:
+    """Of one process, while it computes cells of one source, which follow each other."""
+    return SourceRows(keyed.source)
 
 
-def compute_cell(job: CellJob) -> CellResult:
-    """Fit and test the head on every draw of the cell."""
+def compute_cell(job: CellJob, rows: SourceRows | None = None) -> CellResult:
+    """Fit and test the head on every draw of the cell; `rows`: of its source, if there already."""
     cell = job.cell
-    train, test = read_splits(cell.source.file)
+    rows = rows or SourceRows(cell.source)
+    train, test = rows.train, rows.test
     names = {name: row for row, name in enumerate(train.names)}
     query_sets = _asked(test, job.queries)
     classes = len(test.classes)
@@ -93,10 +104,10 @@ def compute_cell(job: CellJob) -> CellResult:
     seconds, matrices, decisions = [], [], []
     votes = np.zeros((len(test), classes), dtype=np.int64)
     for number, support in enumerate(job.draws.supports):
-        rows = np.array([names[name] for paths in support.values() for name in paths])
+        labelled = np.array([names[name] for paths in support.values() for name in paths])
         queries = query_sets[number % len(query_sets)]
         head = cell.head()
-        begun, predicted = predict(cell, head, rows, queries)
+        begun, predicted = predict(rows, cell.preparation, head, labelled, queries)
         seconds.append(time.perf_counter() - begun)
         decisions.append(getattr(head, "decision_", None))
         matrices.append(confusion(test.labels[queries], predicted, classes))
@@ -121,85 +132,51 @@ def compute_cell(job: CellJob) -> CellResult:
     )
 
 
-def _inductive(cell: Cell, head: FewShotHead, support: Rows, queries: Rows) -> Timed:
+def _inductive(
+    rows: SourceRows, mode: PreparationMode, head: FewShotHead, support: Rows, queries: Rows
+) -> Timed:
     """Only the labelled pictures are known; each test picture is classified independently."""
-    train, test = read_splits(cell.source.file)
-    mirrored = _mirrored(cell.source.mirrored)
-    mirrored = None if mirrored is None else mirrored.take(support)
+    train, test = rows.train, rows.test
+    mirrored = None if rows.mirrored is None else rows.mirrored.take(support)
     begun = time.perf_counter()
-    preparation = Preparation(cell.preparation, train.blocks).fit(train.values[support])
+    preparation = Preparation(mode, train.blocks).fit(train.values[support])
     views = mirror_views(preparation, mirrored, range(len(support)))
     head.fit(preparation.transform(train.values[support]), train.labels[support], views)
     return begun, head.predict(preparation.transform(test.values[queries]))
 
 
-def _semi_supervised(cell: Cell, head: FewShotHead, support: Rows, queries: Rows) -> Timed:
+def _semi_supervised(
+    rows: SourceRows, mode: PreparationMode, head: FewShotHead, support: Rows, queries: Rows
+) -> Timed:
     """All of train/ is known without labels; each test picture is classified independently."""
-    rows = _prepared(cell)
+    prepared = rows.prepared(mode)
     begun = time.perf_counter()
-    head.fit(rows.train, _only(rows.labels, support), rows.views)
-    return begun, head.predict(rows.test[queries])
+    head.fit(prepared.train, _only(rows.train.labels, support), prepared.views)
+    return begun, head.predict(prepared.test[queries])
 
 
-def _transductive(cell: Cell, head: FewShotHead, support: Rows, queries: Rows) -> Timed:
+def _transductive(
+    rows: SourceRows, mode: PreparationMode, head: FewShotHead, support: Rows, queries: Rows
+) -> Timed:
     """All of train/ and the test pictures asked together are known without labels."""
-    rows = _prepared(cell)
-    together = np.concatenate([rows.train, rows.test[queries]])
-    target = np.concatenate([_only(rows.labels, support), np.full(len(queries), UNLABELLED)])
+    prepared = rows.prepared(mode)
+    together = np.concatenate([prepared.train, prepared.test[queries]])
+    target = np.concatenate([_only(rows.train.labels, support), np.full(len(queries), UNLABELLED)])
     begun = time.perf_counter()
-    head.fit(together, target, rows.views)
+    head.fit(together, target, prepared.views)
     if not head.uses_unlabelled:
-        return begun, head.predict(rows.test[queries])
-    return begun, head.transduction_[len(rows.train) :]
+        return begun, head.predict(prepared.test[queries])
+    return begun, head.transduction_[len(prepared.train) :]
 
 
-PREDICT: dict[str, Callable[[Cell, FewShotHead, Rows, Rows], Timed]] = {
+_Predict = Callable[[SourceRows, PreparationMode, FewShotHead, Rows, Rows], Timed]
+PREDICT: dict[str, _Predict] = {
     "inductive": _inductive,
     "semi-supervised": _semi_supervised,
     "transductive": _transductive,
     "transductive-balanced": _transductive,
     "transductive-dirichlet": _transductive,
 }
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """Rows prepared by the train rows only: train [N, D], test; train labels [N]; views of train.
-
-    They are the same and in the same order for every draw, so that what depends only on them, such
-    as a graph of neighbours, comes from the cache.
-    """
-
-    train: NDArray[np.float64]
-    test: NDArray[np.float64]
-    labels: LabelArray
-    views: SupportViews | None
-
-
-def _prepared(cell: Cell) -> _Prepared:
-    source = cell.source
-    digests = (source.digest, source.mirrored_digest)
-    return _prepare(source.file, source.mirrored, digests, cell.preparation)
-
-
-@lru_cache(maxsize=4)
-def _prepare(
-    file: Path, mirrored: Path | None, _digests: tuple[str, str], mode: PreparationMode
-) -> _Prepared:
-    train, test = read_splits(file)
-    preparation = Preparation(mode, train.blocks).fit(train.values)
-    views = mirror_views(preparation, _mirrored(mirrored), range(len(train)))
-    return _Prepared(
-        preparation.transform(train.values),
-        preparation.transform(test.values),
-        train.labels,
-        views,
-    )
-
-
-def _mirrored(file: Path | None) -> FeatureTable | None:
-    """What the train pictures look like in mirrors, in their order."""
-    return None if file is None else read_splits(file)[0]
 
 
 def _only(labels: LabelArray, support: Rows) -> LabelArray:

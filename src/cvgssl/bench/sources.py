@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -76,18 +75,6 @@ def read_table(file: Path) -> FeatureTable:
     """The table in `file`, pictures sorted by name: the order in a file must change nothing."""
     table = load_features(file)
     return table.take(np.argsort(np.array(table.names), kind="stable"))
-
-
-def read_splits(file: Path) -> tuple[FeatureTable, FeatureTable]:
-    """Train and test of `file`; remembered while the file stays as it is."""
-    state = file.stat()
-    return _parts(file, state.st_mtime_ns, state.st_size)
-
-
-@lru_cache(maxsize=8)
-def _parts(file: Path, _changed: int, _size: int) -> tuple[FeatureTable, FeatureTable]:
-    table = read_table(file)
-    return table.split("train"), table.split("test")
 
 
 def _source(entry: FeatureSource, table: FeatureTable) -> LoadedSource:

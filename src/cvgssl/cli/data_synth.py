@@ -3,12 +3,13 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from cvgssl.cli.command import Command
+from cvgssl.images.picture_options import ImageFormat
 from cvgssl.runtime.options import STRICT, CheckedOptions, Written
 
 _PER_CLASS = 300
@@ -76,7 +77,7 @@ class SynthConfig(PlantOptions, CheckedOptions):
     seed: int = Field(0, ge=0, le=2**63 - 1, description="another seed gives other pictures")
     image_size: int = Field(200, ge=32, le=1024, description="side of a picture, pixels")
     test_fraction: float = Field(0.3, gt=0, lt=1, description="share of each class put into test/")
-    format: Literal["bmp", "png"] = Field("bmp", description="file format")
+    format: ImageFormat = Field("bmp", description="file format")
 
     def _problems(self) -> list[str]:
         problems = super()._problems()

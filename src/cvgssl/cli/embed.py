@@ -28,6 +28,7 @@ def run(argv: Sequence[str], prog: str) -> int:
     from cvgssl.features.mirrors import embed_mirrored_train
     from cvgssl.features.shares import own_share
     from cvgssl.features.table import SPLITS, check_target
+    from cvgssl.images.decoding import left_out
 
     share = own_share()
     for path in (config.out, config.mirrored):
@@ -43,6 +44,7 @@ def run(argv: Sequence[str], prog: str) -> int:
             train = [split == SPLITS[0] for split in table.splits]
             _write(mirrored, embedded.places[train], share, config.mirrored)
         written = _write(table, embedded.places, share, config.out)
+    skipped = left_out(embedded.skipped)
     numbers = len(table) * len(table.about["encoders"])
     labelled = int((table.labels >= 0).sum())
     rate = f", {embedded.computed / seconds:.0f} a second" if embedded.computed else ""
@@ -50,8 +52,7 @@ def run(argv: Sequence[str], prog: str) -> int:
         f"{written}: {len(table)} pictures ({labelled} labelled), {table.values.shape[1]} "
         f"numbers each, by {table.about['encoder']}\n"
         f"{embedded.computed} embeddings computed, {numbers - embedded.computed} found in the "
-        f"cache; {seconds:.1f} s{rate}"
-        + (f"; {embedded.skipped} unreadable pictures left out" if embedded.skipped else ""),
+        f"cache; {seconds:.1f} s{rate}{'; ' if skipped else ''}{skipped}",
         file=sys.stderr,
     )
     return 0

@@ -14,6 +14,7 @@ from cvgssl.encoders.renaming import Weights
 from cvgssl.encoders.shards import parts
 from cvgssl.encoders.transformers_config import TransformersConfig, describe
 from cvgssl.encoders.weights_card import WeightsCard
+from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.extensions import extensions
 from cvgssl.runtime.parsing import printable
 
@@ -59,6 +60,15 @@ def read_weights(path: Path) -> FileContents:
     for part in others:
         tree |= part.tree
     return replace(first, tree=tree, folder=path.parent)
+
+
+def read_backbone(path: Path) -> BackboneFile:
+    """Read a weight file and recognise its layout; raises UserError when it holds no weights."""
+    contents = read_weights(path)
+    backbone_file = find_backbone(contents)
+    if backbone_file is None:
+        raise UserError(f"{path}: {without_weights(contents)}")
+    return backbone_file
 
 
 def find_backbone(contents: FileContents) -> BackboneFile | None:

@@ -11,10 +11,9 @@ from cvgssl.encoders.activations import is_quick, with_activation, with_quick_ge
 from cvgssl.encoders.backbone import Backbone, build_backbone
 from cvgssl.encoders.backbone_file import BackboneFile
 from cvgssl.encoders.clip_names import clip_name, clip_tower
-from cvgssl.encoders.encoder_spec import EncoderSpec
+from cvgssl.encoders.encoder_spec import PREFIX, EncoderSpec
 from cvgssl.encoders.extent import bounded_by, undrawn
 from cvgssl.encoders.frozen_encoder import FrozenEncoder, WeightsSource
-from cvgssl.encoders.hub import PREFIX
 from cvgssl.encoders.normalization import Normalization
 from cvgssl.encoders.preprocessing import file_size, open_clip_config, published_config
 from cvgssl.encoders.pretrained import LoadReport, load_found

@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cvgssl.encoders.clip_names import clip_tower
 from cvgssl.encoders.installed_weights import INSTALLED
 from cvgssl.encoders.weights_folder import ENDINGS, is_weights
 from cvgssl.runtime.errors import UserError
@@ -12,6 +13,16 @@ from cvgssl.runtime.parsing import one_line
 
 RANDOM = "random"
 """In place of a file: weights are random, for measuring speed only."""
+
+PREFIX = "timm:"
+"""Before a name: these weights of timm's, downloaded where no FILE is given."""
+
+NAMED_BY = (
+    "a weight file (a path, or a bare name in pretrained/ or $CVGSSL_WEIGHTS), a run folder, or "
+    "NAME[=FILE], where NAME is that of a CLIP or timm model, torchvision:NAME, or timm:NAME, "
+    "which is downloaded"
+)
+"""What help texts of --encoder, --teacher and --pretrained say of their grammar."""
 
 _HOW = "write NAME[=FILE][:WEIGHT], such as ViT-B/32=ViT-B-32.pt:0.5, or FILE[:WEIGHT]"
 # options after NAME that say what is taken from an encoder; all others are the architecture's
@@ -46,6 +57,17 @@ class EncoderSpec:
         layers = "+".join(map(str, self.layers))
         taken = {"pooling": self.pooling, "layers": layers, "image_size": self.image_size}
         return ",".join([self.name, *(f"{key}={value}" for key, value in taken.items() if value)])
+
+    @property
+    def hub(self) -> str | None:
+        """Timm's name of the weights, where that is what is named."""
+        return self.name.removeprefix(PREFIX) if self.name.startswith(PREFIX) else None
+
+    @property
+    def arch(self) -> str:
+        """The architecture that the name means, known or not; empty without a name."""
+        tower = clip_tower(self.name)
+        return tower.arch if tower else self.hub.partition(".")[0] if self.hub else self.name
 
     def __str__(self) -> str:
         weight = "" if self.weight == 1 else f":{self.weight:g}"

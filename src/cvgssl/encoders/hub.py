@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from cvgssl.encoders.encoder_spec import PREFIX
 from cvgssl.encoders.normalization import Normalization
 from cvgssl.encoders.timm_import import timm
 from cvgssl.runtime.errors import UserError
 
-PREFIX = "timm:"
 _FILE = "model.safetensors"
 _PATIENCE = 10.0  # seconds
 

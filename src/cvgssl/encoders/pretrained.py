@@ -11,17 +11,14 @@ from torch import nn
 from cvgssl.encoders.activations import activation, with_activation, with_quick_gelu
 from cvgssl.encoders.arch_of_weights import arch_of
 from cvgssl.encoders.backbone import Backbone
-from cvgssl.encoders.backbone_file import (
-    BackboneFile,
-    find_backbone,
-    read_weights,
-    without_weights,
-)
-from cvgssl.encoders.hub import PREFIX, download, hub_normalization
+from cvgssl.encoders.backbone_file import BackboneFile, read_backbone
+from cvgssl.encoders.hub import hub_normalization
+from cvgssl.encoders.locating import known_arch, locate
 from cvgssl.encoders.normalization import IMAGENET, Normalization
 from cvgssl.encoders.shards import weights_digest
+from cvgssl.encoders.start_options import FLAG, check_arch, parse_start
 from cvgssl.encoders.weight_matching import WeightMatch, all_finite, match_weights
-from cvgssl.encoders.weights_folder import find_weights, is_weights
+from cvgssl.encoders.weights_folder import find_weights
 from cvgssl.runtime.errors import UserError, naming
 
 LEAST = 0.9
@@ -65,33 +62,38 @@ class LoadReport:
         return "; ".join([*parts, *self.notes])
 
 
+def check_start(source: str) -> None:
+    """Raise UserError where `--pretrained` names a network that nobody knows.
+
+    Called before a network is built, whose error would be that of an --arch nobody gave.
+    """
+    spec = parse_start(source)
+    if spec.name:
+        with naming(f"{FLAG} {source}"):
+            known_arch(spec)
+
+
 def load_pretrained(
     backbone: Backbone, source: str | Path, folder: Path | None = None
 ) -> LoadReport:
     """Load weights into `backbone` and set the normalisation that they were trained with.
 
-    source: a path; a bare file name, looked for here and in `folder` (see `weights_folder`); or
-        `timm:NAME` to download a model of timm's, `timm:resnet18.a1_in1k` for example.
+    source: as `--pretrained` has it: a path; a bare file name, looked for here and in `folder` (see
+        `weights_folder`); `NAME=FILE` where NAME is the architecture of `backbone`; or `timm:NAME`
+        to download a model of timm's, `timm:resnet18.a1_in1k` for example.
     A file by open_clip does not state its activation: it is the one of the architecture, plain GELU
     unless that says quickgelu, as in open_clip itself; a file by OpenAI is refused with plain GELU.
     Raises UserError when the file is not found, damaged, refused as unsafe, or hardly fits; the
     backbone is then unchanged.
     """
-    hub_name = None
-    if str(source).startswith(PREFIX) and not is_weights(source, folder):
-        hub_name = str(source).removeprefix(PREFIX)
-    with naming(f"--pretrained {source}"):
-        path = download(hub_name) if hub_name else find_weights(source, folder)
-        return load_found(backbone, read_backbone(path), path, hub_name, "--arch ")
-
-
-def read_backbone(path: Path) -> BackboneFile:
-    """Read a weight file and recognise its layout; raises UserError when it holds no weights."""
-    contents = read_weights(path)
-    backbone_file = find_backbone(contents)
-    if backbone_file is None:
-        raise UserError(f"{path}: {without_weights(contents)}")
-    return backbone_file
+    spec = parse_start(str(source), folder)
+    check_arch(spec, backbone.arch)
+    with naming(f"{FLAG} {source}"):
+        if spec.file:
+            path = find_weights(spec.file, folder)
+            return load_found(backbone, read_backbone(path), path, spec.hub, "--arch ")
+        at = locate(spec, folder)
+        return load_found(backbone, at.backbone_file, at.path, at.hub, "--arch ")
 
 
 def load_found(

@@ -19,7 +19,7 @@ from cvgssl.encoders.arch_of_weights import arch_of
 from cvgssl.encoders.backbone_file import BackboneFile, find_backbone, read_weights, without_weights
 from cvgssl.encoders.clip_names import clip_tower
 from cvgssl.encoders.encoder_spec import RANDOM, EncoderSpec, parse_encoder
-from cvgssl.encoders.loading import locate
+from cvgssl.encoders.locating import locate
 from cvgssl.encoders.preprocessing import OpenClipConfig, open_clip_config
 from cvgssl.encoders.shards import weights_digest
 from cvgssl.encoders.text_tokens import ClipTokens, FileTokens, Tokens

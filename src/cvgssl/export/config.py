@@ -1,12 +1,12 @@
 """Options of `cvgssl export` and `cvgssl verify`. Imports no torch."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from cvgssl.recognizer.config import EXPORTED, ONNX_SUFFIX
+from cvgssl.recognizer.config import EXPORTED, ONNX_SUFFIX, Checkpoint
 from cvgssl.runtime.options import STRICT, CheckedOptions, Written
 
 _CHECKED = 200
@@ -28,9 +28,7 @@ class ExportConfig(CheckedOptions):
     draw: int = Field(
         default=1, ge=1, description="which draw of a run of linear or finetune, from 1"
     )
-    checkpoint: Literal["last", "ema"] = Field(
-        default="last", description="last: weights of the last epoch; ema: their running average"
-    )
+    checkpoint: Checkpoint = "last"
     encoder_files: tuple[str, ...] = Field(
         default=(),
         description="for a folder of `cvgssl fit` whose encoder's weights have been moved: the "

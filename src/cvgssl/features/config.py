@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from cvgssl.encoders.encoder_spec import NAMED_BY
 from cvgssl.encoders.installed_weights import INSTALLED
 from cvgssl.images.picture_options import BatchOptions, FileOptions, SplitOptions
 from cvgssl.runtime.options import STRICT, CheckedOptions, DeviceOptions, RuntimeOption, Written
@@ -40,9 +41,8 @@ class EncodingOptions(
     )
     encoder: tuple[str, ...] = Field(
         default=(INSTALLED,),
-        description="frozen encoder: a weight file (a path, or a bare name in pretrained/ or "
-        "$CVGSSL_WEIGHTS), a run folder, or NAME[=FILE][:WEIGHT] with the name of a CLIP or timm "
-        "model; several are put side by side; the default comes with the installation",
+        description=f"frozen encoder: {NAMED_BY}; :WEIGHT after it weighs it; several are put side "
+        "by side; the default comes with the installation",
     )
     class_folders: bool = Field(
         default=True, description="false: folders are not classes, no picture has a label"

@@ -38,6 +38,7 @@ def plane(rows: NDArray[np.float32], most: int = MOST) -> NDArray[np.float32]:
     """
     if len(rows) < 4:
         return np.column_stack([np.linspace(0, 1, len(rows)), np.full(len(rows), 0.5)]).astype("f4")
+    from scipy.special import softmax
     from sklearn.decomposition import PCA
 
     # at random: exposures of a part may come in turns
@@ -48,8 +49,7 @@ def plane(rows: NDArray[np.float32], most: int = MOST) -> NDArray[np.float32]:
     places = np.empty((len(rows), 2))
     for at in range(0, len(rows), CHUNK):
         cosine, near = nearest_neighbours(rows[at : at + CHUNK], shown, min(NEAREST, len(shown)))
-        weight = np.exp((cosine - 1) / 0.1)
-        weight /= weight.sum(axis=1, keepdims=True)
+        weight = softmax(cosine / 0.1, axis=1)
         places[at : at + CHUNK] = np.einsum("ng,ngp->np", weight, drawn[near])
     places[sample] = drawn
     places -= places.min(axis=0)

@@ -82,20 +82,23 @@ def names_below(paths: Sequence[Path], base: Path) -> list[str]:
     return names
 
 
-def rows_without_copies(
-    contents: Iterable[Hashable], *known: Iterable[Hashable]
-) -> NDArray[np.intp]:
-    """Rows [R], ascending, of the first of each content that is not among the `known` ones.
+def without_copies(
+    contents: Iterable[Hashable], known: Sequence[Hashable] = ()
+) -> tuple[NDArray[np.intp], dict[int, int]]:
+    """Rows [R], ascending, of the first of each content that is not known; what others copy.
 
+    The second is row -> place among `known`, the last of equal ones, with `contents` below them.
     For unlabelled pictures beside a data set: a copy of a test picture must influence nothing.
     """
-    seen = set[Hashable]().union(*known)
-    rows = []
+    places = {content: place for place, content in enumerate(known)}
+    rows, copies = [], {}
     for row, content in enumerate(contents):
-        if content not in seen:
-            seen.add(content)
+        place = places.setdefault(content, len(known) + row)
+        if place == len(known) + row:
             rows.append(row)
-    return np.array(rows, dtype=np.intp)
+        else:
+            copies[row] = place
+    return np.array(rows, dtype=np.intp), copies
 
 
 @dataclass(frozen=True)

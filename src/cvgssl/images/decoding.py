@@ -28,7 +28,7 @@ from cvgssl.images.reader import (
     whole,
 )
 from cvgssl.runtime.errors import MachineError, UserError
-from cvgssl.runtime.parsing import printable
+from cvgssl.runtime.parsing import counted, printable
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +79,11 @@ def check_readable(reasons: Mapping[Path, str], total: int, skip_corrupt: bool) 
         raise UserError("\n".join([*lines, f"none of the {total} pictures is readable"]))
     for line in lines:
         log.warning("%s; left out", line)
+
+
+def left_out(unreadable: int) -> str:
+    """What a summary says of the pictures that `check_readable` passed over; empty without any."""
+    return f"{counted(unreadable, 'unreadable picture')} left out" if unreadable else ""
 
 
 def warn_if_dark(brightest: int | None, geometry: Geometry | Whole) -> None:

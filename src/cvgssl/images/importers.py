@@ -8,13 +8,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
+from cvgssl.images.import_options import DatasetName
 from cvgssl.images.listing import Inventory
 from cvgssl.images.voc import ObjectBox, main_class, read_voc
 from cvgssl.runtime.errors import UserError
 
-Name = Literal["neu-cls", "neu-det", "x-sdd", "gc10-det"]
 Oddities = defaultdict[str, list[str]]  # kind of oddity -> the files that have it
 
 NEU = {
@@ -79,7 +78,7 @@ class FoundDataset:
     notes: Oddities = field(default_factory=lambda: defaultdict(list))
 
 
-def find_items(dataset: Name, source: Path) -> FoundDataset:
+def find_items(dataset: DatasetName, source: Path) -> FoundDataset:
     """Find and name the pictures of `dataset` anywhere under `source`.
 
     Raises UserError for a missing or alien folder and for annotations that cannot be read.
@@ -247,7 +246,7 @@ def _read_all(files: Iterable[Path]) -> dict[str, tuple[ObjectBox, ...]]:
     return boxes
 
 
-_FINDERS: dict[Name, Callable[[Path, Oddities], list[Item]]] = {
+_FINDERS: dict[DatasetName, Callable[[Path, Oddities], list[Item]]] = {
     "neu-cls": _neu_cls,
     "neu-det": _neu_det,
     "x-sdd": _x_sdd,

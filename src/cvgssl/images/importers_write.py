@@ -17,12 +17,11 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
 
 from PIL import Image
 
-from cvgssl.images.geometry import MAX_MEGAPIXELS
-from cvgssl.images.importers import NEU, Item, Name, Oddities, find_items
+from cvgssl.images.import_options import DatasetName, ImportConfig
+from cvgssl.images.importers import NEU, Item, Oddities, find_items
 from cvgssl.images.names import name_bytes
 from cvgssl.images.reader import read_picture
 from cvgssl.runtime.errors import UserError
@@ -31,10 +30,14 @@ from cvgssl.runtime.progress import progress
 
 Splits = dict[str, str]  # item name -> "train" or "test"
 
-LISTS: dict[Name, str] = {"neu-cls": "neu-cls.csv", "neu-det": "neu-cls.csv", "x-sdd": "x-sdd.csv"}
+LISTS: dict[DatasetName, str] = {
+    "neu-cls": "neu-cls.csv",
+    "neu-det": "neu-cls.csv",
+    "x-sdd": "x-sdd.csv",
+}
 
 
-def split_by_list(dataset: Name, items: Sequence[Item], notes: Oddities) -> Splits:
+def split_by_list(dataset: DatasetName, items: Sequence[Item], notes: Oddities) -> Splits:
     """Splits after the shipped list; items that it drops or does not know get none."""
     listed = read_list(LISTS[dataset])
     splits = {}
@@ -52,7 +55,7 @@ def split_by_list(dataset: Name, items: Sequence[Item], notes: Oddities) -> Spli
     return splits
 
 
-def _own_name(dataset: Name, name: str) -> str:
+def _own_name(dataset: DatasetName, name: str) -> str:
     """The list's `Cr_1` is `crazing_1` to users of NEU-DET."""
     code, _, number = name.partition("_")
     return f"{NEU[code]}_{number}" if dataset == "neu-det" else name
@@ -88,9 +91,6 @@ def split_by_hash(items: Sequence[Item], test_fraction: float, seed: int) -> Spl
     return {item.name: side[item.group] for item in items}
 
 
-Boxes = Literal["whole", "crop"]
-
-
 @dataclass(frozen=True)
 class ImportReport:
     """What was written: `counts[class]` = (train, test) pictures, and what was odd.
@@ -104,49 +104,43 @@ class ImportReport:
     missing: int
 
 
-def import_dataset(
-    dataset: Name,
-    source: Path,
-    target: Path,
-    boxes: Boxes = "whole",
-    margin: float = 0.1,
-    test_fraction: float = 0.3,
-    seed: int = 0,
-    max_megapixels: int = MAX_MEGAPIXELS,
-) -> ImportReport:
-    """Write `target`/train/CLASS and `target`/test/CLASS, whole or not at all.
+def import_dataset(config: ImportConfig) -> ImportReport:
+    """Write OUT/train/CLASS and OUT/test/CLASS, whole or not at all.
 
-    boxes: `whole` copies the files' bytes, and a picture with boxes gets the class of the largest
-        total box area; `crop` writes every box as a PNG of its own, widened on each side by
-        `margin` times its width or height. Crops of one picture stay in one split.
-    test_fraction, seed: for sets without a customary split (GC10-DET).
-    max_megapixels: of the largest picture that is cropped.
-    Beside the folders is import.json, which says where the pictures come from.
-    Raises UserError for a target that holds something and for a source that does not fit.
+    Crops, each widened on each side by its margin times its width or height, stay in one split
+    where they are of one picture. Beside the folders is import.json, which says where the pictures
+    come from. Raises UserError for a target that holds something and for a source that does not
+    fit.
     """
-    _refuse_target(target)
+    dataset, boxes = config.dataset, config.boxes
+    _refuse_target(config.out)
     if boxes == "crop" and dataset not in ("neu-det", "gc10-det"):
         raise UserError(f"--boxes crop: {dataset} has no boxes; leave it out")
-    held = find_items(dataset, source)
+    held = find_items(dataset, config.src)
     notes = held.notes
     if dataset in LISTS:
         rule = f"the list {LISTS[dataset]} that comes with cvgssl"
         splits = split_by_list(dataset, held.items, notes)
         items = _without_copies([item for item in held.items if item.name in splits], notes)
     else:
-        rule = f"whole series by hash, seed {seed}, {test_fraction:.0%} test"
+        rule = f"whole series by hash, seed {config.seed}, {config.test_fraction:.0%} test"
         items = _without_copies(held.items, notes)
-        splits = split_by_hash(items, test_fraction, seed)
+        splits = split_by_hash(items, config.test_fraction, config.seed)
     if not items:
-        raise UserError(f"SRC {source}: none of its pictures is in the split list of {dataset}")
+        raise UserError(f"SRC {config.src}: none of its pictures is in the split list of {dataset}")
     missing = len(notes["in the split list but not found"])
-    with new_folder(target, "OUT") as aside:
-        crop = partial(_write_crops, margin=margin, max_megapixels=max_megapixels, notes=notes)
+    with new_folder(config.out, "OUT") as aside:
+        crop = partial(
+            _write_crops,
+            margin=config.crop_margin,
+            max_megapixels=config.max_megapixels,
+            notes=notes,
+        )
         counts = _write(items, splits, aside, crop if boxes == "crop" else _copy)
         report = ImportReport(rule, counts, _by_note(notes), missing)
-        options = {"dataset": dataset, "source": str(source), "boxes": boxes, "split": rule}
+        options = {"dataset": dataset, "source": str(config.src), "boxes": boxes, "split": rule}
         if boxes == "crop":
-            options["margin"] = str(margin)
+            options["margin"] = str(config.crop_margin)
         write_json(
             aside / "import.json", options | {"counts": report.counts, "notes": report.notes}
         )

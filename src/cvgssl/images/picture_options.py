@@ -1,6 +1,7 @@
 """Options that say which pictures a job reads and how. Imports no torch."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -13,6 +14,9 @@ from cvgssl.images.geometry import (
     ResizeMode,
 )
 from cvgssl.runtime.options import STRICT
+
+ImageFormat = Literal["bmp", "png"]
+"""Of the files that generated pictures are written into."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -9,16 +9,19 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
+from cvgssl.encoders.encoder_spec import NAMED_BY
+from cvgssl.encoders.start_options import StartOptions
 from cvgssl.images.picture_options import PictureOptions
 from cvgssl.pretrain.methods.registry import (
     GUIDANCES,
     METHODS,
     declared_options,
+    own_methods,
+    own_readers,
     problems_of_method,
 )
 from cvgssl.runtime.options import (
     STRICT,
-    CheckedOptions,
     JobOptions,
     OneOf,
     RuntimeOption,
@@ -43,7 +46,7 @@ BankSize = Annotated[int, BeforeValidator(_off_is_zero)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class PretrainConfig(CheckedOptions, JobOptions, RuntimeOption, PictureOptions):
+class PretrainConfig(StartOptions, JobOptions, RuntimeOption, PictureOptions):
     """Pre-train a backbone on unlabelled pictures, guided by frozen vision encoders."""
 
     data: Path = Field(
@@ -53,22 +56,15 @@ class PretrainConfig(CheckedOptions, JobOptions, RuntimeOption, PictureOptions):
     preset: Literal["", "paper", "cpu", "gpu", "continue"] = Field(
         default="", description="ready settings that other options change"
     )
-    arch: str = Field(
-        default="resnet18", min_length=1, description="backbone: any timm model, such as resnet50"
-    )
-    pretrained: str = Field(
-        default="",
-        description="weights to start from: a path, a bare name in pretrained/ or "
-        "$CVGSSL_WEIGHTS, or timm:MODEL; empty starts from random weights",
-    )
     builder: Builder = Field(
         default="cvgssl",
-        description="method; distill has teachers only, mocov3 to dino have none",
+        description=f"method; {own_methods(teachers=True)} has teachers only, "
+        f"{own_methods(teachers=False)} have none",
     )
     teacher: tuple[str, ...] = Field(
         default=(),
-        description="frozen encoder NAME[=FILE][:WEIGHT] that guides, such as "
-        "ViT-B/32=ViT-B-32.pt:0.5; several may be given",
+        description=f"frozen encoder that guides, such as ViT-B/32=ViT-B-32.pt: {NAMED_BY}; "
+        ":WEIGHT after it, such as :0.5, is that of its loss; several may be given",
     )
     teacher_layers: tuple[int, ...] = Field(
         default=(),
@@ -87,10 +83,13 @@ class PretrainConfig(CheckedOptions, JobOptions, RuntimeOption, PictureOptions):
     relation_temperature: float = Field(
         default=0.1,
         gt=0,
-        description="temperature of similarity distributions (relational, spectral)",
+        description="temperature of similarity distributions "
+        f"({own_readers('relation_temperature')})",
     )
     neighbours: int = Field(
-        default=10, ge=2, description="edges per picture in the graph of all pictures (spectral)"
+        default=10,
+        ge=2,
+        description=f"edges per picture in the graph of all pictures ({own_readers('neighbours')})",
     )
     mlp_dim: int = Field(default=512, ge=1, description="width inside projector and predictor")
     adapter_dim: int = Field(default=1024, ge=1, description="width inside teachers' adapters")
@@ -159,8 +158,8 @@ class PretrainConfig(CheckedOptions, JobOptions, RuntimeOption, PictureOptions):
         default=0.99,
         ge=0,
         lt=1,
-        description="start of the momentum of mocov3's, byol's and "
-        "dino's target network; rises to 1",
+        description="start of the momentum of the target network "
+        f"({own_readers('target_momentum')}); rises to 1",
     )
     compile: bool = Field(default=False, description="torch.compile the backbone")
     print_freq: int = Field(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cvgssl.images.dataset import Pictures
+from cvgssl.images.decoding import left_out
 from cvgssl.images.layout import layout_of
 from cvgssl.images.listing import list_pictures
 from cvgssl.images.splits import read_split
@@ -82,7 +83,7 @@ def load_pretrain_pictures(config: PretrainConfig, accelerator: Accelerator) -> 
             progress=advance,
         )
     if unreadable:
-        log.warning("%s: %d unreadable pictures left out", root, len(unreadable))
+        log.warning("%s: %s", root, left_out(len(unreadable)))
     kept = [path for row, path in enumerate(paths) if row not in unreadable]
     if len(kept) < config.batch_size:
         raise UserError(f"--batch-size {config.batch_size}: only {len(kept)} pictures are readable")

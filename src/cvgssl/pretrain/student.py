@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 
 from cvgssl.encoders.backbone import Backbone, build_backbone
-from cvgssl.encoders.pretrained import LoadReport, load_pretrained
+from cvgssl.encoders.pretrained import LoadReport, check_start, load_pretrained
 from cvgssl.pretrain.config import PretrainConfig
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.seeds import seed_for
@@ -17,6 +17,8 @@ def student(config: PretrainConfig) -> tuple[Backbone, LoadReport | None]:
 
     Raises UserError for an architecture that does not take the sizes of the views.
     """
+    if config.pretrained:
+        check_start(config.pretrained)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for(config.seed, "backbone"))
         backbone = build_backbone(config.arch, config.view_size)

@@ -25,6 +25,10 @@ from cvgssl.runtime.options import (
 ONNX_SUFFIX, OPENVINO_SUFFIX, WEIGHTS_SUFFIX = ".onnx", ".xml", ".bin"
 EXPORTED = (ONNX_SUFFIX, OPENVINO_SUFFIX)
 """What the names of exported files end in; an .xml has its weights in a .bin beside it."""
+Checkpoint = Annotated[
+    Literal["last", "ema"],
+    Field(description="last: weights of the last epoch; ema: their running average"),
+]
 SortMode = Literal["copy", "move"]
 PICTURES_BETWEEN = 100_000
 """Default of what `AlarmOptions` calls `false_alarm_every`."""
@@ -68,8 +72,9 @@ class FitConfig(EncodingOptions):
     )
     prompts: Path | None = Field(
         default=None,
-        description="for heads that know what the classes are called (zero-shot, text-tip, "
-        "text-ridge): YAML or text file of `class: description`; left out: the classes' names",
+        description="for heads that know what the classes are called "
+        f"({', '.join(TEXT_HEADS)}): YAML or text file of `class: description`; "
+        "left out: the classes' names",
     )
     support_flips: SupportFlips = Field(
         default="both",
@@ -194,9 +199,7 @@ class PredictOptions(CheckedOptions, GpuOption, RuntimeOption, BatchOptions):
     draw: int = Field(
         default=1, ge=1, description="which draw of a run of linear or finetune, from 1"
     )
-    checkpoint: Literal["last", "ema"] = Field(
-        default="last", description="last: weights of the last epoch; ema: their running average"
-    )
+    checkpoint: Checkpoint = "last"
     unknown: bool = Field(
         default=False,
         description='also answer "unknown" for pictures unlike the labelled ones, and "not sure"; '

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cvgssl.images.listing import list_pictures
-from cvgssl.recognizer.config import DEFAULT_RATE, EXPORTED, PredictOptions
+from cvgssl.recognizer.config import DEFAULT_RATE, EXPORTED, Checkpoint, PredictOptions
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import check_file
 
@@ -56,7 +56,7 @@ def _check_unused(file: Path, what: str, given: Mapping[str, bool]) -> None:
         raise UserError(f"{file}: {what}; leave {', '.join(flags)} out")
 
 
-def find_model(recognizer: Path, draw: int = 1, checkpoint: str = "last") -> Path:
+def find_model(recognizer: Path, draw: int = 1, checkpoint: Checkpoint = "last") -> Path:
     """The model file that is meant; raises UserError that says which there are."""
     if recognizer.exists() and not recognizer.is_dir():
         check_file(recognizer)

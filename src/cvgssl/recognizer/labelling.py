@@ -11,6 +11,7 @@ from cvgssl.adapt.draws import draw
 from cvgssl.features.embed import Embedded, embed_all
 from cvgssl.features.table import SPLITS, UNLABELLED, FeatureTable
 from cvgssl.images.assemble import normal
+from cvgssl.images.dataset import without_copies
 from cvgssl.images.names import KnownNames
 from cvgssl.recognizer.config import FitConfig
 from cvgssl.runtime.errors import UserError
@@ -64,24 +65,19 @@ def embed_unlabelled(table: FeatureTable, config: FitConfig) -> UnlabelledFeatur
     embedded = embed_all(config.embedding(data=folder, class_folders=False))
     names = tuple(f"{folder.as_posix()}/{name}" for name in embedded.table.names)
     # the cache gives copies of a file the very same numbers
-    known = dict(zip(map(np.ndarray.tobytes, table.values), table.names, strict=True))
-    new, copies = [], {}
-    for row, content in enumerate(map(np.ndarray.tobytes, embedded.table.values)):
-        if embedded.table.splits[row] != SPLITS[0]:
-            continue
-        if content in known:
-            copies[names[row]] = known[content]
-        else:
-            known[content] = names[row]
-            new.append(row)
-    if not new and not copies.keys() & _named(config):
+    known = [row.tobytes() for row in table.values]
+    train = np.array([split == SPLITS[0] for split in embedded.table.splits]).nonzero()[0]
+    rows, places = without_copies((embedded.table.values[row].tobytes() for row in train), known)
+    new, called = train[rows], (*table.names, *(names[row] for row in train))
+    copies = {names[train[row]]: called[place] for row, place in places.items()}
+    if not len(new) and not copies.keys() & _named(config):
         raise UserError(f"--unlabelled {folder}: holds no train picture that is not in DATA")
     if twice := set(names).intersection(table.names):
         raise UserError(
             f"--unlabelled {folder}: DATA has a picture of the same name, "
             f"{one_line(min(twice))}; give the whole path of the folder"
         )
-    return UnlabelledFeatures(folder, embedded, names, np.array(new, np.intp), copies)
+    return UnlabelledFeatures(folder, embedded, names, new, copies)
 
 
 def _named(config: FitConfig) -> set[str]:

@@ -6,7 +6,7 @@ Shapes: B pictures, K classes.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from cvgssl.features.reading import Reading
 from cvgssl.heads.verdicts import taken_for_verdicts
 from cvgssl.images.decoding import Square, check_readable, warn_if_dark
 from cvgssl.images.geometry import MAX_MEGAPIXELS, Geometry, Whole
-from cvgssl.recognizer.config import DEFAULT_RATE, EXPORTED, PredictOptions
+from cvgssl.recognizer.config import DEFAULT_RATE, EXPORTED, Checkpoint, PredictOptions
 from cvgssl.recognizer.finding import CARD, find_pictures, find_recognizer
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.options import Runtime
@@ -79,7 +79,7 @@ def predict(
     pictures: Sequence[Path],
     *,
     draw: int = 1,
-    checkpoint: Literal["last", "ema"] = "last",
+    checkpoint: Checkpoint = "last",
     batch_size: int = 64,
     skip_corrupt: bool = False,
     unknown: bool = False,

@@ -9,6 +9,9 @@ from pydantic.dataclasses import dataclass
 from cvgssl.images.picture_options import SizeLimit
 from cvgssl.runtime.options import STRICT, CheckedOptions, RuntimeOption, Written
 
+StrategyName = Literal["medoids", "typiclust", "probcover", "coreset", "random"]
+"""Those of `strategies.STRATEGIES`, which take sklearn to import."""
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class SelectConfig(CheckedOptions, RuntimeOption, SizeLimit):
@@ -25,7 +28,7 @@ class SelectConfig(CheckedOptions, RuntimeOption, SizeLimit):
         "of pictures or a CSV"
     )
     budget: int = Field(ge=1, le=1_000_000, description="how many pictures to choose")
-    strategy: Literal["medoids", "typiclust", "probcover", "coreset", "random"] = Field(
+    strategy: StrategyName = Field(
         default="medoids", description="how to choose; docs/selecting.md compares them"
     )
     labels: Path | None = Field(

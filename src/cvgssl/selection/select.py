@@ -16,6 +16,7 @@ from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import write_json
 from cvgssl.runtime.parsing import counted
 from cvgssl.selection.candidates import UNLABELLED, Candidates, Picked
+from cvgssl.selection.config import StrategyName
 from cvgssl.selection.held_out import HeldOutLabels, held_out_labels
 from cvgssl.selection.label_list import UNSURE, LabelLine, write_labels
 from cvgssl.selection.outlook import Outlook, outlook
@@ -48,7 +49,7 @@ class Selection:
 def select(
     table: FeatureTable,
     budget: int,
-    strategy: str = "medoids",
+    strategy: StrategyName = "medoids",
     labelled: Sequence[LabelLine] = (),
     seed: int = 0,
 ) -> Selection:
@@ -142,7 +143,7 @@ def _check_known(names: Sequence[str], places: dict[str, int], table: FeatureTab
     )
 
 
-def _pick(strategy: str, candidates: Candidates, budget: int, seed: int) -> Picked:
+def _pick(strategy: StrategyName, candidates: Candidates, budget: int, seed: int) -> Picked:
     try:
         return STRATEGIES[strategy](candidates, budget, seed)
     except UserError as error:  # no library for a graph of this many pictures

@@ -22,6 +22,7 @@ from cvgssl.selection.candidates import (
     cluster,
     squared_distances,
 )
+from cvgssl.selection.config import StrategyName
 
 
 def at_random(candidates: Candidates, budget: int, seed: int) -> Picked:
@@ -275,7 +276,7 @@ def _balls(rows: NDArray[np.float32], radius: float) -> NDArray[np.uint8]:
     return np.concatenate(balls)
 
 
-STRATEGIES: dict[str, Strategy] = {
+STRATEGIES: dict[StrategyName, Strategy] = {
     "medoids": medoids,
     "typiclust": typiclust,
     "probcover": probcover,

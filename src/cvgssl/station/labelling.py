@@ -17,7 +17,7 @@ from cvgssl.runtime.parsing import one_line
 from cvgssl.selection.candidates import Candidates, Surroundings
 from cvgssl.selection.strategies import STRATEGIES
 from cvgssl.station.label_queue import LEASE, LabelQueue
-from cvgssl.station.labels import NONE, Box, Label, Labels
+from cvgssl.station.labels import NONE, Label, Labels, NewLabel
 from cvgssl.station.labels_say import LabellingState, nothing_said, what_labels_say
 from cvgssl.station.pool_rows import PoolRows
 
@@ -71,12 +71,10 @@ class Labelling:
         for thread in self._threads:
             thread.join()
 
-    def label(
-        self, picture: str, sha256: str, label: str, who: str, box: Box | None, replaces: int | None
-    ) -> Label:
+    def label(self, new: NewLabel, who: str) -> Label:
         """As `Labels.give`, for a picture of the pool; what follows from it comes later."""
-        self._row(picture)
-        given = self.labels.give(picture, sha256, label, who, box, replaces)
+        self._row(new.picture)
+        given = self.labels.give(new, who)
         self._notify()
         return given
 

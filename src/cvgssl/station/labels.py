@@ -43,6 +43,21 @@ class Label:
     box: Box | None
 
 
+@dataclass(frozen=True)
+class NewLabel:
+    """A label as a person gives it, or takes it back by "".
+
+    sha256: of the picture's file. box: as of `Label`. replaces: number of the label that the person
+    saw there, None for none.
+    """
+
+    picture: str
+    sha256: str
+    label: str
+    box: Box | None = None
+    replaces: int | None = None
+
+
 class LabelConflictError(Exception):
     """Somebody labelled the picture meanwhile; `now`: what counts, None where it was undone."""
 
@@ -75,26 +90,23 @@ class Labels:
         self._redoable: dict[str, list[Label]] = defaultdict(list)  # person to what was undone
         self._first: dict[int, int] = {}  # number of a label given again to that of the first
 
-    def give(
-        self, picture: str, sha256: str, label: str, who: str, box: Box | None, replaces: int | None
-    ) -> Label:
-        """Label a picture, or take its label back by "".
+    def give(self, new: NewLabel, who: str) -> Label:
+        """Label a picture.
 
-        sha256: of the picture's file. replaces: number of the label that `who` saw there, None for
-        none. The same label by the same person twice is one. Raises LabelConflictError when
-        another one counts meanwhile, and UserError for a name or box that cannot be.
+        The same label by the same person twice is one. Raises LabelConflictError when another one
+        counts meanwhile, and UserError for a name or box that cannot be.
         """
-        label = class_name(label)
+        label, box = class_name(new.label), new.box
         _check_box(box)
-        facts: dict[str, Any] = {"pool": self.pool, "picture": picture, "sha256": sha256}
-        facts |= {"label": label, "box": box}
+        facts: dict[str, Any] = {"pool": self.pool, "picture": new.picture, "sha256": new.sha256}
+        facts |= {"label": label, "box": box, "replaces": new.replaces}
         with self._writing():
-            now = self._current(picture)
+            now = self._current(new.picture)
             if now is not None and (now.who, now.label, now.box) == (who, label, box):
                 return now
-            if (None if now is None else now.number) != replaces:
-                raise LabelConflictError(picture, now)
-            added = self._log.append(LABEL, who, **facts, replaces=replaces)
+            if (None if now is None else now.number) != new.replaces:
+                raise LabelConflictError(new.picture, now)
+            added = self._log.append(LABEL, who, **facts)
         return _label(added)
 
     def undo(self, who: str) -> Label | None:

@@ -3,6 +3,6 @@
 from cvgssl.images.surfaces.exposures import generate_surface
 from cvgssl.images.surfaces.kinds import KINDS
 from cvgssl.images.surfaces.plan import Plant
-from cvgssl.images.surfaces.synthesize import ImageFormat, synthesize
+from cvgssl.images.surfaces.synthesize import synthesize
 
-__all__ = ["KINDS", "ImageFormat", "Plant", "generate_surface", "synthesize"]
+__all__ = ["KINDS", "Plant", "generate_surface", "synthesize"]

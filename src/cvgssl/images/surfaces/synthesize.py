@@ -6,18 +6,16 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Literal
 
 from PIL import Image
 
+from cvgssl.images.picture_options import ImageFormat
 from cvgssl.images.surfaces.exposures import draw_part
 from cvgssl.images.surfaces.plan import FILLED, Part, Plant, plan_equal, plan_plant
 from cvgssl.images.surfaces.texture import SIDE
 from cvgssl.runtime.csv_writing import CsvValue, write_rows
 from cvgssl.runtime.files import new_folder
 from cvgssl.runtime.progress import progress
-
-ImageFormat = Literal["bmp", "png"]
 
 PARTS, PARTS_COLUMNS = "parts.csv", ("path", "label", "part", "exposure")
 BOXES, BOXES_COLUMNS = "boxes.csv", ("path", "label", "x_min", "y_min", "x_max", "y_max")

@@ -107,12 +107,14 @@ class Declaration:
 class Registry(Mapping[str, Declaration]):
     """Declarations by name: those of this package, then those of other packages' entry points.
 
+    own: those of this package, for what is said before the others are known.
     group: of the entry points, which are read at the first access, not on import. That raises
     UserError for one that cannot be imported, is no Declaration, or has a name that is taken.
     """
 
     def __init__(self, group: str, own: Mapping[str, Declaration]) -> None:
         self.group = group
+        self.own = dict(own)
         self._declared = dict(own)
         self._complete = False
 
@@ -185,6 +187,21 @@ GUIDANCES = Registry(
         ),
     },
 )
+
+
+def own_methods(teachers: bool) -> str:
+    """This package's methods that make their own loss with or without teachers, for help texts."""
+    return ", ".join(
+        name
+        for name, method in METHODS.own.items()
+        if not method.by_guidance and method.targets.need_teachers == teachers
+    )
+
+
+def own_readers(option: str) -> str:
+    """This package's methods and forms of guidance that read an option, for help texts."""
+    declared = METHODS.own | GUIDANCES.own
+    return ", ".join(name for name, each in declared.items() if option in each.may_read)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from cvgssl.station.class_keys import ClassKeys
 from cvgssl.station.current_labelling import CurrentLabelling
 from cvgssl.station.fitting import Fitting
 from cvgssl.station.labelling import Labelling
-from cvgssl.station.labels import Label, LabelConflictError
+from cvgssl.station.labels import Label, LabelConflictError, NewLabel
 from cvgssl.station.pages.shell import Shell, json_object
 from cvgssl.station.people import Person
 from cvgssl.station.pool import Pool, id_of
@@ -152,7 +152,7 @@ class LabelPage:
         if facts.get("sha256") != sha256:  # the label is of the picture that was on the screen
             raise HTTPException(409, f"{one_line(picture)}: is another picture than was shown")
         corners = None if box is None else tuple(box)
-        given = engine.label(picture, sha256, label, who, corners, replaces)
+        given = engine.label(NewLabel(picture, sha256, label, corners, replaces), who)
         return {"number": given.number, "label": given.label}
 
     def _skip(self, engine: Labelling, who: str, facts: dict[str, Any]) -> dict[str, Any]:
