@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -148,6 +149,24 @@ def test_pictures_are_brought_and_others_refused(
         log.close()
         assert told[picture.name] == kept[0].name
         assert told.keys() == {picture.name, *(path.name for path in large[:3])}
+
+
+def test_what_was_brought_is_looked_at_where_the_folder_is_a_relative_path(
+    start: Start, browser: Browser, tmp_path: Path, plant: Path, teacher_file: Path
+) -> None:
+    folder = Path(os.path.relpath(tmp_path / "station"))
+    with (
+        start(folder, "--encoder", f"test_vit={teacher_file}") as running,
+        opened(browser, running.port) as page,
+    ):
+        page.goto("/start")
+        page.set_input_files("#files", sorted(plant.iterdir())[:4])
+        expect(page.get_by_role("radio")).to_be_checked()
+        # as while the station is busy: the jobs are not there at once
+        early = {"chosen": True, "jobs": {}, "findings": None, "ready": False}
+        page.route("/start/state", lambda route: route.fulfill(json=early), times=1)
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("The embeddings are there.")).to_be_visible(timeout=240_000)
 
 
 def test_both_languages_and_the_name_of_who_works(

@@ -28,7 +28,8 @@
     ready = state.ready;
     byId("next").hidden = !ready;
     const over = (job) => !job || !["waiting", "running"].includes(job.state);
-    if (!over(check) || !over(embed)) timer = setTimeout(look, 500);
+    const expected = begun && !check && !embed; // chosen here, and not yet among the jobs
+    if (expected || !over(check) || !over(embed)) timer = setTimeout(look, 500);
   }
 
   function jobLines(job, done) {
