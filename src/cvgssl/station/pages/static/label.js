@@ -12,6 +12,7 @@ if (document.getElementById("labelling")) {
   let given = 0; // number of the newest label of this page
   let timer;
   let asking;
+  let turn = 0; // counts what is asked for and shown: what comes after something else was shown is old
 
   const src = (name, side = 1280) =>
     `/pool/${side}/${name.split("/").map(encodeURIComponent).join("/")}`;
@@ -19,16 +20,23 @@ if (document.getElementById("labelling")) {
   /** Show what is to be labelled next. */
   async function next() {
     clearTimeout(asking);
+    turn += 1;
+    const mine = turn;
     try {
       const answer = await ask("/label/next", {});
+      if (mine !== turn) return;
       if (answer.picture) return show(answer.picture);
       show(null, answer.preparing ? t("The first pictures are being chosen.") : answer.open
         ? t("Others have the pictures that are left.") : t("All pictures have a label."));
     } catch (error) { say(error.message); }
-    asking = setTimeout(next, 1000);
+    if (mine === turn) asking = setTimeout(next, 1000);
   }
 
   function show(picture, text = "", already = "") {
+    if (picture) {
+      clearTimeout(asking);
+      turn += 1;
+    }
     now = picture;
     byId("already").textContent = already;
     byId("already").hidden = !already;

@@ -1,0 +1,79 @@
+"""The page Label in a real Chromium, on pools whose embeddings and labels are there at once."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, expect
+
+from cvgssl.features.table import FeatureTable, save_features
+from cvgssl.station.events import LOG
+from cvgssl.station.labels import Labels
+from cvgssl.station.pool import Pool
+from tests.station.browser import chromium, opened
+from tests.station.conftest import Start
+
+SIZES = {"crack": 5, "dent": 5, "good": 5, "pit": 5}
+MISTAKEN = "crack-4.bmp"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+def labelled(
+    station: Path, sizes: dict[str, int], mistakes: dict[str, str], left: tuple[str, ...] = ()
+) -> Path:
+    """A station whose pictures lie in clouds, one a class, and have labels; names say the class.
+
+    mistakes: labels of pictures that have another one. left: pictures without.
+    """
+    rng = np.random.default_rng(0)
+    line = station.with_name("line")
+    line.mkdir()
+    names = [f"{name}-{at}.bmp" for name, size in sizes.items() for at in range(size)]
+    for name in names:
+        pixels = rng.integers(0, 255, (24, 24), dtype=np.uint8)
+        Image.fromarray(pixels).save(line / name)
+    kinds = [list(sizes).index(name.split("-")[0]) for name in names]
+    values = 5 * np.eye(12)[kinds] + 0.4 * rng.normal(size=(len(names), 12))
+    station.mkdir()
+    pool = Pool(station, [line], station / LOG, 10)
+    pool.choose("line", "anna")
+    pool.features.parent.mkdir(parents=True)
+    unknown, train = np.full(len(names), -1), ("train",) * len(names)
+    table = FeatureTable(values.astype(np.float32), tuple(names), unknown, train, ())
+    save_features(table, pool.features)
+    labels = Labels(station / LOG, pool.key() or "")
+    for name in names:
+        if name not in left:
+            digest = hashlib.sha256((line / name).read_bytes()).hexdigest()
+            label = mistakes.get(name, name.split("-")[0])
+            labels.give(name, digest, label, "anna", None, None)
+    labels.close()
+    pool.close()
+    return station
+
+
+def test_a_suspect_stays_until_it_is_answered(
+    start: Start, browser: Browser, tmp_path: Path
+) -> None:
+    station = labelled(tmp_path / "station", SIZES, {MISTAKEN: "pit"})
+    with start(station) as running, opened(browser, running.port) as page:
+        page.goto("/label")
+        expect(page.locator("#name")).to_have_text("All pictures have a label.", timeout=60_000)
+        with page.expect_response("**/label/next"):  # it asks for others all the time
+            pass
+        page.get_by_role("button", name="Look", exact=True).first.click()
+        expect(page.locator("#already")).to_contain_text("anna called it pit")
+        page.wait_for_timeout(2500)
+        expect(page.locator("#name")).to_have_text(MISTAKEN)
+        page.keyboard.press("u")  # nothing of this person's
+        key = page.locator("#keys button", has_text="crack").locator("kbd").inner_text()
+        page.keyboard.press(key)
+        expect(page.locator("#suspects-card")).to_be_hidden()
