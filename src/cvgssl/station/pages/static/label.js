@@ -89,7 +89,7 @@ if (document.getElementById("labelling")) {
     const who = suspect.who === "local" ? t("somebody") : suspect.who;
     try {
       const { picture } = await ask(`/label/picture?name=${encodeURIComponent(suspect.picture)}`);
-      show(picture, "", t("This picture has a label: {who} called it {label}. S keeps it and goes on; another class takes its place.", { who, label: suspect.label }));
+      show(picture, "", t("This picture has a label: {who} called it {label}. By the other labels it is {instead} ({share}). S keeps it and goes on; another class takes its place.", { who, label: suspect.label, instead: suspect.instead, share: percent(suspect.probability) }));
       scrollTo({ top: 0 });
     } catch (error) { say(error.message); }
   }
