@@ -82,3 +82,19 @@ def test_a_suspect_stays_until_it_is_answered(
         page.keyboard.press("Enter")  # the likeliest is what the others say
         expect(page.locator("#classes tr", has_text="crack").locator("td").nth(1)).to_have_text("5")
         expect(page.locator("#suspects-card")).to_be_hidden()
+
+
+def test_when_to_stop_where_most_parts_are_good(
+    start: Start, browser: Browser, tmp_path: Path
+) -> None:
+    sizes = {"crack": 3, "good": 27}
+    station = labelled(tmp_path / "station", sizes, {}, left=("good-9.bmp",))
+    with start(station) as running, opened(browser, running.port) as page:
+        page.goto("/label")
+        expect(page.locator("#name")).to_have_text("good-9.bmp", timeout=60_000)
+        expect(page.locator("#outlook")).to_contain_text("No stop is advised, because most labels")
+        expect(page.locator("#stop")).to_be_hidden()
+        page.keyboard.press("?")  # looked at by a person, which is all that can be done
+        expect(page.locator("#stop")).to_have_text("Stop here: all pictures are labelled.")
+        expect(page.locator("#outlook")).to_be_empty()
+        expect(page.locator("#unseen")).to_be_empty()

@@ -128,10 +128,11 @@ if (document.getElementById("labelling")) {
       : (held.too_few ? t("Too few to tell.") + " " : "")
         + t("95 % interval of the accuracy: {right} of {held_out} labels are predicted right when held out in turn. For pictures such as these, which were chosen because they teach most.", held)
         + (state.labelled > held.held_out ? " " + t("{n} more labels cannot be held out: each is the only one of its class.", { n: state.labelled - held.held_out }) : "");
-    byId("outlook").textContent = outlookText(outlook);
-    byId("stop").hidden = !outlook?.enough;
-    byId("stop").textContent = t("Stop here: further labels would hardly pay.");
-    byId("unseen").textContent = unseenText(outlook);
+    const all = state.labelled > 0 && state.open === 0; // then nothing is estimated of further labels
+    byId("outlook").textContent = all ? "" : outlookText(outlook);
+    byId("stop").hidden = !all && !outlook?.enough;
+    byId("stop").textContent = all ? t("Stop here: all pictures are labelled.") : t("Stop here: further labels would hardly pay.");
+    byId("unseen").textContent = all ? "" : unseenText(outlook);
     const found = new Map(state.classes.map((each) => [each.name, each]));
     const rows = keys.map(([name]) => found.get(name) ?? { name, labels: 0, pictures: 0 });
     rows.push(...state.classes.filter((each) => !keys.some(([name]) => name === each.name)));
@@ -162,7 +163,7 @@ if (document.getElementById("labelling")) {
 
   function outlookText(outlook) {
     if (!outlook || outlook.changed === null) return t("Too few labels to tell whether more would pay.");
-    if (outlook.dominated) return t("Most labels are of one class, so little can be told of the others.");
+    if (outlook.dominated) return t("No stop is advised, because most labels are of one class: the answers stay the same even while rarer kinds are not seen yet.");
     return t("The last third of the labels changed {share} of the answers; half as many labels more may change as much.", { share: percent(outlook.changed, 1) });
   }
 
