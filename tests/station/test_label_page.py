@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,11 +12,13 @@ from PIL import Image
 from playwright.sync_api import Browser, expect
 
 from cvgssl.features.table import FeatureTable, save_features
-from cvgssl.station.events import LOG
+from cvgssl.station.events import LOG, EventLog
+from cvgssl.station.jobs import ASKED, ENDED
 from cvgssl.station.labels import Labels
+from cvgssl.station.models import Models
 from cvgssl.station.pool import Pool
 from tests.station.browser import chromium, opened
-from tests.station.conftest import Start
+from tests.station.conftest import Start, until
 
 SIZES = {"crack": 5, "dent": 5, "good": 5, "pit": 5}
 MISTAKEN = "crack-4.bmp"
@@ -98,3 +101,40 @@ def test_when_to_stop_where_most_parts_are_good(
         expect(page.locator("#stop")).to_have_text("Stop here: all pictures are labelled.")
         expect(page.locator("#outlook")).to_be_empty()
         expect(page.locator("#unseen")).to_be_empty()
+
+
+def made_of_labels(station: Path, recognizer: Path, labels: int) -> None:
+    """As a job of Label leaves it that learned the labels up to now, with the version not live."""
+    log = EventLog(station / LOG)
+    out = f"fits/{log.append('x', 'anna').number}/{labels} labels"
+    words = ["fit", "line", "--labels", "labels.csv", "--out", f"{{station}}/{out}"]
+    job = log.append(ASKED, "anna", task="fit", words=words)
+    shutil.copytree(recognizer, station / out)
+    Models(station, log).add(station / out, "anna")
+    log.append(ENDED, "station", job=job.number, state="done", said="")
+    log.close()
+
+
+def test_a_recognizer_that_is_live_is_not_offered(
+    start: Start, browser: Browser, tmp_path: Path, recognizer: Path
+) -> None:
+    station = labelled(tmp_path / "station", SIZES, {}, left=("pit-0.bmp", "pit-1.bmp"))
+    made_of_labels(station, recognizer, 18)
+    with start(station) as running, opened(browser, running.port) as page:
+        page.goto("/label")
+        expect(page.get_by_text("The recognizer is there.")).to_be_visible(timeout=60_000)
+        expect(page.locator("#live-note")).to_be_empty()
+        page.keyboard.press("l")
+        expect(page).to_have_url(re.compile("/models$"))
+        expect(page.get_by_role("button", name="Make it live").first).to_be_visible()
+        page.keyboard.press("l")
+        until(lambda: running.ask("GET", "/v1/models").json["models"][0]["live"])
+        page.goto("/label")
+        note = page.locator("#live-note")
+        expect(note).to_have_text("Version 1, of these 18 labels, is live.", timeout=60_000)
+        expect(page.get_by_text("The recognizer is there.")).to_be_hidden()
+        expect(page.locator("#name")).to_contain_text("pit-", timeout=60_000)
+        page.keyboard.press("n")
+        page.keyboard.type("pit")
+        page.keyboard.press("Enter")
+        expect(note).to_have_text("Version 1, of 18 labels, is live; 1 given since.")

@@ -111,9 +111,14 @@ class LabelPage:
     def _state(self, engine: Labelling, who: str, facts: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
         state = asdict(engine.state)
         job = self._fitting.last()
+        fit = None
+        if job is not None and (job.state != "done" or self._fitting.waits(job)):
+            fit = {"state": job.state, "message": job.message}
+        live = self._fitting.live(self._fitting.learned(engine.labels))
         return state | {
             "last": engine.labels.last,
-            "fit": None if job is None else {"state": job.state, "message": job.message},
+            "fit": fit,
+            "live": None if live is None else asdict(live),
         }
 
     def _next(self, engine: Labelling, who: str, facts: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002

@@ -126,7 +126,7 @@ if (document.getElementById("labelling")) {
     byId("estimate-note").textContent = !some
       ? t("Too few to tell: at least two classes need two labels each.")
       : (held.too_few ? t("Too few to tell.") + " " : "")
-        + t("95 % interval of the accuracy: {right} of {held_out} labels are predicted right when held out in turn. For pictures such as these, which were chosen because they teach most.", held)
+        + t("95 % interval of the accuracy: {n} of {held_out} labels are predicted right when held out in turn. For pictures such as these, which were chosen because they teach most.", { ...held, n: held.right })
         + (state.labelled > held.held_out ? " " + t("{n} more labels cannot be held out: each is the only one of its class.", { n: state.labelled - held.held_out }) : "");
     const all = state.labelled > 0 && state.open === 0; // then nothing is estimated of further labels
     byId("outlook").textContent = all ? "" : outlookText(outlook);
@@ -142,8 +142,12 @@ if (document.getElementById("labelling")) {
     }));
     byId("fit").disabled = state.classes.length < 2;
     showFit(state.fit);
+    const { live } = state;
+    byId("live-note").textContent = !live ? "" : live.since
+      ? t("Version {version}, of {labels} labels, is live; {since} given since.", live)
+      : t("Version {version}, of these {labels} labels, is live.", live);
     showSuspects(state.suspects);
-    byId("progress-note").textContent = t("{labelled} of {pictures} pictures have a label", state)
+    byId("progress-note").textContent = t("{n} of {pictures} pictures have a label", { n: state.labelled, pictures: state.pictures })
       + (state.test ? "; " + t("{n} below test/ are left out: they are for testing", { n: state.test }) : "");
     byId("head").textContent = state.problem ?? t("Head: {head}; {n} labels in {seconds} s. The likely classes are its own; the recognizer itself tries other methods, too.", { head: state.head, n: state.labelled, seconds: state.seconds.toFixed(1) });
   }
