@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, Page, expect
 from cvgssl.images import check
 from cvgssl.selection.label_list import read_labels
 from cvgssl.station.events import LOG, EventLog
+from cvgssl.station.pages.shell import Words
 from cvgssl.station.pool import BROUGHT
 from tests.station.browser import chromium, opened, serious_findings
 from tests.station.conftest import Running, Start
@@ -324,6 +325,27 @@ def test_every_text_has_its_chinese() -> None:
     }
     assert len(kinds) > 15 and not {f"finding {kind}" for kind in kinds} - set(words)
     for english, chinese in words.items():
-        names = re.compile(r"\{(\w+)\}")
+def test_one_is_said_in_the_singular(start: Start, browser: Browser, tmp_path: Path) -> None:
+    for number, said in (
+        (0, "0 pictures"),
+        (1, "1 picture"),
+        ("1", "1 picture"),
+        (21, "21 pictures"),
+    ):
+        assert Words("en")("{n} pictures", n=number) == said
+    assert Words("zh")("{n} pictures", n=1) == "1 张图片"
+    with start(tmp_path / "station") as running:
+        for locale, said in (("en", ["1 answer", "2 answers"]), ("zh", ["1 个结果", "2 个结果"])):
+            with opened(browser, running.port, locale=locale) as page:
+                page.goto("/recognize")
+                texts = "[1, 2].map((n) => station.t('{n} answers', { n }))"
+                assert page.evaluate(texts) == said
+
+
         assert sorted(names.findall(english)) == sorted(names.findall(chinese)), english
         assert re.search(r"[一-鿿]", chinese) or "{" in chinese, english
+    one = json.loads(_PAGES.joinpath("words", "en.json").read_text(encoding="utf-8"))
+    assert not set(one) - used, "no page says this"
+    names = re.compile(r"\{(\w+)\}")
+    for many, single in one.items():
+        assert sorted(names.findall(many)) == sorted(names.findall(single)) and "{n}" in many
