@@ -170,6 +170,23 @@ def test_what_was_brought_is_looked_at_where_the_folder_is_a_relative_path(
         expect(page.get_by_text("The embeddings are there.")).to_be_visible(timeout=240_000)
 
 
+def test_a_labeller_is_not_offered_to_choose(
+    start: Start, browser: Browser, tmp_path: Path, plant: Path
+) -> None:
+    with station_with_secrets(start, tmp_path / "station") as running:
+        for name, may in (("Li", False), ("Wang", True)):
+            with opened(browser, running.port) as page:
+                sign_in(page, name)
+                page.set_input_files("#files", sorted(plant.iterdir())[:2])
+                expect(page.locator("#uploading")).to_have_text("2 pictures were kept.")
+                expect(page.locator("#choices")).to_contain_text("Uploaded pictures")
+                expect(page.locator("#begin")).to_be_enabled(enabled=may)
+                expect(page.get_by_text("A reviewer chooses the pictures")).to_be_visible(
+                    visible=not may
+                )
+                assert not serious_findings(page)
+
+
 def test_both_languages_and_the_name_of_who_works(
     start: Start, browser: Browser, tmp_path: Path
 ) -> None:
@@ -309,22 +326,6 @@ def label_next(page: Page, classes: dict[str, str]) -> str:
     return name
 
 
-def test_every_text_has_its_chinese() -> None:
-    calls = re.compile(r"""\bt\(\s*("(?:[^"\\]|\\.)*"|'[^']*')""")
-    used = set()
-    for kind in ("templates", "static"):
-        for path in _PAGES.joinpath(kind).iterdir():
-            if path.name.endswith((".html", ".js")):
-                used |= {text[1:-1] for text in calls.findall(path.read_text(encoding="utf-8"))}
-    words = json.loads(_PAGES.joinpath("words", "zh.json").read_text(encoding="utf-8"))
-    assert len(used) > 40
-    assert not used - set(words), "texts without Chinese"
-    checks = Path(check.__file__).parent.glob("check*.py")
-    kinds = {
-        kind for path in checks for kind in re.findall(r'Finding\(\s*"(\w+)"', path.read_text())
-    }
-    assert len(kinds) > 15 and not {f"finding {kind}" for kind in kinds} - set(words)
-    for english, chinese in words.items():
 def test_one_is_said_in_the_singular(start: Start, browser: Browser, tmp_path: Path) -> None:
     for number, said in (
         (0, "0 pictures"),
@@ -342,10 +343,26 @@ def test_one_is_said_in_the_singular(start: Start, browser: Browser, tmp_path: P
                 assert page.evaluate(texts) == said
 
 
-        assert sorted(names.findall(english)) == sorted(names.findall(chinese)), english
-        assert re.search(r"[一-鿿]", chinese) or "{" in chinese, english
+def test_every_text_has_its_chinese() -> None:
+    calls = re.compile(r"""\bt\(\s*("(?:[^"\\]|\\.)*"|'[^']*')""")
+    used = set()
+    for kind in ("templates", "static"):
+        for path in _PAGES.joinpath(kind).iterdir():
+            if path.name.endswith((".html", ".js")):
+                used |= {text[1:-1] for text in calls.findall(path.read_text(encoding="utf-8"))}
+    words = json.loads(_PAGES.joinpath("words", "zh.json").read_text(encoding="utf-8"))
+    assert len(used) > 40
+    assert not used - set(words), "texts without Chinese"
     one = json.loads(_PAGES.joinpath("words", "en.json").read_text(encoding="utf-8"))
     assert not set(one) - used, "no page says this"
     names = re.compile(r"\{(\w+)\}")
     for many, single in one.items():
         assert sorted(names.findall(many)) == sorted(names.findall(single)) and "{n}" in many
+    checks = Path(check.__file__).parent.glob("check*.py")
+    kinds = {
+        kind for path in checks for kind in re.findall(r'Finding\(\s*"(\w+)"', path.read_text())
+    }
+    assert len(kinds) > 15 and not {f"finding {kind}" for kind in kinds} - set(words)
+    for english, chinese in words.items():
+        assert sorted(names.findall(english)) == sorted(names.findall(chinese)), english
+        assert re.search(r"[一-鿿]", chinese) or "{" in chinese, english
