@@ -12,11 +12,15 @@ from PIL import Image
 from playwright.sync_api import Browser, expect
 
 from cvgssl.features.table import FeatureTable, save_features
+from cvgssl.station.answer_rows import PROGRAM
+from cvgssl.station.answers import Answers
 from cvgssl.station.events import LOG, EventLog
 from cvgssl.station.jobs import ASKED, ENDED
 from cvgssl.station.labels import Labels
 from cvgssl.station.models import Models
+from cvgssl.station.picture_store import PictureStore
 from cvgssl.station.pool import Pool
+from cvgssl.station.review import Reviews
 from tests.station.browser import chromium, opened
 from tests.station.conftest import Start, until
 
@@ -138,3 +142,29 @@ def test_a_recognizer_that_is_live_is_not_offered(
         page.keyboard.type("pit")
         page.keyboard.press("Enter")
         expect(note).to_have_text("Version 1, of 18 labels, is live; 1 given since.")
+
+
+def test_labels_of_reviews_are_counted(start: Start, browser: Browser, tmp_path: Path) -> None:
+    station = labelled(tmp_path / "station", SIZES, {}, left=(MISTAKEN,))
+    store = PictureStore(station, 10**6)
+    answers = Answers(station / LOG, store)
+    reviews = Reviews(station, station / LOG, answers, 0.05)
+    brought = b"another picture"
+    in_pool = (tmp_path / "line" / "crack-0.bmp").read_bytes()  # its label is counted once
+    for data, right, label in ((brought, True, "stamp mark"), (in_pool, False, "crack")):
+        told = {"name": "x", "sha256": hashlib.sha256(data).hexdigest(), "answer": "unknown"}
+        told |= {"class": "pit", "probability": 0.5, "probabilities": {"crack": 0.5, "pit": 0.5}}
+        number = answers.keep(told, data, source=PROGRAM, version=1).result(30)
+        reviews.review(number, "anna", right, label)
+    for each in (reviews, answers, store):
+        each.close()
+    with start(station) as running, opened(browser, running.port) as page:
+        page.goto("/label")
+        rows = page.locator("#classes tr")
+        expect(rows).to_have_count(5, timeout=60_000)
+        given = [re.split(r"\s+(?=\d)", row)[:2] for row in rows.all_inner_texts()]
+        labels = {"crack": "4", "dent": "5", "good": "5", "pit": "5", "stamp mark": "1"}
+        assert dict(given) == labels
+        expect(page.locator("#reviewed-note")).to_contain_text(
+            "1 of these labels comes from Review"
+        )

@@ -77,6 +77,10 @@ class Fitting:
         """Labels of the pool and of reviews, as the next recognizer learns them."""
         return merged(_own(labels)[0], self._reviews.learned())
 
+    def from_reviews(self, learned: Iterable[LearnedPicture]) -> int:
+        """How many of them have no label in the pool."""
+        return sum(Path(each.path).parent == self._reviews.folder for each in learned)
+
     def waits(self, job: Job) -> bool:
         """Whether what a job made is still to be made live: neither it nor a newer one is."""
         live, versions = self._answering.live, self._answering.versions()

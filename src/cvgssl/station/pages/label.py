@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -114,9 +115,12 @@ class LabelPage:
         fit = None
         if job is not None and (job.state != "done" or self._fitting.waits(job)):
             fit = {"state": job.state, "message": job.message}
-        live = self._fitting.live(self._fitting.learned(engine.labels))
+        learned = self._fitting.learned(engine.labels)
+        live = self._fitting.live(learned)
         return state | {
             "last": engine.labels.last,
+            "learned": Counter(each.label for each in learned),
+            "reviewed": self._fitting.from_reviews(learned),
             "fit": fit,
             "live": None if live is None else asdict(live),
         }

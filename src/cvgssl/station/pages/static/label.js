@@ -134,13 +134,15 @@ if (document.getElementById("labelling")) {
     byId("stop").textContent = all ? t("Stop here: all pictures are labelled.") : t("Stop here: further labels would hardly pay.");
     byId("unseen").textContent = all ? "" : unseenText(outlook);
     const found = new Map(state.classes.map((each) => [each.name, each]));
-    const rows = keys.map(([name]) => found.get(name) ?? { name, labels: 0, pictures: 0 });
+    const rows = keys.map(([name]) => found.get(name) ?? { name, pictures: 0 });
     rows.push(...state.classes.filter((each) => !keys.some(([name]) => name === each.name)));
     byId("classes").replaceChildren(...rows.map((each) => {
       const dot = make("span", { class: `dot kind${kind(each.name)}`, "aria-hidden": "true" });
-      return make("tr", {}, make("td", {}, dot, each.name), make("td", { class: "number" }, String(each.labels)), make("td", { class: "number" }, String(each.pictures)));
+      return make("tr", {}, make("td", {}, dot, each.name), make("td", { class: "number" }, String(state.learned[each.name] ?? 0)), make("td", { class: "number" }, String(each.pictures)));
     }));
-    byId("fit").disabled = state.classes.length < 2;
+    byId("reviewed-note").textContent = state.reviewed
+      ? t("{n} of these labels come from Review: the next recognizer learns them; the figures on this page do not use them.", { n: state.reviewed }) : "";
+    byId("fit").disabled = Object.keys(state.learned).length < 2;
     showFit(state.fit);
     const { live } = state;
     byId("live-note").textContent = !live ? "" : live.since
