@@ -49,7 +49,7 @@ def test_from_the_first_picture_to_a_settled_alarm(
         assert not serious_findings(page)
         page.get_by_label("What is it?").first.select_option(index=1)
         page.get_by_role("button", name="Keep these labels").click()
-        expect(page.locator("#notice")).to_contain_text("1 label was kept")
+        expect(page.locator("#notice")).to_contain_text("1 labels were kept")
         # the alarm stays, with all that can be done
         expect(page.locator("#now")).to_contain_text("1 were given since.")
         expect(page.get_by_role("button", name="Re-centre")).to_be_enabled()
