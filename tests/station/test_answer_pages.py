@@ -243,7 +243,7 @@ def test_a_new_class_by_one_review(
         expect(page.locator("#comparison")).to_contain_text(
             f"of the newest {len(strange)} pictures keep their answer", timeout=240_000
         )
-        expect(page.locator("#comparison")).to_contain_text("1 reviewed pictures are left out")
+        expect(page.locator("#comparison")).to_contain_text("1 reviewed picture is left out")
         second.get_by_role("button", name="Make it live").click()
         expect(page.locator("[data-version='2'] .tag.good")).to_have_text("live", timeout=60_000)
         answer = page.evaluate(f"station.ask('/answers/{number}')")

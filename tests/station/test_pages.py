@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from playwright.sync_api import Browser, Page, expect
 from cvgssl.images import check
 from cvgssl.selection.label_list import read_labels
 from cvgssl.station.events import LOG, EventLog
+from cvgssl.station.pages.shell import Words
 from cvgssl.station.pool import BROUGHT
 from tests.station.browser import chromium, opened, serious_findings
 from tests.station.conftest import Running, Start
@@ -148,6 +150,41 @@ def test_pictures_are_brought_and_others_refused(
         log.close()
         assert told[picture.name] == kept[0].name
         assert told.keys() == {picture.name, *(path.name for path in large[:3])}
+
+
+def test_what_was_brought_is_looked_at_where_the_folder_is_a_relative_path(
+    start: Start, browser: Browser, tmp_path: Path, plant: Path, teacher_file: Path
+) -> None:
+    folder = Path(os.path.relpath(tmp_path / "station"))
+    with (
+        start(folder, "--encoder", f"test_vit={teacher_file}") as running,
+        opened(browser, running.port) as page,
+    ):
+        page.goto("/start")
+        page.set_input_files("#files", sorted(plant.iterdir())[:4])
+        expect(page.get_by_role("radio")).to_be_checked()
+        # as while the station is busy: the jobs are not there at once
+        early = {"chosen": True, "jobs": {}, "findings": None, "ready": False}
+        page.route("/start/state", lambda route: route.fulfill(json=early), times=1)
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("The embeddings are there.")).to_be_visible(timeout=240_000)
+
+
+def test_a_labeller_is_not_offered_to_choose(
+    start: Start, browser: Browser, tmp_path: Path, plant: Path
+) -> None:
+    with station_with_secrets(start, tmp_path / "station") as running:
+        for name, may in (("Li", False), ("Wang", True)):
+            with opened(browser, running.port) as page:
+                sign_in(page, name)
+                page.set_input_files("#files", sorted(plant.iterdir())[:2])
+                expect(page.locator("#uploading")).to_have_text("2 pictures were kept.")
+                expect(page.locator("#choices")).to_contain_text("Uploaded pictures")
+                expect(page.locator("#begin")).to_be_enabled(enabled=may)
+                expect(page.get_by_text("A reviewer chooses the pictures")).to_be_visible(
+                    visible=not may
+                )
+                assert not serious_findings(page)
 
 
 def test_both_languages_and_the_name_of_who_works(
@@ -289,6 +326,23 @@ def label_next(page: Page, classes: dict[str, str]) -> str:
     return name
 
 
+def test_one_is_said_in_the_singular(start: Start, browser: Browser, tmp_path: Path) -> None:
+    for number, said in (
+        (0, "0 pictures"),
+        (1, "1 picture"),
+        ("1", "1 picture"),
+        (21, "21 pictures"),
+    ):
+        assert Words("en")("{n} pictures", n=number) == said
+    assert Words("zh")("{n} pictures", n=1) == "1 张图片"
+    with start(tmp_path / "station") as running:
+        for locale, said in (("en", ["1 answer", "2 answers"]), ("zh", ["1 个结果", "2 个结果"])):
+            with opened(browser, running.port, locale=locale) as page:
+                page.goto("/recognize")
+                texts = "[1, 2].map((n) => station.t('{n} answers', { n }))"
+                assert page.evaluate(texts) == said
+
+
 def test_every_text_has_its_chinese() -> None:
     calls = re.compile(r"""\bt\(\s*("(?:[^"\\]|\\.)*"|'[^']*')""")
     used = set()
@@ -299,12 +353,16 @@ def test_every_text_has_its_chinese() -> None:
     words = json.loads(_PAGES.joinpath("words", "zh.json").read_text(encoding="utf-8"))
     assert len(used) > 40
     assert not used - set(words), "texts without Chinese"
+    one = json.loads(_PAGES.joinpath("words", "en.json").read_text(encoding="utf-8"))
+    assert not set(one) - used, "no page says this"
+    names = re.compile(r"\{(\w+)\}")
+    for many, single in one.items():
+        assert sorted(names.findall(many)) == sorted(names.findall(single)) and "{n}" in many
     checks = Path(check.__file__).parent.glob("check*.py")
     kinds = {
         kind for path in checks for kind in re.findall(r'Finding\(\s*"(\w+)"', path.read_text())
     }
     assert len(kinds) > 15 and not {f"finding {kind}" for kind in kinds} - set(words)
     for english, chinese in words.items():
-        names = re.compile(r"\{(\w+)\}")
         assert sorted(names.findall(english)) == sorted(names.findall(chinese)), english
         assert re.search(r"[一-鿿]", chinese) or "{" in chinese, english

@@ -1,7 +1,9 @@
 """From the labels of the pool and of reviews to the next version: `cvgssl fit` as a job."""
 
+import re
 import shutil
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from cvgssl.runtime.errors import UserError
@@ -15,6 +17,17 @@ from cvgssl.station.review import REVIEWED, LearnedPicture, Reviews
 
 FIT = "fit"
 FOLDER = "fits"  # of recognizers on their way to a version
+# what a version was called before it was copied: the last label that it knows, and how many
+_MADE = re.compile(r"^(\d+)/(\d+) labels$")
+
+
+@dataclass(frozen=True)
+class LiveFit:
+    """The live version, which was made here. labels: that it learned. since: given after those."""
+
+    version: int
+    labels: int
+    since: int
 
 
 class Fitting:
@@ -39,12 +52,7 @@ class Fitting:
         labels: of the pool.
         """
         folder = self._pool.chosen()
-        given, last = labels.all()
-        own = [
-            LearnedPicture(label.picture, label.sha256, label.label, label.number)
-            for label in given
-            if label.label != UNSURE
-        ]
+        own, last = _own(labels)
         reviewed = self._reviews.learned()
         if folder is None or len({picture.label for picture in (*own, *reviewed)}) < 2:
             raise UserError("a recognizer needs labels of two classes")
@@ -63,6 +71,29 @@ class Fitting:
     def last(self) -> Job | None:
         """The last job that was asked for."""
         return next((job for job in reversed(self._jobs.jobs()) if job.task == FIT), None)
+
+    def learned(self, labels: Labels) -> list[LearnedPicture]:
+        """Labels of the pool and of reviews, as the next recognizer learns them."""
+        return merged(_own(labels)[0], self._reviews.learned())
+
+    def from_reviews(self, learned: Iterable[LearnedPicture]) -> int:
+        """How many of them have no label in the pool."""
+        return sum(Path(each.path).parent == self._reviews.folder for each in learned)
+
+    def waits(self, job: Job) -> bool:
+        """Whether what a job made is still to be made live: neither it nor a newer one is."""
+        live, versions = self._answering.live, self._answering.versions()
+        made = [each.number for each in versions if _call(each.name) == _call(str(_out(job)))]
+        return live is None or not made or live.version.number < made[-1]
+
+    def live(self, learned: Iterable[LearnedPicture]) -> LiveFit | None:
+        """The live version, where it was made of labels here; learned: labels of now."""
+        live = self._answering.live
+        if live is None or (match := _MADE.search(_call(live.version.name))) is None:
+            return None
+        last, count = int(match[1]), int(match[2])
+        since = sum(each.number > last for each in learned)
+        return LiveFit(live.version.number, count, since)
 
     def _clear(self, job: Job) -> None:
         # what a station that was killed had made and not taken in
@@ -86,14 +117,23 @@ class Fitting:
         self._clear(job)
 
 
-def write_learned(
-    pool: Iterable[LearnedPicture], reviewed: Iterable[LearnedPicture], path: Path
-) -> int:
-    """Write the labels of the next fit as `cvgssl fit POOL --labels PATH` takes them.
+def _own(labels: Labels) -> tuple[list[LearnedPicture], int]:
+    """Those of the pool that name a class, and the number of the last event."""
+    given, last = labels.all()
+    own = [
+        LearnedPicture(each.picture, each.sha256, each.label, each.number)
+        for each in given
+        if each.label != UNSURE
+    ]
+    return own, last
 
-    pool: of the pool's pictures, by their names there. reviewed: of `Reviews.learned`, whose
-    folder is to be given as --unlabelled. Where a picture is in both, the newer label counts.
-    Gives how many there are.
+
+def merged(
+    pool: Iterable[LearnedPicture], reviewed: Iterable[LearnedPicture]
+) -> list[LearnedPicture]:
+    """Labels of both; where a picture is in both, the newer label counts, at its path in the pool.
+
+    pool: of the pool's pictures, by their names there. reviewed: of `Reviews.learned`.
     """
     labels = {picture.sha256: picture for picture in pool}
     for picture in reviewed:
@@ -101,10 +141,25 @@ def write_learned(
         if own is None:
             labels[picture.sha256] = picture
         elif own.number < picture.number:
-            labels[picture.sha256] = own._replace(label=picture.label)
-    rows = [(picture.path, picture.label) for picture in labels.values()]
+            labels[picture.sha256] = picture._replace(path=own.path)
+    return list(labels.values())
+
+
+def write_learned(
+    pool: Iterable[LearnedPicture], reviewed: Iterable[LearnedPicture], path: Path
+) -> int:
+    """Write `merged` as `cvgssl fit POOL --labels PATH --unlabelled REVIEWED` takes it.
+
+    Gives how many labels there are.
+    """
+    rows = [(each.path, each.label) for each in merged(pool, reviewed)]
     write_labels(rows, path)
     return len(rows)
+
+
+def _call(path: str) -> str:
+    """What a recognizer made here is called, wherever the station was then."""
+    return "/".join(PurePath(path).parts[-2:])
 
 
 def _out(job: Job) -> Path:

@@ -73,9 +73,9 @@ class Job:
 class Jobs:
     """The queue of a station, and the thread that works on it.
 
-    before, after: what is to happen, by task, before a command begins, and when it has ended well,
-    before the next begins; a UserError of it makes the job a failed one. A station that was killed
-    in between does all of it again.
+    folder: of the station, resolved. before, after: what is to happen, by task, before a command
+    begins, and when it has ended well, before the next begins; a UserError of it makes the job a
+    failed one. A station that was killed in between does all of it again.
     """
 
     def __init__(self, folder: Path, log_path: Path) -> None:
@@ -165,11 +165,8 @@ class Jobs:
 
     def _kept(self, word: str) -> str:
         """A word as the log has it: paths in the station's folder stay right when that is moved."""
-        for folder in (self.folder, self.folder.absolute(), self.folder.resolve()):
-            inside = f"{folder}{os.sep}"
-            if word.startswith(inside):
-                return _HERE + word.removeprefix(inside)
-        return word
+        inside = f"{self.folder}{os.sep}"
+        return _HERE + word.removeprefix(inside) if word.startswith(inside) else word
 
     def _meant(self, word: str) -> str:
         inside = f"{self.folder}{os.sep}"

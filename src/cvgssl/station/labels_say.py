@@ -86,7 +86,8 @@ class HeadAnswers:
     """Labels of the pool as numbers, and what the head says of all pictures.
 
     target: int64 [N], index of the label's class or -1. unsure: bool [N], labelled "?".
-    probabilities: float64 [N, K], calibrated.
+    probabilities: float64 [N, K], calibrated; of a labelled picture what the others say, where
+    its class has two labels or more.
     """
 
     classes: tuple[str, ...]
@@ -126,7 +127,10 @@ def what_labels_say(
     if named:
         target, rows = answers.target, pool.coordinates(list(named))
         head = CalibratedHead(HEADS[HEAD]()).fit(rows, target)
-        answers = replace(answers, classes=classes, probabilities=head.label_distributions_)
+        probabilities = head.label_distributions_.copy()
+        # its own label would always be the likeliest, also where it is a mistake
+        probabilities[head.held_out_rows_] = head.held_out_
+        answers = replace(answers, classes=classes, probabilities=probabilities)
         judged = held_out_labels(head, target)
         seen = outlook(Candidates(rows.astype(np.float32), target, target >= 0), list(named))
         state = replace(

@@ -46,9 +46,12 @@ class Pool:
     """What is chosen, and its pictures as browsers show them."""
 
     def __init__(self, folder: Path, roots: Sequence[Path], log_path: Path, most: int) -> None:
-        """roots: folders that may be chosen, with what is below. most: megapixels of a picture."""
+        """folder: of the station, resolved. roots: folders that may be chosen, with what is below.
+
+        most: megapixels of a picture.
+        """
         self.folder, self._most = folder, most
-        self.uploads = folder.resolve() / UPLOADS
+        self.uploads = folder / UPLOADS
         self._roots = list(dict.fromkeys(root.resolve() for root in roots))
         self._names = _root_names(self._roots)
         self._log = EventLog(log_path)

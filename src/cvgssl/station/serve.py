@@ -7,6 +7,7 @@ import socket
 import stat
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -56,6 +57,8 @@ def serve(config: StationConfig) -> None:
             check_two_people(secrets, config.token_file)
         listener = opened.enter_context(contextlib.closing(_listen(config)))
         opened.callback(own_folder(config).release)
+        # once, for all: what one part calls a folder, another one finds again
+        config = replace(config, folder=config.folder.resolve())
         log, meant = open_station(config)
         opened.enter_context(contextlib.closing(log))
         models = Models(config.folder, log)

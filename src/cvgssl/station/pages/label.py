@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -111,9 +112,17 @@ class LabelPage:
     def _state(self, engine: Labelling, who: str, facts: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
         state = asdict(engine.state)
         job = self._fitting.last()
+        fit = None
+        if job is not None and (job.state != "done" or self._fitting.waits(job)):
+            fit = {"state": job.state, "message": job.message}
+        learned = self._fitting.learned(engine.labels)
+        live = self._fitting.live(learned)
         return state | {
             "last": engine.labels.last,
-            "fit": None if job is None else {"state": job.state, "message": job.message},
+            "learned": Counter(each.label for each in learned),
+            "reviewed": self._fitting.from_reviews(learned),
+            "fit": fit,
+            "live": None if live is None else asdict(live),
         }
 
     def _next(self, engine: Labelling, who: str, facts: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002

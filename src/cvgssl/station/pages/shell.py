@@ -252,18 +252,23 @@ def number_of(text: object) -> int:
 
 
 class Words:
-    """Texts in a language, by their English ones, which are the templates' own."""
+    """Texts in a language, by their English ones, which are the templates' own.
+
+    English itself has other texts only for what is said of one.
+    """
 
     def __init__(self, language: str) -> None:
-        self._by_english = {} if language == "en" else _words(language)
+        self._is_english = language == "en"
+        self._by_english = _words(language)
 
     def __call__(self, text: str, **values: object) -> str:
-        """The text with `values` in place of its {names}."""
-        translated = self._by_english.get(text, text)
+        """The text with `values` in place of its {names}; in English that of one where n is one."""
+        is_itself = self._is_english and str(values.get("n")) != "1"
+        translated = text if is_itself else self._by_english.get(text, text)
         return translated.format(**values) if values else translated
 
     def all(self) -> Mapping[str, str]:
-        """All that differ from the English ones, for JavaScript."""
+        """All that differ from the English ones, for the same in JavaScript."""
         return self._by_english
 
 

@@ -12,6 +12,7 @@ if (document.getElementById("labelling")) {
   let given = 0; // number of the newest label of this page
   let timer;
   let asking;
+  let turn = 0; // counts what is asked for and shown: what comes after something else was shown is old
 
   const src = (name, side = 1280) =>
     `/pool/${side}/${name.split("/").map(encodeURIComponent).join("/")}`;
@@ -19,16 +20,23 @@ if (document.getElementById("labelling")) {
   /** Show what is to be labelled next. */
   async function next() {
     clearTimeout(asking);
+    turn += 1;
+    const mine = turn;
     try {
       const answer = await ask("/label/next", {});
+      if (mine !== turn) return;
       if (answer.picture) return show(answer.picture);
       show(null, answer.preparing ? t("The first pictures are being chosen.") : answer.open
         ? t("Others have the pictures that are left.") : t("All pictures have a label."));
     } catch (error) { say(error.message); }
-    asking = setTimeout(next, 1000);
+    if (mine === turn) asking = setTimeout(next, 1000);
   }
 
   function show(picture, text = "", already = "") {
+    if (picture) {
+      clearTimeout(asking);
+      turn += 1;
+    }
     now = picture;
     byId("already").textContent = already;
     byId("already").hidden = !already;
@@ -81,7 +89,7 @@ if (document.getElementById("labelling")) {
     const who = suspect.who === "local" ? t("somebody") : suspect.who;
     try {
       const { picture } = await ask(`/label/picture?name=${encodeURIComponent(suspect.picture)}`);
-      show(picture, "", t("This picture has a label: {who} called it {label}. S keeps it and goes on; another class takes its place.", { who, label: suspect.label }));
+      show(picture, "", t("This picture has a label: {who} called it {label}. By the other labels it is {instead} ({share}). S keeps it and goes on; another class takes its place.", { who, label: suspect.label, instead: suspect.instead, share: percent(suspect.probability) }));
       scrollTo({ top: 0 });
     } catch (error) { say(error.message); }
   }
@@ -118,23 +126,30 @@ if (document.getElementById("labelling")) {
     byId("estimate-note").textContent = !some
       ? t("Too few to tell: at least two classes need two labels each.")
       : (held.too_few ? t("Too few to tell.") + " " : "")
-        + t("95 % interval of the accuracy: {right} of {held_out} labels are predicted right when held out in turn. For pictures such as these, which were chosen because they teach most.", held)
+        + t("95 % interval of the accuracy: {n} of {held_out} labels are predicted right when held out in turn. For pictures such as these, which were chosen because they teach most.", { ...held, n: held.right })
         + (state.labelled > held.held_out ? " " + t("{n} more labels cannot be held out: each is the only one of its class.", { n: state.labelled - held.held_out }) : "");
-    byId("outlook").textContent = outlookText(outlook);
-    byId("stop").hidden = !outlook?.enough;
-    byId("stop").textContent = t("Stop here: further labels would hardly pay.");
-    byId("unseen").textContent = unseenText(outlook);
+    const all = state.labelled > 0 && state.open === 0; // then nothing is estimated of further labels
+    byId("outlook").textContent = all ? "" : outlookText(outlook);
+    byId("stop").hidden = !all && !outlook?.enough;
+    byId("stop").textContent = all ? t("Stop here: all pictures are labelled.") : t("Stop here: further labels would hardly pay.");
+    byId("unseen").textContent = all ? "" : unseenText(outlook);
     const found = new Map(state.classes.map((each) => [each.name, each]));
-    const rows = keys.map(([name]) => found.get(name) ?? { name, labels: 0, pictures: 0 });
+    const rows = keys.map(([name]) => found.get(name) ?? { name, pictures: 0 });
     rows.push(...state.classes.filter((each) => !keys.some(([name]) => name === each.name)));
     byId("classes").replaceChildren(...rows.map((each) => {
       const dot = make("span", { class: `dot kind${kind(each.name)}`, "aria-hidden": "true" });
-      return make("tr", {}, make("td", {}, dot, each.name), make("td", { class: "number" }, String(each.labels)), make("td", { class: "number" }, String(each.pictures)));
+      return make("tr", {}, make("td", {}, dot, each.name), make("td", { class: "number" }, String(state.learned[each.name] ?? 0)), make("td", { class: "number" }, String(each.pictures)));
     }));
-    byId("fit").disabled = state.classes.length < 2;
+    byId("reviewed-note").textContent = state.reviewed
+      ? t("{n} of these labels come from Review: the next recognizer learns them; the figures on this page do not use them.", { n: state.reviewed }) : "";
+    byId("fit").disabled = Object.keys(state.learned).length < 2;
     showFit(state.fit);
+    const { live } = state;
+    byId("live-note").textContent = !live ? "" : live.since
+      ? t("Version {version}, of {labels} labels, is live; {since} given since.", live)
+      : t("Version {version}, of these {labels} labels, is live.", live);
     showSuspects(state.suspects);
-    byId("progress-note").textContent = t("{labelled} of {pictures} pictures have a label", state)
+    byId("progress-note").textContent = t("{n} of {pictures} pictures have a label", { n: state.labelled, pictures: state.pictures })
       + (state.test ? "; " + t("{n} below test/ are left out: they are for testing", { n: state.test }) : "");
     byId("head").textContent = state.problem ?? t("Head: {head}; {n} labels in {seconds} s. The likely classes are its own; the recognizer itself tries other methods, too.", { head: state.head, n: state.labelled, seconds: state.seconds.toFixed(1) });
   }
@@ -154,7 +169,7 @@ if (document.getElementById("labelling")) {
 
   function outlookText(outlook) {
     if (!outlook || outlook.changed === null) return t("Too few labels to tell whether more would pay.");
-    if (outlook.dominated) return t("Most labels are of one class, so little can be told of the others.");
+    if (outlook.dominated) return t("No stop is advised, because most labels are of one class: the answers stay the same even while rarer kinds are not seen yet.");
     return t("The last third of the labels changed {share} of the answers; half as many labels more may change as much.", { share: percent(outlook.changed, 1) });
   }
 

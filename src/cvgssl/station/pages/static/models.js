@@ -211,7 +211,7 @@
     const clear = paired.low > 0 || paired.high < 0;
     const points = (value) => `${value > 0 ? "+" : ""}${value.toFixed(1)}`.replace("-", "−");
     return [
-      make("p", {}, t("On {n} reviewed pictures version {b} alone is right {x} times, version {a} alone {y} times.", { n: paired.pictures, a: before, b: after, x: paired.only_after, y: paired.only_before })),
+      make("p", {}, t("Of {n} reviewed pictures version {b} alone is right on {x}, version {a} alone on {y}.", { n: paired.pictures, a: before, b: after, x: paired.only_after, y: paired.only_before })),
       make("p", { class: clear ? (paired.low > 0 ? "good" : "bad") : "doubt" }, `${t("Difference {d} points, 95 % interval {low} to {high}, p = {p}.", { d: points(paired.difference), low: points(paired.low), high: points(paired.high), p: paired.p_value.toPrecision(2) })} ${clear ? "" : t("Too few to tell.")}`),
       left,
     ];

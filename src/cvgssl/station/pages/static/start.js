@@ -7,6 +7,7 @@
   let timer;
   let ready = false;
   let drawn = "";
+  const may = byId("folders").dataset.may === "yes"; // choose, and cancel what was begun
   let begun = false; // here, so that whoever did wants to see it
 
   async function look() {
@@ -28,7 +29,8 @@
     ready = state.ready;
     byId("next").hidden = !ready;
     const over = (job) => !job || !["waiting", "running"].includes(job.state);
-    if (!over(check) || !over(embed)) timer = setTimeout(look, 500);
+    const expected = begun && !check && !embed; // chosen here, and not yet among the jobs
+    if (expected || !over(check) || !over(embed)) timer = setTimeout(look, 500);
   }
 
   function jobLines(job, done) {
@@ -41,6 +43,7 @@
     const line = p
       ? t("{done} of {total}, {rate} a second, {left} s left", { done: p.done, total: p.total, rate: p.rate, left: p.left })
       : job.state === "waiting" ? t("Waiting for the step before.") : t("The program is starting; on a busy machine that takes half a minute.");
+    if (!may) return [bar, make("p", { class: "quiet" }, line)];
     const stop = make("button", { class: "plain", type: "button" }, t("Cancel"));
     stop.addEventListener("click", () => ask("/start/cancel", {}).then(look, (error) => say(error.message)));
     return [bar, make("p", { class: "quiet" }, line), stop];
@@ -101,7 +104,7 @@
     byId("choices").replaceWith(page.getElementById("choices"));
     const same = [...document.querySelectorAll("#choices input")].find((each) => each.value === chosen);
     if (same) same.checked = true;
-    byId("begin").disabled = !document.querySelector("#choices input");
+    byId("begin").disabled = !may || !document.querySelector("#choices input");
   }
 
   byId("folders").addEventListener("submit", (event) => {

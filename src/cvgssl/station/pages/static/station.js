@@ -5,9 +5,13 @@ const station = (() => {
   const words = JSON.parse(document.getElementById("words").textContent);
   const csrf = document.querySelector("meta[name=csrf]").content;
 
-  /** A text in the language of the page; {names} in it are replaced by `values`. */
+  const isEnglish = document.documentElement.lang === "en";
+
+  /** A text in the language of the page; {names} in it are replaced by `values`. English has
+   * another one where {n} is one. */
   function t(text, values = {}) {
-    return (words[text] ?? text).replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+    const found = isEnglish && String(values.n) !== "1" ? text : words[text] ?? text;
+    return found.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
   }
 
   /** JSON of `path`; POST where there is a body (an object, or FormData). Throws Error with its `status`. */
