@@ -236,7 +236,9 @@ def test_a_new_class_by_one_review(
         expect(page.locator("#picture")).not_to_have_attribute("data-number", number or "")
         page.keyboard.press("f")
         expect(page.locator("#fitting")).to_contain_text("is being made")
-        page.goto("/models")
+        page.reload()  # in the middle of the work
+        expect(page.locator("#fitting")).to_contain_text("Version 2 is there.", timeout=240_000)
+        page.keyboard.press("l")
         second = page.locator("[data-version='2']")
         expect(second.get_by_text(f"{new.name} 1")).to_be_visible(timeout=240_000)
         second.get_by_role("button", name="What would change?").click()
