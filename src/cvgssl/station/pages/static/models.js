@@ -151,10 +151,12 @@
     await look();
   }
 
+  const given = new URLSearchParams(location.search); // versions that a link means
   function choices() {
     for (const [name, first] of [["before", state.live], ["after", state.versions.find((each) => each.number !== state.live)?.number]]) {
       const field = comparing.elements[name];
-      const value = field.value || String(first ?? "");
+      const meant = state.versions.find((each) => String(each.number) === given.get(name))?.number;
+      const value = field.value || String(meant ?? first ?? "");
       field.replaceChildren(...state.versions.map((each) => make("option", { value: each.number }, `${each.number} – ${versionName(each.name)}`)));
       field.value = value;
     }
