@@ -120,7 +120,8 @@
       byId("suspects-card").hidden = !found.length;
       byId("suspects").replaceChildren(...found.map((each) => make("li", { class: "row" },
         make("img", { class: "small", alt: "", src: `/pool/160/${encodeURI(each.picture).replaceAll("#", "%23").replaceAll("?", "%3F")}` }),
-        make("span", { class: "grow" }, t("labelled {label}; by the other labels it is {instead} ({share})", { label: each.label, instead: each.instead, share: percent(each.probability) })))));
+        make("span", { class: "grow" }, t("labelled {label}; by the other labels it is {instead} ({share})", { label: each.label, instead: each.instead, share: percent(each.probability) })),
+        make("a", { class: "button plain", href: `/label?picture=${encodeURIComponent(each.picture)}` }, t("Look")))));
     } catch (error) { say(error.message); }
   }
 
