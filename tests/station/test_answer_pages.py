@@ -220,6 +220,7 @@ def test_a_new_class_by_one_review(
                     " await station.ask('/label/give', { ...picture, label }); }",
                     [picture, folder.name],
                 )
+        _looked_at_again(page, picture, known[-1].name)
         page.evaluate("station.ask('/label/fit', {})")
         page.goto("/models")
         page.get_by_role("button", name="Make it live").click()
@@ -254,6 +255,18 @@ def test_a_new_class_by_one_review(
         assert now["version"] == 2 and now["pictures"][0]["class"] == new.name
 
 
+def _looked_at_again(page: Page, picture: str, label: str) -> None:
+    """Review leads to a doubtful label, as if `picture` had one."""
+    said = {"picture": picture, "label": label, "instead": "?", "probability": 0.9, "who": "local"}
+    for path in ("**/review/suspects", "**/label/state"):
+        page.route(path, lambda route: route.fulfill(json={"suspects": [said]}))
+    page.goto("/review")
+    page.get_by_role("link", name="Look", exact=True).click()
+    expect(page.locator("#name")).to_have_text(picture)
+    expect(page.locator("#already")).to_contain_text(f"somebody called it {label}")
+    page.unroute_all()
+
+
 def test_which_version_is_live(
     start: Start,
     browser: Browser,
@@ -271,6 +284,9 @@ def test_which_version_is_live(
         cards = page.locator("[data-version]")
         expect(cards).to_have_count(2)
         expect(page.locator("[data-version='2'] .tag.good")).to_have_text("live")
+        # one class less than the live one: that is said, and to look comes first
+        expect(cards.nth(1)).to_contain_text("Does not know: crazing")
+        expect(cards.nth(1).locator(".row button").first).to_have_text("What would change?")
         assert not serious_findings(page)
         page.locator("[data-version='1']").get_by_text("What would change?").click()
         expect(page.locator("#comparison")).to_contain_text(
@@ -278,6 +294,7 @@ def test_which_version_is_live(
         )
         page.locator("[data-version='1']").get_by_text("Labels, options and hashes").click()
         expect(page.locator("[data-version='1'] pre")).to_contain_text("head: nearest-mean")
+        expect(page.locator("[data-version='1'] details td").first).to_have_text("inclusion")
         back = page.locator("[data-version='1']").get_by_role("button", name="Go back to it")
         held: list[Route] = []  # a version that takes long to load
         page.route("**/models/live", lambda route: held.append(route))

@@ -17,6 +17,13 @@ const answers = (() => {
     return name === "local" ? t("somebody") : name;
   }
 
+  /** A picture without most of its folders; reviewed ones are called by a hash of 64 digits. */
+  function shortName(name) {
+    const parts = name.split("/");
+    const last = parts.at(-1);
+    return /^[0-9a-f]{64}$/.test(last) ? `${last.slice(0, 8)}…` : parts.slice(-2).join("/");
+  }
+
   function tag(answer) {
     return make("span", { class: `tag ${VERDICTS[answer] ?? ""}` }, named(answer));
   }
@@ -45,5 +52,5 @@ const answers = (() => {
     });
   }
 
-  return { named, who, tag, picture, bars, nearest };
+  return { named, who, shortName, tag, picture, bars, nearest };
 })();

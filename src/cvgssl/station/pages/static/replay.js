@@ -31,7 +31,7 @@
     }
     const counts = make("dl", { class: "facts" }, ...Object.entries(found.counts).flatMap(([name, count]) => [make("dt", {}, name), make("dd", {}, t("{n} labels", { n: count }))]));
     const list = make("details", {}, make("summary", {}, t("All {n} labels", { n: found.labelled })),
-      make("div", { class: "wide" }, make("table", {}, make("tbody", {}, ...found.labels.map(([name, label]) => make("tr", {}, make("td", {}, name.split("/").slice(-2).join("/")), make("td", {}, label)))))));
+      make("div", { class: "wide" }, make("table", {}, make("tbody", {}, ...found.labels.map(([name, label]) => make("tr", {}, make("td", {}, label), make("td", { class: "name" }, answers.shortName(name))))))));
     byId("labels").replaceChildren(counts, list);
   }
 
