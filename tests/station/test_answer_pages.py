@@ -355,6 +355,26 @@ def test_a_second_person_approves(
         assert not serious_findings(wang)
 
 
+def test_messages_of_the_station_in_chinese(
+    start: Start, browser: Browser, recognizer: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "page.png").write_text("<script>alert(1)</script>")
+    with (
+        at_work(start, tmp_path / "station", recognizer) as running,
+        opened(browser, running.port, locale="zh-CN") as page,
+    ):
+        page.goto("/recognize")
+        page.set_input_files("#files", [tmp_path / "page.png", pictures[0]])
+        expect(page.locator("#uploading li")).to_have_text("page.png: 不是已知格式的图片")
+        asked = "station.ask('/replay/999/again').catch((error) => error.message)"
+        assert page.evaluate(asked) == "这里没有此项"
+        page.goto("/models")
+        expect(page.locator("#history")).to_contain_text("命令行")
+    with start(tmp_path / "station") as running:  # programs get what is documented
+        body = running.ask("POST", "/v1/predict", b"x", Accept_Language="zh", Content_Type="a/b")
+        assert body.json["error"].startswith("Content-Type: must be")
+
+
 def test_what_is_no_request_of_a_page(
     start: Start, recognizer: Path, pictures: list[Path], tmp_path: Path
 ) -> None:

@@ -14,6 +14,10 @@ const answers = (() => {
   /** Whoever it was; "local" is somebody who gave no name. */
   function who(name) {
     if (name === "program") return t("a program");
+    if (name === "station") return t("the station");
+    if (name === "command line") return t("the command line");
+    const guest = /^guest (.+)$/.exec(name);
+    if (guest) return t("guest {n}", { n: guest[1] });
     return name === "local" ? t("somebody") : name;
   }
 
