@@ -89,7 +89,7 @@ def test_recognize_and_replay(
         assert any(each["answer"] == "not sure" for each in listed), listed
         for row, each in zip(rows.all(), listed, strict=True):
             names_class = each["answer"] == each["predicted_class"]
-            beside = "" if names_class else f" {each['predicted_class']}"
+            beside = "" if names_class else f" perhaps {each['predicted_class']}"
             expect(row.locator("td").nth(1)).to_have_text(each["answer"] + beside)
         running.predict(pictures[5].read_bytes())  # what programs ask is listed too
         expect(rows).to_have_count(5, timeout=15_000)
@@ -110,6 +110,11 @@ def test_recognize_and_replay(
         expect(detail.locator("figure")).to_have_count(5)
         expect(detail.get_by_text("What the answer relies on")).to_be_visible()
         expect(rows.nth(1)).to_have_attribute("aria-current", "true")
+        expect(detail.locator("figcaption").first).to_contain_text("similarity 0.")
+        page.set_viewport_size({"width": 1280, "height": 860})
+        # in sight at once, and the rest without scrolling inside
+        expect(detail.locator("figure").first).to_be_in_viewport(ratio=0.5)
+        assert detail.evaluate("each => each.scrollHeight <= each.clientHeight")
         assert not serious_findings(page)
         detail.get_by_role("link", name="Replay").click()
         expect(page.get_by_text("The same class and the same probabilities")).to_be_visible()

@@ -15,7 +15,7 @@ from cvgssl.station.alarms import StationAlarm
 from cvgssl.station.answer_rows import Answer
 from cvgssl.station.answering import Answering
 from cvgssl.station.class_keys import ClassKeys
-from cvgssl.station.pages.explaining import MOST_CLASSES
+from cvgssl.station.pages.explaining import MOST_CLASSES, source_of
 from cvgssl.station.pages.shell import Shell, json_object, number_of
 from cvgssl.station.people import Person
 from cvgssl.station.review import Reviews
@@ -99,7 +99,10 @@ class WatchPage:
         examples = [
             self._watching.alarms.example(alarm, each["name"]) for each in alarm.facts["examples"]
         ]
-        nearest = [_short(each["nearest"]) for each in alarm.facts["examples"]]
+        nearest = [
+            {"name": _short(each["nearest"]), "src": source_of(each["nearest"])}
+            for each in alarm.facts["examples"]
+        ]
         labelled = self._watching.alarms.labelled(alarm)
         return {
             "alarm": alarm,

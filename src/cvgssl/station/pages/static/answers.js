@@ -52,7 +52,7 @@ const answers = (() => {
   function nearest(found) {
     if (!found.length) return [make("p", { class: "quiet" }, t("This version names no labelled pictures, or the picture is gone."))];
     return found.map((each) => {
-      return make("figure", { title: each.name }, picture(each.src, each.name), make("figcaption", {}, make("b", {}, each.label), ` ${each.similarity.toFixed(2)}`));
+      return make("figure", { title: each.name }, picture(each.src, each.name), make("figcaption", {}, make("b", {}, each.label), ` ${t("similarity {n}", { n: each.similarity.toFixed(2) })}`));
     });
   }
 

@@ -16,6 +16,7 @@
     const focused = document.activeElement.closest("#now [data-focus]")?.dataset.focus;
     now.innerHTML = await answer.text(); // made by the template, which escapes
     localTimes(now);
+    hideMissing();
     showChosen();
     if (!focused) return;
     // what has gone with its card leaves the focus at what came of it
@@ -89,6 +90,15 @@
     return refresh();
   }
 
+  /** Labelled pictures that the station does not have, such as of a recognizer made elsewhere. */
+  function hideMissing() {
+    for (const image of now.querySelectorAll("img.nearest")) {
+      const hide = () => { image.hidden = true; };
+      if (image.complete && !image.naturalWidth) hide();
+      else image.addEventListener("error", hide);
+    }
+  }
+
   now.addEventListener("click", async (event) => {
     const picture = event.target.closest("[data-picture] button");
     if (picture) {
@@ -127,5 +137,6 @@
       document.getElementById("new-name").focus();
     }
   });
+  hideMissing();
   showChosen();
 })();
