@@ -89,7 +89,7 @@ def test_recognize_and_replay(
         assert any(each["answer"] == "not sure" for each in listed), listed
         for row, each in zip(rows.all(), listed, strict=True):
             names_class = each["answer"] == each["predicted_class"]
-            beside = "" if names_class else f" {each['predicted_class']}"
+            beside = "" if names_class else f" perhaps {each['predicted_class']}"
             expect(row.locator("td").nth(1)).to_have_text(each["answer"] + beside)
         running.predict(pictures[5].read_bytes())  # what programs ask is listed too
         expect(rows).to_have_count(5, timeout=15_000)
@@ -110,6 +110,11 @@ def test_recognize_and_replay(
         expect(detail.locator("figure")).to_have_count(5)
         expect(detail.get_by_text("What the answer relies on")).to_be_visible()
         expect(rows.nth(1)).to_have_attribute("aria-current", "true")
+        expect(detail.locator("figcaption").first).to_contain_text("similarity 0.")
+        page.set_viewport_size({"width": 1280, "height": 860})
+        # in sight at once, and the rest without scrolling inside
+        expect(detail.locator("figure").first).to_be_in_viewport(ratio=0.5)
+        assert detail.evaluate("each => each.scrollHeight <= each.clientHeight")
         assert not serious_findings(page)
         detail.get_by_role("link", name="Replay").click()
         expect(page.get_by_text("The same class and the same probabilities")).to_be_visible()
@@ -220,6 +225,7 @@ def test_a_new_class_by_one_review(
                     " await station.ask('/label/give', { ...picture, label }); }",
                     [picture, folder.name],
                 )
+        _looked_at_again(page, picture, known[-1].name)
         page.evaluate("station.ask('/label/fit', {})")
         page.goto("/models")
         page.get_by_role("button", name="Make it live").click()
@@ -236,7 +242,9 @@ def test_a_new_class_by_one_review(
         expect(page.locator("#picture")).not_to_have_attribute("data-number", number or "")
         page.keyboard.press("f")
         expect(page.locator("#fitting")).to_contain_text("is being made")
-        page.goto("/models")
+        page.reload()  # in the middle of the work
+        expect(page.locator("#fitting")).to_contain_text("Version 2 is there.", timeout=240_000)
+        page.keyboard.press("l")
         second = page.locator("[data-version='2']")
         expect(second.get_by_text(f"{new.name} 1")).to_be_visible(timeout=240_000)
         second.get_by_role("button", name="What would change?").click()
@@ -250,6 +258,18 @@ def test_a_new_class_by_one_review(
         data = next(path for path in strange if path.name == answer["name"]).read_bytes()
         now = running.predict(data).json
         assert now["version"] == 2 and now["pictures"][0]["class"] == new.name
+
+
+def _looked_at_again(page: Page, picture: str, label: str) -> None:
+    """Review leads to a doubtful label, as if `picture` had one."""
+    said = {"picture": picture, "label": label, "instead": "?", "probability": 0.9, "who": "local"}
+    for path in ("**/review/suspects", "**/label/state"):
+        page.route(path, lambda route: route.fulfill(json={"suspects": [said]}))
+    page.goto("/review")
+    page.get_by_role("link", name="Look", exact=True).click()
+    expect(page.locator("#name")).to_have_text(picture)
+    expect(page.locator("#already")).to_contain_text(f"somebody called it {label}")
+    page.unroute_all()
 
 
 def test_which_version_is_live(
@@ -269,6 +289,9 @@ def test_which_version_is_live(
         cards = page.locator("[data-version]")
         expect(cards).to_have_count(2)
         expect(page.locator("[data-version='2'] .tag.good")).to_have_text("live")
+        # one class less than the live one: that is said, and to look comes first
+        expect(cards.nth(1)).to_contain_text("Does not know: crazing")
+        expect(cards.nth(1).locator(".row button").first).to_have_text("What would change?")
         assert not serious_findings(page)
         page.locator("[data-version='1']").get_by_text("What would change?").click()
         expect(page.locator("#comparison")).to_contain_text(
@@ -276,6 +299,7 @@ def test_which_version_is_live(
         )
         page.locator("[data-version='1']").get_by_text("Labels, options and hashes").click()
         expect(page.locator("[data-version='1'] pre")).to_contain_text("head: nearest-mean")
+        expect(page.locator("[data-version='1'] details td").first).to_have_text("inclusion")
         back = page.locator("[data-version='1']").get_by_role("button", name="Go back to it")
         held: list[Route] = []  # a version that takes long to load
         page.route("**/models/live", lambda route: held.append(route))
@@ -334,6 +358,26 @@ def test_a_second_person_approves(
         expect(wang.locator("[data-version='1'] .tag.good")).to_have_text("live")
         expect(wang.locator("#proposals")).to_be_hidden()
         assert not serious_findings(wang)
+
+
+def test_messages_of_the_station_in_chinese(
+    start: Start, browser: Browser, recognizer: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "page.png").write_text("<script>alert(1)</script>")
+    with (
+        at_work(start, tmp_path / "station", recognizer) as running,
+        opened(browser, running.port, locale="zh-CN") as page,
+    ):
+        page.goto("/recognize")
+        page.set_input_files("#files", [tmp_path / "page.png", pictures[0]])
+        expect(page.locator("#uploading li")).to_have_text("page.png: 不是已知格式的图片")
+        asked = "station.ask('/replay/999/again').catch((error) => error.message)"
+        assert page.evaluate(asked) == "这里没有此项"
+        page.goto("/models")
+        expect(page.locator("#history")).to_contain_text("命令行")
+    with start(tmp_path / "station") as running:  # programs get what is documented
+        body = running.ask("POST", "/v1/predict", b"x", Accept_Language="zh", Content_Type="a/b")
+        assert body.json["error"].startswith("Content-Type: must be")
 
 
 def test_what_is_no_request_of_a_page(

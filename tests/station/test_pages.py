@@ -366,3 +366,20 @@ def test_every_text_has_its_chinese() -> None:
     for english, chinese in words.items():
         assert sorted(names.findall(english)) == sorted(names.findall(chinese)), english
         assert re.search(r"[一-鿿]", chinese) or "{" in chinese, english
+
+
+def test_messages_of_the_station_are_translated_with_what_is_in_them() -> None:
+    english, chinese = Words("en"), Words("zh")
+    for message, wanted in (
+        ("only a reviewer may do this", "只有复核人员可以这样做"),
+        ("no answer within 10 seconds", "10 秒内没有回答"),
+        ("version 3: is live already", "版本 3 已经启用"),
+        ("reviewed by {Li} meanwhile", "其间已由 {Li} 复核"),
+        ("of another program", "of another program"),
+    ):
+        assert (english.said(message), chinese.said(message)) == (message, wanted)
+    assert [chinese.who(name) for name in ("guest 10f5", "station", "Li")] == [
+        "访客 10f5",
+        "工作站",
+        "Li",
+    ]

@@ -37,13 +37,19 @@ _KNOWN = (
     " and coalesce(json_extract(facts, '$.pictures_per_part'), 1) = ?"
 )
 
+# asked for by every page that is open, so by SQLite
+_OPEN = (
+    "select count(*) from events where kind = ? and number not in"
+    " (select json_extract(facts, '$.alarm') from events where kind = ?)"
+)
+
 
 @dataclass(frozen=True)
 class StationAlarm:
     """number, at: of its event. source: of the pictures, `facts` name them as `Stream` does.
 
     version: that was live. pictures_per_part: of `AlarmOptions`. settled: what was made of it, or
-    None; who: did.
+    None; who: did. made: number of the re-centred version, and how many labels it learned.
     """
 
     number: int
@@ -54,6 +60,7 @@ class StationAlarm:
     facts: dict[str, Any]
     settled: str | None
     who: str | None
+    made: tuple[int, int] | None = None
 
 
 class Alarms:
@@ -103,14 +110,25 @@ class Alarms:
         for event in reversed([event for event in events if event.kind == ALARM]):
             by = settled.get(event.number)
             how = None if by is None else by.facts["how"]
+            made = None
+            if by is not None and "version" in by.facts:
+                made = by.facts["version"], by.facts["labels"]
             facts = dict(event.facts)
             source, version = facts.pop("source", WATCH), facts.pop("version")
             per_part = facts.pop("pictures_per_part", 1)
             who = None if by is None else by.who
             alarms.append(
-                StationAlarm(event.number, event.at, source, version, per_part, facts, how, who)
+                StationAlarm(
+                    event.number, event.at, source, version, per_part, facts, how, who, made
+                )
             )
         return alarms
+
+    def open(self) -> int:
+        """How many nobody has dealt with."""
+        with self._lock:
+            ((count,),) = self._log.select(_OPEN, [ALARM, SETTLED])
+        return int(count)
 
     def example(self, alarm: StationAlarm, name: str) -> Answer | None:
         """The newest answer to a picture that an alarm names; None where there is none."""
@@ -171,7 +189,7 @@ class Alarms:
         joined = recentre(loaded.version.path, before.values, after.values, made, labelled)
         version = self._answering.add(made, who)
         shutil.rmtree(made, ignore_errors=True)
-        self.settle(number, "recentred", who)
+        self.settle(number, "recentred", who, version=version.number, labels=joined.labels)
         return version.number, joined.labels
 
     def _named(
@@ -196,12 +214,15 @@ class Alarms:
             after.values[np.array([row for _, row in learned.values()], np.intp)],
         )
 
-    def settle(self, number: int, how: Settled, who: str) -> None:
-        """Note what was made of an alarm; raises LookupError where there is none."""
+    def settle(self, number: int, how: Settled, who: str, **made: int) -> None:
+        """Note what was made of an alarm; raises LookupError where there is none.
+
+        made: `version` and `labels` of a re-centred version.
+        """
         if number not in [alarm.number for alarm in self.all()]:
             raise LookupError(f"alarm {number}: there is none")
         with self._lock:
-            self._log.append(SETTLED, who, alarm=number, how=how)
+            self._log.append(SETTLED, who, alarm=number, how=how, **made)
 
     def close(self) -> None:
         """Close the log."""

@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import json
 import os
+import re
 import ssl
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -205,7 +206,13 @@ class MqttSink:
                     topic = self._topic + ("/alarm" if event.kind == ALARM else "")
                     await client.publish(topic, json.dumps(_facts(event)), qos=1)
         except aiomqtt.MqttError as error:
-            raise OSError(one_line(error)) from error
+            raise OSError(_without_number(one_line(error))) from error
+
+
+def _without_number(reason: str) -> str:
+    """Of the system's errors the words; a refused connection is called as that of a webhook."""
+    words = re.sub(r"^\[Errno -?\d+\] ", "", reason)
+    return "the connection was refused" if words == "Connection refused" else words
 
 
 def _cells(event: Event) -> list[str | float | None]:

@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import quote
 
 from cvgssl.heads.verdicts import NOT_SURE
-from cvgssl.recognizer.predict import Neighbour
 from cvgssl.runtime.errors import UserError
 from cvgssl.station.answer_rows import Answer
 from cvgssl.station.answering import Answering
@@ -45,7 +44,9 @@ class Explaining:
                 shown["sure_from"] = self.evidence.sure_from(answer.version)
             if data is not None:
                 nearest = self.evidence.nearest(data, answer.version)
-                shown["nearest"] = [asdict(each) | {"src": source_of(each)} for each in nearest]
+                shown["nearest"] = [
+                    asdict(each) | {"src": source_of(each.name)} for each in nearest
+                ]
         except (UserError, LookupError, BusyError) as error:
             shown["reason"] = str(error)
         return shown
@@ -70,12 +71,12 @@ class Explaining:
         return self.about(self.version(number))
 
 
-def source_of(neighbour: Neighbour) -> str:
+def source_of(name: str) -> str:
     """The address of a labelled picture: one of the pool, or one that was reviewed."""
-    path = PurePosixPath(neighbour.name)
+    path = PurePosixPath(name)
     if path.parent.name == REVIEWED and len(path.name) == 64:
         return f"/kept/160/{path.name}"
-    return f"/pool/160/{quote(neighbour.name)}"
+    return f"/pool/160/{quote(name)}"
 
 
 def review_shown(review: Review) -> dict[str, Any]:

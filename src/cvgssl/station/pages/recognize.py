@@ -73,7 +73,9 @@ class RecognizePage:
         rows = await self._routes.answer(pictures, loaded, PAGE, person.name)
         await run_in_threadpool(self._answers.settle)  # so that the list has them
         refused = [
-            {"name": each["name"], "reason": each["error"]} for each in rows if "error" in each
+            {"name": each["name"], "reason": self._shell.said(request, each["error"])}
+            for each in rows
+            if "error" in each
         ]
         kept = len(rows) - len(refused)
         return JSONResponse({"kept": kept, "refused": refused}, 200 if kept else 422)
@@ -111,7 +113,9 @@ class RecognizePage:
 
     async def _answer(self, request: Request, person: Person) -> Response:  # noqa: ARG002
         number = request.path_params["number"]
-        return JSONResponse(await run_in_threadpool(self._explaining.explained, number))
+        facts = await run_in_threadpool(self._explaining.explained, number)
+        facts["reason"] = self._shell.said(request, facts["reason"])
+        return JSONResponse(facts)
 
     async def _picture(self, request: Request, person: Person) -> Response:  # noqa: ARG002
         side, sha256 = request.path_params["side"], request.path_params["sha256"]

@@ -44,9 +44,9 @@ class ReplayPage:
 
     async def _again(self, request: Request, person: Person) -> Response:  # noqa: ARG002
         try:
-            return JSONResponse(
-                await run_in_threadpool(self._replayed, request.path_params["number"])
-            )
+            facts = await run_in_threadpool(self._replayed, request.path_params["number"])
+            facts["reason"] = self._shell.said(request, facts["reason"])
+            return JSONResponse(facts)
         except BusyError as busy:
             again = {"Retry-After": str(busy.retry_after)}
             raise HTTPException(503, "as many pictures wait as may", again) from busy

@@ -7,6 +7,7 @@ time in them goes through `run_in_threadpool`.
 
 import errno
 import json
+import re
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
@@ -29,7 +30,7 @@ from cvgssl.station.config import StationConfig
 from cvgssl.station.guard import POLICY
 from cvgssl.station.lines import write_line
 from cvgssl.station.pages.hidden_folders import HiddenFolders
-from cvgssl.station.people import People, Person, csrf_token, is_own_form
+from cvgssl.station.people import GUEST, People, Person, csrf_token, is_own_form
 
 View = Callable[[Request, Person], Awaitable[Response]]
 Logged = Callable[..., Callable[[Request], Awaitable[Response]]]
@@ -193,10 +194,16 @@ class Shell:
     async def failure(self, request: Request, error: HTTPException) -> Response:
         """What went wrong: a page for people, JSON for programs and JavaScript."""
         wants_page = "text/html" in request.headers.get("accept", "")
+        is_program = "session" not in request.scope or request.url.path.startswith("/v1/")
+        message = error.detail if is_program else self.said(request, error.detail)
         if not wants_page or "session" not in request.scope:
-            return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+            return JSONResponse({"error": message}, error.status_code, error.headers)
         person = self.people.person(request.session)
-        return self.render(request, "problem.html", person, error.status_code, message=error.detail)
+        return self.render(request, "problem.html", person, error.status_code, message=message)
+
+    def said(self, request: Request, message: str) -> str:
+        """A message of the station itself in the language of the request."""
+        return Words(self.language(request)).said(message)
 
 
 def _trouble(error: Exception) -> HTTPException:
@@ -260,6 +267,7 @@ class Words:
     def __init__(self, language: str) -> None:
         self._is_english = language == "en"
         self._by_english = _words(language)
+        self._said = [] if self._is_english else _said(language)
 
     def __call__(self, text: str, **values: object) -> str:
         """The text with `values` in place of its {names}; in English that of one where n is one."""
@@ -267,9 +275,44 @@ class Words:
         translated = text if is_itself else self._by_english.get(text, text)
         return translated.format(**values) if values else translated
 
+    def said(self, message: str) -> str:
+        """A message of the station itself, by the first entry `said ...` that it is like."""
+        for pattern, translated in self._said:
+            if match := pattern.fullmatch(message):
+                return translated.format(**match.groupdict())
+        return message
+
+    def who(self, name: str) -> str:
+        """Whoever it was; as `answers.who` in JavaScript."""
+        if name.startswith(f"{GUEST} "):
+            return self("guest {n}", n=name.removeprefix(f"{GUEST} "))
+        return self(_WHO[name]) if name in _WHO else name
+
     def all(self) -> Mapping[str, str]:
         """All that differ from the English ones, for the same in JavaScript."""
         return self._by_english
+
+
+_SAID = "said "  # before messages of the station among the words
+_WHO = {
+    "local": "somebody", "program": "a program", "station": "the station",
+    "command line": "the command line",
+}  # fmt: skip
+
+
+@cache
+def _said(language: str) -> list[tuple[re.Pattern[str], str]]:
+    """What messages are like, those without {names} first, and their translations."""
+    found = [
+        (key.removeprefix(_SAID), text)
+        for key, text in _words(language).items()
+        if key.startswith(_SAID)
+    ]
+    found.sort(key=lambda pair: pair[0].count("{"))
+    return [
+        (re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+)", re.escape(key)), re.DOTALL), text)
+        for key, text in found
+    ]
 
 
 @cache

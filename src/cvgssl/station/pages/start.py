@@ -110,7 +110,9 @@ class StartPage:
                 await run_in_threadpool(self._pool.upload, picture.data, name, person.name)
                 kept += 1
             except UnreadablePicture as error:
-                refused.append({"name": picture.name, "reason": error.reason})
+                refused.append(
+                    {"name": picture.name, "reason": self._shell.said(request, error.reason)}
+                )
         return JSONResponse({"kept": kept, "refused": refused}, 200 if kept else 422)
 
     async def _cancel(self, request: Request, person: Person) -> Response:  # noqa: ARG002

@@ -1,5 +1,6 @@
 """Watch: what arrives, where answers go, counts, and what to do where pictures have changed."""
 
+from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -14,6 +15,7 @@ from cvgssl.station.alarms import StationAlarm
 from cvgssl.station.answer_rows import Answer
 from cvgssl.station.answering import Answering
 from cvgssl.station.class_keys import ClassKeys
+from cvgssl.station.pages.explaining import MOST_CLASSES, source_of
 from cvgssl.station.pages.shell import Shell, json_object, number_of
 from cvgssl.station.people import Person
 from cvgssl.station.review import Reviews
@@ -46,6 +48,7 @@ class WatchPage:
         return [
             shell.page("/watch", self._page),
             shell.data("/watch/now", self._now),
+            shell.data("/watch/alarms", self._alarms),  # by the menu of every page
             shell.action("/watch/settle", self._settle, reviewer=True),
             shell.action("/watch/recentre", self._recentre, reviewer=True),
         ]
@@ -58,21 +61,38 @@ class WatchPage:
         facts = await run_in_threadpool(self._facts)
         return self._shell.render(request, "watch_now.html", person, **facts)
 
+    async def _alarms(self, request: Request, person: Person) -> Response:  # noqa: ARG002
+        return JSONResponse({"open": await run_in_threadpool(self._watching.alarms.open)})
+
     def _facts(self) -> dict[str, Any]:
         hours, counts = self._watching.counts(_HOURS)
         alarms = self._watching.alarms.all()[:_ALARMS]
         open_alarm = next((alarm for alarm in alarms if alarm.settled is None), None)
-        live, folder = self._answering.live, self._watching.folder
-        keys = dict(self._keys())
+        folder, keys = self._watching.folder, self._keys()
         return {
             "folder": None if folder is None else PurePath(folder).name or folder,
             "sources": self._watching.sources(),
             "sinks": self._watching.sinks(),
-            "chart": chart(hours, counts, keys),
+            "chart": chart(hours, counts, dict(keys)),
             "alarms": alarms,
             "open": None if open_alarm is None else self._alarm(open_alarm),
-            "classes": list(dict.fromkeys([*keys, *(live.recognizer.classes if live else ())])),
+            "made": self._made(alarms),
+            "keys": keys,
         }
+
+    def _made(self, alarms: Sequence[StationAlarm]) -> dict[str, int] | None:
+        """The newest version, where it was re-centred and did not become live yet."""
+        newest = max((each.number for each in self._answering.versions()), default=0)
+        live = self._answering.live
+        for each in alarms:
+            if each.made is None or each.made[0] != newest:
+                continue
+            before = each.version if live is None else live.version.number
+            version, labels = each.made
+            return None if before == version else {
+                "version": version, "labels": labels, "before": before
+            }  # fmt: skip
+        return None
 
     def _alarm(self, alarm: StationAlarm) -> dict[str, Any]:
         """The one that nobody has dealt with, with its pictures."""
@@ -80,7 +100,10 @@ class WatchPage:
             self._watching.alarms.example(alarm, example["name"])
             for example in alarm.facts["examples"]
         ]
-        nearest = [_short(example["nearest"]) for example in alarm.facts["examples"]]
+        nearest = [
+            {"name": _short(example["nearest"]), "src": source_of(example["nearest"])}
+            for example in alarm.facts["examples"]
+        ]
         labelled = self._watching.alarms.labelled(alarm)
         return {
             "alarm": alarm,
@@ -156,5 +179,6 @@ def _shown(answer: Answer) -> dict[str, Any]:
         "predicted_class": answer.predicted_class,
         "answer": answer.answer,
         "probability": answer.probability,
+        "likely": sorted(answer.probabilities.items(), key=lambda pair: -pair[1])[:MOST_CLASSES],
         "truth": answer.truth,
     }

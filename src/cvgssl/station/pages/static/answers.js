@@ -14,7 +14,18 @@ const answers = (() => {
   /** Whoever it was; "local" is somebody who gave no name. */
   function who(name) {
     if (name === "program") return t("a program");
+    if (name === "station") return t("the station");
+    if (name === "command line") return t("the command line");
+    const guest = /^guest (.+)$/.exec(name);
+    if (guest) return t("guest {n}", { n: guest[1] });
     return name === "local" ? t("somebody") : name;
+  }
+
+  /** A picture without most of its folders; reviewed ones are called by a hash of 64 digits. */
+  function shortName(name) {
+    const parts = name.split("/");
+    const last = parts.at(-1);
+    return /^[0-9a-f]{64}$/.test(last) ? `${last.slice(0, 8)}…` : parts.slice(-2).join("/");
   }
 
   function tag(answer) {
@@ -41,9 +52,9 @@ const answers = (() => {
   function nearest(found) {
     if (!found.length) return [make("p", { class: "quiet" }, t("This version names no labelled pictures, or the picture is gone."))];
     return found.map((each) => {
-      return make("figure", { title: each.name }, picture(each.src, each.name), make("figcaption", {}, make("b", {}, each.label), ` ${each.similarity.toFixed(2)}`));
+      return make("figure", { title: each.name }, picture(each.src, each.name), make("figcaption", {}, make("b", {}, each.label), ` ${t("similarity {n}", { n: each.similarity.toFixed(2) })}`));
     });
   }
 
-  return { named, who, tag, picture, bars, nearest };
+  return { named, who, shortName, tag, picture, bars, nearest };
 })();

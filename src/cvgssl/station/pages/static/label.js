@@ -312,6 +312,13 @@ if (document.getElementById("labelling")) {
       actions[byKey[event.key.length === 1 ? event.key.toLowerCase() : event.key]]();
     } else if (event.key === "Escape") setBox(null);
   });
-  next();
+  /** Begin with the label that a link of Review means, where it is still a doubtful one. */
+  async function begin() {
+    const meant = new URLSearchParams(location.search).get("picture");
+    const { suspects } = meant ? await ask("/label/state").catch(() => ({ suspects: [] })) : { suspects: [] };
+    const suspect = suspects.find((each) => each.picture === meant);
+    await (suspect ? again(suspect) : next());
+  }
+  begin();
   look();
 }

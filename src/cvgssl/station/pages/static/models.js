@@ -59,7 +59,16 @@
       ? t("{n} labels and {m} pictures without; {head} on {encoder}", { n: each.labels, m: each.unlabelled, head: each.head, encoder: each.encoder || t("an exported encoder") })
       : each.encoder;
     return make("section", { class: `card version${live ? " live" : ""}`, "data-version": each.number },
-      head, figures, make("p", { class: "row tags" }, ...shown), make("p", { class: "quiet" }, made), buttons(each, live), isLoading(each), exported(each), facts(each));
+      head, figures, make("p", { class: "row tags" }, ...shown), make("p", { class: "quiet" }, made), lacking(each), buttons(each, live), isLoading(each), exported(each), facts(each));
+  }
+
+  /** Classes of the live version that another one would call by others' names. */
+  function lacking(each) {
+    const live = state.versions.find((one) => one.number === state.live);
+    if (!live || each === live) return "";
+    const names = Object.keys(live.classes).filter((name) => !(name in each.classes));
+    if (!names.length) return "";
+    return make("p", { class: "bad lacking" }, t("Does not know: {classes}", { classes: names.join(", ") }));
   }
 
   function buttons(each, live) {
@@ -69,12 +78,11 @@
       const key = newest ? [" ", make("kbd", {}, "L")] : [];
       const go = make("button", { type: "button", id: newest ? "go-live" : null, disabled: !state.may || loading > 0 }, two ? t("Propose it") : (state.live && each.number < state.live ? t("Go back to it") : t("Make it live")), ...key);
       go.addEventListener("click", () => loadedWhile(each.number, () => change("/models/live", { version: each.number }, (found) => say(found.proposed ? t("A second person has to approve it.") : t("Version {n} answers from now on.", { n: each.number })))));
-      row.append(go);
       if (state.live) {
         const compare = make("button", { class: "plain", type: "button" }, t("What would change?"));
         compare.addEventListener("click", () => begin(state.live, each.number));
-        row.append(compare);
-      }
+        row.append(...(lacking(each) ? [compare, go] : [go, compare])); // first to look, then to go
+      } else row.append(go);
     }
     if (each.report) row.append(make("a", { class: "button plain", href: `/models/${each.number}/report`, target: "_blank" }, t("Report")));
     if (each.file) row.append(make("a", { class: "button plain", href: `/models/${each.number}/export`, download: true }, t("Download ONNX")));
@@ -119,7 +127,7 @@
           make("pre", {}, found.options || t("No options are known.")),
           make("dl", { class: "hashes" }, make("dt", {}, t("version")), make("dd", {}, found.sha256),
             ...Object.entries(found.hashes).flatMap(([name, value]) => [value].flat().filter(Boolean).flatMap((hash) => [make("dt", {}, name), make("dd", {}, hash)]))),
-          make("div", { class: "wide" }, make("table", {}, make("tbody", {}, ...found.labels.slice(0, 500).map(([name, label]) => make("tr", {}, make("td", {}, name.split("/").slice(-2).join("/")), make("td", {}, label)))))),
+          make("div", { class: "wide" }, make("table", {}, make("tbody", {}, ...found.labels.slice(0, 500).map(([name, label]) => make("tr", {}, make("td", {}, label), make("td", { class: "name" }, answers.shortName(name))))))),
         );
       } catch (error) { say(error.message); }
     };
@@ -131,7 +139,7 @@
   function showProposals() {
     byId("proposals").hidden = !state.proposals.length;
     byId("proposal-list").replaceChildren(...state.proposals.map((each) => {
-      const row = make("li", { class: "row" }, make("span", { class: "grow" }, t("{who} proposes version {n} in place of version {m}", { who: answers.who(each.who), n: each.version, m: each.replaces })));
+      const row = make("li", { class: "row" }, make("span", { class: "grow" }, t("{who} proposes version {n} in place of version {m}", { who: answers.who(each.who), n: each.version, m: each.replaces }), lacking(state.versions.find((one) => one.number === each.version))));
       const compare = make("button", { class: "plain", type: "button" }, t("What would change?"));
       compare.addEventListener("click", () => begin(each.replaces, each.version));
       if (each.replaces) row.append(compare);
@@ -151,10 +159,12 @@
     await look();
   }
 
+  const given = new URLSearchParams(location.search); // versions that a link means
   function choices() {
     for (const [name, first] of [["before", state.live], ["after", state.versions.find((each) => each.number !== state.live)?.number]]) {
       const field = comparing.elements[name];
-      const value = field.value || String(first ?? "");
+      const meant = state.versions.find((each) => String(each.number) === given.get(name))?.number;
+      const value = field.value || String(meant ?? first ?? "");
       field.replaceChildren(...state.versions.map((each) => make("option", { value: each.number }, `${each.number} – ${versionName(each.name)}`)));
       field.value = value;
     }

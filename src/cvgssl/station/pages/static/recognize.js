@@ -65,17 +65,24 @@
       const name = each.name || t("without a name");
       const open = make("button", { class: "open", type: "button", "aria-label": `${name}: ${answers.named(each.answer)}` },
         each.kept ? answers.picture(`/kept/160/${each.sha256}`) : make("span", { class: "thumb gone" }, "–"));
-            const review = each.review && each.review.right !== null
+      const review = each.review && each.review.right !== null
         ? make("span", { class: each.review.right ? "good" : "bad" }, each.review.right ? " ✓" : " ✗") : "";
       const row = make("tr", { "data-number": each.number, "aria-current": each.number === chosen ? "true" : null },
-        make("td", {}, open), make("td", {}, answers.tag(each.answer), each.answer === each.predicted_class ? "" : make("span", { class: "quiet" }, ` ${each.predicted_class}`), review), make("td", { class: "number" }, percent(each.probability)),
-        make("td", { class: "name" }, name), make("td", {}, String(each.version)), make("td", { class: "quiet" }, station.when(each.at, "second")));
+        make("td", {}, open), make("td", {}, answers.tag(each.answer), likeliest(each), review), make("td", { class: "number" }, each.answer === "unknown" ? "–" : percent(each.probability)),
+        make("td", { class: "name", title: name }, name), make("td", {}, String(each.version)), make("td", { class: "quiet" }, station.when(each.at, "second")));
       row.addEventListener("click", async () => { await choose(each.number); if (narrow.matches) byId("detail").scrollIntoView({ block: "start" }); });
       return row;
     }));
     byId("rows").querySelector(`[data-number="${focused}"] button`)?.focus();
     byId("empty").hidden = rows.length > 0;
     byId("more").hidden = !more;
+  }
+
+  /** Of an answer that names no class: the class that comes nearest. Of "unknown" its probability
+   * says nothing, for it is shared among the classes that the version knows. */
+  function likeliest({ answer, predicted_class: name }) {
+    if (answer === name) return "";
+    return make("span", { class: "quiet" }, ` ${answer === "unknown" ? t("most like {name}", { name }) : t("perhaps {name}", { name })}`);
   }
 
   async function choose(number) {
@@ -92,14 +99,18 @@
 
   function explain(found) {
     const parts = [];
-    if (found.kept) parts.push(make("img", { class: "large", src: `/kept/1280/${found.sha256}`, alt: t("the picture {name}", { name: found.name }) }));
-    else parts.push(make("p", { class: "quiet" }, t("The picture is not kept any more.")));
-    parts.push(make("p", { class: "row between" }, make("span", { class: "big" }, answers.named(found.answer)), make("span", { class: "quiet" }, t("probability {share}", { share: percent(found.probability, 1) }))));
-    if (found.answer === "unknown") parts.push(make("p", { class: "quiet" }, t("It is unlike all labelled pictures; the classes below are the least unlike.")));
-    if (found.answer === "not sure") parts.push(make("p", { class: "quiet" }, whyNotSure(found)));
+    const beside = [];
+    if (found.kept) beside.push(make("img", { class: "large", src: `/kept/1280/${found.sha256}`, alt: t("the picture {name}", { name: found.name }) }));
+    else beside.push(make("p", { class: "quiet" }, t("The picture is not kept any more.")));
+    const share = make("p", { class: "quiet" }, found.answer === "unknown"
+      ? t("It is unlike all labelled pictures; the classes below are the least unlike.")
+      : t("probability {share}", { share: percent(found.probability, 1) }));
+    beside.push(make("div", {}, make("p", { class: "big" }, answers.named(found.answer)), share, answers.bars(found.probabilities)));
+    parts.push(make("div", { class: "look" }, ...beside));
     if (found.review) parts.push(make("p", {}, t("{who} reviewed it: {what}", { who: answers.who(found.review.who), what: found.review.label || (found.review.right ? t("right") : t("wrong")) })));
-    parts.push(answers.bars(found.probabilities), make("h2", {}, t("Most alike labelled pictures")),
+    parts.push(make("h2", {}, t("Most alike labelled pictures")),
       make("div", { class: "grid near" }, ...answers.nearest(found.nearest)));
+    if (found.answer === "not sure") parts.push(make("p", { class: "quiet" }, whyNotSure(found)));
     if (found.decided) {
       const technical = found.decided.split("\n").map((line) => make("p", { class: "quiet" }, line));
       parts.push(make("h2", {}, t("What the answer relies on")));

@@ -1,6 +1,6 @@
 "use strict";
 {
-  const { t, ask, make, percent } = station;
+  const { t, ask, make, percent, versionName } = station;
   const byId = (id) => document.getElementById(id);
 
   function line(good, text) {
@@ -23,7 +23,7 @@
       lines.push(make("p", { class: "bad" }, t("It cannot be computed again: {reason}", { reason: found.reason })));
     }
     lines.push(line(found.whole, found.whole ? t("The files of version {n} are those that were added.", { n: found.version }) : t("The files of version {n} have been changed.", { n: found.version })));
-    lines.push(make("p", { class: "quiet hash" }, `${found.name} · SHA-256 ${found.sha256}`));
+    lines.push(make("p", { class: "quiet hash" }, `${versionName(found.name)} · SHA-256 ${found.sha256}`));
     byId("again").replaceChildren(...lines);
     if (!found.labels.length) {
       byId("labels").replaceChildren(make("p", { class: "quiet" }, t("This version names no labels.")));
@@ -31,7 +31,7 @@
     }
     const counts = make("dl", { class: "facts" }, ...Object.entries(found.counts).flatMap(([name, count]) => [make("dt", {}, name), make("dd", {}, t("{n} labels", { n: count }))]));
     const list = make("details", {}, make("summary", {}, t("All {n} labels", { n: found.labelled })),
-      make("div", { class: "wide" }, make("table", {}, make("tbody", {}, ...found.labels.map(([name, label]) => make("tr", {}, make("td", {}, name.split("/").slice(-2).join("/")), make("td", {}, label)))))));
+      make("div", { class: "wide" }, make("table", {}, make("tbody", {}, ...found.labels.map(([name, label]) => make("tr", {}, make("td", {}, label), make("td", { class: "name" }, answers.shortName(name))))))));
     byId("labels").replaceChildren(counts, list);
   }
 

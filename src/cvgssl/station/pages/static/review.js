@@ -120,8 +120,33 @@
       byId("suspects-card").hidden = !found.length;
       byId("suspects").replaceChildren(...found.map((each) => make("li", { class: "row" },
         make("img", { class: "small", alt: "", src: `/pool/160/${encodeURI(each.picture).replaceAll("#", "%23").replaceAll("?", "%3F")}` }),
-        make("span", { class: "grow" }, t("labelled {label}; by the other labels it is {instead} ({share})", { label: each.label, instead: each.instead, share: percent(each.probability) })))));
+        make("span", { class: "grow" }, t("labelled {label}; by the other labels it is {instead} ({share})", { label: each.label, instead: each.instead, share: percent(each.probability) })),
+        make("a", { class: "button plain", href: `/label?picture=${encodeURIComponent(each.picture)}` }, t("Look")))));
     } catch (error) { say(error.message); }
+  }
+
+  let following;
+  /** Say how far the next version is, until it is there. */
+  async function follow() {
+    clearTimeout(following);
+    try {
+      const { fit, versions } = await ask("/models/state");
+      if (showFit(fit, versions)) return;
+    } catch (error) { say(error.message); }
+    following = setTimeout(follow, 1000);
+  }
+
+  function showFit(job, versions) {
+    const place = byId("fitting");
+    if (job?.state === "failed") place.replaceChildren(make("span", { class: "bad" }, job.message));
+    else if (job?.state === "done") {
+      place.replaceChildren(make("span", { class: "good" }, t("Version {n} is there.", { n: versions[0].number })), " ",
+        make("a", { class: "button", id: "see", href: "/models" }, t("See it and make it live"), " ", make("kbd", {}, "L")));
+    } else if (["waiting", "running"].includes(job?.state)) {
+      if (!place.querySelector("progress")) place.replaceChildren(make("progress", { "aria-label": t("progress") }), " ", t("The next version is being made."));
+      return false;
+    } else place.replaceChildren();
+    return true;
   }
 
   const actions = {
@@ -146,9 +171,10 @@
     fit: async () => {
       try {
         await ask("/label/fit", {});
-        byId("fitting").textContent = t("The next version is being made; Models shows it.");
+        follow();
       } catch (error) { say(error.message); }
     },
+    see: () => byId("see")?.click(),
   };
   for (const button of document.querySelectorAll("[data-do]")) button.addEventListener("click", () => actions[button.dataset.do]());
   for (const button of document.querySelectorAll("[data-kind]")) {
@@ -171,7 +197,7 @@
   byId("new-name").addEventListener("keydown", (event) => {
     if (event.key === "Escape") { event.target.value = ""; event.target.blur(); byId("naming").hidden = true; }
   });
-  const byKey = { Enter: "right", x: "wrong", n: "name", "?": "unsure", s: "skip", u: "undo", f: "fit" };
+  const byKey = { Enter: "right", x: "wrong", n: "name", "?": "unsure", s: "skip", u: "undo", f: "fit", l: "see" };
   document.addEventListener("keydown", (event) => {
     if (!isForPage(event) || (event.key === "Enter" && event.target.closest("button, a, summary"))) return;
     const chosen = queue.length ? onKey(event, keys) : undefined;
@@ -187,4 +213,6 @@
   refill();
   figures();
   suspects();
+  // one that was asked for before the page was loaded again
+  ask("/models/state").then(({ fit }) => { if (["waiting", "running"].includes(fit?.state)) follow(); }, () => {});
 }
