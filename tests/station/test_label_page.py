@@ -16,7 +16,7 @@ from cvgssl.station.answer_rows import PROGRAM
 from cvgssl.station.answers import Answers
 from cvgssl.station.events import LOG, EventLog
 from cvgssl.station.jobs import ASKED, ENDED
-from cvgssl.station.labels import Labels
+from cvgssl.station.labels import Labels, NewLabel
 from cvgssl.station.models import Models
 from cvgssl.station.picture_store import PictureStore
 from cvgssl.station.pool import Pool
@@ -62,7 +62,7 @@ def labelled(
         if name not in left:
             digest = hashlib.sha256((line / name).read_bytes()).hexdigest()
             label = mistakes.get(name, name.split("-")[0])
-            labels.give(name, digest, label, "anna", None, None)
+            labels.give(NewLabel(name, digest, label), "anna")
     labels.close()
     pool.close()
     return station

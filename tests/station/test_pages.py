@@ -68,6 +68,7 @@ def sign_in(page: Page, name: str) -> None:
     page.get_by_label("Secret").fill(SECRETS[name])
     page.keyboard.press("Enter")
     expect(page.get_by_role("navigation")).to_be_visible()
+    page.wait_for_load_state()  # its scripts listen now
 
 
 def test_signing_in_and_what_is_refused(start: Start, browser: Browser, tmp_path: Path) -> None:
