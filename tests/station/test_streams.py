@@ -106,9 +106,7 @@ def test_a_lamp_fails_behind_programs_and_the_station_is_killed(
         assert "<h3>POST /v1/predict</h3>" in shown and "than before from HTTP." in shown
         pictures = [f'/kept/160/{each["name"]}" alt="' for each in alarm["examples"]]
         assert all(each in shown for each in pictures)
-        assert (
-            shown.count("<figure data-picture=") == 3
-        )  # to be labelled, since the first that changed
+        assert shown.count("<figure data-picture=") == 3  # since the first that changed
         running.process.kill()
         running.process.wait()
     with start(folder, *words) as running:
