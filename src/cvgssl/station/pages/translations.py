@@ -54,15 +54,15 @@ class Words:
 @cache
 def _said(language: str) -> list[tuple[re.Pattern[str], str]]:
     """What messages are like, those without {names} first, and their translations."""
-    found = [
+    pairs = [
         (key.removeprefix(_SAID), text)
         for key, text in _words(language).items()
         if key.startswith(_SAID)
     ]
-    found.sort(key=lambda pair: pair[0].count("{"))
+    pairs.sort(key=lambda pair: pair[0].count("{"))
     return [
         (re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+)", re.escape(key)), re.DOTALL), text)
-        for key, text in found
+        for key, text in pairs
     ]
 
 
