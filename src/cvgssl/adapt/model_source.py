@@ -29,7 +29,7 @@ NORMALIZATIONS = {"half": HALF, "imagenet": IMAGENET, "clip": CLIP}
 class ModelSource:
     """Makes the backbone and head that each draw starts from.
 
-    backbone: with the weights and normalisation to start from; drawn again where weights are random.
+    backbone: with the weights and normalisation to start from; drawn again where it is random.
     report: what was read from `--pretrained`; None from scratch.
     part: what fine-tuning changes; None where it does not.
     """
