@@ -58,7 +58,9 @@ class _Network:
     def __init__(self, compiled: Any) -> None:
         (self._shape,) = (tuple(port.shape) for port in compiled.inputs)
         self._outputs = [tuple(port.shape)[1:] for port in compiled.outputs]
-        self._queue = import_openvino().AsyncInferQueue(compiled)
+        # as many wait as run: a thread of OpenVINO is not idle until Python gives it the next
+        running = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+        self._queue = import_openvino().AsyncInferQueue(compiled, 2 * running)
 
     def __call__(self, pictures: Pixels, /) -> list[NDArray[np.float32]]:
         kept = [np.empty((len(pictures), *shape), np.float32) for shape in self._outputs]
