@@ -14,8 +14,8 @@ labelled pictures, as in `cvgssl fit`.
 Figures are per cent, mean over splits, dominating classes and draws. First macro-recall on the
 queries; then the agreement by which `auto` decides; then of what `fit` makes of `auto`, on queries
 drawn with the shares of the classes that the pool has: expected calibration error, share of the
-pictures that are named surely enough ("not sure" else), and share of wrong ones among these. Test
-pictures are not opened.
+pictures that are answered surely enough ("not sure" else), and share of wrong ones among these.
+Test pictures are not opened.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""`cvgssl fit` as a user runs it: choose, label, fit, name new pictures."""
+"""`cvgssl fit` as a user runs it: choose, label, fit, classify new pictures."""
 
 import csv
 import json

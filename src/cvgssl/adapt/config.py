@@ -118,7 +118,7 @@ class FinetuneConfig(AdaptConfig):
     pseudo_labels: bool = Field(
         default=False,
         description="semi-supervised: train on unlabelled pictures of train/ too, as the head auto "
-        "names them on features of the backbone before fine-tuning",
+        "classifies them on features of the backbone before fine-tuning",
     )
     unlabelled: Path | None = Field(
         default=None,

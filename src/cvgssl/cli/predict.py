@@ -74,7 +74,7 @@ def _go_on(config: PredictConfig) -> None:
     """Name pictures one after the other; ended by a signal, what is at work is finished."""
     from cvgssl.recognizer.growing import GrowingFile
     from cvgssl.recognizer.sorting import Sorter
-    from cvgssl.recognizer.watching import Line, name_listed, watch
+    from cvgssl.recognizer.watching import Line, classify_listed, watch
 
     work, changes = _opened(config)
     sorter = None
@@ -91,7 +91,7 @@ def _go_on(config: PredictConfig) -> None:
         line = Line(work, config, outputs, sorter, on_answer, changes)
         try:
             if config.watch is None:
-                name_listed(line, work.reading.paths)
+                classify_listed(line, work.reading.paths)
             else:
                 with stop_requests() as ends:
                     watch(line, config.watch, config.poll_seconds, ends)
@@ -102,7 +102,7 @@ def _go_on(config: PredictConfig) -> None:
 
 
 def _opened(config: PredictConfig) -> "tuple[Recognition, Changes | None]":
-    """What names the pictures and, with --alarm, what compares them with earlier ones."""
+    """What classifies the pictures and, with --alarm, what compares them with earlier ones."""
     from cvgssl.recognizer.predict import find_nearest, recognition
 
     work = recognition(config)

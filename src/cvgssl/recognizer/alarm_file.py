@@ -28,7 +28,7 @@ def last_alarm(path: Path, recognizer: str) -> ChangeAlarm:
             raise UserError(f"{path}: is about the pictures of another recognizer")
         rows = file.select("select facts from alarms order by number desc limit 1")
     if not rows:
-        raise UserError(f"{path}: holds no alarm; name pictures by --before and --after")
+        raise UserError(f"{path}: holds no alarm; give pictures by --before and --after")
     with parsing(path, "a file of --alarm"):
         return alarm_of(json.loads(rows[0][0]))
 

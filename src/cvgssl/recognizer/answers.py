@@ -150,8 +150,8 @@ def summary(counts: Mapping[str, int]) -> str:
     """How many pictures got which answer, in one line, the commonest first."""
     total = sum(counts.values())
     ordered = sorted(counts.items(), key=lambda item: -item[1])
-    named = ", ".join(f"{label} {count}" for label, count in ordered)
-    return f"{counted(total, 'picture')}: {named}" if total else "no new pictures"
+    by_answer = ", ".join(f"{label} {count}" for label, count in ordered)
+    return f"{counted(total, 'picture')}: {by_answer}" if total else "no new pictures"
 
 
 def too_many_unknown(counts: Mapping[str, int], rate: float) -> str:

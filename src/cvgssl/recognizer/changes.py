@@ -210,7 +210,7 @@ class ChangeLog:
 
 
 class Changes:
-    """What happens to each picture after it was named.
+    """What happens to each picture after it was classified.
 
     recognizer: to be asked instead of the one given. log: what is known of earlier pictures.
     """

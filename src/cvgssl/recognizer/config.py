@@ -186,7 +186,7 @@ class WatchedFolder(CheckedOptions):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PredictOptions(CheckedOptions, GpuOption, RuntimeOption, BatchOptions):
-    """Which pictures are named by which recognizer, and how."""
+    """Which pictures are classified by which recognizer, and how."""
 
     recognizer: Path = Field(
         description="folder of `cvgssl fit`, run folder of finetune or linear, a .safetensors "

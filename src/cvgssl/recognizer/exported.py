@@ -1,4 +1,4 @@
-"""Pictures named by a file of `cvgssl export`, by ONNX Runtime or OpenVINO, without torch.
+"""Pictures classified by a file of `cvgssl export`, by ONNX Runtime or OpenVINO, without torch.
 
 Shape letters: B pictures, K classes.
 """
@@ -55,7 +55,7 @@ class ExportedRecognizer:
 
         squares: B readable ones, in a list of one.
         """
-        return self.named(self.answers(squares))
+        return self.judged(self.answers(squares))
 
     def answers(self, squares: Sequence[Sequence[Square]]) -> list[GraphOutputs]:
         """All that the file says of the same pictures [B]."""
@@ -66,7 +66,7 @@ class ExportedRecognizer:
             if square.pixels is not None
         ]
 
-    def named(
+    def judged(
         self, answers: Sequence[GraphOutputs]
     ) -> tuple[NDArray[np.float32], list[str | None]]:
         """Probabilities and verdicts in them."""

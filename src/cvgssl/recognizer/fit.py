@@ -138,10 +138,10 @@ def _mirrored(
 
 def _card(config: FitConfig, records: list[EncoderRecord], train: FeatureTable) -> RecognizerCard:
     embedding = config.embedding()
-    named, unlabelled = requested_encoders(embedding), config.unlabelled
+    requested, unlabelled = requested_encoders(embedding), config.unlabelled
     encoders = tuple(
         KeptEncoder(replace(encoder.spec, file=_place(encoder)), record)
-        for encoder, record in zip(named, records, strict=True)
+        for encoder, record in zip(requested, records, strict=True)
     )
     options = {key: value for key, value in to_dict(embedding).items() if key not in OF_THE_JOB}
     return RecognizerCard(

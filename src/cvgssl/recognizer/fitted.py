@@ -1,4 +1,4 @@
-"""Pictures named by a recognizer of `cvgssl fit`: encoders found and checked, the head refitted.
+"""Pictures classified by a recognizer of `cvgssl fit`: encoders found, the head refitted.
 
 Where the encoders were compiled before, torch is not imported, which takes longer than the rest.
 

@@ -195,15 +195,15 @@ def check_answers(
     wrong, largest = [], 0.0
     tolerance = INT8_TOLERANCE if exported.int8 else TOLERANCE
     for name, answer, expected in zip(names, answers, wanted, strict=True):
-        named = answer["probabilities"]
-        apart = float(np.abs(named - expected).max())
+        given = answer["probabilities"]
+        apart = float(np.abs(given - expected).max())
         largest = max(largest, apart)
-        now, before = named.argmax(), expected.argmax()
+        now, before = given.argmax(), expected.argmax()
         tie = exported.int8 and expected[before] - expected[now] <= 2 * tolerance
         if (now != before and not tie) or not apart <= tolerance:
             classes = exported.classes
             wrong.append(
-                f"{name} is {classes[now]} with {named[now]:.4f}, by `cvgssl "
+                f"{name} is {classes[now]} with {given[now]:.4f}, by `cvgssl "
                 f"predict` {classes[before]} with {expected[before]:.4f}"
             )
     if wrong:

@@ -1,4 +1,4 @@
-"""What is measured of pictures while they are named, to be compared with earlier ones.
+"""What is measured of pictures while they are classified, to be compared with earlier ones.
 
 Shape letters: B pictures, N train pictures, D numbers of an embedding, V values of a picture, see
 `heads.change.Reference`.
@@ -66,9 +66,9 @@ class Measure:
 
 @dataclass(frozen=True)
 class NotingRecognizer(FittedRecognizer):
-    """One that gives away what it sees while it names pictures.
+    """One that gives away what it sees while it classifies pictures.
 
-    note: called with each batch, by the thread that names it.
+    note: called with each batch, by the thread that classifies it.
     """
 
     note: Callable[[Seen], object]

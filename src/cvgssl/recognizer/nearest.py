@@ -94,7 +94,7 @@ class _Exported:
         answers = self._recognizer.answers(squares)
         with self._parsing():
             near = [self._of(answer) for answer in answers]
-        return *self._recognizer.named(answers), near
+        return *self._recognizer.judged(answers), near
 
     def _parsing(self) -> AbstractContextManager[None]:
         return parsing(self._recognizer.file.path, "a file of `cvgssl export`", "export it again")

@@ -62,14 +62,14 @@ def ask_about_test(
     if not len(test):
         return None, []
     probabilities, _ = head(test.values)
-    named = probabilities.argmax(axis=1)
+    predicted = probabilities.argmax(axis=1)
     answers = [
         AnswerOnTest(name, test.classes[label], test.classes[code], float(row[code]))
         for name, label, code, row in zip(
-            test.names, test.labels, named, probabilities, strict=True
+            test.names, test.labels, predicted, probabilities, strict=True
         )
     ]
-    counts = confusion(test.labels, named, len(test.classes))
+    counts = confusion(test.labels, predicted, len(test.classes))
     by_class = zip(test.classes, recalls(counts), strict=True)
     figures = OnTest(
         len(test),

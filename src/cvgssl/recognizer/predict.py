@@ -129,7 +129,7 @@ def predict(
 
 
 class Recognizing(Protocol):
-    """What names pictures."""
+    """What classifies pictures."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -147,7 +147,7 @@ class Recognizing(Protocol):
 
 @dataclass(frozen=True)
 class Recognition:
-    """Pictures and what names them; the work is done as the batches are asked for.
+    """Pictures and what classifies them; the work is done as the batches are asked for.
 
     file: that says which recognizer it is. with_verdicts: whether predictions have verdicts.
     nearest: what names labelled pictures, too; None for none.
@@ -172,11 +172,11 @@ class Recognition:
         """
         reading = self.reading
         with progress("pictures", len(reading.paths) - start) as advance:
-            yield from self.named(reading, advance, start)
+            yield from self.classified(reading, advance, start)
         check_readable(reading.reasons(), len(reading.paths), reading.options.skip_corrupt)
         warn_if_dark(reading.brightest, self.recognizer.geometries[0])
 
-    def named(
+    def classified(
         self, reading: Reading, advance: Callable[[int], None], start: int = 0
     ) -> Iterator[list[Prediction]]:
         """Predictions of what `reading` gives, a few at a time; it notes what it cannot read.

@@ -1,4 +1,4 @@
-"""Pictures named by a model file of `cvgssl finetune` or `cvgssl linear`.
+"""Pictures classified by a model file of `cvgssl finetune` or `cvgssl linear`.
 
 Where the backbone was compiled before, torch is not imported, which takes longer than the rest.
 
@@ -51,8 +51,8 @@ class OpenSetCheck:
         """ "known", "unknown" or "not sure" [B] for features [B, D] that got classes [B]."""
         rows = features - self.centre
         probabilities, verdicts = self.head.judge(rows)
-        named = self.head.classes_[probabilities.argmax(axis=1)]
-        disputed = (verdicts == KNOWN) & (named != labels)
+        predicted = self.head.classes_[probabilities.argmax(axis=1)]
+        disputed = (verdicts == KNOWN) & (predicted != labels)
         return np.where(disputed, NOT_SURE, verdicts)
 
 

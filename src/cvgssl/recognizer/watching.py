@@ -1,4 +1,4 @@
-"""Pictures named one after the other, as they arrive in a folder or as they are listed.
+"""Pictures classified one after the other, as they arrive in a folder or as they are listed.
 
 Answers go into files that grow, and pictures into folders of their answers. Both say what was done
 before, so that the same command goes on where an earlier one ended, however that was.
@@ -69,7 +69,7 @@ class Line:
             self._tell(self.changes.log.untold)
 
     def is_done(self, path: Path) -> bool:
-        """Whether an earlier command named the picture; brings it to its place if that is left."""
+        """Whether an earlier command classified the picture; brings it to its place if need be."""
         if not self.outputs:
             return self.sorter is not None and self.sorter.has(path)
         answer = self._before.get(picture_key(path))
@@ -83,16 +83,16 @@ class Line:
         """Let what comes from now on under a name of before be a new picture."""
         self._before.clear()
 
-    def name(
+    def classify(
         self, paths: Sequence[Path], claim: Callable[[Path], bool] = lambda _: True
     ) -> dict[Path, str]:
-        """Name the pictures; gives the unreadable ones with the reason.
+        """Classify the pictures; gives the unreadable ones with the reason.
 
         claim: called before something is done with a picture; false passes over it.
         """
         geometries = self.work.recognizer.geometries
         reading = Reading(paths, geometries, replace(self.options, skip_corrupt=True))
-        for batch in self.work.named(reading, lambda _: None):
+        for batch in self.work.classified(reading, lambda _: None):
             for place, prediction in enumerate(batch):
                 if claim(prediction.path):
                     self._note(prediction)
@@ -127,15 +127,15 @@ class Line:
                 output.remark(asdict(alarm))
 
 
-def name_listed(line: Line, paths: Sequence[Path]) -> None:
-    """Name the pictures `paths` that no earlier command named.
+def classify_listed(line: Line, paths: Sequence[Path]) -> None:
+    """Classify the pictures `paths` that no earlier command classified.
 
     Raises UserError for unreadable ones, after all the others, without `skip_corrupt`.
     """
     new = [path for path in paths if not line.is_done(path)]
     reasons: dict[Path, str] = {}
     for part in _parts(new, line.options.batch_size):
-        reasons |= line.name(part)
+        reasons |= line.classify(part)
     line.end()
     check_readable(reasons, len(paths), line.options.skip_corrupt)
 
@@ -152,7 +152,7 @@ def watch(line: Line, folder: Path, seconds: float, ends: Callable[[], bool]) ->
     while not ends():
         try:
             for part in _parts(arrivals.poll(), line.options.batch_size):
-                arrivals.give_up(line.name(part, arrivals.claim))
+                arrivals.give_up(line.classify(part, arrivals.claim))
                 if ends():
                     break
         except UserError as error:  # a share is away, memory is short

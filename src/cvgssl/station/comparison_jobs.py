@@ -1,4 +1,4 @@
-"""Comparing two versions as a job: pictures are chosen, `cvgssl predict` names them.
+"""Comparing two versions as a job: pictures are chosen, `cvgssl predict` classifies them.
 
 What the first version said when the newest kept pictures came is compared with what the second
 says of them now. Where the first has not answered anything yet, both name the pool's pictures.
@@ -81,7 +81,7 @@ class ComparisonJobs:
             self._predict(after, pool, place / _AFTER, who)
 
     def job(self, before: int, after: int) -> Job | None:
-        """What names the pictures by the second version, which comes last."""
+        """What classifies the pictures by the second version, which comes last."""
         out = str(self._place(before, after) / _AFTER)
         return next((job for job in reversed(self._jobs.jobs()) if out in job.words), None)
 

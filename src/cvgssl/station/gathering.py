@@ -35,7 +35,7 @@ class BusyError(Exception):
 class RecognizedPicture:
     """Of one picture. probabilities: float32 [K]. verdict: None where there are none.
 
-    nearest: labelled pictures, by who names them.
+    nearest: labelled pictures that are most like it, where they were asked for.
     """
 
     probabilities: NDArray[np.float32]

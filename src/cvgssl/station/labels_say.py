@@ -40,7 +40,7 @@ class LabellingState:
     elsewhere : int
         Labels of pictures that the pool does not have (any more); they count nowhere here.
     head : str
-        Which head it is that names the pictures meanwhile.
+        Which head classifies the pictures meanwhile.
     classes : tuple of dict
         name; labels, pictures: how many have that label, and that label or answer.
     outlook : dict or None
