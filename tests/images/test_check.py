@@ -298,7 +298,7 @@ def test_names_above_the_data_folder_are_no_matter(tmp_path: Path) -> None:
 
 
 @pytest.mark.real
-@pytest.mark.parametrize(("folder", "near", "shortcut"), [("NEU-CLS", 10, 0), ("X-SDD", 0, 142)])
+@pytest.mark.parametrize(("folder", "near", "shortcut"), [("NEU-CLS", 11, 0), ("X-SDD", 0, 142)])
 def test_real_sets(folder: str, near: int, shortcut: int) -> None:
     real = os.environ.get("CVGSSL_DATA")
     if not real:
