@@ -109,4 +109,27 @@ def test_twins_stay_on_one_side(command: Command, steel: Path, tmp_path: Path) -
     spoiled = command("data", "check", tmp_path / "plain.csv")
     assert spoiled.returncode == 1, spoiled.stdout
     assert "test pictures with a near twin in train" in spoiled.stdout
-    assert "then cvgssl data split FOLDER --group-by twins" in spoiled.stdout
+    assert "cvgssl data split PICTURES_FOLDER --group-by twins" in spoiled.stdout
+
+
+def test_a_split_that_separates_exposures_is_made_anew(command: Command, tmp_path: Path) -> None:
+    data = tmp_path / "mill"
+    for label in ("pits", "rust"):
+        for part in range(6):
+            for exposure, split in enumerate(("train", "test")):
+                path = data / split / label / f"part{part}_{exposure}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.new("L", (8, 8), 30 * part + exposure).save(path)
+    refused = command("data", "split", data)
+    assert refused.returncode == 2
+    assert "already split into train and test; use it as it is" in refused.stderr
+    done = command("data", "split", data, "--group-by", r"(part\d)_")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "put together and split anew" in done.stdout
+    dataset = load_dataset(tmp_path / "split.csv")
+    sides = [{path.stem[:5] for path in table.paths} for table in (dataset.train, dataset.test)]
+    assert not sides[0] & sides[1]
+    assert dataset.test.counts().tolist() == [4, 4]
+    again = command("data", "split", tmp_path / "split.csv", "--group-by", "twins")
+    assert again.returncode == 2
+    assert "name its folder of pictures" in again.stderr

@@ -72,11 +72,9 @@ def run(argv: Sequence[str], prog: str) -> int:
             print("replace or remove files that cannot be read; --skip-corrupt leaves them out")
         spoiling = [finding.kind for finding in report.findings if finding.severity == "spoils"]
         by = "--group-by twins (or a pattern in the file names)"
-        if "near_duplicates" in spoiling:
-            print(f"keep twins on one side: cvgssl data split {printable(str(config.data))} {by}")
-        if "near_train_test" in spoiling:
-            print("keep twins on one side: bring all pictures into one folder of classes,")
-            print(f"then cvgssl data split FOLDER {by}")
+        if {"near_duplicates", "near_train_test"} & set(spoiling):
+            folder = printable(str(config.data)) if config.data.is_dir() else "PICTURES_FOLDER"
+            print(f"keep twins on one side: cvgssl data split {folder} {by}")
         if not config.json and any(len(finding.items) > EXAMPLES for finding in report.findings):
             print("--json FILE lists all files of the findings")
 

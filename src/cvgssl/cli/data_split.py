@@ -16,10 +16,14 @@ from cvgssl.runtime.options import Written
 class SplitConfig:
     """Split one folder of classes into train and test, each class alike, as a CSV.
 
-    Every command takes the CSV as DATA.
+    Every command takes the CSV as DATA. With --group-by, pictures that are in train/ and test/
+    already are split anew.
     """
 
-    data: Path = Field(description="folder with one folder of pictures per class")
+    data: Path = Field(
+        description="folder with one folder of pictures per class; with --group-by also one with "
+        "train/CLASS and test/CLASS"
+    )
     out: Annotated[Path, Written()] = Field(
         Path("split.csv"), description="CSV file to write: path,label,split"
     )
@@ -47,13 +51,12 @@ def run(argv: Sequence[str], prog: str) -> int:
     from cvgssl.images.splits import write_split
     from cvgssl.report.terminal import print_table
     from cvgssl.runtime.errors import UserError
-    from cvgssl.runtime.parsing import counted, one_line
+    from cvgssl.runtime.parsing import counted, one_line, printable
 
-    if has_own_split(config.data):
-        remedy = "bring its pictures into one folder of classes" if config.group_by else ""
-        raise UserError(
-            f"{config.data}: already split into train and test; {remedy or 'use it as it is'}"
-        )
+    own_split = has_own_split(config.data)
+    if own_split and not (config.group_by and config.data.is_dir()):
+        remedy = "name its folder of pictures" if config.group_by else "use it as it is"
+        raise UserError(f"{config.data}: already split into train and test; {remedy}")
     sizes = Counter[str]()
 
     def parts_of(paths: Sequence[Path], names: Sequence[str]) -> Sequence[str]:
@@ -69,6 +72,9 @@ def run(argv: Sequence[str], prog: str) -> int:
         parts_of=parts_of if config.group_by else None,
     )
     write_split(dataset, config.out)
+    if own_split:
+        shown = printable(str(config.data))
+        print(f"{shown}: pictures of train/ and test/ are put together and split anew")
 
     train, test = dataset.train.counts(), dataset.test.counts()
     rows = zip(dataset.train.classes, map(str, train), map(str, test), strict=True)

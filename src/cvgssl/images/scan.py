@@ -28,8 +28,8 @@ def load_dataset(
     - One folder of classes CLASS/**: split by `test_fraction` and `seed` within each class.
     - A CSV file with the columns path,label,split.
 
-    parts_of: from paths and names of all pictures of a folder of classes to the part that each
-    shows; a part's pictures stay on one side of the split.
+    parts_of: from paths and names of all pictures of a folder to the part that each shows; a
+    part's pictures stay on one side of the split. With it train/ and test/ are split anew.
 
     Order, split and classes depend on names only, not on the file system. Every real file counts
     once per class; what is left out is counted in a warning.
@@ -45,7 +45,9 @@ def load_dataset(
     if layout.halves:
         entries = _of_halves(data, layout, inventory)
     else:
-        entries = _split_classes(data, test_fraction, seed, parts_of, inventory)
+        entries = _entries(data, "train", inventory)
+    if parts_of or not layout.halves:
+        entries = _split_anew(data, entries, test_fraction, seed, parts_of)
     inventory.log(data)
     return assemble(data, entries)
 
@@ -72,14 +74,14 @@ def _of_halves(data: Path, layout: FolderLayout, inventory: Inventory) -> list[E
     return _entries(train, "train", inventory) + _entries(test, "test", inventory)
 
 
-def _split_classes(
+def _split_anew(
     data: Path,
+    entries: list[Entry],
     test_fraction: float,
     seed: int,
     parts_of: Parts | None,
-    inventory: Inventory,
 ) -> list[Entry]:
-    listed = sorted(_entries(data, "train", inventory), key=lambda entry: natural_path(entry.path))
+    listed = sorted(entries, key=lambda entry: natural_path(entry.path))
     labels = [entry.label for entry in listed]
     names = names_below([entry.path for entry in listed], data)
     parts = parts_of([entry.path for entry in listed], names) if parts_of else None
@@ -91,7 +93,7 @@ def _split_classes(
     except UserError as error:
         raise UserError("\n".join(f"{data}: {line}" for line in str(error).splitlines())) from error
     return [
-        entry._replace(split="test") if drawn else entry
+        entry._replace(split="test" if drawn else "train")
         for entry, drawn in zip(listed, test, strict=True)
     ]
 
