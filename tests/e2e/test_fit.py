@@ -47,6 +47,30 @@ def test_choose_label_fit_and_predict(
     assert {row[1] for row in rows} <= {*summary["classes"], "unknown", "not sure"}
 
 
+@pytest.mark.parametrize("is_right", [True, False])
+def test_without_test_pictures_the_labels_tell_how_good_it_is(
+    command: Command, steel: Path, tmp_path: Path, is_right: bool
+) -> None:
+    """Where labels have nothing to do with the pictures it says that it shows nothing."""
+    rows = []
+    classes = sorted(path.name for path in (steel / "train").iterdir())
+    for place, label in enumerate(classes):
+        for number, path in enumerate(sorted((steel / "train" / label).iterdir())[:4]):
+            given = label if is_right else classes[(place + number) % len(classes)]
+            rows.append((f"{label}/{path.name}", given))
+    with (tmp_path / "labels.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("path", "label"), *rows])
+    words = ("--class-folders", "false", "--labels", "labels.csv", "--out", "few")
+    done = command("fit", steel / "train", "--encoder", SMALL, *words)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "few/summary.json").read_text())
+    assert summary["test"] is None and summary["held_out"]["held_out"] == 24
+    counted = f"no labelled test pictures; {summary['held_out']['right']} of 24 labels are"
+    assert counted in done.stdout
+    assert (summary["held_out"]["right"] > 12) == is_right
+    assert ("this does not show that it is better than guessing" in done.stdout) != is_right
+
+
 def test_mistakes_are_lines_and_no_traceback(command: Command, steel: Path, tmp_path: Path) -> None:
     done = command(
         "fit", steel, "--labels", "a.csv", "--shot", "1", "--pooling", "cls", "--layers", "0"

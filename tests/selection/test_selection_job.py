@@ -88,6 +88,10 @@ def test_too_few_labels_for_an_estimate() -> None:
     found = select(table(), 2, labelled=several)
     assert found.held_out is not None and found.held_out.held_out == 6 and found.held_out.too_few
     assert str(found.held_out).endswith(": too few to tell")
+    at_random = [LabelLine(i, f"train/{i:02}.png", "abc"[(i + i // 3) % 3]) for i in range(24)]
+    found = select(table(), 2, labelled=at_random)
+    assert found.held_out is not None and found.held_out.no_better and found.held_out.commonest == 8
+    assert "the commonest class for all of them would be right for 8" in str(found.held_out)
     of_one_class = [LabelLine(i, f"train/{i:02}.png", "a") for i in (0, 3, 6, 9)]
     found = select(table(), 2, labelled=of_one_class)
     assert found.held_out is not None and found.held_out.low is None

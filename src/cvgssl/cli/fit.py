@@ -30,6 +30,7 @@ def run(argv: Sequence[str], prog: str) -> int:
 
 def print_fit(folder: Path, summary: "FitSummary") -> None:
     """How good a recognizer is, and what comes next."""
+    from cvgssl.heads.metrics import chance
     from cvgssl.report.recognizer import PAGE
 
     print(
@@ -49,13 +50,18 @@ def print_fit(folder: Path, summary: "FitSummary") -> None:
     if summary.labelled == len(summary.classes):
         print("one label per class: none can be held out, so how sure it is is a guess")
     if summary.test is None:
-        print(
-            "no labelled test pictures: nothing is known of its accuracy; label some in test/, or "
-            "compare heads by `cvgssl bench`"
-        )
+        print(f"no labelled test pictures; {summary.held_out}")
+        no_better = summary.held_out.no_better
     else:
         _print_test(summary.test, summary)
         print(f"recall of each class and the mistakes: {folder / PAGE}")
+        no_better = summary.test.macro_recall_interval[0] <= chance(len(summary.classes))
+    if no_better:
+        print(
+            "this does not show that it is better than guessing: label more pictures (`cvgssl "
+            "select` chooses them); where defects are small, compare a larger --image-size and "
+            "other encoders"
+        )
     print(f"classify new pictures: cvgssl predict {folder} PICTURES")
 
 

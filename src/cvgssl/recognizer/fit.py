@@ -33,6 +33,7 @@ from cvgssl.recognizer.labelling import UnlabelledFeatures, embed_unlabelled, la
 from cvgssl.recognizer.on_test import TEST_ANSWERS, OnTest, ask_about_test, write_test_answers
 from cvgssl.runtime.files import new_folder, write_json, write_text
 from cvgssl.runtime.options import CONFIG, to_dict, to_yaml
+from cvgssl.selection.held_out import HeldOutLabels
 from cvgssl.selection.label_list import read_labels, write_labels
 
 SUMMARY, LABELS = "summary.json", "labels.csv"
@@ -46,6 +47,7 @@ class FitSummary:
     setting: inductive without unlabelled ones.
     temperature: of calibration, after those of `decision`; 1 with one label per class, where no
         label can be held out.
+    held_out: how often it is right about its own labels when they are held out.
     decision: what decided in the head `auto`; None for others.
     prompts: by class, the sentences that pictures are compared with; None for heads without texts.
     test: None where no test picture has a label. seconds: of the whole job.
@@ -59,6 +61,7 @@ class FitSummary:
     mirror_images: int
     setting: str
     temperature: float
+    held_out: HeldOutLabels
     decision: AutoDecision | None
     prompts: dict[str, list[str]] | None
     test: OnTest | None
@@ -184,6 +187,7 @@ def _summary(
         0 if mirrored is None else mirrored.values.shape[1] // train.values.shape[1],
         SEMI_SUPERVISED if unlabelled else INDUCTIVE,
         head.temperature,
+        head.held_out,
         head.decision,
         None if kept.texts is None else kept.texts.about["prompts"],
         test,

@@ -14,6 +14,7 @@ from cvgssl.features.record import blocks_of
 from cvgssl.heads import ALL_HEADS, CalibratedHead, OpenSetHead
 from cvgssl.heads.auto_decision import AutoDecision
 from cvgssl.recognizer.card import KeptEmbeddings, RecognizerCard
+from cvgssl.selection.held_out import HeldOutLabels, held_out_labels
 
 
 class FittedHead:
@@ -48,6 +49,7 @@ class FittedHead:
         of = [] if mirrored is None else [place[name] for name in mirrored.names]
         views = mirror_views(self.preparation, mirrored, of)
         self.head.fit(self.preparation.transform(rows), train.labels, views)
+        self._target = train.labels
 
     def __call__(self, values: Values) -> tuple[NDArray[np.float64], list[str | None]]:
         """Probabilities [M, K] of embeddings float32 [M, D], and verdicts (see `OpenSetHead`).
@@ -65,6 +67,11 @@ class FittedHead:
         """What calibration divides log-probabilities by; 1 where no label can be held out."""
         temperature: float = self._calibrated.temperature_
         return temperature
+
+    @property
+    def held_out(self) -> HeldOutLabels:
+        """How often it is right about its own labels when they are held out."""
+        return held_out_labels(self._calibrated, self._target)
 
     @property
     def decision(self) -> AutoDecision | None:

@@ -17,7 +17,7 @@ from cvgssl.runtime.files import write_json
 from cvgssl.runtime.parsing import counted
 from cvgssl.selection.candidates import UNLABELLED, Candidates, Picked
 from cvgssl.selection.config import StrategyName
-from cvgssl.selection.held_out import HeldOutLabels, held_out_labels
+from cvgssl.selection.held_out import HeldOutLabels, held_out_labels, suspected_labels
 from cvgssl.selection.label_list import UNSURE, LabelLine, write_labels
 from cvgssl.selection.outlook import Outlook, outlook
 from cvgssl.selection.strategies import STRATEGIES
@@ -85,7 +85,7 @@ def select(
     held_out = held_out_labels(head, target)
     suspected = tuple(
         (train.names[rows[suspect.row]], classes[suspect.label], classes[suspect.instead])
-        for suspect in held_out.suspects
+        for suspect in suspected_labels(head, target)
     )
     seen = outlook(candidates, with_class)
     return Selection(kept, chosen, scores, len(candidates), seen, held_out, suspected)
@@ -102,9 +102,7 @@ def write_selection(selection: Selection, folder: Path, facts: dict[str, Any]) -
     counts = {"train_pictures": selection.train_pictures, "labelled_before": len(selection.kept)}
     by_labels: dict[str, Any] = {}
     if selection.outlook is not None and selection.held_out is not None:
-        figures = asdict(selection.held_out)
-        del figures["suspects"]  # rows of this run; below by name
-        by_labels = {"outlook": asdict(selection.outlook), "held_out": figures}
+        by_labels = {"outlook": asdict(selection.outlook), "held_out": asdict(selection.held_out)}
         by_labels["suspected"] = [
             dict(zip(("path", "label", "instead"), each, strict=True))
             for each in selection.suspected

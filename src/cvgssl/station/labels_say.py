@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cvgssl.features.table import UNLABELLED
 from cvgssl.heads import HEADS, CalibratedHead
 from cvgssl.selection.candidates import Candidates
-from cvgssl.selection.held_out import HeldOutLabels, held_out_labels
+from cvgssl.selection.held_out import HeldOutLabels, Suspect, held_out_labels, suspected_labels
 from cvgssl.selection.label_list import UNSURE
 from cvgssl.selection.outlook import outlook
 from cvgssl.station.labels import Label
@@ -48,8 +48,9 @@ class LabellingState:
         believed missing (`unseen`) and what the last third of the labels changed, which is about
         what half as many more would change. None without labels.
     held_out : dict or None
-        Fields of `selection.held_out.HeldOutLabels` with `too_few`: estimate of the accuracy and
-        its 95 % interval, for pictures such as those that were labelled. None without labels.
+        Fields of `selection.held_out.HeldOutLabels` with `too_few` and `no_better`: estimate of the
+        accuracy and its 95 % interval, for pictures such as those that were labelled. None without
+        labels.
     suspects : tuple of dict
         Labels that the others contradict, the most suspected first: picture, number of the label
         event, who, label; instead and probability: what the head says without that label.
@@ -131,14 +132,13 @@ def what_labels_say(
         # its own label would always be the likeliest, also where it is a mistake
         probabilities[head.held_out_rows_] = head.held_out_
         answers = replace(answers, classes=classes, probabilities=probabilities)
-        judged = held_out_labels(head, target)
         seen = outlook(Candidates(rows.astype(np.float32), target, target >= 0), list(named))
         state = replace(
             state,
             classes=_classes(answers),
             outlook=asdict(seen) | {"enough": seen.enough, "dominated": seen.dominated},
-            held_out=_estimate(judged),
-            suspects=_suspects(judged, classes, named),
+            held_out=_estimate(held_out_labels(head, target)),
+            suspects=_suspects(suspected_labels(head, target), classes, named),
         )
     return replace(state, seconds=round(time.monotonic() - begun, 3)), answers
 
@@ -155,13 +155,11 @@ def _classes(answers: HeadAnswers) -> tuple[dict[str, Any], ...]:
 
 
 def _estimate(judged: HeldOutLabels) -> dict[str, Any]:
-    figures = asdict(judged) | {"too_few": judged.too_few}
-    del figures["suspects"]
-    return figures
+    return asdict(judged) | {"too_few": judged.too_few, "no_better": judged.no_better}
 
 
 def _suspects(
-    judged: HeldOutLabels, classes: tuple[str, ...], named: dict[int, Label]
+    suspects: tuple[Suspect, ...], classes: tuple[str, ...], named: dict[int, Label]
 ) -> tuple[dict[str, Any], ...]:
     return tuple(
         {
@@ -172,5 +170,5 @@ def _suspects(
             "instead": classes[suspect.instead],
             "probability": round(suspect.probability, 4),
         }
-        for suspect in judged.suspects
+        for suspect in suspects
     )

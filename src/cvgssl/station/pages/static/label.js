@@ -125,7 +125,7 @@ if (document.getElementById("labelling")) {
     byId("estimate").classList.toggle("quiet", !some || held.too_few);
     byId("estimate-note").textContent = !some
       ? t("Too few to tell: at least two classes need two labels each.")
-      : (held.too_few ? t("Too few to tell.") + " " : "")
+      : (held.no_better ? t("Not shown to be better than guessing.") + " " : held.too_few ? t("Too few to tell.") + " " : "")
         + t("95 % interval of the accuracy: {n} of {held_out} labels are predicted right when held out in turn. For pictures such as these, which were chosen because they teach most.", { ...held, n: held.right })
         + (state.labelled > held.held_out ? " " + t("{n} more labels cannot be held out: each is the only one of its class.", { n: state.labelled - held.held_out }) : "");
     const all = state.labelled > 0 && state.open === 0; // then nothing is estimated of further labels
