@@ -6,7 +6,7 @@ Each job is a command with a cache folder of its own. `cold`: nothing is in the 
 network is converted. `warm`: the network was used before, the pictures are new. `start`: the same
 for a single picture. Ratios are of medians: of the warm command, and of what it takes beyond
 `start`, which is decoding and inference. Processor seconds are of all cores; beside other work they
-vary less than seconds do.
+vary less than seconds do. `--busy 1` keeps a core busy meanwhile.
 """
 
 import argparse
@@ -18,6 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from cvgssl.encoders.installed_weights import INSTALLED
@@ -39,12 +41,13 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--encoder", default=INSTALLED)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--busy", type=int, default=0, help="processes that compute meanwhile")
     parser.add_argument("--json", type=Path, help="write the result here")
     args = parser.parse_args()
     times: dict[str, dict[str, list[Times]]] = {
         name: {"cold": [], "warm": [], "start": []} for name in VARIANTS
     }
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, busy(args.busy):
         single = Path(folder) / "single"
         single.mkdir()
         picture = list_pictures(args.data)[0]
@@ -65,7 +68,21 @@ def main() -> None:
         print(name, {key: round(value, 2) for key, value in values.items()})
     if args.json:
         about = {"data": args.data.name, "encoder": args.encoder, "hardware": hardware()}
+        about |= {"rounds": args.rounds, "busy processes": args.busy}
         write_json(args.json, about | {"seconds and processor seconds": times, "ratios": ratios})
+
+
+@contextmanager
+def busy(count: int) -> Iterator[None]:
+    """As long as this lasts, `count` processes compute without an end."""
+    words = [sys.executable, "-c", "while True: pass"]
+    processes = [subprocess.Popen(words) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
 
 
 def embed(data: Path, encoder: str, runtime: str, precision: str, cache: Path) -> Times:

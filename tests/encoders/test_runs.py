@@ -15,6 +15,7 @@ from cvgssl.encoders import compiled_network, compiled_run
 from cvgssl.encoders.backbone import Backbone, build_backbone
 from cvgssl.encoders.network_run import NetworkRun, Taken
 from cvgssl.encoders.normalization import HALF
+from cvgssl.encoders.programs import chosen_program
 from cvgssl.encoders.runs import Runs
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.options import Runtime
@@ -165,7 +166,7 @@ def test_what_openvino_cannot_take_goes_by_torch(
         assert run.program == runs.program((0,), False, "auto", "fp32") == "torch"
         assert run(pictures(3, 16))[0] is not None
     (line,) = caplog.messages
-    assert line.startswith("our network: is run by torch, for OpenVINO cannot (")
+    assert line.startswith("our network: is run by torch, for openvino cannot (")
     for runtime in RUNTIMES:
         with pytest.raises(UserError, match=rf"--runtime {runtime}: our network .*--runtime torch"):
             runs.make(runtime=runtime)
@@ -174,8 +175,10 @@ def test_what_openvino_cannot_take_goes_by_torch(
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)  # how Python notes that there is none
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert Runs(network(), "net").make(runtime="auto").program.startswith("onnxruntime ")
+    assert chosen_program("auto", "bf16") == "torch", "which ONNX Runtime does not have"
     runs = Runs(network(), "net")
-    assert isinstance(runs.make(runtime="auto"), NetworkRun)
     with pytest.raises(
         UserError, match=r"--runtime openvino: not installed; pip install 'cvgssl\["
     ):
@@ -183,6 +186,7 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(UserError, match=r"--runtime onnxruntime: not .* 'cvgssl\[onnx\]'"):
         runs.make(runtime="onnxruntime")
+    assert isinstance(runs.make(runtime="auto"), NetworkRun)
 
 
 def test_it_reports_to_nobody(tmp_path: Path, python: str) -> None:

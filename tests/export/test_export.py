@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 
@@ -61,6 +62,22 @@ def test_it_names_the_nearest_labelled_pictures(with_map: Exported, plates: Path
         train = load_features(with_map.folder / "train.npz")
         kept = train.values[train.names.index(name)]
         np.testing.assert_allclose(answer["embedding"], kept, atol=1e-4)
+
+
+def test_a_picture_is_compared_with_the_pool_once(with_map: Exported, tmp_path: Path) -> None:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(tmp_path / "run.onnx")
+    onnxruntime.InferenceSession(with_map.file, options)
+    graph = onnx.load(tmp_path / "run.onnx").graph
+    pool = set(load_features(with_map.folder / "train.npz").values.shape)
+    compared = [
+        node
+        for node in graph.node
+        for each in graph.initializer
+        if each.name in node.input and set(each.dims) == pool and node.op_type == "MatMul"
+    ]
+    assert len(compared) == 1  # by the map and by the score
 
 
 def test_gray_pictures_may_come_as_colour(with_map: Exported) -> None:

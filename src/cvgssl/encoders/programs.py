@@ -20,25 +20,32 @@ _GPU_DRIVERS = ("/proc/driver/nvidia", "/dev/kfd", "/dev/dxg")
 def chosen_program(runtime: Runtime, precision: str = "fp32") -> str:
     """`torch`, or `openvino VERSION`, which may still turn out not to take a network.
 
-    `auto` is OpenVINO where it is installed and torch would compute on the CPU, in fp32 or bf16.
-    Raises UserError when `openvino` or `onnxruntime` was asked for and cannot be had.
+    `auto` is the first of OpenVINO and ONNX Runtime that is installed and has the precision, where
+    torch would compute on the CPU. Raises UserError when one of them was asked for and cannot be
+    had.
     """
     if runtime == TORCH:
         return TORCH
-    package = OPENVINO if runtime == "auto" else runtime
-    version, precisions = installed_version(package), _PRECISIONS[package]
     if runtime == "auto":
-        if version is None or precision not in precisions or has_gpu():
-            return TORCH
-    elif version is None:
-        extra = _EXTRAS[package][0]
-        raise UserError(f"--runtime {package}: not installed; pip install 'cvgssl[{extra}]'")
-    elif precision not in precisions:
+        return _fastest(precision)
+    version, precisions = installed_version(runtime), _PRECISIONS[runtime]
+    if version is None:
+        extra = _EXTRAS[runtime][0]
+        raise UserError(f"--runtime {runtime}: not installed; pip install 'cvgssl[{extra}]'")
+    if precision not in precisions:
         raise UserError(
-            f"--runtime {package}: computes in {' or '.join(precisions)}, and the embedding is "
+            f"--runtime {runtime}: computes in {' or '.join(precisions)}, and the embedding is "
             f"to be in {precision} (as --precision or the recognizer says); use --runtime torch"
         )
-    return f"{package} {version}"
+    return f"{runtime} {version}"
+
+
+def _fastest(precision: str) -> str:
+    for package, precisions in _PRECISIONS.items():
+        version = installed_version(package) if precision in precisions else None
+        if version is not None and not has_gpu():
+            return f"{package} {version}"
+    return TORCH
 
 
 def import_openvino() -> ModuleType:

@@ -60,7 +60,8 @@ class Runs:
                         f"--runtime {program.partition(' ')[0]}: {self.name} cannot be converted "
                         f"({error}); use --runtime torch"
                     ) from error
-                log.warning("%s: is run by torch, for OpenVINO cannot (%s)", self.name, error)
+                package = program.partition(" ")[0]
+                log.warning("%s: is run by torch, for %s cannot (%s)", self.name, package, error)
         if made is not run and not known:
             log.info("%s: is run by %s", self.name, program)
         self._programs[runtime, precision] = made.program

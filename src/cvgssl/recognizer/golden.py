@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cvgssl.recognizer.exported_file import ExportedFile, GraphOutputs
 from cvgssl.runtime.cache_folder import default_cache_dir
-from cvgssl.runtime.environment import processor
+from cvgssl.runtime.environment import instructions, processor
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.files import read_sealed_json, sha256_file, write_sealed_json
 from cvgssl.runtime.parsing import counted, parsing
@@ -153,7 +153,8 @@ def check_once(exported: ExportedFile) -> None:
     Where that cannot be written it is checked every time.
     """
     hashes = [sha256_file(file) for file in exported.files]
-    facts = [*hashes, exported.program, np.__version__, processor()]
+    # two processors of one name may differ in what int8 needs
+    facts = [*hashes, exported.program, np.__version__, processor(), *instructions()]
     name = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
     note = default_cache_dir() / "verified" / f"{name}.json"
     with suppress(OSError, ValueError):

@@ -15,6 +15,7 @@ PACKAGES = (
     "torch", "torchvision", "timm", "accelerate", "numpy", "pillow", "scipy", "openvino",
     "onnxruntime",
 )  # fmt: skip
+_INSTRUCTIONS = ("avx", "amx", "fma")
 
 
 def environment() -> dict[str, Any]:
@@ -28,6 +29,7 @@ def environment() -> dict[str, Any]:
         "packages": {"cvgssl": __version__} | {name: _version(name) for name in PACKAGES},
         "platform": platform.platform(),
         "processor": processor(),
+        "instructions": instructions(),
         "cores": _cores(),
         "threads": torch.get_num_threads(),
         "gpus": gpus,
@@ -35,7 +37,7 @@ def environment() -> dict[str, Any]:
 
 
 def hardware(device: "torch.device | None" = None) -> str:
-    """What computed, in a few words for tables: `NVIDIA H200` or `AMD EPYC, 2 cores`.
+    """What computed, in a few words for tables: `NVIDIA H200` or `AMD EPYC with AVX-512, 2 cores`.
 
     device: where; left out: the processor.
     """
@@ -43,7 +45,9 @@ def hardware(device: "torch.device | None" = None) -> str:
         import torch
 
         return torch.cuda.get_device_name(device)
-    return f"{processor()}, {_cores()} cores"
+    wide = {"amx_tile": "AMX", "avx512f": "AVX-512"}  # several times faster, under one name
+    kinds = [name for flag, name in wide.items() if flag in instructions()]
+    return f"{' with '.join([processor(), *kinds[:1]])}, {_cores()} cores"
 
 
 def _cores() -> int | None:
@@ -60,12 +64,22 @@ def _version(name: str) -> str | None:
 
 
 def processor() -> str:
-    """The name of the processor."""
+    """The name of the processor, which virtual machines often shorten."""
+    names = _cpuinfo("model name")
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def instructions() -> list[str]:
+    """Instructions of the processor that decide how fast, and how, it computes; sorted."""
+    flags = set(" ".join(_cpuinfo("flags")[:1]).split())
+    return sorted(flag for flag in flags if flag.startswith(_INSTRUCTIONS))
+
+
+def _cpuinfo(key: str) -> list[str]:
+    """What Linux says of each core; nothing elsewhere."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
-            names = [
-                line.split(":", 1)[1].strip() for line in file if line.startswith("model name")
-            ]
+            lines = [line.partition(":") for line in file]
     except OSError:
-        names = []
-    return names[0] if names else platform.processor() or platform.machine()
+        return []
+    return [text.strip() for name, _, text in lines if name.strip() == key]

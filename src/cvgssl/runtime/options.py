@@ -168,8 +168,9 @@ class RuntimeOption:
     runtime: Runtime = Field(
         default="auto",
         description="what runs frozen encoders on the CPU: torch, openvino (cvgssl[openvino]) or "
-        "onnxruntime (cvgssl[onnx], fp32 only), which are several times faster; auto: openvino "
-        "where it is installed and takes the network, else torch; on a GPU it is torch",
+        "onnxruntime (cvgssl[onnx], fp32 only), which are several times faster; auto: the "
+        "first of openvino and onnxruntime that is installed, else torch (also for a network that "
+        "it cannot take); on a GPU it is torch",
     )
 
 
