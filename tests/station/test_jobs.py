@@ -10,13 +10,13 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.errors import MachineError, UserError
 from cvgssl.selection.label_list import read_labels, write_labels
 from cvgssl.station import jobs as module
 from cvgssl.station.answering import Answering
 from cvgssl.station.answers import Answers
 from cvgssl.station.config import StationConfig
-from cvgssl.station.events import LOG, EventLog
+from cvgssl.station.events import LOG, Event, EventLog
 from cvgssl.station.fitting import Fitting
 from cvgssl.station.jobs import Job, Jobs, Progress, _progress
 from cvgssl.station.models import Models
@@ -236,3 +236,26 @@ def test_a_command_ends_with_a_station_that_is_killed_before_it_begins_again(
     until(lambda: is_over(again, 1))
     assert again.job(1).state == "cancelled" and not (tmp_path / "plant").exists()
     again.close()
+
+
+def test_a_disk_that_takes_no_rows_for_a_while_stops_no_later_job(
+    jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module, "_AGAIN", 0.05)
+    append, full = jobs._log.append, [True]
+
+    def appended(kind: str, who: str, **facts: Any) -> Event:
+        if kind == module.ENDED and full[0]:
+            raise MachineError("station.sqlite: database or disk is full")
+        return append(kind, who, **facts)
+
+    monkeypatch.setattr(jobs._log, "append", appended)
+    jobs.begin()
+    first = jobs.ask("embed", ["embed", tmp_path / "nowhere"], "Li")
+    until(lambda: "long work waits: station.sqlite: database or disk" in capsys.readouterr().err)
+    assert jobs.job(first).state == "running"
+    full[0] = False
+    until(lambda: is_over(jobs, first))
+    second = jobs.ask("embed", ["embed", tmp_path / "nowhere either"], "Li")
+    until(lambda: is_over(jobs, second))
+    assert jobs.job(first).state == jobs.job(second).state == "failed"

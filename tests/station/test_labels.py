@@ -143,7 +143,7 @@ def test_what_others_did_since_is_neither_undone_nor_done_again(labels: Labels) 
     assert labels.current("b.png") == newer
 
 
-@pytest.mark.parametrize("name", ["unknown", " Not  sure".replace("  ", " "), "UNKNOWN"])
+@pytest.mark.parametrize("name", ["unknown", "Not  sure", "UNKNOWN"])
 def test_answers_are_no_classes(labels: Labels, name: str) -> None:
     with pytest.raises(UserError, match=r"means that a recognizer gives no class"):
         give(labels, "a.png", name)

@@ -75,12 +75,12 @@ def test_none_are_kept_where_none_may(tmp_path: Path) -> None:
 def test_what_a_kill_left_half_written_goes(tmp_path: Path) -> None:
     folder = tmp_path / "pictures" / "ab"
     folder.mkdir(parents=True)
-    for name in (".ab12.00", ".ab34.00"):
+    for name in (".ab12ab12ab12ab12.0011aabb", ".ab34ab12ab12ab12.0011aabb"):
         (folder / name).write_bytes(b"half")
-    os.utime(folder / ".ab12.00", (1, 1))
+    os.utime(folder / ".ab12ab12ab12ab12.0011aabb", (1, 1))
     store = PictureStore(tmp_path, 1000)
-    until(lambda: not (folder / ".ab12.00").exists())
-    assert (folder / ".ab34.00").exists()  # another process may be at it
+    until(lambda: not (folder / ".ab12ab12ab12ab12.0011aabb").exists())
+    assert (folder / ".ab34ab12ab12ab12.0011aabb").exists()  # another process may be at it
     store.close()
 
 
@@ -92,3 +92,22 @@ def test_a_disk_that_takes_none(tmp_path: Path, capsys: pytest.CaptureFixture[st
     store.close()
     (line,) = capsys.readouterr().err.splitlines()
     assert "pictures are not kept" in line
+
+
+def test_files_that_it_has_not_written_stay(tmp_path: Path) -> None:
+    own = digest(b"picture")
+    others = [
+        tmp_path / "pictures" / name
+        for name in ("crazing/1.bmp", "crazing/.note", f"zz/{own}", f"{own[:2]}/1.bmp")
+    ]
+    for path in others:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * 1000)
+        os.utime(path, (0, 0))
+    store = PictureStore(tmp_path, 1000)
+    for number in range(3):
+        data = bytes([number]) * 900
+        store.keep(data, digest(data))
+    until(lambda: len(files(tmp_path)) == len(others) + 1)
+    store.close()
+    assert all(path.is_file() for path in others)

@@ -1,9 +1,11 @@
 """The pictures that are labelled, as requests may name them."""
 
+import errno
 import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -130,3 +132,28 @@ def test_links_and_names_that_are_no_utf8_are_not_offered(tmp_path: Path, steel:
         with pytest.raises(LookupError):
             pool.path(name)
     pool.close()
+
+
+def test_a_folder_that_cannot_be_read_hides_no_other_one(
+    tmp_path: Path, steel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = next((steel / "test").glob("*/*")).read_bytes()
+    for name in ("line/a/1.bmp", "line/b/1.bmp", "line/b/c/1.bmp", "line/2.bmp"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "line/b/circle").symlink_to(tmp_path / "line")
+    (tmp_path / "station").mkdir()
+    scan = os.scandir
+
+    def scanned(path: Path) -> Any:
+        if Path(path).name == "a":  # as for a user who may not; root may
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scanned)
+    found = Pool(tmp_path / "station", [tmp_path / "line"], tmp_path / "station" / LOG, 1)
+    assert {each.name: each.pictures for each in found.choices()} == {
+        "line": 3, "line/b": 2, "line/b/c": 1,
+    }  # fmt: skip
+    assert found.choose("line/b", "Li") == tmp_path / "line/b"
+    found.close()

@@ -1,11 +1,16 @@
 """A station's folder: one station at a time, one that is damaged, cookies of its own."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from cvgssl.runtime.errors import UserError
+from cvgssl.station.config import StationConfig
+from cvgssl.station.events import LOG
+from cvgssl.station.serve import _SUBFOLDERS, own_folder
 from tests.station.conftest import Running, Start, Visitor
 
 
@@ -78,3 +83,34 @@ def test_two_stations_of_one_host_have_cookies_of_their_own(start: Start, tmp_pa
         assert first.end() == 0
     with start(tmp_path / "one") as again:
         assert cookies(again).partition("=")[0] in names
+
+
+@pytest.mark.parametrize("name", _SUBFOLDERS)
+def test_a_folder_of_something_else_is_refused_and_stays(
+    python: str, tmp_path: Path, name: str
+) -> None:
+    other = tmp_path / name / "crazing" / "1.bmp"
+    other.parent.mkdir(parents=True)
+    other.write_bytes(b"picture")
+    said = refused(python, tmp_path)
+    assert f"{tmp_path}: has a folder {name} and no station.sqlite" in said
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [other]
+
+
+def test_a_mounted_folder_that_is_empty_is_none_of_something_else(
+    start: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "station" / "pictures" / "lost+found").mkdir(parents=True)
+    with start(tmp_path / "station") as running:
+        assert running.ask("GET", "/health").status == 200
+        made = {path.name for path in (tmp_path / "station").iterdir() if path.is_dir()}
+        assert made <= set(_SUBFOLDERS)
+
+
+def test_a_log_that_may_not_be_written_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / LOG).touch()
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everything
+    with pytest.raises(UserError, match=rf"{LOG}: this user may not write it"):
+        own_folder(StationConfig(folder=tmp_path))

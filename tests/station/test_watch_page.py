@@ -68,6 +68,20 @@ def test_from_the_first_picture_to_a_settled_alarm(
         # the alarm stays, with all that can be done
         expect(page.locator("#now")).to_contain_text("2 were given since.")
         expect(page.get_by_role("button", name="Re-centre")).to_be_enabled()
+        # somebody else names one of the next two meanwhile: theirs counts, the other is kept
+        page.keyboard.press("1")
+        page.keyboard.press("1")
+        chosen = page.locator("[data-picture]", has=page.locator(".chosen:not(:empty)"))
+        expect(chosen).to_have_count(2)
+        with opened(browser, running.port) as other:
+            other.goto("/review")
+            other.evaluate(
+                "number => station.ask('/review/give', { number, label: 'oil stain' })",
+                int(chosen.first.get_attribute("data-picture") or ""),
+            )
+        keep.click()
+        expect(page.locator("#notice")).to_contain_text("1 label was kept")
+        expect(page.locator("#now")).to_contain_text("4 were given since.")
         assert not serious_findings(page)
         number = int(keep.get_attribute("data-alarm") or "")
         page.get_by_role("button", name="Labels are enough").click()
@@ -79,7 +93,7 @@ def test_from_the_first_picture_to_a_settled_alarm(
         page.evaluate("number => station.ask('/watch/recentre', { number })", number)
         page.reload()
         expect(page.locator("#made")).to_contain_text("Version 2 was made")
-        expect(page.locator("#made")).to_contain_text("with 2 labels")
+        expect(page.locator("#made")).to_contain_text("with 4 labels")
         page.get_by_role("link", name="Compare it").click()
         expect(page.locator("#comparing [name=before]")).to_have_value("1")
         expect(page.locator("#comparing [name=after]")).to_have_value("2")

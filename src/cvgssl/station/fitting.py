@@ -53,6 +53,8 @@ class Fitting:
         """
         folder = self._pool.chosen()
         own, last = _own(labels)
+        if folder is not None:  # `fit` refuses a list with a picture that was deleted since
+            own = [each for each in own if (folder / each.path).is_file()]
         reviewed = self._reviews.learned()
         if folder is None or len({picture.label for picture in (*own, *reviewed)}) < 2:
             raise UserError("a recognizer needs labels of two classes")

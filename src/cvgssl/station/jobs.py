@@ -22,6 +22,7 @@ from cvgssl.runtime.parsing import one_line
 from cvgssl.runtime.progress import EVERY
 from cvgssl.runtime.stopping import WITH_INPUT
 from cvgssl.station.events import Event, EventLog
+from cvgssl.station.lines import write_line
 
 try:
     import fcntl
@@ -34,6 +35,7 @@ _HERE = "{station}/"  # how the log calls the station's folder
 _CANCELLED = "cancelled"
 _LEFT = 30.0  # seconds in which what is left of an earlier process ends
 _LOOK = 0.1  # seconds between looks whether it has
+_AGAIN = 1.0  # seconds after which a disk that took no rows is asked again
 _TAIL = 4000  # bytes of its output that are looked at
 # a line of `runtime.progress`
 _PROGRESS = re.compile(r"^(.+): (\d+) of (\d+), ([\d.]+)/s, (\d+) s left", re.MULTILINE)
@@ -184,19 +186,35 @@ class Jobs:
             except (UserError, MachineError, OSError) as error:
                 state, message = "failed", one_line(error)
             with self._lock:
-                self._running = self._process = None
-                if self._ending:
-                    return
-                self._log.append(ENDED, "station", job=job.number, state=state, said=message)
+                self._process = None
+                self._end(job, state, message)
+                self._running = None
 
     def _next(self) -> Job | None:
         """The first that is not over, waited for; None at the end."""
         while not self._ending:
-            job = next((job for job in self._jobs() if not job.is_over), None)
+            try:
+                job = next((job for job in self._jobs() if not job.is_over), None)
+            except UserError as error:
+                self._wait_for_disk(error)
+                continue
             if job is not None:
                 return job
             self._lock.wait()
         return None
+
+    def _end(self, job: Job, state: str, message: str) -> None:
+        """Note the end of a job; at the end of the station it stays in the queue."""
+        while not self._ending:
+            try:
+                self._log.append(ENDED, "station", job=job.number, state=state, said=message)
+                return
+            except UserError as error:  # a full disk, another process that writes for long
+                self._wait_for_disk(error)
+
+    def _wait_for_disk(self, error: UserError) -> None:
+        write_line(level="error", message=f"long work waits: {one_line(error)}")
+        self._lock.wait(_AGAIN)
 
     def _run(self, job: Job) -> tuple[str, str]:
         place = self._place(job.number)

@@ -275,7 +275,7 @@ def class_name(label: str) -> str:
     list of labels cannot hold.
     """
     name = normal(label)
-    if name.casefold() in (UNKNOWN, NOT_SURE):
+    if " ".join(name.casefold().split()) in (UNKNOWN, NOT_SURE):
         raise UserError(
             f"class {name}: means that a recognizer gives no class; take another name, or "
             f"{UNSURE} where nobody can name the picture"

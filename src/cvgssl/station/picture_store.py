@@ -6,6 +6,7 @@ What a power cut damages is found by its hash and counts as not kept.
 
 import hashlib
 import os
+import re
 import secrets
 import threading
 import time
@@ -20,6 +21,7 @@ FOLDER = "pictures"
 _FULL, _LEFT = 0.95, 0.9  # of the size: when the oldest go, and what stays
 _OLD = 3600  # seconds after which a half-written file is nobody's
 _HEX = frozenset("0123456789abcdef")
+_ASIDE = re.compile(r"\.[0-9a-f]{16}\.[0-9a-f]{8}")  # what a half-written file is called
 
 
 class PictureStore:
@@ -94,7 +96,7 @@ class PictureStore:
 
     def _place(self, sha256: str) -> Path:
         """Raises LookupError for what is no hash, so that no other path is ever made of it."""
-        if len(sha256) != 64 or not _HEX.issuperset(sha256):
+        if not _is_hash(sha256):
             raise LookupError(one_line(sha256))
         return self._folder / sha256[:2] / sha256
 
@@ -136,7 +138,10 @@ class PictureStore:
             self._bytes = total + self._bytes - before
 
     def _files(self) -> Iterator[tuple[float, int, str]]:
-        """Time, size and path of each picture; removes what kills have left half-written."""
+        """Time, size and path of each picture; removes what kills have left half-written.
+
+        Files that have no name of this store are somebody else's, and are left alone.
+        """
         old = time.time() - _OLD
         for folder in self._folder.iterdir() if self._folder.is_dir() else ():
             with suppress(NotADirectoryError), os.scandir(folder) as entries:
@@ -145,9 +150,9 @@ class PictureStore:
                         facts = entry.stat(follow_symlinks=False)
                     except FileNotFoundError:
                         continue
-                    if not entry.name.startswith("."):
+                    if _is_hash(entry.name) and entry.name[:2] == folder.name:
                         yield facts.st_mtime, facts.st_size, entry.path
-                    elif facts.st_mtime < old:
+                    elif facts.st_mtime < old and _ASIDE.fullmatch(entry.name):
                         Path(entry.path).unlink(missing_ok=True)
 
     def _tell(self, trouble: str) -> None:
@@ -155,3 +160,7 @@ class PictureStore:
         if trouble and trouble != self._trouble:
             write_line(level="error", message=f"pictures are not kept: {trouble}")
         self._trouble = trouble
+
+
+def _is_hash(name: str) -> bool:
+    return len(name) == 64 and _HEX.issuperset(name)

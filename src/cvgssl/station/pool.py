@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cvgssl.images.listing import list_pictures, subfolders
+from cvgssl.images.listing import Inventory, list_pictures, subfolders
 from cvgssl.images.names import is_utf8
 from cvgssl.images.reader import decode, read_picture
 from cvgssl.report.gallery import pictures_below
+from cvgssl.runtime.errors import MachineError, UserError
 from cvgssl.runtime.files import writing
 from cvgssl.station.events import LOG, EventLog
 
@@ -181,7 +182,7 @@ class Pool:
         counts: Counter[Path] = Counter()
         for root in (*self._roots, self.uploads):
             own: Counter[Path] = Counter()
-            pictures = list_pictures(root) if root.is_dir() else []
+            pictures = _pictures(root) if root.is_dir() else []
             for folder, count in Counter(path.parent for path in pictures).items():
                 for above in (folder, *folder.parents):
                     own[above] += count
@@ -194,9 +195,9 @@ class Pool:
             below = [root]
             for _ in range(_DEPTH + 1):
                 # a link leads to a folder that is listed anyway, or out of the root
-                below = [each for each in below if each.is_dir() and each.resolve() == each]
+                below = [each for each in below if _is_folder(each) and each.resolve() == each]
                 folders += [each for each in below if is_utf8(str(each))]
-                below = [each for folder in below for each in subfolders(folder)]
+                below = [each for folder in below for each in _subfolders(folder)]
         return [*dict.fromkeys(folders[:_MOST_FOLDERS]), self.uploads]
 
     def _name(self, folder: Path) -> str:
@@ -207,6 +208,39 @@ class Pool:
             if folder.is_relative_to(root):
                 return f"{name}/{folder.relative_to(root).as_posix()}"
         return UPLOADS
+
+
+def _pictures(folder: Path) -> list[Path]:
+    """Pictures in a folder and below, but those in folders that cannot be read.
+
+    The other ones can be chosen all the same; `data check` of a folder above says what is wrong.
+    """
+    try:
+        return list_pictures(folder)
+    except MachineError:
+        raise
+    except UserError:
+        pictures = []
+        with suppress(UserError):
+            pictures = Inventory().loose(folder)
+        below = [each for each in _subfolders(folder) if not each.is_symlink()]  # no circles
+        return pictures + [picture for each in below for picture in _pictures(each)]
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # no right on the way
+        return False
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    try:
+        return subfolders(folder)
+    except MachineError:
+        raise
+    except UserError:
+        return []
 
 
 def _root_names(roots: Sequence[Path]) -> dict[Path, str]:

@@ -34,6 +34,10 @@ _BACKLOG = 1024
 _MOST_CONNECTIONS = 1000
 _IDLE = 20  # seconds that a connection without requests stays open
 _AGENT = "command line"
+_SUBFOLDERS = (
+    "changes", "compare", "exports", "fits", "jobs", "models", "pictures", "pool", "reviewed",
+    "sinks", "uploads",
+)  # fmt: skip
 
 
 def serve(config: StationConfig) -> None:
@@ -88,6 +92,7 @@ def own_folder(config: StationConfig) -> Lock:
     for folder in config.pictures:
         if not folder.is_dir():
             raise UserError(f"--pictures {folder}: no such folder")
+    _check_whose(config.folder)
     try:
         config.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -100,6 +105,30 @@ def own_folder(config: StationConfig) -> Lock:
             if time.monotonic() > until:
                 raise
             time.sleep(_LOOK)
+
+
+def _check_whose(folder: Path) -> None:
+    """Raise UserError where folders are in the way that a station would write into and clear.
+
+    And for a log that may not be written: SQLite says so only when the first row comes.
+    """
+    for path in (folder / f"{LOG}{ending}" for ending in ("", "-wal", "-shm")):
+        if path.is_file() and not os.access(path, os.W_OK):
+            raise UserError(f"{path}: this user may not write it; change the rights")
+    if (folder / LOG).exists():
+        return
+    for name in _SUBFOLDERS:
+        if any(each.name != "lost+found" for each in _within(folder / name)):
+            raise UserError(
+                f"{folder}: has a folder {name} and no {LOG}, so it is no station's; name another "
+                f"folder, or put a copy of {LOG} back"
+            )
+
+
+def _within(folder: Path) -> list[Path]:
+    with contextlib.suppress(OSError):
+        return list(folder.iterdir())
+    return []
 
 
 def open_station(config: StationConfig) -> tuple[EventLog, Version | None]:

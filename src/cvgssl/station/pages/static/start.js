@@ -75,7 +75,7 @@
 
   /** A picture of the pool; one that cannot be read leaves a gray place. */
   function example(name) {
-    const image = make("img", { class: "thumb", alt: "", loading: "lazy", src: `/pool/160/${encodeURI(name)}` });
+    const image = make("img", { class: "thumb", alt: "", loading: "lazy", src: `/pool/160/${name.split("/").map(encodeURIComponent).join("/")}` });
     image.addEventListener("error", () => image.replaceWith(make("span", { class: "thumb gone" }, "–")));
     return image;
   }

@@ -67,12 +67,18 @@
       say(t("Choose what the pictures show first."));
       return;
     }
-    const kept = chosen.size;
+    let kept = 0;
     for (const [number, label] of chosen) {
-      await ask("/review/give", { number, label });
+      try {
+        await ask("/review/give", { number, label });
+        kept += 1;
+      } catch (error) {
+        if (error.status !== 409) throw error; // what others said meanwhile counts
+      }
       chosen.delete(number);
     }
-    say(t("{n} labels were kept for the next recognizer and for re-centring.", { n: kept }));
+    say(kept ? t("{n} labels were kept for the next recognizer and for re-centring.", { n: kept })
+      : t("Somebody else was there first."));
     await refresh();
   }
 
