@@ -1,5 +1,6 @@
 """Which pictures `cvgssl fit` takes as labelled, and what it says of lists that do not fit."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,23 @@ def test_a_list_filled_in_by_people(tmp_path: Path, classes: bool) -> None:
     found = labelled_train(table(classes), listed(tmp_path, *lines))
     assert found.labels.tolist() == [-1, 0, -1, -1, -1, 1, -1, -1]
     assert found.classes == ("crack", "pit")
+
+
+def test_labels_of_unreadable_pictures_are_left_out_where_those_are(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "d/train/pit").mkdir(parents=True)
+    (tmp_path / "d/train/pit/bad.png").write_bytes(b"no picture")
+    lines = [f"{TRAIN[1]},crack", f"{TRAIN[5]},pit", "train/pit/bad.png,pit"]
+    options = replace(listed(tmp_path, *lines), data=tmp_path / "d")
+    with pytest.raises(UserError, match=r"labels 1 picture not in DATA, the first train/pit/bad"):
+        labelled_train(table(), options)
+    found = labelled_train(table(), replace(options, skip_corrupt=True))
+    assert found.labels.tolist() == [-1, 0, -1, -1, -1, 1, -1, -1]
+    assert "1 label left out, because the pictures cannot be read" in caplog.text
+    (tmp_path / "d/train/pit/bad.png").unlink()
+    with pytest.raises(UserError, match=r"labels 1 picture not in DATA, the first train/pit/bad"):
+        labelled_train(table(), replace(options, skip_corrupt=True))
 
 
 def test_classes_are_those_of_the_list_where_folders_are_none(

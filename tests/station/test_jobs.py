@@ -1,5 +1,6 @@
 """Long work in the queue of a station: real commands in real processes."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from cvgssl.station.config import StationConfig
 from cvgssl.station.events import LOG, Event, EventLog
 from cvgssl.station.fitting import Fitting
 from cvgssl.station.jobs import Job, Jobs, Progress, _progress
+from cvgssl.station.labels import Labels, NewLabel
 from cvgssl.station.models import Models
 from cvgssl.station.picture_store import PictureStore
 from cvgssl.station.pool import Pool
@@ -93,6 +95,39 @@ def test_a_list_of_labels_follows_the_station(tmp_path: Path) -> None:
     places = {line.path: line.label for line in read_labels(listed, "--labels")}
     assert places == {"line/1.png": "good", str(tmp_path / "reviewed" / sha256): "burr"}
     for each in (jobs, pool, answering, reviews, answers, store, log):
+        each.close()
+
+
+def test_labels_of_deleted_pictures_keep_no_recognizer_from_being_made(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder, station = tmp_path / "line", tmp_path / "station"
+    for path in (folder, station):
+        path.mkdir()
+    labels = Labels(station / LOG)
+    for number, label in enumerate(("good", "burr", "good")):
+        data = f"picture {number}".encode()
+        (folder / f"{number}.png").write_bytes(data)
+        sha256 = hashlib.sha256(data).hexdigest()
+        labels.give(NewLabel(f"{number}.png", sha256, label), "Li")
+    config = StationConfig(folder=station, pictures=(folder,))
+    store = PictureStore(station, 10**6)
+    answers = Answers(station / LOG, store)
+    reviews = Reviews(station, station / LOG, answers, 0.05)
+    pool = Pool(station, (folder,), station / LOG, 128)
+    pool.choose("line", "Li")
+    jobs, log = Jobs(station, station / LOG), EventLog(station / LOG)
+    fitting = Fitting(config, pool, reviews, jobs, Answering(Models(station, log), config, None))
+    (folder / "2.png").unlink()
+    words = jobs.job(fitting.ask(labels, "Li")).words
+    listed = Path(words[words.index("--labels") + 1])
+    kept = [line[1:] for line in read_labels(listed, "--labels")]
+    assert kept == [("0.png", "good"), ("1.png", "burr")]
+    assert "1 label left out, of pictures that are not there" in capfd.readouterr().err
+    (folder / "1.png").unlink()
+    with pytest.raises(UserError, match="needs labels of two classes"):
+        fitting.ask(labels, "Li")
+    for each in (jobs, pool, reviews, answers, store, labels, log):
         each.close()
 
 

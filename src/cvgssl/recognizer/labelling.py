@@ -100,7 +100,7 @@ def labelled_train(
         raise UserError(f"{config.data}: has no train pictures; test pictures are never learned")
     train = train if unlabelled is None else unlabelled.below(train)
     if config.labels is not None:
-        labelled, classes = _listed(config.labels, config.data, train, table, unlabelled)
+        labelled, classes = _listed(config.labels, config, train, table, unlabelled)
     else:
         assert config.shot is not None, "checked with the options"
         labelled, classes = _drawn(config.shot, config.seed, table), train.classes
@@ -119,7 +119,7 @@ def _drawn(shot: int, seed: int, table: FeatureTable) -> dict[str, str]:
 
 def _listed(
     path: Path,
-    root: Path,
+    config: FitConfig,
     train: FeatureTable,
     table: FeatureTable,
     unlabelled: UnlabelledFeatures | None,
@@ -127,7 +127,7 @@ def _listed(
     """Picture -> class of a list that people filled in, and all classes, sorted."""
     flag = f"--labels {path}"
     known = KnownNames(
-        table.names if unlabelled is None else (*table.names, *unlabelled.names), root
+        table.names if unlabelled is None else (*table.names, *unlabelled.names), config.data
     )
     lines = [
         line._replace(label=normal(line.label))
@@ -136,6 +136,8 @@ def _listed(
     ]
     if unlabelled is not None:
         lines = _without_copies(lines, unlabelled, flag, train)
+    if config.skip_corrupt:
+        lines = _without_unreadable(lines, flag, config.data, {*train.names, *table.names})
     if not lines:
         raise UserError(f"{flag}: no picture has a label; fill in the column label")
     _check_pictures(lines, flag, train, table)
@@ -154,6 +156,26 @@ def _listed(
     if len(classes) < 2:
         raise UserError(f"{flag}: only one class, {classes[0]}; at least two are needed")
     return {line.path: line.label for line in lines}, classes
+
+
+def _without_unreadable(
+    lines: list[LabelLine], flag: str, root: Path, known: set[str]
+) -> list[LabelLine]:
+    """The lines of pictures that have embeddings, and of those that are not there at all."""
+    unreadable = [
+        line
+        for line in lines
+        if line.path not in known
+        and any(path.is_file() for path in (root / line.path, Path(line.path)))
+    ]
+    if unreadable:
+        log.warning(
+            "%s: %s left out, because the pictures cannot be read, the first %s",
+            flag,
+            counted(len(unreadable), "label"),
+            one_line(unreadable[0].path),
+        )
+    return [line for line in lines if line not in unreadable]
 
 
 def _without_copies(

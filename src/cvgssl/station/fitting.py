@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from cvgssl.runtime.errors import UserError
+from cvgssl.runtime.parsing import counted
 from cvgssl.selection.label_list import UNSURE, read_labels, write_labels
 from cvgssl.station.answering import Answering
 from cvgssl.station.config import StationConfig
 from cvgssl.station.jobs import Job, Jobs
 from cvgssl.station.labels import Labels
+from cvgssl.station.lines import write_line
 from cvgssl.station.pool import Pool
 from cvgssl.station.review import REVIEWED, LearnedPicture, Reviews
 
@@ -53,8 +55,8 @@ class Fitting:
         """
         folder = self._pool.chosen()
         own, last = _own(labels)
-        if folder is not None:  # `fit` refuses a list with a picture that was deleted since
-            own = [each for each in own if (folder / each.path).is_file()]
+        if folder is not None:
+            own = _present(own, folder)
         reviewed = self._reviews.learned()
         if folder is None or len({picture.label for picture in (*own, *reviewed)}) < 2:
             raise UserError("a recognizer needs labels of two classes")
@@ -128,6 +130,18 @@ def _own(labels: Labels) -> tuple[list[LearnedPicture], int]:
         if each.label != UNSURE
     ]
     return own, last
+
+
+def _present(own: list[LearnedPicture], folder: Path) -> list[LearnedPicture]:
+    """Those that were not deleted since, which `fit` refuses; their labels count when they return.
+
+    Pictures that cannot be read `fit` leaves out itself.
+    """
+    present = [each for each in own if (folder / each.path).is_file()]
+    if missing := len(own) - len(present):
+        message = f"{counted(missing, 'label')} left out, of pictures that are not there"
+        write_line(level="warning", message=message)
+    return present
 
 
 def merged(
