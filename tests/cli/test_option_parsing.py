@@ -160,6 +160,13 @@ def test_flags_are_not_abbreviated_and_extra_words_not_ignored() -> None:
         parse(FinetuneConfig, ["data", "extra"], "prog", positional=("data",))
 
 
+def test_an_empty_path_is_not_the_working_directory() -> None:
+    """As of a shell variable that is not set."""
+    told = ["MODEL: is empty; give a path", "IMAGES: is empty; give a path"]
+    assert mistakes("", "", "--name", "") == told
+    assert mistakes("m", "--out=") == ["--out: is empty; give a path"]
+
+
 def test_a_flag_without_its_value() -> None:
     assert mistakes("m", "--steps") == ["--steps: expected one argument; see prog --help"]
 

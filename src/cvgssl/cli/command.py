@@ -96,6 +96,11 @@ def parse(
     problems = [
         _unexpected(word, [*fields, "config", "save_config"], prog, positional) for word in unknown
     ]
+    problems += [
+        f"{_flag(name, positional)}: is empty; give a path"  # and not the working directory
+        for name, value in flags.items()
+        if _plain_type(fields[name].annotation)[0] is Path and value in ("", [""])
+    ]
     if "resume" in flags:
         if file:
             problems.append("--config: leave it out, --resume takes the options of the run")
@@ -133,8 +138,11 @@ def _check_places(made: Any, fields: dict[str, FieldInfo], positional: Sequence[
         value = getattr(made, name)
         for kind in field.metadata:
             if isinstance(kind, Written) and value and str(value) != "-":
-                flag = name.upper() if name in positional else f"--{name.replace('_', '-')}"
-                check_place(Path(value), flag, kind.folder)
+                check_place(Path(value), _flag(name, positional), kind.folder)
+
+
+def _flag(name: str, positional: Sequence[str] = ()) -> str:
+    return name.upper() if name in positional else f"--{name.replace('_', '-')}"
 
 
 def _run_folder(named: Path) -> Path:
@@ -155,7 +163,7 @@ def _check_command(run: Path, prog: str) -> None:
 def _changes(before: Any, after: Any, names: Iterable[str]) -> list[str]:
     """Those of the options `names` that differ from what an interrupted run was started with."""
     return [
-        f"--{name.replace('_', '-')} {getattr(after, name)}: the run was started with "
+        f"{_flag(name)} {getattr(after, name)}: the run was started with "
         f"{getattr(before, name)}; leave it out to resume, or start a new run"
         for name in names
         if name != "resume" and getattr(after, name) != getattr(before, name)
@@ -202,7 +210,7 @@ def _add(parser: argparse._ActionsContainer, name: str, field: FieldInfo, positi
             options["nargs"] = "?"  # pydantic reports what is missing, with everything else
         parser.add_argument(name, default=None, **options)
     else:
-        parser.add_argument(f"--{name.replace('_', '-')}", dest=name, **options)
+        parser.add_argument(_flag(name), dest=name, **options)
 
 
 def _plain_type(annotation: Any) -> tuple[Any, bool]:
@@ -239,7 +247,7 @@ def _unexpected(word: str, fields: Iterable[str], prog: str, positional: Sequenc
     if (name := flag.removeprefix("--").replace("-", "_")) in positional:
         order = " ".join(map(str.upper, positional))
         return f"{word}: {name.upper()} comes without a flag: {prog} {order}"
-    flags = [f"--{name.replace('_', '-')}" for name in fields if name not in positional]
+    flags = [_flag(name) for name in fields if name not in positional]
     close = difflib.get_close_matches(flag, flags, n=1, cutoff=0.8)
     return f"{word}: no such option; " + (
         f"did you mean {close[0]}?" if close else f"see {prog} --help"
@@ -253,10 +261,7 @@ def _words(argv: Sequence[str], fields: dict[str, FieldInfo]) -> list[str]:
     `--lr -1e-3` (which argparse takes for two flags) `--lr=-1e-3`, `--layers -1 2` the same flag
     twice for the same reason, a path after `--` `./-path`.
     """
-    kinds = {
-        f"--{name.replace('_', '-')}": _plain_type(field.annotation)
-        for name, field in fields.items()
-    }
+    kinds = {_flag(name): _plain_type(field.annotation) for name, field in fields.items()}
     booleans = {flag for flag, (kind, _) in kinds.items() if kind is bool}
     lists = {flag for flag, (_, is_list) in kinds.items() if is_list}
     words: list[str] = []
