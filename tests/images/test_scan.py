@@ -59,6 +59,7 @@ def test_clutter_is_left_out(tmp_path: Path) -> None:
     for name in (".DS_Store", "Thumbs.db", "._0.png", ".hidden/1.png", "__MACOSX/a/0.png", "n.txt"):
         picture(tmp_path / "train/a" / name)
     picture(tmp_path / "train/__MACOSX/a/0.png")
+    picture(tmp_path / "train/lost+found/0.png")  # of a disk, where only root may look
     picture(tmp_path / "train/.git/0.png")
     (tmp_path / "train/a/folder.png").mkdir()
     assert names(load_dataset(tmp_path).train, tmp_path / "train") == [

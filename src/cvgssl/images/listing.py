@@ -23,7 +23,9 @@ from cvgssl.runtime.parsing import machine_trouble, printable
 
 log = logging.getLogger(__name__)
 
-_IGNORED_FOLDERS = frozenset(("__macosx", "$recycle.bin", "system volume information"))
+_IGNORED_FOLDERS = frozenset(
+    ("__macosx", "$recycle.bin", "lost+found", "system volume information")
+)
 _CLUTTER = frozenset((".ds_store", "thumbs.db", "desktop.ini", ".directory", ".gitkeep"))
 # not opened to look for a picture: texts, archives, and camera raw files, which look like TIFF
 _OTHER = """.txt .csv .tsv .json .jsonl .xml .yaml .yml .md .html .log .py .zip .gz .tar .npy .npz
