@@ -47,7 +47,7 @@ def change(results: Path) -> Figure:
     }
     ways = (
         ("re-centred", "re-centred", BLUE, "o"),
-        ("re-centred by other shares", "re-centred, mostly one class after", ORANGE, "s"),
+        ("re-centred by other shares", "re-centred, class shares changed too", ORANGE, "s"),
         ("3 labels, least sure", "3 labels of the least sure", GREEN, "^"),
         ("3 labels, least sure, re-centred", "3 such labels, re-centred", "black", "D"),
     )
