@@ -35,22 +35,32 @@ def main() -> None:
 def change(results: Path) -> Figure:
     """Gains over doing nothing when pictures change, a panel for each set."""
     found = json.loads((results / "change.json").read_text())["data"]
+    titles = {
+        "gain 0.9": "10 % darker",
+        "gain 0.75": "25 % darker",
+        "gamma 1.4": "gamma 1.4",
+        "gradient": "gradient of the light",
+        "blur 1 %": "blur, 1 % of the side",
+        "rotation 5": "rotated by 5°",
+        "zoom 1.1": "magnified 1.1 times",
+        "noise 6": "noise of 6 gray levels",
+    }
     ways = (
-        ("re-centred", BLUE, "o"),
-        ("re-centred by other shares", ORANGE, "s"),
-        ("3 labels, least sure", GREEN, "^"),
-        ("3 labels, least sure, re-centred", "black", "D"),
+        ("re-centred", "re-centred", BLUE, "o"),
+        ("re-centred by other shares", "re-centred, class shares changed too", ORANGE, "s"),
+        ("3 labels, least sure", "3 labels of the least sure", GREEN, "^"),
+        ("3 labels, least sure, re-centred", "3 such labels, re-centred", "black", "D"),
     )
     figure, panels = side_by_side(4.6, sharey=True, panels=len(found))
     for axes, (data, result) in zip(panels, found.items(), strict=True):
         changes = list(result["remedies"])
-        for place, (name, colour, marker) in enumerate(ways):
-            gains = [result["remedies"][change][name] for change in changes]
+        for place, (way, name, colour, marker) in enumerate(ways):
+            gains = [result["remedies"][change][way] for change in changes]
             values = [(one["gain"], one["ci95"]) for one in gains]
             dots(axes, values, 0.18 * (place - 1.5), colour, marker, name)
         axes.axvline(0, color=GRAY, lw=1)
-        axes.set_yticks(range(len(changes)), changes)
-        finish(axes, data, "points of macro-recall gained")
+        axes.set_yticks(range(len(changes)), [titles[change] for change in changes])
+        finish(axes, "generated plant" if data == "plant" else data, "points gained")
     panels[0].invert_yaxis()
     legend(figure, panels[0], 2)
     return figure

@@ -25,6 +25,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from result_plots import BLUE, GRAY, GREEN, ORANGE, PURPLE, finish, legend
 
 from cvgssl.features.preparation import Preparation
 from cvgssl.features.table import FeatureTable, load_features
@@ -40,7 +41,7 @@ SHOTS = (1, 2, 4, 8, 16)
 SHARE = 0.8
 ROUNDS, EQUAL = "medoids in rounds", "equal shots"
 METHODS = (*STRATEGIES, ROUNDS, EQUAL)
-COLOURS = ("#0b5cad", "#c8501e", "#2e7d32", "#8e44ad", "#7f7f7f", "#00a3c4", "#000000")
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE, GRAY, "#00a3c4", "black")
 FOUND = "classes found"
 
 Labels = NDArray[np.int64]
@@ -162,7 +163,7 @@ def show(data: str, result: dict[str, Any]) -> None:
 def draw(results: dict[str, Any], path: Path) -> None:
     """One row of curves for each data set: classes found and each head, 95 % intervals as bands."""
     columns = len(next(iter(results.values())))
-    figure = Figure(figsize=(4.4 * columns, 3.6 * len(results) + 0.5), layout="constrained")
+    figure = Figure(figsize=(5 * columns, 3 * len(results) + 0.7), layout="constrained")
     panels = figure.subplots(len(results), columns, squeeze=False)
     for line, (data, result) in zip(panels, results.items(), strict=True):
         for axes, (name, methods) in zip(line, result.items(), strict=True):
@@ -175,14 +176,13 @@ def draw(results: dict[str, Any], path: Path) -> None:
                 axes.fill_between(at, mean - half, mean + half, color=colour, alpha=0.1, lw=0)
             axes.set_xscale("log", base=2)
             axes.set_xticks(at, labels=map(str, at))
-            axes.set_title(f"{data}: {name}", fontsize=10)
-            axes.set_xlabel("labels")
-            axes.set_ylabel(name if name == FOUND else "macro-recall, %")
-            axes.grid(color="0.9", linewidth=0.8)
-    handles, names = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=len(names), fontsize=8)
+            axes.minorticks_off()
+            axes.set_ylabel(name if name == FOUND else f"macro-recall of {name}, %")
+            finish(axes, data, "labels")
+    legend(figure, panels[0, 0], 4)
+    FigureCanvasAgg(figure)
     with writing(path) as aside:
-        FigureCanvasAgg(figure).print_figure(str(aside), format="png", dpi=90)
+        figure.savefig(aside, format="png", dpi=110, metadata={"Software": None})
 
 
 if __name__ == "__main__":

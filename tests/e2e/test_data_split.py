@@ -125,7 +125,7 @@ def test_a_split_that_separates_exposures_is_made_anew(command: Command, tmp_pat
     assert "already split into train and test; use it as it is" in refused.stderr
     done = command("data", "split", data, "--group-by", r"(part\d)_")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "put together and split anew" in done.stdout
+    assert "put together and split again" in done.stdout
     dataset = load_dataset(tmp_path / "split.csv")
     sides = [{path.stem[:5] for path in table.paths} for table in (dataset.train, dataset.test)]
     assert not sides[0] & sides[1]

@@ -17,7 +17,7 @@ class SplitConfig:
     """Split one folder of classes into train and test, each class alike, as a CSV.
 
     Every command takes the CSV as DATA. With --group-by, pictures that are in train/ and test/
-    already are split anew.
+    already are split again.
     """
 
     data: Path = Field(
@@ -74,7 +74,7 @@ def run(argv: Sequence[str], prog: str) -> int:
     write_split(dataset, config.out)
     if own_split:
         shown = printable(str(config.data))
-        print(f"{shown}: pictures of train/ and test/ are put together and split anew")
+        print(f"{shown}: pictures of train/ and test/ are put together and split again")
 
     train, test = dataset.train.counts(), dataset.test.counts()
     rows = zip(dataset.train.classes, map(str, train), map(str, test), strict=True)

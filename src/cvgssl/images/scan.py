@@ -29,7 +29,7 @@ def load_dataset(
     - A CSV file with the columns path,label,split.
 
     parts_of: from paths and names of all pictures of a folder to the part that each shows; a
-    part's pictures stay on one side of the split. With it train/ and test/ are split anew.
+    part's pictures stay on one side of the split. With it train/ and test/ are split again.
 
     Order, split and classes depend on names only, not on the file system. Every real file counts
     once per class; what is left out is counted in a warning.

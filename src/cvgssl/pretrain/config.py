@@ -91,7 +91,9 @@ class PretrainConfig(StartOptions, JobOptions, RuntimeOption, PictureOptions):
         ge=2,
         description=f"edges per picture in the graph of all pictures ({own_readers('neighbours')})",
     )
-    mlp_dim: int = Field(default=512, ge=1, description="width inside projector and predictor")
+    mlp_dim: int = Field(
+        default=512, ge=1, description="width inside projection head and predictor"
+    )
     adapter_dim: int = Field(default=1024, ge=1, description="width inside teachers' adapters")
     out_dim: int = Field(default=256, ge=2, description="width of what the losses compare")
 
