@@ -31,7 +31,7 @@ COMMANDS = {
     "finetune": ("finetune", "fine-tune a backbone on a few labelled pictures per class"),
     "linear": ("linear", "train a linear classifier on a frozen backbone's features"),
     "fit": ("fit", "a recognizer without training: a few labels on embeddings"),
-    "predict": ("predict", "name the class of pictures, also as they arrive"),
+    "predict": ("predict", "classify pictures, also as they arrive"),
     "recentre": ("recentre", "move a recognizer to where a changed lamp or camera shows pictures"),
     "station": ("station", "label, recognize and review in a browser; answer programs over HTTP"),
     "export": ("export", "write a recognizer as a file for ONNX Runtime or OpenVINO"),

@@ -20,13 +20,13 @@ STDOUT = Path("-")
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PredictConfig(PredictOptions, AlarmOptions, WatchedFolder):
-    """Name the class of pictures with a recognizer, with probabilities.
+    """Classify pictures by a recognizer, with probabilities.
 
     Prints a table, or writes CSV, JSON or Parquet with the probabilities of all classes. Files grow
     as FILE.part; the same command goes on there after an interruption.
 
     With --watch or --sort-into it prints a line for each picture (path, answer, probability, place,
-    with tabs between), and appends rows to FILE, whose pictures it does not name again.
+    with tabs between), and appends rows to FILE, whose pictures it does not classify again.
     """
 
     pictures: tuple[Path, ...] = Field(
