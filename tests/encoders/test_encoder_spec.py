@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cvgssl.encoders.encoder_spec import EncoderSpec, parse_encoder
+from cvgssl.encoders.encoder_spec import EncoderSpec, parse_encoder, with_whole_path
 from cvgssl.runtime.errors import UserError
 
 
@@ -125,3 +125,24 @@ def test_needs_no_torch() -> None:
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_an_encoder_for_a_command_in_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CVGSSL_WEIGHTS", raising=False)
+    for name in ("w/vit.pt", "pretrained/bare.pt"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"x")
+    for text, wanted in {
+        "w/vit.pt": f"{tmp_path}/w/vit.pt",
+        "vit_tiny,depth=4=w/vit.pt:0.5": f"vit_tiny,depth=4={tmp_path}/w/vit.pt:0.5",
+        "vit=bare.pt": f"vit={tmp_path}/pretrained/bare.pt",
+        "vit=missing.pt": "vit=missing.pt",
+        "vit_tiny": "vit_tiny",
+        "vit_tiny=random": "vit_tiny=random",
+        "vit_tiny=": "vit_tiny=",
+        f"vit={tmp_path}/w/vit.pt": f"vit={tmp_path}/w/vit.pt",
+    }.items():
+        assert with_whole_path(text) == wanted

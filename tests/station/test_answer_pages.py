@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 from cvgssl.api import fit
 from cvgssl.recognizer.config import FitConfig
 from tests.station.browser import chromium, opened, serious_findings
-from tests.station.conftest import Running, Start
+from tests.station.conftest import Running, Start, Visitor
 
 
 @pytest.fixture(scope="module")
@@ -315,6 +315,19 @@ def test_which_version_is_live(
         expect(page.locator("#history li")).to_have_count(4)
         page.goto("/models/1/report")
         expect(page.get_by_text("How good it is").first).to_be_visible()
+
+
+def test_a_report_names_no_folder_of_the_machine(
+    start: Start, another: Path, tmp_path: Path
+) -> None:
+    data = another.with_name("data")
+    words = ("--recognizer", another, "--pictures", data)
+    with start(tmp_path / "station", *words) as running:
+        report = Visitor(running).page("/models/1/report")
+    assert report.status == 200 and "sandbox" in report.headers["content-security-policy"]
+    assert report.headers["content-type"] == "text/html; charset=utf-8"
+    assert str(data) in (another / "report.html").read_text(encoding="utf-8")
+    assert str(data) not in report.body.decode()
 
 
 def test_a_second_person_approves(

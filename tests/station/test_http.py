@@ -97,6 +97,9 @@ def test_a_file_that_is_no_picture_costs_only_its_own_answer(
     assert (first["name"], cut["name"], text["name"]) == ("a.bmp", "cut.bmp", "b.bmp")
     assert "class" in first and "class" not in cut
     assert cut["error"] and text["error"] == "not a picture in a known format"
+    body, kind = form({"a.bmp": data, "half written.bmp": b""})
+    first, empty = running.ask("POST", "/v1/predict", body, Content_Type=kind).json["pictures"]
+    assert "class" in first and empty["error"] == "the file is empty"
     none = running.predict(b"text")
     assert none.status == 422
     assert none.json == {"error": "no picture could be read: not a picture in a known format"}

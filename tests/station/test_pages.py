@@ -375,6 +375,9 @@ def test_messages_of_the_station_are_translated_with_what_is_in_them() -> None:
         ("only a reviewer may do this", "只有复核人员可以这样做"),
         ("no answer within 10 seconds", "10 秒内没有回答"),
         ("version 3: is live already", "版本 3 已经启用"),
+        ("the file is empty", "文件是空的"),
+        ("version 9: there is none; there are 1 to 2", "版本 9：没有此版本；现有 1 至 2"),
+        ("alarm 5: Li has dealt with it", "警报 5：Li 已处理"),
         ("reviewed by {Li} meanwhile", "其间已由 {Li} 复核"),
         ("of another program", "of another program"),
     ):

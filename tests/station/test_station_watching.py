@@ -121,6 +121,8 @@ def test_a_lamp_fails(watching: Callable[..., Watching], folder: Path, tmp_path:
     work.alarms.settle(alarm.number, "nothing", "Li")
     (alarm,) = work.alarms.all()
     assert (alarm.settled, alarm.who) == ("nothing", "Li")
+    with pytest.raises(UserError, match=f"alarm {alarm.number}: Li has dealt with it"):
+        work.alarms.settle(alarm.number, "labelled", "Wang")
     with contextlib.closing(EventLog(folder / LOG)) as log:
         assert len(list(log.events(SETTLED))) == 1
     _recentred_with_labels(work, folder, alarm)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cvgssl.encoders.clip_names import clip_tower
 from cvgssl.encoders.installed_weights import INSTALLED
-from cvgssl.encoders.weights_folder import ENDINGS, is_weights
+from cvgssl.encoders.weights_folder import ENDINGS, is_weights, weights_folder
 from cvgssl.runtime.errors import UserError
 from cvgssl.runtime.parsing import one_line
 
@@ -85,6 +85,28 @@ def parse_encoder(text: str, flag: str, folder: Path | None = None) -> EncoderSp
     Raises UserError for an empty part and for a weight that is not above 0.
     """
     return _with_taken(_parse(text, flag, folder), f"{flag} {one_line(repr(text))}")
+
+
+def with_whole_path(text: str) -> str:
+    """The same encoder for a command that begins in another working directory.
+
+    What names no file of here, and what cannot be understood, stays as it is.
+    """
+    try:
+        spec = parse_encoder(text, "--encoder")
+        at = text.rfind(spec.file)
+        if spec.file in ("", RANDOM, INSTALLED) or at < 0:
+            return text
+        path = Path(spec.file).expanduser()
+        if not path.exists() and len(path.parts) == 1:
+            path = weights_folder() / path
+        whole = str(path.absolute())
+        made = text[:at] + whole + text[at + len(spec.file) :]
+        # a file that is not there, or whose name comes twice in the text
+        is_same = parse_encoder(made, "--encoder") == replace(spec, file=whole)
+        return made if is_same and path.exists() else text
+    except (UserError, OSError):
+        return text  # it is told when the encoder is opened
 
 
 def _parse(text: str, flag: str, folder: Path | None) -> EncoderSpec:

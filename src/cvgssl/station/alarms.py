@@ -217,10 +217,15 @@ class Alarms:
     def settle(self, number: int, how: Settled, who: str, **made: int) -> None:
         """Note what was made of an alarm; raises LookupError where there is none.
 
-        made: `version` and `labels` of a re-centred version.
+        Raises UserError where somebody has dealt with it, except for a re-centred version, which
+        is there then. made: `version` and `labels` of that.
         """
-        if number not in [alarm.number for alarm in self.all()]:
+        alarm = next((alarm for alarm in self.all() if alarm.number == number), None)
+        if alarm is None:
             raise LookupError(f"alarm {number}: there is none")
+        # from a page that was loaded before: it would hide the version that was made
+        if alarm.settled is not None and how != "recentred":
+            raise UserError(f"alarm {number}: {alarm.who} has dealt with it")
         with self._lock:
             self._log.append(SETTLED, who, alarm=number, how=how, **made)
 

@@ -50,6 +50,7 @@ def serve(config: StationConfig) -> None:
             import_module(name)
         except ImportError as error:
             raise UserError(f"{name} is not installed: pip install 'cvgssl[station]'") from error
+    from cvgssl.encoders.encoder_spec import with_whole_path
     from cvgssl.station.answering import Answering
     from cvgssl.station.building import Station
     from cvgssl.station.people import People, check_two_people, read_secrets, session_key
@@ -61,8 +62,10 @@ def serve(config: StationConfig) -> None:
             check_two_people(secrets, config.token_file)
         listener = opened.enter_context(contextlib.closing(_listen(config)))
         opened.callback(own_folder(config).release)
-        # once, for all: what one part calls a folder, another one finds again
-        config = replace(config, folder=config.folder.resolve())
+        # once, for all: what one part calls a folder, another one finds again, and jobs that wait
+        # go on when the station is started from elsewhere
+        encoder = tuple(map(with_whole_path, config.encoder))
+        config = replace(config, folder=config.folder.resolve(), encoder=encoder)
         log, meant = open_station(config)
         opened.enter_context(contextlib.closing(log))
         models = Models(config.folder, log)

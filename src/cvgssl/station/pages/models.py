@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute
 
 from cvgssl.runtime.errors import UserError
@@ -145,7 +145,9 @@ class ModelsPage:
         )
         if known.report is None:
             raise LookupError("report")
-        return FileResponse(known.report, media_type="text/html", headers=_REPORT)
+        # not as a file: the shell takes this machine's folders out of it
+        text = await run_in_threadpool(known.report.read_text, encoding="utf-8")
+        return HTMLResponse(text, headers=_REPORT)
 
     async def _export(self, request: Request, person: Person) -> Response:
         number = number_of((await json_object(request)).get("version"))
