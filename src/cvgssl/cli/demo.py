@@ -88,7 +88,7 @@ def demonstrate(out: Path, scale: Scale = Scale()) -> Path:
     labels = _label(out, plant, scale)
     config, summary = _fit(out, plant, labels, scale)
 
-    _step(5, f"Name new pictures: test/, and {HELD_BACK}, which it has never seen")
+    _step(5, f"Classify new pictures: test/, and {HELD_BACK}, which it has never seen")
     print(
         f"$ cvgssl predict {join([str(config.out), str(plant / 'test'), str(new_kind)])} --unknown"
     )
